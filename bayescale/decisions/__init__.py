@@ -1,0 +1,1 @@
+"""Decisions: problems with actions and a utility, one file a problem."""

@@ -1,0 +1,369 @@
+"""Fit: runs + spec → posterior draws, with their convergence; save and load."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import tempfile
+import time
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pandas as pd
+import xarray as xr
+from arviz_stats.base import array_stats
+
+from bayescale import sampling
+from bayescale.errors import ConvergenceWarning, FitError
+from bayescale.law import part
+from bayescale.modelling import design
+from bayescale.progress import Stages, on_terminal
+from bayescale.runs import Runs, load_runs
+from bayescale.spec import Spec, load_spec, make_spec
+from bayescale.trees import CHAIN, DRAW, FAMILY, RUN, to_datatree
+
+SCHEMA = 1
+"""Version of the file format; a newer file is refused, an older one migrated."""
+
+_KEEP = ("params", "tokens", "flops")
+_PACKAGES = ("bayescale", "jax", "numpyro", "arviz", "numpy", "xarray")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What chains must reach to count as converged (Vehtari et al. 2021, arXiv:1903.08008)."""
+
+    r_hat: float = 1.01
+    ess: float = 400.0
+    divergences: float = 0.001  # of all draws: a handful that touch no tail
+    bfmi: float = 0.3
+    tree_depth: float = 0.05  # of all draws cut off at the greatest depth
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Posterior draws with the spec, the runs and the seed they came from; made by :func:`fit`.
+
+    Attributes
+    ----------
+    tree : xarray.DataTree
+        ArviZ groups ``posterior``, ``sample_stats``, ``log_likelihood``, ``log_prior``, ``observed_data``
+        and ``constant_data``; dims ``chain draw run family``.
+    spec : Spec
+        The model.
+    meta : dict
+        Seed, anchor, digests, versions, device, engine and seconds by stage.
+    """
+
+    tree: xr.DataTree
+    spec: Spec
+    meta: dict[str, Any]
+
+    @property
+    def families(self) -> list[str]:
+        """Names of the fitted families."""
+        return list(self.meta["families"])
+
+    @property
+    def posterior(self) -> xr.Dataset:
+        """Draws of every parameter and of the published coefficients; dims ``chain draw [family]``."""
+        return self.tree["posterior"].to_dataset()
+
+    @property
+    def design_frame(self) -> pd.DataFrame:
+        """The fitted runs: family and every column that the spec reads."""
+        data = self.tree["constant_data"].to_dataset()
+        frame = pd.DataFrame({name: data[name].to_numpy() for name in data.data_vars})
+        frame["family"] = np.asarray(self.families)[frame["family"].to_numpy()]
+        for name, values in self.tree["observed_data"].data_vars.items():
+            frame[name] = values.to_numpy()
+        return frame
+
+    @cached_property
+    def summary(self) -> pd.DataFrame:
+        """Mean, SD, 5 % and 95 % quantiles, R-hat and effective sample sizes of every scalar."""
+        return pd.DataFrame({name: _summary(x) for name, x in scalars(self.posterior).items()}).T
+
+    @cached_property
+    def convergence(self) -> dict[str, float]:
+        """Worst R-hat, bulk and tail ESS, E-BFMI; shares of divergent and of cut-off draws."""
+        sampled = self.summary[[name.split("[")[0] in self.sampled for name in self.summary.index]]
+        stats = self.tree["sample_stats"]
+        energy = stats["energy"].to_numpy()
+        return {
+            "r_hat": float(sampled["r_hat"].max()),
+            "ess_bulk": float(sampled["ess_bulk"].min()),
+            "ess_tail": float(sampled["ess_tail"].min()),
+            "bfmi": float(np.min(array_stats.bfmi(energy))),
+            "divergences": float(stats["diverging"].to_numpy().mean()),
+            "tree_depth": float((stats["n_steps"].to_numpy() >= sampling.MOST_STEPS).mean()),
+        }
+
+    @property
+    def sampled(self) -> set[str]:
+        """Names of the posterior's variables that are not published coefficients."""
+        return set(self.posterior.data_vars) - set(self.meta["published"])
+
+    @property
+    def problems(self) -> list[str]:
+        """What keeps the chains from counting as converged, a sentence each."""
+        c, limit = self.convergence, Limits()
+        rows = [
+            (not c["r_hat"] <= limit.r_hat, f"R-hat {c['r_hat']:.3f}, wanted at most {limit.r_hat}"),
+            (not c["ess_bulk"] >= limit.ess, f"bulk ESS {c['ess_bulk']:.0f}, wanted at least {limit.ess:.0f}"),
+            (not c["ess_tail"] >= limit.ess, f"tail ESS {c['ess_tail']:.0f}, wanted at least {limit.ess:.0f}"),
+            (
+                not c["divergences"] <= limit.divergences,
+                f"{c['divergences']:.2%} of draws diverged, wanted at most {limit.divergences:.1%}",
+            ),
+            (not c["bfmi"] >= limit.bfmi, f"E-BFMI {c['bfmi']:.2f}, wanted at least {limit.bfmi}"),
+            (
+                not c["tree_depth"] <= limit.tree_depth,
+                f"{c['tree_depth']:.0%} of draws cut off at the greatest tree depth",
+            ),
+        ]
+        return [text for failed, text in rows if failed]
+
+    @property
+    def converged(self) -> bool:
+        """Whether the chains agree and have enough draws."""
+        return not self.problems
+
+    @property
+    def verdict(self) -> str:
+        """One line that every output built from the fit carries."""
+        return "converged" if self.converged else "NOT CONVERGED: " + "; ".join(self.problems)
+
+    def __repr__(self) -> str:
+        size = self.tree["posterior"].sizes
+        return (
+            f"Fit({self.spec.name!r} on {self.meta['runs']!r}: {len(self.tree['constant_data'][RUN])} runs, "
+            f"{len(self.families)} families, {size[CHAIN]} × {size[DRAW]} draws, {self.verdict})"
+        )
+
+    def save(self, path: str | Path) -> Path:
+        """Write the fit as netCDF, whole or not at all; return the path.
+
+        Raises
+        ------
+        FitError
+            If the folder does not exist or cannot be written.
+        """
+        path = Path(path)
+        tree = self.tree.copy()
+        tree.attrs["bayescale"] = json.dumps({"schema": SCHEMA, "spec": _spec_dict(self.spec), **self.meta})
+        temporary = None
+        try:
+            handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+            os.close(handle)
+            tree.to_netcdf(temporary, engine="h5netcdf", encoding=_encoding(tree))
+            os.chmod(temporary, 0o644)  # mkstemp makes files that only their owner can read
+            os.replace(temporary, path)
+        except OSError as error:
+            raise FitError(f"cannot write {path}", came=str(error), do="choose a folder that exists") from None
+        finally:
+            if temporary and os.path.exists(temporary):
+                os.unlink(temporary)
+        return path
+
+
+def fit(
+    runs: Runs | str | Path | pd.DataFrame,
+    spec: Spec | str | Path = "additive",
+    *,
+    seed: int | None = None,
+    chains: int = 4,
+    warmup: int | None = None,
+    draws: int = 1000,
+    progress: bool | None = None,
+    stages: Stages | None = None,
+) -> Fit:
+    """Sample the posterior of a spec given runs, by NUTS.
+
+    Parameters
+    ----------
+    runs : Runs, or what :func:`load_runs` takes
+        The runs.
+    spec : Spec, or what :func:`load_spec` takes
+        The model.
+    seed : int, optional
+        Same seed and backend, same draws; None draws a fresh one and records it.
+    chains, warmup, draws : int
+        Chains, and iterations of each; `warmup` defaults to 300 in whitened coordinates, 500 for a
+        hierarchy and 1000 where whitening failed.
+    progress : bool, optional
+        Show stages with the time left; by default on a terminal.
+    stages : Stages, optional
+        Stopwatch to use.
+
+    Returns
+    -------
+    Fit
+
+    Warns
+    -----
+    ConvergenceWarning
+        If the chains do not agree yet.
+
+    Raises
+    ------
+    RunsError
+        If the runs cannot identify the law.
+    FitError
+        If a setting is out of range, or no finite start exists.
+
+    Examples
+    --------
+    >>> result = fit("hoffmann2022", "additive", seed=0, draws=200, warmup=200)
+    >>> round(float(result.posterior["alpha_N"].mean()), 2)
+    0.34
+    """
+    runs = runs if isinstance(runs, Runs) else load_runs(runs)
+    spec = spec if isinstance(spec, Spec) else load_spec(spec)
+    for name, value, least in (("chains", chains, 1), ("draws", draws, 4), ("warmup", warmup or 20, 20)):
+        if value < least:
+            raise FitError(f"{name} is too small", wanted=f"at least {least}", came=str(value))
+    seed = secrets.randbits(31) if seed is None else seed
+    stages = stages or Stages(show=on_terminal() if progress is None else progress)
+    sampling.use_cache()
+    with stages.shown(), jax.enable_x64(True):
+        points = design(spec, runs)
+        samples = sampling.sample(
+            jax.random.key(seed), points, spec, chains=chains, warmup=warmup, draws=draws, stages=stages
+        )
+        with stages("summarise"):
+            result = _collect(runs, spec, points, samples, seed)
+            problems = result.problems
+    result.meta["seconds"] = {name: round(value, 3) for name, value in stages.seconds.items()}
+    if problems:
+        warnings.warn(f"{result.verdict}; raise warmup and draws, or look at check()", ConvergenceWarning, 2)
+    return result
+
+
+def load_fit(path: str | Path) -> Fit:
+    """Read a fit that :meth:`Fit.save` wrote.
+
+    Raises
+    ------
+    FitError
+        If the file is absent, damaged, no fit, or of a newer format.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FitError(f"no fit at {path}", do="make one: bayescale fit RUNS --model SPEC --out FIT.nc")
+    try:
+        with xr.open_datatree(path, engine="h5netcdf") as opened:
+            tree = opened.load()
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        came = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise FitError(f"{path} is damaged, or no netCDF file", came=came, do="fit again") from None
+    try:
+        meta = json.loads(tree.attrs["bayescale"])
+        schema, content = meta.pop("schema"), meta.pop("spec")
+    except (KeyError, ValueError):
+        raise FitError(f"{path} holds no bayescale fit", wanted="a file that Fit.save wrote") from None
+    if schema > SCHEMA:
+        raise FitError(
+            f"{path} has a newer format than this bayescale reads",
+            wanted=f"format {SCHEMA} or older",
+            came=f"format {schema}, written by bayescale {meta['versions']['bayescale']}",
+            do="pip install --upgrade bayescale",
+        )
+    return Fit(tree, make_spec(**content), meta)
+
+
+def scalars(posterior: xr.Dataset | Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Every scalar of a posterior by name, ``alpha_N[OPT]`` for one of a family; shape (chain, draw)."""
+    found = {}
+    for name in sorted(posterior):
+        array = posterior[name]
+        if FAMILY not in array.dims:
+            found[name] = array.to_numpy()
+            continue
+        for family in array[FAMILY].to_numpy():
+            found[f"{name}[{family}]"] = array.sel({FAMILY: family}).to_numpy()
+    return found
+
+
+def _summary(x: np.ndarray) -> dict[str, float]:
+    return {
+        "mean": x.mean(),
+        "sd": x.std(ddof=1),
+        "q05": np.quantile(x, 0.05),
+        "q95": np.quantile(x, 0.95),
+        "r_hat": array_stats.rhat(x),
+        "ess_bulk": array_stats.ess(x, method="bulk"),
+        "ess_tail": array_stats.ess(x, method="tail", prob=(0.05, 0.95)),
+    }
+
+
+def _collect(runs: Runs, spec: Spec, points: Any, samples: sampling.Samples, seed: int) -> Fit:
+    sites = {k: np.asarray(v) for k, v in samples.sites.items()}
+    law = part("laws", spec.law)
+    values = [sites[name] for name in law.parameters]
+    wide = max(v.ndim for v in values)
+    aligned = [v if v.ndim == wide else v[..., None] for v in values]
+    published = law.published(
+        *(points.anchor[name] for name in spec.inputs),
+        loss=points.anchor_loss,
+        **dict(zip(law.parameters, aligned, strict=True)),
+    )
+    posterior = {k: v for k, v in sites.items() if not k.endswith("_coordinate")}
+    posterior |= {k: np.asarray(v) for k, v in published.items()}
+    constant = {k: runs[k] for k in dict.fromkeys((*_KEEP, *spec.columns)) if k not in points.observed}
+    constant["family"] = points.family
+    groups = {
+        "posterior": posterior,
+        "sample_stats": samples.stats,
+        "log_likelihood": samples.log_likelihood,
+        "log_prior": samples.log_prior,
+        "observed_data": points.observed,
+        "constant_data": constant,
+    }
+    dims = {k: (FAMILY,) if v.ndim > 2 else () for k, v in posterior.items()}
+    dims |= {k: (RUN,) for k in [*samples.log_likelihood, *constant]}
+    tree = to_datatree(groups, dims, {FAMILY: runs.families})
+    meta = {
+        "created_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "runs": runs.name,
+        "runs_digest": runs.digest,
+        "runs_source": {k: runs.card[k] for k in ("title", "licence", "citation") if k in runs.card},
+        "flops_assumed": runs.flops_assumed,
+        "spec_digest": spec.digest,
+        "families": runs.families,
+        "published": sorted(published),
+        "anchor": {k: float(np.exp(v)) for k, v in points.anchor.items()}
+        | {"loss": float(np.exp(points.anchor_loss))},
+        "seed": seed,
+        "engine": samples.engine,
+        "versions": {name: version(name) for name in _PACKAGES},
+        "device": jax.devices()[0].platform,
+        "precision": str(posterior["level"].dtype),
+    }
+    inference = {"inference_library": "numpyro", "inference_library_version": version("numpyro")}
+    tree["posterior"].attrs |= inference | {"created_at": meta["created_at"], "creation_library": "bayescale"}
+    return Fit(tree, spec, meta)
+
+
+def _spec_dict(spec: Spec) -> dict[str, Any]:
+    return {"name": spec.name, "title": spec.title, **spec.to_dict()}
+
+
+def _encoding(tree: xr.DataTree) -> dict[str, Any]:
+    """Checksums on every array, so that damage is seen; pointwise likelihoods as float32."""
+    encoding: dict[str, Any] = {}
+    for path, node in tree.children.items():
+        checked = {"zlib": True, "complevel": 4, "fletcher32": True}
+        narrow = {"dtype": "float32"} if path == "log_likelihood" else {}
+        encoding[f"/{path}"] = {
+            name: checked | narrow for name, v in node.data_vars.items() if v.dtype.kind in "fi" and v.ndim
+        }
+    return encoding

@@ -1,0 +1,270 @@
+"""The abstract idea of a part of a model, its parameters, and the catalogue of parts.
+
+A *part* (law, resource, response or noise) is a table of parameters and one formula over them. The
+table's names must equal the formula's keyword-only arguments; that is checked when the class is
+defined, so that a formula never meets a parameter by position.
+
+Every prior is a Normal seen through a transform. This *Gaussian coordinate* is where groups are
+pooled and where the sampler moves: there posteriors are near Gaussian, even for small families.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import pkgutil
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from typing import Any, ClassVar
+
+import jax.numpy as jnp
+import numpyro.distributions as dist
+from jax import Array
+from numpyro.distributions import transforms
+
+from bayescale.errors import DefinitionError, SpecError, UnknownName, nearest
+
+Values = Mapping[str, Array]
+_Z90 = 1.6448536269514722  # standard Normal quantile of 0.95: the ends of a central 90 % interval
+
+
+@dataclass(frozen=True)
+class Prior(ABC):
+    """A prior with a median and a scale in its Gaussian coordinate."""
+
+    median: float
+    scale: float
+    support: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        loc = self._inverse()
+        if not (math.isfinite(loc) and math.isfinite(self.scale) and self.scale > 0):
+            raise SpecError(
+                f"a {type(self).__name__} prior with median {self.median!r} and scale {self.scale!r} is none",
+                wanted=f"a finite median {self.support} and a positive, finite scale",
+            )
+
+    @property
+    @abstractmethod
+    def transform(self) -> transforms.Transform:
+        """Bijection from the Gaussian coordinate to the parameter."""
+
+    @abstractmethod
+    def _inverse(self) -> float:
+        """Gaussian coordinate of the median; not finite if there is none."""
+
+    @property
+    def loc(self) -> float:
+        """Gaussian coordinate of the median."""
+        return self._inverse()
+
+    def distribution(self) -> dist.Distribution:
+        """Return the prior as a NumPyro distribution."""
+        return dist.TransformedDistribution(dist.Normal(self.loc, self.scale), self.transform)
+
+    def interval(self) -> tuple[float, float]:
+        """Return the ends of the central 90 % interval, in the parameter's unit."""
+        low, high = (float(self.transform(self.loc + sign * _Z90 * self.scale)) for sign in (-1, 1))
+        return low, high
+
+
+@dataclass(frozen=True)
+class Normal(Prior):
+    """Normal: `scale` is the standard deviation."""
+
+    support = "on the real line"
+
+    @property
+    def transform(self) -> transforms.Transform:
+        return transforms.IdentityTransform()
+
+    def _inverse(self) -> float:
+        return float(self.median)
+
+
+@dataclass(frozen=True)
+class LogNormal(Prior):
+    """Log-Normal above `above`: `scale` is the standard deviation of the logarithm, in e-folds."""
+
+    above: float = 0.0
+    support = "above its lower end"
+
+    @property
+    def transform(self) -> transforms.Transform:
+        exp = transforms.ExpTransform()
+        if not self.above:
+            return exp
+        shift = transforms.AffineTransform(self.above, 1.0, domain=dist.constraints.positive)
+        return transforms.ComposeTransform([exp, shift])
+
+    def _inverse(self) -> float:
+        return math.log(self.median - self.above) if self.median > self.above else math.nan
+
+
+@dataclass(frozen=True)
+class LogitNormal(Prior):
+    """Logit-Normal on (0, 1): `scale` is the standard deviation of the logit."""
+
+    support = "between 0 and 1"
+
+    @property
+    def transform(self) -> transforms.Transform:
+        return transforms.SigmoidTransform()
+
+    def _inverse(self) -> float:
+        return math.log(self.median / (1 - self.median)) if 0 < self.median < 1 else math.nan
+
+
+PRIORS: dict[str, type[Prior]] = {kind.__name__: kind for kind in (Normal, LogNormal, LogitNormal)}
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One row of a part's table.
+
+    Attributes
+    ----------
+    prior : Prior
+        Default prior; a spec may name another.
+    unit, meaning, source : str
+        What a person needs to hold a prior about it, and where this one comes from.
+    spread : float
+        Scale of the half-Normal prior on the standard deviation between groups, in the prior's
+        Gaussian coordinate (e-folds, for a log-Normal).
+    """
+
+    prior: Prior
+    unit: str
+    meaning: str
+    spread: float
+    source: str = ""
+
+
+class Part(ABC):
+    """A table of parameters and one formula over them; never instantiated."""
+
+    name: ClassVar[str]
+    source: ClassVar[str]
+    parameters: ClassVar[Mapping[str, Parameter]] = {}
+    formula: ClassVar[str]
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        formula = getattr(cls, cls.formula)
+        if getattr(formula, "__isabstractmethod__", False):
+            return
+        signature = inspect.signature(formula).parameters.values()
+        asked = {p.name for p in signature if p.kind is p.KEYWORD_ONLY}
+        if asked != set(cls.parameters):
+            raise DefinitionError(
+                f"{cls.__name__}.{cls.formula} and {cls.__name__}.parameters disagree",
+                wanted=f"keyword-only arguments {sorted(cls.parameters)}",
+                came=f"{sorted(asked)}",
+                do="give every parameter of the table to the formula by keyword, and no other",
+            )
+
+
+class AbstractLaw(Part):
+    """Effective inputs → log loss, in anchor units.
+
+    The *anchor* is a reference run: the geometric mean of each input over the fitted runs, and their
+    median loss. A law sees inputs as ``ln(input / anchor)`` and returns ``ln(loss / anchor loss)``,
+    so that its parameters are nearly independent and of a size that a person can judge.
+    """
+
+    formula = "log_loss"
+    inputs: ClassVar[tuple[str, ...]]
+    balance: ClassVar[Callable[..., Array] | None] = None
+    """``balance(log_tokens, **parameters)``: ln(params) at which tokens are compute-optimal, both in
+    anchor units; None where the law has no closed form for it."""
+
+    @staticmethod
+    @abstractmethod
+    def log_loss(*inputs: Array, **parameters: Array) -> Array:
+        """``ln(loss / anchor loss)`` at ``ln(input / anchor)``; shapes broadcast."""
+
+    @staticmethod
+    @abstractmethod
+    def published(*anchor: Array, loss: Array, **parameters: Array) -> dict[str, Array]:
+        """Coefficients as the literature writes them, at the anchor's logs (inputs, then loss)."""
+
+
+class AbstractResource(Part):
+    """What was spent → effective inputs, all as natural logs of base units."""
+
+    formula = "effective"
+    requires: ClassVar[tuple[str, ...]]
+
+    @staticmethod
+    @abstractmethod
+    def effective(spent: Values, balance: Callable[[Array], Array], **parameters: Array) -> dict[str, Array]:
+        """Return `spent` with its effective inputs replaced."""
+
+
+class AbstractResponse(Part):
+    """Log loss → the location of what was observed."""
+
+    formula = "location"
+    observed: ClassVar[str]
+    requires: ClassVar[tuple[str, ...]] = ()
+    kind: ClassVar[str]
+    unit: ClassVar[str]
+
+    @staticmethod
+    @abstractmethod
+    def location(log_loss: Array, columns: Values, **parameters: Array) -> Array:
+        """Log of a loss, or the probability that an item is answered correctly."""
+
+
+class AbstractNoise(Part):
+    """Location → distribution of what was observed; `kind` says of which responses."""
+
+    formula = "distribution"
+    kind: ClassVar[str]
+
+    @staticmethod
+    @abstractmethod
+    def distribution(location: Array, columns: Values, **parameters: Array) -> dist.Distribution:
+        """Distribution of one observation a run."""
+
+
+@cache
+def catalogue(package: str) -> dict[str, Any]:
+    """Classes with a `name` that the modules of `package` define, by that name.
+
+    A new file is found by being there; nothing is registered by hand.
+    """
+    found: dict[str, Any] = {}
+    for info in pkgutil.iter_modules(import_module(package).__path__):
+        module = import_module(f"{package}.{info.name}")
+        for thing in vars(module).values():
+            mine = inspect.isclass(thing) and thing.__module__ == module.__name__
+            if mine and "name" in vars(thing):
+                if thing.name in found:
+                    raise DefinitionError(f"two parts of {package} are called {thing.name!r}")
+                found[thing.name] = thing
+    return dict(sorted(found.items()))
+
+
+def part(kind: str, name: str) -> Any:
+    """Class of a part by its kind (``"laws"``, ``"noise"``, …) and name."""
+    found = catalogue(f"bayescale.{kind}")
+    if name not in found:
+        raise UnknownName(
+            f"no part of {kind} is called {name!r}",
+            wanted=f"one of: {', '.join(found)}",
+            came=repr(name),
+            do=nearest(name, found),
+        )
+    return found[name]
+
+
+def log_sum(*terms: Array | float) -> Array:
+    """``ln(Σ exp(term))`` over terms that broadcast, without overflow."""
+    total = jnp.asarray(terms[0])
+    for term in terms[1:]:
+        total = jnp.logaddexp(total, term)
+    return total

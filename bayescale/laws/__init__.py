@@ -1,0 +1,1 @@
+"""Laws: effective inputs → loss, one file a form."""

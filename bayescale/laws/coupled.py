@@ -1,0 +1,56 @@
+"""The coupled law: the reducible terms add up inside a power."""
+
+import jax.numpy as jnp
+
+from bayescale.law import AbstractLaw, LogNormal, Parameter, log_sum
+from bayescale.laws.additive import ALPHA_N, BETA_D, LEVEL, RATIO_A, RATIO_B
+
+KAPPA = Parameter(
+    LogNormal(1.0, 0.3),
+    "1",
+    "coupling exponent; 1 is the additive law",
+    spread=0.1,
+    source="Busbridge et al. 2025, arXiv:2502.08606 (.452)",
+)
+
+
+class Coupled(AbstractLaw):
+    r"""Additive law with a coupling exponent on its reducible part.
+
+    .. math:: L(N, D) = E + (A N^{-\alpha} + B D^{-\beta})^\kappa
+
+    The effective exponents far from balance are :math:`\alpha\kappa` and :math:`\beta\kappa`.
+    """
+
+    name = "coupled"
+    source = "Busbridge et al. 2025, arXiv:2502.08606"
+    inputs = ("params", "tokens")
+    parameters = {
+        "level": LEVEL,
+        "ratio_A": RATIO_A,
+        "ratio_B": RATIO_B,
+        "alpha_N": ALPHA_N,
+        "beta_D": BETA_D,
+        "kappa": KAPPA,
+    }
+
+    @staticmethod
+    def log_loss(params, tokens, *, level, ratio_A, ratio_B, alpha_N, beta_D, kappa):
+        a, b = jnp.log(ratio_A), jnp.log(ratio_B)
+        reducible = log_sum(a, b)
+        inner = log_sum(a - alpha_N * params, b - beta_D * tokens) - reducible
+        return jnp.log(level) + log_sum(0.0, reducible + kappa * inner) - log_sum(0.0, reducible)
+
+    @staticmethod
+    def balance(tokens, *, level, ratio_A, ratio_B, alpha_N, beta_D, kappa):
+        return (jnp.log(alpha_N * ratio_A) - jnp.log(beta_D * ratio_B) + beta_D * tokens) / alpha_N
+
+    @staticmethod
+    def published(params, tokens, *, loss, level, ratio_A, ratio_B, alpha_N, beta_D, kappa):
+        E = jnp.exp(loss) * level / (1 + ratio_A + ratio_B)
+        outer = (E * (ratio_A + ratio_B)) ** (1 / kappa) / (ratio_A + ratio_B)
+        return {
+            "E": E,
+            "A": outer * ratio_A * jnp.exp(alpha_N * params),
+            "B": outer * ratio_B * jnp.exp(beta_D * tokens),
+        }

@@ -1,0 +1,171 @@
+"""The interpreter: a spec and runs → an ordinary NumPyro model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import jax
+import numpy as np
+import numpyro
+from jax import Array
+
+from bayescale.errors import RunsError
+from bayescale.law import Part, Values, part
+from bayescale.runs import Runs
+from bayescale.spec import Spec
+
+SPENT = ("params", "tokens", "flops", "active_params", "step", "unique_tokens")
+"""Columns that enter as natural logs: what a law or a resource may read."""
+
+_FLAT = 0.02  # e-folds: rounding of counts scatters a fixed ratio by about a percent
+
+
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["spent", "anchor", "anchor_loss", "columns", "observed", "family", "centering"],
+    meta_fields=["families"],
+)
+@dataclass(frozen=True)
+class Design:
+    """Runs as arrays, the arguments of a compiled program.
+
+    Attributes
+    ----------
+    spent : dict of Array, shape (run,)
+        Natural logs of what was spent (params, tokens, …).
+    anchor : dict of Array, shape ()
+        Natural logs of the reference run's inputs.
+    anchor_loss : Array, shape ()
+        Natural log of the reference run's loss.
+    columns : dict of Array, shape (run,)
+        Other columns that responses need (chance, n_items).
+    observed : dict of Array, shape (run,)
+        What was observed, in base units; empty when predicting.
+    family : Array of int, shape (run,)
+        Index of each run's family.
+    centering : dict of Array, shape (family,)
+        Coordinates of partially pooled parameters (see :mod:`bayescale.pooling`); 0 where absent.
+    families : int
+        Count of families.
+    """
+
+    spent: dict[str, Array]
+    anchor: dict[str, Array]
+    anchor_loss: Array
+    columns: dict[str, Array]
+    observed: dict[str, Array]
+    family: Array
+    centering: dict[str, Array]
+    families: int
+
+
+def interpret(spec: Spec, design: Design) -> None:
+    """Draw a spec's parameters, then observe its responses run by run."""
+    values = {}
+    for name, setting in spec.settings:
+        way = "complete" if design.families == 1 else setting.pooling
+        centering = design.centering.get(name, 0.0)
+        value = part("pooling", way).draw(name, setting.prior, setting.spread, design.families, centering)
+        values[name] = value[design.family] if value.ndim else value
+    pick = partial(_pick, values)
+    law = part("laws", spec.law)
+
+    def balance(log_tokens: Array) -> Array:
+        params, tokens = (design.anchor[column] for column in spec.inputs)
+        return params + law.balance(log_tokens - tokens, **pick(law))
+
+    spent: Values = design.spent
+    for name in spec.resources:
+        resource = part("resources", name)
+        spent = resource.effective(spent, balance, **pick(resource))
+    inputs = [spent[column] - design.anchor[column] for column in spec.inputs]
+    with numpyro.plate("run", design.family.shape[0]):
+        relative = law.log_loss(*inputs, **pick(law))
+        log_loss = numpyro.deterministic("log_loss", design.anchor_loss + relative)
+        for name, kind in spec.responses:
+            response, noise = part("responses", name), part("noise", kind)
+            location = response.location(log_loss, design.columns, **pick(response))
+            numpyro.deterministic(f"{name}_location", location)
+            likelihood = noise.distribution(location, design.columns, **pick(noise))
+            numpyro.sample(response.observed, likelihood, obs=design.observed.get(response.observed))
+
+
+def model(spec: Spec, runs: Runs) -> Callable[[], None]:
+    """Return a spec on runs as an ordinary NumPyro model without arguments.
+
+    Examples
+    --------
+    >>> from numpyro.infer import MCMC, NUTS
+    >>> mcmc = MCMC(NUTS(model(load_spec("additive"), load_runs("hoffmann2022"))), num_warmup=1, num_samples=1)
+    """
+    return partial(interpret, spec, design(spec, runs))
+
+
+def design(spec: Spec, runs: Runs) -> Design:
+    """Turn runs into arrays for `spec`, after asking whether they can identify its law.
+
+    Raises
+    ------
+    RunsError
+        If a column is missing, there are fewer runs than the law has parameters, or the runs lie on a ray.
+    """
+    check_identified(spec, runs)
+    columns = set(spec.columns)
+    spent = {name: np.log(runs[name]) for name in sorted(columns & set(SPENT))}
+    observed = {part("responses", name).observed for name, _ in spec.responses}
+    families = len(runs.families)  # arrays stay NumPy's: they become float64 or float32 as JAX is set
+    pooled = [name for name, setting in spec.settings if setting.pooling == "partial"]
+    return Design(
+        spent={name: np.asarray(value) for name, value in spent.items()},
+        anchor={name: np.asarray(spent[name].mean()) for name in spec.inputs},
+        anchor_loss=np.asarray(np.log(np.median(runs["loss"]))),
+        columns={name: np.asarray(runs[name]) for name in sorted(columns - set(SPENT) - observed)},
+        observed={name: np.asarray(runs[name]) for name in sorted(observed)},
+        family=np.asarray(np.searchsorted(runs.families, runs["family"])),
+        centering={name: np.zeros(families) for name in pooled} if families > 1 else {},
+        families=families,
+    )
+
+
+def check_identified(spec: Spec, runs: Runs) -> None:
+    """Refuse runs that cannot identify the law, whatever the prior."""
+    law = part("laws", spec.law)
+    shared = any(setting.pooling != "none" for _, setting in spec.settings)
+    frame = runs.frame
+    for name in spec.columns:
+        if frame[name].isna().any() if name in frame else runs[name] is None:
+            row = int(np.flatnonzero(frame[name].isna())[0])
+            raise RunsError(
+                f"run {row} of {runs.name!r} has no {name}, which spec {spec.name!r} needs",
+                do=f"keep the runs that have one, e.g. runs.where({name}_above=0)",
+            )
+    for family, group in [(runs.name, frame)] if shared else frame.groupby("family"):
+        if len(group) < len(law.parameters):
+            raise RunsError(
+                f"{family!r} has fewer runs than law {law.name!r} has parameters",
+                wanted=f"at least {len(law.parameters)} runs",
+                came=str(len(group)),
+                do="add runs, or pool the family with others (pooling = \"partial\")",
+            )
+        logs = np.log(group[list(spec.inputs)].to_numpy())
+        for name, spread in zip(spec.inputs, logs.std(axis=0), strict=True):
+            if spread < _FLAT:
+                raise RunsError(
+                    f"{family!r}: every run has about the same {name}, so its exponent is not identified",
+                    came=f"{name} within {spread:.1%} of {np.exp(logs.mean(axis=0)[spec.inputs.index(name)]):.3g}",
+                    do=f"add runs with other {name}, or fit a power law in the other input",
+                )
+        if len(spec.inputs) == 2 and (logs[:, 1] - logs[:, 0]).std() < _FLAT:
+            raise RunsError(
+                f"{family!r}: every run has the same {spec.inputs[1]} per {spec.inputs[0]}, "
+                "so the two exponents are not identified",
+                wanted="runs with several ratios, ideally from 2 to 300",
+                came=f"{np.exp((logs[:, 1] - logs[:, 0]).mean()):.3g} in all of them",
+                do="add runs off the ray, or fit law power-floor with inputs = [\"flops\"]",
+            )
+
+
+def _pick(values: Values, of: type[Part]) -> dict[str, Array]:
+    return {name: values[name] for name in of.parameters}

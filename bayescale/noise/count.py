@@ -1,0 +1,34 @@
+"""Noise on counts of correct answers: Binomial, Beta-Binomial."""
+
+import numpyro.distributions as dist
+
+from bayescale.law import AbstractNoise, LogNormal, Parameter
+
+
+class Binomial(AbstractNoise):
+    """Independent items, each correct with the same probability."""
+
+    name = "binomial"
+    source = "sampling of items alone"
+    kind = "count"
+
+    @staticmethod
+    def distribution(location, columns):
+        return dist.BinomialProbs(location, total_count=columns["n_items"])
+
+
+class BetaBinomial(AbstractNoise):
+    """Binomial whose probability varies between runs: runs of equal loss differ in accuracy."""
+
+    name = "beta-binomial"
+    source = "over-dispersion of benchmark scores"
+    kind = "count"
+    parameters = {
+        "concentration": Parameter(LogNormal(200.0, 1.0), "items", "larger is nearer Binomial", spread=0.5),
+    }
+
+    @staticmethod
+    def distribution(location, columns, *, concentration):
+        return dist.BetaBinomial(
+            location * concentration, (1 - location) * concentration, columns["n_items"]
+        )

@@ -1,0 +1,1 @@
+"""Pooling: how groups share a parameter, one file a way."""

@@ -1,0 +1,131 @@
+"""How families share a parameter: complete, partial or no pooling.
+
+Each way draws a parameter for the interpreter, and can *extend* posterior draws by one family that
+was not fitted: a new family is one more entry on the same axis.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpyro
+import numpyro.distributions as dist
+from jax import Array
+
+from bayescale.law import Prior
+
+
+class AbstractPooling(ABC):
+    """A way for `families` families to share a parameter with a prior and a spread."""
+
+    name: ClassVar[str]
+
+    @staticmethod
+    @abstractmethod
+    def draw(name: str, prior: Prior, spread: float, families: int, centering: Array | float) -> Array:
+        """Draw the parameter: shape () if shared, else (families,)."""
+
+    @staticmethod
+    @abstractmethod
+    def latents(families: int) -> int:
+        """Count of latent scalars that `draw` adds."""
+
+    @staticmethod
+    @abstractmethod
+    def extend(name: str, prior: Prior, draws: dict[str, Array], key: Array) -> dict[str, Array]:
+        """Sites to replace in `draws` (leading dim: draw) for one more, new family at the end."""
+
+
+class Complete(AbstractPooling):
+    """One value for all families."""
+
+    name = "complete"
+
+    @staticmethod
+    def draw(name, prior, spread, families, centering):
+        return numpyro.sample(name, prior.distribution())
+
+    @staticmethod
+    def latents(families):
+        return 1
+
+    @staticmethod
+    def extend(name, prior, draws, key):
+        return {}
+
+
+class Partial(AbstractPooling):
+    """Families scatter around a common centre by a spread that is learnt.
+
+    A family's `centering` moves its coordinate from its offset in units of the spread (0, best where
+    its own runs say little) to its value (1, best where they say much); the posterior is the same.
+    """
+
+    name = "partial"
+
+    @staticmethod
+    def draw(name, prior, spread, families, centering):
+        center = numpyro.sample(f"{name}_center", prior.distribution())
+        deviation = numpyro.sample(f"{name}_spread", dist.HalfNormal(spread))
+        middle = prior.transform.inv(center) - prior.loc
+        with numpyro.plate("family", families):
+            base = dist.Normal(centering * middle, deviation**centering)
+            coordinate = numpyro.sample(f"{name}_coordinate", base)
+        offset = (coordinate - centering * middle) / deviation**centering
+        numpyro.deterministic(f"{name}_offset", offset)
+        return numpyro.deterministic(name, prior.transform(prior.loc + middle + deviation * offset))
+
+    @staticmethod
+    def restart(
+        name: str, prior: Prior, sites: dict[str, Array], variance: Array, centering: Array
+    ) -> dict[str, Array]:
+        """Sites with the families' values kept, centre and spread moved to fit them, in other coordinates.
+
+        One step of expectation-maximisation, with the `variance` of each family's offset. It stays
+        clear of the joint mode, which is without bound where the spread vanishes.
+        """
+        old, deviation = prior.transform.inv(sites[f"{name}_center"]), sites[f"{name}_spread"]
+        offset = sites[f"{name}_offset"]
+        shift = jnp.mean(offset)
+        scale = jnp.sqrt(jnp.mean((offset - shift) ** 2 + variance))
+        center = old + deviation * shift
+        moved, wider = (offset - shift) / scale, deviation * scale
+        return {
+            f"{name}_center": prior.transform(center),
+            f"{name}_spread": wider,
+            f"{name}_coordinate": centering * (center - prior.loc) + moved * wider**centering,
+        }
+
+    @staticmethod
+    def latents(families):
+        return 2 + families
+
+    @staticmethod
+    def extend(name, prior, draws, key):
+        offset = draws[f"{name}_offset"]
+        fresh = jax.random.normal(key, (*offset.shape[:-1], 1), offset.dtype)
+        return {f"{name}_offset": jnp.concatenate([offset, fresh], axis=-1)}
+
+
+class Unpooled(AbstractPooling):
+    """Every family for itself; a new family knows only the prior."""
+
+    name = "none"
+
+    @staticmethod
+    def draw(name, prior, spread, families, centering):
+        with numpyro.plate("family", families):
+            return numpyro.sample(name, prior.distribution())
+
+    @staticmethod
+    def latents(families):
+        return families
+
+    @staticmethod
+    def extend(name, prior, draws, key):
+        value = draws[name]
+        fresh = prior.distribution().sample(key, (*value.shape[:-1], 1)).astype(value.dtype)
+        return {name: jnp.concatenate([value, fresh], axis=-1)}

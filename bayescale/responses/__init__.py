@@ -1,0 +1,1 @@
+"""Responses: loss → what was observed, one file a kind."""

@@ -1,0 +1,370 @@
+"""The engine: one compiled program a chain, from a design to draws.
+
+The model is seen as a potential on a flat unconstrained vector. A damped Newton search finds its mode,
+the curvature there whitens it, and NumPyro's NUTS samples what is left, which is near to a standard
+Normal, so that a short warm-up is enough. Data are arguments of the program, never constants: another
+table of the same shape reuses it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import platformdirs
+from jax import Array
+from jax.flatten_util import ravel_pytree
+from numpyro import handlers
+from numpyro.distributions import biject_to
+from numpyro.infer.hmc import hmc
+from numpyro.infer.initialization import init_to_median
+from numpyro.infer.util import potential_energy
+from numpyro.util import fori_collect
+
+from bayescale.errors import FitError
+from bayescale.modelling import Design, interpret
+from bayescale.pooling.ways import Partial
+from bayescale.progress import Stages
+from bayescale.spec import Spec
+
+TARGET_ACCEPT = 0.9
+_TREE_DEPTH = 10
+MOST_STEPS = 2**_TREE_DEPTH - 1
+"""Leapfrog steps of a draw that was cut off at the greatest tree depth."""
+_WORKERS = 2  # chains at a time: a chain runs in one thread, and a laptop has two cores to spare
+_SHARED = ("_center", "_spread")
+_COORDINATE = "_coordinate"
+_ROUNDS = 3
+_NEWTON_STEPS = 200
+# Newton has arrived when the predicted decrease of the potential is far below what a draw can notice (1/2).
+_NEWTON_DECREMENT = 1e-6
+# In Gaussian coordinates a direction that only the prior informs has curvature 1 / scale²; below this floor,
+# relative to the diagonal, the curvature is taken for the floor, so that no direction is stretched without end.
+_CURVATURE_FLOOR = 0.1
+
+
+class Flat(NamedTuple):
+    """A model on a flat unconstrained vector."""
+
+    potential: Callable[[Array], Array]
+    constrain: Callable[[Array], dict[str, Array]]
+    unravel: Callable[[Array], dict[str, Array]]
+    size: int
+
+
+class Chain(NamedTuple):
+    """What one chain returns; leading dim of arrays in `sites` and `stats`: draw."""
+
+    sites: dict[str, Array]
+    log_likelihood: dict[str, Array]
+    log_prior: dict[str, Array]
+    stats: dict[str, Array]
+
+
+class Samples(NamedTuple):
+    """What all chains return, leading dims of arrays: chain, draw; and how it was made."""
+
+    sites: dict[str, np.ndarray]
+    log_likelihood: dict[str, np.ndarray]
+    log_prior: dict[str, np.ndarray]
+    stats: dict[str, np.ndarray]
+    engine: dict[str, Any]
+
+
+class Start(NamedTuple):
+    """Where the chains start, and how the model is whitened there."""
+
+    begin: dict[str, Array]
+    mode: Array
+    factor: Array
+    report: dict[str, Array]
+    sites: dict[str, Array]
+    variance: dict[str, Array]
+
+
+@partial(jax.jit, static_argnames="spec")
+def initial(key: Array, design: Design, *, spec: Spec) -> dict[str, Array]:
+    """Values of the latent sites scattered around the prior's median."""
+    model = handlers.seed(partial(interpret, spec), key)
+    model = handlers.substitute(model, substitute_fn=partial(init_to_median, num_samples=15))
+    return {name: site["value"] for name, site in _latent(model, design).items()}
+
+
+def flatten(spec: Spec, design: Design, start: dict[str, Array]) -> Flat:
+    """Return the model on a flat vector in units of its prior: zero is the start, one about a prior SD."""
+    model = partial(interpret, spec)
+    latent = _latent(handlers.substitute(model, data=start), design)
+    bijections = {name: biject_to(site["fn"].support) for name, site in latent.items()}
+    origin, unravel = ravel_pytree({name: bijections[name].inv(site["value"]) for name, site in latent.items()})
+
+    def prior(flat: Array) -> Array:
+        unconstrained = unravel(flat)
+        values = {name: bijections[name](value) for name, value in unconstrained.items()}
+        trace = handlers.trace(handlers.substitute(model, data=values)).get_trace(design)
+        return sum(
+            jnp.sum(trace[name]["fn"].log_prob(value))
+            + jnp.sum(bijections[name].log_abs_det_jacobian(unconstrained[name], value))
+            for name, value in values.items()
+        )
+
+    curvature = -jnp.diagonal(jax.hessian(prior)(origin))
+    scale = jax.lax.rsqrt(jnp.clip(curvature, 1e-2, 1e6))
+
+    def potential(white: Array) -> Array:
+        return potential_energy(model, (design,), {}, unravel(origin + scale * white))
+
+    def constrain(white: Array) -> dict[str, Array]:
+        return {name: bijections[name](value) for name, value in unravel(origin + scale * white).items()}
+
+    return Flat(potential, constrain, unravel, origin.size)
+
+
+def newton(potential: Callable[[Array], Array], start: Array) -> tuple[Array, dict[str, Array]]:
+    """Mode of a potential by damped Newton steps.
+
+    Returns
+    -------
+    mode : Array, shape (p,)
+    report : dict
+        ``steps`` taken, last ``decrement`` (predicted decrease of the potential), and whether it ``arrived``.
+    """
+    gradient, hessian = jax.grad(potential), jax.hessian(potential)
+
+    def step(state: tuple) -> tuple:
+        white, value, damping, _, count = state
+        values, vectors = _eigen(hessian(white))
+        slope = vectors.T @ gradient(white)
+        proposal = white - vectors @ (slope / (values + damping))
+        new = potential(proposal)
+        better = new < value
+        decrement = jnp.sum(slope**2 / values) / 2
+        damping = jnp.where(better, damping / 5, jnp.maximum(damping, 1e-3) * 5)
+        return jnp.where(better, proposal, white), jnp.where(better, new, value), damping, decrement, count + 1
+
+    def go_on(state: tuple) -> Array:
+        _, _, damping, decrement, count = state
+        return (count < _NEWTON_STEPS) & (decrement > _NEWTON_DECREMENT) & (damping < 1e12)
+
+    state = (start, potential(start), jnp.asarray(1.0), jnp.asarray(jnp.inf), jnp.asarray(0))
+    mode, _, _, decrement, count = jax.lax.while_loop(go_on, step, state)
+    arrived = (decrement < 1e-3) & jnp.all(jnp.isfinite(mode))
+    return mode, {"steps": count, "decrement": decrement, "arrived": arrived}
+
+
+def _eigen(curvature: Array) -> tuple[Array, Array]:
+    """Eigenvalues, made positive and no smaller than the floor, and eigenvectors."""
+    values, vectors = jnp.linalg.eigh(curvature)
+    return jnp.maximum(jnp.abs(values), _CURVATURE_FLOOR), vectors
+
+
+@partial(jax.jit, static_argnames="spec")
+def find_mode(begin: dict[str, Array], design: Design, *, spec: Spec) -> Start:
+    """Mode from a beginning, centres and spreads held there; whitening factor, nothing held."""
+    flat = flatten(spec, design, begin)
+    index = flat.unravel(jnp.arange(flat.size, dtype=float))
+    held = [value for name, value in index.items() if name.endswith(_SHARED)]
+    free = jnp.isin(jnp.arange(flat.size), jnp.asarray(held, dtype=int), invert=True)
+
+    def potential(white: Array) -> Array:
+        return flat.potential(white * free) + jnp.sum((white * ~free) ** 2) / 2
+
+    mode, report = newton(potential, jnp.zeros(flat.size))
+    sites, *_ = _evaluate(spec, design, flat.constrain(mode))
+    curvature = jax.hessian(flat.potential)(mode)
+    values, vectors = _eigen(jnp.where(free[:, None] & free, curvature, jnp.eye(flat.size)))
+    variance = flat.unravel(jnp.sum(vectors**2 / values, axis=1))
+    values, vectors = _eigen(curvature)
+    return Start(begin, mode, vectors * jax.lax.rsqrt(values), report, sites, variance)
+
+
+def warm_start(key: Array, design: Design, spec: Spec, advance: Callable[[], None]) -> tuple[Design, Start]:
+    """Whiten the model around its mode, after choosing every family's coordinates.
+
+    With centres and spreads held, the Laplace approximation gives the variance of each family's offset:
+    near 1 (the prior's) where its runs say nothing, 0 where they say all; one minus it is the centering.
+    """
+    begin = _call(initial, key, design, spec=spec)
+    for i in range(_ROUNDS if design.centering else 0):
+        start = _call(find_mode, begin, design, spec=spec)
+        centering = {name: start.variance[name + _COORDINATE] * 0 for name in design.centering}
+        if i == _ROUNDS - 1:
+            centering = {name: 1 - jnp.clip(start.variance[name + _COORDINATE], 0, 1) for name in centering}
+        begin, design = _call(_restart, start, centering, spec=spec), replace(design, centering=centering)
+        advance()
+    return design, _call(find_mode, begin, design, spec=spec)
+
+
+def sample(
+    key: Array,
+    design: Design,
+    spec: Spec,
+    *,
+    chains: int,
+    warmup: int | None,
+    draws: int,
+    stages: Stages,
+) -> Samples:
+    """Sample chains; arrays of the result lead with (chain, draw).
+
+    Raises
+    ------
+    FitError
+        If the potential is finite nowhere near the prior's median.
+    """
+    start_key, *keys = jax.random.split(key, chains + 1)
+    with stages("warm start", _ROUNDS) as advance:
+        moved, start = warm_start(start_key, design, spec, advance)
+    whitened = bool(start.report["arrived"])
+    if whitened:
+        warmup = warmup or (500 if design.families > 1 else 300)
+    else:
+        begin = _call(initial, start_key, design, spec=spec)
+        size = start.mode.size
+        moved, start = design, start._replace(begin=begin, mode=jnp.zeros(size), factor=jnp.eye(size))
+        warmup = warmup or 1000
+    settings = {"spec": spec, "warmup": warmup, "draws": draws, "dense": not whitened}
+    with stages("compile"):
+        program = _compiled(run_chain, settings, keys[0], moved, start)
+    moved = jax.device_put(moved)  # JAX's precision is set by thread: the workers' must not convert
+
+    def run(key: Array) -> Chain:
+        return jax.block_until_ready(program(key, moved, start))
+
+    with stages("sampling", chains) as advance, ThreadPoolExecutor(_WORKERS) as pool:
+        found = []
+        for chain in pool.map(run, keys):
+            found.append(jax.tree.map(np.asarray, chain))
+            advance()
+    chain = jax.tree.map(lambda *leaves: np.stack(leaves), *found)
+    if not np.isfinite(chain.stats["lp"]).all():
+        raise FitError(
+            f"spec {spec.name!r} has no finite posterior density where the chains went",
+            do="look at the priors (bayescale show models NAME) and at the runs for outliers",
+        )
+    stats = {name: value for name, value in chain.stats.items() if name != "white"}
+    engine = {
+        "whitened": whitened,
+        "warm_start": "Newton-Laplace" if whitened else "failed: full window adaptation",
+        "newton_steps": int(start.report["steps"]),
+        "warmup": warmup,
+        "target_accept": TARGET_ACCEPT,
+    }
+    return Samples(chain.sites, chain.log_likelihood, chain.log_prior, stats, engine)
+
+
+def use_cache() -> None:
+    """Keep compiled programs in the user's cache folder, unless JAX has one already.
+
+    The folder is private to the user: compiled programs are trusted input. The environment variable
+    ``BAYESCALE_CACHE`` names another folder; empty, it switches the cache off.
+    """
+    folder = os.environ.get("BAYESCALE_CACHE", platformdirs.user_cache_dir("bayescale"))
+    if folder and jax.config.jax_compilation_cache_dir is None:
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        jax.config.update("jax_compilation_cache_dir", folder)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def _call(program: Any, *arguments: Any, spec: Spec) -> Any:
+    return _compiled(program, {"spec": spec}, *arguments)(*arguments)
+
+
+def _compiled(program: Any, settings: dict[str, Any], *arguments: Any) -> Any:
+    """The compiled program for these shapes; kept, so that compiling is a stage of its own."""
+    leaves, structure = jax.tree.flatten(arguments)
+    shapes = tuple((np.shape(leaf), str(leaf.dtype)) for leaf in leaves)
+    return _compile(program, tuple(settings.items()), structure, shapes)
+
+
+@lru_cache(maxsize=64)
+def _compile(program: Any, settings: tuple, structure: Any, shapes: tuple) -> Any:
+    leaves = [jax.ShapeDtypeStruct(shape, _dtype(name)) for shape, name in shapes]
+    return program.lower(*jax.tree.unflatten(structure, leaves), **dict(settings)).compile()
+
+
+def _dtype(name: str) -> Any:
+    return jax.random.key(0).dtype if name.startswith("key") else jnp.dtype(name)
+
+
+@partial(jax.jit, static_argnames="spec")
+def _restart(start: Start, centering: dict[str, Array], *, spec: Spec) -> dict[str, Array]:
+    """Latent values to begin from again, centres and spreads moved to fit the families."""
+    values = {name: start.sites[name] for name in start.begin}
+    for name, to in centering.items():
+        prior, variance = spec.parameters[name].prior, start.variance[name + _COORDINATE]
+        values |= Partial.restart(name, prior, start.sites, variance, to)
+    return values
+
+
+@partial(jax.jit, static_argnames=("spec", "warmup", "draws", "dense"))
+def run_chain(
+    key: Array, design: Design, start: Start, *, spec: Spec, warmup: int, draws: int, dense: bool
+) -> Chain:
+    """Sample one chain near `start`, in its whitened coordinates, adapting a diagonal or `dense` mass."""
+    spread_key, nuts_key = jax.random.split(key)
+    flat = flatten(spec, design, start.begin)
+
+    def potential(white: Array) -> Array:
+        return flat.potential(start.mode + start.factor @ white)
+
+    init_kernel, sample_kernel = hmc(potential, algo="NUTS")
+    state = init_kernel(
+        jax.random.normal(spread_key, (flat.size,)),
+        num_warmup=warmup,
+        step_size=0.5,
+        dense_mass=dense,
+        target_accept_prob=TARGET_ACCEPT,
+        max_tree_depth=_TREE_DEPTH,
+        rng_key=nuts_key,
+    )
+    collected = fori_collect(
+        warmup, warmup + draws, sample_kernel, state, transform=_keep, progbar=False
+    )
+    sites, likelihood, prior = jax.lax.map(
+        lambda white: _evaluate(spec, design, flat.constrain(start.mode + start.factor @ white)),
+        collected["white"], batch_size=100
+    )
+    return Chain(sites, likelihood, prior, collected)
+
+
+def _keep(state: Any) -> dict[str, Array]:
+    return {
+        "white": state.z,
+        "lp": -state.potential_energy,
+        "energy": state.energy,
+        "n_steps": state.num_steps,
+        "acceptance_rate": state.accept_prob,
+        "step_size": state.adapt_state.step_size,
+        "diverging": state.diverging,
+    }
+
+
+def _latent(model: Callable[..., None], design: Design) -> dict[str, Any]:
+    trace = handlers.trace(model).get_trace(design)
+    return {k: s for k, s in trace.items() if s["type"] == "sample" and not s["is_observed"]}
+
+
+def _evaluate(
+    spec: Spec, design: Design, values: dict[str, Array]
+) -> tuple[dict[str, Array], dict[str, Array], dict[str, Array]]:
+    """Sites, pointwise log likelihood and log prior at one point."""
+    model = handlers.substitute(partial(interpret, spec), data=values)
+    trace = handlers.trace(model).get_trace(design)
+    sites, likelihood, prior = {}, {}, {}
+    for name, site in trace.items():
+        if site["type"] == "sample" and site["is_observed"]:
+            likelihood[name] = site["fn"].log_prob(site["value"])
+        elif site["type"] == "sample":
+            sites[name] = site["value"]
+            prior[name] = site["fn"].log_prob(site["value"])
+        elif site["type"] == "deterministic" and name.removesuffix("_offset") in spec.parameters:
+            sites[name] = site["value"]
+    return sites, likelihood, prior

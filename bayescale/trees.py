@@ -1,0 +1,45 @@
+"""Arrays with stated dims → an ArviZ 1.x DataTree, and the names of those dims.
+
+Shapes are stated here and never guessed: a converter that guesses reads a vector as draws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+CHAIN, DRAW, RUN, FAMILY, QUERY, ACTION, BUDGET = "chain", "draw", "run", "family", "query", "action", "budget"
+DIMS = (CHAIN, DRAW, RUN, FAMILY, QUERY, ACTION, BUDGET)
+"""Every dim that an output may have. Names are public interface; ArviZ reserves others."""
+
+DATA_GROUPS = ("observed_data", "constant_data")
+
+
+def to_datatree(
+    groups: Mapping[str, Mapping[str, Any]],
+    dims: Mapping[str, Sequence[str]],
+    coords: Mapping[str, Any],
+) -> xr.DataTree:
+    """Build a DataTree; draws lead with (chain, draw), data groups with neither.
+
+    Raises
+    ------
+    ValueError
+        If an array's shape is not that of its dims.
+    """
+    tree = {}
+    for group, arrays in groups.items():
+        lead = () if group in DATA_GROUPS else (CHAIN, DRAW)
+        variables = {}
+        for name, value in arrays.items():
+            array, names = np.asarray(value), (*lead, *dims.get(name, ()))
+            if array.ndim != len(names):
+                raise ValueError(f"{group}/{name}: shape {array.shape} for dims {names}")
+            variables[name] = (names, array)
+        dataset = xr.Dataset(variables)
+        known = {d: coords.get(d, np.arange(n)) for d, n in dataset.sizes.items()}
+        tree[group] = dataset.assign_coords(known)
+    return xr.DataTree.from_dict(tree)
