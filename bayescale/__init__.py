@@ -1,2 +1,71 @@
-"""bayescale."""
+"""bayescale: Bayesian scaling laws, from a table of training runs to a compute decision.
 
+>>> import bayescale as bs
+>>> fit = bs.fit("hoffmann2022", "additive", seed=0)  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+# Rooms of verbs are named in the gerund (fitting.py holds fit): a submodule would hide its function.
+_EXPORTS = {
+    "AbstractCheck": "checking",
+    "AbstractDecision": "deciding",
+    "AbstractLaw": "law",
+    "Allocation": "decisions.allocation",
+    "Backtest": "backtesting",
+    "BayescaleError": "errors",
+    "ConvergenceWarning": "errors",
+    "Finding": "checking",
+    "Fit": "fitting",
+    "Forecast": "forecasting",
+    "LogNormal": "law",
+    "LogitNormal": "law",
+    "NEW": "forecasting",
+    "Normal": "law",
+    "Parameter": "law",
+    "Runs": "runs",
+    "Spec": "spec",
+    "backtest": "backtesting",
+    "check": "checking",
+    "decide": "deciding",
+    "fit": "fitting",
+    "forecast": "forecasting",
+    "load_fit": "fitting",
+    "load_runs": "runs",
+    "load_spec": "spec",
+    "make_spec": "spec",
+    "model": "modelling",
+    "quantity": "quantities",
+}
+
+__all__ = sorted([*_EXPORTS, "__version__"])
+
+if TYPE_CHECKING:
+    from bayescale.backtesting import Backtest, backtest
+    from bayescale.checking import AbstractCheck, Finding, check
+    from bayescale.deciding import AbstractDecision, decide
+    from bayescale.decisions.allocation import Allocation
+    from bayescale.errors import BayescaleError, ConvergenceWarning
+    from bayescale.fitting import Fit, fit, load_fit
+    from bayescale.forecasting import NEW, Forecast, forecast
+    from bayescale.law import AbstractLaw, LogitNormal, LogNormal, Normal, Parameter
+    from bayescale.modelling import model
+    from bayescale.quantities import quantity
+    from bayescale.runs import Runs, load_runs
+    from bayescale.spec import Spec, load_spec, make_spec
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use, so that a command's help need not wait for JAX."""
+    if name == "__version__":
+        return import_module("importlib.metadata").version("bayescale")
+    if name not in _EXPORTS:
+        raise AttributeError(f"module 'bayescale' has no attribute {name!r}")
+    return getattr(import_module(f"bayescale.{_EXPORTS[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

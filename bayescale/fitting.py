@@ -33,19 +33,31 @@ from bayescale.trees import CHAIN, DRAW, FAMILY, RUN, to_datatree
 SCHEMA = 1
 """Version of the file format; a newer file is refused, an older one migrated."""
 
+_FEW_DIVERGENCES = 0.001  # of all draws: a handful that cannot bias a 90 % interval
+_FEW_CUT = 0.05  # of all draws
 _KEEP = ("params", "tokens", "flops")
 _PACKAGES = ("bayescale", "jax", "numpyro", "arviz", "numpy", "xarray")
 
 
 @dataclass(frozen=True)
-class Limits:
-    """What chains must reach to count as converged (Vehtari et al. 2021, arXiv:1903.08008)."""
+class Criterion:
+    """What chains must reach to count as converged, and what they reached.
 
-    r_hat: float = 1.01
-    ess: float = 400.0
-    divergences: float = 0.001  # of all draws: a handful that touch no tail
-    bfmi: float = 0.3
-    tree_depth: float = 0.05  # of all draws cut off at the greatest depth
+    Attributes
+    ----------
+    name, figure, limit : str, float, float
+        Which figure, its worst value, and what was wanted.
+    passed : bool
+    sentence, advice : str
+        The finding in words, and what to do about it.
+    """
+
+    name: str
+    figure: float
+    limit: float
+    passed: bool
+    sentence: str
+    advice: str
 
 
 @dataclass(frozen=True)
@@ -93,19 +105,32 @@ class Fit:
         return pd.DataFrame({name: _summary(x) for name, x in scalars(self.posterior).items()}).T
 
     @cached_property
-    def convergence(self) -> dict[str, float]:
-        """Worst R-hat, bulk and tail ESS, E-BFMI; shares of divergent and of cut-off draws."""
-        sampled = self.summary[[name.split("[")[0] in self.sampled for name in self.summary.index]]
+    def convergence(self) -> list[Criterion]:
+        """Worst R-hat, ESS and E-BFMI, divergences and tree depth, against their limits.
+
+        Limits are those of Vehtari et al. (2021), arXiv:1903.08008.
+        """
+        table = self.summary[[name.split("[")[0] in self.sampled for name in self.summary.index]]
         stats = self.tree["sample_stats"]
-        energy = stats["energy"].to_numpy()
-        return {
-            "r_hat": float(sampled["r_hat"].max()),
-            "ess_bulk": float(sampled["ess_bulk"].min()),
-            "ess_tail": float(sampled["ess_tail"].min()),
-            "bfmi": float(np.min(array_stats.bfmi(energy))),
-            "divergences": float(stats["diverging"].to_numpy().mean()),
-            "tree_depth": float((stats["n_steps"].to_numpy() >= sampling.MOST_STEPS).mean()),
-        }
+        diverging, steps = stats["diverging"].to_numpy(), stats["n_steps"].to_numpy()
+        longer = "raise warmup and draws, and look at the trace of the parameter"
+        r_hat, bulk, tail = table["r_hat"].idxmax(), table["ess_bulk"].idxmin(), table["ess_tail"].idxmin()
+        bfmi = float(np.min(array_stats.bfmi(stats["energy"].to_numpy())))
+        cut = float((steps >= sampling.MOST_STEPS).mean())
+        return [
+            _at_most("r_hat", table["r_hat"].max(), 1.01, f"R-hat {{:.3f}} ({r_hat})", longer),
+            _at_least("ess_bulk", table["ess_bulk"].min(), 400, f"bulk ESS {{:.0f}} ({bulk})", longer),
+            _at_least("ess_tail", table["ess_tail"].min(), 400, f"tail ESS {{:.0f}} ({tail})", longer),
+            _at_most(
+                "divergences", diverging.mean(), _FEW_DIVERGENCES, f"{diverging.sum()} draws diverged, {{:.2%}}",
+                "tighten the prior of what the data leave open (check identification says which)",
+            ),
+            _at_least("e_bfmi", bfmi, 0.3, "E-BFMI {:.2f}", "the tails are heavy: raise warmup"),
+            _at_most(
+                "tree_depth", cut, _FEW_CUT, "{:.1%} of draws cut off at the greatest tree depth",
+                "the posterior is a narrow ridge: tighten a prior, or pool",
+            ),
+        ]  # fmt: skip
 
     @property
     def sampled(self) -> set[str]:
@@ -115,22 +140,7 @@ class Fit:
     @property
     def problems(self) -> list[str]:
         """What keeps the chains from counting as converged, a sentence each."""
-        c, limit = self.convergence, Limits()
-        rows = [
-            (not c["r_hat"] <= limit.r_hat, f"R-hat {c['r_hat']:.3f}, wanted at most {limit.r_hat}"),
-            (not c["ess_bulk"] >= limit.ess, f"bulk ESS {c['ess_bulk']:.0f}, wanted at least {limit.ess:.0f}"),
-            (not c["ess_tail"] >= limit.ess, f"tail ESS {c['ess_tail']:.0f}, wanted at least {limit.ess:.0f}"),
-            (
-                not c["divergences"] <= limit.divergences,
-                f"{c['divergences']:.2%} of draws diverged, wanted at most {limit.divergences:.1%}",
-            ),
-            (not c["bfmi"] >= limit.bfmi, f"E-BFMI {c['bfmi']:.2f}, wanted at least {limit.bfmi}"),
-            (
-                not c["tree_depth"] <= limit.tree_depth,
-                f"{c['tree_depth']:.0%} of draws cut off at the greatest tree depth",
-            ),
-        ]
-        return [text for failed, text in rows if failed]
+        return [c.sentence for c in self.convergence if not c.passed]
 
     @property
     def converged(self) -> bool:
@@ -293,6 +303,18 @@ def scalars(posterior: xr.Dataset | Mapping[str, Any]) -> dict[str, np.ndarray]:
     return found
 
 
+def _at_most(name: str, figure: float, limit: float, sentence: str, advice: str) -> Criterion:
+    passed = bool(figure <= limit)  # NaN fails
+    return Criterion(name, float(figure), limit, passed, f"{sentence.format(figure)}, wanted at most {limit:g}", advice)
+
+
+def _at_least(name: str, figure: float, limit: float, sentence: str, advice: str) -> Criterion:
+    passed = bool(figure >= limit)
+    return Criterion(
+        name, float(figure), limit, passed, f"{sentence.format(figure)}, wanted at least {limit:g}", advice
+    )
+
+
 def _summary(x: np.ndarray) -> dict[str, float]:
     return {
         "mean": x.mean(),
@@ -324,12 +346,13 @@ def _collect(runs: Runs, spec: Spec, points: Any, samples: sampling.Samples, see
         "posterior": posterior,
         "sample_stats": samples.stats,
         "log_likelihood": samples.log_likelihood,
-        "log_prior": samples.log_prior,
+        # Power-scaling needs the priors at the top of the hierarchy; with the families' it flags everything.
+        "log_prior": {k: v for k, v in samples.log_prior.items() if not k.endswith("_coordinate")},
         "observed_data": points.observed,
         "constant_data": constant,
     }
     dims = {k: (FAMILY,) if v.ndim > 2 else () for k, v in posterior.items()}
-    dims |= {k: (RUN,) for k in [*samples.log_likelihood, *constant]}
+    dims |= dict.fromkeys([*samples.log_likelihood, *constant], (RUN,))
     tree = to_datatree(groups, dims, {FAMILY: runs.families})
     meta = {
         "created_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -340,8 +363,7 @@ def _collect(runs: Runs, spec: Spec, points: Any, samples: sampling.Samples, see
         "spec_digest": spec.digest,
         "families": runs.families,
         "published": sorted(published),
-        "anchor": {k: float(np.exp(v)) for k, v in points.anchor.items()}
-        | {"loss": float(np.exp(points.anchor_loss))},
+        "anchor": {k: float(np.exp(v)) for k, v in points.anchor.items()} | {"loss": float(np.exp(points.anchor_loss))},
         "seed": seed,
         "engine": samples.engine,
         "versions": {name: version(name) for name in _PACKAGES},

@@ -147,7 +147,7 @@ def check_identified(spec: Spec, runs: Runs) -> None:
                 f"{family!r} has fewer runs than law {law.name!r} has parameters",
                 wanted=f"at least {len(law.parameters)} runs",
                 came=str(len(group)),
-                do="add runs, or pool the family with others (pooling = \"partial\")",
+                do='add runs, or pool the family with others (pooling = "partial")',
             )
         logs = np.log(group[list(spec.inputs)].to_numpy())
         for name, spread in zip(spec.inputs, logs.std(axis=0), strict=True):
@@ -163,7 +163,7 @@ def check_identified(spec: Spec, runs: Runs) -> None:
                 "so the two exponents are not identified",
                 wanted="runs with several ratios, ideally from 2 to 300",
                 came=f"{np.exp((logs[:, 1] - logs[:, 0]).mean()):.3g} in all of them",
-                do="add runs off the ray, or fit law power-floor with inputs = [\"flops\"]",
+                do='add runs off the ray, or fit law power-floor with inputs = ["flops"]',
             )
 
 

@@ -305,9 +305,7 @@ def _restart(start: Start, centering: dict[str, Array], *, spec: Spec) -> dict[s
 
 
 @partial(jax.jit, static_argnames=("spec", "warmup", "draws", "dense"))
-def run_chain(
-    key: Array, design: Design, start: Start, *, spec: Spec, warmup: int, draws: int, dense: bool
-) -> Chain:
+def run_chain(key: Array, design: Design, start: Start, *, spec: Spec, warmup: int, draws: int, dense: bool) -> Chain:
     """Sample one chain near `start`, in its whitened coordinates, adapting a diagonal or `dense` mass."""
     spread_key, nuts_key = jax.random.split(key)
     flat = flatten(spec, design, start.begin)
@@ -325,12 +323,11 @@ def run_chain(
         max_tree_depth=_TREE_DEPTH,
         rng_key=nuts_key,
     )
-    collected = fori_collect(
-        warmup, warmup + draws, sample_kernel, state, transform=_keep, progbar=False
-    )
+    collected = fori_collect(warmup, warmup + draws, sample_kernel, state, transform=_keep, progbar=False)
     sites, likelihood, prior = jax.lax.map(
         lambda white: _evaluate(spec, design, flat.constrain(start.mode + start.factor @ white)),
-        collected["white"], batch_size=100
+        collected["white"],
+        batch_size=100,
     )
     return Chain(sites, likelihood, prior, collected)
 

@@ -94,8 +94,7 @@ class Spec:
     def to_dict(self) -> dict[str, Any]:
         """Everything that defines the model, in the shape of the TOML file."""
         parameters = {
-            name: {"prior": _prior_dict(s.prior), "pooling": s.pooling, "spread": s.spread}
-            for name, s in self.settings
+            name: {"prior": _prior_dict(s.prior), "pooling": s.pooling, "spread": s.spread} for name, s in self.settings
         }
         return {
             "law": self.law,
@@ -110,9 +109,7 @@ class Spec:
         unknown = [name for name in priors if name not in self.parameters]
         if unknown:
             raise _unknown("parameter", unknown[0], self.parameters)
-        settings = [
-            (name, replace(s, prior=priors.get(name, s.prior))) for name, s in self.settings
-        ]
+        settings = [(name, replace(s, prior=priors.get(name, s.prior))) for name, s in self.settings]
         return replace(self, settings=tuple(settings))
 
 

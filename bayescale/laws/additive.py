@@ -11,12 +11,8 @@ EXPONENT = LogNormal(0.33, 0.35)
 LEVEL = Parameter(LogNormal(1.0, 0.3), "median loss", "loss at the anchor run", spread=0.15)
 RATIO_A = Parameter(SHARE, "1", "params term over irreducible loss, at the anchor", spread=0.3)
 RATIO_B = Parameter(SHARE, "1", "tokens term over irreducible loss, at the anchor", spread=0.3)
-ALPHA_N = Parameter(
-    EXPONENT, "1", "exponent of params", spread=0.1, source="published .28-.37 with a free floor"
-)
-BETA_D = Parameter(
-    EXPONENT, "1", "exponent of tokens", spread=0.1, source="published .28-.37 with a free floor"
-)
+ALPHA_N = Parameter(EXPONENT, "1", "exponent of params", spread=0.1, source="published .28-.37 with a free floor")
+BETA_D = Parameter(EXPONENT, "1", "exponent of tokens", spread=0.1, source="published .28-.37 with a free floor")
 
 
 class Additive(AbstractLaw):
@@ -41,9 +37,7 @@ class Additive(AbstractLaw):
     @staticmethod
     def log_loss(params, tokens, *, level, ratio_A, ratio_B, alpha_N, beta_D):
         a, b = jnp.log(ratio_A), jnp.log(ratio_B)
-        return (
-            jnp.log(level) + log_sum(0.0, a - alpha_N * params, b - beta_D * tokens) - log_sum(0.0, a, b)
-        )
+        return jnp.log(level) + log_sum(0.0, a - alpha_N * params, b - beta_D * tokens) - log_sum(0.0, a, b)
 
     @staticmethod
     def balance(tokens, *, level, ratio_A, ratio_B, alpha_N, beta_D):

@@ -29,6 +29,4 @@ class BetaBinomial(AbstractNoise):
 
     @staticmethod
     def distribution(location, columns, *, concentration):
-        return dist.BetaBinomial(
-            location * concentration, (1 - location) * concentration, columns["n_items"]
-        )
+        return dist.BetaBinomial(location * concentration, (1 - location) * concentration, columns["n_items"])

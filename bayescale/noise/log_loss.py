@@ -12,9 +12,7 @@ SIGMA = Parameter(
     spread=0.7,
     source="seed SD of dense runs .025-.4 %; digitised runs .4 %",
 )
-NU = Parameter(
-    LogNormal(10.0, 1.2, above=1.0), "1", "degrees of freedom: how heavy the tails are", spread=0.7
-)
+NU = Parameter(LogNormal(10.0, 1.2, above=1.0), "1", "degrees of freedom: how heavy the tails are", spread=0.7)
 
 
 class StudentT(AbstractNoise):

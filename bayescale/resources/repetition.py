@@ -8,7 +8,7 @@ MUENNIGHOFF = "Muennighoff et al. 2023 (15.4, 5.3), conditional on a plugged-in 
 
 
 def _diminishing(unique, total, half):
-    """ln of ``unique · (1 + half · (1 - exp(-repeats / half)))``, repeats = total / unique - 1."""
+    """Ln of ``unique · (1 + half · (1 - exp(-repeats / half)))``, repeats = total / unique - 1."""
     repeats = jnp.expm1(jnp.maximum(total - unique, 0.0))
     return unique + jnp.log1p(-half * jnp.expm1(-repeats / half))
 

@@ -1,0 +1,41 @@
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.PHONY: setup demo test test-slow check lint types contracts notebooks clean
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(f"bayescale needs Python 3.12 or newer, this is {sys.version.split()[0]}: install it, or run make PYTHON=/path/to/python3.12" if sys.version_info < (3, 12) else 0)'
+	test -d .venv || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $(STAMP)
+
+demo: setup
+	mkdir -p demo
+	$(BIN)/bayescale fit hoffmann2022 --model additive --out demo/fit.nc --seed 0
+	$(BIN)/bayescale forecast demo/fit.nc --params 70B --tokens 1.4T
+	$(BIN)/bayescale decide allocation demo/fit.nc --flops 5.76e23
+	$(BIN)/python -m bayescale.plots demo/fit.nc demo
+
+test: setup
+	$(BIN)/python -m pytest
+
+test-slow: setup
+	$(BIN)/python -m pytest -m slow
+
+check: lint contracts types
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+contracts: setup
+	$(BIN)/lint-imports
+
+types: setup
+	$(BIN)/mypy
+
+clean:
+	rm -rf .venv demo

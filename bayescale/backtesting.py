@@ -1,0 +1,154 @@
+"""Backtest: fit on each family's cheaper runs, score its dearer ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bayescale.errors import QueryError, RunsError, nearest
+from bayescale.fitting import Fit, fit
+from bayescale.forecasting import predict, scores
+from bayescale.runs import Runs, load_runs
+from bayescale.spec import Spec, load_spec
+
+BEYOND = 1.05  # runs within 5 % of the cut are neither fitted nor forecast
+FEWEST_TRAIN, FEWEST_TEST = 8, 3
+SCORES = ("reach_decades", "coverage_50", "coverage_90", "width_90", "crps", "log_score", "are", "bias")
+
+
+@dataclass(frozen=True)
+class Backtest:
+    """Scores of forecasts beyond a compute cut, on log loss, by family.
+
+    Attributes
+    ----------
+    families : DataFrame
+        One family a row: ``family n_train n_test`` and the means of :data:`SCORES` over its test runs.
+    runs : DataFrame
+        One test run a row.
+    left_out : dict
+        Families with too few runs to fit or to score, and why.
+    verdicts : dict
+        Convergence of the fit behind each family.
+    """
+
+    families: pd.DataFrame
+    runs: pd.DataFrame
+    left_out: dict[str, str]
+    verdicts: dict[str, str]
+
+    @property
+    def mean(self) -> dict[str, float]:
+        """Mean of the families' scores."""
+        return {name: float(self.families[name].mean()) for name in SCORES}
+
+    @property
+    def converged(self) -> bool:
+        """Whether every fit behind it did."""
+        return all(verdict == "converged" for verdict in self.verdicts.values())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return {
+            "families": self.families.to_dict("records"),
+            "mean": self.mean,
+            "left_out": self.left_out,
+            "verdicts": self.verdicts,
+        }
+
+
+def backtest(
+    runs: Runs | str | Path | pd.DataFrame,
+    spec: Spec | str | Path,
+    *,
+    train_quantile: float = 0.7,
+    family: str | None = None,
+    seed: int = 0,
+    progress: bool | None = None,
+    **settings: Any,
+) -> Backtest:
+    """Fit on each family's runs up to its compute quantile, and score its runs beyond.
+
+    A pooled spec is fitted once, on all families' cheaper runs; without pooling each family is fitted
+    alone.
+
+    Parameters
+    ----------
+    runs, spec
+        As in :func:`fit`.
+    train_quantile : float
+        Quantile of a family's compute up to which its runs are fitted.
+    family : str, optional
+        Score this family alone (a pooled spec still learns from the others' cheaper runs).
+    seed, progress, **settings
+        As in :func:`fit`.
+
+    Raises
+    ------
+    RunsError
+        If no family has enough runs.
+    """
+    runs = runs if isinstance(runs, Runs) else load_runs(runs)
+    spec = spec if isinstance(spec, Spec) else load_spec(spec)
+    if not 0 < train_quantile < 1:
+        raise QueryError("the train quantile is none", wanted="a number between 0 and 1", came=str(train_quantile))
+    if "loss" not in dict(spec.responses):
+        raise QueryError(f"spec {spec.name!r} forecasts no loss", do="backtest a spec with a loss response")
+    if family is not None and family not in runs.families:
+        raise QueryError(f"no family {family!r} in {runs.name!r}", do=nearest(family, runs.families))
+    train, test, left_out = split(runs, train_quantile)
+    scored = [name for name in runs.families if name not in left_out and family in (None, name)]
+    if not scored:
+        raise RunsError(
+            f"no family of {runs.name!r} can be backtested",
+            wanted=f"at least {FEWEST_TRAIN} runs to fit and {FEWEST_TEST} to score",
+            came="; ".join(f"{name}: {why}" for name, why in left_out.items()),
+            do="move the train quantile, or add runs",
+        )
+    pooled = any(setting.pooling != "none" for _, setting in spec.settings)
+    kept = [name for name in runs.families if name not in left_out]
+    rows, tests, verdicts = [], [], {}
+    for group in [kept] if pooled else [[name] for name in scored]:
+        fitted = fit(runs.take(train & np.isin(runs["family"], group)), spec, seed=seed, progress=progress,
+                     **settings)  # fmt: skip
+        for name in [name for name in group if name in scored]:
+            mine = runs["family"] == name
+            table = score(fitted, runs.take(test & mine))
+            cut = runs["flops"][train & mine].max()
+            row = {"family": name, "n_train": int((train & mine).sum()), "n_test": len(table)}
+            row["reach_decades"] = float(np.log10(runs["flops"][test & mine].max() / cut))
+            rows.append(row | {k: float(table[k].mean()) for k in SCORES[1:]})
+            tests.append(table)
+            verdicts[name] = fitted.verdict
+    return Backtest(pd.DataFrame(rows), pd.concat(tests, ignore_index=True), left_out, verdicts)
+
+
+def split(runs: Runs, train_quantile: float) -> tuple[np.ndarray, np.ndarray, dict[str, str]]:
+    """Masks of the runs to fit and to score, and the families with too few of either."""
+    train, test = np.zeros(len(runs), bool), np.zeros(len(runs), bool)
+    left_out: dict[str, str] = {}
+    for name in runs.families:
+        mine = runs["family"] == name
+        cut = np.quantile(runs["flops"][mine], train_quantile)
+        below, beyond = mine & (runs["flops"] <= cut), mine & (runs["flops"] > BEYOND * cut)
+        if below.sum() < FEWEST_TRAIN or beyond.sum() < FEWEST_TEST:
+            left_out[name] = f"{below.sum()} runs to fit, {beyond.sum()} to score"
+            continue
+        train |= below
+        test |= beyond
+    return train, test, left_out
+
+
+def score(fit: Fit, runs: Runs) -> pd.DataFrame:
+    """Scores of a fit's forecasts of runs, on log loss; one run a row."""
+    table, loss = runs.frame, runs["loss"]
+    draws = np.log(predict(fit, table, seed=fit.meta["seed"], only="loss"))
+    observed = {k: runs[k] for k in fit.tree["observed_data"].data_vars}
+    density = predict(fit, table, observed=observed, only="loss_log_density")
+    kept = [c for c in ("family", "run_id", "params", "tokens", "flops", "loss") if c in table]
+    # The density of log loss is that of loss times the loss.
+    return pd.concat([table[kept], scores(draws, np.log(loss), density + np.log(loss))], axis=1)

@@ -1,0 +1,311 @@
+"""The command line: parse, call one verb, print. Heavy libraries are imported inside commands.
+
+Data go to standard output, messages to standard error. Exit codes: 0 done, 1 a finding failed (the
+fit has not converged, or a check did not pass), 2 wrong usage or bad input.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bayescale.errors import BayescaleError, ConvergenceWarning, QueryError
+from bayescale.quantities import count, quantity
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_KINDS = ("models", "data", "laws", "resources", "responses", "noise", "decisions", "checks")
+# What a terminal shows of a forecast; --json and --out hold all.
+_FORECAST = ("family", "params", "tokens", "mean", "sd", "q05", "q50", "q95", "epred_q05", "epred_q95", "reach_decades")
+_json = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
+_seed = click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of all randomness.")
+
+
+class Quantity(click.ParamType):
+    """A positive number such as 70e9, 70B or 1.4T."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        """Parse the number, or fail as wrong usage."""
+        try:
+            number = quantity(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        if not (math.isfinite(number) and number > 0):
+            self.fail(f"{value!r} is not positive and finite", param, ctx)
+        return number
+
+
+class _Group(click.Group):
+    """Turns the errors that bayescale raises on purpose into exit code 2."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; print a typed error without a traceback."""
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ConvergenceWarning)  # the verdict is printed instead
+                return super().invoke(ctx)
+        except BayescaleError as error:
+            click.echo(f"bayescale: {error}", err=True)
+            ctx.exit(2)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="bayescale")
+def main() -> None:
+    """Bayesian scaling laws: from a table of training runs to a compute decision."""
+
+
+@main.command()
+@click.argument("runs")
+@click.option("--model", "spec", required=True, help="Spec: a shipped name, or the path of a TOML file.")
+@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="File to write.")
+@_seed
+@click.option("--chains", type=click.IntRange(1), default=4, show_default=True, help="Chains.")
+@click.option("--warmup", type=click.IntRange(20), help="Warm-up iterations a chain; by default as needed.")
+@click.option("--draws", type=click.IntRange(4), default=1000, show_default=True, help="Draws a chain.")
+@_json
+def fit(runs: str, spec: str, out: Path, seed: int, chains: int, warmup: int | None, draws: int, as_json: bool) -> None:
+    """Fit a model to RUNS (a shipped name, or a CSV or Parquet file) and save the posterior."""
+    if not out.absolute().parent.is_dir():
+        raise QueryError(f"cannot write {out}", wanted="a folder that exists", came=str(out.absolute().parent))
+    started = time.perf_counter()
+    from bayescale import fitting, progress
+
+    stages = progress.Stages(show=progress.on_terminal())
+    stages.seconds["import"] = time.perf_counter() - started
+    result = fitting.fit(runs, spec, seed=seed, chains=chains, warmup=warmup, draws=draws, stages=stages)
+    with stages("save"):
+        result.save(out)
+    seconds = {name: round(value, 3) for name, value in stages.seconds.items()}
+    if as_json:
+        parameters = result.summary.drop(columns="ess_tail").to_dict("index")
+        _print_json(
+            {
+                "model": result.spec.name,
+                "runs": result.meta["runs"],
+                "out": str(out),
+                "converged": result.converged,
+                "verdict": result.verdict,
+                "seed": seed,
+                "engine": result.meta["engine"],
+                "parameters": parameters,
+                "seconds": seconds,
+            }
+        )
+    else:
+        _print_table(result.summary.rename_axis("parameter").reset_index())
+        shown = ", ".join(f"{name} {value:.1f}" for name, value in seconds.items())
+        click.echo(f"\n{result!r}\nseconds: {shown}\nsaved {out}")
+    _finish(result.converged, result.verdict)
+
+
+@main.command()
+@click.argument("fit_file", metavar="FIT.nc")
+@_json
+def check(fit_file: str, as_json: bool) -> None:
+    """Ask every check of a fit; exit 1 if a finding fails."""
+    from bayescale import checking, fitting
+
+    findings = checking.check(fitting.load_fit(fit_file))
+    if as_json:
+        _print_json(findings.to_dict())
+    else:
+        click.echo(repr(findings))
+    sys.exit(0 if findings.passed else 1)
+
+
+@main.command()
+@click.argument("fit_file", metavar="FIT.nc")
+@click.option("--params", type=Quantity(), help="Params of the run (70e9, 70B).")
+@click.option("--tokens", type=Quantity(), help="Tokens of the run (1.4e12, 1.4T).")
+@click.option("--family", help="A fitted family, or 'new'; by default the only one, else 'new'.")
+@click.option("--at", type=click.Path(path_type=Path), help="CSV of queries, one a row, instead.")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="CSV to write.")
+@_seed
+@_json
+def forecast(
+    fit_file: str,
+    params: float | None,
+    tokens: float | None,
+    family: str | None,
+    at: Path | None,
+    out: Path | None,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Forecast a run's loss, noise included, with its reach beyond the data."""
+    if (at is None) == (params is None and tokens is None):
+        raise click.UsageError("give either --params and --tokens, or --at QUERIES.csv")
+    from bayescale import fitting, forecasting
+
+    loaded = fitting.load_fit(fit_file)
+    columns = {k: v for k, v in (("params", params), ("tokens", tokens)) if v is not None}
+    table = None if at is None else _read_queries(at)
+    result = forecasting.forecast(loaded, table, family=family, seed=seed, **columns)
+    summary = result.summary
+    if out is not None:
+        _write_csv(summary, out)
+    if as_json:
+        _print_json(summary.assign(verdict=result.verdict).to_dict("records"))
+    else:
+        unit = f"{result.response}, {result.unit}; run noise included, epred_… without"
+        _print_table(summary[[c for c in _FORECAST if c in summary]])
+        click.echo(f"\n{unit}\n{_reach_words(summary['reach_decades'].max())}; fit {result.verdict}")
+    _finish(loaded.converged, loaded.verdict)
+
+
+@main.group()
+def decide() -> None:
+    """Choose an action by its expected utility, with its regret."""
+
+
+@decide.command()
+@click.argument("fit_file", metavar="FIT.nc")
+@click.option("--flops", type=Quantity(), required=True, help="Budget in FLOP (5.76e23).")
+@click.option("--family", help="A fitted family, or 'new'; by default the only one, else 'new'.")
+@_json
+def allocation(fit_file: str, flops: float, family: str | None, as_json: bool) -> None:
+    """Split a FLOP budget into params and tokens."""
+    from bayescale import deciding, fitting
+    from bayescale.decisions.allocation import Allocation
+
+    loaded = fitting.load_fit(fit_file)
+    choice = deciding.decide(Allocation(flops, family), loaded)
+    if as_json:
+        _print_json(choice.to_dict())
+    else:
+        click.echo(repr(choice))
+    _finish(loaded.converged, loaded.verdict)
+
+
+@main.command()
+@click.argument("runs")
+@click.option("--model", "spec", required=True, help="Spec: a shipped name, or the path of a TOML file.")
+@click.option("--train-quantile", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.7,
+              show_default=True, help="Quantile of a family's compute up to which runs are fitted.")  # fmt: skip
+@click.option("--family", help="Score this family alone.")
+@_seed
+@_json
+def backtest(runs: str, spec: str, train_quantile: float, family: str | None, seed: int, as_json: bool) -> None:
+    """Fit each family's cheaper runs and score forecasts of its dearer ones, on log loss."""
+    from bayescale import backtesting
+
+    result = backtesting.backtest(runs, spec, train_quantile=train_quantile, family=family, seed=seed)
+    for name, why in result.left_out.items():
+        click.echo(f"left out: {name} ({why})", err=True)
+    if as_json:
+        _print_json(result.to_dict())
+    else:
+        import pandas as pd
+
+        mean = pd.DataFrame([{"family": "MEAN", **result.mean}])
+        _print_table(pd.concat([result.families, mean]).astype({"n_train": "Int64", "n_test": "Int64"}))
+        click.echo("\nscores of log loss: width, crps, are and bias (median minus observed) in log loss or as a share")
+    troubled = "; ".join(f"{k} {v}" for k, v in result.verdicts.items() if v != "converged")
+    _finish(result.converged, troubled)
+
+
+@main.command()
+@click.argument("kind", type=click.Choice([*_KINDS, "model", "law", "decision", "check"]))
+@click.argument("name", required=False)
+@_json
+def show(kind: str, name: str | None, as_json: bool) -> None:
+    """List what ships (KIND: models, data, laws, decisions, checks …), or show one NAME whole."""
+    from bayescale import showing
+
+    kind = {"model": "models", "law": "laws", "decision": "decisions", "check": "checks"}.get(kind, kind)
+    if name is None:
+        rows = showing.list_of(kind)
+        if as_json:
+            _print_json(rows)
+            return
+        width = max(len(row["name"]) for row in rows)
+        for row in rows:
+            click.echo(f"{row['name']:{width}}  {row['about']}")
+        return
+    content = showing.one(kind, name)
+    if as_json:
+        _print_json(content)
+    else:
+        click.echo(showing.words(kind, content))
+
+
+def _read_queries(path: Path) -> pd.DataFrame:
+    import pandas as pd
+
+    try:
+        return pd.read_csv(path, dtype={"family": str, "params": str, "tokens": str}, skipinitialspace=True)
+    except (OSError, ValueError) as error:
+        raise QueryError(f"{path} is no table of queries", came=str(error).splitlines()[0]) from None
+
+
+def _write_csv(table: pd.DataFrame, path: Path) -> None:
+    try:
+        table.to_csv(path, index=False)
+    except OSError as error:
+        raise QueryError(f"cannot write {path}", came=str(error), do="choose a folder that exists") from None
+
+
+def _reach_words(decades: float) -> str:
+    if decades == 0:
+        return "inside the compute of the runs"
+    return f"up to {decades:.1f} decades of compute beyond the runs" + (": a scenario" if decades > 2 else "")
+
+
+def _print_json(content: Any) -> None:
+    click.echo(json.dumps(_plain(content), indent=2, allow_nan=False))
+
+
+def _plain(thing: Any) -> Any:
+    """JSON has no NaN and no NumPy scalars."""
+    if isinstance(thing, dict):
+        return {str(k): _plain(v) for k, v in thing.items()}
+    if isinstance(thing, list | tuple):
+        return [_plain(v) for v in thing]
+    thing = thing.item() if hasattr(thing, "item") else thing
+    return None if isinstance(thing, float) and not math.isfinite(thing) else thing
+
+
+def _print_table(table: pd.DataFrame) -> None:
+    """Print a table with counts as people write them and four significant digits elsewhere."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in table:
+        text = table[column].dtype.kind not in "if"
+        drawn.add_column(column, justify="left" if text else "right", no_wrap=True)
+    for row in table.itertuples(index=False):
+        drawn.add_row(*(_cell(name, value) for name, value in zip(table, row, strict=True)))
+    wide = max(200, sum(len(c) + 12 for c in table)) if not sys.stdout.isatty() else None
+    Console(width=wide).print(drawn)
+
+
+def _cell(name: str, value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if value != value or str(value) == "<NA>":
+        return ""
+    if name in ("params", "tokens", "flops", "unique_tokens") or (abs(value) >= 1e5):
+        return count(float(value))
+    if name.startswith("ess") or (float(value).is_integer() and abs(value) >= 1):
+        return f"{value:.0f}"
+    return f"{value:.4g}"
+
+
+def _finish(fine: bool, verdict: str) -> None:
+    """Exit 1, saying why, if a number that was printed is provisional."""
+    if not fine:
+        click.echo(f"bayescale: {verdict}", err=True)
+        sys.exit(1)

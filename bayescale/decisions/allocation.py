@@ -1,0 +1,277 @@
+"""Allocation: how many params and tokens to spend a FLOP budget on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from bayescale.deciding import AbstractDecision, Best, Choice, best
+from bayescale.errors import QueryError
+from bayescale.fitting import Fit
+from bayescale.forecasting import QUANTILES, predict, reach, resolve_family
+from bayescale.quantities import count, quantity
+from bayescale.runs import FLOPS_PER_PARAM_TOKEN
+from bayescale.trees import ACTION, BUDGET, CHAIN, DRAW
+
+_ACTIONS = 400  # grid in ln params; the vertex of a parabola refines each draw's optimum
+_DECADES = 3.0  # of params on either side of where the fit's runs had them at this compute
+# Decades below the budget at which each draw's least loss is known, finest where small wastes are read.
+_BELOW = (-2.0, -1.0, -0.5, -0.25, -0.1, -0.03, -0.01, 0.0)
+_CURVE = (-2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0)  # decades around the budget at which the optimum is reported
+_FEW = 0.01  # waste that a band of indifferent actions may have, as a share of compute
+_MOST_DRAWS = 2000  # of the posterior, evenly thinned: bounds draws × actions × budgets
+
+
+@dataclass(frozen=True)
+class Allocation(AbstractDecision):
+    """Minimise a run's expected loss over params and tokens with ``flops = 6·params·tokens``.
+
+    Attributes
+    ----------
+    flops : float or str
+        Budget in FLOP (``"5.76e23"`` is read).
+    family : str, optional
+        Family to train in, as in :func:`forecast`.
+    """
+
+    flops: float | str
+    family: str | None = None
+
+    name = "allocation"
+    source = "expected loss over the posterior's curve, never the optimum of a point"
+
+    def solve(self, fit: Fit) -> AllocationChoice:
+        """Choose from one matrix of draws × actions; see :class:`AllocationChoice`."""
+        flops = _budget(self.flops)
+        if not {"params", "tokens"} <= set(fit.spec.columns):
+            raise QueryError(
+                f"an allocation needs a law of params and tokens; {fit.spec.name!r} reads {fit.spec.inputs}",
+                do="fit additive or coupled",
+            )
+        family = resolve_family(fit, self.family)
+        decades = np.union1d(_BELOW, _CURVE)
+        budgets, now = flops * 10.0**decades, int(np.searchsorted(decades, 0.0))
+        ln_params = _grid(fit, budgets)
+        losses = _losses(fit, family, budgets, ln_params)
+        solved = best(losses[:, now], fit.tree["posterior"].sizes[CHAIN])
+        ln_best, least = _refine(ln_params, losses)
+        waste = _waste(losses[:, now], least[:, : now + 1], np.log(budgets[: now + 1] / flops))
+        edge = np.mean((solved.by_draw == 0) | (solved.by_draw == _ACTIONS - 1))
+        return AllocationChoice(flops, family, fit, ln_params[now], losses[:, now], waste, solved,
+                                budgets, ln_best, least, float(edge))  # fmt: skip
+
+
+@dataclass(frozen=True)
+class AllocationChoice(Choice):
+    """The params and tokens of least expected loss, with their regret.
+
+    Arrays lead with draw (chain by chain); actions are a grid of params at the budget.
+    """
+
+    flops: float
+    family: str
+    fit: Fit
+    ln_params: np.ndarray
+    losses: np.ndarray
+    waste: np.ndarray
+    solved: Best
+    budgets: np.ndarray
+    ln_optimum: np.ndarray
+    least_loss: np.ndarray
+    at_edge: float
+
+    @property
+    def params(self) -> float:
+        """Params of least expected loss."""
+        return float(np.exp(self.ln_params[self.solved.action]))
+
+    @property
+    def tokens(self) -> float:
+        """Tokens that the budget leaves for them."""
+        return self.flops / (FLOPS_PER_PARAM_TOKEN * self.params)
+
+    @property
+    def expected_loss(self) -> float:
+        """Mean over draws of the law's loss there, in nats/token."""
+        return self.solved.expected_loss
+
+    @property
+    def regret_nats(self) -> float:
+        """Expected loss above each draw's own best: the value of perfect information on the split."""
+        return self.solved.regret
+
+    @property
+    def waste_fraction(self) -> float:
+        """Expected compute above what each draw's best split needs for the same loss, as its share."""
+        return float(self.waste[:, self.solved.action].mean())
+
+    @property
+    def waste_q95(self) -> float:
+        """95 % quantile over draws of the waste."""
+        return float(np.quantile(self.waste[:, self.solved.action], 0.95))
+
+    @cached_property
+    def band(self) -> tuple[float, float]:
+        """Least and most params that waste under 1 % of compute with probability at least ½.
+
+        Both are NaN where no action does.
+        """
+        good = np.flatnonzero((self.waste < _FEW).mean(axis=0) >= 0.5)
+        if not len(good):
+            return float("nan"), float("nan")
+        return float(np.exp(self.ln_params[good[0]])), float(np.exp(self.ln_params[good[-1]]))
+
+    @property
+    def curve(self) -> pd.DataFrame:
+        """Optimum over budgets: quantiles over draws of params, tokens per param and least loss."""
+        rows = []
+        reported = np.isin(np.round(np.log10(self.budgets / self.flops), 6), _CURVE)
+        for i in np.flatnonzero(reported):
+            flops = float(self.budgets[i])
+            params = np.exp(self.ln_optimum[:, i])
+            ratio = flops / (FLOPS_PER_PARAM_TOKEN * params**2)
+            row = {"flops": flops}
+            for name, x in (("params", params), ("tokens_per_param", ratio), ("loss", self.least_loss[:, i])):
+                row |= {f"{name}_{q}": v for q, v in _quantiles(x).items()}
+            rows.append(row)
+        return pd.DataFrame(rows)
+
+    @property
+    def optimum(self) -> dict[str, dict[str, float]]:
+        """Quantiles over draws of each draw's own optimum: what hindsight would choose."""
+        i = int(np.flatnonzero(np.isclose(self.budgets, self.flops))[0])
+        params = np.exp(self.ln_optimum[:, i])
+        tokens = self.flops / (FLOPS_PER_PARAM_TOKEN * params)
+        return {
+            "params": _quantiles(params),
+            "tokens": _quantiles(tokens),
+            "tokens_per_param": _quantiles(tokens / params),
+        }
+
+    @property
+    def reach_decades(self) -> float:
+        """log10 of the budget over the largest compute that was fitted; 0 inside."""
+        return float(self._query["reach_decades"].iloc[0])
+
+    @property
+    def verdict(self) -> str:  # type: ignore[override]
+        """Convergence of the fit, and whether some draws wanted params beyond the grid."""
+        edge = f"; {self.at_edge:.1%} of draws have no optimum inside the grid" if self.at_edge else ""
+        return self.fit.verdict + edge
+
+    @property
+    def matrix(self) -> xr.DataArray:
+        """The law's loss, dims ``draw action``."""
+        params = np.exp(self.ln_params)
+        return xr.DataArray(self.losses, dims=(DRAW, ACTION), coords={"params": (ACTION, params)})
+
+    @property
+    def least(self) -> xr.DataArray:
+        """Least loss of each draw, dims ``draw budget``."""
+        return xr.DataArray(self.least_loss, dims=(DRAW, BUDGET), coords={"flops": (BUDGET, self.budgets)})
+
+    @property
+    def _query(self) -> pd.DataFrame:
+        row = {"params": self.params, "tokens": self.tokens, "family": self.family}
+        return reach(self.fit, pd.DataFrame([row]).assign(flops=self.flops))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers, for JSON."""
+        return {
+            "flops": self.flops,
+            "family": self.family,
+            "params": self.params,
+            "tokens": self.tokens,
+            "tokens_per_param": self.tokens / self.params,
+            "expected_loss": self.expected_loss,
+            "regret_nats": self.regret_nats,
+            "regret_mcse": self.solved.regret_mcse,
+            "waste_fraction": self.waste_fraction,
+            "waste_q95": self.waste_q95,
+            "value_of_perfect_information_nats": self.regret_nats,
+            "indifference_params": None if np.isnan(self.band[0]) else list(self.band),
+            "optimum": self.optimum,
+            "curve": self.curve.to_dict("records"),
+            "reach_decades": self.reach_decades,
+            "verdict": self.verdict,
+        }
+
+    def __repr__(self) -> str:
+        low, high = self.band
+        band = "none" if np.isnan(low) else f"{count(low)} to {count(high)} params"
+        ratio = self.optimum["tokens_per_param"]
+        return (
+            f"Allocation of {count(self.flops)} FLOP, family {self.family!r}, "
+            f"{self.reach_decades:.1f} decades beyond the runs\n"
+            f"  train        {count(self.params)} params on {count(self.tokens)} tokens "
+            f"({self.tokens / self.params:.1f} tokens per param)\n"
+            f"  expected     loss {self.expected_loss:.3f} nats/token\n"
+            f"  regret       {self.regret_nats:.2g} nats, {self.waste_fraction:.2%} of compute "
+            f"(95 % of draws under {self.waste_q95:.1%}): what knowing the law would be worth\n"
+            f"  indifferent  {band} (waste under 1 % with probability at least 1/2)\n"
+            f"  hindsight    {ratio['q50']:.1f} tokens per param, 90 % in {ratio['q05']:.1f} to {ratio['q95']:.1f}\n"
+            f"  verdict      {self.verdict}"
+        )
+
+
+def _budget(flops: float | str) -> float:
+    try:
+        value = quantity(flops)
+    except (TypeError, ValueError):
+        value = np.nan
+    if not (np.isfinite(value) and value > 0):
+        raise QueryError("the budget is no positive number of FLOP", wanted="5.76e23, say", came=repr(flops))
+    return value
+
+
+def _grid(fit: Fit, budgets: np.ndarray) -> np.ndarray:
+    """Ln params of the actions at each budget: around the anchor's path at equal growth; (budget, action)."""
+    anchor = fit.meta["anchor"]
+    middle = np.log(anchor["params"]) + 0.5 * np.log(
+        budgets / (FLOPS_PER_PARAM_TOKEN * anchor["params"] * anchor["tokens"])
+    )
+    return middle[:, None] + np.linspace(-1, 1, _ACTIONS) * _DECADES * np.log(10)
+
+
+def _losses(fit: Fit, family: str, budgets: np.ndarray, ln_params: np.ndarray) -> np.ndarray:
+    """The law's loss, shape (draw, budget, action)."""
+    params = np.exp(ln_params)
+    tokens = budgets[:, None] / (FLOPS_PER_PARAM_TOKEN * params)
+    table = pd.DataFrame({"params": params.ravel(), "tokens": tokens.ravel(), "family": family})
+    table["flops"] = FLOPS_PER_PARAM_TOKEN * table["params"] * table["tokens"]
+    table["unique_tokens"] = table["tokens"]
+    loss = np.exp(predict(fit, table, only="log_loss", most=_MOST_DRAWS))
+    return loss.reshape(len(loss), *params.shape)
+
+
+def _refine(ln_params: np.ndarray, losses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Each draw's optimum and its loss by the parabola through the grid's best point; (draw, budget)."""
+    i = np.clip(losses.argmin(axis=-1), 1, _ACTIONS - 2)[..., None]
+    left, middle, right = (np.take_along_axis(losses, i + k, axis=-1)[..., 0] for k in (-1, 0, 1))
+    bend = left - 2 * middle + right
+    shift = np.where(bend > 0, 0.5 * (left - right) / np.where(bend > 0, bend, 1.0), 0.0).clip(-1, 1)
+    step = ln_params[:, 1] - ln_params[:, 0]
+    at = np.take_along_axis(np.broadcast_to(ln_params, losses.shape), i, axis=-1)[..., 0]
+    return at + shift * step, middle - 0.25 * (left - right) * shift
+
+
+def _waste(losses: np.ndarray, least: np.ndarray, ln_budget: np.ndarray) -> np.ndarray:
+    """C / C_least - 1: compute spent over what the draw's best split needs for the same loss.
+
+    Between budgets the log of compute is interpolated in the least loss. A loss that even the smallest
+    budget beats counts as its waste, 99-fold: a lower bound, met far from any sensible action.
+    """
+    waste = np.empty_like(losses)
+    for s, (row, frontier) in enumerate(zip(losses, least, strict=True)):
+        needed = np.interp(row, frontier[::-1], ln_budget[::-1])
+        waste[s] = np.expm1(-needed)
+    return waste
+
+
+def _quantiles(x: np.ndarray) -> dict[str, float]:
+    return {name: float(np.quantile(x, QUANTILES[name])) for name in ("q05", "q50", "q95")}

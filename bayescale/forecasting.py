@@ -1,0 +1,358 @@
+"""Forecast: coherent posterior-predictive draws at queries, their reach, and proper scores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+import scoringrules
+import xarray as xr
+from jax import Array
+from numpyro import handlers
+
+from bayescale.errors import QueryError, nearest
+from bayescale.fitting import Fit
+from bayescale.law import part
+from bayescale.modelling import SPENT, Design, interpret
+from bayescale.quantities import quantity
+from bayescale.runs import FLOPS_PER_PARAM_TOKEN
+from bayescale.sampling import use_cache
+from bayescale.spec import Spec
+from bayescale.trees import CHAIN, DRAW, QUERY
+
+NEW = "new"
+"""The name under which a family that was not fitted is asked for."""
+
+QUANTILES = {"q05": 0.05, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q95": 0.95}
+_CHUNK = 50  # draws evaluated at a time: bounds memory at draws × queries of the result itself
+_TAIL = 0.001  # share cut off each tail for mean and SD
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Posterior-predictive draws at queries, with how far they reach beyond the runs.
+
+    Attributes
+    ----------
+    queries : DataFrame
+        One query a row: family, inputs, ``reach_decades`` and ``distance``.
+    draws : xarray.Dataset
+        Dims ``chain draw query``: ``epred`` (the law's curve, no run noise) and ``predictive`` (a run,
+        noise included), in the response's unit. One draw is one law: differences between queries of a
+        draw are coherent.
+    response, unit, verdict : str
+        What is forecast, in what unit, and the fit's convergence in one line.
+    """
+
+    queries: pd.DataFrame
+    draws: xr.Dataset
+    response: str
+    unit: str
+    verdict: str
+
+    @property
+    def summary(self) -> pd.DataFrame:
+        """Queries with the predictive's mean, SD and quantiles, and the curve's (``epred_…``).
+
+        Mean and SD leave out a thousandth of each tail: heavy-tailed noise on log loss has no mean.
+        """
+        table = self.queries.copy()
+        position = list(table.columns).index("reach_decades")
+        for kind, prefix in (("predictive", ""), ("epred", "epred_")):
+            x = self.draws[kind].to_numpy().reshape(-1, len(table))
+            inside = np.quantile(x, [_TAIL, 1 - _TAIL], axis=0, method="inverted_cdf")
+            kept = np.where((x >= inside[0]) & (x <= inside[1]), x, np.nan)
+            columns = {"mean": np.nanmean(kept, axis=0), "sd": np.nanstd(kept, axis=0)}
+            columns |= {name: np.quantile(x, q, axis=0) for name, q in QUANTILES.items()}
+            for name, values in columns.items():
+                table.insert(position, prefix + name, values)
+                position += 1
+        return table
+
+    def __repr__(self) -> str:
+        return f"Forecast of {self.response} ({self.unit}) at {len(self.queries)} queries, fit {self.verdict}"
+
+    def _repr_html_(self) -> str:
+        return f"<p>{self!r}</p>" + self.summary.to_html(index=False, float_format="{:.4g}".format)
+
+
+def forecast(
+    fit: Fit,
+    queries: pd.DataFrame | None = None,
+    *,
+    family: str | None = None,
+    response: str | None = None,
+    seed: int = 0,
+    **columns: Any,
+) -> Forecast:
+    """Forecast what was observed at other params, tokens and families.
+
+    Parameters
+    ----------
+    fit : Fit
+        The posterior.
+    queries : DataFrame, optional
+        One query a row, with the columns that the spec reads and, optionally, ``family``.
+    family : str, optional
+        Family of queries that name none. ``"new"`` is a family that was not fitted: drawn from the
+        population under partial pooling, from the prior without pooling. By default the fitted family,
+        or ``"new"`` where there are several.
+    response : str, optional
+        Which response, by default the spec's first.
+    seed : int
+        Seed of the noise (and of new families).
+    **columns
+        Columns of the queries, numbers or sequences; ``"70B"`` is read.
+
+    Raises
+    ------
+    QueryError
+        If a column is missing or out of range, or a family is unknown.
+
+    Examples
+    --------
+    >>> forecast(fit, params=70e9, tokens="1.4T").summary  # doctest: +SKIP
+    """
+    table = _queries(fit, queries, family, columns)
+    names = [name for name, _ in fit.spec.responses]
+    if response is not None and response not in names:
+        raise QueryError(f"the fit has no response {response!r}", wanted=f"one of: {', '.join(names)}")
+    chosen = part("responses", response or names[0])
+    sites = predict(fit, table, seed=seed)
+    epred = sites[f"{chosen.name}_location"]
+    if chosen.kind == "log":
+        epred = np.exp(epred)
+    elif "n_items" in table:
+        epred = epred * table["n_items"].to_numpy()
+    dims = (CHAIN, DRAW, QUERY)
+    shape = (*_shape(fit), len(table))
+    draws = xr.Dataset(
+        {
+            "epred": (dims, epred.reshape(shape)),
+            "predictive": (dims, sites[chosen.observed].reshape(shape)),
+        },
+        coords={QUERY: np.arange(len(table))},
+        attrs={"verdict": fit.verdict, "unit": chosen.unit},
+    )
+    return Forecast(reach(fit, table), draws, chosen.name, chosen.unit, fit.verdict)
+
+
+def predict(
+    fit: Fit,
+    table: pd.DataFrame,
+    *,
+    observed: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    only: str | None = None,
+    most: int | None = None,
+) -> Any:
+    """Run the fit's model at queries, every parameter substituted by its draws.
+
+    Parameters
+    ----------
+    fit : Fit
+    table : DataFrame
+        Queries with `family` and every column that the spec reads.
+    observed : mapping, optional
+        Observations at the queries; then ``NAME_log_density`` is returned for each, in place of draws.
+    seed : int
+        Seed of the noise and of new families.
+    only : str, optional
+        Return this site alone (and compute no other).
+    most : int, optional
+        Use at most so many draws, evenly thinned within chains.
+
+    Returns
+    -------
+    dict of ndarray, shape (chain·draw, query)
+        ``log_loss``, each response's ``NAME_location``, and each observed site; or one of them.
+    """
+    use_cache()
+    families = fit.families
+    new = (table["family"] == NEW).any() and NEW not in families
+    index = {name: i for i, name in enumerate([*families, NEW])}
+    noise_key, family_key = jax.random.split(jax.random.key(seed))
+    with jax.enable_x64(True):
+        draws = _substitutes(fit, family_key, new, most)
+        count = len(families) + new
+        pooled = [n for n, s in fit.spec.settings if s.pooling == "partial"]
+        known = [c for c in fit.spec.columns if c in table]
+        wanted = {part("responses", name).observed for name, _ in fit.spec.responses}
+        points = Design(
+            spent={c: np.log(table[c].to_numpy(float)) for c in known if c in SPENT},
+            anchor={c: np.log(fit.meta["anchor"][c]) for c in fit.spec.inputs},
+            anchor_loss=np.log(fit.meta["anchor"]["loss"]),
+            columns={c: table[c].to_numpy(float) for c in known if c not in SPENT and c not in wanted},
+            observed={k: np.asarray(v, float) for k, v in (observed or {}).items()},
+            family=np.asarray([index[name] for name in table["family"]], dtype=int),
+            centering={n: np.zeros(count) for n in pooled} if count > 1 else {},
+            families=count,
+        )
+        sites = _predict(noise_key, draws, points, spec=fit.spec, only=only)
+        return np.asarray(sites[only]) if only else {k: np.asarray(v) for k, v in sites.items()}
+
+
+def reach(fit: Fit, table: pd.DataFrame) -> pd.DataFrame:
+    """Add how far each query lies beyond its family's runs (beyond all runs for a new family).
+
+    ``reach_decades`` is log10 of compute over the largest compute that was fitted, 0 inside;
+    ``distance`` the Mahalanobis distance of the log inputs from the runs' centre, over the square root
+    of the number of inputs: the runs' own is 1 in root mean square.
+    """
+    runs = fit.design_frame
+    inputs = list(fit.spec.inputs)
+    table = table.copy()
+    flops = table["flops"] if "flops" in table else FLOPS_PER_PARAM_TOKEN * table["params"] * table["tokens"]
+    decades, distance = np.zeros(len(table)), np.zeros(len(table))
+    for family, rows in table.groupby("family").indices.items():
+        mine = runs[runs["family"] == family] if family in fit.families else runs
+        decades[rows] = np.maximum(np.log10(flops.to_numpy()[rows] / mine["flops"].max()), 0.0)
+        logs = np.log(mine[inputs].to_numpy())
+        inverse = np.linalg.pinv(np.atleast_2d(np.cov(logs.T)))
+        away = np.log(table[inputs].to_numpy(float)[rows]) - logs.mean(axis=0)
+        distance[rows] = np.sqrt(np.einsum("ij,jk,ik->i", away, inverse, away) / len(inputs))
+    return table.assign(reach_decades=decades, distance=distance)
+
+
+def scores(draws: np.ndarray, observed: np.ndarray, log_density: np.ndarray | None = None) -> pd.DataFrame:
+    """Proper scores and errors of predictive draws, one row an observation.
+
+    Parameters
+    ----------
+    draws : ndarray, shape (draw, query)
+        Predictive draws.
+    observed : ndarray, shape (query,)
+        What came.
+    log_density : ndarray, shape (draw, query), optional
+        Log density of what came under each draw.
+
+    Returns
+    -------
+    DataFrame
+        ``coverage_50``, ``coverage_90`` (0 or 1), ``width_90``, ``crps``, ``log_score`` (log of the
+        predictive density, larger is better), ``are`` (absolute error of the median, which on log scale
+        is the relative one), ``bias`` (median minus observed).
+    """
+    q05, q25, q50, q75, q95 = np.quantile(draws, list(QUANTILES.values()), axis=0)
+    table = pd.DataFrame(
+        {
+            "coverage_50": ((q25 <= observed) & (observed <= q75)).astype(float),
+            "coverage_90": ((q05 <= observed) & (observed <= q95)).astype(float),
+            "width_90": q95 - q05,
+            "crps": scoringrules.crps_ensemble(observed, draws.T, estimator="pwm"),
+        }
+    )
+    if log_density is not None:
+        table["log_score"] = np.logaddexp.reduce(log_density, axis=0) - np.log(len(log_density))
+    return table.assign(are=np.abs(np.expm1(q50 - observed)), bias=q50 - observed)
+
+
+def resolve_family(fit: Fit, family: str | None) -> str:
+    """Return the family that is meant; raise QueryError if it was not fitted and is not ``"new"``."""
+    families = fit.families
+    if family is None:
+        return families[0] if len(families) == 1 else NEW
+    if family in families:
+        return family
+    if family == NEW:
+        if len(families) > 1:
+            return NEW
+        raise QueryError(
+            "a fit of one family says nothing of how families differ",
+            wanted=f"family {families[0]!r}",
+            came=repr(NEW),
+            do="fit several families with partial pooling",
+        )
+    raise QueryError(
+        f"no family {family!r} in the fit",
+        wanted=f"one of: {', '.join(families)}, or {NEW!r} for one that was not fitted",
+        came=repr(family),
+        do=nearest(family, families),
+    )
+
+
+def _queries(fit: Fit, queries: pd.DataFrame | None, family: str | None, columns: Mapping[str, Any]) -> pd.DataFrame:
+    """Queries as a validated table."""
+    if queries is None:
+        sized = any(isinstance(v, Iterable) and not isinstance(v, str) for v in columns.values())
+        queries = pd.DataFrame(dict(columns), index=None if sized else [0])
+    table = queries.reset_index(drop=True)
+    if not len(table):
+        raise QueryError("there are no queries", wanted="at least one row")
+    responses = [part("responses", name) for name, _ in fit.spec.responses]
+    needed = [c for c in fit.spec.columns if c not in {r.observed for r in responses}]
+    if "flops" in needed and "flops" not in table and {"params", "tokens"} <= set(table):
+        table["flops"] = FLOPS_PER_PARAM_TOKEN * _column(table, "params") * _column(table, "tokens")
+    if "unique_tokens" in needed and "unique_tokens" not in table and "tokens" in table:
+        table["unique_tokens"] = table["tokens"]  # nothing repeated, unless the query says so
+    for column in needed:
+        if column not in table:
+            raise QueryError(
+                f"a query needs {column!r}",
+                wanted=", ".join(needed),
+                came=", ".join(map(str, table.columns)),
+                do=nearest(column, map(str, table.columns)),
+            )
+    for column in {*needed, "params", "tokens", "flops"} & set(table):
+        table[column] = _column(table, column, zero=column == "chance")
+    names = table["family"] if "family" in table else pd.Series([None] * len(table))
+    table["family"] = [resolve_family(fit, (None if pd.isna(n) or n == "" else n) or family) for n in names]
+    return table
+
+
+def _column(table: pd.DataFrame, column: str, zero: bool = False) -> np.ndarray:
+    values = np.empty(len(table))
+    for i, cell in enumerate(table[column]):
+        try:
+            values[i] = quantity(cell)
+        except (TypeError, ValueError):
+            values[i] = np.nan
+        if not (np.isfinite(values[i]) and (values[i] > 0 or (zero and values[i] == 0))):
+            raise QueryError(f"query {i}: {column} is no positive number", wanted="70B or 7e10, say", came=repr(cell))
+    return values
+
+
+def _shape(fit: Fit) -> tuple[int, int]:
+    sizes = fit.tree["posterior"].sizes
+    return sizes[CHAIN], sizes[DRAW]
+
+
+def _substitutes(fit: Fit, key: Array, extend: bool, most: int | None) -> dict[str, Array]:
+    """Draws of the latent sites, coordinates at centering 0; with one more family if `extend`."""
+    chains, length = _shape(fit)
+    thin = max(1, -(-chains * length // most)) if most else 1
+    flat = {k: v.to_numpy()[:, ::thin] for k, v in fit.posterior.data_vars.items() if k in fit.sampled}
+    draws = {k: jnp.asarray(v.reshape(-1, *v.shape[2:])) for k, v in flat.items()}
+    several = len(fit.families) > 1
+    for i, (name, setting) in enumerate(fit.spec.settings):
+        way = part("pooling", setting.pooling if several else "complete")
+        if extend:
+            draws |= way.extend(name, setting.prior, draws, jax.random.fold_in(key, i))
+        if f"{name}_offset" in draws:
+            draws[f"{name}_coordinate"] = draws.pop(f"{name}_offset")
+            del draws[name]
+    return draws
+
+
+@partial(jax.jit, static_argnames=("spec", "only"))
+def _predict(key: Array, draws: dict[str, Array], points: Design, *, spec: Spec, only: str | None) -> dict[str, Array]:
+    def one(drawn: tuple[Array, dict[str, Array]]) -> dict[str, Array]:
+        model = handlers.substitute(handlers.seed(partial(interpret, spec), drawn[0]), data=drawn[1])
+        sites = handlers.trace(model).get_trace(points)
+        kept = {k: s["value"] for k, s in sites.items() if k == "log_loss" or k.endswith("_location")}
+        for name, _ in spec.responses:
+            site = part("responses", name).observed
+            if site in points.observed:
+                kept[f"{site}_log_density"] = sites[site]["fn"].log_prob(sites[site]["value"])
+            else:
+                kept[site] = sites[site]["value"]
+        return {only: kept[only]} if only else kept
+
+    count = next(iter(draws.values())).shape[0]
+    return jax.lax.map(one, (jax.random.split(key, count), draws), batch_size=_CHUNK)

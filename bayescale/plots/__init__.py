@@ -1,0 +1,1 @@
+"""Plots: one function a figure; takes and returns matplotlib Axes."""

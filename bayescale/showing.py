@@ -1,0 +1,105 @@
+"""What is shipped, as rows and in words: models, data, laws and the other catalogues."""
+
+from __future__ import annotations
+
+import inspect
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from bayescale import shipped
+from bayescale.law import Parameter, Prior, catalogue, part
+from bayescale.spec import Spec, load_spec
+
+
+def list_of(kind: str) -> list[dict[str, str]]:
+    """Name and one line about everything of a kind."""
+    if kind == "models":
+        return [{"name": n, "about": load_spec(n).title} for n in shipped.names("models")]
+    if kind == "data":
+        return [{"name": n, "about": _card(n)["title"]} for n in shipped.names("data")]
+    found = catalogue(f"bayescale.{kind}")
+    return [{"name": name, "about": _first_line(thing)} for name, thing in found.items()]
+
+
+def one(kind: str, name: str) -> dict[str, Any]:
+    """Everything about one of a kind, as plain data."""
+    if kind == "data":
+        shipped.locate("data", name)
+        return _card(name)
+    if kind == "models":
+        spec = load_spec(name)
+        return {"name": spec.name, "title": spec.title, "digest": spec.digest, **spec.to_dict(),
+                "in_words": {n: _prior_words(spec, n) for n in spec.parameters}}  # fmt: skip
+    thing = part(kind, name)
+    content = {"name": name, "about": inspect.getdoc(thing) or "", "source": thing.source}
+    if kind in ("laws", "resources", "responses", "noise"):
+        content["parameters"] = {k: _row_words(p) for k, p in thing.parameters.items()}
+    if kind == "laws":
+        content["inputs"] = list(thing.inputs)
+    return content
+
+
+def words(kind: str, content: dict[str, Any]) -> str:
+    """Put what :func:`one` returns in words."""
+    if kind == "data":
+        return _card_words(content)
+    lines = [content.get("title", content["name"])]
+    if kind == "models":
+        lines += [
+            f"digest     {content['digest'][:16]}…",
+            f"law        {content['law']} of {', '.join(content['inputs'])}",
+            f"resources  {', '.join(content['resources']) or 'none'}",
+            *(f"observes   {r} with {n} noise" for r, n in content["responses"].items()),
+            "priors (90 % interval)",
+        ]
+        rows = content["in_words"]
+    else:
+        lines += ["", content["about"], "", f"source: {content['source']}"]
+        rows = content.get("parameters", {})
+        lines += ["", "parameters"] if rows else []
+    width = max(map(len, rows), default=0)
+    return "\n".join([*lines, *(f"  {name:{width}}  {text}" for name, text in rows.items())])
+
+
+def _prior_words(spec: Spec, name: str) -> str:
+    setting, row = spec.parameters[name], spec.table[name]
+    pooled = {
+        "partial": f"families scatter by half-Normal({setting.spread:g}) in {_coordinate(setting.prior)}",
+        "complete": "one for all families",
+        "none": "every family for itself",
+    }[setting.pooling]
+    return f"{row.meaning} [{row.unit}]: {_describe(setting.prior)}; {pooled}"
+
+
+def _row_words(row: Parameter) -> str:
+    source = f" ({row.source})" if row.source else ""
+    return f"{row.meaning} [{row.unit}]: {_describe(row.prior)}{source}"
+
+
+def _describe(prior: Prior) -> str:
+    low, high = prior.interval()
+    return f"{type(prior).__name__}, median {prior.median:g}, {low:.3g} to {high:.3g}"
+
+
+def _coordinate(prior: Prior) -> str:
+    return {"LogNormal": "e-folds", "LogitNormal": "logits"}.get(type(prior).__name__, "its own unit")
+
+
+def _first_line(thing: Any) -> str:
+    return (inspect.getdoc(thing) or "").splitlines()[0]
+
+
+def _card(name: str) -> dict[str, Any]:
+    path: Path = shipped.folder("data") / name / "card.toml"
+    return tomllib.loads(path.read_text(encoding="utf-8"))
+
+
+def _card_words(card: dict[str, Any]) -> str:
+    plain = ("summary", "source", "citation", "licence", "licence_note", "made")
+    lines = [card["title"], f"{card['rows']} runs, {card['families']} families; sha256 {card['sha256'][:16]}…"]
+    lines += [f"{key + ':':14} {card[key]}" for key in plain if card.get(key)]
+    lines += ["columns"] + [f"  {name:16} [{c['unit']}] {c['meaning']}" for name, c in card["columns"].items()]
+    lines += ["exclusions"] * bool(card["exclusions"])
+    lines += [f"  {e['rows']} runs: {e['reason']}" for e in card["exclusions"]]
+    return "\n".join([*lines, "known faults", *(f"  - {fault}" for fault in card["faults"])])

@@ -1,0 +1,35 @@
+"""Fits that several tests share: each is made once a session, with a fixed seed."""
+
+from __future__ import annotations
+
+import pytest
+
+import bayescale as bs
+
+
+@pytest.fixture(scope="session")
+def chinchilla() -> bs.Runs:
+    return bs.load_runs("hoffmann2022")
+
+
+@pytest.fixture(scope="session")
+def chinchilla_fit(chinchilla: bs.Runs) -> bs.Fit:
+    """The additive law on all 245 runs."""
+    return bs.fit(chinchilla, "additive", seed=0)
+
+
+@pytest.fixture(scope="session")
+def pool() -> bs.Runs:
+    return bs.load_runs("open-families")
+
+
+@pytest.fixture(scope="session")
+def trio(pool: bs.Runs) -> bs.Runs:
+    """Three small families: enough for a hierarchy, quick to fit."""
+    return pool.where(family=["OpenLM-C4", "OpenLM-RedPajama", "OpenLM-RefinedWeb"])
+
+
+@pytest.fixture(scope="session")
+def trio_fit(trio: bs.Runs) -> bs.Fit:
+    """The additive law, partially pooled over three families."""
+    return bs.fit(trio, "additive", seed=0)
