@@ -132,8 +132,8 @@ class Parameter:
     unit, meaning, source : str
         What a person needs to hold a prior about it, and where this one comes from.
     spread : float
-        Scale of the half-Normal prior on the standard deviation between groups, in the prior's
-        Gaussian coordinate (e-folds, for a log-Normal).
+        Prior median of the standard deviation between families, in the prior's Gaussian coordinate
+        (e-folds, for a log-Normal).
     """
 
     prior: Prior

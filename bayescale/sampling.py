@@ -34,7 +34,7 @@ from bayescale.pooling.ways import Partial
 from bayescale.progress import Stages
 from bayescale.spec import Spec
 
-TARGET_ACCEPT = 0.9
+TARGET_ACCEPT, TARGET_ACCEPT_POOLED = 0.9, float(os.environ.get("T","0.95"))  # spreads near zero are a funnel: smaller steps
 _TREE_DEPTH = 10
 MOST_STEPS = 2**_TREE_DEPTH - 1
 """Leapfrog steps of a draw that was cut off at the greatest tree depth."""
@@ -195,10 +195,23 @@ def warm_start(key: Array, design: Design, spec: Spec, advance: Callable[[], Non
         start = _call(find_mode, begin, design, spec=spec)
         centering = {name: start.variance[name + _COORDINATE] * 0 for name in design.centering}
         if i == _ROUNDS - 1:
-            centering = {name: 1 - jnp.clip(start.variance[name + _COORDINATE], 0, 1) for name in centering}
+            variances = {name: start.variance[name + _COORDINATE] for name in centering}
+            centering = {name: _centering(variance) for name, variance in variances.items()}
         begin, design = _call(_restart, start, centering, spec=spec), replace(design, centering=centering)
         advance()
     return design, _call(find_mode, begin, design, spec=spec)
+
+
+def _centering(variance: Array) -> Array:
+    """Centering from the variances of the families' offsets, for spreads at the low end of what is plausible.
+
+    At the spread that was found the best centering is one minus the variance; a smaller spread wants
+    less, and too much of it is a funnel. Few families leave the spread uncertain: its log has an SD of
+    about 1 / sqrt(2 (families - 1)), of which two are taken off.
+    """
+    lower = jnp.exp(-2 * float(os.environ.get("K","1")) / jnp.sqrt(2 * (variance.size - 1)))  # of the spread, squared
+    signal = (1 / jnp.clip(variance, 1e-9, 1.0) - 1) * lower
+    return signal / (1 + signal)
 
 
 def sample(
@@ -254,9 +267,13 @@ def sample(
         "warm_start": "Newton-Laplace" if whitened else "failed: full window adaptation",
         "newton_steps": int(start.report["steps"]),
         "warmup": warmup,
-        "target_accept": TARGET_ACCEPT,
+        "target_accept": _target(design),
     }
     return Samples(chain.sites, chain.log_likelihood, chain.log_prior, stats, engine)
+
+
+def _target(design: Design) -> float:
+    return TARGET_ACCEPT_POOLED if design.centering else TARGET_ACCEPT
 
 
 def use_cache() -> None:
@@ -319,7 +336,7 @@ def run_chain(key: Array, design: Design, start: Start, *, spec: Spec, warmup: i
         num_warmup=warmup,
         step_size=0.5,
         dense_mass=dense,
-        target_accept_prob=TARGET_ACCEPT,
+        target_accept_prob=_target(design),
         max_tree_depth=_TREE_DEPTH,
         rng_key=nuts_key,
     )

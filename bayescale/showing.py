@@ -65,7 +65,7 @@ def words(kind: str, content: dict[str, Any]) -> str:
 def _prior_words(spec: Spec, name: str) -> str:
     setting, row = spec.parameters[name], spec.table[name]
     pooled = {
-        "partial": f"families scatter by half-Normal({setting.spread:g}) in {_coordinate(setting.prior)}",
+        "partial": f"families scatter by about {setting.spread:g} {_coordinate(setting.prior)}",
         "complete": "one for all families",
         "none": "every family for itself",
     }[setting.pooling]

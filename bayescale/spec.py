@@ -27,7 +27,7 @@ _INPUTS = ("params", "tokens", "flops", "active_params", "step")
 
 @dataclass(frozen=True)
 class Setting:
-    """What a spec says of one parameter: its prior, its pooling and the prior scale of its spread."""
+    """What a spec says of one parameter: its prior, its pooling and the prior median of its spread."""
 
     prior: Prior
     pooling: str

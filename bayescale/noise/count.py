@@ -14,7 +14,7 @@ class Binomial(AbstractNoise):
 
     @staticmethod
     def distribution(location, columns):
-        return dist.BinomialProbs(location, total_count=columns["n_items"])
+        return dist.BinomialProbs(location, total_count=_items(columns))
 
 
 class BetaBinomial(AbstractNoise):
@@ -29,4 +29,8 @@ class BetaBinomial(AbstractNoise):
 
     @staticmethod
     def distribution(location, columns, *, concentration):
-        return dist.BetaBinomial(location * concentration, (1 - location) * concentration, columns["n_items"])
+        return dist.BetaBinomial(location * concentration, (1 - location) * concentration, _items(columns))
+
+
+def _items(columns):
+    return columns["n_items"].astype(int)

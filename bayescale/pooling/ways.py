@@ -15,7 +15,19 @@ import numpyro
 import numpyro.distributions as dist
 from jax import Array
 
-from bayescale.law import Prior
+from bayescale.law import LogNormal, Prior
+
+
+_SPREAD_SCALE = 0.8  # e-folds
+
+
+def spread_prior(spread: float) -> LogNormal:
+    """Prior on the standard deviation between families: 90 % within a factor of 3.7 of `spread`.
+
+    It vanishes at zero, unlike a half-Normal, whose funnel there makes few families hard to sample, and
+    has the heavier tail that families of different data and architectures need.
+    """
+    return LogNormal(spread, _SPREAD_SCALE)
 
 
 class AbstractPooling(ABC):
@@ -69,7 +81,7 @@ class Partial(AbstractPooling):
     @staticmethod
     def draw(name, prior, spread, families, centering):
         center = numpyro.sample(f"{name}_center", prior.distribution())
-        deviation = numpyro.sample(f"{name}_spread", dist.HalfNormal(spread))
+        deviation = numpyro.sample(f"{name}_spread", spread_prior(spread).distribution())
         middle = prior.transform.inv(center) - prior.loc
         with numpyro.plate("family", families):
             base = dist.Normal(centering * middle, deviation**centering)

@@ -1,0 +1,266 @@
+"""Conformance of every law in the catalogue: a new law is tested by being there."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from bayescale.errors import DefinitionError
+from bayescale.law import AbstractLaw, LogitNormal, LogNormal, Normal, Parameter, catalogue
+
+LAWS = catalogue("bayescale.laws")
+PARTS = {
+    f"{kind}/{name}": part
+    for kind in ("laws", "resources", "responses", "noise")
+    for name, part in catalogue(f"bayescale.{kind}").items()
+}
+BALANCED = sorted(name for name, law in LAWS.items() if law.balance is not None)
+DRAWS = 200
+REACH = 5.0  # e-folds on either side of the anchor: over four decades of each input
+
+# Over the priors and the reach, the logarithms that a loss is summed from stay below 8 where they weigh on it
+# (an exponent of .95 times 5 e-folds, odds of e^3), and a formula rounds them fewer than 16 times by eps / 2.
+ROUNDING = 16 * 8 / 2
+SAME = ROUNDING * np.finfo(np.float64).eps
+# Published coefficients have logarithms up to 70 (kaplan's N_c), a balance up to 22: below 128 = 16 · 8.
+PUBLISHED = 16 * SAME
+
+MAY_RISE = {("drift", "params")}
+"""A law falls in every input, but for these: drift's tokens term may grow with params."""
+
+TEXTBOOK = {
+    "additive": lambda p, t, n, d: p["E"] + p["A"] / n ** t["alpha_N"] + p["B"] / d ** t["beta_D"],
+    "coupled": lambda p, t, n, d: p["E"] + (p["A"] * n ** -t["alpha_N"] + p["B"] * d ** -t["beta_D"]) ** t["kappa"],
+    "kaplan": lambda p, t, n, d: ((p["N_c"] / n) ** (t["alpha_N"] / t["beta_D"]) + p["D_c"] / d) ** t["beta_D"],
+    "power": lambda p, t, x: (p["X_c"] / x) ** t["exponent"],
+    "power-floor": lambda p, t, x: p["E"] + (p["x_0"] / x) ** t["exponent"],
+}
+"""Each law as its paper writes it: published coefficients, parameters, absolute inputs → loss."""
+
+every_law = pytest.mark.parametrize("law", LAWS.values(), ids=LAWS.keys())
+
+
+@pytest.fixture(autouse=True)
+def _float64():
+    with jax.enable_x64(True):
+        yield
+
+
+def prior_draws(law: type[AbstractLaw], seed: int = 0) -> dict[str, jax.Array]:
+    keys = jax.random.split(jax.random.key(seed), len(law.parameters))
+    rows = zip(law.parameters.items(), keys, strict=True)
+    return {name: row.prior.distribution().sample(key, (DRAWS,)) for (name, row), key in rows}
+
+
+def points(law: type[AbstractLaw], seed: int = 1) -> tuple[jax.Array, ...]:
+    """Inputs in anchor units, uniform over the reach, one point a draw."""
+    keys = jax.random.split(jax.random.key(seed), len(law.inputs))
+    return tuple(jax.random.uniform(key, (DRAWS,), minval=-REACH, maxval=REACH) for key in keys)
+
+
+def slopes(law: type[AbstractLaw], inputs: tuple, parameters: dict) -> tuple[tuple, dict]:
+    """Gradients of log loss by inputs and by parameters, draw by draw."""
+
+    def total(inputs: tuple, parameters: dict) -> jax.Array:
+        return jnp.sum(law.log_loss(*inputs, **parameters))
+
+    return jax.grad(total, argnums=(0, 1))(inputs, parameters)
+
+
+@every_law
+def test_loss_and_gradients_are_finite_over_the_prior(law):
+    inputs, parameters = points(law), prior_draws(law)
+    loss = jnp.exp(law.log_loss(*inputs, **parameters))
+    assert loss.shape == (DRAWS,)
+    assert bool(jnp.all(jnp.isfinite(loss) & (loss > 0)))
+    for gradient in jax.tree.leaves(slopes(law, inputs, parameters)):
+        assert bool(jnp.all(jnp.isfinite(gradient)))
+
+
+@every_law
+def test_at_the_anchor_the_loss_is_the_level(law):
+    parameters = prior_draws(law)
+    anchor = [jnp.zeros(DRAWS)] * len(law.inputs)
+    np.testing.assert_allclose(law.log_loss(*anchor, **parameters), jnp.log(parameters["level"]), rtol=0, atol=SAME)
+
+
+@every_law
+def test_loss_falls_in_every_input(law):
+    by_input, _ = slopes(law, points(law), prior_draws(law))
+    for name, slope in zip(law.inputs, by_input, strict=True):
+        falls = bool(jnp.all(slope < 0))
+        assert falls != ((law.name, name) in MAY_RISE), name  # an exception that is not needed fails too
+
+
+@every_law
+def test_every_parameter_moves_the_loss(law):
+    _, by_parameter = slopes(law, points(law), prior_draws(law))
+    for name, slope in by_parameter.items():
+        assert bool(jnp.any(slope != 0)), name
+
+
+@every_law
+def test_float32_agrees_with_float64(law):
+    bound = ROUNDING * np.finfo(np.float32).eps
+    inputs, parameters = points(law), prior_draws(law)
+    narrow = jax.tree.map(lambda x: x.astype(jnp.float32), (inputs, parameters))
+    wide = jax.tree.map(lambda x: x.astype(jnp.float64), narrow)  # the same numbers, so that only arithmetic differs
+    single = law.log_loss(*narrow[0], **narrow[1])
+    assert single.dtype == jnp.float32
+    relative = jnp.expm1(single.astype(jnp.float64) - law.log_loss(*wide[0], **wide[1]))
+    assert float(jnp.max(jnp.abs(relative))) < bound
+
+
+@every_law
+def test_jit_does_not_trace_again_for_other_values(law):
+    traces = []
+
+    @jax.jit
+    def loss(inputs: tuple, parameters: dict) -> jax.Array:
+        traces.append(1)
+        return law.log_loss(*inputs, **parameters)
+
+    first = loss(points(law, 1), prior_draws(law, 2))
+    second = loss(points(law, 3), prior_draws(law, 4))
+    assert len(traces) == 1
+    assert not np.array_equal(first, second)
+
+
+@pytest.mark.parametrize("name", TEXTBOOK)
+def test_published_coefficients_give_the_loss_of_the_textbook_formula(name):
+    law = LAWS[name]
+    parameters, inputs = prior_draws(law), points(law)
+    anchor = [jnp.log(value) for value in (2e9, 5e10, 6e20)][: len(law.inputs)]
+    anchor_loss = jnp.log(2.7)
+    published = law.published(*anchor, loss=anchor_loss, **parameters)
+    absolute = [jnp.exp(x + x0) for x, x0 in zip(inputs, anchor, strict=True)]
+    np.testing.assert_allclose(
+        TEXTBOOK[name](published, parameters, *absolute),
+        jnp.exp(anchor_loss + law.log_loss(*inputs, **parameters)),
+        rtol=PUBLISHED,
+    )
+
+
+def test_published_coefficients_of_drift_are_those_at_the_anchors_params():
+    law = LAWS["drift"]
+    parameters, (_, tokens) = prior_draws(law), points(law)
+    n0, d0, anchor_loss = jnp.log(2e9), jnp.log(5e10), jnp.log(2.7)
+    published = law.published(n0, d0, loss=anchor_loss, **parameters)
+    loss = jnp.exp(anchor_loss + law.log_loss(jnp.zeros(DRAWS), tokens, **parameters))
+    textbook = TEXTBOOK["additive"](published, parameters, jnp.exp(n0), jnp.exp(d0 + tokens))
+    np.testing.assert_allclose(loss, textbook, rtol=PUBLISHED)
+
+
+@pytest.mark.parametrize(("name", "fixed"), [("coupled", {"kappa": 1.0}), ("drift", {"c_x": 0.0, "c_xy": 0.0})])
+def test_a_wider_law_nests_the_additive_law(name, fixed):
+    additive, law = LAWS["additive"], LAWS[name]
+    inputs, parameters = points(additive), prior_draws(additive)
+    wider = law.log_loss(*inputs, **parameters, **fixed)
+    np.testing.assert_allclose(wider, additive.log_loss(*inputs, **parameters), rtol=0, atol=SAME)
+
+
+# A floor of 1e-14 of the anchor loss, under losses that fall to no less than e^-5 of it: 1.5e-12 at most.
+FLOORLESS, FLOOR = 1e14, 1e-14 * np.exp(5.0)
+
+
+def test_the_coupled_law_without_a_floor_is_kaplans():
+    kaplan = LAWS["kaplan"]
+    inputs, p = points(kaplan), prior_draws(kaplan)
+    loss = kaplan.log_loss(*inputs, **p)
+    assert float(jnp.min(loss - jnp.log(p["level"]))) > -5.0
+    coupled = LAWS["coupled"].log_loss(
+        *inputs,
+        level=p["level"],
+        ratio_A=FLOORLESS,
+        ratio_B=FLOORLESS * p["ratio_D"],
+        alpha_N=p["alpha_N"] / p["beta_D"],
+        beta_D=1.0,
+        kappa=p["beta_D"],
+    )
+    np.testing.assert_allclose(coupled, loss, rtol=0, atol=FLOOR + SAME)
+
+
+def test_the_power_law_with_a_vanishing_floor_is_the_power_law():
+    inputs, p = points(LAWS["power"]), prior_draws(LAWS["power"])
+    floored = LAWS["power-floor"].log_loss(*inputs, ratio_X=FLOORLESS, **p)
+    np.testing.assert_allclose(floored, LAWS["power"].log_loss(*inputs, **p), rtol=0, atol=FLOOR + SAME)
+
+
+@pytest.mark.parametrize("name", BALANCED)
+def test_at_balance_an_efold_of_params_is_worth_one_of_tokens(name):
+    law = LAWS[name]
+    (_, tokens), parameters = points(law), prior_draws(law)
+    params = law.balance(tokens, **parameters)
+    (by_params, by_tokens), _ = slopes(law, (params, tokens), parameters)
+    np.testing.assert_allclose(by_params, by_tokens, rtol=PUBLISHED)
+
+
+@pytest.mark.parametrize("name", ["additive", "coupled"])
+def test_balance_is_the_published_condition_on_the_two_terms(name):
+    law = LAWS[name]
+    (_, tokens), parameters = points(law), prior_draws(law)
+    n0, d0 = jnp.log(2e9), jnp.log(5e10)
+    published = law.published(n0, d0, loss=jnp.log(2.7), **parameters)
+    params = n0 + law.balance(tokens, **parameters)
+    left = parameters["alpha_N"] * published["A"] * jnp.exp(-parameters["alpha_N"] * params)
+    right = parameters["beta_D"] * published["B"] * jnp.exp(-parameters["beta_D"] * (d0 + tokens))
+    np.testing.assert_allclose(left, right, rtol=PUBLISHED)
+
+
+@pytest.mark.parametrize("asked", ["level", "level, surplus"])
+def test_a_table_and_a_formula_that_disagree_are_refused(asked):
+    row = Parameter(Normal(0.0, 1.0), "1", "a row of the table", 0.1)
+    scope: dict = {}
+    exec(f"def log_loss(x, *, {asked}): return x", scope)
+    body = {
+        "formula": "log_loss",
+        "parameters": {"level": row, "missing": row},
+        "log_loss": staticmethod(scope["log_loss"]),
+    }
+    with pytest.raises(DefinitionError, match="missing"):
+        type("Broken", (AbstractLaw,), body)
+
+
+@pytest.mark.parametrize("part", PARTS.values(), ids=PARTS.keys())
+def test_every_part_says_its_source_and_every_parameter_what_a_prior_needs(part):
+    assert part.source
+    for name, row in part.parameters.items():
+        assert row.unit, name
+        assert row.meaning, name
+        assert row.spread > 0, name
+        low, high = row.prior.interval()
+        assert low < row.prior.median < high, name
+
+
+@pytest.mark.parametrize(
+    "prior", [Normal(1.0, 2.0), LogNormal(0.3, 1.0), LogNormal(10.0, 1.2, 1.0), LogitNormal(0.9, 1.0)]
+)
+def test_a_prior_puts_half_below_its_median_and_90_percent_inside_its_interval(prior):
+    n = 10_000
+    draws = prior.distribution().sample(jax.random.key(0), (n,))
+    low, high = prior.interval()
+    inside = float(jnp.mean((draws > low) & (draws < high)))
+    below = float(jnp.mean(draws < prior.median))
+    assert abs(inside - 0.9) < 4 * np.sqrt(0.9 * 0.1 / n)  # 4 standard errors of a share
+    assert abs(below - 0.5) < 4 * np.sqrt(0.5 * 0.5 / n)
+
+
+@every_law
+def test_prior_anchor_loss_is_between_1_5_and_8_nats(law):
+    level = 3.0 * prior_draws(law)["level"]
+    # The prior puts .989 there; 200 draws have a standard error of .007.
+    assert float(jnp.mean((level > 1.5) & (level < 8.0))) > 0.989 - 4 * 0.007
+
+
+@pytest.mark.parametrize("name", ["additive", "coupled"])
+def test_prior_optimum_at_1e21_flop_is_a_model_that_could_exist(name):
+    law, p = LAWS[name], prior_draws(LAWS[name])
+    n0, d0 = np.log(1e9), np.log(2e10)
+    budget = np.log(1e21 / 6) - n0 - d0  # ln params + ln tokens that it buys, in anchor units
+    at_zero, slope = law.balance(0.0, **p), law.balance(1.0, **p) - law.balance(0.0, **p)
+    params = (at_zero + slope * budget) / (1 + slope)  # balance is linear in ln tokens
+    np.testing.assert_allclose(params, law.balance(budget - params, **p), rtol=1e-9)
+    optimum = jnp.exp(n0 + params)
+    assert float(jnp.mean((optimum > 1e6) & (optimum < 1e14))) >= 0.9
