@@ -95,7 +95,7 @@ def backtest(
     runs = runs if isinstance(runs, Runs) else load_runs(runs)
     spec = spec if isinstance(spec, Spec) else load_spec(spec)
     if not 0 < train_quantile < 1:
-        raise QueryError("the train quantile is none", wanted="a number between 0 and 1", came=str(train_quantile))
+        raise QueryError("train quantile out of range", wanted="a number between 0 and 1", came=str(train_quantile))
     if "loss" not in dict(spec.responses):
         raise QueryError(f"spec {spec.name!r} forecasts no loss", do="backtest a spec with a loss response")
     if family is not None and family not in runs.families:

@@ -11,26 +11,30 @@ import math
 import sys
 import time
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from bayescale.errors import BayescaleError, ConvergenceWarning, QueryError
-from bayescale.quantities import count, quantity
+from bayescale.quantities import LEAST, MOST, count, quantity
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _KINDS = ("models", "data", "laws", "resources", "responses", "noise", "decisions", "checks")
+_HDF5 = b"\x89HDF\r\n\x1a\n"  # the first bytes of every file that Fit.save writes
 # What a terminal shows of a forecast; --json and --out hold all.
 _FORECAST = ("family", "params", "tokens", "mean", "sd", "q05", "q50", "q95", "epred_q05", "epred_q95", "reach_decades")
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
-_seed = click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of all randomness.")
+_seed = click.option(
+    "--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Seed of all randomness."
+)
 
 
 class Quantity(click.ParamType):
-    """A positive number such as 70e9, 70B or 1.4T."""
+    """A count such as 70e9, 70B or 1.4T."""
 
     name = "number"
 
@@ -40,8 +44,8 @@ class Quantity(click.ParamType):
             number = quantity(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
-        if not (math.isfinite(number) and number > 0):
-            self.fail(f"{value!r} is not positive and finite", param, ctx)
+        if not LEAST <= number <= MOST:
+            self.fail(f"wanted a positive, finite number from {LEAST:g} to {MOST:g}, came {value!r}", param, ctx)
         return number
 
 
@@ -76,8 +80,7 @@ def main() -> None:
 @_json
 def fit(runs: str, spec: str, out: Path, seed: int, chains: int, warmup: int | None, draws: int, as_json: bool) -> None:
     """Fit a model to RUNS (a shipped name, or a CSV or Parquet file) and save the posterior."""
-    if not out.absolute().parent.is_dir():
-        raise QueryError(f"cannot write {out}", wanted="a folder that exists", came=str(out.absolute().parent))
+    _check_out(out, runs, spec, fit=True)
     started = time.perf_counter()
     from bayescale import fitting, progress
 
@@ -116,11 +119,13 @@ def check(fit_file: str, as_json: bool) -> None:
     """Ask every check of a fit; exit 1 if a finding fails."""
     from bayescale import checking, fitting
 
-    findings = checking.check(fitting.load_fit(fit_file))
+    loaded = fitting.load_fit(fit_file)
+    findings = checking.check(loaded)
     if as_json:
         _print_json(findings.to_dict())
     else:
         click.echo(repr(findings))
+    _finish(loaded.converged, loaded.verdict)
     sys.exit(0 if findings.passed else 1)
 
 
@@ -146,21 +151,23 @@ def forecast(
     """Forecast a run's loss, noise included, with its reach beyond the data."""
     if (at is None) == (params is None and tokens is None):
         raise click.UsageError("give either --params and --tokens, or --at QUERIES.csv")
+    if out is not None:
+        _check_out(out, fit_file, fit=False)
     from bayescale import fitting, forecasting
 
     loaded = fitting.load_fit(fit_file)
-    columns = {k: v for k, v in (("params", params), ("tokens", tokens)) if v is not None}
+    columns: dict[str, Any] = {k: v for k, v in (("params", params), ("tokens", tokens)) if v is not None}
     table = None if at is None else _read_queries(at)
     result = forecasting.forecast(loaded, table, family=family, seed=seed, **columns)
-    summary = result.summary
+    summary = result.summary.assign(verdict=result.verdict)
     if out is not None:
         _write_csv(summary, out)
     if as_json:
-        _print_json(summary.assign(verdict=result.verdict).to_dict("records"))
+        _print_json(summary.to_dict("records"))
     else:
         unit = f"{result.response}, {result.unit}; run noise included, epred_… without"
         _print_table(summary[[c for c in _FORECAST if c in summary]])
-        click.echo(f"\n{unit}\n{_reach_words(summary['reach_decades'].max())}; fit {result.verdict}")
+        click.echo(f"\n{unit}\n{forecasting.reach_words(loaded, result.queries)}; fit {result.verdict}")
     _finish(loaded.converged, loaded.verdict)
 
 
@@ -176,7 +183,7 @@ def decide() -> None:
 @_json
 def allocation(fit_file: str, flops: float, family: str | None, as_json: bool) -> None:
     """Split a FLOP budget into params and tokens."""
-    from bayescale import deciding, fitting
+    from bayescale import deciding, fitting, forecasting
     from bayescale.decisions.allocation import Allocation
 
     loaded = fitting.load_fit(fit_file)
@@ -184,7 +191,10 @@ def allocation(fit_file: str, flops: float, family: str | None, as_json: bool) -
     if as_json:
         _print_json(choice.to_dict())
     else:
-        click.echo(repr(choice))
+        import pandas as pd
+
+        budget = pd.DataFrame([{"flops": flops, "family": forecasting.resolve_family(loaded, family)}])
+        click.echo(f"{choice!r}\n  reach        {forecasting.reach_words(loaded, budget)}")
     _finish(loaded.converged, loaded.verdict)
 
 
@@ -241,12 +251,28 @@ def show(kind: str, name: str | None, as_json: bool) -> None:
 
 
 def _read_queries(path: Path) -> pd.DataFrame:
-    import pandas as pd
+    from bayescale.runs import read_csv
 
-    try:
-        return pd.read_csv(path, dtype={"family": str, "params": str, "tokens": str}, skipinitialspace=True)
-    except (OSError, ValueError) as error:
-        raise QueryError(f"{path} is no table of queries", came=str(error).splitlines()[0]) from None
+    if not path.exists():
+        raise QueryError(f"no file at {path}", wanted="a CSV file of queries, one a row")
+    return read_csv(path, partial(QueryError, f"{path} is no table of queries"))
+
+
+def _check_out(out: Path, *sources: str, fit: bool) -> None:
+    """Refuse, before any work, a path that cannot be written or whose content would be missed."""
+    if out.is_dir() or not out.absolute().parent.is_dir():
+        raise QueryError(
+            f"cannot write {out}", wanted="a file in a folder that exists", came=str(out.absolute().parent)
+        )
+    if not out.is_file() or not out.stat().st_size:
+        return
+    if any(Path(source).exists() and out.samefile(source) for source in sources):
+        raise QueryError(f"--out {out} would replace what is read", do="choose another name")
+    with out.open("rb") as file:
+        holds_fit = file.read(len(_HDF5)) == _HDF5
+    if holds_fit != fit:
+        kind = "a fit" if holds_fit else "no fit"
+        raise QueryError(f"{out} exists and is {kind}; it is not replaced", do="choose another name, or remove it")
 
 
 def _write_csv(table: pd.DataFrame, path: Path) -> None:
@@ -254,12 +280,6 @@ def _write_csv(table: pd.DataFrame, path: Path) -> None:
         table.to_csv(path, index=False)
     except OSError as error:
         raise QueryError(f"cannot write {path}", came=str(error), do="choose a folder that exists") from None
-
-
-def _reach_words(decades: float) -> str:
-    if decades == 0:
-        return "inside the compute of the runs"
-    return f"up to {decades:.1f} decades of compute beyond the runs" + (": a scenario" if decades > 2 else "")
 
 
 def _print_json(content: Any) -> None:

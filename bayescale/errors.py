@@ -19,7 +19,8 @@ class BayescaleError(Exception):
 
     def __init__(self, what: str, *, wanted: str = "", came: str = "", do: str = ""):
         rows = [("wanted", wanted), ("came", came), ("do", do)]
-        super().__init__("\n".join([what, *(f"  {key + ':':8}{text}" for key, text in rows if text)]))
+        text = "\n".join([what, *(f"  {key + ':':8}{text}" for key, text in rows if text)])
+        super().__init__("".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text))
 
 
 class RunsError(BayescaleError, ValueError):
@@ -52,8 +53,12 @@ class ConvergenceWarning(UserWarning):
     """A fit whose chains do not agree yet: its numbers are provisional."""
 
 
-def nearest(name: str, names: Iterable[str]) -> str:
-    """Hint for a misspelt name: the nearest one, or all of them."""
+_ALIKE = 0.75  # of difflib's ratio: "partly" is near "partial" (0.77), "loss" is not near "flops" (0.67)
+
+
+def nearest(name: str, names: Iterable[str], otherwise: str = "") -> str:
+    """Hint for a misspelt name: the nearest one, or `otherwise` (by default, all of them)."""
     names = sorted(names)
-    close = difflib.get_close_matches(name, names, n=1)
-    return f"did you mean {close[0]!r}?" if close else "choose one of: " + ", ".join(names)
+    close = [other for other in names if other.lower() == name.lower()]
+    close = close or difflib.get_close_matches(name, names, n=1, cutoff=_ALIKE)
+    return f"did you mean {close[0]!r}?" if close else otherwise or "choose one of: " + ", ".join(names)

@@ -22,7 +22,7 @@ import xarray as xr
 from arviz_stats.base import array_stats
 
 from bayescale import sampling
-from bayescale.errors import ConvergenceWarning, FitError
+from bayescale.errors import BayescaleError, ConvergenceWarning, FitError
 from bayescale.law import part
 from bayescale.modelling import design
 from bayescale.progress import Stages, on_terminal
@@ -36,6 +36,8 @@ SCHEMA = 1
 _FEW_DIVERGENCES = 0.001  # of all draws: a handful that cannot bias a 90 % interval
 _FEW_CUT = 0.05  # of all draws
 _KEEP = ("params", "tokens", "flops")
+_GROUPS = ("posterior", "sample_stats", "log_likelihood", "log_prior", "observed_data", "constant_data")
+_META = ("spec", "families", "published", "anchor", "seed", "runs")
 _PACKAGES = ("bayescale", "jax", "numpyro", "arviz", "numpy", "xarray")
 
 
@@ -135,7 +137,7 @@ class Fit:
     @property
     def sampled(self) -> set[str]:
         """Names of the posterior's variables that are not published coefficients."""
-        return set(self.posterior.data_vars) - set(self.meta["published"])
+        return {str(name) for name in self.posterior.data_vars} - set(self.meta["published"])
 
     @property
     def problems(self) -> list[str]:
@@ -242,6 +244,8 @@ def fit(
         if value < least:
             raise FitError(f"{name} is too small", wanted=f"at least {least}", came=str(value))
     seed = secrets.randbits(31) if seed is None else seed
+    if not 0 <= seed < 2**31:
+        raise FitError("seed is out of range", wanted="a whole number from 0 to 2147483647", came=str(seed))
     stages = stages or Stages(show=on_terminal() if progress is None else progress)
     sampling.use_cache()
     with stages.shown(), jax.enable_x64(True):
@@ -273,27 +277,30 @@ def load_fit(path: str | Path) -> Fit:
         with xr.open_datatree(path, engine="h5netcdf") as opened:
             tree = opened.load()
     except (OSError, ValueError, KeyError, RuntimeError) as error:
-        came = str(error).splitlines()[0] if str(error) else type(error).__name__
+        came = str(error).partition("\n")[0] or type(error).__name__
         raise FitError(f"{path} is damaged, or no netCDF file", came=came, do="fit again") from None
     try:
         meta = json.loads(tree.attrs["bayescale"])
-        schema, content = meta.pop("schema"), meta.pop("spec")
-    except (KeyError, ValueError):
+        schema = int(meta.pop("schema"))
+    except (AttributeError, KeyError, TypeError, ValueError):
         raise FitError(f"{path} holds no bayescale fit", wanted="a file that Fit.save wrote") from None
     if schema > SCHEMA:
-        raise FitError(
-            f"{path} has a newer format than this bayescale reads",
-            wanted=f"format {SCHEMA} or older",
-            came=f"format {schema}, written by bayescale {meta['versions']['bayescale']}",
-            do="pip install --upgrade bayescale",
-        )
-    return Fit(tree, make_spec(**content), meta)
+        raise FitError(f"{path} has a newer format than this bayescale reads", wanted=f"format {SCHEMA} or older",
+                       came=f"format {schema}", do="pip install --upgrade bayescale")  # fmt: skip
+    lacking = [name for name in _GROUPS if name not in tree.children] + [name for name in _META if name not in meta]
+    if lacking:
+        raise FitError(f"{path} holds no whole fit", came=f"a file without {', '.join(lacking)}", do="fit again")
+    try:
+        content = meta.pop("spec")
+        return Fit(tree, make_spec(content.pop("name"), **content), meta)
+    except (BayescaleError, AttributeError, KeyError, TypeError) as error:
+        raise FitError(f"{path}: its spec cannot be read: {error}") from None
 
 
 def scalars(posterior: xr.Dataset | Mapping[str, Any]) -> dict[str, np.ndarray]:
     """Every scalar of a posterior by name, ``alpha_N[OPT]`` for one of a family; shape (chain, draw)."""
     found = {}
-    for name in sorted(posterior):
+    for name in sorted(map(str, posterior)):
         array = posterior[name]
         if FAMILY not in array.dims:
             found[name] = array.to_numpy()

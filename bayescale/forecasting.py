@@ -20,8 +20,8 @@ from bayescale.errors import QueryError, nearest
 from bayescale.fitting import Fit
 from bayescale.law import part
 from bayescale.modelling import SPENT, Design, interpret
-from bayescale.quantities import quantity
-from bayescale.runs import FLOPS_PER_PARAM_TOKEN
+from bayescale.quantities import LEAST, MOST
+from bayescale.runs import FLOPS_PER_PARAM_TOKEN, is_empty, number
 from bayescale.sampling import use_cache
 from bayescale.spec import Spec
 from bayescale.trees import CHAIN, DRAW, QUERY
@@ -32,6 +32,11 @@ NEW = "new"
 QUANTILES = {"q05": 0.05, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q95": 0.95}
 _CHUNK = 50  # draws evaluated at a time: bounds memory at draws × queries of the result itself
 _TAIL = 0.001  # share cut off each tail for mean and SD
+_SCENARIO = 2.0  # decades beyond the runs from which a forecast is a scenario
+_KINDS = {"predictive": "", "epred": "epred_"}
+# Columns that a forecast makes: a table of queries that holds them is an earlier one's output.
+_MADE = {prefix + name for prefix in _KINDS.values() for name in ("mean", "sd", *QUANTILES)}
+_MADE |= {"reach_decades", "distance", "verdict"}
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,7 @@ class Forecast:
         """
         table = self.queries.copy()
         position = list(table.columns).index("reach_decades")
-        for kind, prefix in (("predictive", ""), ("epred", "epred_")):
+        for kind, prefix in _KINDS.items():
             x = self.draws[kind].to_numpy().reshape(-1, len(table))
             inside = np.quantile(x, [_TAIL, 1 - _TAIL], axis=0, method="inverted_cdf")
             kept = np.where((x >= inside[0]) & (x <= inside[1]), x, np.nan)
@@ -189,9 +194,9 @@ def predict(
             anchor={c: np.log(fit.meta["anchor"][c]) for c in fit.spec.inputs},
             anchor_loss=np.log(fit.meta["anchor"]["loss"]),
             columns={c: table[c].to_numpy(float) for c in known if c not in SPENT and c not in wanted},
-            observed={k: np.asarray(v, float) for k, v in (observed or {}).items()},
-            family=np.asarray([index[name] for name in table["family"]], dtype=int),
-            centering={n: np.zeros(count) for n in pooled} if count > 1 else {},
+            observed={k: jnp.asarray(v, float) for k, v in (observed or {}).items()},
+            family=jnp.asarray([index[name] for name in table["family"]], dtype=int),
+            centering={n: jnp.zeros(count) for n in pooled} if count > 1 else {},
             families=count,
         )
         sites = _predict(noise_key, draws, points, spec=fit.spec, only=only)
@@ -207,17 +212,33 @@ def reach(fit: Fit, table: pd.DataFrame) -> pd.DataFrame:
     """
     runs = fit.design_frame
     inputs = list(fit.spec.inputs)
-    table = table.copy()
-    flops = table["flops"] if "flops" in table else FLOPS_PER_PARAM_TOKEN * table["params"] * table["tokens"]
-    decades, distance = np.zeros(len(table)), np.zeros(len(table))
+    distance = np.zeros(len(table))
     for family, rows in table.groupby("family").indices.items():
         mine = runs[runs["family"] == family] if family in fit.families else runs
-        decades[rows] = np.maximum(np.log10(flops.to_numpy()[rows] / mine["flops"].max()), 0.0)
         logs = np.log(mine[inputs].to_numpy())
         inverse = np.linalg.pinv(np.atleast_2d(np.cov(logs.T)))
         away = np.log(table[inputs].to_numpy(float)[rows]) - logs.mean(axis=0)
         distance[rows] = np.sqrt(np.einsum("ij,jk,ik->i", away, inverse, away) / len(inputs))
-    return table.assign(reach_decades=decades, distance=distance)
+    return table.assign(reach_decades=_decades(fit, table)[0], distance=distance)
+
+
+def reach_words(fit: Fit, table: pd.DataFrame) -> str:
+    """Where the farthest of some queries lie against the compute of their families' runs, in words."""
+    beyond, below = (float(x.max()) for x in _decades(fit, table))
+    words = [f"up to {beyond:.1f} decades of compute beyond the runs"] * (beyond > 0)
+    words += [f"down to {below:.1f} decades of compute below the runs"] * (below > 0)
+    scenario = ": a scenario" if max(beyond, below) > _SCENARIO else ""
+    return (" and ".join(words) or "inside the compute of the runs") + scenario
+
+
+def _decades(fit: Fit, table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Decades of compute by which each query lies beyond its family's runs, and below them; 0 inside."""
+    runs, flops = fit.design_frame, np.log10(_flops(table).to_numpy())
+    spans = {name: np.log10(runs["flops"][runs["family"] == name]) for name in fit.families}
+    mine = [spans.get(name, np.log10(runs["flops"])) for name in table["family"]]
+    beyond = flops - [span.max() for span in mine]
+    below = [span.min() for span in mine] - flops
+    return np.maximum(beyond, 0.0), np.maximum(below, 0.0)
 
 
 def scores(draws: np.ndarray, observed: np.ndarray, log_density: np.ndarray | None = None) -> pd.DataFrame:
@@ -278,44 +299,65 @@ def resolve_family(fit: Fit, family: str | None) -> str:
 
 
 def _queries(fit: Fit, queries: pd.DataFrame | None, family: str | None, columns: Mapping[str, Any]) -> pd.DataFrame:
-    """Queries as a validated table."""
+    """Queries as a validated table; messages name a row by its index."""
     if queries is None:
         sized = any(isinstance(v, Iterable) and not isinstance(v, str) for v in columns.values())
         queries = pd.DataFrame(dict(columns), index=None if sized else [0])
-    table = queries.reset_index(drop=True)
+    table = queries.drop(columns=[c for c in queries if c in _MADE])
     if not len(table):
         raise QueryError("there are no queries", wanted="at least one row")
-    responses = [part("responses", name) for name, _ in fit.spec.responses]
-    needed = [c for c in fit.spec.columns if c not in {r.observed for r in responses}]
-    if "flops" in needed and "flops" not in table and {"params", "tokens"} <= set(table):
-        table["flops"] = FLOPS_PER_PARAM_TOKEN * _column(table, "params") * _column(table, "tokens")
-    if "unique_tokens" in needed and "unique_tokens" not in table and "tokens" in table:
+    if not table.columns.is_unique:
+        raise QueryError("the queries have two columns of one name", came=", ".join(map(str, table.columns)))
+    observed = {part("responses", name).observed for name, _ in fit.spec.responses}
+    read = set(fit.spec.columns) - observed
+    if "unique_tokens" in read and "unique_tokens" not in table and "tokens" in table:
         table["unique_tokens"] = table["tokens"]  # nothing repeated, unless the query says so
+    # The reach is told in compute, whatever the law reads.
+    needed = sorted(read if "flops" in table else read - {"flops"} | {"params", "tokens"})
     for column in needed:
         if column not in table:
-            raise QueryError(
-                f"a query needs {column!r}",
-                wanted=", ".join(needed),
-                came=", ".join(map(str, table.columns)),
-                do=nearest(column, map(str, table.columns)),
-            )
-    for column in {*needed, "params", "tokens", "flops"} & set(table):
-        table[column] = _column(table, column, zero=column == "chance")
-    names = table["family"] if "family" in table else pd.Series([None] * len(table))
-    table["family"] = [resolve_family(fit, (None if pd.isna(n) or n == "" else n) or family) for n in names]
-    return table
+            came = [str(c) for c in table]
+            raise QueryError(f"a query needs {column!r}", wanted=", ".join(needed), came=", ".join(came),
+                             do=nearest(column, came, otherwise=f"give {column} with every query"))  # fmt: skip
+    for column in [c for c in table if c in {*needed, "params", "tokens", "flops"}]:
+        table[column] = _column(table, column)
+    for column in [c for c in table if c in observed]:  # carried along, to compare with
+        table[column] = pd.to_numeric(table[column], errors="coerce")
+    if "flops" in read:
+        table["flops"] = _flops(table)
+    table["family"] = _families(fit, table, family)
+    return table.reset_index(drop=True)
 
 
-def _column(table: pd.DataFrame, column: str, zero: bool = False) -> np.ndarray:
-    values = np.empty(len(table))
-    for i, cell in enumerate(table[column]):
+def _flops(table: pd.DataFrame) -> pd.Series:
+    if "flops" in table:
+        return table["flops"]
+    return FLOPS_PER_PARAM_TOKEN * table.get("active_params", table["params"]) * table["tokens"]
+
+
+def _column(table: pd.DataFrame, column: str) -> list[float]:
+    least, most = (0.0, 1.0) if column == "chance" else (LEAST, MOST)
+    values = []
+    for row, cell in table[column].items():
         try:
-            values[i] = quantity(cell)
-        except (TypeError, ValueError):
-            values[i] = np.nan
-        if not (np.isfinite(values[i]) and (values[i] > 0 or (zero and values[i] == 0))):
-            raise QueryError(f"query {i}: {column} is no positive number", wanted="70B or 7e10, say", came=repr(cell))
+            values.append(number(cell))
+        except ValueError as error:
+            raise QueryError(f"row {row}, {column}: {error}") from None
+        if not least <= values[-1] <= most:
+            raise QueryError(f"row {row}, {column}: wanted a number from {least:g} to {most:g}, came {cell!r}")
     return values
+
+
+def _families(fit: Fit, table: pd.DataFrame, family: str | None) -> list[str]:
+    if "family" not in table:
+        return [resolve_family(fit, family)] * len(table)
+    found = []
+    for row, name in table["family"].items():
+        try:
+            found.append(resolve_family(fit, family if is_empty(name) else str(name)))
+        except QueryError as error:
+            raise QueryError(f"row {row}: {error}") from None
+    return found
 
 
 def _shape(fit: Fit) -> tuple[int, int]:

@@ -43,7 +43,7 @@ class Prior(ABC):
         loc = self._inverse()
         if not (math.isfinite(loc) and math.isfinite(self.scale) and self.scale > 0):
             raise SpecError(
-                f"a {type(self).__name__} prior with median {self.median!r} and scale {self.scale!r} is none",
+                f"{self!r} is no prior",
                 wanted=f"a finite median {self.support} and a positive, finite scale",
             )
 
@@ -132,8 +132,8 @@ class Parameter:
     unit, meaning, source : str
         What a person needs to hold a prior about it, and where this one comes from.
     spread : float
-        Prior median of the standard deviation between families, in the prior's Gaussian coordinate
-        (e-folds, for a log-Normal).
+        Prior scale of the standard deviation between families, in the prior's Gaussian coordinate
+        (e-folds, for a log-Normal); see :func:`bayescale.pooling.ways.spread_prior`.
     """
 
     prior: Prior

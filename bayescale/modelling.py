@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import numpyro
 from jax import Array
@@ -68,7 +69,7 @@ def interpret(spec: Spec, design: Design) -> None:
         way = "complete" if design.families == 1 else setting.pooling
         centering = design.centering.get(name, 0.0)
         value = part("pooling", way).draw(name, setting.prior, setting.spread, design.families, centering)
-        values[name] = value[design.family] if value.ndim else value
+        values[name] = value[design.family] if jnp.ndim(value) else value
     pick = partial(_pick, values)
     law = part("laws", spec.law)
 
@@ -139,7 +140,7 @@ def check_identified(spec: Spec, runs: Runs) -> None:
             row = int(np.flatnonzero(frame[name].isna())[0])
             raise RunsError(
                 f"run {row} of {runs.name!r} has no {name}, which spec {spec.name!r} needs",
-                do=f"keep the runs that have one, e.g. runs.where({name}_above=0)",
+                do=f"drop the runs that have none, e.g. by runs.where({name}_above=0)",
             )
     for family, group in [(runs.name, frame)] if shared else frame.groupby("family"):
         if len(group) < len(law.parameters):
@@ -154,12 +155,12 @@ def check_identified(spec: Spec, runs: Runs) -> None:
             if spread < _FLAT:
                 raise RunsError(
                     f"{family!r}: every run has about the same {name}, so its exponent is not identified",
-                    came=f"{name} within {spread:.1%} of {np.exp(logs.mean(axis=0)[spec.inputs.index(name)]):.3g}",
+                    came=f"{name} from {group[name].min():.3g} to {group[name].max():.3g}",
                     do=f"add runs with other {name}, or fit a power law in the other input",
                 )
         if len(spec.inputs) == 2 and (logs[:, 1] - logs[:, 0]).std() < _FLAT:
             raise RunsError(
-                f"{family!r}: every run has the same {spec.inputs[1]} per {spec.inputs[0]}, "
+                f"{family!r}: every run has the same {spec.inputs[1]} per {spec.inputs[0].removesuffix('s')}, "
                 "so the two exponents are not identified",
                 wanted="runs with several ratios, ideally from 2 to 300",
                 came=f"{np.exp((logs[:, 1] - logs[:, 0]).mean()):.3g} in all of them",

@@ -5,8 +5,12 @@ from __future__ import annotations
 import math
 import re
 
+LEAST, MOST = 1.0, 1e40
+"""Between them lies every count of params, tokens or FLOP: MOST is far beyond what Earth's energy could pay."""
+
 _SUFFIX = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9, "t": 1e12, "p": 1e15}
-_PATTERN = re.compile(r"\s*([-+]?[\d_,]*\.?\d+(?:e[-+]?\d+)?)\s*([a-z]?)\s*", re.IGNORECASE)
+_WHOLE = r"(?:\d{1,3}(?:[,_]\d{3})+|\d+)"  # a comma parts thousands only: 1,4T is 1.4T to half of the world
+_PATTERN = re.compile(rf"\s*([-+]?(?:{_WHOLE}(?:\.\d+)?|\.\d+)(?:e[-+]?\d+)?)\s*([a-z]?)\s*", re.IGNORECASE)
 _NAMES = (("T", 1e12), ("B", 1e9), ("M", 1e6), ("k", 1e3))
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import tomllib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from bayescale import shipped
-from bayescale.errors import RunsError, nearest
+from bayescale.errors import BayescaleError, RunsError, nearest
 from bayescale.quantities import count, quantity
 
 FLOPS_PER_PARAM_TOKEN = 6.0
@@ -26,6 +27,7 @@ _NUMBERS = (*_COUNTS, "loss", "score", "n_items", "n_correct", "chance")
 _OPTIONAL = ("n_items", "n_correct", "score", "chance", "step", "epochs")
 _IDENTITY = ("run_id", "benchmark", "eval_set")
 _SHOWN = 5
+_COMMAS = "separate the columns with commas"
 
 # A rule: column, what fails, what was wanted, what to do.
 Rule = tuple[str, Callable[[pd.Series], pd.Series], str, str]
@@ -46,6 +48,26 @@ RULES: tuple[Rule, ...] = (
     ("chance", lambda x: (x < 0) | (x >= 1), "a share from 0 to below 1", "25 % is 0.25"),
     ("n_items", lambda x: x < 1, "a count of items", "mend or drop the row"),
     ("n_correct", lambda x: x < 0, "a count", "mend or drop the row"),
+    ("family", lambda x: x == "", "a name", "fill it in"),
+)  # fmt: skip
+
+
+def _expected_flops(frame: pd.DataFrame) -> pd.Series:
+    return FLOPS_PER_PARAM_TOKEN * frame.get("active_params", frame["params"]) * frame["tokens"]
+
+
+def _far_from_expected(frame: pd.DataFrame) -> pd.Series:
+    ratio = frame["flops"] / _expected_flops(frame)
+    return (ratio > _FLOPS_FACTOR) | (ratio < 1 / _FLOPS_FACTOR)
+
+
+# A rule between columns, asked where every cell by itself is as wanted: column, the other, what breaks it, as above.
+PAIRS: tuple[tuple[str, str, Callable[[pd.DataFrame], pd.Series], str, str], ...] = (
+    ("flops", "params", _far_from_expected, f"within a factor of {_FLOPS_FACTOR:g} of 6·params·tokens",
+     "check units of flops, params and tokens (or drop the column)"),
+    ("n_correct", "n_items", lambda f: f["n_correct"] > f["n_items"], "at most n_items", "mend or drop the row"),
+    ("unique_tokens", "tokens", lambda f: f["unique_tokens"] > f["tokens"], "at most tokens",
+     "unique_tokens are those that the run has seen, once each"),
 )  # fmt: skip
 
 
@@ -123,7 +145,7 @@ class Runs:
                 column, way = key, "equal"
             if column not in self._frame:
                 raise _missing(column, self._frame.columns, self.name)
-            keep &= _meets(self._frame[column], way, value)
+            keep &= _meets(self._frame[column], way, value, key)
         if not keep.any():
             raise RunsError(f"no run of {self.name!r} meets {conditions}", do="loosen a condition")
         return self.take(keep.to_numpy())
@@ -152,7 +174,8 @@ def load_runs(source: str | Path | pd.DataFrame, *, name: str | None = None) -> 
     UnknownName
         If there is neither such a file nor such a name.
     RunsError
-        If anything in the table is not as wanted: every failure is named by row and column.
+        If anything in the table is not as wanted: every failure is named by row and column (rows of a
+        CSV by their line in the file, those of a Parquet file or a frame from 0).
 
     Examples
     --------
@@ -160,120 +183,172 @@ def load_runs(source: str | Path | pd.DataFrame, *, name: str | None = None) -> 
     ['Chinchilla']
     """
     if isinstance(source, pd.DataFrame):
-        return _validated(source, name or "runs", {}, first=0)
-    path = Path(source)
-    if not path.exists() and path.suffix not in (".csv", ".parquet"):
+        return _validated(source.reset_index(drop=True), name or "runs", {})
+    path, card = Path(source), {}
+    if str(source) == "" or (not path.exists() and path.suffix not in (".csv", ".parquet")):
         path = shipped.locate("data", str(source))
-    card: dict[str, Any] = {}
     if path.is_dir():
-        card = tomllib.loads((path / "card.toml").read_text(encoding="utf-8"))
-        path, name = path / "runs.csv", name or card["name"]
-    # Line 1 of a CSV holds the names, so its first run stands on line 2.
-    return _validated(_read(path), name or path.stem.split(".")[0], card, first=2)
+        card = _card(path / "card.toml")
+        path, name = path / "runs.csv", name or str(card.get("name", path.resolve().name))
+    return _validated(_read(path), name or path.stem.split(".")[0], card)
+
+
+def read_csv(path: Path, refuse: Callable[..., BayescaleError]) -> pd.DataFrame:
+    """Read a CSV file, every cell as text; the frame's index holds each row's line in the file.
+
+    Raises
+    ------
+    BayescaleError
+        What `refuse` returns, given ``wanted``, ``came`` and ``do``: if the file is no CSV, or a row has
+        more or fewer cells than the header.
+    """
+    lines, rows, line = [], [], 1
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file, skipinitialspace=True, strict=True)
+            for row in reader:
+                if any(cell.strip() for cell in row) or len(row) > 1:
+                    lines.append(line)
+                    rows.append([cell.strip() for cell in row])
+                line = reader.line_num + 1
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise refuse(came=str(error)) from None
+    if not rows or not all(cell.isprintable() for cell in rows[0]):
+        raise refuse(came="a header that is no text" if rows else "an empty file")
+    for at, row in zip(lines, rows, strict=True):
+        if len(row) != len(rows[0]):
+            raise refuse(
+                wanted=f"{len(rows[0])} cells a row, as the header has",
+                came=f"{len(row)} on line {at}",
+                do="mend the line; quote a cell that holds a comma" if len(rows[0]) > 1 else _COMMAS,
+            )
+    return pd.DataFrame(rows[1:], index=lines[1:], columns=rows[0], dtype=str)
+
+
+def number(cell: Any) -> float:
+    """Parse a cell as a finite number; raise ValueError saying what was wanted and came."""
+    if is_empty(cell):
+        raise ValueError("wanted a number, came an empty cell; fill it in or drop the row")
+    try:
+        value = quantity(cell)
+    except (TypeError, ValueError):
+        raise ValueError(f"wanted a number, came {cell!r}; write 70B or 7e10") from None
+    if not np.isfinite(value):
+        raise ValueError(f"wanted a finite number, came {cell!r}; mend or drop the row")
+    return value
+
+
+def is_empty(cell: Any) -> bool:
+    """Whether a cell of a table holds nothing."""
+    return not cell.strip() if isinstance(cell, str) else pd.api.types.is_scalar(cell) and bool(pd.isna(cell))
 
 
 def _read(path: Path) -> pd.DataFrame:
+    refuse = partial(RunsError, f"{path} is not a table of runs")
+    if not path.exists():
+        raise RunsError(f"no file at {path}", wanted="a CSV or Parquet file, or a shipped name")
+    if path.suffix != ".parquet":
+        return read_csv(path, refuse)
     try:
-        if path.suffix == ".parquet":
-            return pd.read_parquet(path)
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False, skipinitialspace=True)
-    except FileNotFoundError:
-        raise RunsError(f"no file at {path}", wanted="a CSV or Parquet file, or a shipped name") from None
-    except (OSError, ValueError, UnicodeDecodeError) as error:
-        raise RunsError(f"{path} is not a table of runs", came=str(error).splitlines()[0]) from None
+        return pd.read_parquet(path).reset_index(drop=True)
+    except (OSError, ValueError) as error:
+        raise refuse(came=str(error).splitlines()[0]) from None
     except ImportError:
         raise RunsError("reading Parquet needs pyarrow", do="pip install 'bayescale[parquet]'") from None
-    return frame.rename(columns=str.strip)
 
 
-def _validated(frame: pd.DataFrame, name: str, card: dict[str, Any], first: int) -> Runs:
-    for column in REQUIRED:
-        if column not in frame:
-            raise _missing(column, frame.columns, name)
-    if not len(frame):
-        raise RunsError(f"{name!r} holds no runs", wanted="one run a row")
-    if not frame.columns.is_unique:
-        twice = frame.columns[frame.columns.duplicated()][0]
-        raise RunsError(f"{name!r} has two columns called {twice!r}", do="rename or drop one")
-    frame = frame.reset_index(drop=True)
-    failures: list[str] = []
-    for column in frame:
-        if column in _NUMBERS:
-            frame[column] = _numbers(frame[column], column, first, failures)
-        elif not pd.api.types.is_numeric_dtype(frame[column]):
-            frame[column] = frame[column].fillna("").astype(str).str.strip()
-    for column, fails, wanted, do in RULES:
-        if column in frame:
-            failures += _failures(frame[column], fails(frame[column]), first, wanted, do)
-    assumed = "flops" not in frame
-    expected = FLOPS_PER_PARAM_TOKEN * frame.get("active_params", frame["params"]) * frame["tokens"]
-    if assumed:
-        frame["flops"] = expected
-    elif not failures:
-        far = np.abs(np.log(frame["flops"] / expected)) > np.log(_FLOPS_FACTOR)
-        failures += _failures(
-            frame["flops"], far, first, f"within a factor of {_FLOPS_FACTOR:g} of 6·params·tokens",
-            "check units of flops, params and tokens (or drop the column)",
-        )  # fmt: skip
+def _card(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunsError(f"no file at {path}", wanted="a folder with runs.csv and card.toml") from None
+    except (OSError, ValueError) as error:
+        raise RunsError(f"{path} is no card", wanted='TOML: name = "mine", say', came=str(error)) from None
+
+
+def _validated(frame: pd.DataFrame, name: str, card: dict[str, Any]) -> Runs:
+    """Runs of a table, whose index numbers its rows as messages shall."""
+    frame = frame.rename(columns=lambda column: str(column).strip())
+    _check_columns(frame, name)
+    assumed, failures = "flops" not in frame, list[str]()
     if "family" not in frame:
         frame["family"] = name
-    elif (frame["family"].astype(str) == "").any():
-        failures += _failures(frame["family"], frame["family"] == "", first, "a name", "fill it in")
+    for column in frame:
+        if column in _NUMBERS:
+            frame[column] = _numbers(frame[column], failures)
+        elif column == "family" or not pd.api.types.is_numeric_dtype(frame[column]):
+            frame[column] = ["" if is_empty(cell) else str(cell).strip() for cell in frame[column]]
+    for column, fails, wanted, do in RULES:
+        if column in frame:
+            failures += _failures(frame[column], fails(frame[column]), wanted, do)
+    if assumed:
+        frame["flops"] = _expected_flops(frame)
     if not failures:
-        failures += _duplicates(frame, first)
+        for column, other, breaks, wanted, do in PAIRS:
+            if {column, other} <= set(frame):
+                failures += _failures(frame[column], breaks(frame), wanted, do)
+        failures += _duplicates(frame)
     if failures:
         shown = "\n".join(f"  {line}" for line in failures[:_SHOWN])
         more = f"\n  … and {len(failures) - _SHOWN} more" if len(failures) > _SHOWN else ""
         raise RunsError(f"{name!r} cannot be read as runs: {len(failures)} failure(s)\n{shown}{more}")
-    frame["family"] = frame["family"].astype(str)
-    return Runs(frame, name, card, assumed)
+    return Runs(frame.reset_index(drop=True), name, card, assumed)
 
 
-def _numbers(cells: pd.Series, column: str, first: int, failures: list[str]) -> pd.Series:
-    """Parse cells as numbers; what is none is a failure, and an optional column may be empty."""
-    values = np.full(len(cells), np.nan)
-    for i, cell in enumerate(cells):
-        empty = cell is None or cell == "" or (isinstance(cell, float) and np.isnan(cell))
+def _check_columns(frame: pd.DataFrame, name: str) -> None:
+    for column in REQUIRED:
+        if column not in frame:
+            raise _missing(column, frame.columns, name)
+    if not frame.columns.is_unique:
+        twice = frame.columns[frame.columns.duplicated()][0]
+        raise RunsError(f"{name!r} has two columns called {twice!r}", do="rename or drop one")
+    if not len(frame):
+        raise RunsError(f"{name!r} holds no runs", wanted="one run a row")
+
+
+def _numbers(cells: pd.Series, failures: list[str]) -> pd.Series:
+    """Parse cells as numbers; what is none is a failure and NaN, which no rule names again."""
+    values = []
+    for row, cell in cells.items():
         try:
-            values[i] = np.nan if empty else quantity(cell)
-        except (ValueError, TypeError):
-            failures.append(f"row {i + first}, {column}: wanted a number, came {cell!r}; write 70B or 7e10")
-            values[i] = 1.0  # named already; do not name it twice
-            continue
-        if not np.isfinite(values[i]) and not (empty and column in _OPTIONAL):
-            came = "an empty cell" if empty else repr(cell)
-            failures.append(f"row {i + first}, {column}: wanted a finite number, came {came}; mend or drop the row")
-    return pd.Series(values, index=cells.index)
+            values.append(np.nan if is_empty(cell) and cells.name in _OPTIONAL else number(cell))
+        except ValueError as error:
+            failures.append(f"row {row}, {cells.name}: {error}")
+            values.append(np.nan)
+    return pd.Series(values, index=cells.index, dtype=float)
 
 
-def _failures(cells: pd.Series, bad: pd.Series, first: int, wanted: str, do: str) -> list[str]:
+def _failures(cells: pd.Series, bad: pd.Series, wanted: str, do: str) -> list[str]:
     return [
-        f"row {i + first}, {cells.name}: wanted {wanted}, came {cells[i]:g}; {do}"
-        if isinstance(cells[i], float)
-        else f"row {i + first}, {cells.name}: wanted {wanted}, came {cells[i]!r}; {do}"
-        for i in cells.index[bad]
+        f"row {row}, {cells.name}: wanted {wanted}, came {f'{cell:g}' if isinstance(cell, float) else repr(cell)}; {do}"
+        for row, cell in cells[bad].items()
     ]
 
 
-def _duplicates(frame: pd.DataFrame, first: int) -> list[str]:
+def _duplicates(frame: pd.DataFrame) -> list[str]:
     """Rows that repeat another run: the same identity, or the same everything."""
     identity = [c for c in _IDENTITY if c in frame]
     columns = ["family", *identity] if "run_id" in frame else list(frame.columns)
     repeated = frame.duplicated(subset=columns, keep="first")
     return [
-        f"row {i + first}, {', '.join(columns)}: wanted one row a run, came a repeat of an earlier row; "
+        f"row {row}, {', '.join(columns)}: wanted one row a run, came a repeat of an earlier row; "
         "drop it, or give repeats a run_id each"
-        for i in frame.index[repeated]
+        for row in frame.index[repeated]
     ]
 
 
-def _meets(cells: pd.Series, way: str, value: Any) -> pd.Series:
-    if way == "below":
-        return cells < quantity(value)
-    if way == "above":
-        return cells > quantity(value)
-    wanted = value if isinstance(value, Iterable) and not isinstance(value, str) else [value]
-    return cells.isin(list(wanted))
+def _meets(cells: pd.Series, way: str, value: Any, condition: str) -> pd.Series:
+    if way == "equal":
+        wanted = value if isinstance(value, Iterable) and not isinstance(value, str) else [value]
+        return cells.isin(list(wanted))
+    if not pd.api.types.is_numeric_dtype(cells):
+        raise RunsError(f"column {cells.name!r} holds text, which is neither below nor above",
+                        came=condition, do=f"where({cells.name}=…) takes a value or a list of them")  # fmt: skip
+    try:
+        bound = quantity(value)
+    except (TypeError, ValueError):
+        raise RunsError(f"{condition} is no number", wanted="7e10 or '70B', say", came=repr(value)) from None
+    return cells < bound if way == "below" else cells > bound
 
 
 def _missing(column: str, columns: Iterable[str], name: str) -> RunsError:
@@ -284,5 +359,7 @@ def _missing(column: str, columns: Iterable[str], name: str) -> RunsError:
         if column in REQUIRED
         else f"a column of: {', '.join(columns)}",
         came=", ".join(columns),
-        do=nearest(column, columns),
+        do=_COMMAS
+        if len(columns) == 1
+        else nearest(column, columns, otherwise="add the column, or rename the one that holds it"),
     )

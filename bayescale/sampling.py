@@ -39,8 +39,8 @@ _TREE_DEPTH = 10
 MOST_STEPS = 2**_TREE_DEPTH - 1
 """Leapfrog steps of a draw that was cut off at the greatest tree depth."""
 _WORKERS = 2  # chains at a time: a chain runs in one thread, and a laptop has two cores to spare
-_SHARED = ("_center", "_spread")
-_COORDINATE = "_coordinate"
+_CENTER, _SPREAD, _COORDINATE = "_center", "_spread", "_coordinate"
+_PRIOR_CURVATURE = (1e-2, 1e6)  # keeps a unit of the flat vector finite where a prior is flat or a spike
 _ROUNDS = 3
 _NEWTON_STEPS = 200
 # Newton has arrived when the predicted decrease of the potential is far below what a draw can notice (1/2).
@@ -97,31 +97,56 @@ def initial(key: Array, design: Design, *, spec: Spec) -> dict[str, Array]:
     return {name: site["value"] for name, site in _latent(model, design).items()}
 
 
-def flatten(spec: Spec, design: Design, start: dict[str, Array]) -> Flat:
-    """Return the model on a flat vector in units of its prior: zero is the start, one about a prior SD."""
+def flatten(spec: Spec, design: Design, begin: dict[str, Array]) -> Flat:
+    """Return the model on a flat vector in units of its prior: zero is the beginning, one about a prior SD."""
     model = partial(interpret, spec)
-    latent = _latent(handlers.substitute(model, data=start), design)
+    latent = _latent(handlers.substitute(model, data=begin), design)
     bijections = {name: biject_to(site["fn"].support) for name, site in latent.items()}
-    origin, unravel = ravel_pytree({name: bijections[name].inv(site["value"]) for name, site in latent.items()})
+    natural = {name: bijections[name].inv(site["value"]) for name, site in latent.items()}
 
-    def prior(flat: Array) -> Array:
-        unconstrained = unravel(flat)
+    def centers(unconstrained: dict[str, Array]) -> dict[str, tuple[Array, Array]]:
+        """Conditional mean and SD of every centre, by site."""
+        return {
+            name + _CENTER: Partial.center_given(
+                spec.parameters[name].prior,
+                unconstrained[name + _COORDINATE],
+                bijections[name + _SPREAD](unconstrained[name + _SPREAD]),
+                centering,
+            )
+            for name, centering in design.centering.items()
+        }
+
+    for name, (mean, sd) in centers(natural).items():
+        natural[name] = (natural[name] - mean) / sd
+    origin, unravel = ravel_pytree(natural)
+
+    def place(flat: Array) -> tuple[dict[str, Array], Array]:
+        """Unconstrained sites, and the log determinant of going there."""
+        sites, log_determinant = unravel(flat), jnp.zeros(())
+        for name, (mean, sd) in centers(sites).items():
+            sites[name] = mean + sd * sites[name]
+            log_determinant += jnp.log(sd)
+        return sites, log_determinant
+
+    def log_prior(flat: Array) -> Array:
+        unconstrained, total = place(flat)
         values = {name: bijections[name](value) for name, value in unconstrained.items()}
         trace = handlers.trace(handlers.substitute(model, data=values)).get_trace(design)
-        return sum(
-            jnp.sum(trace[name]["fn"].log_prob(value))
-            + jnp.sum(bijections[name].log_abs_det_jacobian(unconstrained[name], value))
-            for name, value in values.items()
-        )
+        for name, value in values.items():
+            total += jnp.sum(trace[name]["fn"].log_prob(value))
+            total += jnp.sum(bijections[name].log_abs_det_jacobian(unconstrained[name], value))
+        return total
 
-    curvature = -jnp.diagonal(jax.hessian(prior)(origin))
-    scale = jax.lax.rsqrt(jnp.clip(curvature, 1e-2, 1e6))
+    curvature = -jnp.diagonal(jax.hessian(log_prior)(origin))
+    scale = jax.lax.rsqrt(jnp.clip(curvature, *_PRIOR_CURVATURE))
 
     def potential(white: Array) -> Array:
-        return potential_energy(model, (design,), {}, unravel(origin + scale * white))
+        unconstrained, log_determinant = place(origin + scale * white)
+        return potential_energy(model, (design,), {}, unconstrained) - log_determinant
 
     def constrain(white: Array) -> dict[str, Array]:
-        return {name: bijections[name](value) for name, value in unravel(origin + scale * white).items()}
+        unconstrained, _ = place(origin + scale * white)
+        return {name: bijections[name](value) for name, value in unconstrained.items()}
 
     return Flat(potential, constrain, unravel, origin.size)
 
@@ -169,7 +194,7 @@ def find_mode(begin: dict[str, Array], design: Design, *, spec: Spec) -> Start:
     """Mode from a beginning, centres and spreads held there; whitening factor, nothing held."""
     flat = flatten(spec, design, begin)
     index = flat.unravel(jnp.arange(flat.size, dtype=float))
-    held = [value for name, value in index.items() if name.endswith(_SHARED)]
+    held = [value for name, value in index.items() if name.endswith((_CENTER, _SPREAD))]
     free = jnp.isin(jnp.arange(flat.size), jnp.asarray(held, dtype=int), invert=True)
 
     def potential(white: Array) -> Array:
@@ -180,6 +205,8 @@ def find_mode(begin: dict[str, Array], design: Design, *, spec: Spec) -> Start:
     curvature = jax.hessian(flat.potential)(mode)
     values, vectors = _eigen(jnp.where(free[:, None] & free, curvature, jnp.eye(flat.size)))
     variance = flat.unravel(jnp.sum(vectors**2 / values, axis=1))
+    if os.environ.get("X") == "1":
+        curvature = jnp.where(free[:, None] == free, curvature, 0.0)
     values, vectors = _eigen(curvature)
     return Start(begin, mode, vectors * jax.lax.rsqrt(values), report, sites, variance)
 
@@ -211,6 +238,8 @@ def _centering(variance: Array) -> Array:
     """
     lower = jnp.exp(-2 * float(os.environ.get("K","1")) / jnp.sqrt(2 * (variance.size - 1)))  # of the spread, squared
     signal = (1 / jnp.clip(variance, 1e-9, 1.0) - 1) * lower
+    if os.environ.get("BIN"):
+        return jnp.where(variance < float(os.environ["BIN"]), 1.0, 0.0)
     return signal / (1 + signal)
 
 

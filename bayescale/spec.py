@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -20,14 +20,23 @@ from bayescale import shipped
 from bayescale.errors import SpecError, UnknownName, nearest
 from bayescale.law import PRIORS, Parameter, Prior
 
-_KEYS = ("title", "law", "inputs", "resources", "responses", "pooling", "parameters")
+# What a key holds, what its items are, and how it is written.
+_KEYS: dict[str, tuple[type | tuple[type, ...], type, str]] = {
+    "title": (str, str, 'title = "The law of my runs"'),
+    "law": (str, str, 'law = "additive"'),
+    "inputs": ((list, tuple), str, 'inputs = ["params", "tokens"]'),
+    "resources": ((list, tuple), str, 'resources = ["repetition"]'),
+    "responses": (Mapping, str, 'responses = {loss = "student-t"}'),
+    "pooling": (Mapping, str, 'pooling = {default = "partial"}'),
+    "parameters": (Mapping, Mapping, "parameters = {alpha_N = {spread = 0.1}}"),
+}
 _SETTINGS = ("prior", "pooling", "spread")
 _INPUTS = ("params", "tokens", "flops", "active_params", "step")
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What a spec says of one parameter: its prior, its pooling and the prior median of its spread."""
+    """What a spec says of one parameter: its prior, its pooling and the prior scale of its spread."""
 
     prior: Prior
     pooling: str
@@ -135,26 +144,19 @@ def load_spec(source: str | Path) -> Spec:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UnknownName(f"no spec at {path}", wanted="the path of a TOML file, or a shipped name") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SpecError(f"{path} is not TOML", came=str(error), do="see models/additive.toml") from None
     return make_spec(path.stem, **content)
 
 
-def make_spec(name: str, **content: Any) -> Spec:
+def make_spec(name: str, /, **content: Any) -> Spec:
     """Make a spec from what a TOML file would hold (see ``models/``); defaults are filled in."""
-    for key in content:
-        if key not in _KEYS:
-            raise _unknown(f"key of spec {name!r}", key, _KEYS)
+    _check_shapes(name, content)
     if "law" not in content:
         raise SpecError(f"spec {name!r} names no law", wanted='law = "additive", say')
     law = parts.part("laws", content["law"])
     inputs = tuple(content.get("inputs", law.inputs))
-    if len(inputs) != len(law.inputs) or any(column not in _INPUTS for column in inputs):
-        raise SpecError(
-            f"spec {name!r}: the inputs do not fit law {law.name!r}",
-            wanted=f"{len(law.inputs)} of: {', '.join(_INPUTS)}",
-            came=str(list(inputs)),
-        )
+    _check_inputs(name, law, inputs)
     resources = tuple(content.get("resources", ()))
     for resource in map(lambda r: parts.part("resources", r), resources):
         if law.balance is None:
@@ -179,6 +181,30 @@ def make_spec(name: str, **content: Any) -> Spec:
             dict(content.get("parameters", {})),
         ),
     )
+
+
+def _check_shapes(spec: str, content: Mapping[str, Any]) -> None:
+    for key, value in content.items():
+        if key not in _KEYS:
+            raise _unknown(f"key of spec {spec!r}", key, _KEYS)
+        kind, items, example = _KEYS[key]
+        fits = isinstance(value, kind)
+        if fits and not isinstance(value, str):
+            fits = all(isinstance(item, items) for item in (value.values() if isinstance(value, Mapping) else value))
+        if not fits:
+            raise SpecError(f"spec {spec!r}: {key} has the wrong shape", wanted=f"{example}, say", came=repr(value))
+
+
+def _check_inputs(spec: str, law: type[parts.AbstractLaw], inputs: tuple[str, ...]) -> None:
+    for column in inputs:
+        if column not in _INPUTS:
+            raise _unknown(f"input of spec {spec!r}", column, _INPUTS)
+    if len(inputs) != len(law.inputs) or len(set(inputs)) != len(inputs):
+        raise SpecError(
+            f"spec {spec!r}: the inputs do not fit law {law.name!r}",
+            wanted=f"{len(law.inputs)} of: {', '.join(_INPUTS)}",
+            came=str(list(inputs)),
+        )
 
 
 def _check_responses(name: str, responses: tuple[tuple[str, str], ...]) -> None:
@@ -210,7 +236,10 @@ def _table(law: str, resources: tuple[str, ...], responses: tuple) -> dict[str, 
 def _settings(
     spec: str, table: dict[str, Parameter], pooling: dict[str, str], overrides: dict[str, Any]
 ) -> tuple[tuple[str, Setting], ...]:
-    ways = parts.catalogue("bayescale.pooling")
+    ways = list(parts.catalogue("bayescale.pooling"))
+    for key, way in pooling.items():
+        if way not in ways:
+            raise _unknown(f"way of pooling {key!r}", way, ways)
     default = pooling.pop("default", "partial")
     for key in [*pooling, *overrides]:
         if key not in table:
@@ -233,19 +262,19 @@ def _settings(
 
 
 def _prior(name: str, content: Mapping[str, Any]) -> Prior:
-    fields = dict(content)
-    kind = fields.pop("kind", None)
-    if kind not in PRIORS:
-        raise _unknown(f"kind of prior for {name!r}", str(kind), PRIORS)
     try:
+        fields = dict(content)
+        kind = str(fields.pop("kind"))
+        if kind not in PRIORS:
+            raise _unknown("kind", kind, PRIORS)
         return PRIORS[kind](**{key: float(value) for key, value in fields.items()})
-    except (TypeError, ValueError) as error:
-        if isinstance(error, SpecError):
-            raise
+    except SpecError as error:
+        raise SpecError(f"the prior of {name!r}: {error}") from None
+    except (KeyError, TypeError, ValueError):
         raise SpecError(
             f"the prior of {name!r} is not one",
             wanted='{kind = "LogNormal", median = 0.33, scale = 0.35}, say',
-            came=str(dict(content)),
+            came=repr(content),
         ) from None
 
 
@@ -253,5 +282,5 @@ def _prior_dict(prior: Prior) -> dict[str, Any]:
     return {"kind": type(prior).__name__, **asdict(prior)}
 
 
-def _unknown(what: str, name: str, names: Any) -> SpecError:
-    return SpecError(f"unknown {what}: {name!r}", wanted=f"one of: {', '.join(names)}", do=nearest(name, names))
+def _unknown(what: str, name: object, names: Iterable[str]) -> SpecError:
+    return SpecError(f"unknown {what}: {name!r}", wanted=f"one of: {', '.join(names)}", do=nearest(str(name), names))

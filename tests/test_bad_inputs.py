@@ -16,6 +16,7 @@ from click.testing import CliRunner
 
 import bayescale as bs
 from bayescale.cli import main
+from bayescale.errors import BayescaleError, FitError, QueryError
 
 FIT = ("fit", "runs.csv", "--model", "additive", "--out", "fit.nc")
 Change = Callable[[pd.DataFrame], object]
@@ -65,7 +66,7 @@ def assert_refused(args: tuple[str, ...], wanted: tuple[str, ...], here: Path) -
 TABLES: dict[str, tuple[Change, tuple[str, ...]]] = {
     "no params": (lambda f: f.drop(columns="params"), ("no column 'params'", "came")),
     "no tokens": (lambda f: f.drop(columns="tokens"), ("no column 'tokens'", "came")),
-    "no loss": (lambda f: f.drop(columns="loss"), ("no column 'loss'", "came")),
+    "no loss": (lambda f: f.drop(columns="loss"), ("no column 'loss'", "came", "add the column")),
     "misspelt column": (lambda f: f.rename(columns={"params": "parmas"}), ("no column 'params'", "'parmas'")),
     "capital column": (lambda f: f.rename(columns={"tokens": "Tokens"}), ("no column 'tokens'", "'Tokens'")),
     "zero params": (cell(3, "params", "0"), ("row 5, params", "a positive number", "came 0")),
@@ -145,10 +146,26 @@ def test_fit_refuses_a_table_and_names_the_place(name: str, tmp_path: Path, monk
 FILES: dict[str, tuple[dict[str, str | bytes], tuple[str, ...]]] = {
     "empty file": ({"runs.csv": ""}, ("runs.csv",)),
     "binary": ({"runs.csv": bytes(range(256)) * 8}, ("runs.csv is not a table of runs",)),
-    "null bytes": ({"runs.csv": b"\0" * 400}, ("runs",)),
+    "null bytes": ({"runs.csv": b"\0" * 400}, ("runs", "no text")),
     "absent": ({}, ("no file at runs.csv", "shipped name")),
     "UTF-16": ({"runs.csv": good_runs().to_csv(index=False).encode("utf-16")}, ("runs.csv is not a table",)),
-    "semicolons": ({"runs.csv": good_runs().to_csv(index=False, sep=";")}, ("no column 'params'", ";")),
+    "semicolons": (
+        {"runs.csv": good_runs().to_csv(index=False, sep=";")},
+        ("no column 'params'", ";", "separate the columns with commas"),
+    ),
+    "semicolons and decimal commas": (
+        {"runs.csv": "params;tokens;loss\n1e8;2e9;3,5\n"},
+        ("line 2", "separate the columns with commas"),
+    ),
+    "a cell too few": (
+        {"runs.csv": "params,tokens,loss\n1e8,2e9,3.5\n1e8,4e9\n"},
+        ("runs.csv is not a table of runs", "3 cells", "2 on line 3"),
+    ),
+    "a row after a cell of two lines": (
+        {"runs.csv": 'note,params,tokens,loss\n"a\nb",1e8,2e9,3.5\n,1e8,none,3.4\n'},
+        ("row 4, tokens", "'none'"),
+    ),
+    "an open quote": ({"runs.csv": 'params,tokens,loss\n"1e8,2e9,3.5\n'}, ("runs.csv is not a table of runs",)),
     "ragged": (
         {"runs.csv": good_runs().to_csv(index=False).replace("r7,F,", "r7,F,extra,")},
         ("runs.csv is not a table of runs", "line 9"),
@@ -162,6 +179,10 @@ FILES: dict[str, tuple[dict[str, str | bytes], tuple[str, ...]]] = {
         ("row 5, tokens", "'none'"),
     ),
     "a folder without a table": ({"runs.csv/notes.txt": "none"}, ("runs.csv",)),
+    "a folder without a card": (
+        {"runs.csv/runs.csv": good_runs().to_csv(index=False)},
+        ("no file at runs.csv/card.toml",),
+    ),
     "a folder with a broken card": (
         {"runs.csv/card.toml": "name = [", "runs.csv/runs.csv": good_runs().to_csv(index=False)},
         ("card.toml",),
@@ -188,6 +209,13 @@ def test_fit_refuses_a_file_that_is_no_parquet(tmp_path: Path, monkeypatch: pyte
     good_runs().to_csv("runs.parquet", index=False)
     args = ("fit", "runs.parquet", "--model", "additive", "--out", "fit.nc")
     assert_refused(args, ("runs.parquet is not a table of runs",), tmp_path)
+
+
+def test_rows_of_a_parquet_file_count_from_0(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    cell(3, "params", "0")(good_runs()).to_parquet("runs.parquet")
+    args = ("fit", "runs.parquet", "--model", "additive", "--out", "fit.nc")
+    assert_refused(args, ("row 3, params", "came 0"), tmp_path)
 
 
 # Specs beside good runs: the rest of the file after `law = "additive"`, and what the message must name.
@@ -217,6 +245,12 @@ SPECS: dict[str, tuple[dict[str, str], tuple[str, ...]]] = {
     "pooling as text": (spec('pooling = "none"'), ("pooling", "default")),
     "responses as text": (spec('responses = "loss"'), ("responses", "student-t")),
     "unknown pooling": (spec('[pooling]\ndefault = "partially"'), ("'partially'", "'partial'")),
+    "inputs said twice": (spec('inputs = ["params", "params"]'), ("inputs", "2 of:", "['params', 'params']")),
+    "prior without a kind": (
+        spec("[parameters.alpha_N]\nprior = {median = 0.3, scale = 0.3}"),
+        ("alpha_N", "kind", "LogNormal"),
+    ),
+    "pooling of a parameter as a list": (spec('[parameters.alpha_N]\npooling = ["none"]'), ("alpha_N", "['none']")),
     "a name of its own": (spec('name = "mine"'), ("'name'",)),
     "a column that the runs lack": (spec('resources = ["repetition"]'), ("no column 'unique_tokens'", "came")),
 }
@@ -239,6 +273,11 @@ USAGE = {
     "no out": (FIT[:4], ("--out",)),
     "out in no folder": ((*FIT[:5], "nowhere/fit.nc"), ("cannot write nowhere/fit.nc", "a folder that exists")),
     "out over the runs": (("fit", "runs.csv", "--model", "additive", "--out", "runs.csv"), ("runs.csv",)),
+    "out over the spec": (("fit", "runs.csv", "--model", "mine.TOML", "--out", "mine.TOML"), ("mine.TOML", "is read")),
+    "out over another table": ((*FIT[:5], "few.csv"), ("few.csv exists and is no fit", "another name")),
+    "empty out": ((*FIT[:5], ""), ("cannot write", "a file in a folder that exists")),
+    "no name of runs": (("fit", "", *FIT[2:]), ("''", "hoffmann2022")),
+    "seed of 64 bits": ((*FIT, "--seed", str(2**63)), ("--seed", str(2**63))),
     "out is a folder": ((*FIT[:5], "."), ("--out", "directory")),
     "no draws": ((*FIT, "--draws", "0"), ("--draws", "0")),
     "no chains": ((*FIT, "--chains", "0"), ("--chains", "0")),
@@ -286,6 +325,7 @@ def test_a_command_refuses_wrong_usage(name: str, tmp_path: Path, monkeypatch: p
     args, wanted = USAGE[name]
     monkeypatch.chdir(tmp_path)
     good_runs().to_csv("runs.csv", index=False)
+    Path("mine.TOML").write_text('law = "additive"', encoding="utf-8")
     good_runs().iloc[::2].iloc[:8].to_csv("few.csv", index=False)
     assert_refused(args, wanted, tmp_path)
 
@@ -301,7 +341,7 @@ def fits(chinchilla_fit: bs.Fit, tmp_path_factory: pytest.TempPathFactory) -> Pa
     """A folder with a good fit, damaged copies of it, and tables of queries."""
     here = tmp_path_factory.mktemp("fits")
     good = chinchilla_fit.save(here / "fit.nc")
-    for name in ("future", "stranger", "listed", "gutted", "flipped", "misnamed"):
+    for name in ("future", "stranger", "listed", "gutted", "flipped", "misnamed", "anchorless"):
         shutil.copy(good, here / f"{name}.nc")
     content = good.read_bytes()
     (here / "truncated.nc").write_bytes(content[: len(content) // 2])
@@ -312,6 +352,7 @@ def fits(chinchilla_fit: bs.Fit, tmp_path_factory: pytest.TempPathFactory) -> Pa
     _with_meta(here / "stranger.nc", lambda meta: {"schema": 99, "contents": "of another shape"})
     _with_meta(here / "listed.nc", lambda meta: list(meta))
     _with_meta(here / "misnamed.nc", lambda meta: meta | {"spec": meta["spec"] | {"law": "of the future"}})
+    _with_meta(here / "anchorless.nc", lambda meta: {key: meta[key] for key in meta if key != "anchor"})
     with h5py.File(here / "gutted.nc", "r+") as opened:
         del opened["posterior"]
     with h5py.File(here / "flipped.nc") as opened:
@@ -326,6 +367,10 @@ def fits(chinchilla_fit: bs.Fit, tmp_path_factory: pytest.TempPathFactory) -> Pa
         "zero": "params,tokens\n0,1T\n",
         "hole": "params,tokens\n7B,\n",
         "family": "family,params,tokens\nGopher,7B,1T\n",
+        "nan": "params,tokens\n\n7B,nan\n",
+        "vast": "params,tokens\n7B,1T\n7B,1e300\n",
+        "twice": "params,tokens,tokens\n7B,1T,2T\n",
+        "ragged": "params,tokens\n7B,1T\n7B,1T,2T\n",
         "empty": "",
         "good": "params,tokens\n7B,1T\n",
     }
@@ -349,6 +394,7 @@ DAMAGED = {
     "other": ("other.nc holds no bayescale fit",),
     "listed": ("listed.nc holds no bayescale fit",),
     "gutted": ("gutted.nc", "posterior"),
+    "anchorless": ("anchorless.nc", "anchor"),
     "misnamed": ("misnamed.nc", "'of the future'", "one of:"),
     "future": ("future.nc has a newer format", "format 99", "upgrade"),
     "stranger": ("stranger.nc has a newer format", "format 99", "upgrade"),
@@ -373,8 +419,8 @@ QUERIES = {
     "negative tokens": ((*FORECAST, "--params", "7B", "--tokens", "-1T"), ("--tokens", "positive")),
     "text params": ((*FORECAST, "--params", "big", "--tokens", "1T"), ("--params", "'big'", "70B")),
     "infinite params": ((*FORECAST, "--params", "1e999", "--tokens", "1T"), ("--params", "finite")),
-    "no tokens": ((*FORECAST, "--params", "7B"), ("'tokens'", "came")),
-    "no params": ((*FORECAST, "--tokens", "1T"), ("'params'", "came")),
+    "no tokens": ((*FORECAST, "--params", "7B"), ("'tokens'", "came", "give tokens")),
+    "no params": ((*FORECAST, "--tokens", "1T"), ("'params'", "came", "give params")),
     "nothing asked": (FORECAST, ("--params and --tokens", "--at")),
     "asked twice": ((*FORECAST, *ASKED["forecast"], "--at", "good.csv"), ("either", "--params", "--at")),
     "params and a file": ((*FORECAST, "--params", "7B", "--at", "good.csv"), ("either", "--params", "--at")),
@@ -386,7 +432,17 @@ QUERIES = {
     "file with an unknown family": ((*FORECAST, "--at", "family.csv"), ("row 2", "'Gopher'", "Chinchilla")),
     "empty file": ((*FORECAST, "--at", "empty.csv"), ("empty.csv is no table of queries",)),
     "binary file": ((*FORECAST, "--at", "binary.csv"), ("binary.csv is no table of queries",)),
-    "absent file": ((*FORECAST, "--at", "absent.csv"), ("absent.csv",)),
+    "absent file": ((*FORECAST, "--at", "absent.csv"), ("no file at absent.csv",)),
+    "file with nan": ((*FORECAST, "--at", "nan.csv"), ("row 3", "tokens", "'nan'")),
+    "file beyond all counts": ((*FORECAST, "--at", "vast.csv"), ("row 3", "tokens", "1e+40", "'1e300'")),
+    "file with a column twice": ((*FORECAST, "--at", "twice.csv"), ("two columns", "params, tokens, tokens")),
+    "ragged file": ((*FORECAST, "--at", "ragged.csv"), ("ragged.csv is no table of queries", "line 3")),
+    "part of a param": ((*FORECAST, "--params", "0.5", "--tokens", "1T"), ("--params", "from 1 to", "'0.5'")),
+    "params beyond all counts": ((*FORECAST, "--params", "1e300", "--tokens", "1T"), ("--params", "1e+40", "'1e300'")),
+    "empty out": ((*FORECAST, *ASKED["forecast"], "--out", ""), ("cannot write", "a file in a folder that exists")),
+    "out over the fit": ((*FORECAST, *ASKED["forecast"], "--out", "fit.nc"), ("fit.nc", "is read")),
+    "out over another fit": ((*FORECAST, *ASKED["forecast"], "--out", "other.nc"), ("other.nc exists and is a fit",)),
+    "budget beyond all counts": ((*DECIDE, "--flops", "1e300"), ("--flops", "1e+40", "'1e300'")),
     "out in no folder": (
         (*FORECAST, *ASKED["forecast"], "--out", "nowhere/a.csv"),
         ("cannot write nowhere/a.csv", "folder that exists"),
@@ -406,6 +462,32 @@ def test_a_question_without_an_answer_is_refused(name: str, fits: Path, monkeypa
     args, wanted = QUERIES[name]
     monkeypatch.chdir(fits)
     assert_refused(args, wanted, fits)
+
+
+def test_nothing_near_is_no_hint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    good_runs().drop(columns="loss").to_csv("runs.csv", index=False)
+    assert "did you mean" not in CliRunner().invoke(main, FIT).stderr
+
+
+def test_a_message_escapes_what_a_terminal_would_not_show() -> None:
+    with pytest.raises(BayescaleError) as caught:
+        raise BayescaleError("a\x00b", came="\x1b[2J")
+    assert str(caught.value) == "a\\x00b\n  came:   \\x1b[2J"
+
+
+@pytest.mark.parametrize("seed", [-1, 2**31])
+def test_the_library_bounds_its_seed_too(seed: int) -> None:
+    with pytest.raises(FitError, match="from 0 to 2147483647"):
+        bs.fit("hoffmann2022", seed=seed)
+
+
+def test_a_forecast_needs_the_compute_that_its_reach_is_told_in() -> None:
+    spec = bs.make_spec("tokens alone", law="power", inputs=["tokens"])
+    fit = bs.fit("hoffmann2022", spec, seed=0)
+    with pytest.raises(QueryError, match="a query needs 'params'"):
+        bs.forecast(fit, tokens="1T")
+    assert bs.forecast(fit, tokens="1T", flops=1e24).summary["reach_decades"][0] > 1
 
 
 def test_a_good_table_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -157,7 +157,7 @@ def test_fit_takes_a_path_to_runs_and_to_a_spec(chinchilla: bs.Runs, tmp_path: P
 
 def test_fit_replaces_an_older_file_whole(saved: Path, tmp_path: Path) -> None:
     path = tmp_path / "fit.nc"
-    path.write_bytes(b"older")
+    path.write_bytes(b"\x89HDF\r\n\x1a\n, and what an older fit holds")
     assert run("fit", "hoffmann2022", "--model", "additive", "--out", path).exit_code == 0
     assert bs.load_fit(path).posterior.equals(bs.load_fit(saved).posterior)
 
@@ -198,6 +198,13 @@ def test_forecast_prints_a_table_with_unit_reach_and_verdict(saved: Path) -> Non
 
 def test_a_forecast_inside_the_runs_says_so(saved: Path) -> None:
     assert "inside the compute" in run("forecast", saved, "--params", "1B", "--tokens", "20B").stdout
+
+
+def test_what_lies_below_the_runs_is_told_so(saved: Path) -> None:
+    small = run("forecast", saved, "--params", "1M", "--tokens", "100M").stdout
+    assert "3.4 decades of compute below the runs: a scenario" in small
+    assert "beyond" not in small
+    assert "decades of compute below the runs" in run("decide", "allocation", saved, "--flops", "1e15").stdout
 
 
 def test_numbers_may_be_written_either_way(saved: Path) -> None:
@@ -286,6 +293,13 @@ def test_backtest_scores_the_dearer_runs_and_says_who_was_left_out(chinchilla: b
     assert 0 <= row["coverage_50"] <= row["coverage_90"] <= 1
     assert said["mean"]["crps"] == pytest.approx(np.mean([row["crps"] for row in said["families"]]))
     assert result.exit_code == (0 if set(said["verdicts"].values()) == {"converged"} else 1)
+
+
+def test_a_check_that_has_too_few_draws_says_so_and_does_not_pass(hasty: tuple[Path, Result]) -> None:
+    findings = parsed(run("check", hasty[0], "--json"))["findings"]
+    (finding,) = [finding for finding in findings if finding["check"] == "sensitivity"]
+    assert not finding["passed"]
+    assert "too few draws" in finding["sentence"]
 
 
 def test_a_fit_that_did_not_converge_is_saved_but_exits_1_saying_why(hasty: tuple[Path, Result]) -> None:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
+
+from arviz_stats import psense
+
 from bayescale.checking import AbstractCheck, Finding
+from bayescale.fitting import scalars
 from bayescale.law import part
 
 _MOST = 0.05  # of the power-scaling diagnostic: Kallioinen et al.'s threshold
@@ -17,25 +22,33 @@ class Sensitivity(AbstractCheck):
 
     @staticmethod
     def ask(fit):
-        from arviz_stats import psense_summary
-
         posterior = fit.posterior
         names = list(part("laws", fit.spec.law).parameters)
         names = [f"{n}_center" if f"{n}_center" in posterior else n for n in names]
-        table = psense_summary(fit.tree, var_names=names, round_to=6)
-        findings = []
-        for site, row in table.iterrows():
-            prior, likelihood = float(row["prior"]), float(row["likelihood"])
-            conflict = prior > _MOST and likelihood > _MOST
-            advice = (
-                "prior and runs disagree: look at the prior's interval (bayescale show models NAME)"
-                if conflict
-                else "the prior holds it: report it with that caveat, or add runs"
-            )
-            findings.append(
-                Finding(
-                    "sensitivity", str(site), prior <= _MOST, prior, _MOST,
-                    f"{site}: sensitivity {prior:.3f} to the prior, {likelihood:.3f} to the runs", advice,
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", UserWarning)  # ArviZ's: the tails have too few draws
+                prior, likelihood = (
+                    scalars(psense(fit.tree, var_names=names, group=group)) for group in ("prior", "likelihood")
                 )
-            )  # fmt: skip
-        return findings
+        except UserWarning as warning:
+            return [_unanswered(str(warning))]
+        return [_finding(site, float(prior[site]), float(likelihood[site])) for site in prior]
+
+
+def _finding(site: str, prior: float, likelihood: float) -> Finding:
+    conflict = prior > _MOST and likelihood > _MOST
+    return Finding(
+        "sensitivity", site, prior <= _MOST, prior, _MOST,
+        f"{site}: sensitivity {prior:.3f} to the prior, {likelihood:.3f} to the runs",
+        "prior and runs disagree: look at the prior's interval (bayescale show models NAME)"
+        if conflict
+        else "the prior holds it: report it with that caveat, or add runs",
+    )  # fmt: skip
+
+
+def _unanswered(why: str) -> Finding:
+    return Finding(
+        "sensitivity", "draws", False, float("nan"), _MOST,
+        f"too few draws to weigh prior and runs anew ({why.rstrip('.')})", "raise draws",
+    )  # fmt: skip
