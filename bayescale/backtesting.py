@@ -147,7 +147,7 @@ def score(fit: Fit, runs: Runs) -> pd.DataFrame:
     """Scores of a fit's forecasts of runs, on log loss; one run a row."""
     table, loss = runs.frame, runs["loss"]
     draws = np.log(predict(fit, table, seed=fit.meta["seed"], only="loss"))
-    observed = {k: runs[k] for k in fit.tree["observed_data"].data_vars}
+    observed = {str(k): runs[str(k)] for k in fit.tree["observed_data"].data_vars}
     density = predict(fit, table, observed=observed, only="loss_log_density")
     kept = [c for c in ("family", "run_id", "params", "tokens", "flops", "loss") if c in table]
     # The density of log loss is that of loss times the loss.

@@ -22,6 +22,7 @@ import xarray as xr
 from arviz_stats.base import array_stats
 
 from bayescale import sampling
+from bayescale.compiling import use_cache
 from bayescale.errors import BayescaleError, ConvergenceWarning, FitError
 from bayescale.law import part
 from bayescale.modelling import design
@@ -247,7 +248,7 @@ def fit(
     if not 0 <= seed < 2**31:
         raise FitError("seed is out of range", wanted="a whole number from 0 to 2147483647", came=str(seed))
     stages = stages or Stages(show=on_terminal() if progress is None else progress)
-    sampling.use_cache()
+    use_cache()
     with stages.shown(), jax.enable_x64(True):
         points = design(spec, runs)
         samples = sampling.sample(

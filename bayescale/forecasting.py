@@ -16,13 +16,13 @@ import xarray as xr
 from jax import Array
 from numpyro import handlers
 
+from bayescale.compiling import use_cache
 from bayescale.errors import QueryError, nearest
 from bayescale.fitting import Fit
 from bayescale.law import part
 from bayescale.modelling import SPENT, Design, interpret
 from bayescale.quantities import LEAST, MOST
 from bayescale.runs import FLOPS_PER_PARAM_TOKEN, is_empty, number
-from bayescale.sampling import use_cache
 from bayescale.spec import Spec
 from bayescale.trees import CHAIN, DRAW, QUERY
 

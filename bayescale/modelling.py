@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -52,13 +53,13 @@ class Design:
         Count of families.
     """
 
-    spent: dict[str, Array]
-    anchor: dict[str, Array]
-    anchor_loss: Array
-    columns: dict[str, Array]
-    observed: dict[str, Array]
-    family: Array
-    centering: dict[str, Array]
+    spent: dict[str, Any]
+    anchor: dict[str, Any]
+    anchor_loss: Any
+    columns: dict[str, Any]
+    observed: dict[str, Any]
+    family: Any
+    centering: dict[str, Any]
     families: int
 
 

@@ -8,17 +8,15 @@ table of the same shape reuses it.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import platformdirs
 from jax import Array
 from jax.flatten_util import ravel_pytree
 from numpyro import handlers
@@ -28,13 +26,14 @@ from numpyro.infer.initialization import init_to_median
 from numpyro.infer.util import potential_energy
 from numpyro.util import fori_collect
 
+from bayescale.compiling import call, compiled
 from bayescale.errors import FitError
 from bayescale.modelling import Design, interpret
 from bayescale.pooling.ways import Partial
 from bayescale.progress import Stages
 from bayescale.spec import Spec
 
-TARGET_ACCEPT, TARGET_ACCEPT_POOLED = 0.9, float(os.environ.get("T","0.95"))  # spreads near zero are a funnel: smaller steps
+TARGET_ACCEPT, TARGET_ACCEPT_POOLED = 0.9, 0.95  # spreads near zero are a funnel: smaller steps
 _TREE_DEPTH = 10
 MOST_STEPS = 2**_TREE_DEPTH - 1
 """Leapfrog steps of a draw that was cut off at the greatest tree depth."""
@@ -205,8 +204,6 @@ def find_mode(begin: dict[str, Array], design: Design, *, spec: Spec) -> Start:
     curvature = jax.hessian(flat.potential)(mode)
     values, vectors = _eigen(jnp.where(free[:, None] & free, curvature, jnp.eye(flat.size)))
     variance = flat.unravel(jnp.sum(vectors**2 / values, axis=1))
-    if os.environ.get("X") == "1":
-        curvature = jnp.where(free[:, None] == free, curvature, 0.0)
     values, vectors = _eigen(curvature)
     return Start(begin, mode, vectors * jax.lax.rsqrt(values), report, sites, variance)
 
@@ -217,16 +214,16 @@ def warm_start(key: Array, design: Design, spec: Spec, advance: Callable[[], Non
     With centres and spreads held, the Laplace approximation gives the variance of each family's offset:
     near 1 (the prior's) where its runs say nothing, 0 where they say all; one minus it is the centering.
     """
-    begin = _call(initial, key, design, spec=spec)
+    begin = call(initial, key, design, spec=spec)
     for i in range(_ROUNDS if design.centering else 0):
-        start = _call(find_mode, begin, design, spec=spec)
+        start = call(find_mode, begin, design, spec=spec)
         centering = {name: start.variance[name + _COORDINATE] * 0 for name in design.centering}
         if i == _ROUNDS - 1:
             variances = {name: start.variance[name + _COORDINATE] for name in centering}
             centering = {name: _centering(variance) for name, variance in variances.items()}
-        begin, design = _call(_restart, start, centering, spec=spec), replace(design, centering=centering)
+        begin, design = call(_restart, start, centering, spec=spec), replace(design, centering=centering)
         advance()
-    return design, _call(find_mode, begin, design, spec=spec)
+    return design, call(find_mode, begin, design, spec=spec)
 
 
 def _centering(variance: Array) -> Array:
@@ -236,10 +233,8 @@ def _centering(variance: Array) -> Array:
     less, and too much of it is a funnel. Few families leave the spread uncertain: its log has an SD of
     about 1 / sqrt(2 (families - 1)), of which two are taken off.
     """
-    lower = jnp.exp(-2 * float(os.environ.get("K","1")) / jnp.sqrt(2 * (variance.size - 1)))  # of the spread, squared
+    lower = jnp.exp(-4 / jnp.sqrt(2 * (variance.size - 1)))  # of the spread, squared
     signal = (1 / jnp.clip(variance, 1e-9, 1.0) - 1) * lower
-    if os.environ.get("BIN"):
-        return jnp.where(variance < float(os.environ["BIN"]), 1.0, 0.0)
     return signal / (1 + signal)
 
 
@@ -267,13 +262,13 @@ def sample(
     if whitened:
         warmup = warmup or (500 if design.families > 1 else 300)
     else:
-        begin = _call(initial, start_key, design, spec=spec)
+        begin = call(initial, start_key, design, spec=spec)
         size = start.mode.size
         moved, start = design, start._replace(begin=begin, mode=jnp.zeros(size), factor=jnp.eye(size))
         warmup = warmup or 1000
     settings = {"spec": spec, "warmup": warmup, "draws": draws, "dense": not whitened}
     with stages("compile"):
-        program = _compiled(run_chain, settings, keys[0], moved, start)
+        program = compiled(run_chain, settings, keys[0], moved, start)
     moved = jax.device_put(moved)  # JAX's precision is set by thread: the workers' must not convert
 
     def run(key: Array) -> Chain:
@@ -303,41 +298,6 @@ def sample(
 
 def _target(design: Design) -> float:
     return TARGET_ACCEPT_POOLED if design.centering else TARGET_ACCEPT
-
-
-def use_cache() -> None:
-    """Keep compiled programs in the user's cache folder, unless JAX has one already.
-
-    The folder is private to the user: compiled programs are trusted input. The environment variable
-    ``BAYESCALE_CACHE`` names another folder; empty, it switches the cache off.
-    """
-    folder = os.environ.get("BAYESCALE_CACHE", platformdirs.user_cache_dir("bayescale"))
-    if folder and jax.config.jax_compilation_cache_dir is None:
-        os.makedirs(folder, mode=0o700, exist_ok=True)
-        jax.config.update("jax_compilation_cache_dir", folder)
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-
-
-def _call(program: Any, *arguments: Any, spec: Spec) -> Any:
-    return _compiled(program, {"spec": spec}, *arguments)(*arguments)
-
-
-def _compiled(program: Any, settings: dict[str, Any], *arguments: Any) -> Any:
-    """The compiled program for these shapes; kept, so that compiling is a stage of its own."""
-    leaves, structure = jax.tree.flatten(arguments)
-    shapes = tuple((np.shape(leaf), str(leaf.dtype)) for leaf in leaves)
-    return _compile(program, tuple(settings.items()), structure, shapes)
-
-
-@lru_cache(maxsize=64)
-def _compile(program: Any, settings: tuple, structure: Any, shapes: tuple) -> Any:
-    leaves = [jax.ShapeDtypeStruct(shape, _dtype(name)) for shape, name in shapes]
-    return program.lower(*jax.tree.unflatten(structure, leaves), **dict(settings)).compile()
-
-
-def _dtype(name: str) -> Any:
-    return jax.random.key(0).dtype if name.startswith("key") else jnp.dtype(name)
 
 
 @partial(jax.jit, static_argnames="spec")

@@ -40,6 +40,6 @@ def to_datatree(
                 raise ValueError(f"{group}/{name}: shape {array.shape} for dims {names}")
             variables[name] = (names, array)
         dataset = xr.Dataset(variables)
-        known = {d: coords.get(d, np.arange(n)) for d, n in dataset.sizes.items()}
+        known = {d: coords.get(str(d), np.arange(n)) for d, n in dataset.sizes.items()}
         tree[group] = dataset.assign_coords(known)
     return xr.DataTree.from_dict(tree)

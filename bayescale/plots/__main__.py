@@ -1,0 +1,27 @@
+"""The pictures of `make demo`: ``python -m bayescale.plots FIT.nc FOLDER``."""
+
+import sys
+from pathlib import Path
+
+import matplotlib as mpl
+
+from bayescale.deciding import decide
+from bayescale.decisions.allocation import Allocation, AllocationChoice
+from bayescale.fitting import load_fit
+from bayescale.plots import figures
+
+mpl.use("agg")
+fit, folder = load_fit(sys.argv[1]), Path(sys.argv[2])
+budget = 10**1.5 * float(fit.design_frame["flops"].max())
+choice = decide(Allocation(budget), fit)
+if not isinstance(choice, AllocationChoice):
+    raise TypeError(f"an allocation gives an AllocationChoice, not {type(choice).__name__}")
+for name, ax in {
+    "loss": figures.plot_loss(fit),
+    "forecast": figures.plot_forecast(fit),
+    "allocation": figures.plot_allocation(choice),
+    "residuals": figures.plot_residuals(fit),
+    "prior_posterior": figures.plot_prior_posterior(fit, "alpha_N"),
+}.items():
+    figures.save(ax, folder / f"{name}.png")
+    print(folder / f"{name}.png")

@@ -1,0 +1,203 @@
+"""One function a figure; each takes and returns matplotlib Axes and changes no global setting."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+from bayescale.backtesting import Backtest
+from bayescale.decisions.allocation import AllocationChoice
+from bayescale.fitting import Fit
+from bayescale.forecasting import predict, resolve_family
+from bayescale.quantities import count
+from bayescale.runs import FLOPS_PER_PARAM_TOKEN
+
+_GRID = 60  # points of a curve
+_LINES = 5  # IsoFLOP curves
+_BLUE, _ORANGE, _GREY = "#2a6f97", "#e07a2f", "#6b7280"
+
+
+def plot_loss(fit: Fit, *, family: str | None = None, flops: list[float] | None = None, ax: Axes | None = None) -> Axes:
+    """Loss against params at fixed budgets: runs, and the law's median with its 90 % band.
+
+    Parameters
+    ----------
+    fit : Fit
+    family : str, optional
+        As in :func:`forecast`.
+    flops : list of float, optional
+        Budgets in FLOP; by default five over the runs' span. Runs within a factor of 1.3 of one are shown with it.
+    ax : Axes, optional
+    """
+    ax = _axes(ax)
+    family = resolve_family(fit, family)
+    runs = fit.design_frame
+    runs = runs[runs["family"] == family] if family in fit.families else runs
+    budgets = flops or list(np.geomspace(runs["flops"].quantile(0.05), runs["flops"].quantile(0.98), _LINES))
+    colors = plt.get_cmap("viridis")(np.linspace(0.05, 0.85, len(budgets)))
+    for budget, color in zip(budgets, colors, strict=True):
+        near = runs[np.abs(np.log(runs["flops"] / budget)) < np.log(1.3)]
+        low, high = (near["params"].min(), near["params"].max()) if len(near) else (np.nan, np.nan)
+        if not low < high:
+            low, high = runs["params"].min(), runs["params"].max()
+        params = np.geomspace(low / 1.5, high * 1.5, _GRID)
+        curve = _curve(fit, family, params, budget / (FLOPS_PER_PARAM_TOKEN * params))
+        ax.fill_between(params, curve[0], curve[2], color=color, alpha=0.25, lw=0)
+        ax.plot(params, curve[1], color=color, label=f"{budget:.1e} FLOP")
+        ax.scatter(near["params"], near["loss"], color=color, s=14, edgecolor="white", linewidth=0.4, zorder=3)
+    _log_axis(ax, "x", "params")
+    ax.set(ylabel="loss (nats/token)", title=_title(fit, f"{family}: loss at fixed compute, 90 % band of the curve"))
+    ax.legend(title="compute", fontsize="small", frameon=False)
+    return ax
+
+
+def plot_forecast(fit: Fit, *, family: str | None = None, decades: float = 2.0, ax: Axes | None = None) -> Axes:
+    """Loss of the compute-optimal run against compute, `decades` beyond the runs: 50 and 90 % of a run's loss."""
+    ax = _axes(ax)
+    family = resolve_family(fit, family)
+    runs = fit.design_frame
+    runs = runs[runs["family"] == family] if family in fit.families else runs
+    most = runs["flops"].max()
+    flops = np.geomspace(runs["flops"].min(), most * 10**decades, _GRID)
+    params, tokens = _path(fit, family, flops)
+    table = pd.DataFrame({"params": params, "tokens": tokens, "flops": flops, "family": family})
+    draws = predict(fit, table.assign(unique_tokens=tokens), only="loss", seed=fit.meta["seed"])
+    q = np.quantile(draws, [0.05, 0.25, 0.5, 0.75, 0.95], axis=0)
+    ax.fill_between(flops, q[0], q[4], color=_BLUE, alpha=0.2, lw=0, label="90 %")
+    ax.fill_between(flops, q[1], q[3], color=_BLUE, alpha=0.35, lw=0, label="50 %")
+    ax.plot(flops, q[2], color=_BLUE, label="median, near-optimal split")
+    ax.scatter(runs["flops"], runs["loss"], s=9, color=_GREY, label="runs", zorder=3)
+    ax.axvline(most, color=_GREY, ls=":", lw=1)
+    ax.annotate("beyond the runs →", (most, 0.97), xycoords=("data", "axes fraction"), fontsize="small",
+                xytext=(4, 0), textcoords="offset points", va="top", color=_GREY)  # fmt: skip
+    top = 1.1 * q[4].max()  # a few stray runs would flatten all others
+    above = int((runs["loss"] > top).sum())
+    if above:
+        ax.annotate(f"{above} runs above", (0.02, 0.97), xycoords="axes fraction", fontsize="small", va="top")
+    ax.set_ylim(top=top)
+    ax.set_xscale("log")
+    ax.set(xlabel="compute (FLOP)", ylabel="loss of a run (nats/token)", title=_title(fit, f"{family}: forecast"))
+    ax.legend(fontsize="small", frameon=False, loc="lower left")
+    return ax
+
+
+def plot_allocation(choice: AllocationChoice, *, ax: Axes | None = None) -> Axes:
+    """Compute wasted against params at the budget: mean and 90 % over draws, with the band of indifference."""
+    ax = _axes(ax)
+    params = np.exp(choice.ln_params)
+    mean = choice.waste.mean(axis=0)
+    low, high = np.quantile(choice.waste, [0.05, 0.95], axis=0)
+    near = (mean < 0.5) & (params > choice.params / 20) & (params < choice.params * 20)
+    ax.fill_between(
+        params[near], 100 * low[near], 100 * high[near], color=_BLUE, alpha=0.2, lw=0, label="90 % of draws"
+    )
+    ax.plot(params[near], 100 * mean[near], color=_BLUE, label="expected waste")
+    ax.axvline(choice.params, color=_ORANGE, label=f"chosen: {count(choice.params)} params")
+    if np.isfinite(choice.band[0]):
+        ax.axvspan(*choice.band, color=_ORANGE, alpha=0.15, lw=0, label="indifferent")
+    _log_axis(ax, "x", "params")
+    ax.set(
+        ylabel="compute wasted (%)", ylim=(0, 50),
+        title=_title(choice.fit, f"{choice.family}: {count(choice.flops)} FLOP"),
+    )  # fmt: skip
+    ax.legend(fontsize="small", loc="upper center", framealpha=0.9)
+    return ax
+
+
+def plot_prior_posterior(fit: Fit, name: str, *, ax: Axes | None = None) -> Axes:
+    """Prior density of a parameter over the histogram of its posterior (its centre where it is pooled)."""
+    ax = _axes(ax)
+    setting, row = fit.spec.parameters[name], fit.spec.table[name]
+    site = f"{name}_center" if f"{name}_center" in fit.posterior else name
+    draws = fit.posterior[site].to_numpy().ravel()
+    low, high = setting.prior.interval()
+    grid = np.linspace(min(low, draws.min()), max(high, draws.max()), 400)
+    ax.hist(draws, bins=40, density=True, color=_BLUE, alpha=0.5, label="posterior")
+    density = np.exp(np.asarray(setting.prior.distribution().log_prob(grid)))
+    ax.plot(grid, density, color=_ORANGE, label="prior")
+    ax.set(xlabel=f"{site} ({row.unit})", ylabel="density", title=row.meaning)
+    ax.xaxis.set_major_locator(MaxNLocator(5))
+    ax.legend(fontsize="small", frameon=False)
+    return ax
+
+
+def plot_residuals(fit: Fit, column: str = "tokens", *, ax: Axes | None = None) -> Axes:
+    """Residuals of log loss about the posterior median, in percent, against params, tokens or flops."""
+    ax = _axes(ax)
+    runs = fit.design_frame
+    center = np.quantile(predict(fit, runs, only="log_loss"), 0.5, axis=0)
+    for family in fit.families:
+        mine = (runs["family"] == family).to_numpy()
+        residual = 100 * (np.log(runs["loss"]) - center)[mine]
+        ax.scatter(runs[column][mine], residual, s=12, alpha=0.7, label=family)
+    ax.axhline(0, color=_GREY, lw=1)
+    if column == "flops":
+        ax.set_xscale("log")
+        ax.set_xlabel("compute (FLOP)")
+    else:
+        _log_axis(ax, "x", column)
+    ax.set(ylabel="observed over predicted loss (%)", title=_title(fit, "residuals"))
+    if len(fit.families) > 1:
+        ax.legend(fontsize="x-small", frameon=False, ncols=2)
+    return ax
+
+
+def plot_backtest(result: Backtest, *, ax: Axes | None = None) -> Axes:
+    """Coverage of the 90 % interval by family, against what it promises."""
+    ax = _axes(ax)
+    table = result.families.sort_values("coverage_90")
+    labels = [f"{r.family} (n = {r.n_test}, {r.reach_decades:.1f} decades)" for r in table.itertuples()]
+    ax.barh(labels, 100 * table["coverage_90"], color=_BLUE, height=0.6)
+    ax.axvline(90, color=_ORANGE, label="promised")
+    ax.set(xlabel="runs inside the 90 % interval (%)", xlim=(0, 100), title="backtest: coverage beyond the cut")
+    ax.legend(fontsize="small", frameon=False, loc="lower right")
+    return ax
+
+
+def _axes(ax: Axes | None) -> Axes:
+    return ax if ax is not None else plt.subplots(figsize=(6.4, 4.2), layout="constrained")[1]
+
+
+def _log_axis(ax: Axes, axis: str, label: str) -> None:
+    """Log axis whose ticks are written as people write counts: 70M, 7B."""
+    ax.set(**{f"{axis}scale": "log", f"{axis}label": label})
+    chosen = getattr(ax, f"{axis}axis")
+    low, high = getattr(ax, f"get_{axis}lim")()
+    chosen.set_major_locator(LogLocator(subs=(1.0,) if high / low > 30 else (1.0, 2.0, 5.0)))
+    chosen.set_major_formatter(FuncFormatter(lambda value, _: count(value, 1)))
+    chosen.set_minor_formatter(NullFormatter())
+
+
+def _curve(fit: Fit, family: str, params: np.ndarray, tokens: np.ndarray) -> np.ndarray:
+    """Quantiles 5, 50 and 95 % of the law's loss; shape (3, point)."""
+    table = pd.DataFrame({"params": params, "tokens": tokens, "family": family})
+    table = table.assign(flops=FLOPS_PER_PARAM_TOKEN * table["params"] * table["tokens"], unique_tokens=tokens)
+    return np.exp(np.quantile(predict(fit, table, only="log_loss"), [0.05, 0.5, 0.95], axis=0))
+
+
+def _path(fit: Fit, family: str, flops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Params and tokens of least median loss on a coarse grid around equal growth from the anchor."""
+    anchor = fit.meta["anchor"]
+    ratio = anchor["tokens"] / anchor["params"] * np.geomspace(1 / 30, 30, 61)
+    params = np.sqrt(flops[:, None] / (FLOPS_PER_PARAM_TOKEN * ratio))
+    tokens = params * ratio
+    median = _curve(fit, family, params.ravel(), tokens.ravel())[1].reshape(params.shape)
+    best = (np.arange(len(flops)), median.argmin(axis=1))
+    return params[best], tokens[best]
+
+
+def _title(fit: Fit, text: str) -> str:
+    """Title with the verdict where the fit has not converged: a picture never travels without it."""
+    return text if fit.converged else f"{text}\nNOT CONVERGED"
+
+
+def save(ax: Axes, path: Any) -> None:
+    """Write the figure of `ax` as PNG (or by the path's suffix), 160 dots an inch."""
+    figure = ax.get_figure(root=True)
+    if figure is not None:
+        figure.savefig(path, dpi=160)

@@ -1,0 +1,112 @@
+"""Fits: the posterior of the reference runs, its reproducibility, and its way to disk and back."""
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import bayescale as bs
+from bayescale import compiling, sampling
+
+
+def mean_sd(fit: bs.Fit, name: str) -> tuple[float, float]:
+    row = fit.summary.loc[name]
+    return row["mean"], row["sd"]
+
+
+@pytest.mark.parametrize(
+    ("name", "mean", "sd"), [("E", 1.804, 0.016), ("alpha_N", 0.342, 0.010), ("beta_D", 0.362, 0.010)]
+)
+def test_posterior_of_the_245_runs_is_the_published_one(chinchilla_fit, name, mean, sd):
+    found, spread = mean_sd(chinchilla_fit, name)
+    assert abs(found - mean) < 0.3 * sd  # the reference's own tolerance: medians within .3 posterior SD
+    assert abs(spread / sd - 1) < 0.15  # the reference is rounded to two digits
+
+
+def test_the_chains_agree_without_a_divergence(chinchilla_fit):
+    figures = {c.name: c.figure for c in chinchilla_fit.convergence}
+    assert chinchilla_fit.converged
+    assert figures["r_hat"] <= 1.01
+    assert figures["divergences"] == 0
+
+
+def test_the_law_of_240_and_of_245_runs_agrees_within_one_sd(chinchilla, chinchilla_fit):
+    kept = bs.fit(chinchilla.where(exclusion=""), "additive", seed=0)
+    for name in ("E", "A", "B", "alpha_N", "beta_D", "level", "ratio_A", "ratio_B"):
+        mean, sd = mean_sd(chinchilla_fit, name)
+        assert abs(mean_sd(kept, name)[0] - mean) < sd
+
+
+def test_same_seed_same_draws_and_another_seed_others(chinchilla):
+    first, again = (bs.fit(chinchilla, "additive", seed=3, draws=400) for _ in range(2))
+    other = bs.fit(chinchilla, "additive", seed=4, draws=400)
+    xr.testing.assert_identical(first.posterior["alpha_N"], again.posterior["alpha_N"])
+    assert not np.array_equal(first.posterior["alpha_N"], other.posterior["alpha_N"])
+
+
+def test_another_table_of_the_same_shape_reuses_the_program(chinchilla, chinchilla_fit):
+    compiled = compiling._compile.cache_info().misses
+    frame = chinchilla.frame.assign(loss=lambda f: f.loss * 1.01)
+    bs.fit(bs.load_runs(frame.drop(columns=["group", "exclusion"])), "additive", seed=0)
+    assert compiling._compile.cache_info().misses == compiled
+
+
+def test_where_newton_fails_window_adaptation_gives_the_same_posterior(chinchilla, chinchilla_fit, monkeypatch):
+    real = sampling.find_mode.lower
+
+    class Failing:
+        """The search for the mode, reporting that it did not arrive."""
+
+        def lower(self, *args, **kwargs):
+            compiled = real(*args, **kwargs).compile()
+
+            class Program:
+                def compile(self):
+                    def call(*arguments):
+                        start = compiled(*arguments)
+                        return start._replace(report={**start.report, "arrived": np.asarray(False)})
+
+                    return call
+
+            return Program()
+
+    monkeypatch.setattr(sampling, "find_mode", Failing())
+    fallback = bs.fit(chinchilla, "additive", seed=0)
+    assert not fallback.meta["engine"]["whitened"]
+    assert "full window adaptation" in fallback.meta["engine"]["warm_start"]
+    for name in ("E", "alpha_N", "beta_D"):
+        mean, sd = mean_sd(chinchilla_fit, name)
+        errors = [sd / f.summary.loc[name, "ess_bulk"] ** 0.5 for f in (chinchilla_fit, fallback)]
+        assert abs(mean_sd(fallback, name)[0] - mean) < 4 * np.hypot(*errors)
+
+
+def test_save_and_load_give_the_fit_back(chinchilla_fit, tmp_path):
+    loaded = bs.load_fit(chinchilla_fit.save(tmp_path / "fit.nc"))
+    xr.testing.assert_identical(loaded.posterior, chinchilla_fit.posterior)
+    assert loaded.spec.digest == chinchilla_fit.spec.digest
+    assert loaded.meta == chinchilla_fit.meta
+    assert [p.name for p in tmp_path.iterdir()] == ["fit.nc"]
+
+
+def test_a_damaged_byte_in_the_draws_is_seen(chinchilla_fit, tmp_path):
+    path = chinchilla_fit.save(tmp_path / "fit.nc")
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 64] = bytes(64)
+    path.write_bytes(content)
+    with pytest.raises(bs.BayescaleError, match="damaged"):
+        bs.load_fit(path)
+
+
+def test_groups_and_dims_are_those_of_the_contract(trio_fit):
+    assert {"posterior", "sample_stats", "log_likelihood", "log_prior", "observed_data", "constant_data"} <= set(
+        trio_fit.tree.children
+    )
+    assert trio_fit.posterior["level"].dims == ("chain", "draw", "family")
+    assert trio_fit.posterior["beta_D"].dims == ("chain", "draw")
+    assert trio_fit.posterior["E"].dims == ("chain", "draw", "family")
+    assert trio_fit.tree["log_likelihood"]["loss"].dims == ("chain", "draw", "run")
+
+
+def test_a_warning_says_that_chains_have_not_converged(chinchilla):
+    with pytest.warns(bs.ConvergenceWarning, match="NOT CONVERGED"):
+        bs.fit(chinchilla, "additive", seed=0, draws=20, warmup=20, chains=2)

@@ -1,0 +1,81 @@
+"""Notebooks are committed as they ran, and still run."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+nbformat = pytest.importorskip("nbformat")
+nbclient = pytest.importorskip("nbclient")
+
+NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
+# A path of some machine: two names after a slash that no word, tag or address precedes; or a drive.
+ABSOLUTE = re.compile(r"(?<![\w:/.<~])/[\w.-]+/[\w.-]+|(?<!\w)[A-Za-z]:\\\w|~/\w")
+MOST_BYTES = 1_000_000
+
+each = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+def code(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def failures(notebook):
+    """Errors and anything on stderr: warnings are mended, not shown."""
+    outputs = [output for cell in code(notebook) for output in cell.outputs]
+    return [o for o in outputs if o.output_type == "error" or o.get("name") == "stderr"]
+
+
+def texts(notebook):
+    """Every text that a reader sees, pictures left out."""
+    for cell in notebook.cells:
+        yield cell.source
+        for output in cell.get("outputs", []):
+            yield output.get("text", "")
+            yield from (str(v) for kind, v in output.get("data", {}).items() if not kind.startswith("image/"))
+
+
+def test_there_are_notebooks():
+    assert NOTEBOOKS
+
+
+@each
+def test_notebook_is_committed_as_it_ran(path):
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    counts = [cell.execution_count for cell in code(notebook)]
+    assert counts == list(range(1, len(counts) + 1))
+    assert failures(notebook) == []
+    assert notebook.metadata.kernelspec.name == "python3"
+    assert path.stat().st_size < MOST_BYTES
+
+
+@each
+def test_notebook_names_no_path_of_a_machine(path):
+    found = [hit.group() for text in texts(nbformat.read(path, as_version=4)) for hit in ABSOLUTE.finditer(text)]
+    assert found == []
+
+
+@pytest.mark.parametrize("text", ["/home/someone/x.py", "in /tmp/ipykernel_1/2.py:3", r"C:\runs", "~/runs"])
+def test_a_path_is_recognised(text):
+    assert ABSOLUTE.search(text)
+
+
+@pytest.mark.parametrize("text", ["nats/token", "https://arxiv.org/abs/2203.15556", "<td>1</td>", "1/2 and a / b"])
+def test_other_slashes_are_no_paths(text):
+    assert not ABSOLUTE.search(text)
+
+
+@pytest.mark.slow
+@each
+def test_notebook_runs(path, tmp_path):
+    copy = Path(shutil.copy(path, tmp_path))
+    notebook = nbformat.read(copy, as_version=4)
+    client = nbclient.NotebookClient(
+        notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}
+    )
+    client.execute()
+    assert failures(notebook) == []
