@@ -29,6 +29,7 @@ def use_cache() -> None:
 
 
 def call(program: Any, *arguments: Any, spec: Spec) -> Any:
+    """Run a program that is static in `spec`, compiled for the shapes of its arguments."""
     return compiled(program, {"spec": spec}, *arguments)(*arguments)
 
 

@@ -13,8 +13,8 @@ import xarray as xr
 from bayescale.deciding import AbstractDecision, Best, Choice, best
 from bayescale.errors import QueryError
 from bayescale.fitting import Fit
-from bayescale.forecasting import QUANTILES, predict, reach, resolve_family
-from bayescale.quantities import count, quantity
+from bayescale.forecasting import QUANTILES, predict, reach, reach_words, resolve_family
+from bayescale.quantities import LEAST, MOST, count, quantity
 from bayescale.runs import FLOPS_PER_PARAM_TOKEN
 from bayescale.trees import ACTION, BUDGET, CHAIN, DRAW
 
@@ -206,8 +206,7 @@ class AllocationChoice(Choice):
         band = "none" if np.isnan(low) else f"{count(low)} to {count(high)} params"
         ratio = self.optimum["tokens_per_param"]
         return (
-            f"Allocation of {count(self.flops)} FLOP, family {self.family!r}, "
-            f"{self.reach_decades:.1f} decades beyond the runs\n"
+            f"Allocation of {count(self.flops)} FLOP, family {self.family!r}, {reach_words(self.fit, self._query)}\n"
             f"  train        {count(self.params)} params on {count(self.tokens)} tokens "
             f"({self.tokens / self.params:.1f} tokens per param)\n"
             f"  expected     loss {self.expected_loss:.3f} nats/token\n"
@@ -224,8 +223,12 @@ def _budget(flops: float | str) -> float:
         value = quantity(flops)
     except (TypeError, ValueError):
         value = np.nan
-    if not (np.isfinite(value) and value > 0):
-        raise QueryError("the budget is no positive number of FLOP", wanted="5.76e23, say", came=repr(flops))
+    if not LEAST <= value <= MOST:
+        raise QueryError(
+            "the budget is no plausible number of FLOP",
+            wanted=f"{LEAST:g} to {MOST:g} FLOP, 5.76e23 say",
+            came=repr(flops),
+        )
     return value
 
 
