@@ -38,6 +38,7 @@ _EXPORTS = {
     "load_spec": "spec",
     "make_spec": "spec",
     "model": "modelling",
+    "predictive": "predicting",
     "quantity": "quantities",
 }
 
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from bayescale.forecasting import NEW, Forecast, forecast
     from bayescale.law import AbstractLaw, LogitNormal, LogNormal, Normal, Parameter
     from bayescale.modelling import model
+    from bayescale.predicting import predictive
     from bayescale.quantities import quantity
     from bayescale.runs import Runs, load_runs
     from bayescale.spec import Spec, load_spec, make_spec

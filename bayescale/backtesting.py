@@ -11,8 +11,9 @@ import pandas as pd
 
 from bayescale.errors import QueryError, RunsError, nearest
 from bayescale.fitting import Fit, fit
-from bayescale.forecasting import predict, scores
+from bayescale.forecasting import predict
 from bayescale.runs import Runs, load_runs
+from bayescale.scoring import scores
 from bayescale.spec import Spec, load_spec
 
 BEYOND = 1.05  # runs within 5 % of the cut are neither fitted nor forecast

@@ -183,7 +183,7 @@ def decide() -> None:
 @_json
 def allocation(fit_file: str, flops: float, family: str | None, as_json: bool) -> None:
     """Split a FLOP budget into params and tokens."""
-    from bayescale import deciding, fitting, forecasting
+    from bayescale import deciding, fitting
     from bayescale.decisions.allocation import Allocation
 
     loaded = fitting.load_fit(fit_file)
@@ -191,10 +191,7 @@ def allocation(fit_file: str, flops: float, family: str | None, as_json: bool) -
     if as_json:
         _print_json(choice.to_dict())
     else:
-        import pandas as pd
-
-        budget = pd.DataFrame([{"flops": flops, "family": forecasting.resolve_family(loaded, family)}])
-        click.echo(f"{choice!r}\n  reach        {forecasting.reach_words(loaded, budget)}")
+        click.echo(f"{choice!r}")
     _finish(loaded.converged, loaded.verdict)
 
 
@@ -315,7 +312,7 @@ def _print_table(table: pd.DataFrame) -> None:
 def _cell(name: str, value: Any) -> str:
     if isinstance(value, str):
         return value
-    if value != value or str(value) == "<NA>":
+    if str(value) == "<NA>" or value != value:
         return ""
     if name in ("params", "tokens", "flops", "unique_tokens") or (abs(value) >= 1e5):
         return count(float(value))

@@ -1,4 +1,4 @@
-"""Forecast: coherent posterior-predictive draws at queries, their reach, and proper scores."""
+"""Forecast: coherent posterior-predictive draws at queries, and their reach."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
-import scoringrules
 import xarray as xr
 from jax import Array
 from numpyro import handlers
@@ -179,28 +178,32 @@ def predict(
         ``log_loss``, each response's ``NAME_location``, and each observed site; or one of them.
     """
     use_cache()
-    families = fit.families
-    new = (table["family"] == NEW).any() and NEW not in families
-    index = {name: i for i, name in enumerate([*families, NEW])}
+    new = (table["family"] == NEW).any() and NEW not in fit.families
     noise_key, family_key = jax.random.split(jax.random.key(seed))
     with jax.enable_x64(True):
         draws = _substitutes(fit, family_key, new, most)
-        count = len(families) + new
-        pooled = [n for n, s in fit.spec.settings if s.pooling == "partial"]
-        known = [c for c in fit.spec.columns if c in table]
-        wanted = {part("responses", name).observed for name, _ in fit.spec.responses}
-        points = Design(
-            spent={c: np.log(table[c].to_numpy(float)) for c in known if c in SPENT},
-            anchor={c: np.log(fit.meta["anchor"][c]) for c in fit.spec.inputs},
-            anchor_loss=np.log(fit.meta["anchor"]["loss"]),
-            columns={c: table[c].to_numpy(float) for c in known if c not in SPENT and c not in wanted},
-            observed={k: jnp.asarray(v, float) for k, v in (observed or {}).items()},
-            family=jnp.asarray([index[name] for name in table["family"]], dtype=int),
-            centering={n: jnp.zeros(count) for n in pooled} if count > 1 else {},
-            families=count,
-        )
+        points = design_at(fit, table, observed or {}, new)
         sites = _predict(noise_key, draws, points, spec=fit.spec, only=only)
         return np.asarray(sites[only]) if only else {k: np.asarray(v) for k, v in sites.items()}
+
+
+def design_at(fit: Fit, table: pd.DataFrame, observed: Mapping[str, Any], new: bool = False) -> Design:
+    """Queries as arrays in the fit's own anchor units, with one more family if `new`."""
+    index = {name: i for i, name in enumerate([*fit.families, NEW])}
+    count = len(fit.families) + new
+    pooled = [n for n, s in fit.spec.settings if s.pooling == "partial"]
+    known = [c for c in fit.spec.columns if c in table]
+    wanted = {part("responses", name).observed for name, _ in fit.spec.responses}
+    return Design(
+        spent={c: np.log(table[c].to_numpy(float)) for c in known if c in SPENT},
+        anchor={c: np.log(fit.meta["anchor"][c]) for c in fit.spec.inputs},
+        anchor_loss=np.log(fit.meta["anchor"]["loss"]),
+        columns={c: table[c].to_numpy(float) for c in known if c not in SPENT and c not in wanted},
+        observed={k: np.asarray(v, float) for k, v in observed.items()},
+        family=np.asarray([index[name] for name in table["family"]], dtype=int),
+        centering={n: np.zeros(count) for n in pooled} if count > 1 else {},
+        families=count,
+    )
 
 
 def reach(fit: Fit, table: pd.DataFrame) -> pd.DataFrame:
@@ -239,39 +242,6 @@ def _decades(fit: Fit, table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     beyond = flops - [span.max() for span in mine]
     below = [span.min() for span in mine] - flops
     return np.maximum(beyond, 0.0), np.maximum(below, 0.0)
-
-
-def scores(draws: np.ndarray, observed: np.ndarray, log_density: np.ndarray | None = None) -> pd.DataFrame:
-    """Proper scores and errors of predictive draws, one row an observation.
-
-    Parameters
-    ----------
-    draws : ndarray, shape (draw, query)
-        Predictive draws.
-    observed : ndarray, shape (query,)
-        What came.
-    log_density : ndarray, shape (draw, query), optional
-        Log density of what came under each draw.
-
-    Returns
-    -------
-    DataFrame
-        ``coverage_50``, ``coverage_90`` (0 or 1), ``width_90``, ``crps``, ``log_score`` (log of the
-        predictive density, larger is better), ``are`` (absolute error of the median, which on log scale
-        is the relative one), ``bias`` (median minus observed).
-    """
-    q05, q25, q50, q75, q95 = np.quantile(draws, list(QUANTILES.values()), axis=0)
-    table = pd.DataFrame(
-        {
-            "coverage_50": ((q25 <= observed) & (observed <= q75)).astype(float),
-            "coverage_90": ((q05 <= observed) & (observed <= q95)).astype(float),
-            "width_90": q95 - q05,
-            "crps": scoringrules.crps_ensemble(observed, draws.T, estimator="pwm"),
-        }
-    )
-    if log_density is not None:
-        table["log_score"] = np.logaddexp.reduce(log_density, axis=0) - np.log(len(log_density))
-    return table.assign(are=np.abs(np.expm1(q50 - observed)), bias=q50 - observed)
 
 
 def resolve_family(fit: Fit, family: str | None) -> str:

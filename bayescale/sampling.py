@@ -33,7 +33,7 @@ from bayescale.pooling.ways import Partial
 from bayescale.progress import Stages
 from bayescale.spec import Spec
 
-TARGET_ACCEPT, TARGET_ACCEPT_POOLED = 0.9, 0.95  # spreads near zero are a funnel: smaller steps
+TARGET_ACCEPT = 0.9
 _TREE_DEPTH = 10
 MOST_STEPS = 2**_TREE_DEPTH - 1
 """Leapfrog steps of a draw that was cut off at the greatest tree depth."""
@@ -41,6 +41,7 @@ _WORKERS = 2  # chains at a time: a chain runs in one thread, and a laptop has t
 _CENTER, _SPREAD, _COORDINATE = "_center", "_spread", "_coordinate"
 _PRIOR_CURVATURE = (1e-2, 1e6)  # keeps a unit of the flat vector finite where a prior is flat or a spike
 _ROUNDS = 3
+_INFORMED = 0.3  # variance of an offset, of 1 in the prior, under which its family's runs outweigh its peers
 _NEWTON_STEPS = 200
 # Newton has arrived when the predicted decrease of the potential is far below what a draw can notice (1/2).
 _NEWTON_DECREMENT = 1e-6
@@ -227,15 +228,12 @@ def warm_start(key: Array, design: Design, spec: Spec, advance: Callable[[], Non
 
 
 def _centering(variance: Array) -> Array:
-    """Centering from the variances of the families' offsets, for spreads at the low end of what is plausible.
+    """Centering of each family from the variance of its offset: all or nothing.
 
-    At the spread that was found the best centering is one minus the variance; a smaller spread wants
-    less, and too much of it is a funnel. Few families leave the spread uncertain: its log has an SD of
-    about 1 / sqrt(2 (families - 1)), of which two are taken off.
+    A family whose runs say more than its peers is centred. Anything between ties its value, which its
+    runs hold tightly, to the spread, which they do not: a curved ridge.
     """
-    lower = jnp.exp(-4 / jnp.sqrt(2 * (variance.size - 1)))  # of the spread, squared
-    signal = (1 / jnp.clip(variance, 1e-9, 1.0) - 1) * lower
-    return signal / (1 + signal)
+    return jnp.where(variance < _INFORMED, 1.0, 0.0)
 
 
 def sample(
@@ -291,13 +289,9 @@ def sample(
         "warm_start": "Newton-Laplace" if whitened else "failed: full window adaptation",
         "newton_steps": int(start.report["steps"]),
         "warmup": warmup,
-        "target_accept": _target(design),
+        "target_accept": TARGET_ACCEPT,
     }
     return Samples(chain.sites, chain.log_likelihood, chain.log_prior, stats, engine)
-
-
-def _target(design: Design) -> float:
-    return TARGET_ACCEPT_POOLED if design.centering else TARGET_ACCEPT
 
 
 @partial(jax.jit, static_argnames="spec")
@@ -305,8 +299,8 @@ def _restart(start: Start, centering: dict[str, Array], *, spec: Spec) -> dict[s
     """Latent values to begin from again, centres and spreads moved to fit the families."""
     values = {name: start.sites[name] for name in start.begin}
     for name, to in centering.items():
-        prior, variance = spec.parameters[name].prior, start.variance[name + _COORDINATE]
-        values |= Partial.restart(name, prior, start.sites, variance, to)
+        setting, variance = spec.parameters[name], start.variance[name + _COORDINATE]
+        values |= Partial.restart(name, setting.prior, setting.spread, start.sites, variance, to)
     return values
 
 
@@ -325,7 +319,7 @@ def run_chain(key: Array, design: Design, start: Start, *, spec: Spec, warmup: i
         num_warmup=warmup,
         step_size=0.5,
         dense_mass=dense,
-        target_accept_prob=_target(design),
+        target_accept_prob=TARGET_ACCEPT,
         max_tree_depth=_TREE_DEPTH,
         rng_key=nuts_key,
     )

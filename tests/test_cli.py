@@ -276,7 +276,7 @@ def test_an_allocation_spends_its_budget(saved: Path) -> None:
 def test_an_allocation_in_words_names_regret_reach_and_verdict(saved: Path) -> None:
     result = run("decide", "allocation", saved, "--flops", "5.76e23")
     assert (result.exit_code, result.stderr) == (0, "")
-    for text in ("5.76e+23", "tokens per param", "regret", "decades beyond", "converged"):
+    for text in ("5.76e+23", "tokens per param", "regret", "decades of compute beyond", "converged"):
         assert text in result.stdout
 
 

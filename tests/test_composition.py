@@ -26,7 +26,7 @@ def test_repetition_is_inferred_jointly_with_the_base_law():
 @pytest.mark.slow
 def test_accuracy_is_seen_through_a_benchmark():
     runs = bs.load_runs("gadre2024").where(benchmark="hellaswag")
-    fit = bs.fit(runs, "accuracy", seed=0, draws=2000)
+    fit = bs.fit(runs, "accuracy", seed=0)
     assert fit.converged
     forecast = bs.forecast(
         fit, params=["1B", "7B"], tokens=["20B", "1T"], n_items=10042, chance=0.25, family=FIVE, response="accuracy"
@@ -49,7 +49,7 @@ def five_runs(trio):
 @pytest.mark.slow
 def test_five_cheap_runs_are_forecast_better_with_partial_pooling(five_runs):
     train, test = five_runs
-    pooled = bs.fit(train, "additive", seed=0, draws=2000)
+    pooled = bs.fit(train, "additive", seed=0)
     alone = bs.fit(train.where(family=FIVE), "additive-unpooled", seed=0)
     assert pooled.converged
     assert len(test) >= 5
@@ -58,6 +58,6 @@ def test_five_cheap_runs_are_forecast_better_with_partial_pooling(five_runs):
 
 @pytest.mark.slow
 def test_the_pool_of_eleven_families_converges(pool):
-    fit = bs.fit(pool, "additive", seed=0)
+    fit = bs.fit(pool, "additive", seed=0, warmup=1000, draws=2500)  # checkpoints of OPT leave a long ridge
     assert fit.converged, fit.verdict
     assert len(fit.families) == 11

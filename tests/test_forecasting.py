@@ -6,7 +6,8 @@ import pytest
 
 import bayescale as bs
 from bayescale.backtesting import split
-from bayescale.forecasting import predict, scores
+from bayescale.forecasting import predict
+from bayescale.scoring import scores
 
 BUDGET = 5.76e23
 
@@ -122,3 +123,13 @@ def test_backtest_scores_every_family_it_can(trio):
     assert set(result.families["family"]) | set(result.left_out) == set(trio.families)
     assert result.families["coverage_90"].between(0, 1).all()
     assert (result.families["crps"] > 0).all()
+
+
+def test_prior_and_posterior_predictive_come_on_demand(trio_fit):
+    tree = bs.predictive(trio_fit, seed=1, prior_draws=100)
+    runs = len(trio_fit.design_frame)
+    assert tree["posterior_predictive"]["loss"].shape == (4, 1000, runs)
+    assert tree["prior_predictive"]["loss"].shape == (1, 100, runs)
+    assert tree["prior"]["level"].dims == ("chain", "draw", "family")
+    assert not tree["prior"]["alpha_N"].isnull().any()
+    assert "prior" not in trio_fit.tree.children  # the fit itself stays as it was

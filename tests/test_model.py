@@ -21,7 +21,7 @@ import bayescale as bs
 from bayescale import shipped
 from bayescale.law import LogitNormal, LogNormal, Normal, catalogue, part
 from bayescale.modelling import design, interpret
-from bayescale.pooling.ways import Complete, Partial, Unpooled
+from bayescale.pooling.ways import Complete, Partial, Unpooled, spread_prior
 from bayescale.trees import DIMS
 
 SPECS = [bs.load_spec(name) for name in shipped.names("models")]
@@ -194,21 +194,24 @@ def test_centering_leaves_the_posterior_of_a_whole_spec_as_it_is():
 @pytest.mark.parametrize("centering", [0.0, 1.0, np.array([0.0, 0.2, 0.7, 1.0])], ids=["0", "1", "mixed"])
 def test_restart_keeps_the_families_values(prior, centering):
     sites = partial_sites(prior, 0.3)
-    moved = Partial.restart("theta", prior, sites, jnp.full(FAMILIES, 0.2), jnp.asarray(centering))
+    moved = Partial.restart("theta", prior, 0.3, sites, jnp.full(FAMILIES, 0.2), jnp.asarray(centering))
     assert set(moved) == {"theta_center", "theta_spread", "theta_coordinate"}
     assert moved["theta_spread"] != sites["theta_spread"]
     _, found = replay(prior, centering, moved)
     np.testing.assert_allclose(found["theta"], sites["theta"], rtol=ROUNDED)
 
 
-def test_restart_centres_the_offsets_and_gives_them_unit_scale():
+def test_restart_centres_the_offsets_and_moves_the_spread_between_families_and_prior():
     prior, variance = Normal(0.0, 1.0), jnp.asarray([0.1, 0.2, 0.3, 0.4])
     sites = partial_sites(prior, 0.0)
-    moved = Partial.restart("theta", prior, sites, variance, jnp.zeros(FAMILIES))
-    _, found = replay(prior, 0.0, moved)
-    scatter = sites["theta_spread"] ** 2 * variance.mean() / moved["theta_spread"] ** 2
-    assert float(jnp.mean(found["theta_offset"])) == pytest.approx(0.0, abs=ROUNDED)
-    assert float(jnp.mean(found["theta_offset"] ** 2) + scatter) == pytest.approx(1.0, abs=ROUNDED)
+    offset = sites["theta_offset"] - jnp.mean(sites["theta_offset"])
+    families_say = float(sites["theta_spread"] * jnp.sqrt(jnp.mean(offset**2 + variance)))
+    for spread in (families_say / 3, families_say * 3):
+        moved = Partial.restart("theta", prior, spread, sites, variance, jnp.zeros(FAMILIES))
+        _, found = replay(prior, 0.0, moved)
+        assert float(jnp.mean(found["theta_offset"])) == pytest.approx(0.0, abs=ROUNDED)
+        low, high = sorted((families_say, spread_prior(spread).median))
+        assert low < float(moved["theta_spread"]) < high
 
 
 def many(way, prior, n: int = 2000) -> dict[str, jax.Array]:

@@ -102,7 +102,7 @@ class Partial(AbstractPooling):
 
     @staticmethod
     def restart(
-        name: str, prior: Prior, sites: dict[str, Array], variance: Array, centering: Array
+        name: str, prior: Prior, spread: float, sites: dict[str, Array], variance: Array, centering: Array
     ) -> dict[str, Array]:
         """Sites with the families' values kept, centre and spread moved to fit them, in other coordinates.
 
@@ -112,9 +112,13 @@ class Partial(AbstractPooling):
         old, deviation = prior.transform.inv(sites[f"{name}_center"]), sites[f"{name}_spread"]
         offset = sites[f"{name}_offset"]
         shift = jnp.mean(offset)
-        scale = jnp.sqrt(jnp.mean((offset - shift) ** 2 + variance))
+        found = jnp.log(deviation) + jnp.log(jnp.mean((offset - shift) ** 2 + variance)) / 2
+        before = spread_prior(spread)
+        # The log of a spread found from n families has a precision of about 2 (n - 1).
+        weights = jnp.asarray([2.0 * (offset.size - 1), before.scale**-2])
+        wider = jnp.exp(jnp.sum(weights * jnp.stack([found, jnp.asarray(before.loc)])) / jnp.sum(weights))
         center = old + deviation * shift
-        moved, wider = (offset - shift) / scale, deviation * scale
+        moved = deviation * (offset - shift) / wider
         return {
             f"{name}_center": prior.transform(center),
             f"{name}_spread": wider,

@@ -1,0 +1,64 @@
+"""Prior, prior-predictive and posterior-predictive draws at the fitted runs, on demand."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import jax
+import numpy as np
+import xarray as xr
+from jax import Array
+from numpyro import handlers
+
+from bayescale.compiling import use_cache
+from bayescale.fitting import Fit
+from bayescale.forecasting import design_at, predict
+from bayescale.law import part
+from bayescale.modelling import Design, interpret
+from bayescale.spec import Spec
+from bayescale.trees import CHAIN, DRAW, FAMILY, RUN, to_datatree
+
+
+def predictive(fit: Fit, *, seed: int = 0, prior_draws: int = 500) -> xr.DataTree:
+    """Return the fit's DataTree with groups ``prior``, ``prior_predictive`` and ``posterior_predictive``.
+
+    Parameters
+    ----------
+    fit : Fit
+    seed : int
+        Seed of parameters drawn from the prior, and of the noise.
+    prior_draws : int
+        Draws from the prior, in one chain.
+
+    Examples
+    --------
+    >>> sorted(predictive(fit).children)  # doctest: +SKIP
+    """
+    use_cache()
+    sites = {part("responses", name).observed for name, _ in fit.spec.responses}
+    runs = fit.design_frame
+    sizes = fit.tree["posterior"].sizes
+    posterior = {name: predict(fit, runs, only=name, seed=seed) for name in sites}
+    with jax.enable_x64(True):
+        keys = jax.random.split(jax.random.key(seed), prior_draws)
+        drawn = {k: np.asarray(v)[None] for k, v in _prior(keys, design_at(fit, runs, {}), spec=fit.spec).items()}
+    groups = {
+        "prior": {k: v for k, v in drawn.items() if k in fit.sampled},
+        "prior_predictive": {k: v for k, v in drawn.items() if k in sites},
+        "posterior_predictive": {k: v.reshape(sizes[CHAIN], sizes[DRAW], -1) for k, v in posterior.items()},
+    }
+    dims: dict[str, tuple[str, ...]] = {k: (FAMILY,) for k, v in groups["prior"].items() if v.ndim > 2}
+    tree = fit.tree.copy()
+    made = to_datatree(groups, dims | dict.fromkeys(sites, (RUN,)), {FAMILY: fit.families})
+    for name, group in made.children.items():
+        tree[name] = group.copy()
+    return tree
+
+
+@partial(jax.jit, static_argnames="spec")
+def _prior(keys: Array, points: Design, *, spec: Spec) -> dict[str, Array]:
+    def one(key: Array) -> dict[str, Array]:
+        trace = handlers.trace(handlers.seed(partial(interpret, spec), key)).get_trace(points)
+        return {name: site["value"] for name, site in trace.items() if site["type"] != "plate"}
+
+    return jax.lax.map(one, keys)

@@ -1,0 +1,42 @@
+"""Proper scores and errors of predictive draws."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import scoringrules
+
+_LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+
+def scores(draws: np.ndarray, observed: np.ndarray, log_density: np.ndarray | None = None) -> pd.DataFrame:
+    """Proper scores and errors of predictive draws, one row an observation.
+
+    Parameters
+    ----------
+    draws : ndarray, shape (draw, query)
+        Predictive draws.
+    observed : ndarray, shape (query,)
+        What came.
+    log_density : ndarray, shape (draw, query), optional
+        Log density of what came under each draw.
+
+    Returns
+    -------
+    DataFrame
+        ``coverage_50``, ``coverage_90`` (0 or 1), ``width_90``, ``crps``, ``log_score`` (log of the
+        predictive density, larger is better), ``are`` (absolute error of the median, which on log scale
+        is the relative one), ``bias`` (median minus observed).
+    """
+    q05, q25, q50, q75, q95 = np.quantile(draws, _LEVELS, axis=0)
+    table = pd.DataFrame(
+        {
+            "coverage_50": ((q25 <= observed) & (observed <= q75)).astype(float),
+            "coverage_90": ((q05 <= observed) & (observed <= q95)).astype(float),
+            "width_90": q95 - q05,
+            "crps": scoringrules.crps_ensemble(observed, draws.T, estimator="pwm"),
+        }
+    )
+    if log_density is not None:
+        table["log_score"] = np.logaddexp.reduce(log_density, axis=0) - np.log(len(log_density))
+    return table.assign(are=np.abs(np.expm1(q50 - observed)), bias=q50 - observed)
