@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 
 from bayescale.law import AbstractLaw, LogNormal, Parameter, log_sum
-from bayescale.laws.additive import ALPHA_N, BETA_D, LEVEL, RATIO_A, RATIO_B
+from bayescale.laws.additive import Additive
 
 KAPPA = Parameter(
     LogNormal(1.0, 0.3),
@@ -26,11 +26,7 @@ class Coupled(AbstractLaw):
     source = "Busbridge et al. 2025, arXiv:2502.08606"
     inputs = ("params", "tokens")
     parameters = {
-        "level": LEVEL,
-        "ratio_A": RATIO_A,
-        "ratio_B": RATIO_B,
-        "alpha_N": ALPHA_N,
-        "beta_D": BETA_D,
+        **Additive.parameters,
         "kappa": KAPPA,
     }
 

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 
 from bayescale.law import AbstractLaw, Normal, Parameter, log_sum
-from bayescale.laws.additive import ALPHA_N, BETA_D, LEVEL, RATIO_A, RATIO_B
+from bayescale.laws.additive import Additive
 
 LI = "local, log-linear version of Li et al. 2025, arXiv:2506.10972"
 
@@ -21,11 +21,7 @@ class Drift(AbstractLaw):
     source = "Li et al. 2025, arXiv:2506.10972"
     inputs = ("params", "tokens")
     parameters = {
-        "level": LEVEL,
-        "ratio_A": RATIO_A,
-        "ratio_B": RATIO_B,
-        "alpha_N": ALPHA_N,
-        "beta_D": BETA_D,
+        **Additive.parameters,
         "c_x": Parameter(Normal(0.0, 0.2), "per e-fold of params", "drift of ln B", 0.05, LI),
         "c_xy": Parameter(Normal(0.0, 0.1), "per e-fold of params", "drift of ln beta_D", 0.03, LI),
     }
