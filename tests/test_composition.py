@@ -6,7 +6,7 @@ import pytest
 import bayescale as bs
 from bayescale.backtesting import score
 
-FIVE = "OpenLM-RedPajama"
+BENCHMARKED, FIVE = "OpenLM-RedPajama", "Porian-RefinedWeb"
 
 
 @pytest.mark.slow
@@ -29,7 +29,13 @@ def test_accuracy_is_seen_through_a_benchmark():
     fit = bs.fit(runs, "accuracy", seed=0)
     assert fit.converged
     forecast = bs.forecast(
-        fit, params=["1B", "7B"], tokens=["20B", "1T"], n_items=10042, chance=0.25, family=FIVE, response="accuracy"
+        fit,
+        params=["1B", "7B"],
+        tokens=["20B", "1T"],
+        n_items=10042,
+        chance=0.25,
+        family=BENCHMARKED,
+        response="accuracy",
     )
     small, large = forecast.summary["epred_q50"] / 10042
     assert 0.25 < small < large < 1
@@ -37,13 +43,14 @@ def test_accuracy_is_seen_through_a_benchmark():
 
 
 @pytest.fixture(scope="module")
-def five_runs(trio):
-    """Every run of two families, and the five cheapest of the third; with those it is then scored on."""
-    mine = trio["family"] == FIVE
-    cheapest = np.argsort(np.where(mine, trio["flops"], np.inf))[:5]
+def five_runs(pool):
+    """Every run of two families, and the five cheapest of a third; with those it is then scored on."""
+    three = pool.where(family=["Porian-OpenWebText2", "OpenLM-RefinedWeb", FIVE])
+    mine = three["family"] == FIVE
+    cheapest = np.argsort(np.where(mine, three["flops"], np.inf))[:5]
     train = ~mine
     train[cheapest] = True
-    return trio.take(train), trio.take(mine & (trio["flops"] > 30 * trio["flops"][cheapest].max()))
+    return three.take(train), three.take(mine & (three["flops"] > 30 * three["flops"][cheapest].max()))
 
 
 @pytest.mark.slow
