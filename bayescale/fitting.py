@@ -105,7 +105,7 @@ class Fit:
     @cached_property
     def summary(self) -> pd.DataFrame:
         """Mean, SD, 5 % and 95 % quantiles, R-hat and effective sample sizes of every scalar."""
-        return pd.DataFrame({name: _summary(x) for name, x in scalars(self.posterior).items()}).T
+        return pd.DataFrame({name: _summary(x) for name, x in scalars(self.posterior).items()}).T.astype(float)
 
     @cached_property
     def convergence(self) -> list[Criterion]:

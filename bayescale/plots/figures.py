@@ -120,7 +120,7 @@ def plot_prior_posterior(fit: Fit, name: str, *, ax: Axes | None = None) -> Axes
     ax.hist(draws, bins=40, density=True, color=_BLUE, alpha=0.5, label="posterior")
     density = np.exp(np.asarray(setting.prior.distribution().log_prob(grid)))
     ax.plot(grid, density, color=_ORANGE, label="prior")
-    ax.set(xlabel=f"{site} ({row.unit})", ylabel="density", title=row.meaning)
+    ax.set(xlabel=site if row.unit == "1" else f"{site} ({row.unit})", ylabel="density", title=row.meaning)
     ax.xaxis.set_major_locator(MaxNLocator(5))
     ax.legend(fontsize="small", frameon=False)
     return ax
