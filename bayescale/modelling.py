@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -12,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro
 from jax import Array
+from numpyro import handlers
 
 from bayescale.errors import RunsError
 from bayescale.law import Part, Values, part
@@ -21,12 +23,14 @@ from bayescale.spec import Spec
 SPENT = ("params", "tokens", "flops", "active_params", "step", "unique_tokens")
 """Columns that enter as natural logs: what a law or a resource may read."""
 
+_WIDTHS = (1, 2, 4, 8, 16, 32, 64, 128)
+_BLOCK_COST = 4  # of looking up a block's parameters, in runs: measured on a CPU
 _FLAT = 0.02  # e-folds: rounding of counts scatters a fixed ratio by about a percent
 
 
 @partial(
     jax.tree_util.register_dataclass,
-    data_fields=["spent", "anchor", "anchor_loss", "columns", "observed", "family", "centering"],
+    data_fields=["spent", "anchor", "anchor_loss", "columns", "observed", "family", "centering", "mask"],
     meta_fields=["families"],
 )
 @dataclass(frozen=True)
@@ -51,6 +55,9 @@ class Design:
         Coordinates of partially pooled parameters (see :mod:`bayescale.pooling`); 0 where absent.
     families : int
         Count of families.
+    mask : Array of bool, shape (block, slot), optional
+        Where :func:`blocked` laid the runs out in blocks: which slots hold a run. Arrays over runs are
+        then (block, slot), and `family` is (block, 1).
     """
 
     spent: dict[str, Any]
@@ -61,6 +68,7 @@ class Design:
     family: Any
     centering: dict[str, Any]
     families: int
+    mask: Any = None
 
 
 def interpret(spec: Spec, design: Design) -> None:
@@ -83,7 +91,7 @@ def interpret(spec: Spec, design: Design) -> None:
         resource = part("resources", name)
         spent = resource.effective(spent, balance, **pick(resource))
     inputs = [spent[column] - design.anchor[column] for column in spec.inputs]
-    with numpyro.plate("run", design.family.shape[0]):
+    with _over_runs(design):
         relative = law.log_loss(*inputs, **pick(law))
         log_loss = numpyro.deterministic("log_loss", design.anchor_loss + relative)
         for name, kind in spec.responses:
@@ -92,6 +100,46 @@ def interpret(spec: Spec, design: Design) -> None:
             numpyro.deterministic(f"{name}_location", location)
             likelihood = noise.distribution(location, design.columns, **pick(noise))
             numpyro.sample(response.observed, likelihood, obs=design.observed.get(response.observed))
+
+
+def _over_runs(design: Design) -> AbstractContextManager:
+    """One plate over the runs, or two over blocks and slots, of which the empty ones are masked."""
+    if design.mask is None:
+        return numpyro.plate("run", design.family.shape[0])
+    stack = ExitStack()
+    stack.enter_context(numpyro.plate_stack("run", design.mask.shape))
+    stack.enter_context(handlers.mask(mask=design.mask))
+    return stack
+
+
+def blocked(design: Design) -> tuple[Design, np.ndarray]:
+    """Lay out the runs of several families in blocks of one family each.
+
+    Families' parameters are then looked up, and their gradients added up, once a block instead of once
+    a run; half of a gradient's cost otherwise.
+
+    Returns
+    -------
+    Design
+        Arrays over runs as (block, slot), with a mask.
+    rows : ndarray of int, shape (run,)
+        Where each run lies in the flattened (block, slot).
+    """
+    sizes = np.bincount(design.family, minlength=design.families)
+    width = min(_WIDTHS, key=lambda w: int(np.sum(-(-sizes // w))) * (w + _BLOCK_COST))
+    order = np.argsort(design.family, kind="stable")
+    family = np.repeat(np.arange(design.families), -(-sizes // width))
+    mask, source = np.zeros((len(family), width), bool), np.zeros((len(family), width), int)
+    for i in range(design.families):
+        mine = order[design.family[order] == i]
+        mask[family == i] = np.arange(np.sum(family == i) * width).reshape(-1, width) < len(mine)
+        source[family == i] = np.resize(mine, (np.sum(family == i), width))  # an empty slot repeats a run
+    rows = np.empty(len(order), int)
+    rows[source[mask]] = np.flatnonzero(mask)
+    spread = {
+        name: {k: v[source] for k, v in getattr(design, name).items()} for name in ("spent", "columns", "observed")
+    }
+    return replace(design, **spread, family=family[:, None], mask=mask), rows
 
 
 def model(spec: Spec, runs: Runs) -> Callable[[], None]:

@@ -264,3 +264,17 @@ def test_prior_optimum_at_1e21_flop_is_a_model_that_could_exist(name):
     np.testing.assert_allclose(params, law.balance(budget - params, **p), rtol=1e-9)
     optimum = jnp.exp(n0 + params)
     assert float(jnp.mean((optimum > 1e6) & (optimum < 1e14))) >= 0.9
+
+
+# Figures of published tables: a user who fits nothing must never be handed them.
+PUBLISHED_CONSTANTS = {406.4, 410.7, 1.69, 1.6934, 482.01, 2085.43, 1.8172, 0.3478, 0.3658, 15.387743, 5.309743}
+
+
+def test_no_default_is_a_published_constant():
+    medians = {
+        f"{spec}.{name}": setting.prior.median
+        for spec in shipped.names("models")
+        for name, setting in bs.load_spec(spec).settings
+    }
+    assert medians
+    assert not {name: value for name, value in medians.items() if value in PUBLISHED_CONSTANTS}

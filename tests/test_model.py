@@ -20,7 +20,7 @@ from numpyro.infer.util import log_density
 import bayescale as bs
 from bayescale import shipped
 from bayescale.law import LogitNormal, LogNormal, Normal, catalogue, part
-from bayescale.modelling import design, interpret
+from bayescale.modelling import blocked, design, interpret
 from bayescale.pooling.ways import Complete, Partial, Unpooled, spread_prior
 from bayescale.trees import DIMS
 
@@ -188,6 +188,34 @@ def test_centering_leaves_the_posterior_of_a_whole_spec_as_it_is():
     # The likelihood's slope by a value is at most (misfit in sigmas) / sigma, here below 1e6.
     assert float(other + jacobian) == pytest.approx(float(density), abs=1e6 * 64 * np.finfo(np.float64).eps)
     assert other != density
+
+
+def test_blocks_change_neither_the_density_nor_its_slope():
+    spec = bs.load_spec("additive")
+    runs = table(3).take(np.arange(len(table(3))) % 7 != 3)  # sizes that fill no block
+    flat = design(spec, runs)
+    order = np.random.default_rng(0).permutation(len(runs))
+    flat = replace(
+        flat,
+        spent={k: v[order] for k, v in flat.spent.items()},
+        observed={k: v[order] for k, v in flat.observed.items()},
+        family=flat.family[order],
+    )
+    blocks, rows = blocked(flat)
+    assert not blocks.mask.all()
+    np.testing.assert_array_equal(blocks.observed["loss"].ravel()[rows], flat.observed["loss"])
+    np.testing.assert_array_equal(np.broadcast_to(blocks.family, blocks.mask.shape).ravel()[rows], flat.family)
+    sites = {name: site["value"] for name, site in latent(trace_of(spec, runs)).items()}
+
+    def slope(points):
+        return jax.value_and_grad(lambda values: log_density(partial(interpret, spec), (points,), {}, values)[0])(sites)
+
+    (one, one_slope), (other, other_slope) = slope(flat), slope(blocks)
+    # A sum of n terms is rounded by up to n eps of its size.
+    close = 64 * len(runs) * np.finfo(np.float64).eps
+    assert float(other) == pytest.approx(float(one), rel=close)
+    for name, value in one_slope.items():
+        np.testing.assert_allclose(other_slope[name], value, rtol=close, atol=close * float(jnp.abs(value).max()))
 
 
 @every_prior
