@@ -16,6 +16,7 @@ _EXPORTS = {
     "AbstractLaw": "law",
     "Allocation": "decisions.allocation",
     "Backtest": "backtesting",
+    "Batch": "batching",
     "BayescaleError": "errors",
     "ConvergenceWarning": "errors",
     "Finding": "checking",
@@ -32,6 +33,7 @@ _EXPORTS = {
     "check": "checking",
     "decide": "deciding",
     "fit": "fitting",
+    "fit_many": "batching",
     "forecast": "forecasting",
     "load_fit": "fitting",
     "load_runs": "runs",
@@ -46,6 +48,7 @@ __all__ = sorted([*_EXPORTS, "__version__"])
 
 if TYPE_CHECKING:
     from bayescale.backtesting import Backtest, backtest
+    from bayescale.batching import Batch, fit_many
     from bayescale.checking import AbstractCheck, Finding, check
     from bayescale.deciding import AbstractDecision, decide
     from bayescale.decisions.allocation import Allocation

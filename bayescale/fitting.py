@@ -239,6 +239,26 @@ def fit(
     >>> round(float(result.posterior["alpha_N"].mean()), 2)
     0.34
     """
+    stages = stages or Stages(show=on_terminal() if progress is None else progress)
+    with stages.shown():
+        result = sampled(runs, spec, seed=seed, chains=chains, warmup=warmup, draws=draws, stages=stages)
+    if not result.converged:
+        warnings.warn(f"{result.verdict}; raise warmup and draws, or look at check()", ConvergenceWarning, 2)
+    return result
+
+
+def sampled(
+    runs: Runs | str | Path | pd.DataFrame,
+    spec: Spec | str | Path,
+    *,
+    seed: int | None,
+    chains: int,
+    warmup: int | None,
+    draws: int,
+    stages: Stages,
+    shape: tuple[int, int] | None = None,
+) -> Fit:
+    """Sample as :func:`fit` does, without a warning; `shape` as in :func:`bayescale.sampling.sample`."""
     runs = runs if isinstance(runs, Runs) else load_runs(runs)
     spec = spec if isinstance(spec, Spec) else load_spec(spec)
     for name, value, least in (("chains", chains, 1), ("draws", draws, 4), ("warmup", warmup or 20, 20)):
@@ -247,19 +267,17 @@ def fit(
     seed = secrets.randbits(31) if seed is None else seed
     if not 0 <= seed < 2**31:
         raise FitError("seed is out of range", wanted="a whole number from 0 to 2147483647", came=str(seed))
-    stages = stages or Stages(show=on_terminal() if progress is None else progress)
     use_cache()
-    with stages.shown(), jax.enable_x64(True):
+    with jax.enable_x64(True):
         points = design(spec, runs)
         samples = sampling.sample(
-            jax.random.key(seed), points, spec, chains=chains, warmup=warmup, draws=draws, stages=stages
-        )
-        with stages("summarise"):
-            result = _collect(runs, spec, points, samples, seed)
-            problems = result.problems
+            jax.random.key(seed), points, spec,
+            chains=chains, warmup=warmup, draws=draws, stages=stages, shape=shape,
+        )  # fmt: skip
+    with stages("checks"):
+        result = _collect(runs, spec, points, samples, seed)
+        result.convergence  # noqa: B018  computed here, so that it is timed
     result.meta["seconds"] = {name: round(value, 3) for name, value in stages.seconds.items()}
-    if problems:
-        warnings.warn(f"{result.verdict}; raise warmup and draws, or look at check()", ConvergenceWarning, 2)
     return result
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -24,6 +24,7 @@ SPENT = ("params", "tokens", "flops", "active_params", "step", "unique_tokens")
 """Columns that enter as natural logs: what a law or a resource may read."""
 
 _WIDTHS = (1, 2, 4, 8, 16, 32, 64, 128)
+_OVER_RUNS = ("spent", "columns", "observed")
 _BLOCK_COST = 4  # of looking up a block's parameters, in runs: measured on a CPU
 _FLAT = 0.02  # e-folds: rounding of counts scatters a fixed ratio by about a percent
 
@@ -112,11 +113,12 @@ def _over_runs(design: Design) -> AbstractContextManager:
     return stack
 
 
-def blocked(design: Design) -> tuple[Design, np.ndarray]:
-    """Lay out the runs of several families in blocks of one family each.
+def blocked(design: Design, shape: tuple[int, int]) -> tuple[Design, np.ndarray]:
+    """Lay out runs in blocks of one family each; :func:`layout` chooses the shape.
 
     Families' parameters are then looked up, and their gradients added up, once a block instead of once
-    a run; half of a gradient's cost otherwise.
+    a run: half of a gradient's cost otherwise. Tables of other sizes fit the same shape, and so reuse a
+    compiled program.
 
     Returns
     -------
@@ -125,21 +127,34 @@ def blocked(design: Design) -> tuple[Design, np.ndarray]:
     rows : ndarray of int, shape (run,)
         Where each run lies in the flattened (block, slot).
     """
-    sizes = np.bincount(design.family, minlength=design.families)
-    width = min(_WIDTHS, key=lambda w: int(np.sum(-(-sizes // w))) * (w + _BLOCK_COST))
+    blocks, width = shape
     order = np.argsort(design.family, kind="stable")
-    family = np.repeat(np.arange(design.families), -(-sizes // width))
-    mask, source = np.zeros((len(family), width), bool), np.zeros((len(family), width), int)
-    for i in range(design.families):
-        mine = order[design.family[order] == i]
-        mask[family == i] = np.arange(np.sum(family == i) * width).reshape(-1, width) < len(mine)
-        source[family == i] = np.resize(mine, (np.sum(family == i), width))  # an empty slot repeats a run
+    sizes = np.bincount(design.family, minlength=design.families)
+    counts = -(-sizes // width)
+    counts[-1] += blocks - counts.sum()  # what is left over lies empty in the last family
+    family = np.repeat(np.arange(design.families), counts)
+    slot = np.arange(blocks * width) - np.repeat(np.cumsum(counts) - counts, counts * width) * width
+    mine = np.repeat(family, width)
+    taken = slot < sizes[mine]
+    first = np.cumsum(sizes) - sizes
+    source = order[first[mine] + slot % sizes[mine]].reshape(shape)  # an empty slot repeats a run
     rows = np.empty(len(order), int)
-    rows[source[mask]] = np.flatnonzero(mask)
-    spread = {
-        name: {k: v[source] for k, v in getattr(design, name).items()} for name in ("spent", "columns", "observed")
-    }
-    return replace(design, **spread, family=family[:, None], mask=mask), rows
+    rows[source.ravel()[taken]] = np.flatnonzero(taken)
+    spread: dict[str, Any] = {part: {k: v[source] for k, v in getattr(design, part).items()} for part in _OVER_RUNS}
+    return replace(design, **spread, family=family[:, None], mask=taken.reshape(shape)), rows
+
+
+def layout(designs: Sequence[Design]) -> tuple[int, int]:
+    """Cheapest (block, slot) that holds the runs of each of some designs."""
+    sizes = [np.bincount(design.family, minlength=design.families) for design in designs]
+
+    def blocks(width: int) -> int:
+        return max(int(np.sum(-(-size // width))) for size in sizes)
+
+    if all(design.families == 1 for design in designs):
+        return 1, max(int(size[0]) for size in sizes)
+    width = min(_WIDTHS, key=lambda width: blocks(width) * (width + _BLOCK_COST))
+    return blocks(width), width
 
 
 def model(spec: Spec, runs: Runs) -> Callable[[], None]:

@@ -28,7 +28,7 @@ from numpyro.util import fori_collect
 
 from bayescale.compiling import call, compiled
 from bayescale.errors import FitError
-from bayescale.modelling import Design, blocked, interpret
+from bayescale.modelling import Design, blocked, interpret, layout
 from bayescale.pooling.ways import Partial
 from bayescale.progress import Stages
 from bayescale.spec import Spec
@@ -248,8 +248,11 @@ def sample(
     warmup: int | None,
     draws: int,
     stages: Stages,
+    shape: tuple[int, int] | None = None,
 ) -> Samples:
     """Sample chains; arrays of the result lead with (chain, draw).
+
+    `shape` is the (block, slot) in which to lay out the runs, by default their own.
 
     Raises
     ------
@@ -257,7 +260,9 @@ def sample(
         If the potential is finite nowhere near the prior's median.
     """
     start_key, *keys = jax.random.split(key, chains + 1)
-    design, rows = blocked(design) if design.families > 1 else (design, np.arange(design.family.size))
+    rows = np.arange(design.family.size)
+    if shape or design.families > 1:
+        design, rows = blocked(design, shape or layout([design]))
     with stages("warm start", _ROUNDS) as advance:
         moved, start = warm_start(start_key, design, spec, advance)
     whitened = bool(start.report["arrived"])

@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import bayescale as bs
+from bayescale import shipped
 from bayescale.errors import DefinitionError
 from bayescale.law import AbstractLaw, LogitNormal, LogNormal, Normal, Parameter, catalogue
 

@@ -20,7 +20,7 @@ from numpyro.infer.util import log_density
 import bayescale as bs
 from bayescale import shipped
 from bayescale.law import LogitNormal, LogNormal, Normal, catalogue, part
-from bayescale.modelling import blocked, design, interpret
+from bayescale.modelling import blocked, design, interpret, layout
 from bayescale.pooling.ways import Complete, Partial, Unpooled, spread_prior
 from bayescale.trees import DIMS
 
@@ -190,7 +190,8 @@ def test_centering_leaves_the_posterior_of_a_whole_spec_as_it_is():
     assert other != density
 
 
-def test_blocks_change_neither_the_density_nor_its_slope():
+@pytest.mark.parametrize("spare", [0, 3])
+def test_blocks_change_neither_the_density_nor_its_slope(spare):
     spec = bs.load_spec("additive")
     runs = table(3).take(np.arange(len(table(3))) % 7 != 3)  # sizes that fill no block
     flat = design(spec, runs)
@@ -201,7 +202,8 @@ def test_blocks_change_neither_the_density_nor_its_slope():
         observed={k: v[order] for k, v in flat.observed.items()},
         family=flat.family[order],
     )
-    blocks, rows = blocked(flat)
+    least, width = layout([flat])
+    blocks, rows = blocked(flat, (least + spare, width))
     assert not blocks.mask.all()
     np.testing.assert_array_equal(blocks.observed["loss"].ravel()[rows], flat.observed["loss"])
     np.testing.assert_array_equal(np.broadcast_to(blocks.family, blocks.mask.shape).ravel()[rows], flat.family)
