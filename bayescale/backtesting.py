@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bayescale.batching import fit_many
 from bayescale.errors import QueryError, RunsError, nearest
-from bayescale.fitting import Fit, fit
+from bayescale.fitting import Fit
 from bayescale.forecasting import predict
 from bayescale.runs import Runs, load_runs
 from bayescale.scoring import scores
@@ -32,7 +33,7 @@ class Backtest:
     runs : DataFrame
         One test run a row.
     left_out : dict
-        Families with too few runs to fit or to score, and why.
+        Families with too few runs to fit or to score, or whose fit failed, and why.
     verdicts : dict
         Convergence of the fit behind each family.
     """
@@ -75,7 +76,7 @@ def backtest(
     """Fit on each family's runs up to its compute quantile, and score its runs beyond.
 
     A pooled spec is fitted once, on all families' cheaper runs; without pooling each family is fitted
-    alone.
+    alone, all through one compiled program.
 
     Parameters
     ----------
@@ -112,10 +113,15 @@ def backtest(
         )
     pooled = any(setting.pooling != "none" for _, setting in spec.settings)
     kept = [name for name in runs.families if name not in left_out]
+    groups = {runs.name: kept} if pooled else {name: [name] for name in scored}
+    tables = {label: runs.take(train & np.isin(runs["family"], group)) for label, group in groups.items()}
+    batch = fit_many(tables, spec, seed=seed, progress=progress, **settings)
+    if not batch.fits:
+        raise next(iter(batch.failed.values()))
+    left_out |= {label: str(error) for label, error in batch.failed.items()}
     rows, tests, verdicts = [], [], {}
-    for group in [kept] if pooled else [[name] for name in scored]:
-        fitted = fit(runs.take(train & np.isin(runs["family"], group)), spec, seed=seed, progress=progress,
-                     **settings)  # fmt: skip
+    for label, fitted in batch.fits.items():
+        group = groups[label]
         for name in [name for name in group if name in scored]:
             mine = runs["family"] == name
             table = score(fitted, runs.take(test & mine))

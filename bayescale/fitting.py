@@ -274,9 +274,9 @@ def sampled(
             jax.random.key(seed), points, spec,
             chains=chains, warmup=warmup, draws=draws, stages=stages, shape=shape,
         )  # fmt: skip
-    with stages("checks"):
-        result = _collect(runs, spec, points, samples, seed)
-        result.convergence  # noqa: B018  computed here, so that it is timed
+        with stages("checks"):
+            result = _collect(runs, spec, points, samples, seed)
+            result.convergence  # noqa: B018  computed here, so that it is timed
     result.meta["seconds"] = {name: round(value, 3) for name, value in stages.seconds.items()}
     return result
 
