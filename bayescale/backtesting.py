@@ -19,7 +19,20 @@ from bayescale.spec import Spec, load_spec
 
 BEYOND = 1.05  # runs within 5 % of the cut are neither fitted nor forecast
 FEWEST_TRAIN, FEWEST_TEST = 8, 3
-SCORES = ("reach_decades", "coverage_50", "coverage_90", "width_90", "crps", "log_score", "are", "bias")
+SCORES = (
+    "reach_decades",
+    "coverage_50",
+    "coverage_80",
+    "coverage_90",
+    "width_90",
+    "interval_score_90",
+    "crps",
+    "log_score",
+    "are",
+    "bias",
+)
+HORIZONS = {"up to 3×": 3.0, "3-10×": 10.0, "10-30×": 30.0, "30-100×": 100.0, "beyond 100×": np.inf}
+"""Bins of compute over the dearest fitted run's, each up to and with its upper end."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +44,8 @@ class Backtest:
     families : DataFrame
         One family a row: ``family n_train n_test`` and the means of :data:`SCORES` over its test runs.
     runs : DataFrame
-        One test run a row.
+        One test run a row, with its own ``reach_decades``: decades of compute beyond its family's
+        dearest fitted run.
     left_out : dict
         Families with too few runs to fit or to score, or whose fit failed, and why.
     verdicts : dict
@@ -49,6 +63,19 @@ class Backtest:
         return {name: float(self.families[name].mean()) for name in SCORES}
 
     @property
+    def horizons(self) -> pd.DataFrame:
+        """Scores by how far beyond the fitted runs, one bin of :data:`HORIZONS` a row.
+
+        Means over the bin's test runs, whatever their family, with their count ``n_test`` and that of
+        ``families``; runs of one family err together, so that the families count for a coverage's error.
+        """
+        edges = [-np.inf, *np.log10(list(HORIZONS.values()))]
+        bins = pd.cut(self.runs["reach_decades"], edges, labels=list(HORIZONS)).rename("horizon")
+        groups = self.runs.groupby(bins, observed=True)
+        counts = groups["family"].agg(n_test="size", families="nunique")
+        return counts.join(groups[list(SCORES[1:])].mean()).reset_index().astype({"horizon": str})
+
+    @property
     def converged(self) -> bool:
         """Whether every fit behind it did."""
         return all(verdict == "converged" for verdict in self.verdicts.values())
@@ -58,6 +85,7 @@ class Backtest:
         return {
             "families": self.families.to_dict("records"),
             "mean": self.mean,
+            "horizons": self.horizons.to_dict("records"),
             "left_out": self.left_out,
             "verdicts": self.verdicts,
         }
@@ -127,7 +155,8 @@ def backtest(
             table = score(fitted, runs.take(test & mine))
             cut = runs["flops"][train & mine].max()
             row = {"family": name, "n_train": int((train & mine).sum()), "n_test": len(table)}
-            row["reach_decades"] = float(np.log10(runs["flops"][test & mine].max() / cut))
+            table["reach_decades"] = np.log10(table["flops"] / cut)
+            row["reach_decades"] = float(table["reach_decades"].max())
             rows.append(row | {k: float(table[k].mean()) for k in SCORES[1:]})
             tests.append(table)
             verdicts[name] = fitted.verdict

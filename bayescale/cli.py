@@ -217,6 +217,8 @@ def backtest(runs: str, spec: str, train_quantile: float, family: str | None, se
 
         mean = pd.DataFrame([{"family": "MEAN", **result.mean}])
         _print_table(pd.concat([result.families, mean]).astype({"n_train": "Int64", "n_test": "Int64"}))
+        click.echo("\nby compute beyond each family's dearest fitted run, mean over runs:")
+        _print_table(result.horizons)
         click.echo("\nscores of log loss: width, crps, are and bias (median minus observed) in log loss or as a share")
     troubled = "; ".join(f"{k} {v}" for k, v in result.verdicts.items() if v != "converged")
     _finish(result.converged, troubled)

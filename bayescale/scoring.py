@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import scoringrules
 
-_LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
+_LEVELS = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
 
 
 def scores(draws: np.ndarray, observed: np.ndarray, log_density: np.ndarray | None = None) -> pd.DataFrame:
@@ -24,16 +24,19 @@ def scores(draws: np.ndarray, observed: np.ndarray, log_density: np.ndarray | No
     Returns
     -------
     DataFrame
-        ``coverage_50``, ``coverage_90`` (0 or 1), ``width_90``, ``crps``, ``log_score`` (log of the
-        predictive density, larger is better), ``are`` (absolute error of the median, which on log scale
+        ``coverage_50``, ``coverage_80``, ``coverage_90`` (0 or 1), ``width_90``, ``interval_score_90`` (the
+        width, and twenty times what a miss lies outside), ``crps``, ``log_score`` (log of the predictive
+        density, larger is better), ``are`` (absolute error of the median, which on log scale
         is the relative one), ``bias`` (median minus observed).
     """
-    q05, q25, q50, q75, q95 = np.quantile(draws, _LEVELS, axis=0)
+    q05, q10, q25, q50, q75, q90, q95 = np.quantile(draws, _LEVELS, axis=0)
     table = pd.DataFrame(
         {
             "coverage_50": ((q25 <= observed) & (observed <= q75)).astype(float),
+            "coverage_80": ((q10 <= observed) & (observed <= q90)).astype(float),
             "coverage_90": ((q05 <= observed) & (observed <= q95)).astype(float),
             "width_90": q95 - q05,
+            "interval_score_90": scoringrules.interval_score(observed, q05, q95, 0.1),
             "crps": scoringrules.crps_ensemble(observed, draws.T, estimator="pwm"),
         }
     )
