@@ -52,6 +52,7 @@ def fit_many(
     chains: int = 4,
     warmup: int | None = None,
     draws: int = 1000,
+    device: str = "auto",
     progress: bool | None = None,
 ) -> Batch:
     """Fit one spec to each of many tables of runs: data sets, or splits of one.
@@ -63,7 +64,7 @@ def fit_many(
     ----------
     runs : mapping of str to Runs
         Tables by name.
-    spec, chains, warmup, draws, progress
+    spec, chains, warmup, draws, device, progress
         As in :func:`bayescale.fit`.
     seed : int
         Seed of the first table; the others count on from it.
@@ -106,7 +107,8 @@ def fit_many(
             try:
                 fits[name] = sampled(
                     runs[name], spec, seed=seed + i,
-                    chains=chains, warmup=warmup, draws=draws, stages=stages, shape=shapes[points.families],
+                    chains=chains, warmup=warmup, draws=draws, device=device,
+                    stages=stages, shape=shapes[points.families],
                 )  # fmt: skip
             except BayescaleError as error:
                 failed[name] = error

@@ -77,8 +77,20 @@ def main() -> None:
 @click.option("--chains", type=click.IntRange(1), default=4, show_default=True, help="Chains.")
 @click.option("--warmup", type=click.IntRange(20), help="Warm-up iterations a chain; by default as needed.")
 @click.option("--draws", type=click.IntRange(4), default=1000, show_default=True, help="Draws a chain.")
+@click.option("--device", type=click.Choice(("auto", "cpu", "gpu", "tpu")), default="auto", show_default=True,
+              help="Where to sample; auto takes an accelerator for large tables alone.")  # fmt: skip
 @_json
-def fit(runs: str, spec: str, out: Path, seed: int, chains: int, warmup: int | None, draws: int, as_json: bool) -> None:
+def fit(
+    runs: str,
+    spec: str,
+    out: Path,
+    seed: int,
+    chains: int,
+    warmup: int | None,
+    draws: int,
+    device: str,
+    as_json: bool,
+) -> None:
     """Fit a model to RUNS (a shipped name, or a CSV or Parquet file) and save the posterior."""
     _check_out(out, runs, spec, fit=True)
     started = time.perf_counter()
@@ -86,7 +98,7 @@ def fit(runs: str, spec: str, out: Path, seed: int, chains: int, warmup: int | N
 
     stages = progress.Stages(show=progress.on_terminal())
     stages.seconds["import"] = time.perf_counter() - started
-    result = fitting.fit(runs, spec, seed=seed, chains=chains, warmup=warmup, draws=draws, stages=stages)
+    result = fitting.fit(runs, spec, seed=seed, chains=chains, warmup=warmup, draws=draws, device=device, stages=stages)
     with stages("save"):
         result.save(out)
     seconds = {name: round(value, 3) for name, value in stages.seconds.items()}
@@ -100,6 +112,7 @@ def fit(runs: str, spec: str, out: Path, seed: int, chains: int, warmup: int | N
                 "converged": result.converged,
                 "verdict": result.verdict,
                 "seed": seed,
+                "device": result.meta["device"],
                 "engine": result.meta["engine"],
                 "parameters": parameters,
                 "seconds": seconds,

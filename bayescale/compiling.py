@@ -11,7 +11,14 @@ import jax.numpy as jnp
 import numpy as np
 import platformdirs
 
+from bayescale.errors import FitError
 from bayescale.spec import Spec
+
+PLATFORMS = ("cpu", "gpu", "tpu")
+DEVICES = ("auto", *PLATFORMS)
+"""What a fit may be asked to run on."""
+# Below this many runs a leapfrog step is a few microseconds on a CPU, less than an accelerator takes to start one.
+_LARGE = 20_000
 
 
 def use_cache() -> None:
@@ -28,6 +35,30 @@ def use_cache() -> None:
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
+def devices_for(device: str, runs: int) -> list[Any]:
+    """Devices of this process on which to fit so many runs.
+
+    ``"auto"`` is the accelerator, if JAX has one and the table is large, else the CPU.
+
+    Raises
+    ------
+    FitError
+        If the name is unknown or JAX has no such device.
+    """
+    if device not in DEVICES:
+        raise FitError(f"no device is called {device!r}", wanted=f"one of: {', '.join(DEVICES)}", came=repr(device))
+    if device == "auto":
+        device = jax.default_backend() if runs >= _LARGE else "cpu"
+    try:
+        return jax.local_devices(backend=device)
+    except RuntimeError:
+        raise FitError(
+            f"JAX has no {device} here",
+            came=f"its devices: {', '.join(map(str, jax.devices()))}",
+            do=f"install JAX for the {device}, or leave the device to be chosen",
+        ) from None
+
+
 def call(program: Any, *arguments: Any, spec: Spec) -> Any:
     """Run a program that is static in `spec`, compiled for the shapes of its arguments."""
     return compiled(program, {"spec": spec}, *arguments)(*arguments)
@@ -37,11 +68,11 @@ def compiled(program: Any, settings: dict[str, Any], *arguments: Any) -> Any:
     """The compiled program for these shapes; kept, so that compiling is a stage of its own."""
     leaves, structure = jax.tree.flatten(arguments)
     shapes = tuple((np.shape(leaf), str(leaf.dtype)) for leaf in leaves)
-    return _compile(program, tuple(settings.items()), structure, shapes)
+    return _compile(program, tuple(settings.items()), structure, shapes, jax.config.jax_default_device)
 
 
 @lru_cache(maxsize=64)
-def _compile(program: Any, settings: tuple, structure: Any, shapes: tuple) -> Any:
+def _compile(program: Any, settings: tuple, structure: Any, shapes: tuple, device: Any) -> Any:
     leaves = [jax.ShapeDtypeStruct(shape, _dtype(name)) for shape, name in shapes]
     return program.lower(*jax.tree.unflatten(structure, leaves), **dict(settings)).compile()
 

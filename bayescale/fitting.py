@@ -22,7 +22,7 @@ import xarray as xr
 from arviz_stats.base import array_stats
 
 from bayescale import sampling
-from bayescale.compiling import use_cache
+from bayescale.compiling import devices_for, use_cache
 from bayescale.errors import BayescaleError, ConvergenceWarning, FitError
 from bayescale.law import part
 from bayescale.modelling import design
@@ -196,6 +196,7 @@ def fit(
     chains: int = 4,
     warmup: int | None = None,
     draws: int = 1000,
+    device: str = "auto",
     progress: bool | None = None,
     stages: Stages | None = None,
 ) -> Fit:
@@ -212,6 +213,10 @@ def fit(
     chains, warmup, draws : int
         Chains, and iterations of each; `warmup` defaults to 300 in whitened coordinates, 500 for a
         hierarchy and 1000 where whitening failed.
+    device : {"auto", "cpu", "gpu", "tpu"}
+        Where to sample; chains are shared among its devices. ``"auto"`` takes an accelerator for large
+        tables and the CPU for others. Arithmetic is float64 everywhere, which accelerators do slowly:
+        in float32 the terms of a law cancel to fewer digits than runs are measured to.
     progress : bool, optional
         Show stages with the time left; by default on a terminal.
     stages : Stages, optional
@@ -241,7 +246,7 @@ def fit(
     """
     stages = stages or Stages(show=on_terminal() if progress is None else progress)
     with stages.shown():
-        result = sampled(runs, spec, seed=seed, chains=chains, warmup=warmup, draws=draws, stages=stages)
+        result = sampled(runs, spec, seed=seed, chains=chains, warmup=warmup, draws=draws, device=device, stages=stages)
     if not result.converged:
         warnings.warn(f"{result.verdict}; raise warmup and draws, or look at check()", ConvergenceWarning, 2)
     return result
@@ -255,6 +260,7 @@ def sampled(
     chains: int,
     warmup: int | None,
     draws: int,
+    device: str,
     stages: Stages,
     shape: tuple[int, int] | None = None,
 ) -> Fit:
@@ -268,11 +274,12 @@ def sampled(
     if not 0 <= seed < 2**31:
         raise FitError("seed is out of range", wanted="a whole number from 0 to 2147483647", came=str(seed))
     use_cache()
-    with jax.enable_x64(True):
+    devices = devices_for(device, len(runs))
+    with jax.enable_x64(True), jax.default_device(devices[0]):
         points = design(spec, runs)
         samples = sampling.sample(
             jax.random.key(seed), points, spec,
-            chains=chains, warmup=warmup, draws=draws, stages=stages, shape=shape,
+            chains=chains, warmup=warmup, draws=draws, stages=stages, shape=shape, devices=devices,
         )  # fmt: skip
         with stages("checks"):
             result = _collect(runs, spec, points, samples, seed)
@@ -393,7 +400,7 @@ def _collect(runs: Runs, spec: Spec, points: Any, samples: sampling.Samples, see
         "seed": seed,
         "engine": samples.engine,
         "versions": {name: version(name) for name in _PACKAGES},
-        "device": jax.devices()[0].platform,
+        "device": jax.config.jax_default_device.platform,
         "precision": str(posterior["level"].dtype),
     }
     inference = {"inference_library": "numpyro", "inference_library_version": version("numpyro")}

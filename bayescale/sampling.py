@@ -8,10 +8,11 @@ table of the same shape reuses it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
+from math import gcd
 from typing import Any, NamedTuple
 
 import jax
@@ -19,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.flatten_util import ravel_pytree
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from numpyro import handlers
 from numpyro.distributions import biject_to
 from numpyro.infer.hmc import hmc
@@ -251,10 +253,12 @@ def sample(
     draws: int,
     stages: Stages,
     shape: tuple[int, int] | None = None,
+    devices: Sequence[jax.Device] = (),
 ) -> Samples:
     """Sample chains; arrays of the result lead with (chain, draw).
 
-    `shape` is the (block, slot) in which to lay out the runs, by default their own.
+    `shape` is the (block, slot) in which to lay out the runs, by default their own; `devices`, all of
+    one platform, are those that share the chains, by default JAX's first.
 
     Raises
     ------
@@ -278,19 +282,9 @@ def sample(
     thinning, target = (_THINNING, HIERARCHY_ACCEPT) if design.families > 1 else (1, TARGET_ACCEPT)
     settings = {"spec": spec, "warmup": warmup, "draws": draws, "thinning": thinning, "target_accept": target}
     settings["dense"] = not whitened
-    with stages("compile"):
-        program = compiled(run_chain, settings, keys[0], moved, start)
-    moved = jax.device_put(moved)  # JAX's precision is set by thread: the workers' must not convert
-
-    def run(key: Array) -> Chain:
-        return jax.block_until_ready(program(key, moved, start))
-
-    with stages("sampling", chains) as advance, ThreadPoolExecutor(_WORKERS) as pool:
-        found = []
-        for chain in pool.map(run, keys):
-            found.append(jax.tree.map(np.asarray, chain))
-            advance()
-    chain = jax.tree.map(lambda *leaves: np.stack(leaves), *found)
+    devices = list(devices or jax.devices()[:1])
+    run = _in_turn if len(devices) == 1 and devices[0].platform == "cpu" else _side_by_side
+    chain = jax.tree.map(lambda *leaves: np.stack(leaves), *run(keys, moved, start, settings, stages, devices))
     if not np.isfinite(chain.stats["lp"]).all():
         raise FitError(
             f"spec {spec.name!r} has no finite posterior density where the chains went",
@@ -307,6 +301,59 @@ def sample(
     }
     likelihood = {name: v.reshape(*v.shape[:2], -1)[..., rows] for name, v in chain.log_likelihood.items()}
     return Samples(chain.sites, likelihood, chain.log_prior, stats, engine)
+
+
+def _in_turn(
+    keys: list[Array], design: Design, start: Start, settings: dict[str, Any], stages: Stages, devices: list
+) -> Iterator[Chain]:
+    """Chains one by one on the threads of a CPU: each stops when it is done, none waits for the longest tree."""
+    with stages("compile"):
+        program = compiled(run_chain, settings, keys[0], design, start)
+    design = jax.device_put(design)  # JAX's precision is set by thread: the workers' must not convert
+
+    def run(key: Array) -> Chain:
+        return jax.block_until_ready(program(key, design, start))
+
+    with stages("sampling", len(keys)) as advance, ThreadPoolExecutor(_WORKERS) as pool:
+        for chain in pool.map(run, keys):
+            yield jax.tree.map(np.asarray, chain)
+            advance()
+
+
+def _side_by_side(
+    keys: list[Array], design: Design, start: Start, settings: dict[str, Any], stages: Stages, devices: list
+) -> Iterator[Chain]:
+    """Chains in one program, shared equally among as many of the devices as their number allows."""
+    mesh = Mesh(np.asarray(devices[: gcd(len(keys), len(devices))]), ("chain",))
+    stacked = jax.device_put(jnp.stack(keys), NamedSharding(mesh, PartitionSpec("chain")))
+    design, start = jax.device_put((design, start), NamedSharding(mesh, PartitionSpec()))
+    with stages("compile"):
+        program = run_chains.lower(stacked, design, start, settings=tuple(settings.items()), mesh=mesh).compile()
+    with stages("sampling", len(keys)) as advance:
+        found = jax.tree.map(np.asarray, program(stacked, design, start))
+        for i in range(len(keys)):
+            yield jax.tree.map(lambda leaf, i=i: leaf[i], found)
+            advance()
+
+
+@partial(jax.jit, static_argnames=("settings", "mesh"))
+def run_chains(keys: Array, design: Design, start: Start, *, settings: tuple, mesh: Mesh) -> Chain:
+    """Chains as :func:`run_chain` samples them, spread over a mesh of devices; leading dim: chain.
+
+    A device's own chains are vectorised, but on a CPU, where vector lanes wait for the longest tree.
+    """
+    one = partial(run_chain, **dict(settings))
+
+    def mine(keys: Array, design: Design, start: Start) -> Chain:
+        if mesh.devices.flat[0].platform == "cpu":
+            return jax.lax.map(lambda key: one(key, design, start), keys)
+        return jax.vmap(one, in_axes=(0, None, None))(keys, design, start)
+
+    everywhere, split = PartitionSpec(), PartitionSpec("chain")
+    shared = jax.shard_map(
+        mine, mesh=mesh, in_specs=(split, everywhere, everywhere), out_specs=split, check_vma=False
+    )  # fmt: skip
+    return shared(keys, design, start)
 
 
 @partial(jax.jit, static_argnames="spec")

@@ -291,7 +291,7 @@ def test_backtest_scores_the_dearer_runs_and_says_who_was_left_out(chinchilla: b
     row = said["families"][0]
     assert row["n_train"] + row["n_test"] <= 245
     assert 0 <= row["coverage_50"] <= row["coverage_90"] <= 1
-    assert sum(bin["n_test"] for bin in said["horizons"]) == row["n_test"]
+    assert sum(line["n_test"] for line in said["horizons"]) == row["n_test"]
     assert said["mean"]["crps"] == pytest.approx(np.mean([row["crps"] for row in said["families"]]))
     assert result.exit_code == (0 if set(said["verdicts"].values()) == {"converged"} else 1)
 
