@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bayescale.errors import BayescaleError, ConvergenceWarning, FitError
-from bayescale.fitting import Fit, sampled
+from bayescale.fitting import Fit, load_fit, sampled
 from bayescale.modelling import Design, design, layout
 from bayescale.progress import Stages, on_terminal
 from bayescale.runs import Runs
 from bayescale.spec import Spec, load_spec
+from bayescale.sweeping import Shelf, engine, sweep
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class Batch:
     failed : dict of BayescaleError
         By name, for tables that could not be fitted.
     seconds : dict of float
-        By stage, of all fits together.
+        By stage, added up over the fits, which run side by side.
     """
 
     fits: dict[str, Fit]
@@ -54,6 +57,9 @@ def fit_many(
     draws: int = 1000,
     device: str = "auto",
     progress: bool | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    folder: str | Path | None = None,
 ) -> Batch:
     """Fit one spec to each of many tables of runs: data sets, or splits of one.
 
@@ -68,6 +74,13 @@ def fit_many(
         As in :func:`bayescale.fit`.
     seed : int
         Seed of the first table; the others count on from it.
+    workers : int, optional
+        Processes to spread the fits over; by default threads of this one. A process that dies costs its
+        own fit alone, which is reported as failed.
+    scheduler : str, optional
+        Address of a Dask scheduler (``tcp://host:8786``) whose workers make the fits instead.
+    folder : path, optional
+        Keeps every fit as it comes, one netCDF file each, and takes from there what an earlier call finished.
 
     Returns
     -------
@@ -81,7 +94,7 @@ def fit_many(
     Raises
     ------
     FitError
-        If there is no table.
+        If there is no table, no scheduler answers, or the folder holds other fits.
 
     Examples
     --------
@@ -100,20 +113,47 @@ def fit_many(
             failed[name] = error
     sizes = {points.families for points in designs.values()}
     shapes = {size: layout([points for points in designs.values() if points.families == size]) for size in sizes}
-    stages, total = Stages(), Stages(show=on_terminal() if progress is None else progress)
-    fits = {}
-    with total.shown(), total("fits", len(designs)) as advance:
-        for i, (name, points) in enumerate(designs.items()):
-            try:
-                fits[name] = sampled(
-                    runs[name], spec, seed=seed + i,
-                    chains=chains, warmup=warmup, draws=draws, device=device,
-                    stages=stages, shape=shapes[points.families],
-                )  # fmt: skip
-            except BayescaleError as error:
-                failed[name] = error
+    settings = {"chains": chains, "warmup": warmup, "draws": draws, "device": device}
+    tasks = {
+        name: settings | {"runs": runs[name], "spec": spec, "seed": seed + i, "shape": shapes[points.families]}
+        for i, (name, points) in enumerate(designs.items())
+    }
+    on = engine(workers, scheduler)
+    shelf = Shelf(Path(folder), ".nc", Fit.save, load_fit) if folder is not None else None
+    total = Stages(show=on_terminal() if progress is None else progress)
+    made: dict[str, Fit] = {}
+    with total.shown(), total("fits", len(tasks)) as advance:
+        for name, result in sweep(_one, tasks, on, shelf):
+            if isinstance(result, Fit):
+                _check_same(name, result, **tasks[name])
+                made[name] = result
+            elif isinstance(result, BayescaleError):
+                failed[name] = result
+            else:
+                raise result
             advance()
-    batch = Batch(fits, failed, stages.seconds)
+    fits = {name: made[name] for name in tasks if name in made}
+    seconds: Counter[str] = Counter()
+    for fit in fits.values():
+        seconds.update(fit.meta["seconds"])
+    batch = Batch(fits, failed, dict(seconds))
     if batch.problems:
         warnings.warn(repr(batch), ConvergenceWarning, 2)
     return batch
+
+
+def _one(**task: Any) -> Fit:
+    """Fit one table; its chains take turns, since other tables have the other cores."""
+    return sampled(**task, threads=1, stages=Stages())
+
+
+def _check_same(name: str, fit: Fit, **task: Any) -> None:
+    """Refuse a fit that was kept from another call."""
+    draws = fit.posterior.sizes
+    kept = (fit.meta["runs_digest"], fit.spec.digest, fit.meta["seed"], draws["chain"], draws["draw"])
+    asked = (task["runs"].digest, task["spec"].digest, task["seed"], task["chains"], task["draws"])
+    if kept != asked:
+        raise FitError(
+            f"the folder's fit {name!r} is another's: its runs, spec, seed, chains or draws differ",
+            do="choose an empty folder, or repeat the call that began this one",
+        )

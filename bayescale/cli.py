@@ -214,13 +214,20 @@ def allocation(fit_file: str, flops: float, family: str | None, as_json: bool) -
 @click.option("--train-quantile", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.7,
               show_default=True, help="Quantile of a family's compute up to which runs are fitted.")  # fmt: skip
 @click.option("--family", help="Score this family alone.")
+@click.option("--workers", type=click.IntRange(1), help="Processes to spread the fits over; by default none.")
+@click.option("--scheduler", help="Address of a Dask scheduler to run the fits on (tcp://host:8786).")
+@click.option("--folder", type=click.Path(file_okay=False), help="Keep fits here, and take finished ones from here.")
 @_seed
 @_json
-def backtest(runs: str, spec: str, train_quantile: float, family: str | None, seed: int, as_json: bool) -> None:
+def backtest(
+    runs: str, spec: str, train_quantile: float, family: str | None,
+    workers: int | None, scheduler: str | None, folder: str | None, seed: int, as_json: bool,
+) -> None:  # fmt: skip
     """Fit each family's cheaper runs and score forecasts of its dearer ones, on log loss."""
     from bayescale import backtesting
 
-    result = backtesting.backtest(runs, spec, train_quantile=train_quantile, family=family, seed=seed)
+    result = backtesting.backtest(runs, spec, train_quantile=train_quantile, family=family, seed=seed,
+        workers=workers, scheduler=scheduler, folder=folder)  # fmt: skip
     for name, why in result.left_out.items():
         click.echo(f"left out: {name} ({why})", err=True)
     if as_json:

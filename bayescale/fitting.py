@@ -71,7 +71,8 @@ class Fit:
     ----------
     tree : xarray.DataTree
         ArviZ groups ``posterior``, ``sample_stats``, ``log_likelihood``, ``log_prior``, ``observed_data``
-        and ``constant_data``; dims ``chain draw run family``.
+        and ``constant_data``; dims ``chain draw run family``. Of large tables ``log_likelihood`` is summed
+        by family (dims ``chain draw family``): draws times runs would not fit into memory.
     spec : Spec
         The model.
     meta : dict
@@ -211,8 +212,9 @@ def fit(
     seed : int, optional
         Same seed and backend, same draws; None draws a fresh one and records it.
     chains, warmup, draws : int
-        Chains, and iterations of each; `warmup` defaults to 300 in whitened coordinates, 500 for a
-        hierarchy and 1000 where whitening failed.
+        Chains, and draws of each that are kept. Without `warmup` it is 300 iterations in whitened
+        coordinates, 500 for a hierarchy and 1000 where whitening failed, and chains that do not agree
+        are drawn again once, six times as long (``meta["engine"]`` says so); with it, they are not.
     device : {"auto", "cpu", "gpu", "tpu"}
         Where to sample; chains are shared among its devices. ``"auto"`` takes an accelerator for large
         tables and the CPU for others. Arithmetic is float64 everywhere, which accelerators do slowly:
@@ -263,8 +265,9 @@ def sampled(
     device: str,
     stages: Stages,
     shape: tuple[int, int] | None = None,
+    threads: int = sampling.THREADS,
 ) -> Fit:
-    """Sample as :func:`fit` does, without a warning; `shape` as in :func:`bayescale.sampling.sample`."""
+    """Sample as :func:`fit` does, without a warning; `shape`, `threads` as in :func:`bayescale.sampling.sample`."""
     runs = runs if isinstance(runs, Runs) else load_runs(runs)
     spec = spec if isinstance(spec, Spec) else load_spec(spec)
     for name, value, least in (("chains", chains, 1), ("draws", draws, 4), ("warmup", warmup or 20, 20)):
@@ -277,13 +280,17 @@ def sampled(
     devices = devices_for(device, len(runs))
     with jax.enable_x64(True), jax.default_device(devices[0]):
         points = design(spec, runs)
-        samples = sampling.sample(
-            jax.random.key(seed), points, spec,
-            chains=chains, warmup=warmup, draws=draws, stages=stages, shape=shape, devices=devices,
-        )  # fmt: skip
-        with stages("checks"):
-            result = _collect(runs, spec, points, samples, seed)
-            result.convergence  # noqa: B018  computed here, so that it is timed
+        for slowly in (False, True):
+            samples = sampling.sample(
+                jax.random.key(seed), points, spec,
+                chains=chains, warmup=warmup, draws=draws, stages=stages, shape=shape, devices=devices,
+                threads=threads, slowly=slowly,
+            )  # fmt: skip
+            with stages("checks"):
+                result = _collect(runs, spec, points, samples, seed)
+                enough = result.converged
+            if enough or warmup is not None:
+                break
     result.meta["seconds"] = {name: round(value, 3) for name, value in stages.seconds.items()}
     return result
 
@@ -385,7 +392,8 @@ def _collect(runs: Runs, spec: Spec, points: Any, samples: sampling.Samples, see
         "constant_data": constant,
     }
     dims = {k: (FAMILY,) if v.ndim > 2 else () for k, v in posterior.items()}
-    dims |= dict.fromkeys([*samples.log_likelihood, *constant], (RUN,))
+    dims |= dict.fromkeys(constant, (RUN,))
+    dims |= dict.fromkeys(samples.log_likelihood, (RUN,) if samples.pointwise else (FAMILY,))
     tree = to_datatree(groups, dims, {FAMILY: runs.families})
     meta = {
         "created_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),

@@ -15,7 +15,7 @@ import xarray as xr
 from jax import Array
 from numpyro import handlers
 
-from bayescale.compiling import use_cache
+from bayescale.compiling import call, use_cache
 from bayescale.errors import QueryError, nearest
 from bayescale.fitting import Fit
 from bayescale.law import part
@@ -30,6 +30,7 @@ NEW = "new"
 
 QUANTILES = {"q05": 0.05, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q95": 0.95}
 _CHUNK = 50  # draws evaluated at a time: bounds memory at draws × queries of the result itself
+_NUMBERS = 2_000_000  # in an array over draws and queries, at most: 16 MB
 _TAIL = 0.001  # share cut off each tail for mean and SD
 _SCENARIO = 2.0  # decades beyond the runs from which a forecast is a scenario
 _KINDS = {"predictive": "", "epred": "epred_"}
@@ -183,7 +184,7 @@ def predict(
     with jax.enable_x64(True):
         draws = _substitutes(fit, family_key, new, most)
         points = design_at(fit, table, observed or {}, new)
-        sites = _predict(noise_key, draws, points, spec=fit.spec, only=only)
+        sites = call(_predict, noise_key, draws, points, spec=fit.spec, only=only)
         return np.asarray(sites[only]) if only else {k: np.asarray(v) for k, v in sites.items()}
 
 
@@ -367,4 +368,8 @@ def _predict(key: Array, draws: dict[str, Array], points: Design, *, spec: Spec,
         return {only: kept[only]} if only else kept
 
     count = next(iter(draws.values())).shape[0]
-    return jax.lax.map(one, (jax.random.split(key, count), draws), batch_size=_CHUNK)
+    return jax.lax.map(
+        one,
+        (jax.random.split(key, count), draws),
+        batch_size=max(1, min(_CHUNK, _NUMBERS // max(points.family.shape[0], 1))),
+    )

@@ -145,16 +145,24 @@ def blocked(design: Design, shape: tuple[int, int]) -> tuple[Design, np.ndarray]
 
 
 def layout(designs: Sequence[Design]) -> tuple[int, int]:
-    """Cheapest (block, slot) that holds the runs of each of some designs."""
+    """Cheapest (block, slot) that holds the runs of each of some designs.
+
+    Rounded up by at most an eighth, so that a few more runs reuse a compiled program.
+    """
     sizes = [np.bincount(design.family, minlength=design.families) for design in designs]
 
     def blocks(width: int) -> int:
         return max(int(np.sum(-(-size // width))) for size in sizes)
 
     if all(design.families == 1 for design in designs):
-        return 1, max(int(size[0]) for size in sizes)
+        return 1, _rounded(max(int(size[0]) for size in sizes))
     width = min(_WIDTHS, key=lambda width: blocks(width) * (width + _BLOCK_COST))
-    return blocks(width), width
+    return _rounded(blocks(width)), width
+
+
+def _rounded(count: int) -> int:
+    step = 2 ** max(count.bit_length() - 4, 0)
+    return -(-count // step) * step
 
 
 def model(spec: Spec, runs: Runs) -> Callable[[], None]:

@@ -8,11 +8,11 @@ table of the same shape reuses it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
-from math import gcd
 from typing import Any, NamedTuple
 
 import jax
@@ -24,9 +24,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from numpyro import handlers
 from numpyro.distributions import biject_to
 from numpyro.infer.hmc import hmc
-from numpyro.infer.initialization import init_to_median
 from numpyro.infer.util import potential_energy
-from numpyro.util import fori_collect
 
 from bayescale.compiling import call, compiled
 from bayescale.errors import FitError
@@ -38,10 +36,13 @@ from bayescale.spec import Spec
 TARGET_ACCEPT = 0.9
 # Corners of a hierarchy (a ceiling far in its tail, a spread small) diverged in 5 of 4,000 draws at .9.
 HIERARCHY_ACCEPT = 0.95
+SLOW_ACCEPT = 0.98
+_SLOWER = 6
 _TREE_DEPTH = 10
 MOST_STEPS = 2**_TREE_DEPTH - 1
 """Leapfrog steps of a draw that was cut off at the greatest tree depth."""
-_WORKERS = 2  # chains at a time: a chain runs in one thread, and a laptop has two cores to spare
+THREADS = 2
+"""Chains at a time on a CPU: a chain runs in one thread, and a laptop has two cores to spare."""
 _CENTER, _SPREAD, _COORDINATE = "_center", "_spread", "_coordinate"
 _PRIOR_CURVATURE = (1e-2, 1e6)  # keeps a unit of the flat vector finite where a prior is flat or a spike
 _ROUNDS = 3
@@ -50,11 +51,20 @@ _ROUNDS = 3
 _THINNING = 2
 _INFORMED = 0.3  # variance of an offset, of 1 in the prior, under which its family's runs outweigh its peers
 _NEWTON_STEPS = 200
+_NUMBERS = 2_000_000  # in an array over runs and points, at most: 16 MB
+_POINTWISE = 10_000_000  # log likelihoods of a chain that are kept run by run: 80 MB
 # Newton has arrived when the predicted decrease of the potential is far below what a draw can notice (1/2).
 _NEWTON_DECREMENT = 1e-6
 # In Gaussian coordinates a direction that only the prior informs has curvature 1 / scale²; below this floor,
 # relative to the diagonal, the curvature is taken for the floor, so that no direction is stretched without end.
 _CURVATURE_FLOOR = 0.1
+
+
+class Pace(NamedTuple):
+    """How carefully chains go: keep every `thinning`-th draw, in steps that aim at `target_accept`."""
+
+    thinning: Any
+    target_accept: Any
 
 
 class Flat(NamedTuple):
@@ -63,7 +73,7 @@ class Flat(NamedTuple):
     potential: Callable[[Array], Array]
     constrain: Callable[[Array], dict[str, Array]]
     unravel: Callable[[Array], dict[str, Array]]
-    size: int
+    scale: Array
 
 
 class Chain(NamedTuple):
@@ -76,10 +86,14 @@ class Chain(NamedTuple):
 
 
 class Samples(NamedTuple):
-    """What all chains return, leading dims of arrays: chain, draw; and how it was made."""
+    """What all chains return, leading dims of arrays: chain, draw; and how it was made.
+
+    Log likelihoods are `pointwise` (last dim: run), or summed by family.
+    """
 
     sites: dict[str, np.ndarray]
     log_likelihood: dict[str, np.ndarray]
+    pointwise: bool
     log_prior: dict[str, np.ndarray]
     stats: dict[str, np.ndarray]
     engine: dict[str, Any]
@@ -89,6 +103,7 @@ class Start(NamedTuple):
     """Where the chains start, and how the model is whitened there."""
 
     begin: dict[str, Array]
+    scale: Array
     mode: Array
     factor: Array
     report: dict[str, Array]
@@ -97,15 +112,23 @@ class Start(NamedTuple):
 
 
 @partial(jax.jit, static_argnames="spec")
-def initial(key: Array, design: Design, *, spec: Spec) -> dict[str, Array]:
-    """Values of the latent sites scattered around the prior's median."""
-    model = handlers.seed(partial(interpret, spec), key)
-    model = handlers.substitute(model, substitute_fn=partial(init_to_median, num_samples=15))
+def initial(design: Design, *, spec: Spec) -> dict[str, Array]:
+    """Prior medians of the latent sites, each given those before it."""
+
+    def median(site: dict[str, Any]) -> Array | None:
+        if site["type"] != "sample" or site["is_observed"]:
+            return None
+        return site["fn"].icdf(jnp.full(site["fn"].shape(), 0.5))
+
+    model = handlers.substitute(partial(interpret, spec), substitute_fn=median)
     return {name: site["value"] for name, site in _latent(model, design).items()}
 
 
-def flatten(spec: Spec, design: Design, begin: dict[str, Array]) -> Flat:
-    """Return the model on a flat vector in units of its prior: zero is the beginning, one about a prior SD."""
+def flatten(spec: Spec, design: Design, begin: dict[str, Array], scale: Array | None = None) -> Flat:
+    """Return the model on a flat vector in units of its prior: zero is the beginning, one about a prior SD.
+
+    `scale` is that of an earlier flattening from the same beginning, where there was one.
+    """
     model = partial(interpret, spec)
     latent = _latent(handlers.substitute(model, data=begin), design)
     bijections = {name: biject_to(site["fn"].support) for name, site in latent.items()}
@@ -144,8 +167,9 @@ def flatten(spec: Spec, design: Design, begin: dict[str, Array]) -> Flat:
             total += jnp.sum(bijections[name].log_abs_det_jacobian(unconstrained[name], value))
         return total
 
-    curvature = -jnp.diagonal(jax.hessian(log_prior)(origin))
-    scale = jax.lax.rsqrt(jnp.clip(curvature, *_PRIOR_CURVATURE))
+    if scale is None:
+        curvature = -jnp.diagonal(jax.hessian(log_prior)(origin))
+        scale = jax.lax.rsqrt(jnp.clip(curvature, *_PRIOR_CURVATURE))
 
     def potential(white: Array) -> Array:
         unconstrained, log_determinant = place(origin + scale * white)
@@ -155,39 +179,57 @@ def flatten(spec: Spec, design: Design, begin: dict[str, Array]) -> Flat:
         unconstrained, _ = place(origin + scale * white)
         return {name: bijections[name](value) for name, value in unconstrained.items()}
 
-    return Flat(potential, constrain, unravel, origin.size)
+    return Flat(potential, constrain, unravel, scale)
 
 
-def newton(potential: Callable[[Array], Array], start: Array) -> tuple[Array, dict[str, Array]]:
-    """Mode of a potential by damped Newton steps.
+def newton(potential: Callable[[Array], Array], free: Array, batch: int) -> tuple[Array, Array, dict[str, Array]]:
+    """Mode of a potential by damped Newton steps from zero, in the coordinates that are `free`.
+
+    A step evaluates the potential, its gradient and its curvature together, `batch` columns at a time,
+    in one place of the program: most of its compile time is theirs.
 
     Returns
     -------
     mode : Array, shape (p,)
+    curvature : Array, shape (p, p)
+        At the mode, in every coordinate.
     report : dict
         ``steps`` taken, last ``decrement`` (predicted decrease of the potential), and whether it ``arrived``.
     """
-    gradient, hessian = jax.grad(potential), jax.hessian(potential)
+    units = jnp.eye(free.size)
+
+    def evaluate(white: Array) -> tuple[Array, Array, Array]:
+        def slope(white: Array) -> tuple[Array, tuple[Array, Array]]:
+            value, gradient = jax.value_and_grad(potential)(white)
+            return gradient, (value, gradient)
+
+        _, along, (value, gradient) = jax.linearize(slope, white, has_aux=True)
+        return value, gradient, jax.lax.map(along, units, batch_size=batch)
 
     def step(state: tuple) -> tuple:
-        white, value, damping, _, count = state
-        values, vectors = _eigen(hessian(white))
-        slope = vectors.T @ gradient(white)
-        proposal = white - vectors @ (slope / (values + damping))
-        new = potential(proposal)
-        better = new < value
-        decrement = jnp.sum(slope**2 / values) / 2
+        proposal, white, value, gradient, curvature, damping, _, count = state
+        found = evaluate(proposal)
+        better = found[0] < value
+        kept = (white, value, gradient, curvature)
+        white, value, gradient, curvature = (
+            jnp.where(better, new, old) for new, old in zip((proposal, *found), kept, strict=True)
+        )
         damping = jnp.where(better, damping / 5, jnp.maximum(damping, 1e-3) * 5)
-        return jnp.where(better, proposal, white), jnp.where(better, new, value), damping, decrement, count + 1
+        values, vectors = _eigen(jnp.where(free[:, None] & free, curvature, units))
+        slope = vectors.T @ (gradient * free)
+        decrement = jnp.sum(slope**2 / values) / 2
+        proposal = white - vectors @ (slope / (values + damping))
+        return proposal, white, value, gradient, curvature, damping, decrement, count + 1
 
     def go_on(state: tuple) -> Array:
-        _, _, damping, decrement, count = state
+        *_, damping, decrement, count = state
         return (count < _NEWTON_STEPS) & (decrement > _NEWTON_DECREMENT) & (damping < 1e12)
 
-    state = (start, potential(start), jnp.asarray(1.0), jnp.asarray(jnp.inf), jnp.asarray(0))
-    mode, _, _, decrement, count = jax.lax.while_loop(go_on, step, state)
+    zero, infinite = jnp.zeros(free.size), jnp.asarray(jnp.inf)
+    state = (zero, zero, infinite, zero, units, jnp.asarray(5.0), infinite, jnp.asarray(0))
+    _, mode, _, _, curvature, _, decrement, count = jax.lax.while_loop(go_on, step, state)
     arrived = (decrement < 1e-3) & jnp.all(jnp.isfinite(mode))
-    return mode, {"steps": count, "decrement": decrement, "arrived": arrived}
+    return mode, curvature, {"steps": count, "decrement": decrement, "arrived": arrived}
 
 
 def _eigen(curvature: Array) -> tuple[Array, Array]:
@@ -200,29 +242,30 @@ def _eigen(curvature: Array) -> tuple[Array, Array]:
 def find_mode(begin: dict[str, Array], design: Design, *, spec: Spec) -> Start:
     """Mode from a beginning, centres and spreads held there; whitening factor, nothing held."""
     flat = flatten(spec, design, begin)
-    index = flat.unravel(jnp.arange(flat.size, dtype=float))
+    size = flat.scale.size
+    index = flat.unravel(jnp.arange(size, dtype=float))
     held = [value for name, value in index.items() if name.endswith((_CENTER, _SPREAD))]
-    free = jnp.isin(jnp.arange(flat.size), jnp.asarray(held, dtype=int), invert=True)
-
-    def potential(white: Array) -> Array:
-        return flat.potential(white * free) + jnp.sum((white * ~free) ** 2) / 2
-
-    mode, report = newton(potential, jnp.zeros(flat.size))
+    free = jnp.isin(jnp.arange(size), jnp.asarray(held, dtype=int), invert=True)
+    mode, curvature, report = newton(flat.potential, free, _at_a_time(design, size))
     sites, *_ = _evaluate(spec, design, flat.constrain(mode))
-    curvature = jax.hessian(flat.potential)(mode)
-    values, vectors = _eigen(jnp.where(free[:, None] & free, curvature, jnp.eye(flat.size)))
+    values, vectors = _eigen(jnp.where(free[:, None] & free, curvature, jnp.eye(size)))
     variance = flat.unravel(jnp.sum(vectors**2 / values, axis=1))
     values, vectors = _eigen(curvature)
-    return Start(begin, mode, vectors * jax.lax.rsqrt(values), report, sites, variance)
+    return Start(begin, flat.scale, mode, vectors * jax.lax.rsqrt(values), report, sites, variance)
 
 
-def warm_start(key: Array, design: Design, spec: Spec, advance: Callable[[], None]) -> tuple[Design, Start]:
+def _at_a_time(design: Design, most: int) -> int:
+    """How many points to evaluate the model at, at a time: arrays over runs bound the memory."""
+    return max(1, min(most, _NUMBERS // design.mask.size))
+
+
+def warm_start(design: Design, spec: Spec, advance: Callable[[], None]) -> tuple[Design, Start]:
     """Whiten the model around its mode, after choosing every family's coordinates.
 
     With centres and spreads held, the Laplace approximation gives the variance of each family's offset:
     near 1 (the prior's) where its runs say nothing, 0 where they say all; one minus it is the centering.
     """
-    begin = call(initial, key, design, spec=spec)
+    begin = call(initial, design, spec=spec)
     for i in range(_ROUNDS if design.centering else 0):
         start = call(find_mode, begin, design, spec=spec)
         centering = {name: start.variance[name + _COORDINATE] * 0 for name in design.centering}
@@ -254,37 +297,46 @@ def sample(
     stages: Stages,
     shape: tuple[int, int] | None = None,
     devices: Sequence[jax.Device] = (),
+    threads: int = THREADS,
+    slowly: bool = False,
 ) -> Samples:
     """Sample chains; arrays of the result lead with (chain, draw).
 
     `shape` is the (block, slot) in which to lay out the runs, by default their own; `devices`, all of
-    one platform, are those that share the chains, by default JAX's first.
+    one platform, are those that share the chains, by default JAX's first; on a lone CPU, so many
+    `threads` do. `slowly` keeps fewer of more draws, and takes smaller steps, through the same program.
 
     Raises
     ------
     FitError
         If the potential is finite nowhere near the prior's median.
     """
-    start_key, *keys = jax.random.split(key, chains + 1)
+    keys = list(jax.random.split(key, chains))
     rows = np.arange(design.family.size)
-    if shape or design.families > 1:
-        design, rows = blocked(design, shape or layout([design]))
+    design, rows = blocked(design, shape or layout([design]))
+    pace = Pace(_THINNING, HIERARCHY_ACCEPT) if design.families > 1 else Pace(1, TARGET_ACCEPT)
+    if slowly:
+        pace = Pace(pace.thinning * _SLOWER, SLOW_ACCEPT)
+    pace = Pace(*map(np.asarray, pace))
+    settings = {"spec": spec, "draws": draws}
+    devices = list(devices or jax.devices()[:1])
+    alone = len(devices) == 1 and devices[0].platform == "cpu"
+    expected = settings | {"warmup": warmup or (500 if design.families > 1 else 300), "dense": False}
+    with stages("trace and compile"):
+        begin = compiled(initial, {"spec": spec}, design).out
+        likely = compiled(find_mode, {"spec": spec}, begin, design).out
+        if alone:  # its shapes are known, so that it compiles while the mode is sought
+            compiled(run_chain, expected, keys[0], design, likely, pace)
     with stages("warm start", _ROUNDS) as advance:
-        moved, start = warm_start(start_key, design, spec, advance)
+        moved, start = warm_start(design, spec, advance)
     whitened = bool(start.report["arrived"])
-    if whitened:
-        warmup = warmup or (500 if design.families > 1 else 300)
-    else:
-        begin = call(initial, start_key, design, spec=spec)
+    if not whitened:
+        begin = call(initial, design, spec=spec)
         size = start.mode.size
         moved, start = design, start._replace(begin=begin, mode=jnp.zeros(size), factor=jnp.eye(size))
-        warmup = warmup or 1000
-    thinning, target = (_THINNING, HIERARCHY_ACCEPT) if design.families > 1 else (1, TARGET_ACCEPT)
-    settings = {"spec": spec, "warmup": warmup, "draws": draws, "thinning": thinning, "target_accept": target}
-    settings["dense"] = not whitened
-    devices = list(devices or jax.devices()[:1])
-    run = _in_turn if len(devices) == 1 and devices[0].platform == "cpu" else _side_by_side
-    chain = jax.tree.map(lambda *leaves: np.stack(leaves), *run(keys, moved, start, settings, stages, devices))
+    settings = expected if whitened else expected | {"warmup": warmup or 1000, "dense": True}
+    run = partial(_in_turn, threads) if alone else partial(_side_by_side, devices)
+    chain = jax.tree.map(lambda *leaves: np.stack(leaves), *run(keys, moved, start, pace, settings, stages))
     if not np.isfinite(chain.stats["lp"]).all():
         raise FitError(
             f"spec {spec.name!r} has no finite posterior density where the chains went",
@@ -295,65 +347,67 @@ def sample(
         "whitened": whitened,
         "warm_start": "Newton-Laplace" if whitened else "failed: full window adaptation",
         "newton_steps": int(start.report["steps"]),
-        "warmup": warmup,
-        "thinning": thinning,
-        "target_accept": target,
+        "warmup": settings["warmup"],
+        "thinning": int(pace.thinning),
+        "target_accept": float(pace.target_accept),
     }
-    likelihood = {name: v.reshape(*v.shape[:2], -1)[..., rows] for name, v in chain.log_likelihood.items()}
-    return Samples(chain.sites, likelihood, chain.log_prior, stats, engine)
+    likelihood, pointwise = chain.log_likelihood, _pointwise(design, draws)
+    if pointwise:
+        likelihood = {name: v.reshape(*v.shape[:2], -1)[..., rows] for name, v in likelihood.items()}
+    return Samples(chain.sites, likelihood, pointwise, chain.log_prior, stats, engine)
 
 
 def _in_turn(
-    keys: list[Array], design: Design, start: Start, settings: dict[str, Any], stages: Stages, devices: list
+    threads: int, keys: list[Array], design: Design, start: Start, pace: Pace, settings: dict[str, Any], stages: Stages
 ) -> Iterator[Chain]:
     """Chains one by one on the threads of a CPU: each stops when it is done, none waits for the longest tree."""
-    with stages("compile"):
-        program = compiled(run_chain, settings, keys[0], design, start)
-    design = jax.device_put(design)  # JAX's precision is set by thread: the workers' must not convert
+    with stages("trace and compile"):
+        program = compiled(run_chain, settings, keys[0], design, start, pace)
+    design, pace = jax.device_put((design, pace))  # JAX's precision is set by thread: the workers' must not convert
 
     def run(key: Array) -> Chain:
-        return jax.block_until_ready(program(key, design, start))
+        return jax.block_until_ready(program(key, design, start, pace))
 
-    with stages("sampling", len(keys)) as advance, ThreadPoolExecutor(_WORKERS) as pool:
+    with stages("sampling", len(keys)) as advance, ThreadPoolExecutor(threads) as pool:
         for chain in pool.map(run, keys):
             yield jax.tree.map(np.asarray, chain)
             advance()
 
 
 def _side_by_side(
-    keys: list[Array], design: Design, start: Start, settings: dict[str, Any], stages: Stages, devices: list
+    devices: list, keys: list[Array], design: Design, start: Start, pace: Pace, settings: dict[str, Any], stages: Stages
 ) -> Iterator[Chain]:
     """Chains in one program, shared equally among as many of the devices as their number allows."""
-    mesh = Mesh(np.asarray(devices[: gcd(len(keys), len(devices))]), ("chain",))
+    mesh = Mesh(np.asarray(devices[: math.gcd(len(keys), len(devices))]), ("chain",))
     stacked = jax.device_put(jnp.stack(keys), NamedSharding(mesh, PartitionSpec("chain")))
-    design, start = jax.device_put((design, start), NamedSharding(mesh, PartitionSpec()))
-    with stages("compile"):
-        program = run_chains.lower(stacked, design, start, settings=tuple(settings.items()), mesh=mesh).compile()
+    shared = jax.device_put((design, start, pace), NamedSharding(mesh, PartitionSpec()))
+    with stages("trace and compile"):
+        program = run_chains.lower(stacked, *shared, settings=tuple(settings.items()), mesh=mesh).compile()
     with stages("sampling", len(keys)) as advance:
-        found = jax.tree.map(np.asarray, program(stacked, design, start))
+        found = jax.tree.map(np.asarray, program(stacked, *shared))
         for i in range(len(keys)):
             yield jax.tree.map(lambda leaf, i=i: leaf[i], found)
             advance()
 
 
 @partial(jax.jit, static_argnames=("settings", "mesh"))
-def run_chains(keys: Array, design: Design, start: Start, *, settings: tuple, mesh: Mesh) -> Chain:
+def run_chains(keys: Array, design: Design, start: Start, pace: Pace, *, settings: tuple, mesh: Mesh) -> Chain:
     """Chains as :func:`run_chain` samples them, spread over a mesh of devices; leading dim: chain.
 
     A device's own chains are vectorised, but on a CPU, where vector lanes wait for the longest tree.
     """
     one = partial(run_chain, **dict(settings))
 
-    def mine(keys: Array, design: Design, start: Start) -> Chain:
+    def mine(keys: Array, design: Design, start: Start, pace: Pace) -> Chain:
         if mesh.devices.flat[0].platform == "cpu":
-            return jax.lax.map(lambda key: one(key, design, start), keys)
-        return jax.vmap(one, in_axes=(0, None, None))(keys, design, start)
+            return jax.lax.map(lambda key: one(key, design, start, pace), keys)
+        return jax.vmap(one, in_axes=(0, None, None, None))(keys, design, start, pace)
 
     everywhere, split = PartitionSpec(), PartitionSpec("chain")
     shared = jax.shard_map(
-        mine, mesh=mesh, in_specs=(split, everywhere, everywhere), out_specs=split, check_vma=False
+        mine, mesh=mesh, in_specs=(split, everywhere, everywhere, everywhere), out_specs=split, check_vma=False
     )  # fmt: skip
-    return shared(keys, design, start)
+    return shared(keys, design, start, pace)
 
 
 @partial(jax.jit, static_argnames="spec")
@@ -366,44 +420,62 @@ def _restart(start: Start, centering: dict[str, Array], *, spec: Spec) -> dict[s
     return values
 
 
-@partial(jax.jit, static_argnames=("spec", "warmup", "draws", "thinning", "target_accept", "dense"))
+@partial(jax.jit, static_argnames=("spec", "warmup", "draws", "dense"))
 def run_chain(
     key: Array,
     design: Design,
     start: Start,
+    pace: Pace,
     *,
     spec: Spec,
     warmup: int,
     draws: int,
-    thinning: int,
-    target_accept: float,
     dense: bool,
 ) -> Chain:
     """Sample one chain near `start`, in its whitened coordinates, adapting a diagonal or `dense` mass."""
     spread_key, nuts_key = jax.random.split(key)
-    flat = flatten(spec, design, start.begin)
+    flat = flatten(spec, design, start.begin, start.scale)
 
     def potential(white: Array) -> Array:
         return flat.potential(start.mode + start.factor @ white)
 
     init_kernel, sample_kernel = hmc(potential, algo="NUTS")
     state = init_kernel(
-        jax.random.normal(spread_key, (flat.size,)),
+        jax.random.normal(spread_key, start.mode.shape),
         num_warmup=warmup,
         step_size=0.5,
         dense_mass=dense,
-        target_accept_prob=target_accept,
+        target_accept_prob=pace.target_accept,
         max_tree_depth=_TREE_DEPTH,
         rng_key=nuts_key,
     )
-    end = warmup + draws * thinning
-    collected = fori_collect(warmup, end, sample_kernel, state, transform=_keep, progbar=False, thinning=thinning)
-    sites, likelihood, prior = jax.lax.map(
-        lambda white: _evaluate(spec, design, flat.constrain(start.mode + start.factor @ white)),
-        collected["white"],
-        batch_size=100,
-    )
+
+    def step(state: Any, iterations: Array) -> tuple[Any, dict[str, Array]]:
+        state = jax.lax.fori_loop(0, iterations, lambda _, state: sample_kernel(state), state)
+        return state, _keep(state)
+
+    # One scan for warm-up and draws: the kernel is traced and compiled once, not once for each.
+    iterations = jnp.where(jnp.arange(warmup + draws) < warmup, 1, pace.thinning)
+    _, collected = jax.lax.scan(step, state, iterations)
+    collected = {name: values[warmup:] for name, values in collected.items()}
+
+    def evaluate(white: Array) -> tuple[dict[str, Array], dict[str, Array], dict[str, Array]]:
+        sites, likelihood, prior = _evaluate(spec, design, flat.constrain(start.mode + start.factor @ white))
+        if not _pointwise(design, draws):
+            likelihood = {name: _by_family(design, value) for name, value in likelihood.items()}
+        return sites, likelihood, prior
+
+    sites, likelihood, prior = jax.lax.map(evaluate, collected["white"], batch_size=_at_a_time(design, 100))
     return Chain(sites, likelihood, prior, collected)
+
+
+def _pointwise(design: Design, draws: int) -> bool:
+    """Whether a chain's log likelihoods are few enough to be kept run by run."""
+    return draws * design.mask.size <= _POINTWISE
+
+
+def _by_family(design: Design, value: Array) -> Array:
+    return jnp.zeros(design.families, value.dtype).at[design.family[:, 0]].add(value.sum(axis=1))
 
 
 def _keep(state: Any) -> dict[str, Array]:

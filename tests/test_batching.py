@@ -72,8 +72,8 @@ def test_tables_of_other_sizes_share_one_compiled_chain(tables, monkeypatch):
     monkeypatch.setattr("bayescale.sampling.compiled", spy)
     good = {name: tables[name] for name in ("most", "half")}
     bs.fit_many(good, "additive", seed=5, **SETTINGS)
-    assert len(seen) == 2
-    assert seen[0] is seen[1]
+    assert len(seen) == 4  # twice a fit: when it may be needed, and when it is
+    assert all(program is seen[0] for program in seen)
 
 
 def test_an_empty_batch_is_refused():

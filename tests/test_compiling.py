@@ -1,0 +1,68 @@
+"""Compiled programs: what a process leaves for the next."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from bayescale import compiling
+from bayescale.modelling import blocked, design, layout
+from bayescale.sampling import initial
+from bayescale.spec import load_spec
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """An empty cache folder, and a process that has compiled nothing."""
+    monkeypatch.setenv("BAYESCALE_CACHE", str(tmp_path))
+    compiling._program.cache_clear()
+    yield tmp_path / "traced"
+    compiling._program.cache_clear()
+
+
+def begin(chinchilla):
+    spec = load_spec("additive")
+    with jax.enable_x64(True):
+        points = design(spec, chinchilla)
+        points, _ = blocked(points, layout([points]))
+        return compiling.call(initial, points, spec=spec)
+
+
+def test_what_is_read_back_is_what_was_traced(chinchilla, folder, monkeypatch):
+    made = begin(chinchilla)
+    assert len(list(folder.iterdir())) == 1
+    compiling._program.cache_clear()
+    monkeypatch.setattr(compiling.export, "export", None)  # nothing may be traced again
+    assert begin(chinchilla) == made
+
+
+def test_a_damaged_trace_is_made_anew(chinchilla, folder):
+    made = begin(chinchilla)
+    (path,) = folder.iterdir()
+    whole = path.read_bytes()
+    for content in (b"", whole[:-9], whole[:40] + bytes(64) + whole[104:]):
+        path.write_bytes(content)
+        compiling._program.cache_clear()
+        assert begin(chinchilla) == made
+        assert path.read_bytes() != content
+
+
+def test_another_version_of_the_sources_is_traced_anew(chinchilla, folder, monkeypatch):
+    begin(chinchilla)
+    compiling._program.cache_clear()
+    monkeypatch.setattr(compiling, "_sources", lambda: "other")
+    begin(chinchilla)
+    assert len(list(folder.iterdir())) == 2
+
+
+def test_functions_of_others_are_not_kept(folder):
+    assert compiling.call(jax.jit(lambda x: x + 1), jnp.zeros(3)).tolist() == [1, 1, 1]
+    assert not folder.exists()
+
+
+def test_shapes_of_the_result_are_known_before_it_has_run(folder):
+    program = compiling.compiled(jax.jit(lambda x: {"sum": x.sum()}), {}, np.zeros(3, np.float32))
+    assert program.out["sum"].shape == ()
+    assert program.out["sum"].dtype == np.float32
