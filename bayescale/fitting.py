@@ -392,8 +392,9 @@ def _collect(runs: Runs, spec: Spec, points: Any, samples: sampling.Samples, see
         "constant_data": constant,
     }
     dims = {k: (FAMILY,) if v.ndim > 2 else () for k, v in posterior.items()}
-    dims |= dict.fromkeys(constant, (RUN,))
-    dims |= dict.fromkeys(samples.log_likelihood, (RUN,) if samples.pointwise else (FAMILY,))
+    dims |= dict.fromkeys([*samples.log_likelihood, *constant], (RUN,))
+    if not samples.pointwise:
+        dims |= {f"log_likelihood/{name}": (FAMILY,) for name in samples.log_likelihood}
     tree = to_datatree(groups, dims, {FAMILY: runs.families})
     meta = {
         "created_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),

@@ -25,6 +25,8 @@ def to_datatree(
 ) -> xr.DataTree:
     """Build a DataTree; draws lead with (chain, draw), data groups with neither.
 
+    `dims` names the other dims of an array by its name, or by ``group/name`` where groups differ.
+
     Raises
     ------
     ValueError
@@ -35,7 +37,7 @@ def to_datatree(
         lead = () if group in DATA_GROUPS else (CHAIN, DRAW)
         variables = {}
         for name, value in arrays.items():
-            array, names = np.asarray(value), (*lead, *dims.get(name, ()))
+            array, names = np.asarray(value), (*lead, *dims.get(f"{group}/{name}", dims.get(name, ())))
             if array.ndim != len(names):
                 raise ValueError(f"{group}/{name}: shape {array.shape} for dims {names}")
             variables[name] = (names, array)

@@ -1,5 +1,6 @@
 """Fits: the posterior of the reference runs, its reproducibility, and its way to disk and back."""
 
+import warnings
 from functools import partial
 
 import jax
@@ -98,6 +99,22 @@ def test_groups_and_dims_are_those_of_the_contract(trio_fit):
     assert trio_fit.posterior["level"].dims == ("chain", "draw", "family")
     assert trio_fit.posterior["E"].dims == ("chain", "draw", "family")
     assert trio_fit.tree["log_likelihood"]["loss"].dims == ("chain", "draw", "run")
+
+
+def test_a_large_table_keeps_log_likelihoods_by_family_and_they_add_up(trio, trio_fit, monkeypatch):
+    # Neither a trace of the other setting is reused nor this one kept: no other fit draws 300.
+    monkeypatch.setattr(sampling, "_POINTWISE", 1)
+    monkeypatch.setattr(compiling, "_program", compiling._program.__wrapped__)
+    monkeypatch.setenv("BAYESCALE_CACHE", "")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", bs.ConvergenceWarning)  # so few draws are enough to add up
+        fit = bs.fit(trio, "additive", seed=0, draws=300)
+    found = fit.tree["log_likelihood"]["loss"]
+    expected = trio_fit.tree["log_likelihood"]["loss"].isel(draw=slice(300))
+    assert found.dims == ("chain", "draw", "family")
+    for family in trio.families:
+        mine = expected.isel(run=np.flatnonzero(trio.frame["family"] == family)).sum("run")
+        np.testing.assert_allclose(found.sel(family=family), mine, rtol=1e-9, atol=1e-9)
 
 
 def test_a_warning_says_that_chains_have_not_converged(chinchilla):
