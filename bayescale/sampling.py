@@ -32,6 +32,8 @@ from bayescale.modelling import Design, blocked, interpret, layout
 from bayescale.pooling.ways import Partial
 from bayescale.progress import Stages
 from bayescale.spec import Spec
+from bayescale.trees import FAMILY
+from bayescale.whitening import Places, Whitening, arrow, diagonal, factor, identity, newton, stretch, variance
 
 TARGET_ACCEPT = 0.9
 # Corners of a hierarchy (a ceiling far in its tail, a spread small) diverged in 5 of 4,000 draws at .9.
@@ -50,14 +52,8 @@ _ROUNDS = 3
 # say and keeps the default count of draws enough for a dozen families.
 _THINNING = 2
 _INFORMED = 0.3  # variance of an offset, of 1 in the prior, under which its family's runs outweigh its peers
-_NEWTON_STEPS = 200
 _NUMBERS = 2_000_000  # in an array over runs and points, at most: 16 MB
 _POINTWISE = 10_000_000  # log likelihoods of a chain that are kept run by run: 80 MB
-# Newton has arrived when the predicted decrease of the potential is far below what a draw can notice (1/2).
-_NEWTON_DECREMENT = 1e-6
-# In Gaussian coordinates a direction that only the prior informs has curvature 1 / scale²; below this floor,
-# relative to the diagonal, the curvature is taken for the floor, so that no direction is stretched without end.
-_CURVATURE_FLOOR = 0.1
 
 
 class Pace(NamedTuple):
@@ -67,13 +63,31 @@ class Pace(NamedTuple):
     target_accept: Any
 
 
+class Roles(NamedTuple):
+    """Where in a flat vector lie families' own coordinates (family, o), and those of what they share."""
+
+    own: np.ndarray
+    shared: np.ndarray
+    centers: np.ndarray
+    spreads: np.ndarray
+
+    def places(self, *names: str) -> Places:
+        """Families' own coordinates, and the shared ones of these names."""
+        return Places(self.own, np.concatenate([getattr(self, name) for name in names]))
+
+
 class Flat(NamedTuple):
-    """A model on a flat unconstrained vector."""
+    """A model on a flat unconstrained vector.
+
+    `moved_centers` gives, where centres do not move, what their coordinates would be if they did.
+    """
 
     potential: Callable[[Array], Array]
     constrain: Callable[[Array], dict[str, Array]]
     unravel: Callable[[Array], dict[str, Array]]
     scale: Array
+    roles: Roles
+    moved_centers: Callable[[Array], Array]
 
 
 class Chain(NamedTuple):
@@ -104,10 +118,9 @@ class Start(NamedTuple):
 
     begin: dict[str, Array]
     scale: Array
-    mode: Array
-    factor: Array
+    factor: Whitening
+    shift: Array  # (centre, p): centres' coordinates as they move, of a small step in those that do not
     report: dict[str, Array]
-    sites: dict[str, Array]
     variance: dict[str, Array]
 
 
@@ -124,10 +137,13 @@ def initial(design: Design, *, spec: Spec) -> dict[str, Array]:
     return {name: site["value"] for name, site in _latent(model, design).items()}
 
 
-def flatten(spec: Spec, design: Design, begin: dict[str, Array], scale: Array | None = None) -> Flat:
+def flatten(
+    spec: Spec, design: Design, begin: dict[str, Array], scale: Array | None = None, *, moving: bool = True
+) -> Flat:
     """Return the model on a flat vector in units of its prior: zero is the beginning, one about a prior SD.
 
-    `scale` is that of an earlier flattening from the same beginning, where there was one.
+    `scale` is that of an earlier flattening, where there was one. Centres are `moving` along with their
+    families' coordinates, as suits a sampler; if not, families are independent given what they share.
     """
     model = partial(interpret, spec)
     latent = _latent(handlers.substitute(model, data=begin), design)
@@ -146,14 +162,15 @@ def flatten(spec: Spec, design: Design, begin: dict[str, Array], scale: Array | 
             for name, centering in design.centering.items()
         }
 
-    for name, (mean, sd) in centers(natural).items():
-        natural[name] = (natural[name] - mean) / sd
+    if moving:
+        for name, (mean, sd) in centers(natural).items():
+            natural[name] = (natural[name] - mean) / sd
     origin, unravel = ravel_pytree(natural)
 
     def place(flat: Array) -> tuple[dict[str, Array], Array]:
         """Unconstrained sites, and the log determinant of going there."""
         sites, log_determinant = unravel(flat), jnp.zeros(())
-        for name, (mean, sd) in centers(sites).items():
+        for name, (mean, sd) in centers(sites).items() if moving else ():
             sites[name] = mean + sd * sites[name]
             log_determinant += jnp.log(sd)
         return sites, log_determinant
@@ -167,8 +184,11 @@ def flatten(spec: Spec, design: Design, begin: dict[str, Array], scale: Array | 
             total += jnp.sum(bijections[name].log_abs_det_jacobian(unconstrained[name], value))
         return total
 
+    roles = _roles(latent)
     if scale is None:
-        curvature = -jnp.diagonal(jax.hessian(log_prior)(origin))
+        _, along = jax.linearize(jax.grad(lambda flat: -log_prior(flat)), origin)
+        everywhere = roles.places("shared", "centers", "spreads")
+        curvature = diagonal(arrow(along, everywhere, origin.size, origin.size), everywhere, origin.size)
         scale = jax.lax.rsqrt(jnp.clip(curvature, *_PRIOR_CURVATURE))
 
     def potential(white: Array) -> Array:
@@ -179,79 +199,54 @@ def flatten(spec: Spec, design: Design, begin: dict[str, Array], scale: Array | 
         unconstrained, _ = place(origin + scale * white)
         return {name: bijections[name](value) for name, value in unconstrained.items()}
 
-    return Flat(potential, constrain, unravel, scale)
+    def moved_centers(white: Array) -> Array:
+        sites = unravel(origin + scale * white)
+        found = centers(sites)
+        return jnp.stack([(sites[name] - found[name][0]) / found[name][1] for name in sorted(found)])
+
+    return Flat(potential, constrain, unravel, scale, roles, moved_centers)
 
 
-def newton(potential: Callable[[Array], Array], free: Array, batch: int) -> tuple[Array, Array, dict[str, Array]]:
-    """Mode of a potential by damped Newton steps from zero, in the coordinates that are `free`.
-
-    A step evaluates the potential, its gradient and its curvature together, `batch` columns at a time,
-    in one place of the program: most of its compile time is theirs.
-
-    Returns
-    -------
-    mode : Array, shape (p,)
-    curvature : Array, shape (p, p)
-        At the mode, in every coordinate.
-    report : dict
-        ``steps`` taken, last ``decrement`` (predicted decrease of the potential), and whether it ``arrived``.
-    """
-    units = jnp.eye(free.size)
-
-    def evaluate(white: Array) -> tuple[Array, Array, Array]:
-        def slope(white: Array) -> tuple[Array, tuple[Array, Array]]:
-            value, gradient = jax.value_and_grad(potential)(white)
-            return gradient, (value, gradient)
-
-        _, along, (value, gradient) = jax.linearize(slope, white, has_aux=True)
-        return value, gradient, jax.lax.map(along, units, batch_size=batch)
-
-    def step(state: tuple) -> tuple:
-        proposal, white, value, gradient, curvature, damping, _, count = state
-        found = evaluate(proposal)
-        better = found[0] < value
-        kept = (white, value, gradient, curvature)
-        white, value, gradient, curvature = (
-            jnp.where(better, new, old) for new, old in zip((proposal, *found), kept, strict=True)
-        )
-        damping = jnp.where(better, damping / 5, jnp.maximum(damping, 1e-3) * 5)
-        values, vectors = _eigen(jnp.where(free[:, None] & free, curvature, units))
-        slope = vectors.T @ (gradient * free)
-        decrement = jnp.sum(slope**2 / values) / 2
-        proposal = white - vectors @ (slope / (values + damping))
-        return proposal, white, value, gradient, curvature, damping, decrement, count + 1
-
-    def go_on(state: tuple) -> Array:
-        *_, damping, decrement, count = state
-        return (count < _NEWTON_STEPS) & (decrement > _NEWTON_DECREMENT) & (damping < 1e12)
-
-    zero, infinite = jnp.zeros(free.size), jnp.asarray(jnp.inf)
-    state = (zero, zero, infinite, zero, units, jnp.asarray(5.0), infinite, jnp.asarray(0))
-    _, mode, _, _, curvature, _, decrement, count = jax.lax.while_loop(go_on, step, state)
-    arrived = (decrement < 1e-3) & jnp.all(jnp.isfinite(mode))
-    return mode, curvature, {"steps": count, "decrement": decrement, "arrived": arrived}
-
-
-def _eigen(curvature: Array) -> tuple[Array, Array]:
-    """Eigenvalues, made positive and no smaller than the floor, and eigenvectors."""
-    values, vectors = jnp.linalg.eigh(curvature)
-    return jnp.maximum(jnp.abs(values), _CURVATURE_FLOOR), vectors
+def _roles(latent: dict[str, Any]) -> Roles:
+    own: list[np.ndarray] = []
+    common: dict[str, list[np.ndarray]] = {"shared": [], "centers": [], "spreads": []}
+    first = 0
+    for name in sorted(latent):  # as a tree of arrays is ravelled
+        site, size = latent[name], int(np.size(latent[name]["value"]))
+        where, first = np.arange(first, first + size), first + size
+        if any(frame.name == FAMILY for frame in site["cond_indep_stack"]):
+            own.append(where.reshape(len(site["value"]), -1))
+        else:
+            role = "centers" if name.endswith(_CENTER) else "spreads" if name.endswith(_SPREAD) else "shared"
+            common[role].append(where)
+    none = np.zeros((0, 0), int)
+    return Roles(
+        np.concatenate(own, axis=1) if own else none,
+        **{role: np.concatenate([none[0:0].ravel(), *where]) for role, where in common.items()},
+    )
 
 
 @partial(jax.jit, static_argnames="spec")
 def find_mode(begin: dict[str, Array], design: Design, *, spec: Spec) -> Start:
-    """Mode from a beginning, centres and spreads held there; whitening factor, nothing held."""
-    flat = flatten(spec, design, begin)
-    size = flat.scale.size
-    index = flat.unravel(jnp.arange(size, dtype=float))
-    held = [value for name, value in index.items() if name.endswith((_CENTER, _SPREAD))]
-    free = jnp.isin(jnp.arange(size), jnp.asarray(held, dtype=int), invert=True)
-    mode, curvature, report = newton(flat.potential, free, _at_a_time(design, size))
-    sites, *_ = _evaluate(spec, design, flat.constrain(mode))
-    values, vectors = _eigen(jnp.where(free[:, None] & free, curvature, jnp.eye(size)))
-    variance = flat.unravel(jnp.sum(vectors**2 / values, axis=1))
-    values, vectors = _eigen(curvature)
-    return Start(begin, flat.scale, mode, vectors * jax.lax.rsqrt(values), report, sites, variance)
+    """Mode from a beginning, centres and spreads held there, and what whitens the model if it was found."""
+    flat = flatten(spec, design, begin, moving=False)
+    size, free, batch = flat.scale.size, flat.roles.places("shared"), _at_a_time(design, flat.scale.size)
+    mode, curvature, report = newton(flat.potential, free, size, batch)
+    variances = flat.unravel(variance(factor(curvature), free, size))
+    scale, shift = flat.scale, jnp.zeros((0, size))
+    if design.centering:
+        # Spreads are left out: away from their own mode, a curvature says little of their width.
+        _, along = jax.linearize(jax.grad(flat.potential), mode)
+        curvature = arrow(along, flat.roles.places("shared", "centers"), size, batch)
+        shift = jax.jacrev(flat.moved_centers)(mode)
+        scale = scale.at[flat.roles.centers].set(1.0)  # as it moves, a centre is in units of its SD already
+    whitening = factor(curvature)
+    whitening, shift = jax.tree.map(
+        partial(jnp.where, report["arrived"]),
+        (whitening, shift),
+        (identity(whitening), jnp.eye(size)[flat.roles.centers]),
+    )
+    return Start(flat.constrain(mode), scale, whitening, shift, report, variances)
 
 
 def _at_a_time(design: Design, most: int) -> int:
@@ -272,7 +267,7 @@ def warm_start(design: Design, spec: Spec, advance: Callable[[], None]) -> tuple
         if i == _ROUNDS - 1:
             variances = {name: start.variance[name + _COORDINATE] for name in centering}
             centering = {name: _centering(variance) for name, variance in variances.items()}
-        begin, design = call(_restart, start, centering, spec=spec), replace(design, centering=centering)
+        begin, design = call(_restart, start, centering, design, spec=spec), replace(design, centering=centering)
         advance()
     return design, call(find_mode, begin, design, spec=spec)
 
@@ -332,8 +327,7 @@ def sample(
     whitened = bool(start.report["arrived"])
     if not whitened:
         begin = call(initial, design, spec=spec)
-        size = start.mode.size
-        moved, start = design, start._replace(begin=begin, mode=jnp.zeros(size), factor=jnp.eye(size))
+        moved, start = design, start._replace(begin=begin)
     settings = expected if whitened else expected | {"warmup": warmup or 1000, "dense": True}
     run = partial(_in_turn, threads) if alone else partial(_side_by_side, devices)
     chain = jax.tree.map(lambda *leaves: np.stack(leaves), *run(keys, moved, start, pace, settings, stages))
@@ -411,12 +405,13 @@ def run_chains(keys: Array, design: Design, start: Start, pace: Pace, *, setting
 
 
 @partial(jax.jit, static_argnames="spec")
-def _restart(start: Start, centering: dict[str, Array], *, spec: Spec) -> dict[str, Array]:
+def _restart(start: Start, centering: dict[str, Array], design: Design, *, spec: Spec) -> dict[str, Array]:
     """Latent values to begin from again, centres and spreads moved to fit the families."""
-    values = {name: start.sites[name] for name in start.begin}
+    values = dict(start.begin)
+    sites, *_ = _evaluate(spec, design, values)
     for name, to in centering.items():
-        setting, variance = spec.parameters[name], start.variance[name + _COORDINATE]
-        values |= Partial.restart(name, setting.prior, setting.spread, start.sites, variance, to)
+        setting, held = spec.parameters[name], start.variance[name + _COORDINATE]
+        values |= Partial.restart(name, setting.prior, setting.spread, sites, held, to)
     return values
 
 
@@ -436,12 +431,18 @@ def run_chain(
     spread_key, nuts_key = jax.random.split(key)
     flat = flatten(spec, design, start.begin, start.scale)
 
+    centers, places = flat.roles.centers, flat.roles.places("shared", "centers")
+
+    def away(white: Array) -> Array:
+        flat = stretch(start.factor, places, white)
+        return flat.at[centers].set(start.shift @ flat) if centers.size else flat
+
     def potential(white: Array) -> Array:
-        return flat.potential(start.mode + start.factor @ white)
+        return flat.potential(away(white))
 
     init_kernel, sample_kernel = hmc(potential, algo="NUTS")
     state = init_kernel(
-        jax.random.normal(spread_key, start.mode.shape),
+        jax.random.normal(spread_key, start.scale.shape),
         num_warmup=warmup,
         step_size=0.5,
         dense_mass=dense,
@@ -460,7 +461,7 @@ def run_chain(
     collected = {name: values[warmup:] for name, values in collected.items()}
 
     def evaluate(white: Array) -> tuple[dict[str, Array], dict[str, Array], dict[str, Array]]:
-        sites, likelihood, prior = _evaluate(spec, design, flat.constrain(start.mode + start.factor @ white))
+        sites, likelihood, prior = _evaluate(spec, design, flat.constrain(away(white)))
         if not _pointwise(design, draws):
             likelihood = {name: _by_family(design, value) for name, value in likelihood.items()}
         return sites, likelihood, prior
