@@ -122,7 +122,8 @@ def fit_many(
     shelf = Shelf(Path(folder), ".nc", Fit.save, load_fit) if folder is not None else None
     total = Stages(show=on_terminal() if progress is None else progress)
     made: dict[str, Fit] = {}
-    with total.shown(), total("fits", len(tasks)) as advance:
+    # Filters of warnings belong to the process: fits that set them in threads side by side can leave one another's.
+    with warnings.catch_warnings(), total.shown(), total("fits", len(tasks)) as advance:
         for name, result in sweep(_one, tasks, on, shelf):
             if isinstance(result, Fit):
                 _check_same(name, result, **tasks[name])
