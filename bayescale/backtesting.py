@@ -13,12 +13,12 @@ from bayescale.batching import fit_many
 from bayescale.errors import QueryError, RunsError, nearest
 from bayescale.fitting import Fit
 from bayescale.forecasting import predict
+from bayescale.learning import shared_families, study
 from bayescale.runs import Runs, load_runs
 from bayescale.scoring import scores
 from bayescale.spec import Spec, load_spec
+from bayescale.splitting import FEWEST_TEST, FEWEST_TRAIN, split
 
-BEYOND = 1.05  # runs within 5 % of the cut are neither fitted nor forecast
-FEWEST_TRAIN, FEWEST_TEST = 8, 3
 SCORES = (
     "reach_decades",
     "coverage_50",
@@ -143,7 +143,8 @@ def backtest(
     kept = [name for name in runs.families if name not in left_out]
     groups = {runs.name: kept} if pooled else {name: [name] for name in scored}
     tables = {label: runs.take(train & np.isin(runs["family"], group)) for label, group in groups.items()}
-    batch = fit_many(tables, spec, seed=seed, progress=progress, **settings)
+    unseen = _unseen(spec, runs, groups, progress)
+    batch = fit_many(tables, unseen, seed=seed, progress=progress, **settings)
     if not batch.fits:
         raise next(iter(batch.failed.values()))
     left_out |= {label: str(error) for label, error in batch.failed.items()}
@@ -163,20 +164,20 @@ def backtest(
     return Backtest(pd.DataFrame(rows), pd.concat(tests, ignore_index=True), left_out, verdicts)
 
 
-def split(runs: Runs, train_quantile: float) -> tuple[np.ndarray, np.ndarray, dict[str, str]]:
-    """Masks of the runs to fit and to score, and the families with too few of either."""
-    train, test = np.zeros(len(runs), bool), np.zeros(len(runs), bool)
-    left_out: dict[str, str] = {}
-    for name in runs.families:
-        mine = runs["family"] == name
-        cut = np.quantile(runs["flops"][mine], train_quantile)
-        below, beyond = mine & (runs["flops"] <= cut), mine & (runs["flops"] > BEYOND * cut)
-        if below.sum() < FEWEST_TRAIN or beyond.sum() < FEWEST_TEST:
-            left_out[name] = f"{below.sum()} runs to fit, {beyond.sum()} to score"
-            continue
-        train |= below
-        test |= beyond
-    return train, test, left_out
+def _unseen(spec: Spec, runs: Runs, groups: dict[str, list[str]], progress: bool | None) -> dict[str, Spec]:
+    """Return the spec for each group; priors that were learnt on a group's own runs are learnt again without them."""
+    if not spec.learned:
+        return dict.fromkeys(groups, spec)
+    origin = dict(spec.learned)
+    source = load_runs(origin["runs"])
+    shared = shared_families(source, runs)
+    out = {label: set().union(*(shared[name] for name in group)) for label, group in groups.items()}
+    again = [label for label in groups if out[label]]
+    if not again:
+        return dict.fromkeys(groups, spec)
+    learner = study(source, load_spec(origin["model"]), progress=progress)
+    learnt = learner.learn([out[label] for label in again])
+    return dict.fromkeys(groups, spec) | dict(zip(again, learnt, strict=True))
 
 
 def score(fit: Fit, runs: Runs) -> pd.DataFrame:

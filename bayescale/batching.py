@@ -49,7 +49,7 @@ class Batch:
 
 def fit_many(
     runs: Mapping[str, Runs],
-    spec: Spec | str | Path,
+    spec: Spec | str | Path | Mapping[str, Spec],
     *,
     seed: int = 0,
     chains: int = 4,
@@ -70,7 +70,10 @@ def fit_many(
     ----------
     runs : mapping of str to Runs
         Tables by name.
-    spec, chains, warmup, draws, device, progress
+    spec
+        As in :func:`bayescale.fit`, or one Spec a table; those that differ in their priors' places alone share a
+        program.
+    chains, warmup, draws, device, progress
         As in :func:`bayescale.fit`.
     seed : int
         Seed of the first table; the others count on from it.
@@ -103,19 +106,20 @@ def fit_many(
     """
     if not runs:
         raise FitError("there is nothing to fit", wanted="at least one table of runs", came="an empty mapping")
-    spec = spec if isinstance(spec, Spec) else load_spec(spec)
+    if not isinstance(spec, Mapping):
+        spec = dict.fromkeys(runs, spec if isinstance(spec, Spec) else load_spec(spec))
     failed: dict[str, BayescaleError] = {}
     designs: dict[str, Design] = {}
     for name, table in runs.items():
         try:
-            designs[name] = design(spec, table)
+            designs[name] = design(spec[name], table)
         except BayescaleError as error:
             failed[name] = error
     sizes = {points.families for points in designs.values()}
     shapes = {size: layout([points for points in designs.values() if points.families == size]) for size in sizes}
     settings = {"chains": chains, "warmup": warmup, "draws": draws, "device": device}
     tasks = {
-        name: settings | {"runs": runs[name], "spec": spec, "seed": seed + i, "shape": shapes[points.families]}
+        name: settings | {"runs": runs[name], "spec": spec[name], "seed": seed + i, "shape": shapes[points.families]}
         for i, (name, points) in enumerate(designs.items())
     }
     on = engine(workers, scheduler)

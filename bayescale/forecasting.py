@@ -19,7 +19,7 @@ from bayescale.compiling import call, use_cache
 from bayescale.errors import QueryError, nearest
 from bayescale.fitting import Fit
 from bayescale.law import part
-from bayescale.modelling import SPENT, Design, interpret
+from bayescale.modelling import REACH, SPENT, Design, interpret, places
 from bayescale.quantities import LEAST, MOST
 from bayescale.runs import FLOPS_PER_PARAM_TOKEN, is_empty, number
 from bayescale.spec import Spec
@@ -184,7 +184,7 @@ def predict(
     with jax.enable_x64(True):
         draws = _substitutes(fit, family_key, new, most)
         points = design_at(fit, table, observed or {}, new)
-        sites = call(_predict, noise_key, draws, points, spec=fit.spec, only=only)
+        sites = call(_predict, noise_key, draws, points, spec=fit.spec.structure, only=only)
         return np.asarray(sites[only]) if only else {k: np.asarray(v) for k, v in sites.items()}
 
 
@@ -195,13 +195,15 @@ def design_at(fit: Fit, table: pd.DataFrame, observed: Mapping[str, Any], new: b
     pooled = [n for n, s in fit.spec.settings if s.pooling == "partial"]
     known = [c for c in fit.spec.columns if c in table]
     wanted = {part("responses", name).observed for name, _ in fit.spec.responses}
+    reach = {REACH: np.log(10.0) * _decades(fit, table)[0]} if fit.spec.discrepancy else {}
     return Design(
         spent={c: np.log(table[c].to_numpy(float)) for c in known if c in SPENT},
         anchor={c: np.log(fit.meta["anchor"][c]) for c in fit.spec.inputs},
         anchor_loss=np.log(fit.meta["anchor"]["loss"]),
-        columns={c: table[c].to_numpy(float) for c in known if c not in SPENT and c not in wanted},
+        columns={c: table[c].to_numpy(float) for c in known if c not in SPENT and c not in wanted} | reach,
         observed={k: np.asarray(v, float) for k, v in observed.items()},
         family=np.asarray([index[name] for name in table["family"]], dtype=int),
+        priors=places(fit.spec),
         centering={n: np.zeros(count) for n in pooled} if count > 1 else {},
         families=count,
     )
@@ -346,7 +348,7 @@ def _substitutes(fit: Fit, key: Array, extend: bool, most: int | None) -> dict[s
     for i, (name, setting) in enumerate(fit.spec.settings):
         way = part("pooling", setting.pooling if several else "complete")
         if extend:
-            draws |= way.extend(name, setting.prior, draws, jax.random.fold_in(key, i))
+            draws |= way.extend(name, setting.prior.placed(), draws, jax.random.fold_in(key, i))
         if f"{name}_offset" in draws:
             draws[f"{name}_coordinate"] = draws.pop(f"{name}_offset")
             del draws[name]

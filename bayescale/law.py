@@ -15,10 +15,10 @@ import math
 import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import jax.numpy as jnp
 import numpyro.distributions as dist
@@ -61,14 +61,35 @@ class Prior(ABC):
         """Gaussian coordinate of the median."""
         return self._inverse()
 
+    @property
+    @abstractmethod
+    def standard(self) -> Prior:
+        """The prior of the same kind whose Gaussian coordinate is a standard Normal."""
+
+    def placed(self, place: tuple[Any, Any] | None = None) -> Placed:
+        """Return the prior at a `place` that is data: (loc, scale) of its Gaussian coordinate; by default its own."""
+        return Placed(self.transform, *(place or (self.loc, self.scale)))
+
     def distribution(self) -> dist.Distribution:
         """Return the prior as a NumPyro distribution."""
-        return dist.TransformedDistribution(dist.Normal(self.loc, self.scale), self.transform)
+        return self.placed().distribution()
 
     def interval(self) -> tuple[float, float]:
         """Return the ends of the central 90 % interval, in the parameter's unit."""
         low, high = (float(self.transform(self.loc + sign * _Z90 * self.scale)) for sign in (-1, 1))
         return low, high
+
+
+class Placed(NamedTuple):
+    """A prior whose place may be an argument of a compiled program, so that one program serves every place."""
+
+    transform: transforms.Transform
+    loc: Any
+    scale: Any
+
+    def distribution(self) -> dist.Distribution:
+        """Return it as a NumPyro distribution."""
+        return dist.TransformedDistribution(dist.Normal(self.loc, self.scale), self.transform)
 
 
 @dataclass(frozen=True)
@@ -80,6 +101,10 @@ class Normal(Prior):
     @property
     def transform(self) -> transforms.Transform:
         return transforms.IdentityTransform()
+
+    @property
+    def standard(self) -> Prior:
+        return replace(self, median=0.0, scale=1.0)
 
     def _inverse(self) -> float:
         return float(self.median)
@@ -100,6 +125,10 @@ class LogNormal(Prior):
         shift = transforms.AffineTransform(self.above, 1.0, domain=dist.constraints.positive)
         return transforms.ComposeTransform([exp, shift])
 
+    @property
+    def standard(self) -> Prior:
+        return replace(self, median=self.above + 1.0, scale=1.0)
+
     def _inverse(self) -> float:
         return math.log(self.median - self.above) if self.median > self.above else math.nan
 
@@ -113,6 +142,10 @@ class LogitNormal(Prior):
     @property
     def transform(self) -> transforms.Transform:
         return transforms.SigmoidTransform()
+
+    @property
+    def standard(self) -> Prior:
+        return replace(self, median=0.5, scale=1.0)
 
     def _inverse(self) -> float:
         return math.log(self.median / (1 - self.median)) if 0 < self.median < 1 else math.nan
@@ -202,6 +235,20 @@ class AbstractResource(Part):
     @abstractmethod
     def effective(spent: Values, balance: Callable[[Array], Array], **parameters: Array) -> dict[str, Array]:
         """Return `spent` with its effective inputs replaced."""
+
+
+class AbstractDiscrepancy(Part):
+    """What a law is expected to be wrong by, as log loss, where a family has no runs.
+
+    Nothing that was fitted informs it: its prior is learnt from forecasts of other families.
+    """
+
+    formula = "shift"
+
+    @staticmethod
+    @abstractmethod
+    def shift(reach: Array, **parameters: Array) -> Array:
+        """``ln(loss / the law's loss)`` at `reach`: ln(compute / the family's largest fitted compute), 0 inside."""
 
 
 class AbstractResponse(Part):

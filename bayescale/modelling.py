@@ -23,6 +23,9 @@ from bayescale.spec import Spec
 SPENT = ("params", "tokens", "flops", "active_params", "step", "unique_tokens")
 """Columns that enter as natural logs: what a law or a resource may read."""
 
+REACH = "reach"
+"""Column of e-folds of compute beyond a family's largest fitted compute, 0 inside."""
+
 _WIDTHS = (1, 2, 4, 8, 16, 32, 64, 128)
 _OVER_RUNS = ("spent", "columns", "observed")
 _BLOCK_COST = 4  # of looking up a block's parameters, in runs: measured on a CPU
@@ -31,7 +34,7 @@ _FLAT = 0.02  # e-folds: rounding of counts scatters a fixed ratio by about a pe
 
 @partial(
     jax.tree_util.register_dataclass,
-    data_fields=["spent", "anchor", "anchor_loss", "columns", "observed", "family", "centering", "mask"],
+    data_fields=["spent", "anchor", "anchor_loss", "columns", "observed", "family", "priors", "centering", "mask"],
     meta_fields=["families"],
 )
 @dataclass(frozen=True)
@@ -47,13 +50,15 @@ class Design:
     anchor_loss : Array, shape ()
         Natural log of the reference run's loss.
     columns : dict of Array, shape (run,)
-        Other columns that responses need (chance, n_items).
+        Other columns that responses need (chance, n_items), and ``reach`` where a discrepancy does.
     observed : dict of Array, shape (run,)
         What was observed, in base units; empty when predicting.
     family : Array of int, shape (run,)
         Index of each run's family.
     centering : dict of Array, shape (family,)
         Coordinates of partially pooled parameters (see :mod:`bayescale.pooling`); 0 where absent.
+    priors : dict of (Array, Array), shapes ()
+        Location and scale of each parameter's prior in its Gaussian coordinate.
     families : int
         Count of families.
     mask : Array of bool, shape (block, slot), optional
@@ -67,6 +72,7 @@ class Design:
     columns: dict[str, Any]
     observed: dict[str, Any]
     family: Any
+    priors: dict[str, tuple[Any, Any]]
     centering: dict[str, Any]
     families: int
     mask: Any = None
@@ -78,7 +84,8 @@ def interpret(spec: Spec, design: Design) -> None:
     for name, setting in spec.settings:
         way = "complete" if design.families == 1 else setting.pooling
         centering = design.centering.get(name, 0.0)
-        value = part("pooling", way).draw(name, setting.prior, setting.spread, design.families, centering)
+        prior = setting.prior.placed(design.priors[name])
+        value = part("pooling", way).draw(name, prior, setting.spread, design.families, centering)
         values[name] = value[design.family] if jnp.ndim(value) else value
     pick = partial(_pick, values)
     law = part("laws", spec.law)
@@ -94,6 +101,9 @@ def interpret(spec: Spec, design: Design) -> None:
     inputs = [spent[column] - design.anchor[column] for column in spec.inputs]
     with _over_runs(design):
         relative = law.log_loss(*inputs, **pick(law))
+        if spec.discrepancy:
+            discrepancy = part("discrepancy", spec.discrepancy)
+            relative += discrepancy.shift(design.columns[REACH], **pick(discrepancy))
         log_loss = numpyro.deterministic("log_loss", design.anchor_loss + relative)
         for name, kind in spec.responses:
             response, noise = part("responses", name), part("noise", kind)
@@ -190,22 +200,29 @@ def design(spec: Spec, runs: Runs) -> Design:
     observed = {part("responses", name).observed for name, _ in spec.responses}
     families = len(runs.families)  # arrays stay NumPy's: they become float64 or float32 as JAX is set
     pooled = [name for name, setting in spec.settings if setting.pooling == "partial"]
+    within = {REACH: np.zeros(len(runs))} if spec.discrepancy else {}
     return Design(
         spent={name: np.asarray(value) for name, value in spent.items()},
         anchor={name: np.asarray(spent[name].mean()) for name in spec.inputs},
         anchor_loss=np.asarray(np.log(np.median(runs["loss"]))),
-        columns={name: np.asarray(runs[name]) for name in sorted(columns - set(SPENT) - observed)},
+        columns={name: np.asarray(runs[name]) for name in sorted(columns - set(SPENT) - observed)} | within,
         observed={name: np.asarray(runs[name]) for name in sorted(observed)},
         family=np.asarray(np.searchsorted(runs.families, runs["family"])),
+        priors=places(spec),
         centering={name: np.zeros(families) for name in pooled} if families > 1 else {},
         families=families,
     )
 
 
+def places(spec: Spec) -> dict[str, tuple[Any, Any]]:
+    """Location and scale of every prior in its Gaussian coordinate, as arrays."""
+    return {name: (np.asarray(s.prior.loc), np.asarray(s.prior.scale)) for name, s in spec.settings}
+
+
 def check_identified(spec: Spec, runs: Runs) -> None:
     """Refuse runs that cannot identify the law, whatever the prior."""
     law = part("laws", spec.law)
-    shared = any(setting.pooling != "none" for _, setting in spec.settings)
+    shared = spec.learned or any(setting.pooling != "none" for _, setting in spec.settings)
     frame = runs.frame
     for name in spec.columns:
         if frame[name].isna().any() if name in frame else runs[name] is None:
@@ -215,7 +232,7 @@ def check_identified(spec: Spec, runs: Runs) -> None:
                 do=f"drop the runs that have none, e.g. by runs.where({name}_above=0)",
             )
     for family, group in [(runs.name, frame)] if shared else frame.groupby("family"):
-        if len(group) < len(law.parameters):
+        if len(group) < len(law.parameters) and not spec.learned:
             raise RunsError(
                 f"{family!r} has fewer runs than law {law.name!r} has parameters",
                 wanted=f"at least {len(law.parameters)} runs",

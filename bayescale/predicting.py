@@ -39,9 +39,10 @@ def predictive(fit: Fit, *, seed: int = 0, prior_draws: int = 500) -> xr.DataTre
     runs = fit.design_frame
     sizes = fit.tree["posterior"].sizes
     posterior = {name: predict(fit, runs, only=name, seed=seed) for name in sites}
+    points = design_at(fit, runs, {})
     with jax.enable_x64(True):
         keys = jax.random.split(jax.random.key(seed), prior_draws)
-        drawn = {k: np.asarray(v)[None] for k, v in _prior(keys, design_at(fit, runs, {}), spec=fit.spec).items()}
+        drawn = {k: np.asarray(v)[None] for k, v in _prior(keys, points, spec=fit.spec.structure).items()}
     groups = {
         "prior": {k: v for k, v in drawn.items() if k in fit.sampled},
         "prior_predictive": {k: v for k, v in drawn.items() if k in sites},

@@ -154,7 +154,7 @@ def flatten(
         """Conditional mean and SD of every centre, by site."""
         return {
             name + _CENTER: Partial.center_given(
-                spec.parameters[name].prior,
+                spec.parameters[name].prior.placed(design.priors[name]),
                 unconstrained[name + _COORDINATE],
                 bijections[name + _SPREAD](unconstrained[name + _SPREAD]),
                 centering,
@@ -313,6 +313,7 @@ def sample(
     if slowly:
         pace = Pace(pace.thinning * _SLOWER, SLOW_ACCEPT)
     pace = Pace(*map(np.asarray, pace))
+    name, spec = spec.name, spec.structure
     settings = {"spec": spec, "draws": draws}
     devices = list(devices or jax.devices()[:1])
     alone = len(devices) == 1 and devices[0].platform == "cpu"
@@ -333,7 +334,7 @@ def sample(
     chain = jax.tree.map(lambda *leaves: np.stack(leaves), *run(keys, moved, start, pace, settings, stages))
     if not np.isfinite(chain.stats["lp"]).all():
         raise FitError(
-            f"spec {spec.name!r} has no finite posterior density where the chains went",
+            f"spec {name!r} has no finite posterior density where the chains went",
             do="look at the priors (bayescale show models NAME) and at the runs for outliers",
         )
     stats = {name: value for name, value in chain.stats.items() if name != "white"}
@@ -411,7 +412,7 @@ def _restart(start: Start, centering: dict[str, Array], design: Design, *, spec:
     sites, *_ = _evaluate(spec, design, values)
     for name, to in centering.items():
         setting, held = spec.parameters[name], start.variance[name + _COORDINATE]
-        values |= Partial.restart(name, setting.prior, setting.spread, sites, held, to)
+        values |= Partial.restart(name, setting.prior.placed(design.priors[name]), setting.spread, sites, held, to)
     return values
 
 

@@ -26,6 +26,8 @@ _KEYS: dict[str, tuple[type | tuple[type, ...], type, str]] = {
     "law": (str, str, 'law = "additive"'),
     "inputs": ((list, tuple), str, 'inputs = ["params", "tokens"]'),
     "resources": ((list, tuple), str, 'resources = ["repetition"]'),
+    "discrepancy": (str, str, 'discrepancy = "growth"'),
+    "learned": (Mapping, str, 'learned = {runs = "open-families", model = "coupled-unpooled"}'),
     "responses": (Mapping, str, 'responses = {loss = "student-t"}'),
     "pooling": (Mapping, str, 'pooling = {default = "partial"}'),
     "parameters": (Mapping, Mapping, "parameters = {alpha_N = {spread = 0.1}}"),
@@ -61,6 +63,11 @@ class Spec:
         Each response with its noise.
     settings : tuple of (str, Setting)
         Every parameter of every part, resolved.
+    discrepancy : str
+        Name of the discrepancy; empty, none.
+    learned : tuple of (str, str)
+        Where the priors were learnt, if they were: the ``runs``, and the ``model`` whose priors came before.
+        Not part of the digest.
     """
 
     name: str
@@ -70,6 +77,8 @@ class Spec:
     resources: tuple[str, ...]
     responses: tuple[tuple[str, str], ...]
     settings: tuple[tuple[str, Setting], ...]
+    discrepancy: str = ""
+    learned: tuple[tuple[str, str], ...] = ()
 
     @property
     def parameters(self) -> dict[str, Setting]:
@@ -90,7 +99,7 @@ class Spec:
     @property
     def table(self) -> dict[str, Parameter]:
         """The rows of the parts' tables: meaning, unit and source of each parameter."""
-        return _table(self.law, self.resources, self.responses)
+        return _table(self.law, self.resources, self.discrepancy, self.responses)
 
     @cached_property
     def digest(self) -> str:
@@ -105,13 +114,21 @@ class Spec:
         parameters = {
             name: {"prior": _prior_dict(s.prior), "pooling": s.pooling, "spread": s.spread} for name, s in self.settings
         }
+        discrepancy = {"discrepancy": self.discrepancy} if self.discrepancy else {}
         return {
             "law": self.law,
             "inputs": list(self.inputs),
             "resources": list(self.resources),
+            **discrepancy,
             "responses": dict(self.responses),
             "parameters": parameters,
         }
+
+    @cached_property
+    def structure(self) -> Spec:
+        """The spec with standard priors and no name: what is compiled, for priors' places are data."""
+        settings = tuple((name, replace(s, prior=s.prior.standard)) for name, s in self.settings)
+        return replace(self, name="", title="", settings=settings, learned=())
 
     def with_prior(self, **priors: Prior) -> Spec:
         """Return the spec with other priors."""
@@ -167,6 +184,9 @@ def make_spec(name: str, /, **content: Any) -> Spec:
             )
     responses = tuple(dict(content.get("responses", {"loss": "student-t"})).items())
     _check_responses(name, responses)
+    discrepancy = content.get("discrepancy", "")
+    if discrepancy:
+        parts.part("discrepancy", discrepancy)
     return Spec(
         name=name,
         title=content.get("title", name),
@@ -176,10 +196,12 @@ def make_spec(name: str, /, **content: Any) -> Spec:
         responses=responses,
         settings=_settings(
             name,
-            _table(law.name, resources, responses),
+            _table(law.name, resources, discrepancy, responses),
             dict(content.get("pooling", {})),
             dict(content.get("parameters", {})),
         ),
+        discrepancy=discrepancy,
+        learned=tuple(sorted(dict(content.get("learned", {})).items())),
     )
 
 
@@ -221,8 +243,10 @@ def _check_responses(name: str, responses: tuple[tuple[str, str], ...]) -> None:
             )
 
 
-def _table(law: str, resources: tuple[str, ...], responses: tuple) -> dict[str, Parameter]:
+def _table(law: str, resources: tuple[str, ...], discrepancy: str, responses: tuple) -> dict[str, Parameter]:
     used = [parts.part("laws", law), *(parts.part("resources", r) for r in resources)]
+    if discrepancy:
+        used.append(parts.part("discrepancy", discrepancy))
     for response, noise in responses:
         used += [parts.part("responses", response), parts.part("noise", noise)]
     table: dict[str, Parameter] = {}

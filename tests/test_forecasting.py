@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 
 import bayescale as bs
-from bayescale.backtesting import split
 from bayescale.forecasting import predict
 from bayescale.scoring import scores
+from bayescale.splitting import split
 
 BUDGET = 5.76e23
 

@@ -16,7 +16,7 @@ import numpyro
 import numpyro.distributions as dist
 from jax import Array
 
-from bayescale.law import LogNormal, Prior
+from bayescale.law import LogNormal, Placed
 
 
 def spread_prior(spread: float) -> LogNormal:
@@ -36,7 +36,7 @@ class AbstractPooling(ABC):
 
     @staticmethod
     @abstractmethod
-    def draw(name: str, prior: Prior, spread: float, families: int, centering: Array | float) -> Array:
+    def draw(name: str, prior: Placed, spread: float, families: int, centering: Array | float) -> Array:
         """Draw the parameter: shape () if shared, else (families,)."""
 
     @staticmethod
@@ -46,7 +46,7 @@ class AbstractPooling(ABC):
 
     @staticmethod
     @abstractmethod
-    def extend(name: str, prior: Prior, draws: dict[str, Array], key: Array) -> dict[str, Array]:
+    def extend(name: str, prior: Placed, draws: dict[str, Array], key: Array) -> dict[str, Array]:
         """Sites to replace in `draws` (leading dim: draw) for one more, new family at the end."""
 
 
@@ -90,7 +90,7 @@ class Partial(AbstractPooling):
         return numpyro.deterministic(name, prior.transform(prior.loc + middle + deviation * offset))
 
     @staticmethod
-    def center_given(prior: Prior, coordinate: Array, spread: Array, centering: Array) -> tuple[Array, Array]:
+    def center_given(prior: Placed, coordinate: Array, spread: Array, centering: Array) -> tuple[Array, Array]:
         """Mean and SD of the centre's Gaussian coordinate given the families' coordinates and the spread.
 
         The prior's own conditional. Seen through it, the centre is independent of them: with few
@@ -102,7 +102,7 @@ class Partial(AbstractPooling):
 
     @staticmethod
     def restart(
-        name: str, prior: Prior, spread: float, sites: dict[str, Array], variance: Array, centering: Array
+        name: str, prior: Placed, spread: float, sites: dict[str, Array], variance: Array, centering: Array
     ) -> dict[str, Array]:
         """Sites with the families' values kept, centre and spread moved to fit them, in other coordinates.
 

@@ -1,0 +1,31 @@
+"""Growth: a law goes wrong in one direction, the farther the more."""
+
+import jax.numpy as jnp
+
+from bayescale.law import AbstractDiscrepancy, Normal, Parameter
+
+
+class Growth(AbstractDiscrepancy):
+    r"""An error whose variance is proportional to the e-folds of compute beyond the runs.
+
+    .. math:: \delta(C) = g \sqrt{\ln(C / C_\max)}
+
+    The variance is that of a random walk. A family's runs share one :math:`g`, so that the errors of its
+    forecasts have one sign, as they do in backtests.
+    """
+
+    name = "growth"
+    source = "backtests of the open families: errors beyond the runs have one sign in each and grow"
+    parameters = {
+        "growth": Parameter(
+            Normal(0.0, 0.02),
+            "log loss per root of an e-fold of compute",
+            "error of the law beyond the runs",
+            spread=0.01,
+            source="backtests of the open families: -.017 to .004",
+        ),
+    }
+
+    @staticmethod
+    def shift(reach, *, growth):
+        return growth * jnp.sqrt(reach)

@@ -1,0 +1,308 @@
+"""Learn: the priors of a family that was not seen, from families that were.
+
+In two steps, so that any of the families can be left out at little cost. Each is fitted alone, and what
+its runs say is kept as a Gaussian; then the population of families is sampled, given those.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+from jax import Array
+from numpyro.infer import MCMC, NUTS
+
+from bayescale.batching import fit_many
+from bayescale.errors import RunsError
+from bayescale.fitting import Fit
+from bayescale.forecasting import predict
+from bayescale.law import Prior, part
+from bayescale.pooling.ways import spread_prior
+from bayescale.runs import Runs
+from bayescale.spec import Spec
+from bayescale.splitting import split
+
+TRAIN_QUANTILE = 0.7
+"""Of a family's compute: up to it runs are fitted, to learn from those beyond how wrong the law is there."""
+FEWEST = 3  # families that a population can be learnt from
+_MOST = 0.98  # posterior variance of a prior's, at most: beyond it lies Monte Carlo error alone
+_WARMUP, _DRAWS = 500, 2000
+
+Left = frozenset[str]
+
+
+class Evidence(NamedTuple):
+    """What families' runs say of some parameters, whose prior is a standard Normal: likelihoods as Gaussians.
+
+    Shapes: `precision` (family, parameter, parameter), `information` (family, parameter) its product with the mean.
+    """
+
+    precision: np.ndarray
+    information: np.ndarray
+
+
+@dataclass(frozen=True)
+class Learner:
+    """Families fitted alone under a spec with wide priors; made by :func:`study`.
+
+    Attributes
+    ----------
+    runs : Runs
+        Their runs.
+    base : Spec
+        The spec with the priors before.
+    families : tuple of str
+        Those that could be fitted.
+    evidence : Evidence
+        Of every parameter but the discrepancy's, in the order of `families`.
+    left_out : dict
+        Families that could not be fitted, and why.
+    """
+
+    runs: Runs
+    base: Spec
+    families: tuple[str, ...]
+    evidence: Evidence
+    left_out: dict[str, str]
+    settings: Mapping[str, Any]
+    _known: dict[Left, Spec] = field(default_factory=dict, repr=False)
+
+    def learn(self, without: Sequence[Collection[str]] = ((),)) -> list[Spec]:
+        """Specs with the priors learnt on the families, each without some of them.
+
+        A discrepancy's prior is learnt from forecasts of each family beyond its cheaper runs. The priors of
+        that forecast are learnt without it, and without those left out: they stay unseen at every step.
+
+        Parameters
+        ----------
+        without : sequence of collections of str
+            Families to leave out, one collection a spec.
+        """
+        left = [frozenset(names) & set(self.families) for names in without]
+        plain = self._populations(left)
+        if not self.base.discrepancy:
+            return [plain[out] for out in left]
+        growth = self._discrepancies(set(left))
+        return [self._named(plain[out].with_prior(**growth[out])) for out in left]
+
+    def _populations(self, left: Collection[Left]) -> dict[Left, Spec]:
+        """The base with priors learnt, by who is left out; a discrepancy's stays as it is."""
+        names = _learned(self.base)
+        missing = sorted(set(left) - set(self._known), key=sorted)
+        priors = [self.base.parameters[name].prior for name in names]
+        widths = [self.base.parameters[name].spread for name in names]
+        population = _Population(priors, widths)
+        for out in missing:
+            if len(self.families) - len(out) < FEWEST:
+                raise RunsError(
+                    "too few families to learn priors from",
+                    wanted=f"at least {FEWEST} besides those left out",
+                    came=", ".join(name for name in self.families if name not in out) or "none",
+                )
+            learnt = population(self.evidence, np.array([name not in out for name in self.families], float))
+            self._known[out] = self._named(self.base.with_prior(**dict(zip(names, learnt, strict=True))))
+        return {out: self._known[out] for out in left}
+
+    def _discrepancies(self, left: Collection[Left]) -> dict[Left, dict[str, Prior]]:
+        """The discrepancy's prior, by who is left out."""
+        train, test, _ = split(self.runs, TRAIN_QUANTILE)
+        wanted = {
+            (out, name)
+            for out in left
+            for name in self.families
+            if name not in out and test[self.runs["family"] == name].any()
+        }
+        specs = self._populations({out | {name} for out, name in wanted})
+        order = sorted(wanted, key=lambda pair: (sorted(pair[0]), pair[1]))
+        labels = {pair: f"{pair[1]} without {', '.join(sorted(pair[0])) or 'others'}" for pair in order}
+        mine = {name: self.runs["family"] == name for name in self.families}
+        tables = {labels[pair]: self.runs.take(train & mine[pair[1]]) for pair in order}
+        plain = {labels[out, name]: _without_discrepancy(specs[out | {name}]) for out, name in order}
+        batch = fit_many(tables, plain, **self.settings)
+        discrepancy = part("discrepancy", self.base.discrepancy)
+        (parameter,) = discrepancy.parameters
+        setting = self.base.parameters[parameter]
+        population = _Population([setting.prior], [setting.spread])
+        found = {}
+        for out in left:
+            seen = [
+                _misses(batch.fits[labels[out, name]], self.runs.take(test & mine[name]), setting.prior)
+                for name in self.families
+                if (out, name) in wanted and labels[out, name] in batch.fits
+            ]
+            learnt = population(_stack(seen), np.ones(len(seen))) if len(seen) >= FEWEST else [setting.prior]
+            found[out] = {parameter: learnt[0]}
+        return found
+
+    def _named(self, spec: Spec) -> Spec:
+        origin = (("model", self.base.name), ("runs", self.runs.name))
+        return replace(spec, name=f"{self.base.name}-learned", title=self.base.title, learned=origin)
+
+
+def study(runs: Runs, base: Spec, *, seed: int = 0, progress: bool | None = None, **settings: Any) -> Learner:
+    """Fit each family alone, under priors wide enough that its own runs speak.
+
+    Parameters
+    ----------
+    runs : Runs
+        Several families.
+    base : Spec
+        A spec without pooling.
+    seed, progress, **settings
+        As in :func:`fit_many`.
+
+    Raises
+    ------
+    RunsError
+        If fewer than three families can be fitted.
+    """
+    settings |= {"seed": seed, "progress": progress}
+    plain = _without_discrepancy(base)
+    batch = fit_many({name: runs.where(family=name) for name in runs.families}, plain, **settings)
+    if len(batch.fits) < FEWEST:
+        raise RunsError(
+            "too few families to learn priors from",
+            wanted=f"at least {FEWEST} that can be fitted alone",
+            came="; ".join(f"{name}: {error}" for name, error in batch.failed.items()) or str(len(batch.fits)),
+        )
+    evidence = _stack([_evidence(fit) for fit in batch.fits.values()])
+    left_out = {name: str(error) for name, error in batch.failed.items()}
+    return Learner(runs, base, tuple(batch.fits), evidence, left_out, settings)
+
+
+def shared_families(learned: Runs, runs: Runs) -> dict[str, set[str]]:
+    """Which families of `learned` hold runs of each family of `runs`, whatever they are called there."""
+    owners: dict[tuple, set[str]] = {}
+    for key, family in zip(_keys(learned), learned["family"], strict=True):
+        owners.setdefault(key, set()).add(family)
+    found: dict[str, set[str]] = {name: {name} & set(learned.families) for name in runs.families}
+    for key, family in zip(_keys(runs), runs["family"], strict=True):
+        found[family] |= owners.get(key, set())
+    return found
+
+
+def _keys(runs: Runs) -> list[tuple]:
+    """Runs by what they are, to three digits: the same run is rounded otherwise in another table."""
+    columns = [runs[name] for name in ("params", "tokens", "loss")]
+    return [tuple(f"{x:.2e}" for x in row) for row in zip(*columns, strict=True)]
+
+
+def _learned(base: Spec) -> list[str]:
+    own = part("discrepancy", base.discrepancy).parameters if base.discrepancy else ()
+    return [name for name, _ in base.settings if name not in own]
+
+
+def _without_discrepancy(spec: Spec) -> Spec:
+    names = _learned(spec)
+    kept = tuple((name, setting) for name, setting in spec.settings if name in names)
+    return replace(spec, settings=kept, discrepancy="")
+
+
+def _evidence(fit: Fit) -> Evidence:
+    """What the runs say, as the Gaussian that takes the prior to the posterior."""
+    columns = []
+    for name, setting in fit.spec.settings:
+        prior = setting.prior
+        with jax.enable_x64(True):
+            coordinate = np.asarray(prior.transform.inv(jnp.asarray(fit.posterior[name].to_numpy().ravel())))
+        columns.append((coordinate - prior.loc) / prior.scale)
+    draws = np.stack(columns, axis=1)
+    values, vectors = np.linalg.eigh(np.cov(draws.T))
+    values = np.minimum(values, _MOST)
+    precision = vectors / values @ vectors.T
+    return Evidence(precision - np.eye(len(columns)), precision @ draws.mean(axis=0))
+
+
+def _misses(fit: Fit, runs: Runs, prior: Prior) -> Evidence:
+    """What a family's dearer runs say of its discrepancy, beside the forecast's own uncertainty."""
+    fitted = fit.design_frame["flops"].max()
+    unit = np.sqrt(np.log(runs["flops"] / fitted))
+    draws = np.log(predict(fit, runs.frame, seed=fit.meta["seed"], only="loss"))
+    slopes = (np.log(runs["loss"]) - draws) @ unit / (unit @ unit)
+    slopes = (slopes - prior.loc) / prior.scale
+    return Evidence(np.array([[1 / slopes.var()]]), np.array([slopes.mean() / slopes.var()]))
+
+
+def _stack(evidence: Sequence[Evidence]) -> Evidence:
+    return Evidence(*(np.stack(part) for part in zip(*evidence, strict=True)))
+
+
+class _Population:
+    """Priors of a family not seen, from the evidence of others; compiled once, whoever is left out."""
+
+    def __init__(self, priors: Sequence[Prior], spreads: Sequence[float]) -> None:
+        self.priors = list(priors)
+        wide = [spread_prior(spread) for spread in spreads]
+        scale = np.array([prior.scale for prior in priors])
+        self.before = np.array([w.loc for w in wide]) - np.log(scale), np.array([w.scale for w in wide])
+        self.sampler = MCMC(
+            NUTS(_population, dense_mass=True, target_accept_prob=0.95),
+            num_warmup=_WARMUP, num_samples=_DRAWS, progress_bar=False, jit_model_args=True,
+        )  # fmt: skip
+
+    def __call__(self, evidence: Evidence, weights: np.ndarray) -> list[Prior]:
+        with jax.enable_x64(True):
+            self.sampler.run(jax.random.key(0), *map(jnp.asarray, (*evidence, weights, *self.before)))
+            middle, spread = (np.asarray(self.sampler.get_samples()[name]) for name in ("middle", "spread"))
+        # Mean and variance of the population's predictive: what is not known of it is part of the prior.
+        loc, scale = middle.mean(axis=0), np.sqrt(middle.var(axis=0) + (spread**2).mean(axis=0))
+        return [
+            replace(prior, median=_rounded(float(prior.transform(prior.loc + prior.scale * at))),
+                    scale=_rounded(float(prior.scale * width)))
+            for prior, at, width in zip(self.priors, loc, scale, strict=True)
+        ]  # fmt: skip
+
+
+def _rounded(number: float) -> float:
+    return float(f"{number:.4g}")
+
+
+def _population(precision: Array, information: Array, weights: Array, spread_loc: Array, spread_scale: Array) -> None:
+    """Families scatter about a middle; each one's own parameters are integrated out."""
+    with numpyro.plate("parameter", spread_loc.size):
+        middle = numpyro.sample("middle", dist.Normal(0.0, 1.0))
+        spread = numpyro.sample("spread", dist.LogNormal(spread_loc, spread_scale))
+
+    def family(precision: Array, information: Array) -> Array:
+        slope = spread * (information - precision @ middle)
+        curvature = jnp.eye(spread.size) + spread[:, None] * precision * spread
+        root = jnp.linalg.cholesky(curvature)
+        half = jax.scipy.linalg.solve_triangular(root, slope, lower=True)
+        quadratic = information @ middle - middle @ precision @ middle / 2
+        return quadratic + half @ half / 2 - jnp.sum(jnp.log(jnp.diagonal(root)))
+
+    numpyro.factor("families", weights @ jax.vmap(family)(precision, information))
+
+
+def write_spec(spec: Spec, path: str | Path) -> Path:
+    """Write a spec as TOML, which :func:`load_spec` reads.
+
+    Examples
+    --------
+    >>> write_spec(load_spec("additive"), "mine.toml")  # doctest: +SKIP
+    """
+    content = spec.to_dict()
+    lines = [f'title = "{spec.title}"', f'law = "{spec.law}"', f"inputs = {list(spec.inputs)}".replace("'", '"')]
+    if spec.resources:
+        lines.append(f"resources = {list(spec.resources)}".replace("'", '"'))
+    if spec.discrepancy:
+        lines.append(f'discrepancy = "{spec.discrepancy}"')
+    tables = {"learned": dict(spec.learned)} if spec.learned else {}
+    for name, table in (tables | {"responses": content["responses"]}).items():
+        lines += ["", f"[{name}]", *(f'{key} = "{value}"' for key, value in table.items())]
+    for name, setting in content["parameters"].items():
+        fields = ", ".join(
+            f'{k} = "{v}"' if isinstance(v, str) else f"{k} = {v!r}" for k, v in setting["prior"].items()
+        )
+        lines += ["", f"[parameters.{name}]", f"prior = {{{fields}}}"]
+        lines += [f'pooling = "{setting["pooling"]}"', f"spread = {setting['spread']!r}"]
+    path = Path(path)
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
