@@ -35,6 +35,7 @@ _EXPORTS = {
     "fit": "fitting",
     "fit_many": "batching",
     "forecast": "forecasting",
+    "learn": "learning",
     "load_fit": "fitting",
     "load_runs": "runs",
     "load_spec": "spec",
@@ -42,6 +43,7 @@ _EXPORTS = {
     "model": "modelling",
     "predictive": "predicting",
     "quantity": "quantities",
+    "write_spec": "learning",
 }
 
 __all__ = sorted([*_EXPORTS, "__version__"])
@@ -56,6 +58,7 @@ if TYPE_CHECKING:
     from bayescale.fitting import Fit, fit, load_fit
     from bayescale.forecasting import NEW, Forecast, forecast
     from bayescale.law import AbstractLaw, LogitNormal, LogNormal, Normal, Parameter
+    from bayescale.learning import learn, write_spec
     from bayescale.modelling import model
     from bayescale.predicting import predictive
     from bayescale.quantities import quantity

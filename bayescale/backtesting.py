@@ -16,7 +16,7 @@ from bayescale.forecasting import predict
 from bayescale.learning import shared_families, study
 from bayescale.runs import Runs, load_runs
 from bayescale.scoring import scores
-from bayescale.spec import Spec, load_spec
+from bayescale.spec import DEFAULT, Spec, load_spec
 from bayescale.splitting import FEWEST_TEST, FEWEST_TRAIN, split
 
 SCORES = (
@@ -93,7 +93,7 @@ class Backtest:
 
 def backtest(
     runs: Runs | str | Path | pd.DataFrame,
-    spec: Spec | str | Path,
+    spec: Spec | str | Path = DEFAULT,
     *,
     train_quantile: float = 0.7,
     family: str | None = None,
@@ -104,7 +104,8 @@ def backtest(
     """Fit on each family's runs up to its compute quantile, and score its runs beyond.
 
     A pooled spec is fitted once, on all families' cheaper runs; without pooling each family is fitted
-    alone, all through one compiled program.
+    alone, all through one compiled program. Priors that were learnt are learnt again without the families
+    that are scored, by their runs: a family never meets a prior that knows it.
 
     Parameters
     ----------

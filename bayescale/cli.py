@@ -63,6 +63,10 @@ class _Group(click.Group):
             ctx.exit(2)
 
 
+_model = click.option("--model", "spec", default="default", show_default=True,
+                      help="Spec: a shipped name, or the path of a TOML file.")  # fmt: skip
+
+
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="bayescale")
 def main() -> None:
@@ -71,7 +75,7 @@ def main() -> None:
 
 @main.command()
 @click.argument("runs")
-@click.option("--model", "spec", required=True, help="Spec: a shipped name, or the path of a TOML file.")
+@_model
 @click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="File to write.")
 @_seed
 @click.option("--chains", type=click.IntRange(1), default=4, show_default=True, help="Chains.")
@@ -210,7 +214,28 @@ def allocation(fit_file: str, flops: float, family: str | None, as_json: bool) -
 
 @main.command()
 @click.argument("runs")
-@click.option("--model", "spec", required=True, help="Spec: a shipped name, or the path of a TOML file.")
+@click.option("--model", "spec", default="coupled-unpooled", show_default=True,
+              help="Spec with wide priors and no pooling: a shipped name, or the path of a TOML file.")  # fmt: skip
+@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="Spec to write (TOML).")
+@_seed
+def learn(runs: str, spec: str, out: Path, seed: int) -> None:
+    """Learn priors from the families of RUNS, for a family that is not among them."""
+    _check_out(out, runs, spec, fit=False)
+    from bayescale import learning
+    from bayescale.runs import load_runs
+    from bayescale.spec import load_spec
+
+    learner = learning.study(load_runs(runs), load_spec(spec), seed=seed)
+    for name, why in learner.left_out.items():
+        click.echo(f"left out: {name} ({why})", err=True)
+    (learnt,) = learner.learn()
+    path = learning.write_spec(learnt, out)
+    click.echo(f"{path}: priors learnt from {len(learner.families)} families of {runs}")
+
+
+@main.command()
+@click.argument("runs")
+@_model
 @click.option("--train-quantile", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.7,
               show_default=True, help="Quantile of a family's compute up to which runs are fitted.")  # fmt: skip
 @click.option("--family", help="Score this family alone.")

@@ -28,7 +28,7 @@ from bayescale.law import part
 from bayescale.modelling import design
 from bayescale.progress import Stages, on_terminal
 from bayescale.runs import Runs, load_runs
-from bayescale.spec import Spec, load_spec, make_spec
+from bayescale.spec import DEFAULT, Spec, load_spec, make_spec
 from bayescale.trees import CHAIN, DRAW, FAMILY, RUN, to_datatree
 
 SCHEMA = 1
@@ -191,7 +191,7 @@ class Fit:
 
 def fit(
     runs: Runs | str | Path | pd.DataFrame,
-    spec: Spec | str | Path = "additive",
+    spec: Spec | str | Path = DEFAULT,
     *,
     seed: int | None = None,
     chains: int = 4,
@@ -208,7 +208,7 @@ def fit(
     runs : Runs, or what :func:`load_runs` takes
         The runs.
     spec : Spec, or what :func:`load_spec` takes
-        The model.
+        The model; by default the shipped ``default``.
     seed : int, optional
         Same seed and backend, same draws; None draws a fresh one and records it.
     chains, warmup, draws : int
@@ -256,7 +256,7 @@ def fit(
 
 def sampled(
     runs: Runs | str | Path | pd.DataFrame,
-    spec: Spec | str | Path,
+    spec: Spec | str | Path = DEFAULT,
     *,
     seed: int | None,
     chains: int,

@@ -20,7 +20,7 @@ from jax import Array
 from numpyro.infer import MCMC, NUTS
 
 from bayescale.batching import fit_many
-from bayescale.errors import RunsError
+from bayescale.errors import RunsError, SpecError
 from bayescale.fitting import Fit
 from bayescale.forecasting import predict
 from bayescale.law import Prior, part
@@ -146,6 +146,27 @@ class Learner:
         return replace(spec, name=f"{self.base.name}-learned", title=self.base.title, learned=origin)
 
 
+def learn(runs: Runs, base: Spec, without: Collection[str] = (), **settings: Any) -> Spec:
+    """Return a spec with priors learnt on families, as :func:`study` and :meth:`Learner.learn` do.
+
+    Parameters
+    ----------
+    runs : Runs
+        At least three families.
+    base : Spec
+        A spec with wide priors and without pooling (``coupled-unpooled`` is shipped).
+    without : collection of str
+        Families to leave out.
+    **settings
+        As in :func:`fit_many`.
+
+    Examples
+    --------
+    >>> spec = learn(load_runs("open-families"), load_spec("coupled-unpooled"))  # doctest: +SKIP
+    """
+    return study(runs, base, **settings).learn([without])[0]
+
+
 def study(runs: Runs, base: Spec, *, seed: int = 0, progress: bool | None = None, **settings: Any) -> Learner:
     """Fit each family alone, under priors wide enough that its own runs speak.
 
@@ -162,10 +183,21 @@ def study(runs: Runs, base: Spec, *, seed: int = 0, progress: bool | None = None
     ------
     RunsError
         If fewer than three families can be fitted.
+    SpecError
+        If the spec pools.
     """
+    pooled = [name for name, setting in base.settings if setting.pooling != "none"]
+    if pooled:
+        raise SpecError(
+            f"priors are learnt from families fitted alone, and {base.name!r} pools",
+            wanted='pooling = {default = "none"}',
+            came=", ".join(pooled),
+            do="learn from coupled-unpooled, or a spec of your own like it",
+        )
     settings |= {"seed": seed, "progress": progress}
     plain = _without_discrepancy(base)
-    batch = fit_many({name: runs.where(family=name) for name in runs.families}, plain, **settings)
+    tables = {name: runs.where(family=name) for name in runs.families}
+    batch = fit_many(tables, {name: _anchored(plain, table) for name, table in tables.items()}, **settings)
     if len(batch.fits) < FEWEST:
         raise RunsError(
             "too few families to learn priors from",
@@ -203,6 +235,18 @@ def _without_discrepancy(spec: Spec) -> Spec:
     names = _learned(spec)
     kept = tuple((name, setting) for name, setting in spec.settings if name in names)
     return replace(spec, settings=kept, discrepancy="")
+
+
+def _anchored(spec: Spec, runs: Runs) -> Spec:
+    """Return the spec with its anchor amid a family's cheaper runs, where forecasts of dearer ones have theirs.
+
+    A term's share of the loss falls towards dearer runs: amid all of them it would be too small a prior.
+    """
+    cut = np.quantile(runs["flops"], TRAIN_QUANTILE)
+    cheaper = runs.take(runs["flops"] <= cut)
+    columns = [*spec.inputs, "loss"]
+    means = [*(np.exp(np.log(cheaper[name]).mean()) for name in spec.inputs), np.median(cheaper["loss"])]
+    return replace(spec, anchor=tuple(zip(columns, map(float, means), strict=True)))
 
 
 def _evidence(fit: Fit) -> Evidence:
@@ -292,6 +336,8 @@ def write_spec(spec: Spec, path: str | Path) -> Path:
     lines = [f'title = "{spec.title}"', f'law = "{spec.law}"', f"inputs = {list(spec.inputs)}".replace("'", '"')]
     if spec.resources:
         lines.append(f"resources = {list(spec.resources)}".replace("'", '"'))
+    if spec.anchor:
+        lines.append(f"anchor = {{{', '.join(f'{column} = {value!r}' for column, value in spec.anchor)}}}")
     if spec.discrepancy:
         lines.append(f'discrepancy = "{spec.discrepancy}"')
     tables = {"learned": dict(spec.learned)} if spec.learned else {}

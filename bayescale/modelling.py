@@ -200,11 +200,12 @@ def design(spec: Spec, runs: Runs) -> Design:
     observed = {part("responses", name).observed for name, _ in spec.responses}
     families = len(runs.families)  # arrays stay NumPy's: they become float64 or float32 as JAX is set
     pooled = [name for name, setting in spec.settings if setting.pooling == "partial"]
+    fixed = {name: np.log(value) for name, value in spec.anchor}
     within = {REACH: np.zeros(len(runs))} if spec.discrepancy else {}
     return Design(
         spent={name: np.asarray(value) for name, value in spent.items()},
-        anchor={name: np.asarray(spent[name].mean()) for name in spec.inputs},
-        anchor_loss=np.asarray(np.log(np.median(runs["loss"]))),
+        anchor={name: np.asarray(fixed.get(name, spent[name].mean())) for name in spec.inputs},
+        anchor_loss=np.asarray(fixed.get("loss", np.log(np.median(runs["loss"])))),
         columns={name: np.asarray(runs[name]) for name in sorted(columns - set(SPENT) - observed)} | within,
         observed={name: np.asarray(runs[name]) for name in sorted(observed)},
         family=np.asarray(np.searchsorted(runs.families, runs["family"])),

@@ -21,17 +21,21 @@ from bayescale.errors import SpecError, UnknownName, nearest
 from bayescale.law import PRIORS, Parameter, Prior
 
 # What a key holds, what its items are, and how it is written.
-_KEYS: dict[str, tuple[type | tuple[type, ...], type, str]] = {
+_KEYS: dict[str, tuple[type | tuple[type, ...], type | tuple[type, ...], str]] = {
     "title": (str, str, 'title = "The law of my runs"'),
     "law": (str, str, 'law = "additive"'),
     "inputs": ((list, tuple), str, 'inputs = ["params", "tokens"]'),
     "resources": ((list, tuple), str, 'resources = ["repetition"]'),
+    "anchor": (Mapping, (int, float), "anchor = {params = 2e8, tokens = 5e9, loss = 3.0}"),
     "discrepancy": (str, str, 'discrepancy = "growth"'),
     "learned": (Mapping, str, 'learned = {runs = "open-families", model = "coupled-unpooled"}'),
     "responses": (Mapping, str, 'responses = {loss = "student-t"}'),
     "pooling": (Mapping, str, 'pooling = {default = "partial"}'),
     "parameters": (Mapping, Mapping, "parameters = {alpha_N = {spread = 0.1}}"),
 }
+DEFAULT = "default"
+"""Name of the spec that is used when none is named."""
+
 _SETTINGS = ("prior", "pooling", "spread")
 _INPUTS = ("params", "tokens", "flops", "active_params", "step")
 
@@ -65,6 +69,9 @@ class Spec:
         Every parameter of every part, resolved.
     discrepancy : str
         Name of the discrepancy; empty, none.
+    anchor : tuple of (str, float)
+        The reference run's inputs and loss; empty, the geometric means of the inputs and the median loss of
+        the runs that are fitted.
     learned : tuple of (str, str)
         Where the priors were learnt, if they were: the ``runs``, and the ``model`` whose priors came before.
         Not part of the digest.
@@ -78,6 +85,7 @@ class Spec:
     responses: tuple[tuple[str, str], ...]
     settings: tuple[tuple[str, Setting], ...]
     discrepancy: str = ""
+    anchor: tuple[tuple[str, float], ...] = ()
     learned: tuple[tuple[str, str], ...] = ()
 
     @property
@@ -114,12 +122,13 @@ class Spec:
         parameters = {
             name: {"prior": _prior_dict(s.prior), "pooling": s.pooling, "spread": s.spread} for name, s in self.settings
         }
-        discrepancy = {"discrepancy": self.discrepancy} if self.discrepancy else {}
+        optional = {"discrepancy": self.discrepancy} if self.discrepancy else {}
+        optional |= {"anchor": dict(self.anchor)} if self.anchor else {}
         return {
             "law": self.law,
             "inputs": list(self.inputs),
             "resources": list(self.resources),
-            **discrepancy,
+            **optional,
             "responses": dict(self.responses),
             "parameters": parameters,
         }
@@ -128,7 +137,7 @@ class Spec:
     def structure(self) -> Spec:
         """The spec with standard priors and no name: what is compiled, for priors' places are data."""
         settings = tuple((name, replace(s, prior=s.prior.standard)) for name, s in self.settings)
-        return replace(self, name="", title="", settings=settings, learned=())
+        return replace(self, name="", title="", settings=settings, anchor=(), learned=())
 
     def with_prior(self, **priors: Prior) -> Spec:
         """Return the spec with other priors."""
@@ -201,6 +210,7 @@ def make_spec(name: str, /, **content: Any) -> Spec:
             dict(content.get("parameters", {})),
         ),
         discrepancy=discrepancy,
+        anchor=_anchor(name, inputs, dict(content.get("anchor", {}))),
         learned=tuple(sorted(dict(content.get("learned", {})).items())),
     )
 
@@ -227,6 +237,17 @@ def _check_inputs(spec: str, law: type[parts.AbstractLaw], inputs: tuple[str, ..
             wanted=f"{len(law.inputs)} of: {', '.join(_INPUTS)}",
             came=str(list(inputs)),
         )
+
+
+def _anchor(spec: str, inputs: tuple[str, ...], anchor: dict[str, float]) -> tuple[tuple[str, float], ...]:
+    columns = (*inputs, "loss")
+    if anchor and (set(anchor) != set(columns) or not all(0 < value < float("inf") for value in anchor.values())):
+        raise SpecError(
+            f"spec {spec!r}: the anchor does not fit the inputs",
+            wanted=f"a positive number for each of: {', '.join(columns)}",
+            came=repr(anchor),
+        )
+    return tuple((column, float(anchor[column])) for column in columns if anchor)
 
 
 def _check_responses(name: str, responses: tuple[tuple[str, str], ...]) -> None:

@@ -1,0 +1,138 @@
+"""Learning: priors from families that were seen, for one that was not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import bayescale as bs
+from bayescale import learning
+from bayescale.errors import RunsError, SpecError
+from bayescale.law import LogNormal, Normal
+from bayescale.learning import Evidence, shared_families, study, write_spec
+
+QUICK = {"draws": 500, "progress": False}
+
+
+def simulated(families: int, seed: int = 0) -> bs.Runs:
+    """Runs of the additive law in families whose exponents scatter by a tenth of an e-fold."""
+    random = np.random.default_rng(seed)
+    tables = []
+    for i in range(families):
+        alpha, beta = 0.34 * np.exp(0.1 * random.standard_normal(2))
+        params, ratio = np.meshgrid(np.geomspace(1e7, 1e9, 5), [5, 20, 80])
+        params, tokens = params.ravel(), (params * ratio).ravel()
+        loss = 1.8 + 0.7 * (params / 1e8) ** -alpha + 0.5 * (tokens / 1e10) ** -beta
+        loss *= np.exp(0.003 * random.standard_normal(loss.size))
+        tables.append(pd.DataFrame({"params": params, "tokens": tokens, "loss": loss, "family": f"family-{i}"}))
+    return bs.load_runs(pd.concat(tables, ignore_index=True))
+
+
+@pytest.fixture(scope="module")
+def base():
+    return bs.make_spec("wide", law="additive", discrepancy="growth", pooling={"default": "none"})
+
+
+@pytest.fixture(scope="module")
+def learner(base):
+    return study(simulated(4), base, **QUICK)
+
+
+def test_a_population_is_found_within_its_own_error():
+    random = np.random.default_rng(1)
+    count, middle, spread, error = 300, 0.4, 0.2, 0.1
+    seen = middle + np.hypot(spread, error) * random.standard_normal((count, 1))
+    evidence = Evidence(np.full((count, 1, 1), error**-2), seen / error**2)
+    (found,) = learning._Population([Normal(0.0, 1.0)], [0.3])(evidence, np.ones(count))
+    standard_error = np.hypot(spread, error) / np.sqrt(count)
+    assert abs(found.median - middle) < 4 * standard_error
+    assert abs(found.scale - spread) < 4 * standard_error
+
+
+def test_families_that_say_nothing_leave_the_prior():
+    evidence = Evidence(np.full((5, 1, 1), 1e-9), np.zeros((5, 1)))
+    prior = LogNormal(0.3, 0.5)
+    (found,) = learning._Population([prior], [0.1])(evidence, np.ones(5))
+    draws = 2000 / 4  # effective, at least
+    assert abs(found.loc - prior.loc) < 4 * prior.scale / np.sqrt(draws)
+    assert found.scale > prior.scale * (1 - 4 / np.sqrt(2 * draws))
+
+
+def test_a_family_left_out_is_not_looked_at(learner):
+    left = learner.families[0]
+    (before,) = learner.learn([[left]])
+    precision, information = (part.copy() for part in learner.evidence)
+    information[0] += 100.0
+    frame = learner.runs.frame
+    frame.loc[frame["family"] == left, "loss"] *= 2
+    other = replace(learner, runs=bs.load_runs(frame), evidence=Evidence(precision, information), _known={})
+    (after,) = other.learn([[left]])
+    assert after.settings == before.settings
+    assert other.learn()[0].settings != learner.learn()[0].settings
+
+
+def test_what_was_learnt_is_narrower_and_says_where_it_came_from(learner, base):
+    (learnt,) = learner.learn()
+    assert dict(learnt.learned) == {"model": "wide", "runs": learner.runs.name}
+    assert learnt.parameters["alpha_N"].prior.scale < base.parameters["alpha_N"].prior.scale
+    # Simulated runs follow the law beyond the cut too: what was learnt of its error includes none.
+    growth = learnt.parameters["growth"].prior
+    assert abs(growth.median) < 2 * growth.scale
+
+
+def test_few_runs_of_a_new_family_are_enough_with_learnt_priors(learner, base):
+    runs = simulated(1, seed=9)
+    five = runs.take(np.argsort(runs["flops"])[:4])
+    with pytest.raises(RunsError, match="fewer runs"):
+        bs.fit(five, base, **QUICK)
+    fit = bs.fit(five, learner.learn()[0], seed=0, **QUICK)
+    q05, q95 = bs.forecast(fit, params=1e9, tokens=8e10).summary.iloc[0][["q05", "q95"]]
+    dearest = runs["loss"][np.argmax(runs["flops"])]
+    assert q05 < dearest < q95
+
+
+def test_a_spec_written_is_the_spec_read(learner, tmp_path):
+    (learnt,) = learner.learn()
+    again = bs.load_spec(write_spec(learnt, tmp_path / "mine.toml"))
+    assert again.digest == learnt.digest
+    assert again.learned == learnt.learned
+    for name in ("repetition", "accuracy", "coupled", "default"):
+        spec = bs.load_spec(name)
+        assert bs.load_spec(write_spec(spec, tmp_path / f"{name}.toml")).digest == spec.digest
+
+
+def test_too_few_families_and_pooled_specs_are_refused(learner):
+    with pytest.raises(RunsError, match="at least 3 besides"):
+        learner.learn([learner.families[:2]])
+    with pytest.raises(SpecError, match="pools"):
+        study(simulated(3), bs.load_spec("additive"), **QUICK)
+
+
+def test_the_same_runs_under_another_name_are_found(pool):
+    chinchilla = bs.load_runs("hoffmann2022")
+    assert shared_families(pool, chinchilla) == {chinchilla.families[0]: {"Chinchilla"}}
+    renamed = bs.load_runs(pool.where(family="OPT").frame.assign(family="mine"))
+    assert shared_families(pool, renamed) == {"mine": {"OPT"}}
+    assert shared_families(pool, simulated(1)) == {"family-0": set()}
+
+
+def test_the_default_spec_was_learnt_from_shipped_runs(pool):
+    spec = bs.load_spec("default")
+    origin = dict(spec.learned)
+    assert set(bs.load_runs(origin["runs"]).families) == set(pool.families)
+    assert bs.load_spec(origin["model"]).parameters.keys() == spec.parameters.keys()
+
+
+@pytest.mark.slow
+def test_the_default_spec_is_what_its_script_makes():
+    origin = dict(bs.load_spec("default").learned)
+    learnt = bs.learn(bs.load_runs(origin["runs"]), bs.load_spec(origin["model"]), progress=False)
+    shipped = bs.load_spec("default")
+    for name, setting in shipped.settings:
+        found = learnt.parameters[name].prior
+        # Two Monte Carlo runs on other machines; 2,000 draws of a population each.
+        assert abs(found.loc - setting.prior.loc) < 0.1 * setting.prior.scale, name
+        assert abs(found.scale / setting.prior.scale - 1) < 0.1, name
