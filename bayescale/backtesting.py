@@ -17,7 +17,7 @@ from bayescale.learning import shared_families, study
 from bayescale.runs import Runs, load_runs
 from bayescale.scoring import scores
 from bayescale.spec import DEFAULT, Spec, load_spec
-from bayescale.splitting import FEWEST_TEST, FEWEST_TRAIN, split
+from bayescale.splitting import BEYOND, FEWEST_TEST, FEWEST_TRAIN, split
 
 SCORES = (
     "reach_decades",
@@ -96,6 +96,8 @@ def backtest(
     spec: Spec | str | Path = DEFAULT,
     *,
     train_quantile: float = 0.7,
+    cheapest: int | None = None,
+    beyond: float = BEYOND,
     family: str | None = None,
     seed: int = 0,
     progress: bool | None = None,
@@ -113,6 +115,10 @@ def backtest(
         As in :func:`fit`.
     train_quantile : float
         Quantile of a family's compute up to which its runs are fitted.
+    cheapest : int, optional
+        Fit so many of each family's cheapest runs instead.
+    beyond : float
+        Score runs above so many times the largest compute that is fitted.
     family : str, optional
         Score this family alone (a pooled spec still learns from the others' cheaper runs).
     seed, progress, **settings
@@ -131,12 +137,15 @@ def backtest(
         raise QueryError(f"spec {spec.name!r} forecasts no loss", do="backtest a spec with a loss response")
     if family is not None and family not in runs.families:
         raise QueryError(f"no family {family!r} in {runs.name!r}", do=nearest(family, runs.families))
-    train, test, left_out = split(runs, train_quantile)
+    if cheapest is not None and cheapest < 2 or beyond < 1:
+        raise QueryError("the backtest's split is out of range", wanted="cheapest at least 2, beyond at least 1",
+                         came=f"cheapest {cheapest}, beyond {beyond:g}")  # fmt: skip
+    train, test, left_out = split(runs, train_quantile, cheapest=cheapest, beyond=beyond)
     scored = [name for name in runs.families if name not in left_out and family in (None, name)]
     if not scored:
         raise RunsError(
             f"no family of {runs.name!r} can be backtested",
-            wanted=f"at least {FEWEST_TRAIN} runs to fit and {FEWEST_TEST} to score",
+            wanted=f"at least {cheapest or FEWEST_TRAIN} runs to fit and {FEWEST_TEST} to score",
             came="; ".join(f"{name}: {why}" for name, why in left_out.items()),
             do="move the train quantile, or add runs",
         )

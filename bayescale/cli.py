@@ -238,6 +238,9 @@ def learn(runs: str, spec: str, out: Path, seed: int) -> None:
 @_model
 @click.option("--train-quantile", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.7,
               show_default=True, help="Quantile of a family's compute up to which runs are fitted.")  # fmt: skip
+@click.option("--cheapest", type=click.IntRange(2), help="Fit so many of each family's cheapest runs instead.")
+@click.option("--beyond", type=click.FloatRange(1), default=1.05, show_default=True,
+              help="Score runs above so many times the largest compute that is fitted.")  # fmt: skip
 @click.option("--family", help="Score this family alone.")
 @click.option("--workers", type=click.IntRange(1), help="Processes to spread the fits over; by default none.")
 @click.option("--scheduler", help="Address of a Dask scheduler to run the fits on (tcp://host:8786).")
@@ -245,13 +248,13 @@ def learn(runs: str, spec: str, out: Path, seed: int) -> None:
 @_seed
 @_json
 def backtest(
-    runs: str, spec: str, train_quantile: float, family: str | None,
+    runs: str, spec: str, train_quantile: float, cheapest: int | None, beyond: float, family: str | None,
     workers: int | None, scheduler: str | None, folder: str | None, seed: int, as_json: bool,
 ) -> None:  # fmt: skip
     """Fit each family's cheaper runs and score forecasts of its dearer ones, on log loss."""
     from bayescale import backtesting
 
-    result = backtesting.backtest(runs, spec, train_quantile=train_quantile, family=family, seed=seed,
+    result = backtesting.backtest(runs, spec, train_quantile=train_quantile, cheapest=cheapest, beyond=beyond, family=family, seed=seed,
         workers=workers, scheduler=scheduler, folder=folder)  # fmt: skip
     for name, why in result.left_out.items():
         click.echo(f"left out: {name} ({why})", err=True)

@@ -122,7 +122,7 @@ class Spec:
         parameters = {
             name: {"prior": _prior_dict(s.prior), "pooling": s.pooling, "spread": s.spread} for name, s in self.settings
         }
-        optional = {"discrepancy": self.discrepancy} if self.discrepancy else {}
+        optional: dict[str, Any] = {"discrepancy": self.discrepancy} if self.discrepancy else {}
         optional |= {"anchor": dict(self.anchor)} if self.anchor else {}
         return {
             "law": self.law,

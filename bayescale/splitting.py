@@ -10,17 +10,29 @@ BEYOND = 1.05  # runs within 5 % of the cut are neither fitted nor forecast
 FEWEST_TRAIN, FEWEST_TEST = 8, 3
 
 
-def split(runs: Runs, train_quantile: float) -> tuple[np.ndarray, np.ndarray, dict[str, str]]:
-    """Masks of the runs to fit and to score, and the families with too few of either."""
+def split(
+    runs: Runs, train_quantile: float, *, cheapest: int | None = None, beyond: float = BEYOND
+) -> tuple[np.ndarray, np.ndarray, dict[str, str]]:
+    """Masks of the runs to fit and to score, and the families with too few of either.
+
+    Fitted are a family's runs up to a quantile of its compute, or so many of its `cheapest`; scored are
+    those above `beyond` times the largest compute that is fitted.
+    """
     train, test = np.zeros(len(runs), bool), np.zeros(len(runs), bool)
     left_out: dict[str, str] = {}
     for name in runs.families:
         mine = runs["family"] == name
-        cut = np.quantile(runs["flops"][mine], train_quantile)
-        below, beyond = mine & (runs["flops"] <= cut), mine & (runs["flops"] > BEYOND * cut)
-        if below.sum() < FEWEST_TRAIN or beyond.sum() < FEWEST_TEST:
-            left_out[name] = f"{below.sum()} runs to fit, {beyond.sum()} to score"
+        if cheapest is None:
+            cut = np.quantile(runs["flops"][mine], train_quantile)
+            below, fewest = mine & (runs["flops"] <= cut), FEWEST_TRAIN
+        else:
+            first = np.flatnonzero(mine)[np.argsort(runs["flops"][mine], kind="stable")[:cheapest]]
+            below, fewest = np.isin(np.arange(len(runs)), first), cheapest
+            cut = runs["flops"][below].max()
+        dearer = mine & (runs["flops"] > beyond * cut)
+        if below.sum() < fewest or dearer.sum() < FEWEST_TEST:
+            left_out[name] = f"{below.sum()} runs to fit, {dearer.sum()} to score"
             continue
         train |= below
-        test |= beyond
+        test |= dearer
     return train, test, left_out

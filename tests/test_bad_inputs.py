@@ -269,7 +269,6 @@ USAGE = {
     "unknown table": (("fit", "hofmann2022", *FIT[2:]), ("'hofmann2022'", "'hoffmann2022'")),
     "unknown model": (("fit", "runs.csv", "--model", "aditive", "--out", "fit.nc"), ("'aditive'", "'additive'")),
     "absent spec": (("fit", "runs.csv", "--model", "mine.toml", "--out", "fit.nc"), ("no spec at mine.toml",)),
-    "no model": (("fit", "runs.csv", "--out", "fit.nc"), ("--model",)),
     "no out": (FIT[:4], ("--out",)),
     "out in no folder": ((*FIT[:5], "nowhere/fit.nc"), ("cannot write nowhere/fit.nc", "a folder that exists")),
     "out over the runs": (("fit", "runs.csv", "--model", "additive", "--out", "runs.csv"), ("runs.csv",)),

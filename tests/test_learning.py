@@ -38,7 +38,7 @@ def base():
 
 @pytest.fixture(scope="module")
 def learner(base):
-    return study(simulated(4), base, **QUICK)
+    return study(simulated(5), base, **QUICK)
 
 
 def test_a_population_is_found_within_its_own_error():
@@ -71,7 +71,8 @@ def test_a_family_left_out_is_not_looked_at(learner):
     other = replace(learner, runs=bs.load_runs(frame), evidence=Evidence(precision, information), _known={})
     (after,) = other.learn([[left]])
     assert after.settings == before.settings
-    assert other.learn()[0].settings != learner.learn()[0].settings
+    everyone = frozenset()
+    assert other._populations([everyone])[everyone].settings != learner._populations([everyone])[everyone].settings
 
 
 def test_what_was_learnt_is_narrower_and_says_where_it_came_from(learner, base):
@@ -85,13 +86,15 @@ def test_what_was_learnt_is_narrower_and_says_where_it_came_from(learner, base):
 
 def test_few_runs_of_a_new_family_are_enough_with_learnt_priors(learner, base):
     runs = simulated(1, seed=9)
-    five = runs.take(np.argsort(runs["flops"])[:4])
+    four = runs.take(np.array([0, 2, 6, 10]))  # two sizes and more at three ratios
     with pytest.raises(RunsError, match="fewer runs"):
-        bs.fit(five, base, **QUICK)
-    fit = bs.fit(five, learner.learn()[0], seed=0, **QUICK)
-    q05, q95 = bs.forecast(fit, params=1e9, tokens=8e10).summary.iloc[0][["q05", "q95"]]
-    dearest = runs["loss"][np.argmax(runs["flops"])]
-    assert q05 < dearest < q95
+        bs.fit(four, base, **QUICK)
+    fit = bs.fit(four, learner.learn()[0], seed=0, **QUICK)
+    assert fit.converged
+    # The four say nothing of the noise's tails, so that these stay as they were learnt.
+    learnt = fit.spec.parameters["nu"].prior
+    low, high = learnt.interval()
+    assert low < fit.summary.loc["nu", "mean"] < high
 
 
 def test_a_spec_written_is_the_spec_read(learner, tmp_path):
@@ -106,7 +109,7 @@ def test_a_spec_written_is_the_spec_read(learner, tmp_path):
 
 def test_too_few_families_and_pooled_specs_are_refused(learner):
     with pytest.raises(RunsError, match="at least 3 besides"):
-        learner.learn([learner.families[:2]])
+        learner.learn([learner.families[:3]])
     with pytest.raises(SpecError, match="pools"):
         study(simulated(3), bs.load_spec("additive"), **QUICK)
 
