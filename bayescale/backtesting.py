@@ -137,7 +137,7 @@ def backtest(
         raise QueryError(f"spec {spec.name!r} forecasts no loss", do="backtest a spec with a loss response")
     if family is not None and family not in runs.families:
         raise QueryError(f"no family {family!r} in {runs.name!r}", do=nearest(family, runs.families))
-    if cheapest is not None and cheapest < 2 or beyond < 1:
+    if (cheapest is not None and cheapest < 2) or beyond < 1:
         raise QueryError("the backtest's split is out of range", wanted="cheapest at least 2, beyond at least 1",
                          came=f"cheapest {cheapest}, beyond {beyond:g}")  # fmt: skip
     train, test, left_out = split(runs, train_quantile, cheapest=cheapest, beyond=beyond)

@@ -11,6 +11,7 @@ import math
 import sys
 import time
 import warnings
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -228,8 +229,8 @@ def learn(runs: str, spec: str, out: Path, seed: int) -> None:
     learner = learning.study(load_runs(runs), load_spec(spec), seed=seed)
     for name, why in learner.left_out.items():
         click.echo(f"left out: {name} ({why})", err=True)
-    (learnt,) = learner.learn()
-    path = learning.write_spec(learnt, out)
+    origin = {"model": spec, "runs": runs}  # as they were named: a backtest learns again without some families
+    path = learning.write_spec(replace(learner.learn()[0], learned=tuple(origin.items())), out)
     click.echo(f"{path}: priors learnt from {len(learner.families)} families of {runs}")
 
 
@@ -254,8 +255,8 @@ def backtest(
     """Fit each family's cheaper runs and score forecasts of its dearer ones, on log loss."""
     from bayescale import backtesting
 
-    result = backtesting.backtest(runs, spec, train_quantile=train_quantile, cheapest=cheapest, beyond=beyond, family=family, seed=seed,
-        workers=workers, scheduler=scheduler, folder=folder)  # fmt: skip
+    result = backtesting.backtest(runs, spec, train_quantile=train_quantile, cheapest=cheapest, beyond=beyond,
+        family=family, seed=seed, workers=workers, scheduler=scheduler, folder=folder)  # fmt: skip
     for name, why in result.left_out.items():
         click.echo(f"left out: {name} ({why})", err=True)
     if as_json:

@@ -53,6 +53,7 @@ _ROUNDS = 3
 _THINNING = 2
 _INFORMED = 0.3  # variance of an offset, of 1 in the prior, under which its family's runs outweigh its peers
 _NUMBERS = 2_000_000  # in an array over runs and points, at most: 16 MB
+_DENSE = 256  # coordinates up to which one product with a matrix is quicker than many with its parts
 _POINTWISE = 10_000_000  # log likelihoods of a chain that are kept run by run: 80 MB
 
 
@@ -437,6 +438,10 @@ def run_chain(
     def away(white: Array) -> Array:
         flat = stretch(start.factor, places, white)
         return flat.at[centers].set(start.shift @ flat) if centers.size else flat
+
+    if start.scale.size <= _DENSE:
+        factor = jax.vmap(away, out_axes=1)(jnp.eye(start.scale.size))
+        away = partial(jnp.matmul, factor)
 
     def potential(white: Array) -> Array:
         return flat.potential(away(white))

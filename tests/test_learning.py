@@ -129,6 +129,26 @@ def test_the_default_spec_was_learnt_from_shipped_runs(pool):
     assert bs.load_spec(origin["model"]).parameters.keys() == spec.parameters.keys()
 
 
+def test_a_backtest_learns_again_without_the_runs_that_it_scores(learner, base, tmp_path, monkeypatch):
+    learner.runs.frame.to_csv(tmp_path / "runs.csv", index=False)
+    origin = {"model": str(write_spec(base, tmp_path / "wide.toml")), "runs": str(tmp_path / "runs.csv")}
+    spec = replace(learner.learn()[0], learned=tuple(origin.items()))
+    asked, learn = [], learning.Learner.learn
+
+    def spy(self, without=((),)):
+        asked.extend(map(set, without))
+        return learn(self, without)
+
+    monkeypatch.setattr(learning.Learner, "learn", spy)
+    renamed = bs.load_runs(learner.runs.where(family="family-2").frame.assign(family="mine"))
+    result = bs.backtest(renamed, spec, progress=False)
+    assert asked == [{"family-2"}]
+    assert list(result.families["family"]) == ["mine"]
+    new = bs.backtest(simulated(1, seed=9), spec, progress=False)
+    assert asked == [{"family-2"}]  # these runs it never saw
+    assert new.converged
+
+
 @pytest.mark.slow
 def test_the_default_spec_is_what_its_script_makes():
     origin = dict(bs.load_spec("default").learned)
