@@ -6,6 +6,7 @@ its runs say is kept as a Gaussian; then the population of families is sampled, 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -33,6 +34,7 @@ TRAIN_QUANTILE = 0.7
 """Of a family's compute: up to it runs are fitted, to learn from those beyond how wrong the law is there."""
 FEWEST = 3  # families that a population can be learnt from
 _MOST = 0.98  # posterior variance of a prior's, at most: beyond it lies Monte Carlo error alone
+_SAME = 0.2  # of a family's runs, that another table must hold to hold the family
 _WARMUP, _DRAWS = 500, 2000
 
 Left = frozenset[str]
@@ -210,20 +212,30 @@ def study(runs: Runs, base: Spec, *, seed: int = 0, progress: bool | None = None
 
 
 def shared_families(learned: Runs, runs: Runs) -> dict[str, set[str]]:
-    """Which families of `learned` hold runs of each family of `runs`, whatever they are called there."""
+    """Which families of `learned` hold runs of each family of `runs`, whatever they are called there.
+
+    A family is one of them if it has the name, or holds a fifth of the runs: families on one grid of params
+    and tokens have a run or two of the same loss by chance.
+    """
     owners: dict[tuple, set[str]] = {}
     for key, family in zip(_keys(learned), learned["family"], strict=True):
         owners.setdefault(key, set()).add(family)
-    found: dict[str, set[str]] = {name: {name} & set(learned.families) for name in runs.families}
-    for key, family in zip(_keys(runs), runs["family"], strict=True):
-        found[family] |= owners.get(key, set())
+    keys, found = _keys(runs), {}
+    for name in runs.families:
+        mine = [keys[i] for i in np.flatnonzero(runs["family"] == name)]
+        held = Counter(owner for key in mine for owner in owners.get(key, ()))
+        found[name] = {owner for owner, count in held.items() if count >= _SAME * len(mine)}
+        found[name] |= {name} & set(learned.families)
     return found
 
 
-def _keys(runs: Runs) -> list[tuple]:
-    """Runs by what they are, to three digits: the same run is rounded otherwise in another table."""
-    columns = [runs[name] for name in ("params", "tokens", "loss")]
-    return [tuple(f"{x:.2e}" for x in row) for row in zip(*columns, strict=True)]
+def _keys(runs: Runs) -> list[tuple[str, ...]]:
+    """Runs by what they are, to a few digits: the same run is rounded otherwise in another table."""
+    digits = {"params": 2, "tokens": 2, "loss": 3}
+    columns = [runs[name] for name in digits]
+    return [
+        tuple(f"{x:.{n}e}" for x, n in zip(row, digits.values(), strict=True)) for row in zip(*columns, strict=True)
+    ]
 
 
 def _learned(base: Spec) -> list[str]:
