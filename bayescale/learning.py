@@ -34,7 +34,7 @@ TRAIN_QUANTILE = 0.7
 """Of a family's compute: up to it runs are fitted, to learn from those beyond how wrong the law is there."""
 FEWEST = 3  # families that a population can be learnt from
 _MOST = 0.98  # posterior variance of a prior's, at most: beyond it lies Monte Carlo error alone
-_SAME = 0.2  # of a family's runs, that another table must hold to hold the family
+_SAME = 0.2  # of the runs of the smaller of two families, which both must hold to be one
 _WARMUP, _DRAWS = 500, 2000
 
 Left = frozenset[str]
@@ -214,17 +214,17 @@ def study(runs: Runs, base: Spec, *, seed: int = 0, progress: bool | None = None
 def shared_families(learned: Runs, runs: Runs) -> dict[str, set[str]]:
     """Which families of `learned` hold runs of each family of `runs`, whatever they are called there.
 
-    A family is one of them if it has the name, or holds a fifth of the runs: families on one grid of params
-    and tokens have a run or two of the same loss by chance.
+    A family is one of them if it has the name, or a fifth of the runs of either are the other's: families on
+    one grid of params and tokens have a run or two of the same loss by chance.
     """
     owners: dict[tuple, set[str]] = {}
     for key, family in zip(_keys(learned), learned["family"], strict=True):
         owners.setdefault(key, set()).add(family)
-    keys, found = _keys(runs), {}
+    keys, sizes, found = _keys(runs), Counter(learned["family"]), {}
     for name in runs.families:
         mine = [keys[i] for i in np.flatnonzero(runs["family"] == name)]
         held = Counter(owner for key in mine for owner in owners.get(key, ()))
-        found[name] = {owner for owner, count in held.items() if count >= _SAME * len(mine)}
+        found[name] = {owner for owner, count in held.items() if count >= _SAME * min(len(mine), sizes[owner])}
         found[name] |= {name} & set(learned.families)
     return found
 

@@ -144,7 +144,8 @@ def test_a_backtest_learns_again_without_the_runs_that_it_scores(learner, base, 
     result = bs.backtest(renamed, spec, progress=False)
     assert asked == [{"family-2"}]
     assert list(result.families["family"]) == ["mine"]
-    new = bs.backtest(simulated(1, seed=9), spec, progress=False)
+    unseen = bs.load_runs(simulated(1, seed=9).frame.assign(family="unseen"))
+    new = bs.backtest(unseen, spec, progress=False)
     assert asked == [{"family-2"}]  # these runs it never saw
     assert new.converged
 
