@@ -24,7 +24,7 @@ from bayescale.quantities import LEAST, MOST, count, quantity
 if TYPE_CHECKING:
     import pandas as pd
 
-_KINDS = ("models", "data", "laws", "resources", "responses", "noise", "decisions", "checks")
+_KINDS = ("models", "data", "laws", "resources", "responses", "noise", "discrepancy", "decisions", "checks")
 _HDF5 = b"\x89HDF\r\n\x1a\n"  # the first bytes of every file that Fit.save writes
 # What a terminal shows of a forecast; --json and --out hold all.
 _FORECAST = ("family", "params", "tokens", "mean", "sd", "q05", "q50", "q95", "epred_q05", "epred_q95", "reach_decades")

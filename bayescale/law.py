@@ -238,7 +238,7 @@ class AbstractResource(Part):
 
 
 class AbstractDiscrepancy(Part):
-    """What a law is expected to be wrong by, as log loss, where a family has no runs.
+    """What a law is expected to be wrong by, as log loss, where a family has no runs; one parameter, linear in it.
 
     Nothing that was fitted informs it: its prior is learnt from forecasts of other families.
     """

@@ -128,14 +128,13 @@ class Learner:
         tables = {labels[pair]: self.runs.take(train & mine[pair[1]]) for pair in order}
         plain = {labels[out, name]: _without_discrepancy(specs[out | {name}]) for out, name in order}
         batch = fit_many(tables, plain, **self.settings)
-        discrepancy = part("discrepancy", self.base.discrepancy)
-        (parameter,) = discrepancy.parameters
+        (parameter,) = part("discrepancy", self.base.discrepancy).parameters
         setting = self.base.parameters[parameter]
         population = _Population([setting.prior], [setting.spread])
         found = {}
         for out in left:
             seen = [
-                _misses(batch.fits[labels[out, name]], self.runs.take(test & mine[name]), setting.prior)
+                _misses(batch.fits[labels[out, name]], self.runs.take(test & mine[name]), self.base)
                 for name in self.families
                 if (out, name) in wanted and labels[out, name] in batch.fits
             ]
@@ -276,10 +275,17 @@ def _evidence(fit: Fit) -> Evidence:
     return Evidence(precision - np.eye(len(columns)), precision @ draws.mean(axis=0))
 
 
-def _misses(fit: Fit, runs: Runs, prior: Prior) -> Evidence:
-    """What a family's dearer runs say of its discrepancy, beside the forecast's own uncertainty."""
-    fitted = fit.design_frame["flops"].max()
-    unit = np.sqrt(np.log(runs["flops"] / fitted))
+def _misses(fit: Fit, runs: Runs, base: Spec) -> Evidence:
+    """What a family's dearer runs say of its discrepancy, beside the forecast's own uncertainty.
+
+    The discrepancy is linear in its parameter, so that a miss is a slope.
+    """
+    discrepancy = part("discrepancy", base.discrepancy)
+    (parameter,) = discrepancy.parameters
+    prior = base.parameters[parameter].prior
+    with jax.enable_x64(True):
+        reach = jnp.log(jnp.asarray(runs["flops"] / fit.design_frame["flops"].max()))
+        unit = np.asarray(discrepancy.shift(reach, **{parameter: 1.0}))
     draws = np.log(predict(fit, runs.frame, seed=fit.meta["seed"], only="loss"))
     slopes = (np.log(runs["loss"]) - draws) @ unit / (unit @ unit)
     slopes = (slopes - prior.loc) / prior.scale

@@ -220,10 +220,9 @@ def _roles(latent: dict[str, Any]) -> Roles:
         else:
             role = "centers" if name.endswith(_CENTER) else "spreads" if name.endswith(_SPREAD) else "shared"
             common[role].append(where)
-    none = np.zeros((0, 0), int)
     return Roles(
-        np.concatenate(own, axis=1) if own else none,
-        **{role: np.concatenate([none[0:0].ravel(), *where]) for role, where in common.items()},
+        np.concatenate(own, axis=1) if own else np.zeros((0, 0), int),
+        **{role: np.concatenate([np.zeros(0, int), *where]) for role, where in common.items()},
     )
 
 

@@ -30,10 +30,11 @@ def one(kind: str, name: str) -> dict[str, Any]:
     if kind == "models":
         spec = load_spec(name)
         return {"name": spec.name, "title": spec.title, "digest": spec.digest, **spec.to_dict(),
+                "learned": dict(spec.learned),
                 "in_words": {n: _prior_words(spec, n) for n in spec.parameters}}  # fmt: skip
     thing = part(kind, name)
     content = {"name": name, "about": inspect.getdoc(thing) or "", "source": thing.source}
-    if kind in ("laws", "resources", "responses", "noise"):
+    if kind in ("laws", "resources", "responses", "noise", "discrepancy"):
         content["parameters"] = {k: _row_words(p) for k, p in thing.parameters.items()}
     if kind == "laws":
         content["inputs"] = list(thing.inputs)
@@ -46,11 +47,14 @@ def words(kind: str, content: dict[str, Any]) -> str:
         return _card_words(content)
     lines = [content.get("title", content["name"])]
     if kind == "models":
+        learnt = content["learned"]
         lines += [
             f"digest     {content['digest'][:16]}…",
             f"law        {content['law']} of {', '.join(content['inputs'])}",
             f"resources  {', '.join(content['resources']) or 'none'}",
             *(f"observes   {r} with {n} noise" for r, n in content["responses"].items()),
+            *(f"beyond     the runs an error: {name}" for name in [content.get("discrepancy")] if name),
+            *([f"learnt     from {learnt['runs']}, under {learnt['model']} before"] if learnt else []),
             "priors (90 % interval)",
         ]
         rows = content["in_words"]

@@ -18,7 +18,7 @@ from bayescale import shipped
 from bayescale.cli import main
 
 COMMANDS = ((), ("fit",), ("check",), ("forecast",), ("decide",), ("decide", "allocation"), ("backtest",), ("show",))
-KINDS = ("models", "data", "laws", "resources", "responses", "noise", "decisions", "checks")
+KINDS = ("models", "data", "laws", "resources", "responses", "noise", "discrepancy", "decisions", "checks")
 AT_70B = ("--params", "70B", "--tokens", "1.4T")
 
 

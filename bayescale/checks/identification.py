@@ -27,6 +27,7 @@ class Identification(AbstractCheck):
     def ask(fit):
         posterior, findings = fit.posterior, []
         law = part("laws", fit.spec.law)
+        beyond = part("discrepancy", fit.spec.discrepancy).parameters if fit.spec.discrepancy else ()
         for name, setting in fit.spec.settings:
             site = f"{name}_center" if f"{name}_center" in posterior else name
             value = np.asarray(setting.prior.transform.inv(posterior[site].to_numpy()))
@@ -36,7 +37,9 @@ class Identification(AbstractCheck):
                 Finding(
                     "identification", site, contraction >= _LEAST_CONTRACTION, contraction, _LEAST_CONTRACTION,
                     f"{site}: the runs take away {max(contraction, 0):.0%} of the prior's variance",
-                    f"the prior decides about {site}; say so, or add runs that inform it",
+                    f"no run informs {site}: it is learnt from other families' backtests (bayescale learn)"
+                    if name in beyond
+                    else f"the prior decides about {site}; say so, or add runs that inform it",
                 )
             )  # fmt: skip
         runs = fit.design_frame
