@@ -91,6 +91,10 @@ class Program:
         x64, device = jax.config.jax_enable_x64, jax.config.jax_default_device
         self._compiled = _workers().submit(_compile, lowered, x64, device)
 
+    def wait(self) -> None:
+        """Return once it is compiled, or loaded from the cache."""
+        self._compiled.result()
+
     def __call__(self, *arguments: Any) -> Any:
         """Run it, once it is compiled; the result has the structure of `out`."""
         leaves = self._compiled.result()(*jax.tree.leaves(arguments))

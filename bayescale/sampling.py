@@ -358,6 +358,7 @@ def _in_turn(
     """Chains one by one on the threads of a CPU: each stops when it is done, none waits for the longest tree."""
     with stages("trace and compile"):
         program = compiled(run_chain, settings, keys[0], design, start, pace)
+        program.wait()
     design, pace = jax.device_put((design, pace))  # JAX's precision is set by thread: the workers' must not convert
 
     def run(key: Array) -> Chain:

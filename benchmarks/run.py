@@ -21,7 +21,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 HERE = Path(__file__).parent
-LIMIT_S = 300
+LIMIT_S = 900
 PACKAGES = ("bayescale", "numpyro", "jax", "pymc", "nutpie", "simple-scaling-laws")
 PLAN = {
     "family": ("bayescale", "nutpie", "numpyro", "numpyro-raw", "huber", "simple-scaling-laws"),
