@@ -25,11 +25,11 @@ from bayescale import sampling
 from bayescale.compiling import devices_for, use_cache
 from bayescale.errors import BayescaleError, ConvergenceWarning, FitError
 from bayescale.law import part
-from bayescale.modelling import design
+from bayescale.modelling import COORDINATES, design
 from bayescale.progress import Stages, on_terminal
 from bayescale.runs import Runs, load_runs
 from bayescale.spec import DEFAULT, Spec, load_spec, make_spec
-from bayescale.trees import CHAIN, DRAW, FAMILY, RUN, to_datatree
+from bayescale.trees import CHAIN, DRAW, FAMILY, KNOT, RUN, to_datatree
 
 SCHEMA = 1
 """Version of the file format; a newer file is refused, an older one migrated."""
@@ -333,7 +333,7 @@ def load_fit(path: str | Path) -> Fit:
 def scalars(posterior: xr.Dataset | Mapping[str, Any]) -> dict[str, np.ndarray]:
     """Every scalar of a posterior by name, ``alpha_N[OPT]`` for one of a family; shape (chain, draw)."""
     found = {}
-    for name in sorted(map(str, posterior)):
+    for name in sorted(set(map(str, posterior)) - {COORDINATES}):
         array = posterior[name]
         if FAMILY not in array.dims:
             found[name] = array.to_numpy()
@@ -387,11 +387,12 @@ def _collect(runs: Runs, spec: Spec, points: Any, samples: sampling.Samples, see
         "sample_stats": samples.stats,
         "log_likelihood": samples.log_likelihood,
         # Power-scaling needs the priors at the top of the hierarchy; with the families' it flags everything.
-        "log_prior": {k: v for k, v in samples.log_prior.items() if not k.endswith("_coordinate")},
+        "log_prior": {k: v for k, v in samples.log_prior.items() if not k.endswith("_coordinate") and k != COORDINATES},
         "observed_data": points.observed,
         "constant_data": constant,
     }
     dims = {k: (FAMILY,) if v.ndim > 2 else () for k, v in posterior.items()}
+    dims |= {COORDINATES: (FAMILY, KNOT)}
     dims |= dict.fromkeys([*samples.log_likelihood, *constant], (RUN,))
     if not samples.pointwise:
         dims |= {f"log_likelihood/{name}": (FAMILY,) for name in samples.log_likelihood}

@@ -18,8 +18,8 @@ from numpyro import handlers
 from bayescale.compiling import call, use_cache
 from bayescale.errors import QueryError, nearest
 from bayescale.fitting import Fit
-from bayescale.law import part
-from bayescale.modelling import REACH, SPENT, Design, interpret, places
+from bayescale.law import Rows, part
+from bayescale.modelling import COORDINATES, LAW, SPENT, Design, bases, interpret, places, rows_at
 from bayescale.quantities import LEAST, MOST
 from bayescale.runs import FLOPS_PER_PARAM_TOKEN, is_empty, number
 from bayescale.spec import Spec
@@ -176,7 +176,7 @@ def predict(
     Returns
     -------
     dict of ndarray, shape (chain·draw, query)
-        ``log_loss``, each response's ``NAME_location``, and each observed site; or one of them.
+        ``log_loss``, ``law`` (the same by the law alone, discrepancies left out), each response's ``NAME_location``, and each observed site; or one of them.
     """
     use_cache()
     new = (table["family"] == NEW).any() and NEW not in fit.families
@@ -195,18 +195,28 @@ def design_at(fit: Fit, table: pd.DataFrame, observed: Mapping[str, Any], new: b
     pooled = [n for n, s in fit.spec.settings if s.pooling == "partial"]
     known = [c for c in fit.spec.columns if c in table]
     wanted = {part("responses", name).observed for name, _ in fit.spec.responses}
-    reach = {REACH: np.log(10.0) * _decades(fit, table)[0]} if fit.spec.discrepancy else {}
+    family = np.asarray([index[name] for name in table["family"]], dtype=int)
+    anchor = {c: np.log(fit.meta["anchor"][c]) for c in fit.spec.inputs}
     return Design(
         spent={c: np.log(table[c].to_numpy(float)) for c in known if c in SPENT},
-        anchor={c: np.log(fit.meta["anchor"][c]) for c in fit.spec.inputs},
+        anchor=anchor,
         anchor_loss=np.log(fit.meta["anchor"]["loss"]),
-        columns={c: table[c].to_numpy(float) for c in known if c not in SPENT and c not in wanted} | reach,
+        columns={c: table[c].to_numpy(float) for c in known if c not in SPENT and c not in wanted},
         observed={k: np.asarray(v, float) for k, v in observed.items()},
-        family=np.asarray([index[name] for name in table["family"]], dtype=int),
+        basis=_bases(fit, table, anchor, family) if fit.spec.discrepancy else {},
+        family=family,
         priors=places(fit.spec),
         centering={n: np.zeros(count) for n in pooled} if count > 1 else {},
         families=count,
     )
+
+
+def _bases(fit: Fit, table: pd.DataFrame, anchor: dict[str, Any], family: np.ndarray) -> dict[str, np.ndarray]:
+    """Basis of each discrepancy at queries; a new family has no run, but compute up to that of all runs."""
+    runs, of = fit.design_frame, fit.design_frame["family"]
+    fitted = [rows_at(runs[of == name], anchor) for name in fit.families]
+    fitted.append(Rows(np.zeros((1, len(anchor))), np.log([runs["flops"].max()])))
+    return bases(fit.spec, rows_at(table.assign(flops=_flops(table)), anchor), family, fitted)
 
 
 def reach(fit: Fit, table: pd.DataFrame) -> pd.DataFrame:
@@ -352,6 +362,10 @@ def _substitutes(fit: Fit, key: Array, extend: bool, most: int | None) -> dict[s
         if f"{name}_offset" in draws:
             draws[f"{name}_coordinate"] = draws.pop(f"{name}_offset")
             del draws[name]
+    if extend and COORDINATES in draws:
+        own = draws[COORDINATES]
+        fresh = jax.random.normal(jax.random.fold_in(key, -1), (len(own), 1, own.shape[-1]), own.dtype)
+        draws[COORDINATES] = jnp.concatenate([own, fresh], axis=1)
     return draws
 
 
@@ -360,7 +374,7 @@ def _predict(key: Array, draws: dict[str, Array], points: Design, *, spec: Spec,
     def one(drawn: tuple[Array, dict[str, Array]]) -> dict[str, Array]:
         model = handlers.substitute(handlers.seed(partial(interpret, spec), drawn[0]), data=drawn[1])
         sites = handlers.trace(model).get_trace(points)
-        kept = {k: s["value"] for k, s in sites.items() if k == "log_loss" or k.endswith("_location")}
+        kept = {k: s["value"] for k, s in sites.items() if k in ("log_loss", LAW) or k.endswith("_location")}
         for name, _ in spec.responses:
             site = part("responses", name).observed
             if site in points.observed:

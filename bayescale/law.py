@@ -21,6 +21,7 @@ from importlib import import_module
 from typing import Any, ClassVar, NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 import numpyro.distributions as dist
 from jax import Array
 from numpyro.distributions import transforms
@@ -237,18 +238,35 @@ class AbstractResource(Part):
         """Return `spent` with its effective inputs replaced."""
 
 
-class AbstractDiscrepancy(Part):
-    """What a law is expected to be wrong by, as log loss, where a family has no runs; one parameter, linear in it.
+class Rows(NamedTuple):
+    """Where runs lie: `inputs` (row, input) as ``ln(input / anchor)``, `flops` (row,) as natural logs."""
 
-    Nothing that was fitted informs it: its prior is learnt from forecasts of other families.
+    inputs: np.ndarray
+    flops: np.ndarray
+
+
+class AbstractDiscrepancy(Part):
+    """What a law is wrong by, as log loss: a family's own *coordinates*, standard Normal, times a *basis*.
+
+    The basis of a run depends on where it lies against the family's fitted runs, and is data of the model.
     """
 
     formula = "shift"
+    coordinates: ClassVar[Mapping[str, int]] = {}
+    """How many coordinates a family has, by the parameter that is their scale; in the order of the basis."""
+    informed: ClassVar[bool]
+    """Whether runs that are fitted say something of the parameters. If not, there is one parameter, the shift is
+    linear in it, and its prior is learnt from forecasts of other families."""
 
     @staticmethod
     @abstractmethod
-    def shift(reach: Array, **parameters: Array) -> Array:
-        """``ln(loss / the law's loss)`` at `reach`: ln(compute / the family's largest fitted compute), 0 inside."""
+    def basis(at: Rows, fitted: Rows) -> np.ndarray:
+        """Basis (row, width) of rows `at`, of a family whose runs are `fitted`."""
+
+    @staticmethod
+    @abstractmethod
+    def shift(basis: Array, coordinates: Array, **parameters: Array) -> Array:
+        """``ln(loss / the law's loss)``; `basis` (…, width), `coordinates` (…, coordinate)."""
 
 
 class AbstractResponse(Part):

@@ -25,6 +25,7 @@ from bayescale.errors import RunsError, SpecError
 from bayescale.fitting import Fit
 from bayescale.forecasting import predict
 from bayescale.law import Prior, part
+from bayescale.modelling import rows_at
 from bayescale.pooling.ways import spread_prior
 from bayescale.runs import Runs
 from bayescale.spec import Spec
@@ -63,7 +64,7 @@ class Learner:
     families : tuple of str
         Those that could be fitted.
     evidence : Evidence
-        Of every parameter but the discrepancy's, in the order of `families`.
+        Of every parameter but that of a discrepancy that runs do not inform, in the order of `families`.
     left_out : dict
         Families that could not be fitted, and why.
     """
@@ -89,7 +90,7 @@ class Learner:
         """
         left = [frozenset(names) & set(self.families) for names in without]
         plain = self._populations(left)
-        if not self.base.discrepancy:
+        if not _uninformed(self.base):
             return [plain[out] for out in left]
         growth = self._discrepancies(set(left))
         return [self._named(plain[out].with_prior(**growth[out])) for out in left]
@@ -128,7 +129,7 @@ class Learner:
         tables = {labels[pair]: self.runs.take(train & mine[pair[1]]) for pair in order}
         plain = {labels[out, name]: _without_discrepancy(specs[out | {name}]) for out, name in order}
         batch = fit_many(tables, plain, **self.settings)
-        (parameter,) = part("discrepancy", self.base.discrepancy).parameters
+        (parameter,) = part("discrepancy", _uninformed(self.base)[0]).parameters
         setting = self.base.parameters[parameter]
         population = _Population([setting.prior], [setting.spread])
         found = {}
@@ -238,14 +239,20 @@ def _keys(runs: Runs) -> list[tuple[str, ...]]:
 
 
 def _learned(base: Spec) -> list[str]:
-    own = part("discrepancy", base.discrepancy).parameters if base.discrepancy else ()
+    own = [name for of in _uninformed(base) for name in part("discrepancy", of).parameters]
     return [name for name, _ in base.settings if name not in own]
+
+
+def _uninformed(base: Spec) -> tuple[str, ...]:
+    """Discrepancies that no run that is fitted says anything of."""
+    return tuple(name for name in base.discrepancy if not part("discrepancy", name).informed)
 
 
 def _without_discrepancy(spec: Spec) -> Spec:
     names = _learned(spec)
     kept = tuple((name, setting) for name, setting in spec.settings if name in names)
-    return replace(spec, settings=kept, discrepancy="")
+    without = _uninformed(spec)
+    return replace(spec, settings=kept, discrepancy=tuple(name for name in spec.discrepancy if name not in without))
 
 
 def _anchored(spec: Spec, runs: Runs) -> Spec:
@@ -280,12 +287,13 @@ def _misses(fit: Fit, runs: Runs, base: Spec) -> Evidence:
 
     The discrepancy is linear in its parameter, so that a miss is a slope.
     """
-    discrepancy = part("discrepancy", base.discrepancy)
+    discrepancy = part("discrepancy", _uninformed(base)[0])
     (parameter,) = discrepancy.parameters
     prior = base.parameters[parameter].prior
     with jax.enable_x64(True):
-        reach = jnp.log(jnp.asarray(runs["flops"] / fit.design_frame["flops"].max()))
-        unit = np.asarray(discrepancy.shift(reach, **{parameter: 1.0}))
+        anchor = {name: np.log(fit.meta["anchor"][name]) for name in fit.spec.inputs}
+        basis = discrepancy.basis(*(rows_at(table, anchor) for table in (runs.frame, fit.design_frame)))
+        unit = np.asarray(discrepancy.shift(basis, None, **{parameter: 1.0}))
     draws = np.log(predict(fit, runs.frame, seed=fit.meta["seed"], only="loss"))
     slopes = (np.log(runs["loss"]) - draws) @ unit / (unit @ unit)
     slopes = (slopes - prior.loc) / prior.scale
@@ -357,7 +365,7 @@ def write_spec(spec: Spec, path: str | Path) -> Path:
     if spec.anchor:
         lines.append(f"anchor = {{{', '.join(f'{column} = {value!r}' for column, value in spec.anchor)}}}")
     if spec.discrepancy:
-        lines.append(f'discrepancy = "{spec.discrepancy}"')
+        lines.append(f"discrepancy = {list(spec.discrepancy)}".replace("'", '"'))
     tables = {"learned": dict(spec.learned)} if spec.learned else {}
     for name, table in (tables | {"responses": content["responses"]}).items():
         lines += ["", f"[{name}]", *(f'{key} = "{value}"' for key, value in table.items())]

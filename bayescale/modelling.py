@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,29 +12,46 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro
+import numpyro.distributions as dist
+import pandas as pd
 from jax import Array
 from numpyro import handlers
 
 from bayescale.errors import RunsError
-from bayescale.law import Part, Values, part
+from bayescale.law import AbstractDiscrepancy, Part, Rows, Values, part
 from bayescale.runs import Runs
 from bayescale.spec import Spec
+from bayescale.trees import FAMILY, KNOT
 
 SPENT = ("params", "tokens", "flops", "active_params", "step", "unique_tokens")
 """Columns that enter as natural logs: what a law or a resource may read."""
 
-REACH = "reach"
-"""Column of e-folds of compute beyond a family's largest fitted compute, 0 inside."""
+LAW = "law"
+"""Site of the log loss by the law alone, its discrepancies left out."""
+
+COORDINATES = "coordinates"
+"""Site of each family's coordinates of all discrepancies, one after the other."""
 
 _WIDTHS = (1, 2, 4, 8, 16, 32, 64, 128)
-_OVER_RUNS = ("spent", "columns", "observed")
+_OVER_RUNS = ("spent", "columns", "observed", "basis")
 _BLOCK_COST = 4  # of looking up a block's parameters, in runs: measured on a CPU
 _FLAT = 0.02  # e-folds: rounding of counts scatters a fixed ratio by about a percent
 
 
 @partial(
     jax.tree_util.register_dataclass,
-    data_fields=["spent", "anchor", "anchor_loss", "columns", "observed", "family", "priors", "centering", "mask"],
+    data_fields=[
+        "spent",
+        "anchor",
+        "anchor_loss",
+        "columns",
+        "observed",
+        "basis",
+        "family",
+        "priors",
+        "centering",
+        "mask",
+    ],  # fmt: skip
     meta_fields=["families"],
 )
 @dataclass(frozen=True)
@@ -50,9 +67,11 @@ class Design:
     anchor_loss : Array, shape ()
         Natural log of the reference run's loss.
     columns : dict of Array, shape (run,)
-        Other columns that responses need (chance, n_items), and ``reach`` where a discrepancy does.
+        Other columns that responses need (chance, n_items).
     observed : dict of Array, shape (run,)
         What was observed, in base units; empty when predicting.
+    basis : dict of Array, shape (run, width)
+        Basis of each discrepancy, by name.
     family : Array of int, shape (run,)
         Index of each run's family.
     centering : dict of Array, shape (family,)
@@ -71,6 +90,7 @@ class Design:
     anchor_loss: Any
     columns: dict[str, Any]
     observed: dict[str, Any]
+    basis: dict[str, Any]
     family: Any
     priors: dict[str, tuple[Any, Any]]
     centering: dict[str, Any]
@@ -99,11 +119,13 @@ def interpret(spec: Spec, design: Design) -> None:
         resource = part("resources", name)
         spent = resource.effective(spent, balance, **pick(resource))
     inputs = [spent[column] - design.anchor[column] for column in spec.inputs]
+    discrepancies = [part("discrepancy", name) for name in spec.discrepancy]
+    coordinates = _coordinates(discrepancies, design)
     with _over_runs(design):
         relative = law.log_loss(*inputs, **pick(law))
-        if spec.discrepancy:
-            discrepancy = part("discrepancy", spec.discrepancy)
-            relative += discrepancy.shift(design.columns[REACH], **pick(discrepancy))
+        numpyro.deterministic(LAW, design.anchor_loss + relative)
+        for of, own in zip(discrepancies, coordinates, strict=True):
+            relative += of.shift(design.basis[of.name], own, **pick(of))
         log_loss = numpyro.deterministic("log_loss", design.anchor_loss + relative)
         for name, kind in spec.responses:
             response, noise = part("responses", name), part("noise", kind)
@@ -111,6 +133,16 @@ def interpret(spec: Spec, design: Design) -> None:
             numpyro.deterministic(f"{name}_location", location)
             likelihood = noise.distribution(location, design.columns, **pick(noise))
             numpyro.sample(response.observed, likelihood, obs=design.observed.get(response.observed))
+
+
+def _coordinates(discrepancies: Sequence[type[AbstractDiscrepancy]], design: Design) -> list[Array]:
+    """Coordinates of each discrepancy in each run's family."""
+    ends = np.cumsum([sum(of.coordinates.values()) for of in discrepancies], dtype=int).tolist()
+    if not ends or not ends[-1]:
+        return [jnp.zeros(0)] * len(discrepancies)
+    with numpyro.plate(FAMILY, design.families, dim=-2), numpyro.plate(KNOT, ends[-1], dim=-1):
+        own = numpyro.sample(COORDINATES, dist.Normal(jnp.zeros((design.families, ends[-1])), 1.0))[design.family]
+    return jnp.split(own, ends[:-1], axis=-1)
 
 
 def _over_runs(design: Design) -> AbstractContextManager:
@@ -201,18 +233,41 @@ def design(spec: Spec, runs: Runs) -> Design:
     families = len(runs.families)  # arrays stay NumPy's: they become float64 or float32 as JAX is set
     pooled = [name for name, setting in spec.settings if setting.pooling == "partial"]
     fixed = {name: np.log(value) for name, value in spec.anchor}
-    within = {REACH: np.zeros(len(runs))} if spec.discrepancy else {}
+    anchor = {name: np.asarray(fixed.get(name, spent[name].mean())) for name in spec.inputs}
+    family = np.asarray(np.searchsorted(runs.families, runs["family"]))
+    rows = rows_at(runs.frame, anchor)
     return Design(
         spent={name: np.asarray(value) for name, value in spent.items()},
-        anchor={name: np.asarray(fixed.get(name, spent[name].mean())) for name in spec.inputs},
+        anchor=anchor,
         anchor_loss=np.asarray(fixed.get("loss", np.log(np.median(runs["loss"])))),
-        columns={name: np.asarray(runs[name]) for name in sorted(columns - set(SPENT) - observed)} | within,
+        columns={name: np.asarray(runs[name]) for name in sorted(columns - set(SPENT) - observed)},
         observed={name: np.asarray(runs[name]) for name in sorted(observed)},
-        family=np.asarray(np.searchsorted(runs.families, runs["family"])),
+        basis=bases(spec, rows, family, [Rows(*(x[family == f] for x in rows)) for f in range(families)]),
+        family=family,
         priors=places(spec),
         centering={name: np.zeros(families) for name in pooled} if families > 1 else {},
         families=families,
     )
+
+
+def rows_at(table: pd.DataFrame, anchor: Mapping[str, Any]) -> Rows:
+    """Where the rows of a table lie, in units of the anchor (logs of the inputs, in their order)."""
+    inputs = [np.log(table[name].to_numpy(float)) - anchor[name] for name in anchor]
+    return Rows(np.stack(inputs, axis=1), np.log(table["flops"].to_numpy(float)))
+
+
+def bases(spec: Spec, rows: Rows, family: np.ndarray, fitted: Sequence[Rows]) -> dict[str, np.ndarray]:
+    """Basis of each discrepancy at rows, each against the `fitted` runs of its family."""
+    found = {}
+    for name in spec.discrepancy:
+        whole: np.ndarray | None = None
+        for f in np.unique(family):
+            mine = family == f
+            basis = part("discrepancy", name).basis(Rows(*(x[mine] for x in rows)), fitted[f])
+            whole = np.zeros((len(family), basis.shape[1])) if whole is None else whole
+            whole[mine] = basis
+        found[name] = whole
+    return found
 
 
 def places(spec: Spec) -> dict[str, tuple[Any, Any]]:

@@ -14,9 +14,9 @@ from bayescale.compiling import use_cache
 from bayescale.fitting import Fit
 from bayescale.forecasting import design_at, predict
 from bayescale.law import part
-from bayescale.modelling import Design, interpret
+from bayescale.modelling import COORDINATES, Design, interpret
 from bayescale.spec import Spec
-from bayescale.trees import CHAIN, DRAW, FAMILY, RUN, to_datatree
+from bayescale.trees import CHAIN, DRAW, FAMILY, KNOT, RUN, to_datatree
 
 
 def predictive(fit: Fit, *, seed: int = 0, prior_draws: int = 500) -> xr.DataTree:
@@ -49,6 +49,7 @@ def predictive(fit: Fit, *, seed: int = 0, prior_draws: int = 500) -> xr.DataTre
         "posterior_predictive": {k: v.reshape(sizes[CHAIN], sizes[DRAW], -1) for k, v in posterior.items()},
     }
     dims: dict[str, tuple[str, ...]] = {k: (FAMILY,) for k, v in groups["prior"].items() if v.ndim > 2}
+    dims |= {COORDINATES: (FAMILY, KNOT)}
     tree = fit.tree.copy()
     made = to_datatree(groups, dims | dict.fromkeys(sites, (RUN,)), {FAMILY: fit.families})
     for name, group in made.children.items():

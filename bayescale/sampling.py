@@ -28,7 +28,8 @@ from numpyro.infer.util import potential_energy
 
 from bayescale.compiling import call, compiled
 from bayescale.errors import FitError
-from bayescale.modelling import Design, blocked, interpret, layout
+from bayescale.law import part
+from bayescale.modelling import COORDINATES, LAW, Design, blocked, interpret, layout
 from bayescale.pooling.ways import Partial
 from bayescale.progress import Stages
 from bayescale.spec import Spec
@@ -45,6 +46,7 @@ MOST_STEPS = 2**_TREE_DEPTH - 1
 """Leapfrog steps of a draw that was cut off at the greatest tree depth."""
 THREADS = 2
 """Chains at a time on a CPU: a chain runs in one thread, and a laptop has two cores to spare."""
+_NOISE = "sigma"  # scale of noise on log loss
 _CENTER, _SPREAD, _COORDINATE = "_center", "_spread", "_coordinate"
 _PRIOR_CURVATURE = (1e-2, 1e6)  # keeps a unit of the flat vector finite where a prior is flat or a spike
 _ROUNDS = 3
@@ -65,16 +67,22 @@ class Pace(NamedTuple):
 
 
 class Roles(NamedTuple):
-    """Where in a flat vector lie families' own coordinates (family, o), and those of what they share."""
+    """Where in a flat vector lie families' own coordinates (family, o), and those of what they share.
+
+    `held` are scales that a search for the mode must not move, and `own_held` (family, o) families' own.
+    """
 
     own: np.ndarray
+    own_held: np.ndarray
     shared: np.ndarray
+    held: np.ndarray
     centers: np.ndarray
     spreads: np.ndarray
 
     def places(self, *names: str) -> Places:
         """Families' own coordinates, and the shared ones of these names."""
-        return Places(self.own, np.concatenate([getattr(self, name) for name in names]))
+        own = np.concatenate([self.own, *([self.own_held] if "held" in names else [])], axis=1)
+        return Places(own, np.concatenate([getattr(self, name) for name in names]))
 
 
 class Flat(NamedTuple):
@@ -168,12 +176,17 @@ def flatten(
             natural[name] = (natural[name] - mean) / sd
     origin, unravel = ravel_pytree(natural)
 
+    follow = _following(spec, design, begin)
+
     def place(flat: Array) -> tuple[dict[str, Array], Array]:
         """Unconstrained sites, and the log determinant of going there."""
         sites, log_determinant = unravel(flat), jnp.zeros(())
         for name, (mean, sd) in centers(sites).items() if moving else ():
             sites[name] = mean + sd * sites[name]
             log_determinant += jnp.log(sd)
+        if COORDINATES in sites:
+            values = {name: bijections[name](value) for name, value in sites.items()}
+            sites[COORDINATES] += follow(values)
         return sites, log_determinant
 
     def log_prior(flat: Array) -> Array:
@@ -185,10 +198,10 @@ def flatten(
             total += jnp.sum(bijections[name].log_abs_det_jacobian(unconstrained[name], value))
         return total
 
-    roles = _roles(latent)
+    roles = _roles(latent, _held(spec))
     if scale is None:
         _, along = jax.linearize(jax.grad(lambda flat: -log_prior(flat)), origin)
-        everywhere = roles.places("shared", "centers", "spreads")
+        everywhere = roles.places("shared", "held", "centers", "spreads")
         curvature = diagonal(arrow(along, everywhere, origin.size, origin.size), everywhere, origin.size)
         scale = jax.lax.rsqrt(jnp.clip(curvature, *_PRIOR_CURVATURE))
 
@@ -208,20 +221,75 @@ def flatten(
     return Flat(potential, constrain, unravel, scale, roles, moved_centers)
 
 
-def _roles(latent: dict[str, Any]) -> Roles:
-    own: list[np.ndarray] = []
-    common: dict[str, list[np.ndarray]] = {"shared": [], "centers": [], "spreads": []}
-    first = 0
+def _following(spec: Spec, design: Design, begin: dict[str, Array]) -> Callable[[dict[str, Array]], Array]:
+    """How discrepancies' coordinates follow the law, so that their sum stays at the runs as the law moves.
+
+    Where runs hold the sum tightly, a law that moves freely ties the coordinates to it along a curved ridge.
+    Coordinates are seen through their mean given the law, were the noise Gaussian and the scales those of the
+    beginning: a shear, whose determinant is one.
+    """
+    widths = [part("discrepancy", name).coordinates for name in spec.discrepancy]
+    scales = {name: width for one in widths for name, width in one.items()}
+
+    def at(values: dict[str, Array]) -> tuple[Array, Array, Array]:
+        """Log loss by the law at runs, and each family's scale of every coordinate and of the noise."""
+        model = handlers.substitute(partial(interpret, spec), data=values)
+        sites = {name: site["value"] for name, site in handlers.trace(model).get_trace(design).items()}
+        each = [
+            jnp.broadcast_to(sites[name], (design.families,)) for name in (*scales, *([_NOISE] * (_NOISE in sites)))
+        ]
+        repeated = jnp.repeat(jnp.stack(each[: len(scales)], axis=1), np.array([*scales.values()]), axis=1)
+        return sites[LAW], repeated, each[-1] if _NOISE in sites else jnp.full(design.families, jnp.inf)
+
+    if not scales:
+        return lambda values: jnp.zeros(())
+    law, scale, noise = at(begin)
+    basis = jnp.concatenate([design.basis[name] for name, one in zip(spec.discrepancy, widths, strict=True) if one], -1)
+    weights = basis.reshape(*law.shape, -1) * scale[design.family] * design.mask[..., None]
+    of = design.family[:, 0]
+    among = jnp.zeros((design.families, *2 * scale.shape[1:]))
+    precision = among.at[of].add(jnp.einsum("bsj,bsk->bjk", weights, weights))
+    inverse = jnp.linalg.inv(precision + noise[:, None, None] ** 2 * jnp.eye(scale.shape[1]))
+
+    def follow(values: dict[str, Array]) -> Array:
+        now, wide, _ = at(values)
+        pull = jnp.zeros(scale.shape).at[of].add(jnp.einsum("bsk,bs->bk", weights, law - now))
+        return jnp.einsum("fjk,fk->fj", inverse, pull) * scale / wide
+
+    return follow
+
+
+def _held(spec: Spec) -> set[str]:
+    """Scales of what has coordinates of its own, and of the noise beside it.
+
+    With them free the density is without bound: noise vanishes as the coordinates pass through every run.
+    """
+    parts = [part("discrepancy", name) for name in spec.discrepancy]
+    if not any(of.coordinates for of in parts):
+        return set()
+    parts = [of for of in parts if of.coordinates] + [part("noise", name) for _, name in spec.responses]
+    return {name for of in parts for name in of.parameters}
+
+
+def _roles(latent: dict[str, Any], held: set[str]) -> Roles:
+    own: dict[str, list[np.ndarray]] = {"own": [], "own_held": []}
+    common: dict[str, list[np.ndarray]] = {"shared": [], "held": [], "centers": [], "spreads": []}
+    first = families = 0
     for name in sorted(latent):  # as a tree of arrays is ravelled
         site, size = latent[name], int(np.size(latent[name]["value"]))
         where, first = np.arange(first, first + size), first + size
+        still = name.removesuffix(_COORDINATE) in held
         if any(frame.name == FAMILY for frame in site["cond_indep_stack"]):
-            own.append(where.reshape(len(site["value"]), -1))
+            families = len(site["value"])
+            own["own_held" if still else "own"].append(where.reshape(families, -1))
+        elif still:
+            common["held"].append(where)
         else:
             role = "centers" if name.endswith(_CENTER) else "spreads" if name.endswith(_SPREAD) else "shared"
             common[role].append(where)
+    empty = np.zeros((families, 0), int)
     return Roles(
-        np.concatenate(own, axis=1) if own else np.zeros((0, 0), int),
+        **{role: np.concatenate([empty, *where], axis=1) for role, where in own.items()},
         **{role: np.concatenate([np.zeros(0, int), *where]) for role, where in common.items()},
     )
 
@@ -317,7 +385,7 @@ def sample(
     settings = {"spec": spec, "draws": draws}
     devices = list(devices or jax.devices()[:1])
     alone = len(devices) == 1 and devices[0].platform == "cpu"
-    expected = settings | {"warmup": warmup or (500 if design.families > 1 else 300), "dense": False}
+    expected = settings | {"warmup": warmup or (500 if design.families > 1 or _held(spec) else 300), "dense": False}
     with stages("trace and compile"):
         begin = compiled(initial, {"spec": spec}, design).out
         likely = compiled(find_mode, {"spec": spec}, begin, design).out

@@ -27,7 +27,7 @@ _KEYS: dict[str, tuple[type | tuple[type, ...], type | tuple[type, ...], str]] =
     "inputs": ((list, tuple), str, 'inputs = ["params", "tokens"]'),
     "resources": ((list, tuple), str, 'resources = ["repetition"]'),
     "anchor": (Mapping, (int, float), "anchor = {params = 2e8, tokens = 5e9, loss = 3.0}"),
-    "discrepancy": (str, str, 'discrepancy = "growth"'),
+    "discrepancy": ((list, tuple, str), str, 'discrepancy = ["walk", "growth"]'),
     "learned": (Mapping, str, 'learned = {runs = "open-families", model = "coupled-unpooled"}'),
     "responses": (Mapping, str, 'responses = {loss = "student-t"}'),
     "pooling": (Mapping, str, 'pooling = {default = "partial"}'),
@@ -67,8 +67,8 @@ class Spec:
         Each response with its noise.
     settings : tuple of (str, Setting)
         Every parameter of every part, resolved.
-    discrepancy : str
-        Name of the discrepancy; empty, none.
+    discrepancy : tuple of str
+        Names of the discrepancies, which add up; empty, none.
     anchor : tuple of (str, float)
         The reference run's inputs and loss; empty, the geometric means of the inputs and the median loss of
         the runs that are fitted.
@@ -84,7 +84,7 @@ class Spec:
     resources: tuple[str, ...]
     responses: tuple[tuple[str, str], ...]
     settings: tuple[tuple[str, Setting], ...]
-    discrepancy: str = ""
+    discrepancy: tuple[str, ...] = ()
     anchor: tuple[tuple[str, float], ...] = ()
     learned: tuple[tuple[str, str], ...] = ()
 
@@ -122,7 +122,7 @@ class Spec:
         parameters = {
             name: {"prior": _prior_dict(s.prior), "pooling": s.pooling, "spread": s.spread} for name, s in self.settings
         }
-        optional: dict[str, Any] = {"discrepancy": self.discrepancy} if self.discrepancy else {}
+        optional: dict[str, Any] = {"discrepancy": list(self.discrepancy)} if self.discrepancy else {}
         optional |= {"anchor": dict(self.anchor)} if self.anchor else {}
         return {
             "law": self.law,
@@ -193,9 +193,9 @@ def make_spec(name: str, /, **content: Any) -> Spec:
             )
     responses = tuple(dict(content.get("responses", {"loss": "student-t"})).items())
     _check_responses(name, responses)
-    discrepancy = content.get("discrepancy", "")
-    if discrepancy:
-        parts.part("discrepancy", discrepancy)
+    said = content.get("discrepancy", ())
+    discrepancy = (said,) if isinstance(said, str) else tuple(said)
+    _check_discrepancy(name, inputs, discrepancy)
     return Spec(
         name=name,
         title=content.get("title", name),
@@ -264,10 +264,23 @@ def _check_responses(name: str, responses: tuple[tuple[str, str], ...]) -> None:
             )
 
 
-def _table(law: str, resources: tuple[str, ...], discrepancy: str, responses: tuple) -> dict[str, Parameter]:
+def _check_discrepancy(spec: str, inputs: tuple[str, ...], discrepancy: tuple[str, ...]) -> None:
+    if len(set(discrepancy)) < len(discrepancy):
+        raise SpecError(f"spec {spec!r} names a discrepancy twice", came=", ".join(discrepancy))
+    for name in discrepancy:
+        if parts.part("discrepancy", name).coordinates and len(inputs) != 2:
+            raise SpecError(
+                f"spec {spec!r}: discrepancy {name!r} needs a law of two inputs",
+                came=", ".join(inputs),
+                do="take a law of params and tokens, or leave the discrepancy out",
+            )
+
+
+def _table(
+    law: str, resources: tuple[str, ...], discrepancy: tuple[str, ...], responses: tuple
+) -> dict[str, Parameter]:
     used = [parts.part("laws", law), *(parts.part("resources", r) for r in resources)]
-    if discrepancy:
-        used.append(parts.part("discrepancy", discrepancy))
+    used += [parts.part("discrepancy", name) for name in discrepancy]
     for response, noise in responses:
         used += [parts.part("responses", response), parts.part("noise", noise)]
     table: dict[str, Parameter] = {}

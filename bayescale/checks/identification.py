@@ -27,7 +27,8 @@ class Identification(AbstractCheck):
     def ask(fit):
         posterior, findings = fit.posterior, []
         law = part("laws", fit.spec.law)
-        beyond = part("discrepancy", fit.spec.discrepancy).parameters if fit.spec.discrepancy else ()
+        parts = [part("discrepancy", name) for name in fit.spec.discrepancy]
+        beyond = [name for of in parts if not of.informed for name in of.parameters]
         for name, setting in fit.spec.settings:
             site = f"{name}_center" if f"{name}_center" in posterior else name
             value = np.asarray(setting.prior.transform.inv(posterior[site].to_numpy()))

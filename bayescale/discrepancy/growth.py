@@ -1,6 +1,6 @@
 """Growth: a law goes wrong in one direction, the farther the more."""
 
-import jax.numpy as jnp
+import numpy as np
 
 from bayescale.law import AbstractDiscrepancy, Normal, Parameter
 
@@ -10,11 +10,12 @@ class Growth(AbstractDiscrepancy):
 
     .. math:: \delta(C) = g \sqrt{\ln(C / C_\max)}
 
-    The variance is that of a random walk. A family's runs share one :math:`g`, so that the errors of its
+    of compute :math:`C` beyond the dearest run, 0 inside. The variance is that of a random walk. A family's runs share one :math:`g`, so that the errors of its
     forecasts have one sign, as they do in backtests.
     """
 
     name = "growth"
+    informed = False
     source = "backtests of the open families: errors beyond the runs have one sign in each and grow"
     parameters = {
         "growth": Parameter(
@@ -27,5 +28,9 @@ class Growth(AbstractDiscrepancy):
     }
 
     @staticmethod
-    def shift(reach, *, growth):
-        return growth * jnp.sqrt(reach)
+    def basis(at, fitted):
+        return np.sqrt(np.maximum(at.flops - fitted.flops.max(), 0.0))[:, None]
+
+    @staticmethod
+    def shift(basis, coordinates, *, growth):
+        return growth * basis[..., 0]
