@@ -391,7 +391,7 @@ def _collect(runs: Runs, spec: Spec, points: Any, samples: sampling.Samples, see
         "observed_data": points.observed,
         "constant_data": constant,
     }
-    dims = {k: (FAMILY,) if v.ndim > 2 else () for k, v in posterior.items()}
+    dims: dict[str, tuple[str, ...]] = {k: (FAMILY,) if v.ndim > 2 else () for k, v in posterior.items()}
     dims |= {COORDINATES: (FAMILY, KNOT)}
     dims |= dict.fromkeys([*samples.log_likelihood, *constant], (RUN,))
     if not samples.pointwise:

@@ -176,7 +176,8 @@ def predict(
     Returns
     -------
     dict of ndarray, shape (chain·draw, query)
-        ``log_loss``, ``law`` (the same by the law alone, discrepancies left out), each response's ``NAME_location``, and each observed site; or one of them.
+        ``log_loss``, ``law`` (the same by the law alone, discrepancies left out), each response's
+        ``NAME_location``, and each observed site; or one of them.
     """
     use_cache()
     new = (table["family"] == NEW).any() and NEW not in fit.families

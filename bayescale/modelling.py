@@ -51,7 +51,7 @@ _FLAT = 0.02  # e-folds: rounding of counts scatters a fixed ratio by about a pe
         "priors",
         "centering",
         "mask",
-    ],  # fmt: skip
+    ],
     meta_fields=["families"],
 )
 @dataclass(frozen=True)
@@ -260,13 +260,10 @@ def bases(spec: Spec, rows: Rows, family: np.ndarray, fitted: Sequence[Rows]) ->
     """Basis of each discrepancy at rows, each against the `fitted` runs of its family."""
     found = {}
     for name in spec.discrepancy:
-        whole: np.ndarray | None = None
-        for f in np.unique(family):
-            mine = family == f
-            basis = part("discrepancy", name).basis(Rows(*(x[mine] for x in rows)), fitted[f])
-            whole = np.zeros((len(family), basis.shape[1])) if whole is None else whole
-            whole[mine] = basis
-        found[name] = whole
+        where = [np.flatnonzero(family == f) for f in np.unique(family)]
+        basis = part("discrepancy", name).basis
+        pieces = [basis(Rows(*(x[mine] for x in rows)), fitted[family[mine[0]]]) for mine in where]
+        found[name] = np.concatenate(pieces)[np.argsort(np.concatenate(where))]
     return found
 
 

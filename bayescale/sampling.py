@@ -19,22 +19,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.flatten_util import ravel_pytree
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from numpyro import handlers
-from numpyro.distributions import biject_to
 from numpyro.infer.hmc import hmc
-from numpyro.infer.util import potential_energy
 
 from bayescale.compiling import call, compiled
 from bayescale.errors import FitError
-from bayescale.law import part
-from bayescale.modelling import COORDINATES, LAW, Design, blocked, interpret, layout
+from bayescale.flattening import COORDINATE, flatten, held, initial
+from bayescale.modelling import Design, blocked, interpret, layout
 from bayescale.pooling.ways import Partial
 from bayescale.progress import Stages
 from bayescale.spec import Spec
-from bayescale.trees import FAMILY
-from bayescale.whitening import Places, Whitening, arrow, diagonal, factor, identity, newton, stretch, variance
+from bayescale.whitening import Whitening, arrow, factor, identity, newton, stretch, variance
 
 TARGET_ACCEPT = 0.9
 # Corners of a hierarchy (a ceiling far in its tail, a spread small) diverged in 5 of 4,000 draws at .9.
@@ -46,9 +42,6 @@ MOST_STEPS = 2**_TREE_DEPTH - 1
 """Leapfrog steps of a draw that was cut off at the greatest tree depth."""
 THREADS = 2
 """Chains at a time on a CPU: a chain runs in one thread, and a laptop has two cores to spare."""
-_NOISE = "sigma"  # scale of noise on log loss
-_CENTER, _SPREAD, _COORDINATE = "_center", "_spread", "_coordinate"
-_PRIOR_CURVATURE = (1e-2, 1e6)  # keeps a unit of the flat vector finite where a prior is flat or a spike
 _ROUNDS = 3
 # A hierarchy's draws follow one another closely: only every second is kept, which loses little of what they
 # say and keeps the default count of draws enough for a dozen families.
@@ -64,39 +57,6 @@ class Pace(NamedTuple):
 
     thinning: Any
     target_accept: Any
-
-
-class Roles(NamedTuple):
-    """Where in a flat vector lie families' own coordinates (family, o), and those of what they share.
-
-    `held` are scales that a search for the mode must not move, and `own_held` (family, o) families' own.
-    """
-
-    own: np.ndarray
-    own_held: np.ndarray
-    shared: np.ndarray
-    held: np.ndarray
-    centers: np.ndarray
-    spreads: np.ndarray
-
-    def places(self, *names: str) -> Places:
-        """Families' own coordinates, and the shared ones of these names."""
-        own = np.concatenate([self.own, *([self.own_held] if "held" in names else [])], axis=1)
-        return Places(own, np.concatenate([getattr(self, name) for name in names]))
-
-
-class Flat(NamedTuple):
-    """A model on a flat unconstrained vector.
-
-    `moved_centers` gives, where centres do not move, what their coordinates would be if they did.
-    """
-
-    potential: Callable[[Array], Array]
-    constrain: Callable[[Array], dict[str, Array]]
-    unravel: Callable[[Array], dict[str, Array]]
-    scale: Array
-    roles: Roles
-    moved_centers: Callable[[Array], Array]
 
 
 class Chain(NamedTuple):
@@ -131,167 +91,6 @@ class Start(NamedTuple):
     shift: Array  # (centre, p): centres' coordinates as they move, of a small step in those that do not
     report: dict[str, Array]
     variance: dict[str, Array]
-
-
-@partial(jax.jit, static_argnames="spec")
-def initial(design: Design, *, spec: Spec) -> dict[str, Array]:
-    """Prior medians of the latent sites, each given those before it."""
-
-    def median(site: dict[str, Any]) -> Array | None:
-        if site["type"] != "sample" or site["is_observed"]:
-            return None
-        return site["fn"].icdf(jnp.full(site["fn"].shape(), 0.5))
-
-    model = handlers.substitute(partial(interpret, spec), substitute_fn=median)
-    return {name: site["value"] for name, site in _latent(model, design).items()}
-
-
-def flatten(
-    spec: Spec, design: Design, begin: dict[str, Array], scale: Array | None = None, *, moving: bool = True
-) -> Flat:
-    """Return the model on a flat vector in units of its prior: zero is the beginning, one about a prior SD.
-
-    `scale` is that of an earlier flattening, where there was one. Centres are `moving` along with their
-    families' coordinates, as suits a sampler; if not, families are independent given what they share.
-    """
-    model = partial(interpret, spec)
-    latent = _latent(handlers.substitute(model, data=begin), design)
-    bijections = {name: biject_to(site["fn"].support) for name, site in latent.items()}
-    natural = {name: bijections[name].inv(site["value"]) for name, site in latent.items()}
-
-    def centers(unconstrained: dict[str, Array]) -> dict[str, tuple[Array, Array]]:
-        """Conditional mean and SD of every centre, by site."""
-        return {
-            name + _CENTER: Partial.center_given(
-                spec.parameters[name].prior.placed(design.priors[name]),
-                unconstrained[name + _COORDINATE],
-                bijections[name + _SPREAD](unconstrained[name + _SPREAD]),
-                centering,
-            )
-            for name, centering in design.centering.items()
-        }
-
-    if moving:
-        for name, (mean, sd) in centers(natural).items():
-            natural[name] = (natural[name] - mean) / sd
-    origin, unravel = ravel_pytree(natural)
-
-    follow = _following(spec, design, begin)
-
-    def place(flat: Array) -> tuple[dict[str, Array], Array]:
-        """Unconstrained sites, and the log determinant of going there."""
-        sites, log_determinant = unravel(flat), jnp.zeros(())
-        for name, (mean, sd) in centers(sites).items() if moving else ():
-            sites[name] = mean + sd * sites[name]
-            log_determinant += jnp.log(sd)
-        if COORDINATES in sites:
-            values = {name: bijections[name](value) for name, value in sites.items()}
-            sites[COORDINATES] += follow(values)
-        return sites, log_determinant
-
-    def log_prior(flat: Array) -> Array:
-        unconstrained, total = place(flat)
-        values = {name: bijections[name](value) for name, value in unconstrained.items()}
-        trace = handlers.trace(handlers.substitute(model, data=values)).get_trace(design)
-        for name, value in values.items():
-            total += jnp.sum(trace[name]["fn"].log_prob(value))
-            total += jnp.sum(bijections[name].log_abs_det_jacobian(unconstrained[name], value))
-        return total
-
-    roles = _roles(latent, _held(spec))
-    if scale is None:
-        _, along = jax.linearize(jax.grad(lambda flat: -log_prior(flat)), origin)
-        everywhere = roles.places("shared", "held", "centers", "spreads")
-        curvature = diagonal(arrow(along, everywhere, origin.size, origin.size), everywhere, origin.size)
-        scale = jax.lax.rsqrt(jnp.clip(curvature, *_PRIOR_CURVATURE))
-
-    def potential(white: Array) -> Array:
-        unconstrained, log_determinant = place(origin + scale * white)
-        return potential_energy(model, (design,), {}, unconstrained) - log_determinant
-
-    def constrain(white: Array) -> dict[str, Array]:
-        unconstrained, _ = place(origin + scale * white)
-        return {name: bijections[name](value) for name, value in unconstrained.items()}
-
-    def moved_centers(white: Array) -> Array:
-        sites = unravel(origin + scale * white)
-        found = centers(sites)
-        return jnp.stack([(sites[name] - found[name][0]) / found[name][1] for name in sorted(found)])
-
-    return Flat(potential, constrain, unravel, scale, roles, moved_centers)
-
-
-def _following(spec: Spec, design: Design, begin: dict[str, Array]) -> Callable[[dict[str, Array]], Array]:
-    """How discrepancies' coordinates follow the law, so that their sum stays at the runs as the law moves.
-
-    Where runs hold the sum tightly, a law that moves freely ties the coordinates to it along a curved ridge.
-    Coordinates are seen through their mean given the law, were the noise Gaussian and the scales those of the
-    beginning: a shear, whose determinant is one.
-    """
-    widths = [part("discrepancy", name).coordinates for name in spec.discrepancy]
-    scales = {name: width for one in widths for name, width in one.items()}
-
-    def at(values: dict[str, Array]) -> tuple[Array, Array, Array]:
-        """Log loss by the law at runs, and each family's scale of every coordinate and of the noise."""
-        model = handlers.substitute(partial(interpret, spec), data=values)
-        sites = {name: site["value"] for name, site in handlers.trace(model).get_trace(design).items()}
-        each = [
-            jnp.broadcast_to(sites[name], (design.families,)) for name in (*scales, *([_NOISE] * (_NOISE in sites)))
-        ]
-        repeated = jnp.repeat(jnp.stack(each[: len(scales)], axis=1), np.array([*scales.values()]), axis=1)
-        return sites[LAW], repeated, each[-1] if _NOISE in sites else jnp.full(design.families, jnp.inf)
-
-    if not scales:
-        return lambda values: jnp.zeros(())
-    law, scale, noise = at(begin)
-    basis = jnp.concatenate([design.basis[name] for name, one in zip(spec.discrepancy, widths, strict=True) if one], -1)
-    weights = basis.reshape(*law.shape, -1) * scale[design.family] * design.mask[..., None]
-    of = design.family[:, 0]
-    among = jnp.zeros((design.families, *2 * scale.shape[1:]))
-    precision = among.at[of].add(jnp.einsum("bsj,bsk->bjk", weights, weights))
-    inverse = jnp.linalg.inv(precision + noise[:, None, None] ** 2 * jnp.eye(scale.shape[1]))
-
-    def follow(values: dict[str, Array]) -> Array:
-        now, wide, _ = at(values)
-        pull = jnp.zeros(scale.shape).at[of].add(jnp.einsum("bsk,bs->bk", weights, law - now))
-        return jnp.einsum("fjk,fk->fj", inverse, pull) * scale / wide
-
-    return follow
-
-
-def _held(spec: Spec) -> set[str]:
-    """Scales of what has coordinates of its own, and of the noise beside it.
-
-    With them free the density is without bound: noise vanishes as the coordinates pass through every run.
-    """
-    parts = [part("discrepancy", name) for name in spec.discrepancy]
-    if not any(of.coordinates for of in parts):
-        return set()
-    parts = [of for of in parts if of.coordinates] + [part("noise", name) for _, name in spec.responses]
-    return {name for of in parts for name in of.parameters}
-
-
-def _roles(latent: dict[str, Any], held: set[str]) -> Roles:
-    own: dict[str, list[np.ndarray]] = {"own": [], "own_held": []}
-    common: dict[str, list[np.ndarray]] = {"shared": [], "held": [], "centers": [], "spreads": []}
-    first = families = 0
-    for name in sorted(latent):  # as a tree of arrays is ravelled
-        site, size = latent[name], int(np.size(latent[name]["value"]))
-        where, first = np.arange(first, first + size), first + size
-        still = name.removesuffix(_COORDINATE) in held
-        if any(frame.name == FAMILY for frame in site["cond_indep_stack"]):
-            families = len(site["value"])
-            own["own_held" if still else "own"].append(where.reshape(families, -1))
-        elif still:
-            common["held"].append(where)
-        else:
-            role = "centers" if name.endswith(_CENTER) else "spreads" if name.endswith(_SPREAD) else "shared"
-            common[role].append(where)
-    empty = np.zeros((families, 0), int)
-    return Roles(
-        **{role: np.concatenate([empty, *where], axis=1) for role, where in own.items()},
-        **{role: np.concatenate([np.zeros(0, int), *where]) for role, where in common.items()},
-    )
 
 
 @partial(jax.jit, static_argnames="spec")
@@ -331,9 +130,9 @@ def warm_start(design: Design, spec: Spec, advance: Callable[[], None]) -> tuple
     begin = call(initial, design, spec=spec)
     for i in range(_ROUNDS if design.centering else 0):
         start = call(find_mode, begin, design, spec=spec)
-        centering = {name: start.variance[name + _COORDINATE] * 0 for name in design.centering}
+        centering = {name: start.variance[name + COORDINATE] * 0 for name in design.centering}
         if i == _ROUNDS - 1:
-            variances = {name: start.variance[name + _COORDINATE] for name in centering}
+            variances = {name: start.variance[name + COORDINATE] for name in centering}
             centering = {name: _centering(variance) for name, variance in variances.items()}
         begin, design = call(_restart, start, centering, design, spec=spec), replace(design, centering=centering)
         advance()
@@ -385,7 +184,7 @@ def sample(
     settings = {"spec": spec, "draws": draws}
     devices = list(devices or jax.devices()[:1])
     alone = len(devices) == 1 and devices[0].platform == "cpu"
-    expected = settings | {"warmup": warmup or (500 if design.families > 1 or _held(spec) else 300), "dense": False}
+    expected = settings | {"warmup": warmup or (500 if design.families > 1 or held(spec) else 300), "dense": False}
     with stages("trace and compile"):
         begin = compiled(initial, {"spec": spec}, design).out
         likely = compiled(find_mode, {"spec": spec}, begin, design).out
@@ -480,7 +279,7 @@ def _restart(start: Start, centering: dict[str, Array], design: Design, *, spec:
     values = dict(start.begin)
     sites, *_ = _evaluate(spec, design, values)
     for name, to in centering.items():
-        setting, held = spec.parameters[name], start.variance[name + _COORDINATE]
+        setting, held = spec.parameters[name], start.variance[name + COORDINATE]
         values |= Partial.restart(name, setting.prior.placed(design.priors[name]), setting.spread, sites, held, to)
     return values
 
@@ -563,11 +362,6 @@ def _keep(state: Any) -> dict[str, Array]:
         "step_size": state.adapt_state.step_size,
         "diverging": state.diverging,
     }
-
-
-def _latent(model: Callable[..., None], design: Design) -> dict[str, Any]:
-    trace = handlers.trace(model).get_trace(design)
-    return {k: s for k, s in trace.items() if s["type"] == "sample" and not s["is_observed"]}
 
 
 def _evaluate(

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from bayescale import compiling
+from bayescale.flattening import initial
 from bayescale.modelling import blocked, design, layout
-from bayescale.sampling import initial
 from bayescale.spec import load_spec
 
 

@@ -1,14 +1,32 @@
-"""Discrepancy: nothing inside the runs, an error that grows beyond them, its prior untouched by the fit."""
+"""Discrepancies: their bases, what they add inside and beyond the runs, and how the sampler sees them."""
 
 from __future__ import annotations
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import bayescale as bs
-from bayescale.law import Normal
+from bayescale.flattening import flatten, initial
+from bayescale.law import Normal, Rows, catalogue
+from bayescale.modelling import COORDINATES, blocked, design, layout
 
 GROWTH = Normal(-0.01, 0.02)
+parts = pytest.mark.parametrize("of", catalogue("bayescale.discrepancy").values(), ids=lambda of: of.name)
+
+
+def rows(count: int, seed: int, wide: float = 4.0) -> Rows:
+    inputs = np.random.default_rng(seed).uniform(-wide, wide, (count, 2))
+    return Rows(inputs, inputs.sum(axis=1) + 40.0)
+
+
+def covariance(of, at: Rows, fitted: Rows) -> np.ndarray:
+    """Covariance of the shift at rows under its standard Normal coordinates, scales one."""
+    basis = of.basis(at, fitted)
+    ones = dict.fromkeys(of.parameters, 1.0)
+    shifts = np.stack([of.shift(basis, z, **ones) for z in np.eye(basis.shape[1])])
+    return shifts.T @ shifts
 
 
 @pytest.fixture(scope="module")
@@ -16,6 +34,57 @@ def fits(chinchilla):
     plain = bs.make_spec("plain", law="coupled", pooling={"default": "none"})
     grown = bs.make_spec("grown", law="coupled", pooling={"default": "none"}, discrepancy="growth")
     return {spec.name: bs.fit(chinchilla, spec, seed=0) for spec in (plain, grown.with_prior(growth=GROWTH))}
+
+
+@parts
+def test_a_basis_is_as_wide_as_its_coordinates_and_finite(of):
+    basis = of.basis(rows(9, 0, wide=8.0), rows(20, 1))
+    assert basis.shape == (9, sum(of.coordinates.values()) or 1)
+    assert np.isfinite(basis).all()
+    alone = of.basis(rows(9, 0), Rows(np.zeros((1, 2)), np.array([40.0])))  # a family without an extent
+    assert np.isfinite(alone).all()
+
+
+@parts
+def test_a_discrepancy_is_linear_in_its_scales(of):
+    basis, z = of.basis(rows(9, 0, wide=8.0), rows(20, 1)), np.random.default_rng(2).standard_normal(200)
+    z = z[: basis.shape[1]]
+    once, twice = (of.shift(basis, z, **dict.fromkeys(of.parameters, scale)) for scale in (0.3, 0.6))
+    np.testing.assert_allclose(2 * once, twice, rtol=1e-6)
+
+
+@parts
+def test_rows_far_from_the_runs_vary_no_less_than_those_amid_them(of):
+    fitted = rows(50, 1)
+    away = np.array([[0.5, -0.5], [3.9, 3.9], [6.0, 6.0], [9.0, 9.0]])
+    variance = np.diag(covariance(of, Rows(away, away.sum(axis=1) + 40.0), fitted))
+    assert (np.diff(variance) >= -1e-9).all()
+
+
+def test_a_walk_is_nothing_at_the_anchor_and_its_variance_is_the_e_folds_from_it():
+    walk, fitted = catalogue("bayescale.discrepancy")["walk"], rows(50, 1)
+    ends = np.stack([fitted.inputs.min(axis=0), fitted.inputs.max(axis=0)])
+    knots = np.linspace(*ends[:, 0], 8)
+    at = np.stack([np.concatenate([[0.0], knots, ends[1:, 0] + [1.0, 5.0]]), np.zeros(11)], axis=1)
+    variance = np.diag(covariance(walk, Rows(at, at.sum(axis=1)), fitted))
+    assert variance[0] == 0
+    # A random walk through knots: e-folds between knots and beyond the ends, and less within the anchor's own step.
+    step = knots[1] - knots[0]
+    inside = (0.0 - knots[0]) / step % 1
+    left, right = step * inside**2, step * (1 - inside) ** 2
+    first = int((0.0 - knots[0]) // step)
+    expected = [left + step * (first - k) if k <= first else right + step * (k - first - 1) for k in range(8)]
+    np.testing.assert_allclose(variance[1:9], expected, rtol=1e-5)
+    np.testing.assert_allclose(variance[9:] - variance[8], [1.0, 5.0], rtol=1e-5)
+
+
+def test_a_local_error_varies_alike_everywhere_and_is_shared_by_near_runs_alone():
+    local, fitted = catalogue("bayescale.discrepancy")["local"], rows(50, 1)
+    at = np.array([[0.0, 0.0], [0.1, 0.1], [3.0, -3.0], [9.0, 9.0]])
+    found = covariance(local, Rows(at, at.sum(axis=1)), fitted)
+    np.testing.assert_allclose(np.diag(found), 1.0, rtol=1e-5)
+    assert found[0, 1] > 0.9
+    assert abs(found[0, 2]) < 1e-5
 
 
 def test_its_posterior_is_its_prior_and_the_law_is_not_touched(fits):
@@ -28,7 +97,7 @@ def test_its_posterior_is_its_prior_and_the_law_is_not_touched(fits):
         assert abs(plain.loc[name, "mean"] - grown.loc[name, "mean"]) < 4 * np.hypot(*errors), name
 
 
-def test_inside_the_runs_there_is_none_and_beyond_it_is_the_root_of_the_reach(fits, chinchilla):
+def test_inside_the_runs_growth_is_nothing_and_beyond_it_is_the_root_of_the_reach(fits, chinchilla):
     fit, most = fits["grown"], chinchilla["flops"].max()
     params = np.sqrt(most * np.array([0.5, 1.0, np.e, np.e**4]) / 120)
     forecast = bs.forecast(fit, params=params, tokens=20 * params)
@@ -56,6 +125,39 @@ def test_specs_that_differ_in_their_priors_alone_share_a_program(fits, chinchill
     assert other.summary.loc["kappa", "mean"] < fits["grown"].summary.loc["kappa", "mean"]
 
 
+@pytest.mark.parametrize("families", [1, 2])
+def test_coordinates_that_follow_the_law_keep_the_density(pool, families):
+    """The sampler's coordinates are a shear of the model's: its density, and no other volume than the scale's."""
+    runs = pool.where(family=["OpenLM-C4", "OpenLM-RedPajama"][:families])
+    spec = bs.make_spec("sheared", law="additive", discrepancy=["walk", "local"], pooling={"default": "none"})
+    with jax.enable_x64(True):
+        points = design(spec, runs)
+        points, _ = blocked(points, layout([points]))
+        begin = initial(points, spec=spec)
+        flat = flatten(spec, points, begin)
+        white = 0.3 * jax.random.normal(jax.random.key(1), flat.scale.shape)
+
+        def natural(white):
+            sites = flat.constrain(white)
+            logs = [value if name == COORDINATES else jnp.log(value - (name == "nu")) for name, value in sites.items()]
+            return jnp.concatenate([jnp.ravel(value) for value in logs])
+
+        moved = natural(white) - natural(jnp.zeros_like(white))
+        assert np.abs(moved).max() > 0.1
+        _, volume = np.linalg.slogdet(jax.jacobian(natural)(white))
+        assert volume == pytest.approx(float(jnp.sum(jnp.log(flat.scale))), abs=1e-8)
+        # The same point of the model, reached by the coordinates of another beginning, has the same density.
+        other = flatten(spec, points, flat.constrain(white), flat.scale)
+        assert other.potential(jnp.zeros_like(white)) == pytest.approx(float(flat.potential(white)), rel=1e-10)
+
+
 def test_an_unknown_discrepancy_is_named():
     with pytest.raises(bs.BayescaleError, match="no part of discrepancy"):
         bs.make_spec("x", law="additive", discrepancy="grwth")
+
+
+def test_a_discrepancy_named_twice_or_without_two_inputs_is_refused():
+    with pytest.raises(bs.BayescaleError, match="twice"):
+        bs.make_spec("x", law="additive", discrepancy=["walk", "walk"])
+    with pytest.raises(bs.BayescaleError, match="two inputs"):
+        bs.make_spec("x", law="power-floor", inputs=["flops"], discrepancy=["walk"])

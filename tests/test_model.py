@@ -73,6 +73,8 @@ def test_latent_scalars_are_as_many_as_the_tables_predict(spec, families):
     runs = table(families)
     ways = ["complete" if families == 1 else setting.pooling for _, setting in spec.settings]
     predicted = sum(part("pooling", way).latents(families) for way in ways)
+    parts = [part("discrepancy", name) for name in spec.discrepancy]
+    predicted += families * sum(sum(of.coordinates.values()) for of in parts)
     sites = latent(trace_of(spec, runs))
     assert sum(np.size(site["value"]) for site in sites.values()) == predicted
     unconstrained = {name: biject_to(site["fn"].support).inv(site["value"]) for name, site in sites.items()}

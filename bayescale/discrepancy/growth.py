@@ -10,8 +10,8 @@ class Growth(AbstractDiscrepancy):
 
     .. math:: \delta(C) = g \sqrt{\ln(C / C_\max)}
 
-    of compute :math:`C` beyond the dearest run, 0 inside. The variance is that of a random walk. A family's runs share one :math:`g`, so that the errors of its
-    forecasts have one sign, as they do in backtests.
+    of compute :math:`C` beyond the dearest run, 0 inside. The variance is that of a random walk. A family's runs
+    share one :math:`g`, so that the errors of its forecasts have one sign, as they do in backtests.
     """
 
     name = "growth"

@@ -6,6 +6,7 @@ import numpy as np
 from bayescale.law import AbstractDiscrepancy, LogNormal, Parameter
 
 _KNOTS = 6  # in each input, over a family's runs
+_POINT = 1e-9  # e-folds: runs of one size have no extent to divide by
 
 
 class Local(AbstractDiscrepancy):
@@ -22,7 +23,7 @@ class Local(AbstractDiscrepancy):
     informed = True
     coordinates = {"local": _KNOTS**2}
     parameters = {
-        "local": Parameter(LogNormal(0.004, 0.5), "log loss", "error that near runs share", spread=0.2),
+        "local": Parameter(LogNormal(0.004, 0.25), "log loss", "error that near runs share", spread=0.2),
     }
 
     @staticmethod
@@ -39,5 +40,5 @@ class Local(AbstractDiscrepancy):
 def _hats(x: np.ndarray, fitted: np.ndarray) -> np.ndarray:
     """Weights of linear interpolation between knots; (row, knot)."""
     low, high = fitted.min(), fitted.max()
-    at = np.clip((x - low) / max(high - low, np.finfo(float).tiny), 0.0, 1.0) * (_KNOTS - 1)
+    at = np.clip((x - low) / max(high - low, _POINT), 0.0, 1.0) * (_KNOTS - 1)
     return np.maximum(0.0, 1.0 - np.abs(at[:, None] - np.arange(_KNOTS)))
