@@ -175,7 +175,8 @@ def calibrate(
         Seed of the simulations; the fits' count on from it.
     **settings
         ``chains draws warmup device progress workers scheduler folder`` of :func:`bayescale.fit_many`; by
-        default 500 draws of each of four chains.
+        default 500 draws of each of four chains. A stated `warmup` (500 for a hierarchy) keeps chains that do not
+        agree from being drawn again: a hierarchy then takes a third of the time, and more fits count as not converged.
 
     Warns
     -----
@@ -199,8 +200,9 @@ def calibrate(
         runs = load_runs(runs)
     result = ranked(simulate(spec, runs, simulations=simulations, seed=seed), spec, seed=seed, **settings)
     if result.unconverged:
-        warnings.warn(f"{len(result.unconverged)} of {len(result.ranks)} fits have not converged: "
-                      + next(iter(result.unconverged.values())), ConvergenceWarning, 2)  # fmt: skip
+        first = next(iter(result.unconverged.values()))
+        found = f"{len(result.unconverged)} of {len(result.ranks)} fits have not converged: {first}"
+        warnings.warn(found, ConvergenceWarning, 2)
     return result
 
 
@@ -214,7 +216,7 @@ def ranked(
     fixed = replace(spec, anchor=simulated.spec.anchor)
     rng = np.random.default_rng(seed)
     ranks, regrets, unconverged, dropped = {}, {}, {}, dict(simulated.dropped)
-    meta: dict[str, Any] = {"seed": seed, "chains": chains, "draws": draws}
+    meta: dict[str, Any] = {"seed": seed, "chains": chains, "draws": draws, "warmup": settings.get("warmup") or "auto"}
     for name, fit in _fits(simulated, fixed, dropped, seed=seed, chains=chains, draws=draws, **settings):
         truth, drawn = _parameters(simulated, name, fit)
         regret = _beyond(simulated, name, fit, truth, drawn)
@@ -225,12 +227,13 @@ def ranked(
             unconverged[name] = fit.verdict
         meta["versions"] = fit.meta["versions"]
     if not ranks:
-        raise FitError("no simulation could be fitted", came="; ".join(f"{k}: {v}" for k, v in list(dropped.items())[:3]))
-    table = next(iter(simulated.tables.values()))
-    sizes = {family: int((table["family"] == family).sum()) for family in table.families}
+        name, why = next(iter(dropped.items()))
+        raise FitError("no simulation could be fitted", came=f"{name}: {why}")
+    runs = next(iter(simulated.tables.values()))
+    sizes = {family: int((runs["family"] == family).sum()) for family in runs.families}
     meta |= {"runs": sizes, "anchor": dict(simulated.spec.anchor), "beyond_in": str(simulated.probes["family"][0])}
-    frames = (pd.DataFrame.from_dict(rows, orient="index") for rows in (ranks, regrets))
-    return Calibration(spec, *frames, unconverged, dropped, meta)
+    table, regret = (pd.DataFrame.from_dict(rows, orient="index") for rows in (ranks, regrets))
+    return Calibration(spec, table, regret, unconverged, dropped, meta)
 
 
 def _fits(
@@ -242,7 +245,7 @@ def _fits(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # told once, for all
             batch = fit_many(tables, spec, seed=seed + first * _AT_A_TIME, **settings)
-        dropped |= {name: str(error) for name, error in batch.failed.items()}
+        dropped |= {name: str(error).partition("\n")[0] for name, error in batch.failed.items()}
         yield from batch.fits.items()
 
 

@@ -34,7 +34,7 @@ def band_p(ranks: np.ndarray, draws: int) -> float:
     size, points = len(ranks), _points(draws)
     counts = np.cumsum(np.bincount(ranks, minlength=draws + 1))[:-1]
     tail = min(binom.cdf(counts, size, points).min(), binom.sf(counts - 1, size, points).min())
-    return 1 - _probability_inside(tail, size, draws)
+    return max(0.0, 1 - _probability_inside(tail, size, draws))
 
 
 def band(size: int, draws: int, level: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -43,23 +43,22 @@ def find(source: str | Path) -> dict[str, Any] | None:
         path = shipped.locate("models", str(source))
     record = path.parent / FOLDER / f"{path.stem}.toml"
     try:
-        return tomllib.loads(record.read_text(encoding="utf-8"))
+        content = tomllib.loads(record.read_text(encoding="utf-8"))
+        words(content, "")  # whether it holds what will be told
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
-        raise FitError(f"{record} is no record of a calibration", came=str(error), do="calibrate again") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise FitError(f"{record} is no record of a calibration", came=repr(error), do="calibrate again") from None
+    return content
 
 
-def words(record: Mapping[str, Any] | None, digest: str) -> str:
+def words(record: Mapping[str, Any], digest: str) -> str:
     """What a record says of the spec with a digest, in one line."""
-    if record is None:
-        return "no record (bayescale calibrate)"
     made = f"{record['simulations']} simulations, seed {record['seed']}, bayescale {record['versions']['bayescale']}"
-    if record["digest"] != digest:
-        return f"STALE: the record is of another version of this spec ({made})"
-    if record["passed"]:
-        return f"passed: ranks of {len(record['quantities'])} quantities inside their bands ({made})"
-    return f"FAILED: {record['verdict']} ({made})"
+    said = f"ranks of {len(record['quantities'])} quantities inside their bands"
+    said = said if record["passed"] else f"FAILED: {record['verdict']}"
+    stale = "" if record["digest"] == digest else "STALE, of another version of this spec: "
+    return f"{stale}{said} ({made})"
 
 
 def _lines(table: Mapping[str, Any], path: tuple[str, ...]) -> list[str]:

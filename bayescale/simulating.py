@@ -29,9 +29,9 @@ _STREAM = 0x5BC  # keeps the simulations' key apart from the fits' own, which co
 # The sweep: fans at fixed compute over 2.5 decades, tokens per param from 5 to 320.
 _BUDGETS = np.geomspace(1e18, 3e20, 6)
 _RATIOS = np.geomspace(5, 320, 5)
-# Families of a hierarchy by the step at which they take runs of the sweep: 30, 30, 15 and 6 runs, so that some
-# are held by their own runs and some by their peers, which the engine samples in different coordinates.
-_STEPS = {"first": 1, "second": 1, "half": 2, "fifth": 5}
+# Families by the step at which they take runs of the sweep: 30, 15 and 6 runs, so that of a hierarchy one is held
+# by its own runs and one by its peers, which the engine samples in different coordinates.
+_STEPS = {"all": 1, "half": 2, "fifth": 5}
 _LOSS = 3.0  # nats/token at the anchor: of small runs on web text; only the midpoint of an accuracy depends on it
 _EPOCHS = (1.0, 4.0, 16.0, 60.0)  # from no repeats to far beyond the decay of their worth
 _ITEMS, _CHANCE = 1000, 0.25  # of a benchmark with four answers
@@ -119,8 +119,8 @@ def simulate(spec: Spec, runs: Runs | None = None, *, simulations: int, seed: in
 def sweep_for(spec: Spec) -> Runs:
     """Runs of a plain sweep with the columns that a spec reads; what they observed is a placeholder.
 
-    Six budgets over 2.5 decades of compute, five ratios of tokens to params from 5 to 320 each. One family; four
-    of 30, 30, 15 and 6 runs for a spec that pools.
+    Six budgets over 2.5 decades of compute, five ratios of tokens to params from 5 to 320 each. One family; three
+    of 30, 15 and 6 runs for a spec that pools.
 
     Raises
     ------
@@ -137,8 +137,8 @@ def sweep_for(spec: Spec) -> Runs:
             raise RunsError(f"no plain sweep has the column {column!r}, which spec {spec.name!r} reads",
                             do="name runs of your own (--runs)")  # fmt: skip
         frame[column] = more[column]
-    pools = any(setting.pooling == "partial" for _, setting in spec.settings)
-    steps = _STEPS if pools else {"sweep": 1}
+    pools = any(setting.pooling != "none" for _, setting in spec.settings)
+    steps = _STEPS if pools else {"all": 1}
     return load_runs(pd.concat([frame[::step].assign(family=name) for name, step in steps.items()]), name="sweep")
 
 
