@@ -38,7 +38,7 @@ def exact_ranks(rng: np.random.Generator, shift: float = 0.0, scale: float = 1.0
 
 @pytest.mark.parametrize("size", [20, 200])
 def test_p_values_of_uniform_ranks_are_uniform_or_a_little_larger(size: int) -> None:
-    rng, rounds = np.random.default_rng(size), 400
+    rng, rounds = np.random.default_rng(size), 200
     p = np.array([ranking.band_p(rng.integers(0, RANKED + 1, size), RANKED) for _ in range(rounds)])
     for level in (0.05, 0.2, 0.5):
         error = np.sqrt(level * (1 - level) / rounds)
