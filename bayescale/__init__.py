@@ -18,6 +18,7 @@ _EXPORTS = {
     "Backtest": "backtesting",
     "Batch": "batching",
     "BayescaleError": "errors",
+    "Calibration": "calibrating",
     "ConvergenceWarning": "errors",
     "Finding": "checking",
     "Fit": "fitting",
@@ -30,6 +31,7 @@ _EXPORTS = {
     "Runs": "runs",
     "Spec": "spec",
     "backtest": "backtesting",
+    "calibrate": "calibrating",
     "check": "checking",
     "decide": "deciding",
     "fit": "fitting",
@@ -51,6 +53,7 @@ __all__ = sorted([*_EXPORTS, "__version__"])
 if TYPE_CHECKING:
     from bayescale.backtesting import Backtest, backtest
     from bayescale.batching import Batch, fit_many
+    from bayescale.calibrating import Calibration, calibrate
     from bayescale.checking import AbstractCheck, Finding, check
     from bayescale.deciding import AbstractDecision, decide
     from bayescale.decisions.allocation import Allocation

@@ -274,6 +274,39 @@ def backtest(
 
 
 @main.command()
+@click.argument("spec")
+@click.option("--simulations", type=click.IntRange(20), default=200, show_default=True, help="Tables to simulate.")
+@click.option("--runs", help="Simulate at these runs' params and tokens; by default at those of a plain sweep.")
+@click.option("--chains", type=click.IntRange(1), default=4, show_default=True, help="Chains.")
+@click.option("--warmup", type=click.IntRange(20), help="Warm-up iterations a chain; given, no chain is drawn again.")
+@click.option("--draws", type=click.IntRange(25), default=500, show_default=True, help="Draws a chain.")
+@click.option("--workers", type=click.IntRange(1), help="Processes to spread the fits over; by default none.")
+@click.option("--scheduler", help="Address of a Dask scheduler to run the fits on (tcp://host:8786).")
+@click.option("--folder", type=click.Path(file_okay=False), help="Keep fits here, and take finished ones from here.")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Record to write (TOML).")
+@_seed
+@_json
+def calibrate(
+    spec: str, simulations: int, runs: str | None, chains: int, warmup: int | None, draws: int, workers: int | None,
+    scheduler: str | None, folder: str | None, out: Path | None, seed: int, as_json: bool,
+) -> None:  # fmt: skip
+    """Simulate runs from SPEC's prior, fit them, and ask whether truths rank as they should; exit 1 if not."""
+    if out is not None:
+        _check_out(out, spec, *([runs] if runs else []), fit=False)
+    from bayescale import calibrating, recording
+
+    result = calibrating.calibrate(spec, runs=runs, simulations=simulations, seed=seed, chains=chains,
+        warmup=warmup, draws=draws, workers=workers, scheduler=scheduler, folder=folder)  # fmt: skip
+    if out is not None:
+        recording.write(result.to_dict(), out)
+    if as_json:
+        _print_json(result.to_dict())
+    else:
+        click.echo(repr(result))
+    _finish(result.passed, result.verdict)
+
+
+@main.command()
 @click.argument("kind", type=click.Choice([*_KINDS, "model", "law", "decision", "check"]))
 @click.argument("name", required=False)
 @_json

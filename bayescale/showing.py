@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from bayescale import shipped
+from bayescale import recording, shipped
 from bayescale.law import Parameter, Prior, catalogue, part
 from bayescale.spec import Spec, load_spec
 
@@ -30,7 +30,7 @@ def one(kind: str, name: str) -> dict[str, Any]:
     if kind == "models":
         spec = load_spec(name)
         return {"name": spec.name, "title": spec.title, "digest": spec.digest, **spec.to_dict(),
-                "learned": dict(spec.learned),
+                "learned": dict(spec.learned), "calibration": recording.find(name),
                 "in_words": {n: _prior_words(spec, n) for n in spec.parameters}}  # fmt: skip
     thing = part(kind, name)
     content = {"name": name, "about": inspect.getdoc(thing) or "", "source": thing.source}
@@ -54,6 +54,7 @@ def words(kind: str, content: dict[str, Any]) -> str:
             f"resources  {', '.join(content['resources']) or 'none'}",
             *(f"observes   {r} with {n} noise" for r, n in content["responses"].items()),
             *(f"beyond     the runs an error: {name}" for name in [content.get("discrepancy")] if name),
+            *(f"calibrated {recording.words(r, content['digest'])}" for r in [content["calibration"]] if r),
             *([f"learnt     from {learnt['runs']}, under {learnt['model']} before"] if learnt else []),
             "priors (90 % interval)",
         ]

@@ -10,7 +10,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
+from bayescale import ranking
 from bayescale.backtesting import Backtest
+from bayescale.calibrating import RANKED, Calibration
 from bayescale.decisions.allocation import AllocationChoice
 from bayescale.fitting import Fit
 from bayescale.forecasting import predict, resolve_family
@@ -156,6 +158,26 @@ def plot_backtest(result: Backtest, *, ax: Axes | None = None) -> Axes:
     ax.axvline(90, color=_ORANGE, label="promised")
     ax.set(xlabel="runs inside the 90 % interval (%)", xlim=(0, 100), title="backtest: coverage beyond the cut")
     ax.legend(fontsize="small", frameon=False, loc="lower right")
+    return ax
+
+
+def plot_calibration(result: Calibration, *, ax: Axes | None = None) -> Axes:
+    """Rank distribution of every quantity less the uniform one, with the band that each must stay in."""
+    ax = _axes(ax)
+    points, low, high = ranking.band(len(result.ranks), RANKED, 1 - result.alpha)
+    ax.fill_between(points, low - points, high - points, step="mid", color=_GREY, alpha=0.2, lw=0,
+                    label=f"{1 - result.alpha:.2%} band of each")  # fmt: skip
+    table = result.table.sort_values("p", ascending=False)
+    label = f"{int(table['passed'].sum())} quantities inside"
+    for row in table.itertuples():
+        away = ranking.distribution(result.ranks[row.quantity].to_numpy(), RANKED) - points
+        ax.plot(points, away, color=_BLUE if row.passed else _ORANGE, lw=1, alpha=0.6 if row.passed else 1.0,
+                label=label if row.passed else f"{row.quantity}, p = {row.p:.1g}")  # fmt: skip
+        label = "_" if row.passed else label
+    ax.axhline(0, color=_GREY, lw=1)
+    ax.set(xlabel="rank of the truth among posterior draws, as a share", ylabel="share of truths up to it, less it",
+           xlim=(0, 1), title=f"{result.spec.name}: {len(result.ranks)} simulations")  # fmt: skip
+    ax.legend(fontsize="small", frameon=False, loc="upper right")
     return ax
 
 
