@@ -102,7 +102,7 @@ def test_the_standard_error_is_the_spread_over_new_families() -> None:
 
 
 def test_too_few_forecasts_have_equal_weights_and_say_so() -> None:
-    found = weigh(np.zeros((FEWEST - 1, 3)) + [0.0, -3.0, -9.0], ["a"] * (FEWEST - 1), NAMES)
+    found = weigh(np.tile([0.0, -3.0, -9.0], (FEWEST - 1, 1)), ["a"] * (FEWEST - 1), NAMES)
     assert found.method == "equal"
     assert list(found.weights.values()) == pytest.approx([1 / 3] * 3)
     assert f"fewer than {FEWEST}" in found.sentence
