@@ -312,13 +312,13 @@ def load_fit(path: str | Path) -> Any:
     meta = _meta(tree, path)
     if "members" not in meta:
         return _read(tree, meta, path)
-    groups = {name: MEMBER.format(k) for k, name in enumerate(meta["members"])}
-    lacking = [group for group in groups.values() if group not in tree.children] + ["weights"] * ("weights" not in meta)
-    if lacking:
-        raise FitError(f"{path} holds no whole fit", came=f"a file without {', '.join(lacking)}", do="fit again")
-    members = {name: tree.children[group].copy() for name, group in groups.items()}
-    fits = {name: _read(member, _meta(member, path), path) for name, member in members.items()}
-    return average(fits, Weights.from_dict(meta["weights"]))
+    try:
+        weights = Weights.from_dict(meta["weights"])
+        members = {name: tree[MEMBER.format(k)].copy() for k, name in enumerate(meta["members"])}
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        came = f"an average whose weights or members cannot be read ({error})"
+        raise FitError(f"{path} holds no whole fit", came=came, do="fit again") from None
+    return average({name: _read(member, _meta(member, path), path) for name, member in members.items()}, weights)
 
 
 def _meta(tree: xr.DataTree, path: Path) -> dict[str, Any]:

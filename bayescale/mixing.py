@@ -230,7 +230,7 @@ class Average(AbstractFit):
         chains, draws = self.shape
         return (
             f"Average on {self.meta['runs']!r}: {len(self.design_frame)} runs, {len(self.families)} families, "
-            f"{chains} × {draws} draws, {self.verdict}; {self.weights!r}"
+            f"{chains} × {draws} draws, {self.verdict}\n  {self.weights!r}"
         )
 
 

@@ -116,7 +116,7 @@ def weigh(log_scores: np.ndarray, groups: Sequence[str] | np.ndarray, names: Seq
     _check(scores, labels, names)
     members, index = np.unique(labels, return_inverse=True)
     count, several = len(scores), len(members) > 1
-    made = f"{count} forecast{'s' * (count != 1)} of {len(members)} famil{'ies' if several else 'y'}"
+    made = f"{count} forecast{'s' * (count != 1)} of {len(members)} famil{'y' if len(members) == 1 else 'ies'}"
     if count < FEWEST or len(names) == 1:
         why = f"{made}, fewer than {FEWEST}" if len(names) > 1 else "one model"
         return Weights(
@@ -134,7 +134,7 @@ def weigh(log_scores: np.ndarray, groups: Sequence[str] | np.ndarray, names: Seq
         dict(zip(names, map(float, best), strict=True)),
         dict(zip(names, map(float, again.std(axis=0, ddof=1)), strict=True)),
         "stacking", count, len(members),
-        f"stacked on {made}, each family counted alike; standard errors by a bootstrap over {over}",
+        f"stacked on {made}{', each counted alike' * several}; standard errors by a bootstrap over {over}",
     )  # fmt: skip
 
 
