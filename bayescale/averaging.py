@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bayescale.backtesting import HORIZONS, Backtest, Cut, cut, fit_cuts, gather, is_pooled, score_beyond
+from bayescale.backtesting import HORIZONS, Backtest, Cut, cut, fit_cuts, gather, is_pooled, log_density
 from bayescale.errors import ConvergenceWarning, QueryError, RunsError, SpecError, nearest
 from bayescale.fitting import sampled
 from bayescale.mixing import Average, average
+from bayescale.modelling import design
 from bayescale.progress import Stages, on_terminal
 from bayescale.runs import Runs, load_runs
 from bayescale.spec import Spec, load_spec
@@ -40,7 +41,8 @@ class LeaveFutureOut:
     models : tuple of str
     scores : DataFrame
         One forecast of one model a row: ``model``, ``family``, ``cut`` (quantile of compute), ``row`` (position
-        of the run in the table), ``reach_decades``, ``horizon`` and the scores of :data:`SCORES`, on log loss.
+        of the run in the table), ``reach_decades``, ``horizon`` (bin of that) and ``log_score``: the log of the
+        predictive density of the log loss that came.
     left_out : dict
         Families (at a cut) with too few runs, or a model's fit that failed, and why.
     verdicts : dict
@@ -133,14 +135,18 @@ def leave_future_out(
     for model, spec in models.items() if plan else ():
         below = {label: one for label, (_, one) in plan.items()}
         batch = fit_cuts(runs, spec, below, seed=seed, progress=progress, **_within(settings, model))
+        if not batch.fits:
+            raise next(iter(batch.failed.values()))
         left_out |= {f"{model}, {label}": str(error) for label, error in batch.failed.items()}
         for label, fit in batch.fits.items():
             quantile, one = plan[label]
             verdicts[f"{model}, {label}"] = fit.verdict
             for name in one.scored:
-                rows = np.flatnonzero(one.test & (runs["family"] == name))
-                table = score_beyond(fit, runs, one, name)
-                tables.append(table.assign(model=model, cut=quantile, row=rows))
+                rows, decades = one.beyond(runs, name), one.decades(runs, name)
+                density = log_density(fit, runs.take(rows))
+                score = np.logaddexp.reduce(density, axis=0) - np.log(len(density))
+                tables.append(pd.DataFrame({"model": model, "family": name, "cut": quantile, "row": rows,
+                                            "reach_decades": decades, "log_score": score}))  # fmt: skip
     scores = pd.concat(tables, ignore_index=True) if tables else _nothing()
     edges = [-np.inf, *np.log10(list(HORIZONS.values()))]
     scores["horizon"] = pd.cut(scores["reach_decades"], edges, labels=list(HORIZONS)).astype(str)
@@ -192,6 +198,8 @@ def stack(
     runs, models = _resolved(runs, specs)
     if horizon is not None:
         _bin(horizon)
+    for spec in models.values():
+        design(spec, runs)  # a model that these runs cannot have is refused before others are fitted
     stages = stages or Stages(show=on_terminal() if progress is None else progress)
     with stages("leave-future-out"):
         scores = leave_future_out(runs, models, cuts=cuts, seed=seed, progress=progress, **settings)
@@ -217,6 +225,7 @@ def backtest_average(
     beyond: float = BEYOND,
     family: str | None = None,
     horizon: str | float | None = None,
+    cuts: Sequence[float] = CUTS,
     seed: int = 0,
     progress: bool | None = None,
     **settings: Any,
@@ -228,7 +237,7 @@ def backtest_average(
 
     Parameters
     ----------
-    runs, specs, horizon
+    runs, specs, horizon, cuts
         As in :func:`stack`.
     train_quantile, cheapest, beyond, family, seed, progress, **settings
         As in :func:`backtest`.
@@ -251,7 +260,8 @@ def backtest_average(
         left_out |= {label: f"{name}: {error}" for label, error in batch.failed.items()}
     others = not pooled and len(runs.families) > 1
     seen = runs if others else runs.take(next(iter(plan.values())).train)
-    scores = leave_future_out(seen, models, seed=seed, progress=progress, **_within(settings, "leave-future-out"))
+    kept = _within(settings, "leave-future-out")
+    scores = leave_future_out(seen, models, cuts=cuts, seed=seed, progress=progress, **kept)
     fits, weights = {}, {}
     for label, below in plan.items():
         members = {name: batch.fits[label] for name, batch in batches.items() if label in batch.fits}

@@ -119,6 +119,15 @@ class Cut:
         """The runs that are fitted."""
         return runs.take(self.train & np.isin(runs["family"], self.families))
 
+    def beyond(self, runs: Runs, family: str) -> np.ndarray:
+        """Positions of a family's runs beyond the cut."""
+        return np.flatnonzero(self.test & (runs["family"] == family))
+
+    def decades(self, runs: Runs, family: str) -> np.ndarray:
+        """Decades of compute by which they lie beyond the family's dearest fitted run."""
+        most = runs["flops"][self.train & (runs["family"] == family)].max()
+        return np.log10(runs["flops"][self.beyond(runs, family)] / most)
+
 
 def backtest(
     runs: Runs | str | Path | pd.DataFrame,
@@ -242,9 +251,8 @@ def gather(
 
 def score_beyond(fit: AbstractFit, runs: Runs, below: Cut, family: str) -> pd.DataFrame:
     """Scores of a family's runs beyond the cut, one a row, with how far beyond they lie."""
-    mine = runs["family"] == family
-    table = score(fit, runs.take(below.test & mine))
-    return table.assign(reach_decades=np.log10(table["flops"] / runs["flops"][below.train & mine].max()))
+    beyond = runs.take(below.beyond(runs, family))
+    return score(fit, beyond).assign(reach_decades=below.decades(runs, family))
 
 
 def _unseen(spec: Spec, runs: Runs, groups: Mapping[str, Iterable[str]], progress: bool | None) -> dict[str, Spec]:
@@ -267,8 +275,15 @@ def score(fit: AbstractFit, runs: Runs) -> pd.DataFrame:
     """Scores of a fit's forecasts of runs, on log loss; one run a row."""
     table, loss = runs.frame, runs["loss"]
     draws = np.log(predict(fit, table, seed=fit.meta["seed"], only="loss"))
-    observed = {site: runs[site] for site in (part("responses", name).observed for name in fit.responses)}
-    density = predict(fit, table, observed=observed, only="loss_log_density")
     kept = [c for c in ("family", "run_id", "params", "tokens", "flops", "loss") if c in table]
-    # The density of log loss is that of loss times the loss.
-    return pd.concat([table[kept], scores(draws, np.log(loss), density + np.log(loss))], axis=1)
+    return pd.concat([table[kept], scores(draws, np.log(loss), log_density(fit, runs))], axis=1)
+
+
+def log_density(fit: AbstractFit, runs: Runs) -> np.ndarray:
+    """Log density of each run's log loss under each draw; shape (chain·draw, run)."""
+    count = len(runs)
+    # Tables of about one size share a compiled program: filled up to a power of two, and cut again.
+    rows = np.arange(1 << (count - 1).bit_length()) % count
+    observed = {site: runs[site][rows] for site in (part("responses", name).observed for name in fit.responses)}
+    density = predict(fit, runs.frame.iloc[rows], observed=observed, only="loss_log_density")[:, :count]
+    return density + np.log(runs["loss"])  # the density of log loss is that of loss times the loss

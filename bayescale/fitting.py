@@ -314,7 +314,7 @@ def load_fit(path: str | Path) -> Any:
         return _read(tree, meta, path)
     try:
         weights = Weights.from_dict(meta["weights"])
-        members = {name: tree[MEMBER.format(k)].copy() for k, name in enumerate(meta["members"])}
+        members = {name: tree.children[MEMBER.format(k)].copy() for k, name in enumerate(meta["members"])}
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         came = f"an average whose weights or members cannot be read ({error})"
         raise FitError(f"{path} holds no whole fit", came=came, do="fit again") from None
