@@ -71,7 +71,8 @@ class LeaveFutureOut:
         """Stacking weights of the models, from forecasts at a horizon; by choice without a family's."""
         table = self.matched(horizon)
         table = table[table["family"] != without]
-        found = weigh(table[list(self.models)].to_numpy(float), table["family"].to_numpy(str), self.models)
+        blocks = [f"{at:g} {beyond}" for at, beyond in zip(table["cut"], table["horizon"], strict=True)]
+        found = weigh(table[list(self.models)].to_numpy(float), table["family"].to_numpy(str), self.models, blocks)
         where = "" if horizon is None else f", {_bin(horizon)} beyond the fitted runs"
         bad = sum(verdict != "converged" for verdict in self.verdicts.values())
         doubt = f"; {bad} of the {len(self.verdicts)} fits behind them have not converged" if bad else ""

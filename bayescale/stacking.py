@@ -75,14 +75,19 @@ class Weights:
         )  # fmt: skip
 
 
-def weigh(log_scores: np.ndarray, groups: Sequence[str] | np.ndarray, names: Sequence[str]) -> Weights:
+def weigh(
+    log_scores: np.ndarray,
+    groups: Sequence[str] | np.ndarray,
+    names: Sequence[str],
+    blocks: Sequence[str] | np.ndarray | None = None,
+) -> Weights:
     r"""Weights under which the mixture of the models' predictive densities scores best.
 
     .. math:: \max_w \sum_g \frac{1}{n_g} \sum_{i \in g} \ln \sum_k w_k p_{ik}, \quad w_k \ge 0, \sum_k w_k = 1
 
     Every group (family) counts alike, for forecasts of one err together: a family of two hundred runs says
     little more than one of twenty. Standard errors are a Bayesian bootstrap over groups; of a single group,
-    over its forecasts, which takes them as independent and so is too small.
+    over its blocks, which takes those as independent and so is too small.
 
     Parameters
     ----------
@@ -92,6 +97,8 @@ def weigh(log_scores: np.ndarray, groups: Sequence[str] | np.ndarray, names: Seq
         Whose forecast it is.
     names : sequence of str, length model
         The models.
+    blocks : sequence of str, length forecast, optional
+        Which forecasts of a single group are resampled together; by default each for itself.
 
     Returns
     -------
@@ -123,13 +130,14 @@ def weigh(log_scores: np.ndarray, groups: Sequence[str] | np.ndarray, names: Seq
             dict.fromkeys(names, 1 / len(names)), dict.fromkeys(names, np.nan), "equal", count, len(members),
             f"equal weights: {why}",
         )  # fmt: skip
-    units = index if several else np.arange(count)
-    sizes = np.bincount(units)
-    best = optimum(scores, (1 / sizes)[units])
-    generator = np.random.default_rng(_SEED)
-    shares = generator.dirichlet(np.ones(len(sizes)), _REPLICATES) / sizes
-    again = np.stack([optimum(scores, share[units]) for share in shares])
-    over = "families" if several else "forecasts of one family (too small, for they err together)"
+    best = optimum(scores, (1 / np.bincount(index))[index])
+    lots = labels if several else np.asarray(blocks) if blocks is not None else np.arange(count)
+    units = np.unique(lots, return_inverse=True)[1]
+    # A group has one share, whatever its size; blocks of one group have shares by their sizes, as in the optimum.
+    each = (1 / np.bincount(units))[units] if several else np.ones(count)
+    shares = np.random.default_rng(_SEED).dirichlet(np.ones(units.max() + 1), _REPLICATES)
+    again = np.stack([optimum(scores, share[units] * each) for share in shares])
+    over = "families" if several else f"{units.max() + 1} blocks of one family (too small, for they err together)"
     return Weights(
         dict(zip(names, map(float, best), strict=True)),
         dict(zip(names, map(float, again.std(axis=0, ddof=1)), strict=True)),

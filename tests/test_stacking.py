@@ -101,6 +101,16 @@ def test_the_standard_error_is_the_spread_over_new_families() -> None:
     assert errors.mean() == pytest.approx(weights.std(ddof=1), rel=4 * 118**-0.5)
 
 
+def test_blocks_that_err_together_widen_the_error_and_leave_the_weights() -> None:
+    right = np.repeat(np.random.default_rng(5).random(12) < 0.6, 25)
+    scores = np.where(right[:, None], [0.0, -1.0], [-1.0, 0.0])
+    family = ["a"] * 300
+    alone, together = weigh(scores, family, NAMES[:2]), weigh(scores, family, NAMES[:2], np.repeat(np.arange(12), 25))
+    assert together.weights == alone.weights
+    assert together.se["one"] > 3 * alone.se["one"]  # twelve units for three hundred: five times
+    assert "12 blocks" in together.sentence
+
+
 def test_too_few_forecasts_have_equal_weights_and_say_so() -> None:
     found = weigh(np.tile([0.0, -3.0, -9.0], (FEWEST - 1, 1)), ["a"] * (FEWEST - 1), NAMES)
     assert found.method == "equal"
