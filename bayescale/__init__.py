@@ -15,6 +15,7 @@ _EXPORTS = {
     "AbstractDecision": "deciding",
     "AbstractLaw": "law",
     "Allocation": "decisions.allocation",
+    "Average": "mixing",
     "Backtest": "backtesting",
     "Batch": "batching",
     "BayescaleError": "errors",
@@ -23,6 +24,7 @@ _EXPORTS = {
     "Finding": "checking",
     "Fit": "fitting",
     "Forecast": "forecasting",
+    "LeaveFutureOut": "averaging",
     "LogNormal": "law",
     "LogitNormal": "law",
     "NEW": "forecasting",
@@ -30,14 +32,18 @@ _EXPORTS = {
     "Parameter": "law",
     "Runs": "runs",
     "Spec": "spec",
+    "Weights": "stacking",
+    "average": "mixing",
     "backtest": "backtesting",
     "calibrate": "calibrating",
+    "backtest_average": "averaging",
     "check": "checking",
     "decide": "deciding",
     "fit": "fitting",
     "fit_many": "batching",
     "forecast": "forecasting",
     "learn": "learning",
+    "leave_future_out": "averaging",
     "load_fit": "fitting",
     "load_runs": "runs",
     "load_spec": "spec",
@@ -45,12 +51,14 @@ _EXPORTS = {
     "model": "modelling",
     "predictive": "predicting",
     "quantity": "quantities",
+    "stack": "averaging",
     "write_spec": "learning",
 }
 
 __all__ = sorted([*_EXPORTS, "__version__"])
 
 if TYPE_CHECKING:
+    from bayescale.averaging import LeaveFutureOut, backtest_average, leave_future_out, stack
     from bayescale.backtesting import Backtest, backtest
     from bayescale.batching import Batch, fit_many
     from bayescale.calibrating import Calibration, calibrate
@@ -62,11 +70,13 @@ if TYPE_CHECKING:
     from bayescale.forecasting import NEW, Forecast, forecast
     from bayescale.law import AbstractLaw, LogitNormal, LogNormal, Normal, Parameter
     from bayescale.learning import learn, write_spec
+    from bayescale.mixing import Average, average
     from bayescale.modelling import model
     from bayescale.predicting import predictive
     from bayescale.quantities import quantity
     from bayescale.runs import Runs, load_runs
     from bayescale.spec import Spec, load_spec, make_spec
+    from bayescale.stacking import Weights
 
 
 def __getattr__(name: str) -> Any:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from bayescale.batching import fit_many
+from bayescale.batching import Batch, fit_many
 from bayescale.errors import QueryError, RunsError, nearest
-from bayescale.fitting import Fit
 from bayescale.forecasting import predict
+from bayescale.law import part
 from bayescale.learning import shared_families, study
+from bayescale.mixing import AbstractFit
 from bayescale.runs import Runs, load_runs
 from bayescale.scoring import scores
 from bayescale.spec import DEFAULT, Spec, load_spec
 from bayescale.splitting import BEYOND, FEWEST_TEST, FEWEST_TRAIN, split
+from bayescale.stacking import Weights
 
 SCORES = (
     "reach_decades",
@@ -50,12 +53,15 @@ class Backtest:
         Families with too few runs to fit or to score, or whose fit failed, and why.
     verdicts : dict
         Convergence of the fit behind each family.
+    weights : dict of Weights
+        Of an average: each family's, learnt without what it is scored on.
     """
 
     families: pd.DataFrame
     runs: pd.DataFrame
     left_out: dict[str, str]
     verdicts: dict[str, str]
+    weights: dict[str, Weights] = field(default_factory=dict)
 
     @property
     def mean(self) -> dict[str, float]:
@@ -88,7 +94,39 @@ class Backtest:
             "horizons": self.horizons.to_dict("records"),
             "left_out": self.left_out,
             "verdicts": self.verdicts,
+            **({"weights": {name: w.to_dict() for name, w in self.weights.items()}} if self.weights else {}),
         }
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Families' cheaper runs, fitted together, and the dearer ones of those that are scored.
+
+    Attributes
+    ----------
+    families, scored : tuple of str
+        Those whose runs are fitted, and those of them whose forecasts are scored.
+    train, test : ndarray of bool, shape (run,)
+        Masks of the runs of any family below and beyond the cut.
+    """
+
+    families: tuple[str, ...]
+    scored: tuple[str, ...]
+    train: np.ndarray
+    test: np.ndarray
+
+    def fitted(self, runs: Runs) -> Runs:
+        """The runs that are fitted."""
+        return runs.take(self.train & np.isin(runs["family"], self.families))
+
+    def beyond(self, runs: Runs, family: str) -> np.ndarray:
+        """Positions of a family's runs beyond the cut."""
+        return np.flatnonzero(self.test & (runs["family"] == family))
+
+    def decades(self, runs: Runs, family: str) -> np.ndarray:
+        """Decades of compute by which they lie beyond the family's dearest fitted run."""
+        most = runs["flops"][self.train & (runs["family"] == family)].max()
+        return np.log10(runs["flops"][self.beyond(runs, family)] / most)
 
 
 def backtest(
@@ -140,8 +178,39 @@ def backtest(
     if (cheapest is not None and cheapest < 2) or beyond < 1:
         raise QueryError("the backtest's split is out of range", wanted="cheapest at least 2, beyond at least 1",
                          came=f"cheapest {cheapest}, beyond {beyond:g}")  # fmt: skip
+    cuts, left_out = cut(runs, is_pooled(spec), train_quantile, cheapest=cheapest, beyond=beyond, family=family)
+    batch = fit_cuts(runs, spec, cuts, seed=seed, progress=progress, **settings)
+    if not batch.fits:
+        raise next(iter(batch.failed.values()))
+    left_out |= {label: str(error) for label, error in batch.failed.items()}
+    fits = {name: (cuts[label], fit) for label, fit in batch.fits.items() for name in cuts[label].scored}
+    return gather(runs, fits, left_out)
+
+
+def is_pooled(*specs: Spec) -> bool:
+    """Whether a family's parameters depend on the others' runs under any of the specs."""
+    return any(setting.pooling != "none" for spec in specs for _, setting in spec.settings)
+
+
+def cut(
+    runs: Runs,
+    pooled: bool,
+    train_quantile: float,
+    *,
+    cheapest: int | None = None,
+    beyond: float = BEYOND,
+    family: str | None = None,
+) -> tuple[dict[str, Cut], dict[str, str]]:
+    """Cuts by label, one a family or one for all if `pooled`, and the families that are left out.
+
+    Raises
+    ------
+    RunsError
+        If no family has enough runs.
+    """
     train, test, left_out = split(runs, train_quantile, cheapest=cheapest, beyond=beyond)
-    scored = [name for name in runs.families if name not in left_out and family in (None, name)]
+    kept = tuple(name for name in runs.families if name not in left_out)
+    scored = tuple(name for name in kept if family in (None, name))
     if not scored:
         raise RunsError(
             f"no family of {runs.name!r} can be backtested",
@@ -149,32 +218,44 @@ def backtest(
             came="; ".join(f"{name}: {why}" for name, why in left_out.items()),
             do="move the train quantile, or add runs",
         )
-    pooled = any(setting.pooling != "none" for _, setting in spec.settings)
-    kept = [name for name in runs.families if name not in left_out]
-    groups = {runs.name: kept} if pooled else {name: [name] for name in scored}
-    tables = {label: runs.take(train & np.isin(runs["family"], group)) for label, group in groups.items()}
-    unseen = _unseen(spec, runs, groups, progress)
-    batch = fit_many(tables, unseen, seed=seed, progress=progress, **settings)
-    if not batch.fits:
-        raise next(iter(batch.failed.values()))
-    left_out |= {label: str(error) for label, error in batch.failed.items()}
-    rows, tests, verdicts = [], [], {}
-    for label, fitted in batch.fits.items():
-        group = groups[label]
-        for name in [name for name in group if name in scored]:
-            mine = runs["family"] == name
-            table = score(fitted, runs.take(test & mine))
-            cut = runs["flops"][train & mine].max()
-            row = {"family": name, "n_train": int((train & mine).sum()), "n_test": len(table)}
-            table["reach_decades"] = np.log10(table["flops"] / cut)
-            row["reach_decades"] = float(table["reach_decades"].max())
-            rows.append(row | {k: float(table[k].mean()) for k in SCORES[1:]})
-            tests.append(table)
-            verdicts[name] = fitted.verdict
-    return Backtest(pd.DataFrame(rows), pd.concat(tests, ignore_index=True), left_out, verdicts)
+    groups = {runs.name: (kept, scored)} if pooled else {name: ((name,), (name,)) for name in scored}
+    return {label: Cut(fitted, asked, train, test) for label, (fitted, asked) in groups.items()}, left_out
 
 
-def _unseen(spec: Spec, runs: Runs, groups: dict[str, list[str]], progress: bool | None) -> dict[str, Spec]:
+def fit_cuts(
+    runs: Runs, spec: Spec, cuts: Mapping[str, Cut], *, seed: int, progress: bool | None = None, **settings: Any
+) -> Batch:
+    """Fit a spec below each cut; priors that were learnt on a cut's families are learnt again without them."""
+    tables = {label: cut.fitted(runs) for label, cut in cuts.items()}
+    unseen = _unseen(spec, runs, {label: cut.families for label, cut in cuts.items()}, progress)
+    return fit_many(tables, unseen, seed=seed, progress=progress, **settings)
+
+
+def gather(
+    runs: Runs,
+    fits: Mapping[str, tuple[Cut, AbstractFit]],
+    left_out: dict[str, str],
+    weights: dict[str, Weights] | None = None,
+) -> Backtest:
+    """Score each family's runs beyond its cut by the fit that is given for it."""
+    rows, tests = [], []
+    for name, (below, fitted) in fits.items():
+        table = score_beyond(fitted, runs, below, name)
+        row = {"family": name, "n_train": int((below.train & (runs["family"] == name)).sum()), "n_test": len(table)}
+        row["reach_decades"] = float(table["reach_decades"].max())
+        rows.append(row | {k: float(table[k].mean()) for k in SCORES[1:]})
+        tests.append(table)
+    verdicts = {name: fitted.verdict for name, (_, fitted) in fits.items()}
+    return Backtest(pd.DataFrame(rows), pd.concat(tests, ignore_index=True), left_out, verdicts, weights or {})
+
+
+def score_beyond(fit: AbstractFit, runs: Runs, below: Cut, family: str) -> pd.DataFrame:
+    """Scores of a family's runs beyond the cut, one a row, with how far beyond they lie."""
+    beyond = runs.take(below.beyond(runs, family))
+    return score(fit, beyond).assign(reach_decades=below.decades(runs, family))
+
+
+def _unseen(spec: Spec, runs: Runs, groups: Mapping[str, Iterable[str]], progress: bool | None) -> dict[str, Spec]:
     """Return the spec for each group; priors that were learnt on a group's own runs are learnt again without them."""
     if not spec.learned:
         return dict.fromkeys(groups, spec)
@@ -190,12 +271,19 @@ def _unseen(spec: Spec, runs: Runs, groups: dict[str, list[str]], progress: bool
     return dict.fromkeys(groups, spec) | dict(zip(again, learnt, strict=True))
 
 
-def score(fit: Fit, runs: Runs) -> pd.DataFrame:
+def score(fit: AbstractFit, runs: Runs) -> pd.DataFrame:
     """Scores of a fit's forecasts of runs, on log loss; one run a row."""
     table, loss = runs.frame, runs["loss"]
     draws = np.log(predict(fit, table, seed=fit.meta["seed"], only="loss"))
-    observed = {str(k): runs[str(k)] for k in fit.tree["observed_data"].data_vars}
-    density = predict(fit, table, observed=observed, only="loss_log_density")
     kept = [c for c in ("family", "run_id", "params", "tokens", "flops", "loss") if c in table]
-    # The density of log loss is that of loss times the loss.
-    return pd.concat([table[kept], scores(draws, np.log(loss), density + np.log(loss))], axis=1)
+    return pd.concat([table[kept], scores(draws, np.log(loss), log_density(fit, runs))], axis=1)
+
+
+def log_density(fit: AbstractFit, runs: Runs) -> np.ndarray:
+    """Log density of each run's log loss under each draw; shape (chain·draw, run)."""
+    count = len(runs)
+    # Tables of about one size share a compiled program: filled up to a power of two, and cut again.
+    rows = np.arange(1 << (count - 1).bit_length()) % count
+    observed = {site: runs[site][rows] for site in (part("responses", name).observed for name in fit.responses)}
+    density = predict(fit, runs.frame.iloc[rows], observed=observed, only="loss_log_density")[:, :count]
+    return density + np.log(runs["loss"])  # the density of log loss is that of loss times the loss

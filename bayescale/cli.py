@@ -64,8 +64,8 @@ class _Group(click.Group):
             ctx.exit(2)
 
 
-_model = click.option("--model", "spec", default="default", show_default=True,
-                      help="Spec: a shipped name, or the path of a TOML file.")  # fmt: skip
+_models = click.option("--model", "specs", multiple=True, default=("default",), show_default=True,
+                       help="Spec: a shipped name, or the path of a TOML file. Several are averaged.")  # fmt: skip
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -76,7 +76,9 @@ def main() -> None:
 
 @main.command()
 @click.argument("runs")
-@_model
+@_models
+@click.option("--horizon", type=click.FloatRange(1, min_open=True),
+              help="Average by forecasts so many times beyond the fitted compute; by default by all.")  # fmt: skip
 @click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="File to write.")
 @_seed
 @click.option("--chains", type=click.IntRange(1), default=4, show_default=True, help="Chains.")
@@ -87,7 +89,8 @@ def main() -> None:
 @_json
 def fit(
     runs: str,
-    spec: str,
+    specs: tuple[str, ...],
+    horizon: float | None,
     out: Path,
     seed: int,
     chains: int,
@@ -96,38 +99,56 @@ def fit(
     device: str,
     as_json: bool,
 ) -> None:
-    """Fit a model to RUNS (a shipped name, or a CSV or Parquet file) and save the posterior."""
-    _check_out(out, runs, spec, fit=True)
+    """Fit a model to RUNS (a shipped name, or a CSV or Parquet file) and save the posterior.
+
+    Of several models each is fitted, and they are averaged by how well each forecasts dearer runs from cheaper ones.
+    """
+    if horizon is not None and len(specs) == 1:
+        raise click.UsageError("--horizon weighs several models: give --model more than once")
+    _check_out(out, runs, *specs, fit=True)
     started = time.perf_counter()
-    from bayescale import fitting, progress
+    from bayescale import averaging, fitting, progress
+    from bayescale.mixing import Average
 
     stages = progress.Stages(show=progress.on_terminal())
     stages.seconds["import"] = time.perf_counter() - started
-    result = fitting.fit(runs, spec, seed=seed, chains=chains, warmup=warmup, draws=draws, device=device, stages=stages)
+    settings: dict[str, Any] = {"seed": seed, "chains": chains, "warmup": warmup, "draws": draws, "device": device}
+    if len(specs) == 1:
+        result: fitting.Fit | Average = fitting.fit(runs, specs[0], stages=stages, **settings)
+    else:
+        result = averaging.stack(runs, specs, horizon=horizon, stages=stages, **settings)
     with stages("save"):
         result.save(out)
     seconds = {name: round(value, 3) for name, value in stages.seconds.items()}
     if as_json:
-        parameters = result.summary.drop(columns="ess_tail").to_dict("index")
         _print_json(
             {
-                "model": result.spec.name,
+                "model": result.name,
                 "runs": result.meta["runs"],
                 "out": str(out),
                 "converged": result.converged,
                 "verdict": result.verdict,
                 "seed": seed,
                 "device": result.meta["device"],
-                "engine": result.meta["engine"],
-                "parameters": parameters,
+                **(_average_dict(result) if isinstance(result, Average) else _fit_dict(result)),
                 "seconds": seconds,
             }
         )
     else:
-        _print_table(result.summary.rename_axis("parameter").reset_index())
+        named = result.summary if isinstance(result, Average) else result.summary.rename_axis("parameter")
+        _print_table(named.reset_index())
         shown = ", ".join(f"{name} {value:.1f}" for name, value in seconds.items())
         click.echo(f"\n{result!r}\nseconds: {shown}\nsaved {out}")
     _finish(result.converged, result.verdict)
+
+
+def _fit_dict(fit: Any) -> dict[str, Any]:
+    return {"engine": fit.meta["engine"], "parameters": fit.summary.drop(columns="ess_tail").to_dict("index")}
+
+
+def _average_dict(average: Any) -> dict[str, Any]:
+    members = {name: {"verdict": fit.verdict, **_fit_dict(fit)} for name, fit in average.members.items()}
+    return {"weights": average.weights.to_dict(), "members": members}
 
 
 @main.command()
@@ -236,7 +257,7 @@ def learn(runs: str, spec: str, out: Path, seed: int) -> None:
 
 @main.command()
 @click.argument("runs")
-@_model
+@_models
 @click.option("--train-quantile", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.7,
               show_default=True, help="Quantile of a family's compute up to which runs are fitted.")  # fmt: skip
 @click.option("--cheapest", type=click.IntRange(2), help="Fit so many of each family's cheapest runs instead.")
@@ -249,14 +270,23 @@ def learn(runs: str, spec: str, out: Path, seed: int) -> None:
 @_seed
 @_json
 def backtest(
-    runs: str, spec: str, train_quantile: float, cheapest: int | None, beyond: float, family: str | None,
+    runs: str, specs: tuple[str, ...], train_quantile: float, cheapest: int | None, beyond: float, family: str | None,
     workers: int | None, scheduler: str | None, folder: str | None, seed: int, as_json: bool,
 ) -> None:  # fmt: skip
-    """Fit each family's cheaper runs and score forecasts of its dearer ones, on log loss."""
-    from bayescale import backtesting
+    """Fit each family's cheaper runs and score forecasts of its dearer ones, on log loss.
 
-    result = backtesting.backtest(runs, spec, train_quantile=train_quantile, cheapest=cheapest, beyond=beyond,
-        family=family, seed=seed, workers=workers, scheduler=scheduler, folder=folder)  # fmt: skip
+    Several models are scored as their average, with weights learnt without the family that is scored.
+    """
+    from bayescale import averaging, backtesting
+
+    settings: dict[str, Any] = {
+        "train_quantile": train_quantile, "cheapest": cheapest, "beyond": beyond, "family": family, "seed": seed,
+        "workers": workers, "scheduler": scheduler, "folder": folder,
+    }  # fmt: skip
+    if len(specs) == 1:
+        result = backtesting.backtest(runs, specs[0], **settings)
+    else:
+        result = averaging.backtest_average(runs, specs, **settings)
     for name, why in result.left_out.items():
         click.echo(f"left out: {name} ({why})", err=True)
     if as_json:
@@ -268,6 +298,8 @@ def backtest(
         _print_table(pd.concat([result.families, mean]).astype({"n_train": "Int64", "n_test": "Int64"}))
         click.echo("\nby compute beyond each family's dearest fitted run, mean over runs:")
         _print_table(result.horizons)
+        for name, weights in result.weights.items():
+            click.echo(f"\n{name}: {weights!r}")
         click.echo("\nscores of log loss: width, crps, are and bias (median minus observed) in log loss or as a share")
     troubled = "; ".join(f"{k} {v}" for k, v in result.verdicts.items() if v != "converged")
     _finish(result.converged, troubled)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -19,6 +19,7 @@ from bayescale.compiling import call, use_cache
 from bayescale.errors import QueryError, nearest
 from bayescale.fitting import Fit
 from bayescale.law import part
+from bayescale.mixing import AbstractFit
 from bayescale.modelling import REACH, SPENT, Design, interpret, places
 from bayescale.quantities import LEAST, MOST
 from bayescale.runs import FLOPS_PER_PARAM_TOKEN, is_empty, number
@@ -88,7 +89,7 @@ class Forecast:
 
 
 def forecast(
-    fit: Fit,
+    fit: AbstractFit,
     queries: pd.DataFrame | None = None,
     *,
     family: str | None = None,
@@ -100,7 +101,7 @@ def forecast(
 
     Parameters
     ----------
-    fit : Fit
+    fit : Fit or Average
         The posterior.
     queries : DataFrame, optional
         One query a row, with the columns that the spec reads and, optionally, ``family``.
@@ -125,7 +126,7 @@ def forecast(
     >>> forecast(fit, params=70e9, tokens="1.4T").summary  # doctest: +SKIP
     """
     table = _queries(fit, queries, family, columns)
-    names = [name for name, _ in fit.spec.responses]
+    names = fit.responses
     if response is not None and response not in names:
         raise QueryError(f"the fit has no response {response!r}", wanted=f"one of: {', '.join(names)}")
     chosen = part("responses", response or names[0])
@@ -136,7 +137,7 @@ def forecast(
     elif "n_items" in table:
         epred = epred * table["n_items"].to_numpy()
     dims = (CHAIN, DRAW, QUERY)
-    shape = (*_shape(fit), len(table))
+    shape = (*fit.shape, len(table))
     draws = xr.Dataset(
         {
             "epred": (dims, epred.reshape(shape)),
@@ -149,7 +150,7 @@ def forecast(
 
 
 def predict(
-    fit: Fit,
+    fit: AbstractFit,
     table: pd.DataFrame,
     *,
     observed: Mapping[str, Any] | None = None,
@@ -161,7 +162,8 @@ def predict(
 
     Parameters
     ----------
-    fit : Fit
+    fit : Fit or Average
+        Each draw of an average is run through the model that it is of.
     table : DataFrame
         Queries with `family` and every column that the spec reads.
     observed : mapping, optional
@@ -181,11 +183,30 @@ def predict(
     use_cache()
     new = (table["family"] == NEW).any() and NEW not in fit.families
     noise_key, family_key = jax.random.split(jax.random.key(seed))
+    chains, length = fit.shape
+    thin = max(1, -(-chains * length // most)) if most else 1
+    lent = [(member, np.tile(mine, chains)) for member, mine in fit.lenders(np.arange(length)[::thin])]
+    found = []
     with jax.enable_x64(True):
-        draws = _substitutes(fit, family_key, new, most)
-        points = design_at(fit, table, observed or {}, new)
-        sites = call(_predict, noise_key, draws, points, spec=fit.spec.structure, only=only)
-        return np.asarray(sites[only]) if only else {k: np.asarray(v) for k, v in sites.items()}
+        keys = jax.random.split(noise_key, len(lent[0][1]))
+        for member, mine in lent:
+            draws = {k: v[mine] for k, v in _substitutes(member, family_key, new, thin).items()}
+            points = design_at(member, table, observed or {}, new)
+            found.append(call(_predict, keys[mine], draws, points, spec=member.spec.structure, only=only))
+    sites = {name: _merged([(mine, f[name]) for (_, mine), f in zip(lent, found, strict=True)])
+             for name in found[0] if all(name in f for f in found)}  # fmt: skip
+    return sites[only] if only else sites
+
+
+def _merged(pieces: Sequence[tuple[np.ndarray, Array]]) -> np.ndarray:
+    """Draws of several models in their places; shape (chain·draw, …)."""
+    (mine, first), *others = pieces
+    if not others:
+        return np.asarray(first)
+    whole = np.empty((len(mine), *first.shape[1:]))
+    for mine, values in pieces:
+        whole[mine] = values
+    return whole
 
 
 def design_at(fit: Fit, table: pd.DataFrame, observed: Mapping[str, Any], new: bool = False) -> Design:
@@ -209,7 +230,7 @@ def design_at(fit: Fit, table: pd.DataFrame, observed: Mapping[str, Any], new: b
     )
 
 
-def reach(fit: Fit, table: pd.DataFrame) -> pd.DataFrame:
+def reach(fit: AbstractFit, table: pd.DataFrame) -> pd.DataFrame:
     """Add how far each query lies beyond its family's runs (beyond all runs for a new family).
 
     ``reach_decades`` is log10 of compute over the largest compute that was fitted, 0 inside;
@@ -217,7 +238,7 @@ def reach(fit: Fit, table: pd.DataFrame) -> pd.DataFrame:
     of the number of inputs: the runs' own is 1 in root mean square.
     """
     runs = fit.design_frame
-    inputs = list(fit.spec.inputs)
+    inputs = list(fit.inputs)
     distance = np.zeros(len(table))
     for family, rows in table.groupby("family").indices.items():
         mine = runs[runs["family"] == family] if family in fit.families else runs
@@ -228,7 +249,7 @@ def reach(fit: Fit, table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(reach_decades=_decades(fit, table)[0], distance=distance)
 
 
-def reach_words(fit: Fit, table: pd.DataFrame) -> str:
+def reach_words(fit: AbstractFit, table: pd.DataFrame) -> str:
     """Where the farthest of some queries lie against the compute of their families' runs, in words."""
     beyond, below = (float(x.max()) for x in _decades(fit, table))
     words = [f"up to {beyond:.1f} decades of compute beyond the runs"] * (beyond > 0)
@@ -237,7 +258,7 @@ def reach_words(fit: Fit, table: pd.DataFrame) -> str:
     return (" and ".join(words) or "inside the compute of the runs") + scenario
 
 
-def _decades(fit: Fit, table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+def _decades(fit: AbstractFit, table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """Decades of compute by which each query lies beyond its family's runs, and below them; 0 inside."""
     runs, flops = fit.design_frame, np.log10(_flops(table).to_numpy())
     spans = {name: np.log10(runs["flops"][runs["family"] == name]) for name in fit.families}
@@ -247,7 +268,7 @@ def _decades(fit: Fit, table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     return np.maximum(beyond, 0.0), np.maximum(below, 0.0)
 
 
-def resolve_family(fit: Fit, family: str | None) -> str:
+def resolve_family(fit: AbstractFit, family: str | None) -> str:
     """Return the family that is meant; raise QueryError if it was not fitted and is not ``"new"``."""
     families = fit.families
     if family is None:
@@ -271,7 +292,9 @@ def resolve_family(fit: Fit, family: str | None) -> str:
     )
 
 
-def _queries(fit: Fit, queries: pd.DataFrame | None, family: str | None, columns: Mapping[str, Any]) -> pd.DataFrame:
+def _queries(
+    fit: AbstractFit, queries: pd.DataFrame | None, family: str | None, columns: Mapping[str, Any]
+) -> pd.DataFrame:
     """Queries as a validated table; messages name a row by its index."""
     if queries is None:
         sized = any(isinstance(v, Iterable) and not isinstance(v, str) for v in columns.values())
@@ -281,8 +304,8 @@ def _queries(fit: Fit, queries: pd.DataFrame | None, family: str | None, columns
         raise QueryError("there are no queries", wanted="at least one row")
     if not table.columns.is_unique:
         raise QueryError("the queries have two columns of one name", came=", ".join(map(str, table.columns)))
-    observed = {part("responses", name).observed for name, _ in fit.spec.responses}
-    read = set(fit.spec.columns) - observed
+    observed = {part("responses", name).observed for name in fit.responses}
+    read = set(fit.columns) - observed
     if "unique_tokens" in read and "unique_tokens" not in table and "tokens" in table:
         table["unique_tokens"] = table["tokens"]  # nothing repeated, unless the query says so
     # The reach is told in compute, whatever the law reads.
@@ -321,7 +344,7 @@ def _column(table: pd.DataFrame, column: str) -> list[float]:
     return values
 
 
-def _families(fit: Fit, table: pd.DataFrame, family: str | None) -> list[str]:
+def _families(fit: AbstractFit, table: pd.DataFrame, family: str | None) -> list[str]:
     if "family" not in table:
         return [resolve_family(fit, family)] * len(table)
     found = []
@@ -333,15 +356,8 @@ def _families(fit: Fit, table: pd.DataFrame, family: str | None) -> list[str]:
     return found
 
 
-def _shape(fit: Fit) -> tuple[int, int]:
-    sizes = fit.tree["posterior"].sizes
-    return sizes[CHAIN], sizes[DRAW]
-
-
-def _substitutes(fit: Fit, key: Array, extend: bool, most: int | None) -> dict[str, Array]:
+def _substitutes(fit: Fit, key: Array, extend: bool, thin: int) -> dict[str, Array]:
     """Draws of the latent sites, coordinates at centering 0; with one more family if `extend`."""
-    chains, length = _shape(fit)
-    thin = max(1, -(-chains * length // most)) if most else 1
     flat = {k: v.to_numpy()[:, ::thin] for k, v in fit.posterior.data_vars.items() if k in fit.sampled}
     draws = {k: jnp.asarray(v.reshape(-1, *v.shape[2:])) for k, v in flat.items()}
     several = len(fit.families) > 1
@@ -356,7 +372,7 @@ def _substitutes(fit: Fit, key: Array, extend: bool, most: int | None) -> dict[s
 
 
 @partial(jax.jit, static_argnames=("spec", "only"))
-def _predict(key: Array, draws: dict[str, Array], points: Design, *, spec: Spec, only: str | None) -> dict[str, Array]:
+def _predict(keys: Array, draws: dict[str, Array], points: Design, *, spec: Spec, only: str | None) -> dict[str, Array]:
     def one(drawn: tuple[Array, dict[str, Array]]) -> dict[str, Array]:
         model = handlers.substitute(handlers.seed(partial(interpret, spec), drawn[0]), data=drawn[1])
         sites = handlers.trace(model).get_trace(points)
@@ -369,9 +385,8 @@ def _predict(key: Array, draws: dict[str, Array], points: Design, *, spec: Spec,
                 kept[site] = sites[site]["value"]
         return {only: kept[only]} if only else kept
 
-    count = next(iter(draws.values())).shape[0]
     return jax.lax.map(
         one,
-        (jax.random.split(key, count), draws),
+        (keys, draws),
         batch_size=max(1, min(_CHUNK, _NUMBERS // max(points.family.shape[0], 1))),
     )

@@ -16,6 +16,7 @@ from bayescale.calibrating import RANKED, Calibration
 from bayescale.decisions.allocation import AllocationChoice
 from bayescale.fitting import Fit
 from bayescale.forecasting import predict, resolve_family
+from bayescale.mixing import AbstractFit
 from bayescale.quantities import count
 from bayescale.runs import FLOPS_PER_PARAM_TOKEN
 
@@ -24,7 +25,9 @@ _LINES = 5  # IsoFLOP curves
 _BLUE, _ORANGE, _GREY = "#2a6f97", "#e07a2f", "#6b7280"
 
 
-def plot_loss(fit: Fit, *, family: str | None = None, flops: list[float] | None = None, ax: Axes | None = None) -> Axes:
+def plot_loss(
+    fit: AbstractFit, *, family: str | None = None, flops: list[float] | None = None, ax: Axes | None = None
+) -> Axes:
     """Loss against params at fixed budgets: runs, and the law's median with its 90 % band.
 
     Parameters
@@ -58,7 +61,7 @@ def plot_loss(fit: Fit, *, family: str | None = None, flops: list[float] | None 
     return ax
 
 
-def plot_forecast(fit: Fit, *, family: str | None = None, decades: float = 2.0, ax: Axes | None = None) -> Axes:
+def plot_forecast(fit: AbstractFit, *, family: str | None = None, decades: float = 2.0, ax: Axes | None = None) -> Axes:
     """Loss of the compute-optimal run against compute, `decades` beyond the runs: 50 and 90 % of a run's loss."""
     ax = _axes(ax)
     family = resolve_family(fit, family)
@@ -128,7 +131,7 @@ def plot_prior_posterior(fit: Fit, name: str, *, ax: Axes | None = None) -> Axes
     return ax
 
 
-def plot_residuals(fit: Fit, column: str = "tokens", *, ax: Axes | None = None) -> Axes:
+def plot_residuals(fit: AbstractFit, column: str = "tokens", *, ax: Axes | None = None) -> Axes:
     """Residuals of log loss about the posterior median, in percent, against params, tokens or flops."""
     ax = _axes(ax)
     runs = fit.design_frame
@@ -195,14 +198,14 @@ def _log_axis(ax: Axes, axis: str, label: str) -> None:
     chosen.set_minor_formatter(NullFormatter())
 
 
-def _curve(fit: Fit, family: str, params: np.ndarray, tokens: np.ndarray) -> np.ndarray:
+def _curve(fit: AbstractFit, family: str, params: np.ndarray, tokens: np.ndarray) -> np.ndarray:
     """Quantiles 5, 50 and 95 % of the law's loss; shape (3, point)."""
     table = pd.DataFrame({"params": params, "tokens": tokens, "family": family})
     table = table.assign(flops=FLOPS_PER_PARAM_TOKEN * table["params"] * table["tokens"], unique_tokens=tokens)
     return np.exp(np.quantile(predict(fit, table, only="log_loss"), [0.05, 0.5, 0.95], axis=0))
 
 
-def _path(fit: Fit, family: str, flops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _path(fit: AbstractFit, family: str, flops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Params and tokens of least median loss on a coarse grid around equal growth from the anchor."""
     anchor = fit.meta["anchor"]
     ratio = anchor["tokens"] / anchor["params"] * np.geomspace(1 / 30, 30, 61)
@@ -213,7 +216,7 @@ def _path(fit: Fit, family: str, flops: np.ndarray) -> tuple[np.ndarray, np.ndar
     return params[best], tokens[best]
 
 
-def _title(fit: Fit, text: str) -> str:
+def _title(fit: AbstractFit, text: str) -> str:
     """Title with the verdict where the fit has not converged: a picture never travels without it."""
     return text if fit.converged else f"{text}\nNOT CONVERGED"
 
