@@ -19,6 +19,7 @@ _EXPORTS = {
     "Batch": "batching",
     "BayescaleError": "errors",
     "ConvergenceWarning": "errors",
+    "Comparison": "comparing",
     "Finding": "checking",
     "Fit": "fitting",
     "Forecast": "forecasting",
@@ -31,6 +32,7 @@ _EXPORTS = {
     "Spec": "spec",
     "backtest": "backtesting",
     "check": "checking",
+    "compare": "comparing",
     "decide": "deciding",
     "fit": "fitting",
     "fit_many": "batching",
@@ -43,6 +45,7 @@ _EXPORTS = {
     "model": "modelling",
     "predictive": "predicting",
     "quantity": "quantities",
+    "report": "reporting",
     "write_spec": "learning",
 }
 
@@ -52,6 +55,7 @@ if TYPE_CHECKING:
     from bayescale.backtesting import Backtest, backtest
     from bayescale.batching import Batch, fit_many
     from bayescale.checking import AbstractCheck, Finding, check
+    from bayescale.comparing import Comparison, compare
     from bayescale.deciding import AbstractDecision, decide
     from bayescale.decisions.allocation import Allocation
     from bayescale.errors import BayescaleError, ConvergenceWarning
@@ -62,6 +66,7 @@ if TYPE_CHECKING:
     from bayescale.modelling import model
     from bayescale.predicting import predictive
     from bayescale.quantities import quantity
+    from bayescale.reporting import report
     from bayescale.runs import Runs, load_runs
     from bayescale.spec import Spec, load_spec, make_spec
 

@@ -45,9 +45,14 @@ class Allocation(AbstractDecision):
     name = "allocation"
     source = "expected loss over the posterior's curve, never the optimum of a point"
 
+    @property
+    def budget(self) -> float:
+        """The budget as a number; raises QueryError if it is none that is plausible."""
+        return _budget(self.flops)
+
     def solve(self, fit: Fit) -> AllocationChoice:
         """Choose from one matrix of draws × actions; see :class:`AllocationChoice`."""
-        flops = _budget(self.flops)
+        flops = self.budget
         if not {"params", "tokens"} <= set(fit.spec.columns):
             raise QueryError(
                 f"an allocation needs a law of params and tokens; {fit.spec.name!r} reads {fit.spec.inputs}",

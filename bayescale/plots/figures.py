@@ -19,6 +19,7 @@ from bayescale.runs import FLOPS_PER_PARAM_TOKEN
 
 _GRID = 60  # points of a curve
 _LINES = 5  # IsoFLOP curves
+_FEW_DRAWS = 400  # place a median's minimum on a coarse grid as well as thousands
 _BLUE, _ORANGE, _GREY = "#2a6f97", "#e07a2f", "#6b7280"
 
 
@@ -64,7 +65,7 @@ def plot_forecast(fit: Fit, *, family: str | None = None, decades: float = 2.0, 
     runs = runs[runs["family"] == family] if family in fit.families else runs
     most = runs["flops"].max()
     flops = np.geomspace(runs["flops"].min(), most * 10**decades, _GRID)
-    params, tokens = _path(fit, family, flops)
+    params, tokens = near_optimal(fit, family, flops)
     table = pd.DataFrame({"params": params, "tokens": tokens, "flops": flops, "family": family})
     draws = predict(fit, table.assign(unique_tokens=tokens), only="loss", seed=fit.meta["seed"])
     q = np.quantile(draws, [0.05, 0.25, 0.5, 0.75, 0.95], axis=0)
@@ -173,20 +174,20 @@ def _log_axis(ax: Axes, axis: str, label: str) -> None:
     chosen.set_minor_formatter(NullFormatter())
 
 
-def _curve(fit: Fit, family: str, params: np.ndarray, tokens: np.ndarray) -> np.ndarray:
-    """Quantiles 5, 50 and 95 % of the law's loss; shape (3, point)."""
+def _curve(fit: Fit, family: str, params: np.ndarray, tokens: np.ndarray, most: int | None = None) -> np.ndarray:
+    """Quantiles 5, 50 and 95 % of the law's loss, by at most so many draws; shape (3, point)."""
     table = pd.DataFrame({"params": params, "tokens": tokens, "family": family})
     table = table.assign(flops=FLOPS_PER_PARAM_TOKEN * table["params"] * table["tokens"], unique_tokens=tokens)
-    return np.exp(np.quantile(predict(fit, table, only="log_loss"), [0.05, 0.5, 0.95], axis=0))
+    return np.exp(np.quantile(predict(fit, table, only="log_loss", most=most), [0.05, 0.5, 0.95], axis=0))
 
 
-def _path(fit: Fit, family: str, flops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def near_optimal(fit: Fit, family: str, flops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Params and tokens of least median loss on a coarse grid around equal growth from the anchor."""
     anchor = fit.meta["anchor"]
     ratio = anchor["tokens"] / anchor["params"] * np.geomspace(1 / 30, 30, 61)
     params = np.sqrt(flops[:, None] / (FLOPS_PER_PARAM_TOKEN * ratio))
     tokens = params * ratio
-    median = _curve(fit, family, params.ravel(), tokens.ravel())[1].reshape(params.shape)
+    median = _curve(fit, family, params.ravel(), tokens.ravel(), most=_FEW_DRAWS)[1].reshape(params.shape)
     best = (np.arange(len(flops)), median.argmin(axis=1))
     return params[best], tokens[best]
 
