@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from bayescale import tabulating
+from bayescale import shipped, tabulating
 from bayescale.backtesting import Backtest, backtest
 from bayescale.batching import fit_many
 from bayescale.deciding import decide
@@ -286,7 +286,7 @@ def examine(
     flops, family
         As in :func:`compare`.
     card : mapping, optional
-        Card of the runs; by default what the fits carry of it.
+        Card of the runs; by default the shipped one, if the fits are of a shipped table, or what they carry of it.
 
     Raises
     ------
@@ -301,7 +301,7 @@ def examine(
     largest = float(first.design_frame["flops"].max())
     chosen = {"flops": Allocation(flops or TIMES_LARGEST * largest).budget, "family": family,
               "seed": first.meta["seed"], "train_quantile": None, "beyond": None}  # fmt: skip
-    card = dict(card if card is not None else first.meta.get("runs_source", {}))
+    card = dict(_card(first) if card is None else card)
     return _examined(first.meta["runs"], card, dict(fits), {}, chosen, {"fits": {}, "beyond": {}})
 
 
@@ -331,6 +331,16 @@ def _examined(
         left_out=left_out | {"interpolation": unread, "weights": unstacked, "budget": undecided},
         settings=settings,
     )  # fmt: skip
+
+
+def _card(fit: Fit) -> Mapping[str, Any]:
+    """The shipped card that a fit names and agrees with; else the little that the fit carries of its own."""
+    told = fit.meta.get("runs_source", {})
+    if told and fit.meta["runs"] in shipped.names("data"):
+        card = load_runs(fit.meta["runs"]).card
+        if all(card.get(key) == value for key, value in told.items()):
+            return card
+    return told
 
 
 def _models(specs: Iterable[Spec | str | Path]) -> dict[str, Spec]:

@@ -17,7 +17,18 @@ import bayescale as bs
 from bayescale import shipped
 from bayescale.cli import main
 
-COMMANDS = ((), ("fit",), ("check",), ("forecast",), ("decide",), ("decide", "allocation"), ("backtest",), ("show",))
+COMMANDS = (
+    (),
+    ("fit",),
+    ("check",),
+    ("forecast",),
+    ("decide",),
+    ("decide", "allocation"),
+    ("backtest",),
+    ("compare",),
+    ("report",),
+    ("show",),
+)
 KINDS = ("models", "data", "laws", "resources", "responses", "noise", "discrepancy", "decisions", "checks")
 AT_70B = ("--params", "70B", "--tokens", "1.4T")
 

@@ -169,7 +169,8 @@ def _log_axis(ax: Axes, axis: str, label: str) -> None:
     ax.set(**{f"{axis}scale": "log", f"{axis}label": label})
     chosen = getattr(ax, f"{axis}axis")
     low, high = getattr(ax, f"get_{axis}lim")()
-    chosen.set_major_locator(LogLocator(subs=(1.0,) if high / low > 30 else (1.0, 2.0, 5.0)))
+    subs = (1.0,) if high / low > 30 else (1.0, 2.0, 5.0) if high / low > 6 else (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0)
+    chosen.set_major_locator(LogLocator(subs=subs))
     chosen.set_major_formatter(FuncFormatter(lambda value, _: count(value, 1)))
     chosen.set_minor_formatter(NullFormatter())
 
