@@ -30,6 +30,7 @@ _K_LIMIT = 0.7  # Pareto k above which PSIS is unreliable at any number of draws
 _QUANTILES = {"q05": 0.05, "q50": 0.5, "q95": 0.95}
 # Exponents far from balance, where a law raises its reducible part to a power (1 where it does not).
 _EFFECTIVE = (("alpha_N", "kappa", "params"), ("beta_D", "kappa", "tokens"))
+_CONSTANT = {"level", "ratio_A", "ratio_B", "ratio_D", "alpha_N", "beta_D", "kappa"}  # of laws whose exponents are
 _HALF_DECADE = 0.5  # on either side of the budget, over which the slope of the optimal params is taken
 
 
@@ -183,7 +184,7 @@ def _coefficients(model: str, fit: Fit) -> list[dict[str, Any]]:
         if f"{name}_center" in posterior:
             add(kind, name, row.meaning, row.unit, posterior[f"{name}_center"], POPULATION)
     for name, power, column in _EFFECTIVE:
-        if name in law.parameters:
+        if name in law.parameters and set(law.parameters) <= _CONSTANT:
             draws = posterior[name] * (posterior[power] if power in law.parameters else 1.0)
             add("effective", f"effective {name}", f"exponent of {column}, far from balance", "1", draws, alone)
     for name in fit.meta["published"]:

@@ -21,6 +21,7 @@ from bayescale.forecasting import predict
 from bayescale.trees import FAMILY
 
 BOTH = ["additive", "coupled"]
+SCORES_ONLY = bs.make_spec("scores", law="additive", responses={"accuracy": "binomial"})
 
 
 def test_a_model_whose_fit_fails_is_reported_and_hides_no_other(comparison: bs.Comparison) -> None:
@@ -152,29 +153,39 @@ def test_the_loss_of_anothers_choice_is_the_laws_loss_there(comparison: bs.Compa
     assert told == pytest.approx(exact, abs=0.035**2 / 8 * 0.25 * exact)
 
 
-def test_the_default_budget_lies_a_decade_beyond(chinchilla_fit: bs.Fit) -> None:
-    alone = comparing.examine({"additive": chinchilla_fit})
-    assert alone.settings["flops"] == pytest.approx(10 * chinchilla_fit.design_frame["flops"].max())
+def test_the_default_budget_lies_a_decade_beyond(comparison: bs.Comparison) -> None:
+    fit = comparison.fits["additive"]
+    alone = comparing.examine({"additive": fit})
+    assert alone.settings["flops"] == pytest.approx(10 * fit.design_frame["flops"].max())
     assert alone.budget["reach_decades"].iloc[0] == pytest.approx(1.0)
     assert alone.weights is None
     assert len(alone.beyond) == 0
     assert list(alone.table["model"]) == ["additive"]
+    assert alone.card == comparison.card  # found again by the name of the shipped table
 
 
-def test_a_law_of_compute_alone_is_left_out_of_the_budget(chinchilla_fit: bs.Fit, monkeypatch) -> None:
+def test_a_law_of_compute_alone_is_left_out_of_the_budget(comparison: bs.Comparison, monkeypatch) -> None:
     def refuse(decision, fit):
         raise QueryError("an allocation needs a law of params and tokens")
 
     monkeypatch.setattr(comparing, "decide", refuse)
-    alone = comparing.examine({"power": chinchilla_fit})
+    alone = comparing.examine({"power": comparison.fits["additive"]})
     assert "params and tokens" in alone.left_out["budget"]["power"]
     assert len(alone.budget) == 0
 
 
-def test_population_and_families_are_told_apart(trio_fit: bs.Fit) -> None:
-    table = comparing.examine({"additive": trio_fit}, family=trio_fit.families[0]).coefficients
-    exponents = table[table["name"] == "alpha_N"]
-    assert set(exponents["family"]) == {*trio_fit.families, tabulating.POPULATION}
+def test_population_and_families_are_told_apart(comparison: bs.Comparison) -> None:
+    fit = comparison.fits["additive"]
+    pooled = fit.posterior.expand_dims({FAMILY: ["F", "G"]}, axis=2)
+    pooled = pooled.assign(alpha_N_center=fit.posterior["alpha_N"], ratio_A=fit.posterior["ratio_A"])
+    tree = fit.tree.copy()
+    tree["posterior"] = xr.DataTree(pooled)
+    several = replace(fit, tree=tree, meta=fit.meta | {"families": ["F", "G"]})
+    table = tabulating.coefficients({"additive": several}, {})
+    of = table.groupby("name")["family"].agg(set)
+    assert of["alpha_N"] == {"F", "G", tabulating.POPULATION}
+    assert of["beta_D"] == {"F", "G"}
+    assert of["ratio_A"] == {"all"}  # shared by all families
 
 
 @pytest.mark.parametrize(
@@ -184,7 +195,7 @@ def test_population_and_families_are_told_apart(trio_fit: bs.Fit) -> None:
         (["additive", bs.load_spec("additive")], {}, QueryError, "given twice"),
         (["additive"], {}, QueryError, "at least two"),
         (["additive", "adictive"], {}, UnknownName, "did you mean 'additive'"),
-        (["additive", "accuracy"], {}, QueryError, "forecasts no loss"),
+        (["additive", SCORES_ONLY], {}, QueryError, "forecasts no loss"),
         (BOTH, {"flops": -1}, QueryError, "no plausible number of FLOP"),
         (BOTH, {"flops": 1e60}, QueryError, "no plausible number of FLOP"),
         (BOTH, {"family": "Chinchila"}, QueryError, "did you mean 'Chinchilla'"),
@@ -203,9 +214,11 @@ def test_two_specs_of_one_name_are_refused(chinchilla: bs.Runs, tmp_path: Path) 
         bs.compare(chinchilla, ["additive", path])
 
 
-def test_fits_of_different_runs_are_not_set_side_by_side(chinchilla_fit: bs.Fit, trio_fit: bs.Fit) -> None:
+def test_fits_of_different_runs_are_not_set_side_by_side(comparison: bs.Comparison) -> None:
+    fit = comparison.fits["additive"]
+    other = replace(fit, meta=fit.meta | {"runs_digest": "of other runs"})
     with pytest.raises(QueryError, match="different runs"):
-        comparing.examine({"one": chinchilla_fit, "other": trio_fit})
+        comparing.examine({"one": fit, "other": other})
     with pytest.raises(QueryError, match="no fit"):
         comparing.examine({})
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -137,8 +138,6 @@ def test_the_checklist_is_filled_in_from_the_objects(comparison: bs.Comparison) 
 
 
 def test_a_table_without_a_card_is_said_to_have_none(comparison: bs.Comparison, tmp_path: Path) -> None:
-    from dataclasses import replace
-
     bare = replace(comparison, card={})
     answers = Page(bs.report(bare, tmp_path / "bare.html").read_text(encoding="utf-8")).answers
     silent = sum(answer.startswith(words.SILENT) for answer in answers)
@@ -146,9 +145,15 @@ def test_a_table_without_a_card_is_said_to_have_none(comparison: bs.Comparison, 
     assert "" not in [answer.strip() for answer in answers]
 
 
-def test_a_name_cannot_bring_markup(comparison: bs.Comparison, tmp_path: Path) -> None:
-    from dataclasses import replace
+def test_a_report_without_a_split_says_why(comparison: bs.Comparison, tmp_path: Path) -> None:
+    none = comparison.budget.iloc[:0]
+    why = {"budget": {"additive": "an allocation needs a law of params and tokens"}}
+    bare = replace(comparison, choices={}, budget=none, cross=none, left_out=comparison.left_out | why)
+    page = Page(bs.report(bare, tmp_path / "page.html").read_text(encoding="utf-8"))
+    assert page.text.count("Left out: additive. An allocation needs a law of params and tokens.") == 2
 
+
+def test_a_name_cannot_bring_markup(comparison: bs.Comparison, tmp_path: Path) -> None:
     card = {"title": "<script>alert(1)</script>", "faults": ["<img src=http://example.org/x>"]}
     page = Page(bs.report(replace(comparison, card=card), tmp_path / "page.html").read_text(encoding="utf-8"))
     assert page.tags["script"] == 0

@@ -111,11 +111,10 @@ def _disagreement(c: Comparison) -> list[str]:
     worst = c.cross.loc[c.cross["extra_waste"].idxmax()]
     span = c.budget["expected_loss"].max() - c.budget["expected_loss"].min()
     return [
-        f"Choosing by the wrong law: at worst {percent(worst['waste'])} of compute is wasted, when "
-        f"{worst['chosen_by']} chooses and {worst['judged_by']} is right ({number(worst['extra_loss'], 2)} "
-        "nats/token). "
-        f"The own choice of {worst['judged_by']} wastes {percent(worst['waste'] - worst['extra_waste'])}, for its "
-        "parameters are not known exactly.",
+        f"Choosing by the wrong law costs at worst {percent(worst['waste'])} more compute than the best split needs "
+        f"for the same loss, when {worst['chosen_by']} chooses and {worst['judged_by']} is right "
+        f"({number(worst['extra_loss'], 2)} nats/token). The own choice of {worst['judged_by']} costs "
+        f"{percent(worst['waste'] - worst['extra_waste'])} more, for its parameters are not known exactly.",
         f"On the loss that the budget buys the models disagree by {loss(span)} nats/token.",
     ]
 
