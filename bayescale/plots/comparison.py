@@ -138,8 +138,8 @@ def plot_splits(comparison: Comparison, *, ax: Axes | None = None) -> Axes:
     _log_axis(ax, "x", "params")
     ax.set(ylabel="expected compute wasted (%)", ylim=(0, None),
            title=f"{_family(comparison)}: splits of {_power(comparison.settings['flops'])} FLOP")  # fmt: skip
-    below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.14), "ncols": max(len(comparison.choices), 1)}
-    ax.legend(fontsize="small", frameon=False, **below)
+    columns = max(len(comparison.choices), 1)
+    ax.legend(fontsize="small", frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=columns)
     return ax
 
 
