@@ -183,12 +183,14 @@ def _coefficients(model: str, fit: Fit) -> list[dict[str, Any]]:
         add(kind, name, row.meaning, row.unit, posterior[name], alone)
         if f"{name}_center" in posterior:
             add(kind, name, row.meaning, row.unit, posterior[f"{name}_center"], POPULATION)
-    for name, power, column in _EFFECTIVE:
-        if name in law.parameters and set(law.parameters) <= _CONSTANT:
-            draws = posterior[name] * (posterior[power] if power in law.parameters else 1.0)
-            add("effective", f"effective {name}", f"exponent of {column}, far from balance", "1", draws, alone)
+    for name, power, column in _EFFECTIVE if set(law.parameters) <= _CONSTANT else ():
+        for suffix, whole in (("", alone), ("_center", POPULATION)):
+            draws, times = posterior.get(f"{name}{suffix}"), posterior.get(f"{power}{suffix}")
+            if draws is not None and (times is not None or power not in law.parameters):
+                meaning = f"exponent of {column}, far from balance"
+                add("effective", f"effective {name}", meaning, "1", draws if times is None else draws * times, whole)
     for name in fit.meta["published"]:
-        unit = "nats/token" if name == "E" else "published form"
+        unit = "nats/token" if name == "E" else "units of the published form"
         add("published", name, "irreducible loss, of this form" if name == "E" else "published coefficient", unit,
             posterior[name], alone)  # fmt: skip
     return rows

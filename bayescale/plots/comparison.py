@@ -11,10 +11,11 @@ from matplotlib.axes import Axes
 
 from bayescale.backtesting import HORIZONS
 from bayescale.comparing import Comparison
-from bayescale.forecasting import predict
+from bayescale.forecasting import NEW, predict
 from bayescale.plots import figures
 from bayescale.plots.figures import _GREY, _GRID, _axes, _log_axis, near_optimal
 from bayescale.quantities import count
+from bayescale.tabulating import POPULATION
 
 # Colours that colour-blind readers tell apart (after Okabe and Ito), darkened to differ in grey as well;
 # line and marker tell models apart without any.
@@ -30,7 +31,8 @@ STYLES = tuple(
     )
 )
 _DECADES = 0.5  # beyond the budget, so that the budget is seen inside
-_MOST_WASTE = 0.15  # of compute: a split that wastes more is no candidate
+_MOST_WASTE = 0.15  # of compute: a split that wastes more is no candidate,
+_MOST_TIMES = 2.0  # unless the best one wastes half of that
 _TIMES = 4.0  # the 90 % quantile of absolute residuals: the axis of a figure of residuals
 _FEW = 2000  # points of a scatter that a vector figure can hold
 
@@ -101,9 +103,10 @@ def plot_coverage(comparison: Comparison, *, ax: Axes | None = None) -> Axes:
 def plot_exponents(comparison: Comparison, *, ax: Axes | None = None) -> Axes:
     """Exponents of every model with 90 % intervals; of a pool, the population's centres."""
     table = comparison.coefficients
-    table = table[table["kind"].isin(("exponent", "effective", "optimum"))]
-    shared = [family for family in _family_order(comparison) if family in set(table["family"])]
-    table = table[table["family"].isin(shared[:1]) | (table["kind"] == "optimum")] if shared else table
+    order = _family_order(comparison)
+    shown = table["kind"].isin(("exponent", "effective", "optimum")) & table["family"].isin(order)
+    table = table[shown].sort_values("family", key=lambda family: family.map(order.index), kind="stable")
+    table = table.drop_duplicates(["model", "name"]).sort_index()
     rows = list(dict.fromkeys(_row_label(r) for r in table.itertuples()))
     if ax is None:
         ax = plt.subplots(figsize=(6.4, 1.4 + 0.42 * len(rows)), layout="constrained")[1]
@@ -116,7 +119,9 @@ def plot_exponents(comparison: Comparison, *, ax: Axes | None = None) -> Axes:
     ax.set_yticks(range(len(rows)), rows)
     ax.set_ylim(len(rows) - 0.5, -0.5)
     ax.grid(axis="x", lw=0.4, color="#d1d5db")
-    ax.set(xlabel="exponent (median and 90 % interval)", title=f"exponents{_of(shared)}")
+    ax.set(
+        xlabel="exponent (median and 90 % interval)", title=f"exponents, {', '.join(dict.fromkeys(table['family']))}"
+    )
     ax.legend(fontsize="small", frameon=False)
     return ax
 
@@ -128,7 +133,7 @@ def plot_splits(comparison: Comparison, *, ax: Axes | None = None) -> Axes:
     for name, style in _styled(comparison.choices):
         choice = comparison.choices[name]
         params, mean = np.exp(choice.ln_params), choice.waste.mean(axis=0)
-        near = mean < _MOST_WASTE
+        near = mean < max(_MOST_WASTE, _MOST_TIMES * mean.min())
         spans += list(params[near][[0, -1]]) if near.any() else [choice.params]
         ax.plot(params[near], 100 * mean[near], color=style["color"], ls=style["ls"], label=_label(comparison, name))
         ax.plot(choice.params, 100 * choice.waste_fraction, marker=style["marker"], color=style["color"], ms=8, ls="",
@@ -177,14 +182,10 @@ def _family(comparison: Comparison) -> str:
 
 
 def _family_order(comparison: Comparison) -> list[str]:
-    """Whose exponents a figure shows, first that is there: the family asked for, the population, the first fitted."""
-    asked = comparison.settings["family"]
-    return [*([asked] if asked else []), "population", *next(iter(comparison.fits.values())).families, "all"]
+    """Whose exponents a figure shows, the first that a model has: the one asked for, the population, all, a fitted."""
+    asked, fitted = comparison.settings["family"], next(iter(comparison.fits.values())).families
+    return list(dict.fromkeys([*([asked] if asked else []), POPULATION, "all", *fitted, NEW]))
 
 
 def _row_label(row: Any) -> str:
     return str(row.name) if row.kind != "optimum" else "optimal params, per ln FLOP"
-
-
-def _of(families: list[str]) -> str:
-    return f" of {families[0]}" if families else ""

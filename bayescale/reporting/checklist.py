@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from bayescale.comparing import Comparison
 from bayescale.fitting import Fit
@@ -97,12 +98,17 @@ def _each(c: Comparison, say: Callable[[Fit], str]) -> str:
     return "; ".join(f"{name}: {answer}" for name, answer in answers.items())
 
 
+def fitted_sources(c: Comparison) -> list[dict[str, Any]]:
+    """The card's sources of those families that are fitted."""
+    return [source for source in c.card.get("sources", ()) if source["family"] in _first(c).families]
+
+
 def _card(c: Comparison, *keys: str) -> str:
     """What the card says under the first key that it has, of the table or of its sources."""
     for key in keys:
         if c.card.get(key):
             return str(c.card[key])
-        by_family = [f"{s['family']}: {s[key]}" for s in c.card.get("sources", ()) if s.get(key)]
+        by_family = [f"{s['family']}: {s[key]}" for s in fitted_sources(c) if s.get(key)]
         if by_family:
             return "; ".join(by_family)
     return SILENT

@@ -26,7 +26,6 @@ from bayescale.reporting.words import (
     tabled,
     tenth,
     text,
-    unit,
     whole,
     written,
 )
@@ -137,16 +136,19 @@ def weights(c: Comparison) -> Section:
 def exponents(c: Comparison) -> Section:
     """Coefficients side by side, and a forest of the exponents."""
     table = c.coefficients.sort_values("kind", key=lambda kind: kind.map(_KINDS.index), kind="stable")
+    names = list(dict.fromkeys(table["name"]))
     keys = list(table[["family", "name", "meaning", "unit"]].drop_duplicates().itertuples(index=False))
+    keys.sort(key=lambda k: names.index(k.name))
     several = len({k.family for k in keys}) > 1
     cells = {(r.model, r.family, r.name): f"{number(r.q50)} ({interval(r.q05, r.q95)})" for r in table.itertuples()}
     rows = []
     for k in keys:
         figures_of = (cells.get((m, k.family, k.name), NOTHING) for m in c.fits)
-        rows.append((*([k.family] * several), k.name, k.meaning, unit(k.unit), *figures_of))
-    names = (*(["family"] * several), "name", "meaning", "unit")
-    header = (*((name, "") for name in names), *((m, f"median (90{PERCENT})") for m in c.fits))
-    numeric = (*(False for _ in names), *(True for _ in c.fits))
+        unit = "" if k.unit == "1" else f", in {k.unit}"
+        rows.append((*([k.family] * several), k.name, f"{k.meaning}{unit}", *figures_of))
+    leading = (*(["family"] * several), "name", "meaning")
+    header = (*((name, "") for name in leading), *((m, f"median (90{PERCENT})") for m in c.fits))
+    numeric = (*(False for _ in leading), *(True for _ in c.fits))
     says = (
         f"{sentence(FORM_CAVEAT)}. Exponents of different forms are not the same quantity; effective exponents, far "
         "from balance, and the growth of the optimal params can be set side by side.",

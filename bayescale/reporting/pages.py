@@ -12,9 +12,11 @@ import pandas as pd
 
 from bayescale.comparing import Comparison
 from bayescale.fitting import Fit
+from bayescale.forecasting import NEW
 from bayescale.law import part
 from bayescale.plots import comparison as figures
 from bayescale.reporting import checklist, evidence
+from bayescale.reporting.checklist import fitted_sources
 from bayescale.reporting.words import (
     MODEL,
     PERCENT,
@@ -52,7 +54,8 @@ def page(c: Comparison) -> dict[str, Any]:
     ]  # fmt: skip
     return {
         "title": f"Scaling laws compared: {title}" if several else f"Scaling law: {title}",
-        "subtitle": f"{_size(c)}; models {', '.join(c.models)}; budget {number(c.settings['flops'])} FLOP",
+        "subtitle": f"{_size(c)}; model{'s' * several} {', '.join(c.models)}; "
+        f"budget {number(c.settings['flops'])} FLOP",
         "verdicts": tuple(c.verdicts.items()),
         "sections": tuple(sections),
         "version": next(iter(c.fits.values())).meta["versions"]["bayescale"],
@@ -88,8 +91,9 @@ def _decision(c: Comparison) -> Section:
         return Section("decision", "Decision", evidence.left_out(c, "budget"))
     name, why = lead(c)
     row = next(r for r in c.budget.itertuples() if r.model == name)
+    whose = "a new family" if row.family == NEW else f"family {row.family}"
     says = [
-        f"For {number(c.settings['flops'])} FLOP in family {row.family}: train {counted(row.params)} params on "
+        f"For {number(c.settings['flops'])} FLOP in {whose}: train {counted(row.params)} params on "
         f"{counted(row.tokens)} tokens, {number(row.tokens_per_param)} tokens per param.",
         f"Expected loss {loss(row.expected_loss)} nats/token, {interval(row.loss_q05, row.loss_q95, loss)} in "
         f"90{PERCENT} of the draws of the law's curve; {_reach(row.reach_decades)}; fit {row.verdict}.",
@@ -153,7 +157,7 @@ def _data(c: Comparison) -> Section:
         ("Marked as excluded on the card, with the reason", excluded or ("none",)),
         ("Known faults", tuple(c.card.get("faults", ())) or (SILENT,)),
     )
-    sources = pd.DataFrame(c.card.get("sources", ()))
+    sources = pd.DataFrame(fitted_sources(c))
     columns = [_plain(key) for key in _SOURCES if key in sources]
     tables = (tabled("Sources by family", sources, columns),) if columns else ()
     return Section("data", "Data card", tables=tables, lists=lists, pairs=(("", about),))
