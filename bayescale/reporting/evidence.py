@@ -8,6 +8,7 @@ from bayescale.comparing import FORM_CAVEAT, INTERPOLATION_ONLY, Comparison
 from bayescale.plots import comparison as figures
 from bayescale.reporting.words import (
     MODEL,
+    NO_BREAK,
     NOTHING,
     PERCENT,
     VERDICT,
@@ -30,6 +31,7 @@ from bayescale.reporting.words import (
     written,
 )
 
+_COMPARED = ("exponent", "effective", "optimum")
 _KINDS = ("exponent", "effective", "optimum", "published", "parameter")  # of coefficients, most asked for first
 _COUNTS: tuple[Column, ...] = (
     ("families", "", whole, lambda r: r.families), ("runs", "", whole, lambda r: r.n_test),
@@ -137,10 +139,12 @@ def exponents(c: Comparison) -> Section:
     """Coefficients side by side, and a forest of the exponents."""
     table = c.coefficients.sort_values("kind", key=lambda kind: kind.map(_KINDS.index), kind="stable")
     names = list(dict.fromkeys(table["name"]))
-    keys = list(table[["family", "name", "meaning", "unit"]].drop_duplicates().itertuples(index=False))
+    keys = list(table[["family", "name", "kind", "meaning", "unit"]].drop_duplicates().itertuples(index=False))
     keys.sort(key=lambda k: names.index(k.name))
     several = len({k.family for k in keys}) > 1
-    cells = {(r.model, r.family, r.name): f"{number(r.q50)} ({interval(r.q05, r.q95)})" for r in table.itertuples()}
+    if several:  # the rest would fill pages
+        keys = [k for k in keys if k.name == "E" or k.kind in _COMPARED]
+    cells = {(r.model, r.family, r.name): _estimate(r.q50, r.q05, r.q95) for r in table.itertuples()}
     rows = []
     for k in keys:
         figures_of = (cells.get((m, k.family, k.name), NOTHING) for m in c.fits)
@@ -157,6 +161,12 @@ def exponents(c: Comparison) -> Section:
                     f"Medians and 90{PERCENT} intervals.")  # fmt: skip
     posterior = Table("Posterior, by model", header, tuple(rows), numeric)
     return Section("exponents", "Exponents and coefficients", says, (posterior,), pictures=(picture,))
+
+
+def _estimate(middle: float, low: float, high: float) -> str:
+    """A median with its interval, which no line parts."""
+    ends = interval(low, high).replace(" ", NO_BREAK)
+    return f"{number(middle)} ({ends})"
 
 
 def splits(c: Comparison, caption: str, short: bool = False) -> Table:

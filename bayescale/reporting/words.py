@@ -17,7 +17,8 @@ from bayescale.quantities import count
 
 SILENT = "not stated on the card"
 NOTHING = "–"
-PERCENT = "\N{NO-BREAK SPACE}%"
+NO_BREAK = "\N{NO-BREAK SPACE}"
+PERCENT = f"{NO_BREAK}%"
 _RAISED = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 _PLAIN = 1e-4, 1e6  # between them a number is read without an exponent
 _DPI = 160
