@@ -105,7 +105,9 @@ def test_the_decision_comes_first_and_names_the_budget(page: Page, comparison: b
     chosen = comparison.choices[name]
     assert page.ids[0] == "decision"
     decided = f"train {words.counted(chosen.params)} params on {words.counted(chosen.tokens)} tokens"
-    assert page.text.index(words.number(chosen.flops)) < page.text.index(decided) < page.text.index("digest of the runs")
+    assert (
+        page.text.index(words.number(chosen.flops)) < page.text.index(decided) < page.text.index("digest of the runs")
+    )
 
 
 def test_every_table_figure_and_failure_is_on_the_page(page: Page, comparison: bs.Comparison) -> None:

@@ -45,14 +45,9 @@ class Allocation(AbstractDecision):
     name = "allocation"
     source = "expected loss over the posterior's curve, never the optimum of a point"
 
-    @property
-    def budget(self) -> float:
-        """The budget as a number; raises QueryError if it is none that is plausible."""
-        return _budget(self.flops)
-
     def solve(self, fit: Fit) -> AllocationChoice:
         """Choose from one matrix of draws × actions; see :class:`AllocationChoice`."""
-        flops = self.budget
+        flops = _budget(self.flops)
         if not {"params", "tokens"} <= set(fit.spec.columns):
             raise QueryError(
                 f"an allocation needs a law of params and tokens; {fit.spec.name!r} reads {fit.spec.inputs}",
@@ -69,6 +64,11 @@ class Allocation(AbstractDecision):
         edge = np.mean((solved.by_draw == 0) | (solved.by_draw == _ACTIONS - 1))
         return AllocationChoice(flops, family, fit, ln_params[now], losses[:, now], waste, solved,
                                 budgets, ln_best, least, float(edge))  # fmt: skip
+
+    @property
+    def budget(self) -> float:
+        """The budget as a number; raises QueryError if it is none that is plausible."""
+        return _budget(self.flops)
 
 
 @dataclass(frozen=True)

@@ -175,11 +175,11 @@ def _log_axis(ax: Axes, axis: str, label: str) -> None:
     chosen.set_minor_formatter(NullFormatter())
 
 
-def _curve(fit: Fit, family: str, params: np.ndarray, tokens: np.ndarray, most: int | None = None) -> np.ndarray:
-    """Quantiles 5, 50 and 95 % of the law's loss, by at most so many draws; shape (3, point)."""
+def _curve(fit: Fit, family: str, params: np.ndarray, tokens: np.ndarray) -> np.ndarray:
+    """Quantiles 5, 50 and 95 % of the law's loss; shape (3, point)."""
     table = pd.DataFrame({"params": params, "tokens": tokens, "family": family})
     table = table.assign(flops=FLOPS_PER_PARAM_TOKEN * table["params"] * table["tokens"], unique_tokens=tokens)
-    return np.exp(np.quantile(predict(fit, table, only="log_loss", most=most), [0.05, 0.5, 0.95], axis=0))
+    return np.exp(np.quantile(predict(fit, table, only="log_loss"), [0.05, 0.5, 0.95], axis=0))
 
 
 def near_optimal(fit: Fit, family: str, flops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -188,7 +188,9 @@ def near_optimal(fit: Fit, family: str, flops: np.ndarray) -> tuple[np.ndarray, 
     ratio = anchor["tokens"] / anchor["params"] * np.geomspace(1 / 30, 30, 61)
     params = np.sqrt(flops[:, None] / (FLOPS_PER_PARAM_TOKEN * ratio))
     tokens = params * ratio
-    median = _curve(fit, family, params.ravel(), tokens.ravel(), most=_FEW_DRAWS)[1].reshape(params.shape)
+    table = pd.DataFrame({"params": params.ravel(), "tokens": tokens.ravel(), "family": family})
+    table = table.assign(flops=np.repeat(flops, len(ratio)), unique_tokens=table["tokens"])
+    median = np.median(predict(fit, table, only="log_loss", most=_FEW_DRAWS), axis=0).reshape(params.shape)
     best = (np.arange(len(flops)), median.argmin(axis=1))
     return params[best], tokens[best]
 
