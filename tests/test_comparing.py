@@ -269,3 +269,20 @@ def test_the_command_refuses_bad_input(command, args, says, tmp_path: Path, monk
     assert result.exit_code == 2
     assert says in result.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("models", "says"),
+    [
+        (("additive", "additive"), "one model is given twice"),
+        (("additive",), "at least two models"),
+        (("additive", "aditive"), "did you mean 'additive'?"),
+    ],
+)
+def test_the_command_refuses_models_before_any_fit(models, says, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(comparing, "fit_many", None)
+    named = [arg for model in models for arg in ("--model", model)]
+    result = CliRunner().invoke(main, ["compare", "hoffmann2022", *named, "--out", str(tmp_path / "table.csv")])
+    assert result.exit_code == 2
+    assert says in result.stderr
+    assert list(tmp_path.iterdir()) == []
