@@ -20,6 +20,7 @@ _EXPORTS = {
     "Batch": "batching",
     "BayescaleError": "errors",
     "Calibration": "calibrating",
+    "Comparison": "comparing",
     "ConvergenceWarning": "errors",
     "Finding": "checking",
     "Fit": "fitting",
@@ -35,9 +36,10 @@ _EXPORTS = {
     "Weights": "stacking",
     "average": "mixing",
     "backtest": "backtesting",
-    "calibrate": "calibrating",
     "backtest_average": "averaging",
+    "calibrate": "calibrating",
     "check": "checking",
+    "compare": "comparing",
     "decide": "deciding",
     "fit": "fitting",
     "fit_many": "batching",
@@ -51,6 +53,7 @@ _EXPORTS = {
     "model": "modelling",
     "predictive": "predicting",
     "quantity": "quantities",
+    "report": "reporting",
     "stack": "averaging",
     "write_spec": "learning",
 }
@@ -63,6 +66,7 @@ if TYPE_CHECKING:
     from bayescale.batching import Batch, fit_many
     from bayescale.calibrating import Calibration, calibrate
     from bayescale.checking import AbstractCheck, Finding, check
+    from bayescale.comparing import Comparison, compare
     from bayescale.deciding import AbstractDecision, decide
     from bayescale.decisions.allocation import Allocation
     from bayescale.errors import BayescaleError, ConvergenceWarning
@@ -74,6 +78,7 @@ if TYPE_CHECKING:
     from bayescale.modelling import model
     from bayescale.predicting import predictive
     from bayescale.quantities import quantity
+    from bayescale.reporting import report
     from bayescale.runs import Runs, load_runs
     from bayescale.spec import Spec, load_spec, make_spec
     from bayescale.stacking import Weights

@@ -339,6 +339,59 @@ def calibrate(
 
 
 @main.command()
+@click.argument("runs")
+@click.option("--model", "specs", multiple=True, required=True,
+              help="Spec to compare, twice or more: a shipped name, or the path of a TOML file.")  # fmt: skip
+@click.option("--flops", type=Quantity(), help="Budget in FLOP; by default ten times the largest run's.")
+@click.option("--family", help="Whose budget is split and whose forecasts are scored, or 'new'; by default all.")
+@click.option("--report", "page", type=click.Path(dir_okay=False, path_type=Path), help="HTML report to write.")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="CSV to write, one model a row.")
+@_seed
+@_json
+def compare(
+    runs: str, specs: tuple[str, ...], flops: float | None, family: str | None, page: Path | None, out: Path | None,
+    seed: int, as_json: bool,
+) -> None:  # fmt: skip
+    """Fit several models to RUNS, test their forecasts, and set their decisions side by side."""
+    if out is not None:
+        if page is not None and out.absolute() == page.absolute():
+            raise click.UsageError("--out and --report name one file")
+        _check_out(out, runs, *specs, fit=False)
+    from bayescale import comparing, reporting
+
+    if page is not None:
+        reporting.check_target(page)
+    result = comparing.compare(runs, specs, flops=flops, family=family, seed=seed)
+    if out is not None:
+        _write_csv(result.table, out)
+    if page is not None:
+        reporting.report(result, page)
+    if as_json:
+        _print_json(result.to_dict())
+    else:
+        for title, table in result.tables.items():
+            click.echo(f"{title}:")
+            _print_table(table)
+        click.echo(f"{result!r}" + f"\nreport: {page}" * (page is not None))
+    _finish(result.converged, result.problems)
+
+
+@main.command()
+@click.argument("fit_file", metavar="FIT.nc")
+@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="HTML file to write.")
+@click.option("--flops", type=Quantity(), help="Budget in FLOP; by default ten times the largest run's.")
+@click.option("--family", help="A fitted family, or 'new'; by default the only one, else 'new'.")
+def report(fit_file: str, out: Path, flops: float | None, family: str | None) -> None:
+    """Write a self-contained HTML report of a fit: decision, data, checks, and the checklist."""
+    from bayescale import fitting, reporting
+
+    reporting.check_target(out)
+    loaded = fitting.load_fit(fit_file)
+    click.echo(f"{reporting.report(loaded, out, flops=flops, family=family)}")
+    _finish(loaded.converged, loaded.verdict)
+
+
+@main.command()
 @click.argument("kind", type=click.Choice([*_KINDS, "model", "law", "decision", "check"]))
 @click.argument("name", required=False)
 @_json

@@ -17,8 +17,19 @@ import bayescale as bs
 from bayescale import shipped
 from bayescale.cli import main
 
-COMMANDS = ((), ("fit",), ("check",), ("forecast",), ("decide",), ("decide", "allocation"), ("backtest",),
-            ("calibrate",), ("show",))  # fmt: skip
+COMMANDS = (
+    (),
+    ("fit",),
+    ("check",),
+    ("forecast",),
+    ("decide",),
+    ("decide", "allocation"),
+    ("backtest",),
+    ("calibrate",),
+    ("compare",),
+    ("report",),
+    ("show",),
+)
 KINDS = ("models", "data", "laws", "resources", "responses", "noise", "discrepancy", "decisions", "checks")
 AT_70B = ("--params", "70B", "--tokens", "1.4T")
 

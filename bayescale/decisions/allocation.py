@@ -65,6 +65,11 @@ class Allocation(AbstractDecision):
         return AllocationChoice(flops, family, fit, ln_params[now], losses[:, now], waste, solved,
                                 budgets, ln_best, least, float(edge))  # fmt: skip
 
+    @property
+    def budget(self) -> float:
+        """The budget as a number; raises QueryError if it is none that is plausible."""
+        return _budget(self.flops)
+
 
 @dataclass(frozen=True)
 class AllocationChoice(Choice):

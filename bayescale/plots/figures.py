@@ -22,6 +22,7 @@ from bayescale.runs import FLOPS_PER_PARAM_TOKEN
 
 _GRID = 60  # points of a curve
 _LINES = 5  # IsoFLOP curves
+_FEW_DRAWS = 400  # place a median's minimum on a coarse grid as well as thousands
 _BLUE, _ORANGE, _GREY = "#2a6f97", "#e07a2f", "#6b7280"
 
 
@@ -69,7 +70,7 @@ def plot_forecast(fit: AbstractFit, *, family: str | None = None, decades: float
     runs = runs[runs["family"] == family] if family in fit.families else runs
     most = runs["flops"].max()
     flops = np.geomspace(runs["flops"].min(), most * 10**decades, _GRID)
-    params, tokens = _path(fit, family, flops)
+    params, tokens = near_optimal(fit, family, flops)
     table = pd.DataFrame({"params": params, "tokens": tokens, "flops": flops, "family": family})
     draws = predict(fit, table.assign(unique_tokens=tokens), only="loss", seed=fit.meta["seed"])
     q = np.quantile(draws, [0.05, 0.25, 0.5, 0.75, 0.95], axis=0)
@@ -193,7 +194,8 @@ def _log_axis(ax: Axes, axis: str, label: str) -> None:
     ax.set(**{f"{axis}scale": "log", f"{axis}label": label})
     chosen = getattr(ax, f"{axis}axis")
     low, high = getattr(ax, f"get_{axis}lim")()
-    chosen.set_major_locator(LogLocator(subs=(1.0,) if high / low > 30 else (1.0, 2.0, 5.0)))
+    subs = (1.0,) if high / low > 30 else (1.0, 2.0, 5.0) if high / low > 6 else (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0)
+    chosen.set_major_locator(LogLocator(subs=subs))
     chosen.set_major_formatter(FuncFormatter(lambda value, _: count(value, 1)))
     chosen.set_minor_formatter(NullFormatter())
 
@@ -205,13 +207,15 @@ def _curve(fit: AbstractFit, family: str, params: np.ndarray, tokens: np.ndarray
     return np.exp(np.quantile(predict(fit, table, only="log_loss"), [0.05, 0.5, 0.95], axis=0))
 
 
-def _path(fit: AbstractFit, family: str, flops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def near_optimal(fit: AbstractFit, family: str, flops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Params and tokens of least median loss on a coarse grid around equal growth from the anchor."""
     anchor = fit.meta["anchor"]
     ratio = anchor["tokens"] / anchor["params"] * np.geomspace(1 / 30, 30, 61)
     params = np.sqrt(flops[:, None] / (FLOPS_PER_PARAM_TOKEN * ratio))
     tokens = params * ratio
-    median = _curve(fit, family, params.ravel(), tokens.ravel())[1].reshape(params.shape)
+    table = pd.DataFrame({"params": params.ravel(), "tokens": tokens.ravel(), "family": family})
+    table = table.assign(flops=np.repeat(flops, len(ratio)), unique_tokens=table["tokens"])
+    median = np.median(predict(fit, table, only="log_loss", most=_FEW_DRAWS), axis=0).reshape(params.shape)
     best = (np.arange(len(flops)), median.argmin(axis=1))
     return params[best], tokens[best]
 
