@@ -2,7 +2,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: setup demo test test-slow check lint types contracts bench clean
+.PHONY: setup demo test test-slow check lint types contracts bench backtests clean
+
+# Models whose forecasts carry what backtests measured; `make backtests RECORDS=default` makes one record.
+RECORDS ?= additive-unpooled default
 
 setup: $(STAMP)
 
@@ -29,6 +32,10 @@ bench: setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	$(BIN)/python benchmarks/run.py
 	$(BIN)/python benchmarks/growth.py
+
+# Exit code 1 says that a fit has not converged: the record names it.
+backtests: setup
+	for model in $(RECORDS); do $(BIN)/bayescale backtest open-families --model $$model --way expanding --keep || [ $$? -eq 1 ] || exit; done
 
 check: lint contracts types
 

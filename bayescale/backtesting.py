@@ -52,7 +52,7 @@ class Backtest:
     verdicts : dict
         Convergence of the fit behind each family, or each cut of it.
     meta : dict
-        What was backtested: ``spec spec_digest way runs runs_digest seed versions``.
+        What was backtested: ``spec spec_digest way options runs runs_digest seed versions``.
     """
 
     families: pd.DataFrame
@@ -177,7 +177,8 @@ def backtest(
         raise QueryError(f"spec {spec.name!r} forecasts no loss", do="backtest a spec with a loss response")
     if family is not None and family not in runs.families:
         raise QueryError(f"no family {family!r} in {runs.name!r}", do=nearest(family, runs.families))
-    cuts, left_out = cut(runs, way, Options(train_quantile, cheapest, beyond))
+    options = Options(train_quantile, cheapest, beyond)
+    cuts, left_out = cut(runs, way, options)
     scored = [one for one in cuts if family in (None, one.family)]
     if not scored:
         fewest = WAYS[way].fewest
@@ -204,6 +205,7 @@ def backtest(
         "spec": spec.name,
         "spec_digest": spec.digest,
         "way": way,
+        "options": {k: v for k, v in options._asdict().items() if k in WAYS[way].reads and v is not None},
         "runs": runs.name,
         "runs_digest": runs.digest,
         "seed": seed,
@@ -267,14 +269,21 @@ def score_cut(fit: Fit, runs: Runs, one: Cut) -> pd.DataFrame:
 
 def score(fit: Fit, runs: Runs, family: str | None = None) -> pd.DataFrame:
     """Scores of a fit's forecasts of runs, as of `family` if one is named, on log loss; one run a row."""
-    table, loss = runs.frame, runs["loss"]
-    table = table if family is None else table.assign(family=family)
-    draws = np.log(predict(fit, table, seed=fit.meta["seed"], only="loss"))
-    observed = {str(k): runs[str(k)] for k in fit.tree["observed_data"].data_vars}
-    density = predict(fit, table, observed=observed, only="loss_log_density")
-    kept = [c for c in ("family", "run_id", "params", "tokens", "flops", "loss") if c in table]
+    count = len(runs)
+    padded = runs.take(np.minimum(np.arange(_rounded(count)), count - 1))
+    table = padded.frame if family is None else padded.frame.assign(family=family)
+    observed = {str(k): padded[str(k)] for k in fit.tree["observed_data"].data_vars}
+    draws = np.log(predict(fit, table, seed=fit.meta["seed"], only="loss"))[:, :count]
     # The density of log loss is that of loss times the loss.
-    return pd.concat([table[kept], scores(draws, np.log(loss), density + np.log(loss))], axis=1)
+    log_loss = np.log(runs["loss"])
+    density = predict(fit, table, observed=observed, only="loss_log_density")[:, :count] + log_loss
+    kept = [c for c in ("family", "run_id", "params", "tokens", "flops", "loss") if c in table]
+    return pd.concat([table[kept][:count], scores(draws, log_loss, density)], axis=1)
+
+
+def _rounded(count: int) -> int:
+    """Next power of two: forecasts of about as many runs share a program, which costs more than the forecasts."""
+    return 1 << (count - 1).bit_length()
 
 
 def _mean(one: Cut, table: pd.DataFrame) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from bayescale.fitting import Fit
 from bayescale.law import part
 from bayescale.modelling import REACH, SPENT, Design, interpret, places
 from bayescale.quantities import LEAST, MOST
-from bayescale.records import CLASSES, Record, class_of, find_record, load_record, measured, sentences
+from bayescale.records import CLASSES, Record, class_of, measured, record_of, sentences
 from bayescale.runs import FLOPS_PER_PARAM_TOKEN, is_empty, number
 from bayescale.spec import Spec
 from bayescale.trees import CHAIN, DRAW, QUERY
@@ -136,7 +136,7 @@ def forecast(
     --------
     >>> forecast(fit, params=70e9, tokens="1.4T").summary  # doctest: +SKIP
     """
-    record = _record(fit, record)
+    record = record_of(fit.spec, record)
     table = _queries(fit, queries, family, columns)
     names = [name for name, _ in fit.spec.responses]
     if response is not None and response not in names:
@@ -251,21 +251,6 @@ def reach_words(fit: Fit, table: pd.DataFrame) -> str:
     words += [f"down to {below:.1f} decades of compute below the runs"] * (below > 0)
     scenario = ": a scenario" if max(beyond, below) > CLASSES["10-100×"] else ""
     return (" and ".join(words) or "inside the compute of the runs") + scenario
-
-
-def _record(fit: Fit, record: Record | str | Path | None) -> Record | None:
-    """The record that is meant; by default the shipped one of the fit's model, if there is one."""
-    if record is None:
-        return find_record(fit.spec.digest)
-    record = record if isinstance(record, Record) else load_record(record)
-    if record.spec_digest != fit.spec.digest:
-        raise QueryError(
-            "the record is of another model than the fit",
-            wanted=f"digest {fit.spec.digest[:16]}… ({fit.spec.name})",
-            came=f"{record.spec_digest[:16]}… ({record.spec})",
-            do="backtest the model of this fit: bayescale backtest RUNS --model SPEC --out FILE",
-        )
-    return record
 
 
 def _decades(fit: Fit, table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:

@@ -15,6 +15,7 @@ import pandas as pd
 
 from bayescale import shipped
 from bayescale.errors import QueryError, UnknownName
+from bayescale.spec import Spec
 
 HORIZONS = {"inside": 1.0, "up to 3×": 3.0, "3-10×": 10.0, "10-30×": 30.0, "30-100×": 100.0, "beyond 100×": np.inf}
 """Bins of compute over the dearest fitted run's, each up to and with its upper end."""
@@ -49,8 +50,8 @@ class Record:
     spec, spec_digest : str
         The model. A fit of the same digest is measured by it.
     backtests : tuple of dict
-        One a way: ``way runs runs_digest seed versions families fits unconverged``, and ``horizons``, the rows of
-        :attr:`Backtest.horizons`.
+        One a way: ``way options runs runs_digest seed versions families fits unconverged``, and ``horizons``,
+        the rows of :attr:`Backtest.horizons`.
     """
 
     spec: str
@@ -114,15 +115,16 @@ def sentences(queries: pd.DataFrame) -> list[str]:
     """What was measured at some queries, in words; one for each class and bin, the nearest first."""
     columns = ["extrapolation", "horizon", *_MEASURES]
     table = queries.assign(horizon=horizon_of(queries["reach_decades"])).sort_values("reach_decades")
-    return [_words(*row) for row in table[columns].drop_duplicates().itertuples(index=False)]
+    return list(dict.fromkeys(_words(*row) for row in table[columns].itertuples(index=False)))
 
 
 def _words(extrapolation: str, horizon: str, covered: float, backtests: int, families: int) -> str:
+    name = extrapolation if extrapolation in ("inside", "scenario") else f"extrapolation {extrapolation}"
     if not backtests:
-        return f"{extrapolation}: no backtest of this model measured how often its 90 % interval covers there"
+        return f"{name}: no backtest of this model measured how often its 90 % interval covers there"
     where = horizon if horizon in ("inside", "beyond 100×") else f"{horizon} beyond"
     count = f"{backtests} backtest forecasts of {families} {'family' if families == 1 else 'families'}"
-    return f"{extrapolation}: 90 % interval, covered {100 * covered:.0f} % of {count} {where}"
+    return f"{name}: 90 % interval, covered {100 * covered:.0f} % of {count} {where}"
 
 
 def home() -> Path:
@@ -130,9 +132,25 @@ def home() -> Path:
     return shipped.folder("models") / "backtests"
 
 
-def find_record(spec_digest: str) -> Record | None:
-    """Shipped record of the model of this digest, or None."""
-    return _shipped().get(spec_digest)
+def record_of(spec: Spec, record: Record | str | Path | None = None) -> Record | None:
+    """Return a spec's record: the one that is given, or the shipped one of its digest; None if none ships.
+
+    Raises
+    ------
+    QueryError
+        If the record that is given is another model's.
+    """
+    if record is None:
+        return _shipped().get(spec.digest)
+    record = record if isinstance(record, Record) else load_record(record)
+    if record.spec_digest != spec.digest:
+        raise QueryError(
+            f"the record is of another model than {spec.name!r}",
+            wanted=f"digest {spec.digest[:16]}…",
+            came=f"{record.spec_digest[:16]}… ({record.spec})",
+            do="backtest the model of the fit: bayescale backtest RUNS --model SPEC --out FILE",
+        )
+    return record
 
 
 def load_record(path: str | Path) -> Record:
@@ -148,7 +166,7 @@ def load_record(path: str | Path) -> Record:
     path = Path(path)
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
-        record = Record(content["spec"], content["spec_digest"], tuple(content["backtests"]))
+        record = Record(content["spec"], content["spec_digest"], tuple(content.get("backtests", ())))
         if all(set(_ORIGIN) <= set(kept) for kept in record.backtests):
             for horizon in HORIZONS:
                 record.measured(horizon)

@@ -14,8 +14,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 import bayescale as bs
-from bayescale import shipped
+from bayescale import cli, shipped
 from bayescale.cli import main
+from bayescale.splitting import WAYS
 
 COMMANDS = ((), ("fit",), ("check",), ("forecast",), ("decide",), ("decide", "allocation"), ("backtest",), ("show",))
 KINDS = ("models", "data", "laws", "resources", "responses", "noise", "discrepancy", "decisions", "checks")
@@ -185,7 +186,9 @@ def test_forecast_prints_what_the_library_says(saved: Path, chinchilla_fit: bs.F
     assert (result.exit_code, result.stderr) == (0, "")
     (row,) = parsed(result)
     expected = bs.forecast(chinchilla_fit, params=70e9, tokens=1.4e12).summary.iloc[0]
-    assert {key: row[key] for key in expected.index} == pytest.approx(expected.to_dict())
+    measured = [key for key in expected.index if expected[key] == expected[key]]  # JSON has no NaN
+    assert {key: row[key] for key in measured} == pytest.approx(expected[measured].to_dict())
+    assert all(row[key] is None for key in expected.index.difference(measured))
     assert row["verdict"] == "converged"
 
 
@@ -294,6 +297,32 @@ def test_backtest_scores_the_dearer_runs_and_says_who_was_left_out(chinchilla: b
     assert sum(line["n_test"] for line in said["horizons"]) == row["n_test"]
     assert said["mean"]["crps"] == pytest.approx(np.mean([row["crps"] for row in said["families"]]))
     assert result.exit_code == (0 if set(said["verdicts"].values()) == {"converged"} else 1)
+
+
+def test_a_backtests_record_is_written_and_forecasts_carry_it(
+    chinchilla: bs.Runs, saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cheap = chinchilla.where(flops_below=3e20).frame
+    pd.concat([cheap.assign(family=name) for name in "ab"]).to_csv(tmp_path / "two.csv", index=False)
+    path, args = tmp_path / "record.toml", ("--model", "additive-complete", "--way", "leave-largest-out")
+    result = run("backtest", tmp_path / "two.csv", *args, "--out", path, "--json")
+    assert f"record: {path}" in result.stderr
+    said = parsed(result)
+    assert (said["way"], said["spec"], said["seed"]) == ("leave-largest-out", "additive-complete", 0)
+    fit = bs.fit(chinchilla, "additive-complete", seed=0).save(tmp_path / "complete.nc")
+    (horizon, *_) = said["horizons"]
+    lines = run("forecast", fit, "--params", "1B", "--tokens", "20B", "--record", path).stdout
+    assert horizon["horizon"] == "inside"
+    share = f"covered {100 * horizon['coverage_90']:.0f} % of {horizon['n_test']} backtest forecasts of 2 families"
+    assert share in lines
+    assert "no backtest of this model" in run("forecast", saved, *AT_70B).stdout
+    (row,) = parsed(run("forecast", fit, "--params", "1B", "--tokens", "20B", "--record", path, "--json"))
+    assert row["covered_90"] == pytest.approx(horizon["coverage_90"], abs=1e-6)  # six digits are kept
+    assert (row["backtests"], row["extrapolation"]) == (horizon["n_test"], "inside")
+
+
+def test_the_command_lists_every_way_to_split() -> None:
+    assert tuple(WAYS) == cli._WAYS
 
 
 def test_a_check_that_has_too_few_draws_says_so_and_does_not_pass(hasty: tuple[Path, Result]) -> None:

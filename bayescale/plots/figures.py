@@ -151,12 +151,41 @@ def plot_backtest(result: Backtest, *, ax: Axes | None = None) -> Axes:
     """Coverage of the 90 % interval by family, against what it promises."""
     ax = _axes(ax)
     table = result.families.sort_values("coverage_90")
-    labels = [f"{r.family} (n = {r.n_test}, {r.reach_decades:.1f} decades)" for r in table.itertuples()]
+    names = table["family"] + (" " + table["cut"] if "cut" in table else "")
+    rows = zip(names, table["n_test"], table["reach_decades"], strict=True)
+    labels = [f"{name} (n = {count}, {reach:.1f} decades)" for name, count, reach in rows]
     ax.barh(labels, 100 * table["coverage_90"], color=_BLUE, height=0.6)
     ax.axvline(90, color=_ORANGE, label="promised")
     ax.set(xlabel="runs inside the 90 % interval (%)", xlim=(0, 100), title="backtest: coverage beyond the cut")
     ax.legend(fontsize="small", frameon=False, loc="lower right")
     return ax
+
+
+def plot_horizons(result: Backtest, *, ax: Axes | None = None) -> Axes:
+    """Coverage of the 50, 80 and 90 % intervals by compute beyond the fitted runs, against what they promise.
+
+    Bars are one standard error over families; a bin of one family has none.
+    """
+    ax = _axes(ax)
+    table = result.horizons
+    at = np.arange(len(table))
+    for i, (level, color) in enumerate(((50, _GREY), (80, _ORANGE), (90, _BLUE))):
+        name = f"coverage_{level}"
+        ax.axhline(level, color=color, ls=":", lw=1)
+        error = 100 * table[f"{name}_se"].fillna(0)
+        ax.errorbar(at + (i - 1) * 0.12, 100 * table[name], error, color=color, marker="o", ms=5, capsize=3, lw=1,
+                    ls="", label=f"{level} %")  # fmt: skip
+    labels = [f"{r.horizon}\n{r.n_test} of {r.families}" for r in table.itertuples()]
+    ax.set_xticks(at, labels)
+    ax.set(xlabel="compute over the dearest fitted run's; forecasts of families", xlim=(-0.5, len(table) - 0.5),
+           ylabel="runs inside the interval (%)", ylim=(-3, 103), title=_backtest_title(result))  # fmt: skip
+    ax.legend(title="promised (dotted)", fontsize="small", title_fontsize="small", frameon=True, loc="lower left")
+    return ax
+
+
+def _backtest_title(result: Backtest) -> str:
+    text = f"{result.meta['spec']}: coverage beyond the runs, ± one SE over families"
+    return text if result.converged else f"{text}\nNOT ALL CONVERGED"
 
 
 def _axes(ax: Axes | None) -> Axes:
