@@ -27,6 +27,7 @@ _EXPORTS = {
     "NEW": "forecasting",
     "Normal": "law",
     "Parameter": "law",
+    "Record": "records",
     "Runs": "runs",
     "Spec": "spec",
     "backtest": "backtesting",
@@ -37,6 +38,7 @@ _EXPORTS = {
     "forecast": "forecasting",
     "learn": "learning",
     "load_fit": "fitting",
+    "load_record": "records",
     "load_runs": "runs",
     "load_spec": "spec",
     "make_spec": "spec",
@@ -62,6 +64,7 @@ if TYPE_CHECKING:
     from bayescale.modelling import model
     from bayescale.predicting import predictive
     from bayescale.quantities import quantity
+    from bayescale.records import Record, load_record
     from bayescale.runs import Runs, load_runs
     from bayescale.spec import Spec, load_spec, make_spec
 

@@ -154,7 +154,7 @@ def record_of(spec: Spec, record: Record | str | Path | None = None) -> Record |
 
 
 def load_record(path: str | Path) -> Record:
-    """Read a record that ``bayescale backtest --keep`` or ``--out`` wrote.
+    """Read a record: what ``bayescale backtest --out`` wrote, by its path, or a shipped one by its model's name.
 
     Raises
     ------
@@ -162,8 +162,15 @@ def load_record(path: str | Path) -> Record:
         If there is no such file.
     QueryError
         If it is no record.
+
+    Examples
+    --------
+    >>> load_record("additive-unpooled").spec
+    'additive-unpooled'
     """
     path = Path(path)
+    if not path.suffix and not path.exists():
+        path = home() / f"{path}.toml"
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
         record = Record(content["spec"], content["spec_digest"], tuple(content.get("backtests", ())))

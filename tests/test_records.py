@@ -110,7 +110,8 @@ def test_without_a_record_a_forecast_says_that_none_was_measured(chinchilla_fit)
     assert (forecast.summary["backtests"] == 0).all()
     assert all("no backtest of this model" in line for line in forecast.evidence)
     assert len(forecast.evidence) == len(set(forecast.evidence))
-    assert forecast.evidence[-1].startswith("scenario: ")
+    begins = {line.partition(":")[0].removeprefix("extrapolation ") for line in forecast.evidence}
+    assert begins == set(CLASSES)
 
 
 def test_evidence_is_a_sentence(chinchilla_fit, record, tmp_path):

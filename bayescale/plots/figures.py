@@ -150,10 +150,10 @@ def plot_residuals(fit: Fit, column: str = "tokens", *, ax: Axes | None = None) 
 def plot_backtest(result: Backtest, *, ax: Axes | None = None) -> Axes:
     """Coverage of the 90 % interval by family, against what it promises."""
     ax = _axes(ax)
-    table = result.families.sort_values("coverage_90")
-    names = table["family"] + (" " + table["cut"] if "cut" in table else "")
-    rows = zip(names, table["n_test"], table["reach_decades"], strict=True)
-    labels = [f"{name} (n = {count}, {reach:.1f} decades)" for name, count, reach in rows]
+    groups = result.runs.groupby("family")
+    table = groups.agg(coverage_90=("coverage_90", "mean"), count=("loss", "size"), reach=("reach_decades", "max"))
+    table = table.sort_values("coverage_90").reset_index()
+    labels = [f"{r.family} (n = {r.count}, {r.reach:.1f} decades)" for r in table.itertuples(name="Row")]
     ax.barh(labels, 100 * table["coverage_90"], color=_BLUE, height=0.6)
     ax.axvline(90, color=_ORANGE, label="promised")
     ax.set(xlabel="runs inside the 90 % interval (%)", xlim=(0, 100), title="backtest: coverage beyond the cut")
@@ -174,18 +174,16 @@ def plot_horizons(result: Backtest, *, ax: Axes | None = None) -> Axes:
         ax.axhline(level, color=color, ls=":", lw=1)
         error = 100 * table[f"{name}_se"].fillna(0)
         ax.errorbar(at + (i - 1) * 0.12, 100 * table[name], error, color=color, marker="o", ms=5, capsize=3, lw=1,
-                    ls="", label=f"{level} %")  # fmt: skip
-    labels = [f"{r.horizon}\n{r.n_test} of {r.families}" for r in table.itertuples()]
+                    ls="", label=f"{level} %, ± one SE")  # fmt: skip
+    labels = [f"{r.horizon}\n{r.n_test} forecasts\n{r.families} families" for r in table.itertuples()]
     ax.set_xticks(at, labels)
-    ax.set(xlabel="compute over the dearest fitted run's; forecasts of families", xlim=(-0.5, len(table) - 0.5),
-           ylabel="runs inside the interval (%)", ylim=(-3, 103), title=_backtest_title(result))  # fmt: skip
-    ax.legend(title="promised (dotted)", fontsize="small", title_fontsize="small", frameon=True, loc="lower left")
+    ax.set_yticks(range(0, 101, 20))
+    title = f"{result.meta['spec']}: coverage beyond the runs"
+    title = title if result.converged else f"{title}\nNOT ALL CONVERGED"
+    ax.set(xlabel="compute over the dearest fitted run's", xlim=(-0.5, len(table) - 0.5), ylim=(-3, 122), title=title,
+           ylabel="inside the interval (%); dotted: promised")  # fmt: skip
+    ax.legend(fontsize="small", frameon=False, loc="upper center", ncols=3)
     return ax
-
-
-def _backtest_title(result: Backtest) -> str:
-    text = f"{result.meta['spec']}: coverage beyond the runs, ± one SE over families"
-    return text if result.converged else f"{text}\nNOT ALL CONVERGED"
 
 
 def _axes(ax: Axes | None) -> Axes:
