@@ -168,7 +168,7 @@ def backtest(
     A family that is left out whole is forecast at the others' reference run: its ``level`` is its loss there,
     over the others' median loss. Under partial pooling the population of levels holds how families differ.
     Without pooling the level is drawn from its prior; one that was learnt is of families at reference runs of
-    their own, and does not hold that difference, so that such forecasts are too sure. They are scored as
+    their own, and does not hold that difference: expect such forecasts to be too sure. They are scored as
     ``forecast(fit, family="new")`` would make them.
     """
     runs = runs if isinstance(runs, Runs) else load_runs(runs)
