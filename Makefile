@@ -2,10 +2,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: setup demo test test-slow check lint types contracts bench calibrate clean
+.PHONY: setup demo test test-slow check lint types contracts bench calibrate backtests clean
 
+# Specs that `make calibrate` calibrates, and by how many simulations each.
 SPECS ?= $(notdir $(basename $(wildcard models/*.toml)))
 SIMULATIONS ?= 200
+
+# Models whose forecasts carry what backtests measured; `make backtests RECORDS=default` makes one record.
+RECORDS ?= additive-unpooled default
 
 setup: $(STAMP)
 
@@ -40,6 +44,10 @@ calibrate: setup
 	  $(BIN)/bayescale calibrate $$spec --simulations $(SIMULATIONS) --seed 0 --folder .calibration/$$spec \
 	    --out models/calibration/$$spec.toml && rm -r .calibration/$$spec || failed="$$failed $$spec"; \
 	done; test -z "$$failed" || { echo "not calibrated:$$failed"; exit 1; }
+
+# Exit code 1 says that a fit has not converged: the record names it.
+backtests: setup
+	for model in $(RECORDS); do $(BIN)/bayescale backtest open-families --model $$model --way expanding --keep || [ $$? -eq 1 ] || exit; done
 
 check: lint contracts types
 

@@ -31,6 +31,7 @@ _EXPORTS = {
     "NEW": "forecasting",
     "Normal": "law",
     "Parameter": "law",
+    "Record": "records",
     "Runs": "runs",
     "Spec": "spec",
     "Weights": "stacking",
@@ -47,6 +48,7 @@ _EXPORTS = {
     "learn": "learning",
     "leave_future_out": "averaging",
     "load_fit": "fitting",
+    "load_record": "records",
     "load_runs": "runs",
     "load_spec": "spec",
     "make_spec": "spec",
@@ -78,6 +80,7 @@ if TYPE_CHECKING:
     from bayescale.modelling import model
     from bayescale.predicting import predictive
     from bayescale.quantities import quantity
+    from bayescale.records import Record, load_record
     from bayescale.reporting import report
     from bayescale.runs import Runs, load_runs
     from bayescale.spec import Spec, load_spec, make_spec

@@ -7,19 +7,31 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
 
-from bayescale.backtesting import HORIZONS, Backtest, Cut, cut, fit_cuts, gather, is_pooled, log_density
-from bayescale.errors import ConvergenceWarning, QueryError, RunsError, SpecError, nearest
+from bayescale.backtesting import (
+    Backtest,
+    about,
+    decades,
+    fit_tasks,
+    gather,
+    is_pooled,
+    log_density,
+    plan,
+    tasks_of,
+)
+from bayescale.errors import ConvergenceWarning, QueryError, RunsError, SpecError
 from bayescale.fitting import sampled
-from bayescale.mixing import Average, average
+from bayescale.mixing import AbstractFit, Average, average
 from bayescale.modelling import design
 from bayescale.progress import Stages, on_terminal
+from bayescale.records import HORIZONS, horizon_of
 from bayescale.runs import Runs, load_runs
 from bayescale.spec import Spec, load_spec
-from bayescale.splitting import BEYOND, split
+from bayescale.splitting import BEYOND, TRAIN_QUANTILE, Cut, Options, cut
 from bayescale.stacking import Weights, weigh
 
 CUTS = (0.3, 0.5, 0.7)
@@ -60,7 +72,7 @@ class LeaveFutureOut:
         Parameters
         ----------
         horizon : str or float, optional
-            Keep forecasts of this bin of :data:`bayescale.backtesting.HORIZONS`, by name or by a number in it
+            Keep forecasts of this bin of :data:`bayescale.records.HORIZONS`, by name or by a number in it
             (times the largest compute that is fitted); by default all.
         """
         wide = self.scores.pivot(index=[*_KEY, "horizon"], columns="model", values="log_score")
@@ -123,35 +135,39 @@ def leave_future_out(
     runs, models = _resolved(runs, specs)
     if not cuts or not all(0 < q < 1 for q in cuts):
         raise QueryError("cuts out of range", wanted="numbers between 0 and 1", came=str(list(cuts)))
-    plan: dict[str, tuple[float, Cut]] = {}
-    left_out: dict[str, str] = {}
-    for quantile in cuts:
-        try:
-            found, lacking = cut(runs, is_pooled(*models.values()), quantile, beyond=beyond)
-        except RunsError:
-            found, lacking = {}, split(runs, quantile, beyond=beyond)[2]
-        plan |= {f"{label} up to {quantile:g}": (quantile, one) for label, one in found.items()}
-        left_out |= {f"{name} up to {quantile:g}": why for name, why in lacking.items()}
-    tables, verdicts = [], {}
-    for model, spec in models.items() if plan else ():
-        below = {label: one for label, (_, one) in plan.items()}
-        batch = fit_cuts(runs, spec, below, seed=seed, progress=progress, **_within(settings, model))
+    found, quantiles, left_out = _cuts(runs, cuts, beyond)
+    tasks = tasks_of(runs, is_pooled(*models.values()), found, found)
+    tables: list[pd.DataFrame] = []
+    verdicts = {}
+    for model, spec in models.items() if tasks else ():
+        batch = fit_tasks(runs, spec, tasks, seed=seed, progress=progress, **_within(settings, model))
         if not batch.fits:
             raise next(iter(batch.failed.values()))
         left_out |= {f"{model}, {label}": str(error) for label, error in batch.failed.items()}
         for label, fit in batch.fits.items():
-            quantile, one = plan[label]
             verdicts[f"{model}, {label}"] = fit.verdict
-            for name in one.scored:
-                rows, decades = one.beyond(runs, name), one.decades(runs, name)
-                density = log_density(fit, runs.take(rows))
-                score = np.logaddexp.reduce(density, axis=0) - np.log(len(density))
-                tables.append(pd.DataFrame({"model": model, "family": name, "cut": quantile, "row": rows,
-                                            "reach_decades": decades, "log_score": score}))  # fmt: skip
+            tables += [_scored(fit, runs, one, model, quantiles[one.label]) for one in tasks[label].cuts]
     scores = pd.concat(tables, ignore_index=True) if tables else _nothing()
-    edges = [-np.inf, *np.log10(list(HORIZONS.values()))]
-    scores["horizon"] = pd.cut(scores["reach_decades"], edges, labels=list(HORIZONS)).astype(str)
     return LeaveFutureOut(tuple(models), scores, left_out, verdicts)
+
+
+def _cuts(runs: Runs, quantiles: Sequence[float], beyond: float) -> tuple[list[Cut], dict[str, float], dict[str, str]]:
+    """Every family's cut at each quantile, the quantile of each label, and what has too few runs."""
+    cuts: list[Cut] = []
+    left_out: dict[str, str] = {}
+    labels = {f"up to {q:g}": q for q in quantiles}
+    for label, quantile in labels.items():
+        found, lacking = cut(runs, options=Options(quantile, None, beyond))
+        cuts += [one._replace(label=label) for one in found]
+        left_out |= {f"{name} {label}": why for name, why in lacking.items()}
+    return cuts, labels, left_out
+
+
+def _scored(fit: AbstractFit, runs: Runs, one: Cut, model: str, quantile: float) -> pd.DataFrame:
+    density, reach = log_density(fit, runs.take(one.test)), decades(fit, runs, one)
+    score = np.logaddexp.reduce(density, axis=0) - np.log(len(density))
+    return pd.DataFrame({"model": model, "family": one.family, "cut": quantile, "row": np.flatnonzero(one.test),
+                         "reach_decades": reach, "horizon": horizon_of(reach), "log_score": score})  # fmt: skip
 
 
 def stack(
@@ -221,7 +237,8 @@ def backtest_average(
     runs: Table,
     specs: Models,
     *,
-    train_quantile: float = 0.7,
+    way: str = "quantile",
+    train_quantile: float = TRAIN_QUANTILE,
     cheapest: int | None = None,
     beyond: float = BEYOND,
     family: str | None = None,
@@ -234,44 +251,49 @@ def backtest_average(
     """Backtest the stacked average of several models, with weights that know nothing of what is scored.
 
     Without pooling, a family's weights are learnt from forecasts of all the other families' runs. Where a model
-    is pooled, or there is one family only, they are learnt from the runs below the cut, by cuts within those.
+    is pooled, or there is one family only, they are learnt from the runs that are fitted, by cuts within those.
 
     Parameters
     ----------
     runs, specs, horizon, cuts
         As in :func:`stack`.
-    train_quantile, cheapest, beyond, family, seed, progress, **settings
+    way, train_quantile, cheapest, beyond, family, seed, progress, **settings
         As in :func:`backtest`.
 
     Returns
     -------
     Backtest
-        With ``weights`` by family.
+        With ``weights`` by family, or by each cut of it.
     """
     runs, models = _resolved(runs, specs)
-    if family is not None and family not in runs.families:
-        raise QueryError(f"no family {family!r} in {runs.name!r}", do=nearest(family, runs.families))
-    pooled = is_pooled(*models.values())
-    plan, left_out = cut(runs, pooled, train_quantile, cheapest=cheapest, beyond=beyond, family=family)
+    pooled, options = is_pooled(*models.values()), Options(train_quantile, cheapest, beyond)
+    tasks, left_out = plan(runs, pooled, way, options, family)
     batches = {
-        name: fit_cuts(runs, spec, plan, seed=seed, progress=progress, **_within(settings, name))
+        name: fit_tasks(runs, spec, tasks, seed=seed, progress=progress, **_within(settings, name))
         for name, spec in models.items()
     }
     for name, batch in batches.items():
         left_out |= {label: f"{name}: {error}" for label, error in batch.failed.items()}
-    others = not pooled and len(runs.families) > 1
-    seen = runs if others else runs.take(next(iter(plan.values())).train)
-    kept = _within(settings, "leave-future-out")
-    scores = leave_future_out(seen, models, cuts=cuts, seed=seed, progress=progress, **kept)
-    fits, weights = {}, {}
-    for label, below in plan.items():
+
+    def scored(seen: Runs, *folder: str) -> LeaveFutureOut:
+        kept = _within(settings, "leave-future-out", *folder)
+        return leave_future_out(seen, models, cuts=cuts, seed=seed, progress=progress, **kept)
+
+    others = scored(runs) if not pooled and len(runs.families) > 1 else None
+    fits, weights = [], {}
+    for label, task in tasks.items():
         members = {name: batch.fits[label] for name, batch in batches.items() if label in batch.fits}
-        for name in below.scored if len(members) == len(models) else ():
-            weights[name] = scores.weights(horizon, without=name if others else None)
-            fits[name] = below, average(members, weights[name])
+        if len(members) < len(models):
+            continue
+        scores = others or scored(runs.take(task.train), label)
+        for one in task.cuts:
+            weights[one.name] = scores.weights(horizon, without=one.family if others else None)
+            fits.append((one, average(members, weights[one.name])))
     if not fits:
         raise RunsError("no family could be fitted", came="; ".join(f"{k}: {v}" for k, v in left_out.items()))
-    return gather(runs, fits, left_out, weights)
+    versions = next(iter(fits[0][1].members.values())).meta["versions"]
+    meta = {"spec": fits[0][1].name} | about(runs, way, options, seed, versions)
+    return gather(runs, fits, left_out, meta, weights)
 
 
 def _resolved(runs: Table, specs: Models) -> tuple[Runs, dict[str, Spec]]:
@@ -292,10 +314,11 @@ def _resolved(runs: Table, specs: Models) -> tuple[Runs, dict[str, Spec]]:
     return runs if isinstance(runs, Runs) else load_runs(runs), models
 
 
-def _within(settings: Mapping[str, Any], name: str) -> dict[str, Any]:
+def _within(settings: Mapping[str, Any], *names: str) -> dict[str, Any]:
     """Settings with a folder of its own, where fits are kept in one: names of tables recur from model to model."""
     folder = settings.get("folder")
-    return {**settings} | ({"folder": Path(folder) / name} if folder is not None else {})
+    own = {} if folder is None else {"folder": Path(folder, *(quote(name, safe=" ") for name in names))}
+    return {**settings} | own
 
 
 def _bin(horizon: str | float) -> str:
@@ -309,5 +332,6 @@ def _bin(horizon: str | float) -> str:
 
 
 def _nothing() -> pd.DataFrame:
-    columns = [*_KEY, "model", "log_score", "reach_decades"]
-    return pd.DataFrame({name: pd.Series(dtype=object if name in ("family", "model") else float) for name in columns})
+    columns = [*_KEY, "horizon", "model", "log_score", "reach_decades"]
+    texts = ("family", "model", "horizon")
+    return pd.DataFrame({name: pd.Series(dtype=object if name in texts else float) for name in columns})

@@ -24,7 +24,11 @@ from bayescale.quantities import LEAST, MOST, count, quantity
 if TYPE_CHECKING:
     import pandas as pd
 
+    from bayescale.backtesting import Backtest
+
 _KINDS = ("models", "data", "laws", "resources", "responses", "noise", "discrepancy", "decisions", "checks")
+# Those of splitting.WAYS, which cannot be read without NumPy.
+_WAYS = ("quantile", "expanding", "leave-largest-out", "leave-family-out", "beside")
 _HDF5 = b"\x89HDF\r\n\x1a\n"  # the first bytes of every file that Fit.save writes
 # What a terminal shows of a forecast; --json and --out hold all.
 _FORECAST = ("family", "params", "tokens", "mean", "sd", "q05", "q50", "q95", "epred_q05", "epred_q95", "reach_decades")
@@ -175,6 +179,8 @@ def check(fit_file: str, as_json: bool) -> None:
 @click.option("--family", help="A fitted family, or 'new'; by default the only one, else 'new'.")
 @click.option("--at", type=click.Path(path_type=Path), help="CSV of queries, one a row, instead.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="CSV to write.")
+@click.option("--record", type=click.Path(path_type=Path),
+              help="Backtests of the model, by backtest --out; by default those that ship with it.")  # fmt: skip
 @_seed
 @_json
 def forecast(
@@ -184,10 +190,11 @@ def forecast(
     family: str | None,
     at: Path | None,
     out: Path | None,
+    record: Path | None,
     seed: int,
     as_json: bool,
 ) -> None:
-    """Forecast a run's loss, noise included, with its reach beyond the data."""
+    """Forecast a run's loss, noise included, with its reach beyond the data and how often such intervals covered."""
     if (at is None) == (params is None and tokens is None):
         raise click.UsageError("give either --params and --tokens, or --at QUERIES.csv")
     if out is not None:
@@ -197,7 +204,7 @@ def forecast(
     loaded = fitting.load_fit(fit_file)
     columns: dict[str, Any] = {k: v for k, v in (("params", params), ("tokens", tokens)) if v is not None}
     table = None if at is None else _read_queries(at)
-    result = forecasting.forecast(loaded, table, family=family, seed=seed, **columns)
+    result = forecasting.forecast(loaded, table, family=family, seed=seed, record=record, **columns)
     summary = result.summary.assign(verdict=result.verdict)
     if out is not None:
         _write_csv(summary, out)
@@ -207,6 +214,7 @@ def forecast(
         unit = f"{result.response}, {result.unit}; run noise included, epred_… without"
         _print_table(summary[[c for c in _FORECAST if c in summary]])
         click.echo(f"\n{unit}\n{forecasting.reach_words(loaded, result.queries)}; fit {result.verdict}")
+        click.echo("\n".join(result.evidence))
     _finish(loaded.converged, loaded.verdict)
 
 
@@ -258,6 +266,9 @@ def learn(runs: str, spec: str, out: Path, seed: int) -> None:
 @main.command()
 @click.argument("runs")
 @_models
+@click.option("--way", type=click.Choice(_WAYS), default="quantile", show_default=True,
+              help="How to split: runs below a quantile of compute; several quantiles; all but the largest model "
+              "size; other families alone; a family's cheapest runs beside other families whole.")  # fmt: skip
 @click.option("--train-quantile", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.7,
               show_default=True, help="Quantile of a family's compute up to which runs are fitted.")  # fmt: skip
 @click.option("--cheapest", type=click.IntRange(2), help="Fit so many of each family's cheapest runs instead.")
@@ -267,21 +278,26 @@ def learn(runs: str, spec: str, out: Path, seed: int) -> None:
 @click.option("--workers", type=click.IntRange(1), help="Processes to spread the fits over; by default none.")
 @click.option("--scheduler", help="Address of a Dask scheduler to run the fits on (tcp://host:8786).")
 @click.option("--folder", type=click.Path(file_okay=False), help="Keep fits here, and take finished ones from here.")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path),
+              help="Record to write (TOML), for forecast --record; other ways that it holds stay.")  # fmt: skip
+@click.option("--keep", is_flag=True, help="Write the record beside a shipped model, whose forecasts then carry it.")
 @_seed
 @_json
 def backtest(
-    runs: str, specs: tuple[str, ...], train_quantile: float, cheapest: int | None, beyond: float, family: str | None,
-    workers: int | None, scheduler: str | None, folder: str | None, seed: int, as_json: bool,
+    runs: str, specs: tuple[str, ...], way: str, train_quantile: float, cheapest: int | None, beyond: float,
+    family: str | None, workers: int | None, scheduler: str | None, folder: str | None, out: Path | None, keep: bool,
+    seed: int, as_json: bool,
 ) -> None:  # fmt: skip
-    """Fit each family's cheaper runs and score forecasts of its dearer ones, on log loss.
+    """Fit some of each family's runs, by default the cheaper ones, and score forecasts of others, on log loss.
 
     Several models are scored as their average, with weights learnt without the family that is scored.
     """
-    from bayescale import averaging, backtesting
+    written = _record_paths(runs, specs, out, keep)
+    from bayescale import averaging, backtesting, records
 
     settings: dict[str, Any] = {
-        "train_quantile": train_quantile, "cheapest": cheapest, "beyond": beyond, "family": family, "seed": seed,
-        "workers": workers, "scheduler": scheduler, "folder": folder,
+        "way": way, "train_quantile": train_quantile, "cheapest": cheapest, "beyond": beyond, "family": family,
+        "seed": seed, "workers": workers, "scheduler": scheduler, "folder": folder,
     }  # fmt: skip
     if len(specs) == 1:
         result = backtesting.backtest(runs, specs[0], **settings)
@@ -289,20 +305,43 @@ def backtest(
         result = averaging.backtest_average(runs, specs, **settings)
     for name, why in result.left_out.items():
         click.echo(f"left out: {name} ({why})", err=True)
+    for path in written:
+        click.echo(f"record: {records.write_record(result.record, path)}", err=True)
     if as_json:
         _print_json(result.to_dict())
     else:
-        import pandas as pd
-
-        mean = pd.DataFrame([{"family": "MEAN", **result.mean}])
-        _print_table(pd.concat([result.families, mean]).astype({"n_train": "Int64", "n_test": "Int64"}))
-        click.echo("\nby compute beyond each family's dearest fitted run, mean over runs:")
-        _print_table(result.horizons)
-        for name, weights in result.weights.items():
-            click.echo(f"\n{name}: {weights!r}")
-        click.echo("\nscores of log loss: width, crps, are and bias (median minus observed) in log loss or as a share")
+        _print_backtest(result)
     troubled = "; ".join(f"{k} {v}" for k, v in result.verdicts.items() if v != "converged")
     _finish(result.converged, troubled)
+
+
+def _record_paths(runs: str, specs: tuple[str, ...], out: Path | None, keep: bool) -> list[Path]:
+    """Where to write a backtest's record; refused before any work where it cannot be."""
+    if len(specs) > 1 and (keep or out):
+        raise click.UsageError("a record is of one model: --keep and --out take one --model")
+    from bayescale import records, shipped
+
+    spec = specs[0]
+    if keep and spec not in shipped.names("models"):
+        raise QueryError(f"{spec} does not ship: its record is not kept beside the models", do="write it: --out FILE")
+    if out is not None:
+        _check_out(out, runs, spec, fit=False)
+        if out.is_file() and out.stat().st_size:
+            records.load_record(out)
+    return [*([out] if out else []), *([records.home() / f"{spec}.toml"] if keep else [])]
+
+
+def _print_backtest(result: Backtest) -> None:
+    import pandas as pd
+
+    mean = pd.DataFrame([{"family": "MEAN", **result.mean}])
+    _print_table(pd.concat([result.families, mean]).astype({"n_train": "Int64", "n_test": "Int64"}))
+    click.echo("\nby compute beyond each family's dearest fitted run, mean over forecasts:")
+    _print_table(result.horizons)
+    for name, weights in result.weights.items():
+        click.echo(f"\n{name}: {weights!r}")
+    click.echo("\nscores of log loss: width, crps, are and bias (median minus observed) in log loss or as a share")
+    click.echo("…_se: standard error over families, whose runs err together")
 
 
 @main.command()

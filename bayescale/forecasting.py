@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -22,6 +23,7 @@ from bayescale.law import part
 from bayescale.mixing import AbstractFit
 from bayescale.modelling import REACH, SPENT, Design, interpret, places
 from bayescale.quantities import LEAST, MOST
+from bayescale.records import CLASSES, Record, class_of, measured, record_of, sentences
 from bayescale.runs import FLOPS_PER_PARAM_TOKEN, is_empty, number
 from bayescale.spec import Spec
 from bayescale.trees import CHAIN, DRAW, QUERY
@@ -33,11 +35,10 @@ QUANTILES = {"q05": 0.05, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q95": 0.95}
 _CHUNK = 50  # draws evaluated at a time: bounds memory at draws × queries of the result itself
 _NUMBERS = 2_000_000  # in an array over draws and queries, at most: 16 MB
 _TAIL = 0.001  # share cut off each tail for mean and SD
-_SCENARIO = 2.0  # decades beyond the runs from which a forecast is a scenario
 _KINDS = {"predictive": "", "epred": "epred_"}
 # Columns that a forecast makes: a table of queries that holds them is an earlier one's output.
 _MADE = {prefix + name for prefix in _KINDS.values() for name in ("mean", "sd", *QUANTILES)}
-_MADE |= {"reach_decades", "distance", "verdict"}
+_MADE |= {"reach_decades", "distance", "extrapolation", "covered_90", "backtests", "backtest_families", "verdict"}
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,9 @@ class Forecast:
     Attributes
     ----------
     queries : DataFrame
-        One query a row: family, inputs, ``reach_decades`` and ``distance``.
+        One query a row: family, inputs, ``reach_decades``, ``distance``, the class of ``extrapolation``, and what
+        backtests of the model measured at that reach: ``covered_90``, the share of ``backtests`` forecasts, of
+        ``backtest_families`` families, that the 90 % interval held (NaN and 0 where none were made).
     draws : xarray.Dataset
         Dims ``chain draw query``: ``epred`` (the law's curve, no run noise) and ``predictive`` (a run,
         noise included), in the response's unit. One draw is one law: differences between queries of a
@@ -81,6 +84,11 @@ class Forecast:
                 position += 1
         return table
 
+    @property
+    def evidence(self) -> list[str]:
+        """What backtests measured of the 90 % interval, a sentence for each class and bin among the queries."""
+        return sentences(self.queries)
+
     def __repr__(self) -> str:
         return f"Forecast of {self.response} ({self.unit}) at {len(self.queries)} queries, fit {self.verdict}"
 
@@ -95,6 +103,7 @@ def forecast(
     family: str | None = None,
     response: str | None = None,
     seed: int = 0,
+    record: Record | str | Path | None = None,
     **columns: Any,
 ) -> Forecast:
     """Forecast what was observed at other params, tokens and families.
@@ -113,18 +122,22 @@ def forecast(
         Which response, by default the spec's first.
     seed : int
         Seed of the noise (and of new families).
+    record : Record or path, optional
+        Backtests of the model, which say how often its intervals cover at the queries' reach; by default those
+        that ship with it, found by the spec's digest.
     **columns
         Columns of the queries, numbers or sequences; ``"70B"`` is read.
 
     Raises
     ------
     QueryError
-        If a column is missing or out of range, or a family is unknown.
+        If a column is missing or out of range, a family is unknown, or the record is of another model.
 
     Examples
     --------
     >>> forecast(fit, params=70e9, tokens="1.4T").summary  # doctest: +SKIP
     """
+    kept = record_of([member.spec for member in fit.members.values()], record)
     table = _queries(fit, queries, family, columns)
     names = fit.responses
     if response is not None and response not in names:
@@ -146,7 +159,8 @@ def forecast(
         coords={QUERY: np.arange(len(table))},
         attrs={"verdict": fit.verdict, "unit": chosen.unit},
     )
-    return Forecast(reach(fit, table), draws, chosen.name, chosen.unit, fit.verdict)
+    about = measured(reach(fit, table), kept if chosen.name == "loss" else None, (table["family"] == NEW).to_numpy())
+    return Forecast(about, draws, chosen.name, chosen.unit, fit.verdict)
 
 
 def predict(
@@ -235,7 +249,8 @@ def reach(fit: AbstractFit, table: pd.DataFrame) -> pd.DataFrame:
 
     ``reach_decades`` is log10 of compute over the largest compute that was fitted, 0 inside;
     ``distance`` the Mahalanobis distance of the log inputs from the runs' centre, over the square root
-    of the number of inputs: the runs' own is 1 in root mean square.
+    of the number of inputs: the runs' own is 1 in root mean square; ``extrapolation`` the class of the
+    forecast by how far it lies beyond the runs' compute or below it: inside, up to 10×, 10-100×, scenario.
     """
     runs = fit.design_frame
     inputs = list(fit.inputs)
@@ -246,7 +261,8 @@ def reach(fit: AbstractFit, table: pd.DataFrame) -> pd.DataFrame:
         inverse = np.linalg.pinv(np.atleast_2d(np.cov(logs.T)))
         away = np.log(table[inputs].to_numpy(float)[rows]) - logs.mean(axis=0)
         distance[rows] = np.sqrt(np.einsum("ij,jk,ik->i", away, inverse, away) / len(inputs))
-    return table.assign(reach_decades=_decades(fit, table)[0], distance=distance)
+    beyond, below = _decades(fit, table)
+    return table.assign(reach_decades=beyond, distance=distance, extrapolation=class_of(np.maximum(beyond, below)))
 
 
 def reach_words(fit: AbstractFit, table: pd.DataFrame) -> str:
@@ -254,7 +270,7 @@ def reach_words(fit: AbstractFit, table: pd.DataFrame) -> str:
     beyond, below = (float(x.max()) for x in _decades(fit, table))
     words = [f"up to {beyond:.1f} decades of compute beyond the runs"] * (beyond > 0)
     words += [f"down to {below:.1f} decades of compute below the runs"] * (below > 0)
-    scenario = ": a scenario" if max(beyond, below) > _SCENARIO else ""
+    scenario = ": a scenario" if max(beyond, below) > CLASSES["10-100×"] else ""
     return (" and ".join(words) or "inside the compute of the runs") + scenario
 
 

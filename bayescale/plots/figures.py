@@ -156,12 +156,39 @@ def plot_residuals(fit: AbstractFit, column: str = "tokens", *, ax: Axes | None 
 def plot_backtest(result: Backtest, *, ax: Axes | None = None) -> Axes:
     """Coverage of the 90 % interval by family, against what it promises."""
     ax = _axes(ax)
-    table = result.families.sort_values("coverage_90")
-    labels = [f"{r.family} (n = {r.n_test}, {r.reach_decades:.1f} decades)" for r in table.itertuples()]
+    groups = result.runs.groupby("family")
+    table = groups.agg(coverage_90=("coverage_90", "mean"), count=("loss", "size"), reach=("reach_decades", "max"))
+    table = table.sort_values("coverage_90").reset_index()
+    labels = [f"{r.family} (n = {r.count}, {r.reach:.1f} decades)" for r in table.itertuples(name="Row")]
     ax.barh(labels, 100 * table["coverage_90"], color=_BLUE, height=0.6)
     ax.axvline(90, color=_ORANGE, label="promised")
     ax.set(xlabel="runs inside the 90 % interval (%)", xlim=(0, 100), title="backtest: coverage beyond the cut")
     ax.legend(fontsize="small", frameon=False, loc="lower right")
+    return ax
+
+
+def plot_horizons(result: Backtest, *, ax: Axes | None = None) -> Axes:
+    """Coverage of the 50, 80 and 90 % intervals by compute beyond the fitted runs, against what they promise.
+
+    Bars are one standard error over families; a bin of one family has none.
+    """
+    ax = _axes(ax)
+    table = result.horizons
+    at = np.arange(len(table))
+    for i, (level, color) in enumerate(((50, _GREY), (80, _ORANGE), (90, _BLUE))):
+        name = f"coverage_{level}"
+        ax.axhline(level, color=color, ls=":", lw=1)
+        error = 100 * table[f"{name}_se"].fillna(0)
+        ax.errorbar(at + (i - 1) * 0.12, 100 * table[name], error, color=color, marker="o", ms=5, capsize=3, lw=1,
+                    ls="", label=f"{level} %, ± one SE")  # fmt: skip
+    labels = [f"{r.horizon}\n{r.n_test} forecasts\n{r.families} families" for r in table.itertuples()]
+    ax.set_xticks(at, labels)
+    ax.set_yticks(range(0, 101, 20))
+    title = f"{result.meta['spec']}: coverage beyond the runs"
+    title = title if result.converged else f"{title}\nNOT ALL CONVERGED"
+    ax.set(xlabel="compute over the dearest fitted run's", xlim=(-0.5, len(table) - 0.5), ylim=(-3, 122), title=title,
+           ylabel="inside the interval (%); dotted: promised")  # fmt: skip
+    ax.legend(fontsize="small", frameon=False, loc="upper center", ncols=3)
     return ax
 
 
