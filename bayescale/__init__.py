@@ -31,7 +31,7 @@ _EXPORTS = {
     "NEW": "forecasting",
     "Normal": "law",
     "Parameter": "law",
-    "Record": "records",
+    "Record": "measuring",
     "Runs": "runs",
     "Spec": "spec",
     "Weights": "stacking",
@@ -48,7 +48,7 @@ _EXPORTS = {
     "learn": "learning",
     "leave_future_out": "averaging",
     "load_fit": "fitting",
-    "load_record": "records",
+    "load_record": "measuring",
     "load_runs": "runs",
     "load_spec": "spec",
     "make_spec": "spec",
@@ -76,11 +76,11 @@ if TYPE_CHECKING:
     from bayescale.forecasting import NEW, Forecast, forecast
     from bayescale.law import AbstractLaw, LogitNormal, LogNormal, Normal, Parameter
     from bayescale.learning import learn, write_spec
+    from bayescale.measuring import Record, load_record
     from bayescale.mixing import Average, average
     from bayescale.modelling import model
     from bayescale.predicting import predictive
     from bayescale.quantities import quantity
-    from bayescale.records import Record, load_record
     from bayescale.reporting import report
     from bayescale.runs import Runs, load_runs
     from bayescale.spec import Spec, load_spec, make_spec

@@ -25,10 +25,10 @@ from bayescale.backtesting import (
 )
 from bayescale.errors import ConvergenceWarning, QueryError, RunsError, SpecError
 from bayescale.fitting import sampled
+from bayescale.measuring import HORIZONS, horizon_of
 from bayescale.mixing import AbstractFit, Average, average
 from bayescale.modelling import design
 from bayescale.progress import Stages, on_terminal
-from bayescale.records import HORIZONS, horizon_of
 from bayescale.runs import Runs, load_runs
 from bayescale.spec import Spec, load_spec
 from bayescale.splitting import BEYOND, TRAIN_QUANTILE, Cut, Options, cut
@@ -72,7 +72,7 @@ class LeaveFutureOut:
         Parameters
         ----------
         horizon : str or float, optional
-            Keep forecasts of this bin of :data:`bayescale.records.HORIZONS`, by name or by a number in it
+            Keep forecasts of this bin of :data:`bayescale.measuring.HORIZONS`, by name or by a number in it
             (times the largest compute that is fitted); by default all.
         """
         wide = self.scores.pivot(index=[*_KEY, "horizon"], columns="model", values="log_score")

@@ -15,8 +15,8 @@ from bayescale.errors import QueryError, RunsError, nearest
 from bayescale.forecasting import NEW, predict
 from bayescale.law import part
 from bayescale.learning import shared_families, study
+from bayescale.measuring import HORIZONS, Record, horizon_of
 from bayescale.mixing import AbstractFit
-from bayescale.records import HORIZONS, Record, horizon_of
 from bayescale.runs import Runs, load_runs
 from bayescale.scoring import scores
 from bayescale.spec import DEFAULT, Spec, load_spec

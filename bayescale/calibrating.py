@@ -119,7 +119,7 @@ class Calibration:
         """Plain values, for JSON and for the record that is kept with the spec."""
         return {
             "spec": self.spec.name,
-            "digest": self.spec.digest,
+            "spec_digest": self.spec.digest,
             "passed": self.passed,
             "verdict": self.verdict,
             "simulations": len(self.ranks) + len(self.dropped),

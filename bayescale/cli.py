@@ -293,7 +293,7 @@ def backtest(
     Several models are scored as their average, with weights learnt without the family that is scored.
     """
     written = _record_paths(runs, specs, out, keep)
-    from bayescale import averaging, backtesting, records
+    from bayescale import averaging, backtesting, measuring
 
     settings: dict[str, Any] = {
         "way": way, "train_quantile": train_quantile, "cheapest": cheapest, "beyond": beyond, "family": family,
@@ -306,7 +306,7 @@ def backtest(
     for name, why in result.left_out.items():
         click.echo(f"left out: {name} ({why})", err=True)
     for path in written:
-        click.echo(f"record: {records.write_record(result.record, path)}", err=True)
+        click.echo(f"record: {measuring.write_record(result.record, path)}", err=True)
     if as_json:
         _print_json(result.to_dict())
     else:
@@ -319,7 +319,7 @@ def _record_paths(runs: str, specs: tuple[str, ...], out: Path | None, keep: boo
     """Where to write a backtest's record; refused before any work where it cannot be."""
     if len(specs) > 1 and (keep or out):
         raise click.UsageError("a record is of one model: --keep and --out take one --model")
-    from bayescale import records, shipped
+    from bayescale import measuring, shipped
 
     spec = specs[0]
     if keep and spec not in shipped.names("models"):
@@ -327,8 +327,8 @@ def _record_paths(runs: str, specs: tuple[str, ...], out: Path | None, keep: boo
     if out is not None:
         _check_out(out, runs, spec, fit=False)
         if out.is_file() and out.stat().st_size:
-            records.load_record(out)
-    return [*([out] if out else []), *([records.home() / f"{spec}.toml"] if keep else [])]
+            measuring.load_record(out)
+    return [*([out] if out else []), *([measuring.home() / f"{spec}.toml"] if keep else [])]
 
 
 def _print_backtest(result: Backtest) -> None:

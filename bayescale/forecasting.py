@@ -20,10 +20,10 @@ from bayescale.compiling import call, use_cache
 from bayescale.errors import QueryError, nearest
 from bayescale.fitting import Fit
 from bayescale.law import part
+from bayescale.measuring import CLASSES, Record, class_of, measured, record_of, sentences
 from bayescale.mixing import AbstractFit
 from bayescale.modelling import REACH, SPENT, Design, interpret, places
 from bayescale.quantities import LEAST, MOST
-from bayescale.records import CLASSES, Record, class_of, measured, record_of, sentences
 from bayescale.runs import FLOPS_PER_PARAM_TOKEN, is_empty, number
 from bayescale.spec import Spec
 from bayescale.trees import CHAIN, DRAW, QUERY

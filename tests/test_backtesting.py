@@ -12,9 +12,9 @@ import bayescale as bs
 from bayescale.backtesting import SCORES, Backtest, _errors, is_pooled, score, score_cut, tasks_of
 from bayescale.errors import QueryError, RunsError
 from bayescale.forecasting import predict
+from bayescale.measuring import HORIZONS, horizon_of
 from bayescale.modelling import design
 from bayescale.plots.figures import plot_backtest, plot_horizons
-from bayescale.records import HORIZONS, horizon_of
 from bayescale.sampling import initial
 from bayescale.scoring import scores
 from bayescale.splitting import EXPANDING, WAYS, Options, cut

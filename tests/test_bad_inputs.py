@@ -15,7 +15,7 @@ import xarray as xr
 from click.testing import CliRunner
 
 import bayescale as bs
-from bayescale import records
+from bayescale import measuring
 from bayescale.cli import main
 from bayescale.errors import BayescaleError, FitError, QueryError
 
@@ -396,7 +396,7 @@ def fits(chinchilla_fit: bs.Fit, tmp_path_factory: pytest.TempPathFactory) -> Pa
     for name, text in queries.items():
         (here / f"{name}.csv").write_text(text, encoding="utf-8")
     (here / "binary.csv").write_bytes(bytes(range(128, 256)) * 4)
-    records.write_record(records.Record("other", "0" * 64, ()), here / "record.toml")
+    measuring.write_record(measuring.Record("other", "0" * 64, ()), here / "record.toml")
     return here
 
 

@@ -14,10 +14,10 @@ from click.testing import CliRunner
 from matplotlib import pyplot as plt
 
 import bayescale as bs
-from bayescale import ranking, recording, shipped
+from bayescale import ranking, recording, shipped, showing
 from bayescale.calibrating import RANKED, Calibration, ranked
 from bayescale.cli import main
-from bayescale.errors import ConvergenceWarning, FitError, RunsError
+from bayescale.errors import ConvergenceWarning, FitError, QueryError, RunsError
 from bayescale.law import part
 from bayescale.modelling import design
 from bayescale.plots import figures
@@ -258,7 +258,7 @@ def test_a_shipped_spec_is_calibrated(name: str) -> None:
 
 def test_a_record_is_kept_beside_its_spec_and_goes_stale(result: Calibration, tmp_path: Path) -> None:
     spec = bs.write_spec(result.spec, tmp_path / "mine.toml")
-    assert recording.find(spec) is None
+    assert showing.calibration(spec) is None
     assert "calibrated" not in CliRunner().invoke(main, ["show", "model", str(spec)]).stdout
     (tmp_path / "calibration").mkdir()
     path = recording.write(result.to_dict(), tmp_path / "calibration" / "mine.toml")
@@ -266,38 +266,38 @@ def test_a_record_is_kept_beside_its_spec_and_goes_stale(result: Calibration, tm
     assert record["quantities"]["alpha_N"]["p"] == pytest.approx(
         result.table.set_index("quantity")["p"]["alpha_N"], rel=1e-3
     )
-    assert record["digest"] == result.spec.digest
-    assert record == recording.find(spec)
+    assert record["spec_digest"] == result.spec.digest
+    assert record == showing.calibration(spec)
     shown = CliRunner().invoke(main, ["show", "model", str(spec)]).stdout
     assert f"calibrated ranks of {len(result.table)} quantities inside their bands (20 simulations, seed 0" in shown
     bs.write_spec(result.spec.with_prior(nu=bs.LogNormal(5.0, 1.0)), spec)
     assert "calibrated STALE" in CliRunner().invoke(main, ["show", "model", str(spec)]).stdout
     path.write_text("simulations = 3\n")
-    with pytest.raises(FitError, match="calibrate again"):
-        recording.find(spec)
+    with pytest.raises(QueryError, match="no record of a calibration"):
+        showing.calibration(spec)
 
 
 def test_a_record_of_a_failure_says_so(result: Calibration) -> None:
     failed = replace(result, dropped={"0007": "its fit failed"})
-    assert "FAILED: 0007: its fit failed" in recording.words(failed.to_dict(), failed.spec.digest)
+    assert "FAILED: 0007: its fit failed" in showing.calibration_words(failed.to_dict(), failed.spec.digest)
 
 
 def test_odd_names_survive_a_record(tmp_path: Path) -> None:
     content = {"a": 1, "b": {"x y": {'alpha_N[é "q"]': 0.5, "flag": False}, "list": ["one"]}}
     assert tomllib.loads(recording.write(content, tmp_path / "r.toml").read_text(encoding="utf-8")) == content
-    with pytest.raises(FitError, match="cannot write"):
+    with pytest.raises(QueryError, match="cannot write"):
         recording.write(content, tmp_path / "none" / "r.toml")
 
 
 def test_records_that_ship_are_of_specs_that_ship_and_passed() -> None:
-    folder = shipped.folder("models") / recording.FOLDER
+    folder = shipped.folder("models") / showing.CALIBRATION
     names = [path.stem for path in folder.glob("*.toml")]
     assert names
     assert set(names) <= set(shipped.names("models"))
     for name in names:
-        record = recording.find(name)
+        record = showing.calibration(name)
         assert record is not None
-        assert record["digest"] == bs.load_spec(name).digest, f"{name} has changed: bayescale calibrate {name}"
+        assert record["spec_digest"] == bs.load_spec(name).digest, f"{name} has changed: bayescale calibrate {name}"
         assert record["passed"]
         assert record["simulations"] >= 200
 

@@ -11,10 +11,10 @@ from matplotlib.axes import Axes
 
 from bayescale.comparing import Comparison
 from bayescale.forecasting import NEW, predict
+from bayescale.measuring import HORIZONS
 from bayescale.plots import figures
 from bayescale.plots.figures import _GREY, _GRID, _axes, _log_axis, near_optimal
 from bayescale.quantities import count
-from bayescale.records import HORIZONS
 from bayescale.tabulating import POPULATION
 
 # Colours that colour-blind readers tell apart (after Okabe and Ito), darkened to differ in grey as well;

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 import bayescale as bs
-from bayescale import records, shipped
+from bayescale import measuring, shipped
 from bayescale.errors import QueryError
-from bayescale.records import CLASSES, HORIZONS, Record, class_of, horizon_of, load_record, write_record
+from bayescale.measuring import CLASSES, HORIZONS, Record, class_of, horizon_of, load_record, write_record
 
 
 def kept(way: str, **coverage: float) -> dict:
@@ -99,7 +99,7 @@ def test_a_forecast_says_how_often_such_intervals_covered(chinchilla_fit, record
     assert list(table["extrapolation"][[0, 3, 4]]) == ["inside", "scenario", "scenario"]
     for row in table.itertuples():
         expected = record.measured(str(horizon_of(row.reach_decades)))
-        expected = records.NOTHING if row.Index == 3 else expected  # below the runs nothing was measured
+        expected = measuring.NOTHING if row.Index == 3 else expected  # below the runs nothing was measured
         assert (row.backtests, row.backtest_families) == expected[1:]
         assert row.covered_90 == pytest.approx(expected[0], nan_ok=True)
 
@@ -131,12 +131,12 @@ def test_a_record_of_another_model_is_refused(chinchilla_fit):
 
 def test_every_shipped_record_is_of_a_shipped_model_as_it_is_now():
     """If a model has changed: make backtests RECORDS=NAME."""
-    paths = sorted(records.home().glob("*.toml"))
+    paths = sorted(measuring.home().glob("*.toml"))
     assert [path.stem for path in paths if path.stem == "additive-unpooled"]
     for path in paths:
         record, spec = load_record(path), bs.load_spec(path.stem)
         assert (record.spec, record.spec_digest) == (spec.name, spec.digest)
-        assert records.record_of([spec]) == record
+        assert measuring.record_of([spec]) == record
         assert all(0 <= row["coverage_90"] <= 1 for way in record.backtests for row in way["horizons"])
 
 

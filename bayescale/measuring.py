@@ -1,11 +1,9 @@
-"""Record: what backtests of a model measured, kept beside it, by how far beyond the runs they forecast."""
+"""Measure: how often forecasts covered in backtests of a model, by how far beyond the runs they reached."""
 
 from __future__ import annotations
 
-import json
-import tomllib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,9 +11,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from bayescale import shipped
+from bayescale import recording, shipped
 from bayescale.errors import QueryError, UnknownName
 from bayescale.spec import Spec
+
+FOLDER = "backtests"
+"""Folder beside the specs where records are kept."""
 
 HORIZONS = {"inside": 1.0, "up to 3×": 3.0, "3-10×": 10.0, "10-30×": 30.0, "30-100×": 100.0, "beyond 100×": np.inf}
 """Bins of compute over the dearest fitted run's, each up to and with its upper end."""
@@ -129,7 +130,7 @@ def _words(extrapolation: str, horizon: str, covered: float, backtests: int, fam
 
 def home() -> Path:
     """Folder of the records of shipped models."""
-    return shipped.folder("models") / "backtests"
+    return shipped.folder("models") / FOLDER
 
 
 def record_of(specs: Sequence[Spec], record: Record | str | Path | None = None) -> Record | None:
@@ -174,19 +175,20 @@ def load_record(path: str | Path) -> Record:
     path = Path(path)
     if not path.suffix and not path.exists():
         path = home() / f"{path}.toml"
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-        record = Record(content["spec"], content["spec_digest"], tuple(content.get("backtests", ())))
-        if all(set(_ORIGIN) <= set(kept) for kept in record.backtests):
-            for horizon in HORIZONS:
-                record.measured(horizon)
-            return record
-        came = "a backtest without " + ", ".join(name for name in _ORIGIN if name not in record.backtests[0])
-    except FileNotFoundError:
-        raise UnknownName(f"no record at {path}", do="make one: bayescale backtest RUNS --out FILE") from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        came = f"{type(error).__name__}: {error}"
-    raise QueryError(f"{path} is no record of backtests", wanted="what bayescale backtest --out wrote", came=came)
+    record = recording.read(path, "backtests", _looked_at)
+    if record is None:
+        raise UnknownName(f"no record at {path}", do="make one: bayescale backtest RUNS --out FILE")
+    return record
+
+
+def _looked_at(content: dict[str, Any]) -> Record:
+    record = Record(content["spec"], content["spec_digest"], tuple(content["backtests"]))
+    for kept in record.backtests:
+        for name in _ORIGIN:
+            kept[name]
+    for horizon in HORIZONS:
+        record.measured(horizon)
+    return record
 
 
 def write_record(record: Record, path: str | Path) -> Path:
@@ -200,17 +202,9 @@ def write_record(record: Record, path: str | Path) -> Path:
     path = Path(path)
     if path.exists() and (path.is_dir() or path.stat().st_size):
         record = record.joined(load_record(path))
-    lines = [f"# Out-of-sample backtests of {record.spec}, by `bayescale backtest`: what forecasts say of themselves."]
-    lines += [f"{name} = {_toml(getattr(record, name))}" for name in ("spec", "spec_digest")]
-    for kept in record.backtests:
-        lines += ["", "[[backtests]]"]
-        lines += [f"{name} = {_toml(value)}" for name, value in kept.items() if name != "horizons"]
-        lines += ["horizons = [", *(f"  {_toml(row)}," for row in kept["horizons"]), "]"]
-    try:
-        path.parent.mkdir(exist_ok=True)
-        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise QueryError(f"cannot write {path}", came=str(error), do="choose a folder that exists") from None
+    path.parent.mkdir(exist_ok=True)
+    heading = f"Out-of-sample backtests of {record.spec}, by `bayescale backtest`: what forecasts say of themselves."
+    recording.write(asdict(record), path, heading)
     _shipped.cache_clear()
     return path
 
@@ -219,15 +213,3 @@ def write_record(record: Record, path: str | Path) -> Path:
 def _shipped() -> dict[str, Record]:
     records = [load_record(path) for path in sorted(home().glob("*.toml"))]
     return {record.spec_digest: record for record in records}
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{json.dumps(str(k))} = {_toml(v)}" for k, v in value.items()) + "}"
-    if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False)  # a string of JSON is one of TOML
-    if isinstance(value, Sequence):
-        return "[" + ", ".join(map(_toml, value)) + "]"
-    if isinstance(value, float | np.floating):
-        return f"{value:.6g}" if not float(value).is_integer() else f"{value:.1f}"
-    return str(value)
