@@ -1,4 +1,7 @@
-"""Measure: how often forecasts covered in backtests of a model, by how far beyond the runs they reached."""
+"""Measure: what was measured of a model and is kept beside it.
+
+How often forecasts covered in backtests, by how far beyond the runs they reached; and whether it is calibrated.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +9,19 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from bayescale import recording, shipped
 from bayescale.errors import QueryError, UnknownName
-from bayescale.spec import Spec
 
-FOLDER = "backtests"
-"""Folder beside the specs where records are kept."""
+if TYPE_CHECKING:
+    from bayescale.spec import Spec
+
+BACKTESTS, CALIBRATION = "backtests", "calibration"
+"""Folders beside the specs where records are kept."""
 
 HORIZONS = {"inside": 1.0, "up to 3×": 3.0, "3-10×": 10.0, "10-30×": 30.0, "30-100×": 100.0, "beyond 100×": np.inf}
 """Bins of compute over the dearest fitted run's, each up to and with its upper end."""
@@ -130,7 +135,7 @@ def _words(extrapolation: str, horizon: str, covered: float, backtests: int, fam
 
 def home() -> Path:
     """Folder of the records of shipped models."""
-    return shipped.folder("models") / FOLDER
+    return shipped.folder("models") / BACKTESTS
 
 
 def record_of(specs: Sequence[Spec], record: Record | str | Path | None = None) -> Record | None:
@@ -207,6 +212,31 @@ def write_record(record: Record, path: str | Path) -> Path:
     recording.write(asdict(record), path, heading)
     _shipped.cache_clear()
     return path
+
+
+def calibration(source: str | Path) -> dict[str, Any] | None:
+    """Record of the calibration of a spec of a name or path; None if there is none.
+
+    Raises
+    ------
+    QueryError
+        If the record is damaged.
+    """
+
+    def look(content: dict[str, Any]) -> dict[str, Any]:
+        calibration_words(content, "")  # whether it holds what will be told
+        return content
+
+    return recording.read(recording.beside(source, CALIBRATION), "a calibration", look)
+
+
+def calibration_words(record: dict[str, Any], digest: str) -> str:
+    """What a calibration's record says of the spec with a digest, in one line."""
+    made = f"{record['simulations']} simulations, seed {record['seed']}, bayescale {record['versions']['bayescale']}"
+    said = f"ranks of {len(record['quantities'])} quantities inside their bands"
+    said = said if record["passed"] else f"FAILED: {record['verdict']}"
+    stale = "" if record["spec_digest"] == digest else "STALE, of another version of this spec: "
+    return f"{stale}{said} ({made})"
 
 
 @lru_cache

@@ -7,12 +7,9 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from bayescale import measuring, recording, shipped
+from bayescale import measuring, shipped
 from bayescale.law import Parameter, Prior, catalogue, part
 from bayescale.spec import Spec, load_spec
-
-CALIBRATION = "calibration"
-"""Folder beside the specs where records of calibrations are kept."""
 
 
 def list_of(kind: str) -> list[dict[str, str]]:
@@ -33,7 +30,8 @@ def one(kind: str, name: str) -> dict[str, Any]:
     if kind == "models":
         spec = load_spec(name)
         return {"name": spec.name, "title": spec.title, "digest": spec.digest, **spec.to_dict(),
-                "learned": dict(spec.learned), "calibration": calibration(name), "backtests": _backtests(spec),
+                "learned": dict(spec.learned), "calibration": measuring.calibration(name),
+                "backtests": _backtests(spec),
                 "in_words": {n: _prior_words(spec, n) for n in spec.parameters}}  # fmt: skip
     thing = part(kind, name)
     content = {"name": name, "about": inspect.getdoc(thing) or "", "source": thing.source}
@@ -57,7 +55,7 @@ def words(kind: str, content: dict[str, Any]) -> str:
             f"resources  {', '.join(content['resources']) or 'none'}",
             *(f"observes   {r} with {n} noise" for r, n in content["responses"].items()),
             *(f"beyond     the runs an error: {name}" for name in [content.get("discrepancy")] if name),
-            *(f"calibrated {calibration_words(r, content['digest'])}" for r in [content["calibration"]] if r),
+            *(f"calibrated {measuring.calibration_words(r, content['digest'])}" for r in [content["calibration"]] if r),
             *(f"backtested {_backtest_words(kept)}" for kept in content["backtests"]),
             *([f"learnt     from {learnt['runs']}, under {learnt['model']} before"] if learnt else []),
             "priors (90 % interval)",
@@ -69,31 +67,6 @@ def words(kind: str, content: dict[str, Any]) -> str:
         lines += ["", "parameters"] if rows else []
     width = max(map(len, rows), default=0)
     return "\n".join([*lines, *(f"  {name:{width}}  {text}" for name, text in rows.items())])
-
-
-def calibration(source: str | Path) -> dict[str, Any] | None:
-    """Record of the calibration of a spec of a name or path; None if there is none.
-
-    Raises
-    ------
-    QueryError
-        If the record is damaged.
-    """
-
-    def look(content: dict[str, Any]) -> dict[str, Any]:
-        calibration_words(content, "")  # whether it holds what will be told
-        return content
-
-    return recording.read(recording.beside(source, CALIBRATION), "a calibration", look)
-
-
-def calibration_words(record: dict[str, Any], digest: str) -> str:
-    """What a calibration's record says of the spec with a digest, in one line."""
-    made = f"{record['simulations']} simulations, seed {record['seed']}, bayescale {record['versions']['bayescale']}"
-    said = f"ranks of {len(record['quantities'])} quantities inside their bands"
-    said = said if record["passed"] else f"FAILED: {record['verdict']}"
-    stale = "" if record["spec_digest"] == digest else "STALE, of another version of this spec: "
-    return f"{stale}{said} ({made})"
 
 
 def _backtests(spec: Spec) -> list[dict[str, Any]]:

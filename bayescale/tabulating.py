@@ -18,6 +18,7 @@ from bayescale.decisions.allocation import AllocationChoice
 from bayescale.errors import BayescaleError
 from bayescale.fitting import Fit
 from bayescale.law import part
+from bayescale.measuring import horizon_of
 from bayescale.quantities import count
 from bayescale.stacking import Weights, weigh
 from bayescale.trees import FAMILY, RUN
@@ -92,7 +93,7 @@ def stack(backtests: Mapping[str, Backtest]) -> tuple[Weights | None, str]:
         return None, "the models have not forecast the same runs"
     try:
         scores = np.column_stack([t["log_score"] for t in tables])
-        return weigh(scores, first["family"].to_numpy(), list(backtests)), ""
+        return weigh(scores, first["family"].to_numpy(), list(backtests), horizon_of(first["reach_decades"])), ""
     except BayescaleError as error:
         return None, str(error)
 

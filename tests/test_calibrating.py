@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from matplotlib import pyplot as plt
 
 import bayescale as bs
-from bayescale import ranking, recording, shipped, showing
+from bayescale import measuring, ranking, recording, shipped
 from bayescale.calibrating import RANKED, Calibration, ranked
 from bayescale.cli import main
 from bayescale.errors import ConvergenceWarning, FitError, QueryError, RunsError
@@ -258,7 +258,7 @@ def test_a_shipped_spec_is_calibrated(name: str) -> None:
 
 def test_a_record_is_kept_beside_its_spec_and_goes_stale(result: Calibration, tmp_path: Path) -> None:
     spec = bs.write_spec(result.spec, tmp_path / "mine.toml")
-    assert showing.calibration(spec) is None
+    assert measuring.calibration(spec) is None
     assert "calibrated" not in CliRunner().invoke(main, ["show", "model", str(spec)]).stdout
     (tmp_path / "calibration").mkdir()
     path = recording.write(result.to_dict(), tmp_path / "calibration" / "mine.toml")
@@ -267,19 +267,19 @@ def test_a_record_is_kept_beside_its_spec_and_goes_stale(result: Calibration, tm
         result.table.set_index("quantity")["p"]["alpha_N"], rel=1e-3
     )
     assert record["spec_digest"] == result.spec.digest
-    assert record == showing.calibration(spec)
+    assert record == measuring.calibration(spec)
     shown = CliRunner().invoke(main, ["show", "model", str(spec)]).stdout
     assert f"calibrated ranks of {len(result.table)} quantities inside their bands (20 simulations, seed 0" in shown
     bs.write_spec(result.spec.with_prior(nu=bs.LogNormal(5.0, 1.0)), spec)
     assert "calibrated STALE" in CliRunner().invoke(main, ["show", "model", str(spec)]).stdout
     path.write_text("simulations = 3\n")
     with pytest.raises(QueryError, match="no record of a calibration"):
-        showing.calibration(spec)
+        measuring.calibration(spec)
 
 
 def test_a_record_of_a_failure_says_so(result: Calibration) -> None:
     failed = replace(result, dropped={"0007": "its fit failed"})
-    assert "FAILED: 0007: its fit failed" in showing.calibration_words(failed.to_dict(), failed.spec.digest)
+    assert "FAILED: 0007: its fit failed" in measuring.calibration_words(failed.to_dict(), failed.spec.digest)
 
 
 def test_odd_names_survive_a_record(tmp_path: Path) -> None:
@@ -290,12 +290,12 @@ def test_odd_names_survive_a_record(tmp_path: Path) -> None:
 
 
 def test_records_that_ship_are_of_specs_that_ship_and_passed() -> None:
-    folder = shipped.folder("models") / showing.CALIBRATION
+    folder = shipped.folder("models") / measuring.CALIBRATION
     names = [path.stem for path in folder.glob("*.toml")]
     assert names
     assert set(names) <= set(shipped.names("models"))
     for name in names:
-        record = showing.calibration(name)
+        record = measuring.calibration(name)
         assert record is not None
         assert record["spec_digest"] == bs.load_spec(name).digest, f"{name} has changed: bayescale calibrate {name}"
         assert record["passed"]

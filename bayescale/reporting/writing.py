@@ -12,6 +12,7 @@ import jinja2
 from bayescale.comparing import Comparison, examine
 from bayescale.errors import QueryError
 from bayescale.fitting import Fit
+from bayescale.mixing import Average
 from bayescale.reporting import pages
 
 GENERATOR = "bayescale report"
@@ -51,6 +52,10 @@ def report(thing: Comparison | Fit, path: str | Path, *, flops: float | str | No
     path = check_target(path)
     if isinstance(thing, Fit):
         thing = examine({thing.spec.name: thing}, flops=flops, family=family)
+    if isinstance(thing, Average):
+        models = " ".join(f"--model {name}" for name in thing.members)
+        raise QueryError("an average is not reported as one page", wanted="a Comparison or a Fit",
+                         do=f"compare its members: bayescale compare RUNS {models} --report PAGE.html")  # fmt: skip
     if not isinstance(thing, Comparison):
         raise QueryError("this cannot be reported", wanted="a Comparison or a Fit", came=type(thing).__name__)
     _write(_template().render(generator=GENERATOR, **pages.page(thing)), path)
