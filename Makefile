@@ -2,7 +2,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: setup demo test test-slow check lint types contracts bench clean
+.PHONY: setup demo test test-slow check lint types contracts bench calibrate backtests clean
+
+# Specs that `make calibrate` calibrates, and by how many simulations each.
+SPECS ?= $(notdir $(basename $(wildcard models/*.toml)))
+SIMULATIONS ?= 200
+
+# Models whose forecasts carry what backtests measured; `make backtests RECORDS=default` makes one record.
+RECORDS ?= additive-unpooled default
 
 setup: $(STAMP)
 
@@ -30,6 +37,18 @@ bench: setup
 	$(BIN)/python benchmarks/run.py
 	$(BIN)/python benchmarks/growth.py
 
+# Every spec, though one fails. Fits are kept until their spec is through: after an interrupt they are not made again.
+calibrate: setup
+	mkdir -p models/calibration
+	failed=; for spec in $(SPECS); do \
+	  $(BIN)/bayescale calibrate $$spec --simulations $(SIMULATIONS) --seed 0 --folder .calibration/$$spec \
+	    --out models/calibration/$$spec.toml && rm -r .calibration/$$spec || failed="$$failed $$spec"; \
+	done; test -z "$$failed" || { echo "not calibrated:$$failed"; exit 1; }
+
+# Exit code 1 says that a fit has not converged: the record names it.
+backtests: setup
+	for model in $(RECORDS); do $(BIN)/bayescale backtest open-families --model $$model --way expanding --keep || [ $$? -eq 1 ] || exit; done
+
 check: lint contracts types
 
 lint: setup
@@ -43,4 +62,4 @@ types: setup
 	$(BIN)/mypy
 
 clean:
-	rm -rf .venv demo
+	rm -rf .venv demo .calibration

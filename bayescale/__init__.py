@@ -15,43 +15,60 @@ _EXPORTS = {
     "AbstractDecision": "deciding",
     "AbstractLaw": "law",
     "Allocation": "decisions.allocation",
+    "Average": "mixing",
     "Backtest": "backtesting",
     "Batch": "batching",
     "BayescaleError": "errors",
+    "Calibration": "calibrating",
+    "Comparison": "comparing",
     "ConvergenceWarning": "errors",
     "Finding": "checking",
     "Fit": "fitting",
     "Forecast": "forecasting",
+    "LeaveFutureOut": "averaging",
     "LogNormal": "law",
     "LogitNormal": "law",
     "NEW": "forecasting",
     "Normal": "law",
     "Parameter": "law",
+    "Record": "measuring",
     "Runs": "runs",
     "Spec": "spec",
+    "Weights": "stacking",
+    "average": "mixing",
     "backtest": "backtesting",
+    "backtest_average": "averaging",
+    "calibrate": "calibrating",
     "check": "checking",
+    "compare": "comparing",
     "decide": "deciding",
     "fit": "fitting",
     "fit_many": "batching",
     "forecast": "forecasting",
     "learn": "learning",
+    "leave_future_out": "averaging",
     "load_fit": "fitting",
+    "load_record": "measuring",
     "load_runs": "runs",
     "load_spec": "spec",
     "make_spec": "spec",
     "model": "modelling",
     "predictive": "predicting",
     "quantity": "quantities",
+    "report": "reporting",
+    "stack": "averaging",
     "write_spec": "learning",
 }
 
 __all__ = sorted([*_EXPORTS, "__version__"])
 
 if TYPE_CHECKING:
+    from bayescale.averaging import LeaveFutureOut, backtest_average, leave_future_out, stack
     from bayescale.backtesting import Backtest, backtest
     from bayescale.batching import Batch, fit_many
+    from bayescale.calibrating import Calibration, calibrate
     from bayescale.checking import AbstractCheck, Finding, check
+    from bayescale.comparing import Comparison, compare
     from bayescale.deciding import AbstractDecision, decide
     from bayescale.decisions.allocation import Allocation
     from bayescale.errors import BayescaleError, ConvergenceWarning
@@ -59,11 +76,15 @@ if TYPE_CHECKING:
     from bayescale.forecasting import NEW, Forecast, forecast
     from bayescale.law import AbstractLaw, LogitNormal, LogNormal, Normal, Parameter
     from bayescale.learning import learn, write_spec
+    from bayescale.measuring import Record, load_record
+    from bayescale.mixing import Average, average
     from bayescale.modelling import model
     from bayescale.predicting import predictive
     from bayescale.quantities import quantity
+    from bayescale.reporting import report
     from bayescale.runs import Runs, load_runs
     from bayescale.spec import Spec, load_spec, make_spec
+    from bayescale.stacking import Weights
 
 
 def __getattr__(name: str) -> Any:

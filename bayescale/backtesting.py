@@ -1,23 +1,27 @@
-"""Backtest: fit on each family's cheaper runs, score its dearer ones."""
+"""Backtest: fit some of each family's runs, score forecasts of others."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from bayescale.batching import fit_many
+from bayescale.batching import Batch, fit_many
 from bayescale.errors import QueryError, RunsError, nearest
-from bayescale.fitting import Fit
-from bayescale.forecasting import predict
+from bayescale.forecasting import NEW, predict
+from bayescale.law import part
 from bayescale.learning import shared_families, study
+from bayescale.measuring import HORIZONS, Record, horizon_of
+from bayescale.mixing import AbstractFit
 from bayescale.runs import Runs, load_runs
 from bayescale.scoring import scores
 from bayescale.spec import DEFAULT, Spec, load_spec
-from bayescale.splitting import BEYOND, FEWEST_TEST, FEWEST_TRAIN, split
+from bayescale.splitting import BEYOND, TRAIN_QUANTILE, WAYS, Cut, Options, cut
+from bayescale.stacking import Weights
 
 SCORES = (
     "reach_decades",
@@ -31,54 +35,81 @@ SCORES = (
     "are",
     "bias",
 )
-HORIZONS = {"up to 3×": 3.0, "3-10×": 10.0, "10-30×": 30.0, "30-100×": 100.0, "beyond 100×": np.inf}
-"""Bins of compute over the dearest fitted run's, each up to and with its upper end."""
+COVERAGES = tuple(name for name in SCORES if name.startswith("coverage"))
 
 
 @dataclass(frozen=True)
 class Backtest:
-    """Scores of forecasts beyond a compute cut, on log loss, by family.
+    """Scores of forecasts beyond what was fitted, on log loss, by family.
 
     Attributes
     ----------
     families : DataFrame
-        One family a row: ``family n_train n_test`` and the means of :data:`SCORES` over its test runs.
+        One family a row: ``family n_train n_test`` and the means of :data:`SCORES` over its test runs; with the
+        ``cut`` where each family has several, one a row.
     runs : DataFrame
         One test run a row, with its own ``reach_decades``: decades of compute beyond its family's
-        dearest fitted run.
+        dearest fitted run (beyond all fitted runs, where none is its family's), negative inside.
     left_out : dict
         Families with too few runs to fit or to score, or whose fit failed, and why.
     verdicts : dict
-        Convergence of the fit behind each family.
+        Convergence of the fit behind each family, or each cut of it.
+    meta : dict
+        What was backtested: ``spec way options runs runs_digest seed versions``, and of one model ``spec_digest``.
+    weights : dict of Weights
+        Of an average: those of each family, or each cut of it, learnt without what it is scored on.
     """
 
     families: pd.DataFrame
     runs: pd.DataFrame
     left_out: dict[str, str]
     verdicts: dict[str, str]
+    meta: dict[str, Any] = field(default_factory=dict)
+    weights: dict[str, Weights] = field(default_factory=dict)
 
     @property
     def mean(self) -> dict[str, float]:
         """Mean of the families' scores."""
-        return {name: float(self.families[name].mean()) for name in SCORES}
+        by_family = self.families.groupby("family")[list(SCORES)].mean()
+        return {name: float(by_family[name].mean()) for name in SCORES}
 
     @property
     def horizons(self) -> pd.DataFrame:
         """Scores by how far beyond the fitted runs, one bin of :data:`HORIZONS` a row.
 
-        Means over the bin's test runs, whatever their family, with their count ``n_test`` and that of
-        ``families``; runs of one family err together, so that the families count for a coverage's error.
+        Means over the bin's forecasts, whatever their family, with their count ``n_test`` and that of
+        ``families``. ``coverage_90_se`` and its like are the standard errors of coverage over families: runs
+        of one family err together, so that families are what was sampled. NaN of one family.
         """
-        edges = [-np.inf, *np.log10(list(HORIZONS.values()))]
-        bins = pd.cut(self.runs["reach_decades"], edges, labels=list(HORIZONS)).rename("horizon")
-        groups = self.runs.groupby(bins, observed=True)
+        bins = pd.Categorical(horizon_of(self.runs["reach_decades"]), list(HORIZONS))
+        groups = self.runs.groupby(pd.Series(bins, self.runs.index, name="horizon"), observed=True)
         counts = groups["family"].agg(n_test="size", families="nunique")
-        return counts.join(groups[list(SCORES[1:])].mean()).reset_index().astype({"horizon": str})
+        errors = pd.DataFrame([_errors(rows) for _, rows in groups], index=counts.index)
+        table = counts.join(groups[list(SCORES[1:])].mean()).join(errors)
+        return table.reset_index().astype({"horizon": str})
 
     @property
     def converged(self) -> bool:
         """Whether every fit behind it did."""
         return all(verdict == "converged" for verdict in self.verdicts.values())
+
+    @property
+    def record(self) -> Record:
+        """What forecasts of the model may say of themselves: the horizons, and where they come from.
+
+        Raises
+        ------
+        QueryError
+            Of an average: a record is kept by the digest of one spec.
+        """
+        if "spec_digest" not in self.meta:
+            raise QueryError("a record is of one model", came=self.meta.get("spec", ""), do="backtest its members")
+        kept = {name: value for name, value in self.meta.items() if not name.startswith("spec")}
+        kept["families"] = sorted(self.families["family"].unique())
+        kept["fits"] = len(self.verdicts)
+        kept["unconverged"] = sorted(name for name, verdict in self.verdicts.items() if verdict != "converged")
+        kept["horizons"] = self.horizons.to_dict("records")
+        return Record(self.meta["spec"], self.meta["spec_digest"], (kept,))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -88,14 +119,25 @@ class Backtest:
             "horizons": self.horizons.to_dict("records"),
             "left_out": self.left_out,
             "verdicts": self.verdicts,
+            **self.meta,
+            **({"weights": {name: w.to_dict() for name, w in self.weights.items()}} if self.weights else {}),
         }
+
+
+class Task(NamedTuple):
+    """A fit of a backtest: the runs that it holds, the cuts that it scores, and whom its priors must not know."""
+
+    train: np.ndarray
+    cuts: list[Cut]
+    unseen: list[str]
 
 
 def backtest(
     runs: Runs | str | Path | pd.DataFrame,
     spec: Spec | str | Path = DEFAULT,
     *,
-    train_quantile: float = 0.7,
+    way: str = "quantile",
+    train_quantile: float = TRAIN_QUANTILE,
     cheapest: int | None = None,
     beyond: float = BEYOND,
     family: str | None = None,
@@ -103,20 +145,25 @@ def backtest(
     progress: bool | None = None,
     **settings: Any,
 ) -> Backtest:
-    """Fit on each family's runs up to its compute quantile, and score its runs beyond.
+    """Fit some of each family's runs, by default up to its compute quantile, and score forecasts of others.
 
-    A pooled spec is fitted once, on all families' cheaper runs; without pooling each family is fitted
-    alone, all through one compiled program. Priors that were learnt are learnt again without the families
-    that are scored, by their runs: a family never meets a prior that knows it.
+    A pooled spec is fitted once a cut, on all families' cheaper runs, and once a family where the others are
+    held whole; without pooling each family is fitted alone. All go through one compiled program for each count
+    of families. Priors that were learnt are learnt again without the families that are scored, by their runs: a
+    family never meets a prior that knows it.
 
     Parameters
     ----------
     runs, spec
         As in :func:`fit`.
+    way : str
+        Name of one of :data:`bayescale.splitting.WAYS`: ``"quantile"``, ``"expanding"`` (several quantiles),
+        ``"leave-largest-out"`` (all model sizes but the largest are fitted), ``"leave-family-out"`` (the family
+        is forecast as ``"new"``), ``"beside"`` (its cheapest runs beside the other families whole).
     train_quantile : float
         Quantile of a family's compute up to which its runs are fitted.
     cheapest : int, optional
-        Fit so many of each family's cheapest runs instead.
+        Fit so many of each family's cheapest runs instead; ``"beside"`` fits 5 if none is given.
     beyond : float
         Score runs above so many times the largest compute that is fitted.
     family : str, optional
@@ -128,53 +175,124 @@ def backtest(
     ------
     RunsError
         If no family has enough runs.
+    QueryError
+        If there is no such way or family, or an option is out of range or not read by the way.
+
+    Notes
+    -----
+    A family that is left out whole is forecast at the others' reference run: its ``level`` is its loss there,
+    over the others' median loss. Under partial pooling the population of levels holds how families differ.
+    Without pooling the level is drawn from its prior; one that was learnt is of families at reference runs of
+    their own, and does not hold that difference: expect such forecasts to be too sure. They are scored as
+    ``forecast(fit, family="new")`` would make them.
     """
     runs = runs if isinstance(runs, Runs) else load_runs(runs)
     spec = spec if isinstance(spec, Spec) else load_spec(spec)
-    if not 0 < train_quantile < 1:
-        raise QueryError("train quantile out of range", wanted="a number between 0 and 1", came=str(train_quantile))
     if "loss" not in dict(spec.responses):
         raise QueryError(f"spec {spec.name!r} forecasts no loss", do="backtest a spec with a loss response")
-    if family is not None and family not in runs.families:
-        raise QueryError(f"no family {family!r} in {runs.name!r}", do=nearest(family, runs.families))
-    if (cheapest is not None and cheapest < 2) or beyond < 1:
-        raise QueryError("the backtest's split is out of range", wanted="cheapest at least 2, beyond at least 1",
-                         came=f"cheapest {cheapest}, beyond {beyond:g}")  # fmt: skip
-    train, test, left_out = split(runs, train_quantile, cheapest=cheapest, beyond=beyond)
-    scored = [name for name in runs.families if name not in left_out and family in (None, name)]
-    if not scored:
-        raise RunsError(
-            f"no family of {runs.name!r} can be backtested",
-            wanted=f"at least {cheapest or FEWEST_TRAIN} runs to fit and {FEWEST_TEST} to score",
-            came="; ".join(f"{name}: {why}" for name, why in left_out.items()),
-            do="move the train quantile, or add runs",
-        )
-    pooled = any(setting.pooling != "none" for _, setting in spec.settings)
-    kept = [name for name in runs.families if name not in left_out]
-    groups = {runs.name: kept} if pooled else {name: [name] for name in scored}
-    tables = {label: runs.take(train & np.isin(runs["family"], group)) for label, group in groups.items()}
-    unseen = _unseen(spec, runs, groups, progress)
-    batch = fit_many(tables, unseen, seed=seed, progress=progress, **settings)
+    options = Options(train_quantile, cheapest, beyond)
+    tasks, left_out = plan(runs, is_pooled(spec), way, options, family)
+    batch = fit_tasks(runs, spec, tasks, seed=seed, progress=progress, **settings)
     if not batch.fits:
         raise next(iter(batch.failed.values()))
     left_out |= {label: str(error) for label, error in batch.failed.items()}
-    rows, tests, verdicts = [], [], {}
-    for label, fitted in batch.fits.items():
-        group = groups[label]
-        for name in [name for name in group if name in scored]:
-            mine = runs["family"] == name
-            table = score(fitted, runs.take(test & mine))
-            cut = runs["flops"][train & mine].max()
-            row = {"family": name, "n_train": int((train & mine).sum()), "n_test": len(table)}
-            table["reach_decades"] = np.log10(table["flops"] / cut)
-            row["reach_decades"] = float(table["reach_decades"].max())
-            rows.append(row | {k: float(table[k].mean()) for k in SCORES[1:]})
-            tests.append(table)
-            verdicts[name] = fitted.verdict
-    return Backtest(pd.DataFrame(rows), pd.concat(tests, ignore_index=True), left_out, verdicts)
+    fits = [(one, fit) for label, fit in batch.fits.items() for one in tasks[label].cuts]
+    meta = about(runs, way, options, seed, next(iter(batch.fits.values())).meta["versions"])
+    return gather(runs, fits, left_out, {"spec": spec.name, "spec_digest": spec.digest} | meta)
 
 
-def _unseen(spec: Spec, runs: Runs, groups: dict[str, list[str]], progress: bool | None) -> dict[str, Spec]:
+def is_pooled(*specs: Spec) -> bool:
+    """Whether a family's parameters depend on the others' runs under any of the specs."""
+    return any(setting.pooling != "none" for spec in specs for _, setting in spec.settings)
+
+
+def plan(
+    runs: Runs, pooled: bool, way: str, options: Options, family: str | None = None
+) -> tuple[dict[str, Task], dict[str, str]]:
+    """Fits by label that score every family, or one, and the families that are left out, and why.
+
+    Raises
+    ------
+    RunsError
+        If no family has enough runs.
+    QueryError
+        If there is no such way or family, or an option is out of range or not read by the way.
+    """
+    if family is not None and family not in runs.families:
+        raise QueryError(f"no family {family!r} in {runs.name!r}", do=nearest(family, runs.families))
+    cuts, left_out = cut(runs, way, options)
+    scored = [one for one in cuts if family in (None, one.family)]
+    if not scored:
+        fewest = WAYS[way].fewest
+        raise RunsError(
+            f"no family of {runs.name!r} can be backtested",
+            wanted=f"at least {options.cheapest or fewest[0]} runs to fit and {fewest[1]} to score",
+            came="; ".join(f"{name}: {why}" for name, why in left_out.items()),
+            do="move the train quantile, or add runs",
+        )
+    return tasks_of(runs, pooled, cuts, scored, whole=WAYS[way].whole), left_out
+
+
+def tasks_of(
+    runs: Runs, pooled: bool, cuts: Sequence[Cut], scored: Sequence[Cut], *, whole: bool = False
+) -> dict[str, Task]:
+    """The fits that score some of the cuts, by label; the others' cuts are fitted beside where families are pooled."""
+    if not pooled and all(one.train.any() for one in scored):
+        return {one.name: Task(one.train, [one], [one.family]) for one in scored}
+    if whole:
+        _check_others(runs)
+        return {one.name: Task(one.train | (runs["family"] != one.family), [one], [one.family]) for one in scored}
+    tasks = {}
+    for label in dict.fromkeys(one.label for one in scored):
+        group = [one for one in cuts if one.label == label]
+        train = np.logical_or.reduce([one.train for one in group])
+        mine = [one for one in scored if one.label == label]
+        tasks[f"{runs.name} {label}".strip()] = Task(train, mine, [one.family for one in group])
+    return tasks
+
+
+def fit_tasks(
+    runs: Runs, spec: Spec, tasks: Mapping[str, Task], *, seed: int, progress: bool | None = None, **settings: Any
+) -> Batch:
+    """Fit a spec to each task's runs; priors that were learnt on its families are learnt again without them."""
+    unseen = _unseen(spec, runs, {label: task.unseen for label, task in tasks.items()}, progress)
+    tables = {label: runs.take(task.train) for label, task in tasks.items()}
+    return fit_many(tables, unseen, seed=seed, progress=progress, **settings)
+
+
+def about(runs: Runs, way: str, options: Options, seed: int, versions: Mapping[str, str]) -> dict[str, Any]:
+    """What a backtest says of itself, but for its model."""
+    read = {k: v for k, v in options._asdict().items() if k in WAYS[way].reads and v is not None}
+    return {"way": way, "options": read, "runs": runs.name, "runs_digest": runs.digest, "seed": seed,
+            "versions": dict(versions)}  # fmt: skip
+
+
+def gather(
+    runs: Runs,
+    fits: Sequence[tuple[Cut, AbstractFit]],
+    left_out: dict[str, str],
+    meta: dict[str, Any],
+    weights: dict[str, Weights] | None = None,
+) -> Backtest:
+    """Score each cut by the fit that is given for it."""
+    tests = [(one, score_cut(fit, runs, one)) for one, fit in fits]
+    table = pd.concat([test for _, test in tests], ignore_index=True)
+    rows = pd.DataFrame([_mean(one, test) for one, test in tests])
+    if not rows["cut"].any():
+        rows, table = rows.drop(columns="cut"), table.drop(columns="cut")
+    return Backtest(rows, table, left_out, {one.name: fit.verdict for one, fit in fits}, meta, weights or {})
+
+
+def _check_others(runs: Runs) -> None:
+    if len(runs.families) < 3:
+        raise RunsError(
+            f"{runs.name!r} has too few families to fit one beside the others",
+            wanted="at least 3: two others say how families differ",
+            came=", ".join(runs.families),
+        )
+
+
+def _unseen(spec: Spec, runs: Runs, groups: Mapping[str, list[str]], progress: bool | None) -> dict[str, Spec]:
     """Return the spec for each group; priors that were learnt on a group's own runs are learnt again without them."""
     if not spec.learned:
         return dict.fromkeys(groups, spec)
@@ -190,12 +308,58 @@ def _unseen(spec: Spec, runs: Runs, groups: dict[str, list[str]], progress: bool
     return dict.fromkeys(groups, spec) | dict(zip(again, learnt, strict=True))
 
 
-def score(fit: Fit, runs: Runs) -> pd.DataFrame:
-    """Scores of a fit's forecasts of runs, on log loss; one run a row."""
-    table, loss = runs.frame, runs["loss"]
-    draws = np.log(predict(fit, table, seed=fit.meta["seed"], only="loss"))
-    observed = {str(k): runs[str(k)] for k in fit.tree["observed_data"].data_vars}
-    density = predict(fit, table, observed=observed, only="loss_log_density")
+def score_cut(fit: AbstractFit, runs: Runs, one: Cut) -> pd.DataFrame:
+    """Scores of a fit's forecasts of a cut's runs, with their reach; as a new family, if it has no run in the fit."""
+    known = one.family in fit.families
+    table = score(fit, runs.take(one.test), family=None if known else NEW).assign(family=one.family, cut=one.label)
+    return table.assign(reach_decades=decades(fit, runs, one))
+
+
+def decades(fit: AbstractFit, runs: Runs, one: Cut) -> np.ndarray:
+    """Decades of compute from the family's dearest fitted run (from any, of a family without) to a cut's runs."""
+    fitted = fit.design_frame
+    mine = (fitted["family"] == one.family) | (one.family not in fit.families)
+    return np.log10(runs["flops"][one.test] / fitted["flops"][mine].max())
+
+
+def score(fit: AbstractFit, runs: Runs, family: str | None = None) -> pd.DataFrame:
+    """Scores of a fit's forecasts of runs, as of `family` if one is named, on log loss; one run a row."""
+    padded = _padded(runs).frame
+    table = padded if family is None else padded.assign(family=family)
+    draws = np.log(predict(fit, table, seed=fit.meta["seed"], only="loss"))[:, : len(runs)]
     kept = [c for c in ("family", "run_id", "params", "tokens", "flops", "loss") if c in table]
-    # The density of log loss is that of loss times the loss.
-    return pd.concat([table[kept], scores(draws, np.log(loss), density + np.log(loss))], axis=1)
+    found = scores(draws, np.log(runs["loss"]), log_density(fit, runs, family))
+    return pd.concat([table[kept][: len(runs)], found], axis=1)
+
+
+def log_density(fit: AbstractFit, runs: Runs, family: str | None = None) -> np.ndarray:
+    """Log density of each run's log loss under each draw; shape (chain·draw, run)."""
+    padded = _padded(runs)
+    table = padded.frame if family is None else padded.frame.assign(family=family)
+    observed = {site: padded[site] for site in (part("responses", name).observed for name in fit.responses)}
+    density = predict(fit, table, observed=observed, only="loss_log_density")[:, : len(runs)]
+    return density + np.log(runs["loss"])  # the density of log loss is that of loss times the loss
+
+
+def _padded(runs: Runs) -> Runs:
+    """Fill runs up to a power of two: forecasts of about as many share a program, which costs more than they do."""
+    count = len(runs)
+    return runs.take(np.arange(1 << (count - 1).bit_length()) % count)
+
+
+def _mean(one: Cut, table: pd.DataFrame) -> dict[str, Any]:
+    """A row of :attr:`Backtest.families`; its reach is that of the farthest run."""
+    row = {"family": one.family, "cut": one.label, "n_train": int(one.train.sum()), "n_test": len(table)}
+    row["reach_decades"] = float(table["reach_decades"].max())
+    return row | {name: float(table[name].mean()) for name in SCORES[1:]}
+
+
+def _errors(table: pd.DataFrame) -> dict[str, float]:
+    """Standard errors of mean coverages over families: the sandwich of a ratio of sums, each family a cluster."""
+    count = table["family"].nunique()
+    if count < 2:
+        return {f"{name}_se": np.nan for name in COVERAGES}
+    residuals = table[list(COVERAGES)] - table[list(COVERAGES)].mean()
+    sums = residuals.groupby(table["family"]).sum()
+    errors = np.sqrt(count / (count - 1) * (sums**2).sum()) / len(table)
+    return {f"{name}_se": float(errors[name]) for name in COVERAGES}

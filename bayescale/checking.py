@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar
 
 import pandas as pd
 
 from bayescale.errors import UnknownName, nearest
-from bayescale.fitting import Fit
 from bayescale.law import catalogue
+from bayescale.mixing import AbstractFit
 
 
 @dataclass(frozen=True)
@@ -39,15 +39,22 @@ class Finding:
 
 
 class AbstractCheck(ABC):
-    """A question asked of a fit."""
+    """A question asked of a fit.
+
+    Attributes
+    ----------
+    of_each : bool
+        Whether it is about parameters: of an average, each member is asked.
+    """
 
     name: ClassVar[str]
     source: ClassVar[str]
     asks: ClassVar[str]
+    of_each: ClassVar[bool] = False
 
     @staticmethod
     @abstractmethod
-    def ask(fit: Fit) -> list[Finding]:
+    def ask(fit: Any) -> list[Finding]:
         """Findings, or none where the question does not apply."""
 
 
@@ -84,7 +91,7 @@ class Findings:
         return "\n".join(lines)
 
 
-def check(fit: Fit, *names: str) -> Findings:
+def check(fit: AbstractFit, *names: str) -> Findings:
     """Ask every shipped check, or those named, of a fit.
 
     Raises
@@ -101,5 +108,15 @@ def check(fit: Fit, *names: str) -> Findings:
     for name in names:
         if name not in checks:
             raise UnknownName(f"no check is called {name!r}", do=nearest(name, checks))
-    found = [finding for name in names or checks for finding in checks[name].ask(fit)]
+    found = [finding for name in names or checks for finding in _asked(checks[name], fit)]
     return Findings(tuple(found), fit.verdict)
+
+
+def _asked(question: type[AbstractCheck], fit: AbstractFit) -> list[Finding]:
+    if not question.of_each or len(fit.members) == 1:
+        return question.ask(next(iter(fit.members.values())) if question.of_each else fit)
+    return [
+        replace(f, subject=f"{name}: {f.subject}", sentence=f"{name}: {f.sentence}")
+        for name, member in fit.members.items()
+        for f in question.ask(member)
+    ]

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 from arviz_stats.base import array_stats
 
-from bayescale.fitting import Fit
+from bayescale.mixing import AbstractFit
 
 
 class AbstractDecision(ABC):
@@ -23,7 +23,7 @@ class AbstractDecision(ABC):
     source: ClassVar[str]
 
     @abstractmethod
-    def solve(self, fit: Fit) -> Choice:
+    def solve(self, fit: AbstractFit) -> Choice:
         """Return the action of highest expected utility under the fit's draws."""
 
 
@@ -37,7 +37,7 @@ class Choice(ABC):
         """Plain numbers, for JSON."""
 
 
-def decide(decision: AbstractDecision, fit: Fit) -> Choice:
+def decide(decision: AbstractDecision, fit: AbstractFit) -> Choice:
     """Solve a decision problem on a fit.
 
     Examples

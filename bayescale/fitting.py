@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
-import tempfile
 import time
 import warnings
 from collections.abc import Mapping
@@ -25,14 +23,13 @@ from bayescale import sampling
 from bayescale.compiling import devices_for, use_cache
 from bayescale.errors import BayescaleError, ConvergenceWarning, FitError
 from bayescale.law import part
+from bayescale.mixing import MEMBER, SCHEMA, AbstractFit, average
 from bayescale.modelling import COORDINATES, design
 from bayescale.progress import Stages, on_terminal
 from bayescale.runs import Runs, load_runs
 from bayescale.spec import DEFAULT, Spec, load_spec, make_spec
+from bayescale.stacking import Weights
 from bayescale.trees import CHAIN, DRAW, FAMILY, KNOT, RUN, to_datatree
-
-SCHEMA = 1
-"""Version of the file format; a newer file is refused, an older one migrated."""
 
 _FEW_DIVERGENCES = 0.001  # of all draws: a handful that cannot bias a 90 % interval
 _FEW_CUT = 0.05  # of all draws
@@ -64,7 +61,7 @@ class Criterion:
 
 
 @dataclass(frozen=True)
-class Fit:
+class Fit(AbstractFit):
     """Posterior draws with the spec, the runs and the seed they came from; made by :func:`fit`.
 
     Attributes
@@ -84,9 +81,39 @@ class Fit:
     meta: dict[str, Any]
 
     @property
-    def families(self) -> list[str]:
-        """Names of the fitted families."""
-        return list(self.meta["families"])
+    def name(self) -> str:
+        """Name of the spec."""
+        return self.spec.name
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns of runs that the spec reads."""
+        return self.spec.columns
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Columns that the law's inputs are read from."""
+        return self.spec.inputs
+
+    @property
+    def responses(self) -> tuple[str, ...]:
+        """Names of the spec's responses."""
+        return tuple(name for name, _ in self.spec.responses)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Chains, and draws of each."""
+        sizes = self.tree["posterior"].sizes
+        return sizes[CHAIN], sizes[DRAW]
+
+    @property
+    def members(self) -> dict[str, Fit]:
+        """Itself."""
+        return {self.spec.name: self}
+
+    def lenders(self, draws: np.ndarray) -> list[tuple[Fit, np.ndarray]]:
+        """Itself, with every draw."""
+        return [(self, np.ones(len(draws), bool))]
 
     @property
     def posterior(self) -> xr.Dataset:
@@ -141,21 +168,6 @@ class Fit:
         """Names of the posterior's variables that are not published coefficients."""
         return {str(name) for name in self.posterior.data_vars} - set(self.meta["published"])
 
-    @property
-    def problems(self) -> list[str]:
-        """What keeps the chains from counting as converged, a sentence each."""
-        return [c.sentence for c in self.convergence if not c.passed]
-
-    @property
-    def converged(self) -> bool:
-        """Whether the chains agree and have enough draws."""
-        return not self.problems
-
-    @property
-    def verdict(self) -> str:
-        """One line that every output built from the fit carries."""
-        return "converged" if self.converged else "NOT CONVERGED: " + "; ".join(self.problems)
-
     def __repr__(self) -> str:
         size = self.tree["posterior"].sizes
         return (
@@ -163,30 +175,11 @@ class Fit:
             f"{len(self.families)} families, {size[CHAIN]} × {size[DRAW]} draws, {self.verdict})"
         )
 
-    def save(self, path: str | Path) -> Path:
-        """Write the fit as netCDF, whole or not at all; return the path.
-
-        Raises
-        ------
-        FitError
-            If the folder does not exist or cannot be written.
-        """
-        path = Path(path)
+    def stored(self) -> xr.DataTree:
+        """All that is saved."""
         tree = self.tree.copy()
-        tree.attrs["bayescale"] = json.dumps({"schema": SCHEMA, "spec": _spec_dict(self.spec), **self.meta})
-        temporary = None
-        try:
-            handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-            os.close(handle)
-            tree.to_netcdf(temporary, engine="h5netcdf", encoding=_encoding(tree))
-            os.chmod(temporary, 0o644)  # mkstemp makes files that only their owner can read
-            os.replace(temporary, path)
-        except OSError as error:
-            raise FitError(f"cannot write {path}", came=str(error), do="choose a folder that exists") from None
-        finally:
-            if temporary and os.path.exists(temporary):
-                os.unlink(temporary)
-        return path
+        tree.attrs["bayescale"] = json.dumps({"schema": 1, "spec": _spec_dict(self.spec), **self.meta})
+        return tree
 
 
 def fit(
@@ -295,8 +288,12 @@ def sampled(
     return result
 
 
-def load_fit(path: str | Path) -> Fit:
-    """Read a fit that :meth:`Fit.save` wrote.
+def load_fit(path: str | Path) -> Any:
+    """Read what :meth:`Fit.save` or :meth:`Average.save` wrote.
+
+    Returns
+    -------
+    Fit or Average
 
     Raises
     ------
@@ -312,6 +309,20 @@ def load_fit(path: str | Path) -> Fit:
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         came = str(error).partition("\n")[0] or type(error).__name__
         raise FitError(f"{path} is damaged, or no netCDF file", came=came, do="fit again") from None
+    meta = _meta(tree, path)
+    if "members" not in meta:
+        return _read(tree, meta, path)
+    try:
+        weights = Weights.from_dict(meta["weights"])
+        members = {name: tree.children[MEMBER.format(k)].copy() for k, name in enumerate(meta["members"])}
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        came = f"an average whose weights or members cannot be read ({error})"
+        raise FitError(f"{path} holds no whole fit", came=came, do="fit again") from None
+    return average({name: _read(member, _meta(member, path), path) for name, member in members.items()}, weights)
+
+
+def _meta(tree: xr.DataTree, path: Path) -> dict[str, Any]:
+    """What a file says of itself, if this bayescale reads its format."""
     try:
         meta = json.loads(tree.attrs["bayescale"])
         schema = int(meta.pop("schema"))
@@ -320,6 +331,10 @@ def load_fit(path: str | Path) -> Fit:
     if schema > SCHEMA:
         raise FitError(f"{path} has a newer format than this bayescale reads", wanted=f"format {SCHEMA} or older",
                        came=f"format {schema}", do="pip install --upgrade bayescale")  # fmt: skip
+    return meta
+
+
+def _read(tree: xr.DataTree, meta: dict[str, Any], path: Path) -> Fit:
     lacking = [name for name in _GROUPS if name not in tree.children] + [name for name in _META if name not in meta]
     if lacking:
         raise FitError(f"{path} holds no whole fit", came=f"a file without {', '.join(lacking)}", do="fit again")
@@ -420,15 +435,3 @@ def _collect(runs: Runs, spec: Spec, points: Any, samples: sampling.Samples, see
 
 def _spec_dict(spec: Spec) -> dict[str, Any]:
     return {"name": spec.name, "title": spec.title, **spec.to_dict()}
-
-
-def _encoding(tree: xr.DataTree) -> dict[str, Any]:
-    """Checksums on every array, so that damage is seen; pointwise likelihoods as float32."""
-    encoding: dict[str, Any] = {}
-    for path, node in tree.children.items():
-        checked = {"zlib": True, "complevel": 4, "fletcher32": True}
-        narrow = {"dtype": "float32"} if path == "log_likelihood" else {}
-        encoding[f"/{path}"] = {
-            name: checked | narrow for name, v in node.data_vars.items() if v.dtype.kind in "fi" and v.ndim
-        }
-    return encoding

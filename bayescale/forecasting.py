@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -19,6 +20,8 @@ from bayescale.compiling import call, use_cache
 from bayescale.errors import QueryError, nearest
 from bayescale.fitting import Fit
 from bayescale.law import Rows, part
+from bayescale.measuring import CLASSES, Record, class_of, measured, record_of, sentences
+from bayescale.mixing import AbstractFit
 from bayescale.modelling import COORDINATES, LAW, SPENT, Design, bases, interpret, places, rows_at
 from bayescale.quantities import LEAST, MOST
 from bayescale.runs import FLOPS_PER_PARAM_TOKEN, is_empty, number
@@ -32,11 +35,10 @@ QUANTILES = {"q05": 0.05, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q95": 0.95}
 _CHUNK = 50  # draws evaluated at a time: bounds memory at draws × queries of the result itself
 _NUMBERS = 2_000_000  # in an array over draws and queries, at most: 16 MB
 _TAIL = 0.001  # share cut off each tail for mean and SD
-_SCENARIO = 2.0  # decades beyond the runs from which a forecast is a scenario
 _KINDS = {"predictive": "", "epred": "epred_"}
 # Columns that a forecast makes: a table of queries that holds them is an earlier one's output.
 _MADE = {prefix + name for prefix in _KINDS.values() for name in ("mean", "sd", *QUANTILES)}
-_MADE |= {"reach_decades", "distance", "verdict"}
+_MADE |= {"reach_decades", "distance", "extrapolation", "covered_90", "backtests", "backtest_families", "verdict"}
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,9 @@ class Forecast:
     Attributes
     ----------
     queries : DataFrame
-        One query a row: family, inputs, ``reach_decades`` and ``distance``.
+        One query a row: family, inputs, ``reach_decades``, ``distance``, the class of ``extrapolation``, and what
+        backtests of the model measured at that reach: ``covered_90``, the share of ``backtests`` forecasts, of
+        ``backtest_families`` families, that the 90 % interval held (NaN and 0 where none were made).
     draws : xarray.Dataset
         Dims ``chain draw query``: ``epred`` (the law's curve, no run noise) and ``predictive`` (a run,
         noise included), in the response's unit. One draw is one law: differences between queries of a
@@ -80,6 +84,11 @@ class Forecast:
                 position += 1
         return table
 
+    @property
+    def evidence(self) -> list[str]:
+        """What backtests measured of the 90 % interval, a sentence for each class and bin among the queries."""
+        return sentences(self.queries)
+
     def __repr__(self) -> str:
         return f"Forecast of {self.response} ({self.unit}) at {len(self.queries)} queries, fit {self.verdict}"
 
@@ -88,19 +97,20 @@ class Forecast:
 
 
 def forecast(
-    fit: Fit,
+    fit: AbstractFit,
     queries: pd.DataFrame | None = None,
     *,
     family: str | None = None,
     response: str | None = None,
     seed: int = 0,
+    record: Record | str | Path | None = None,
     **columns: Any,
 ) -> Forecast:
     """Forecast what was observed at other params, tokens and families.
 
     Parameters
     ----------
-    fit : Fit
+    fit : Fit or Average
         The posterior.
     queries : DataFrame, optional
         One query a row, with the columns that the spec reads and, optionally, ``family``.
@@ -112,20 +122,24 @@ def forecast(
         Which response, by default the spec's first.
     seed : int
         Seed of the noise (and of new families).
+    record : Record or path, optional
+        Backtests of the model, which say how often its intervals cover at the queries' reach; by default those
+        that ship with it, found by the spec's digest.
     **columns
         Columns of the queries, numbers or sequences; ``"70B"`` is read.
 
     Raises
     ------
     QueryError
-        If a column is missing or out of range, or a family is unknown.
+        If a column is missing or out of range, a family is unknown, or the record is of another model.
 
     Examples
     --------
     >>> forecast(fit, params=70e9, tokens="1.4T").summary  # doctest: +SKIP
     """
+    kept = record_of([member.spec for member in fit.members.values()], record)
     table = _queries(fit, queries, family, columns)
-    names = [name for name, _ in fit.spec.responses]
+    names = fit.responses
     if response is not None and response not in names:
         raise QueryError(f"the fit has no response {response!r}", wanted=f"one of: {', '.join(names)}")
     chosen = part("responses", response or names[0])
@@ -136,7 +150,7 @@ def forecast(
     elif "n_items" in table:
         epred = epred * table["n_items"].to_numpy()
     dims = (CHAIN, DRAW, QUERY)
-    shape = (*_shape(fit), len(table))
+    shape = (*fit.shape, len(table))
     draws = xr.Dataset(
         {
             "epred": (dims, epred.reshape(shape)),
@@ -145,11 +159,12 @@ def forecast(
         coords={QUERY: np.arange(len(table))},
         attrs={"verdict": fit.verdict, "unit": chosen.unit},
     )
-    return Forecast(reach(fit, table), draws, chosen.name, chosen.unit, fit.verdict)
+    about = measured(reach(fit, table), kept if chosen.name == "loss" else None, (table["family"] == NEW).to_numpy())
+    return Forecast(about, draws, chosen.name, chosen.unit, fit.verdict)
 
 
 def predict(
-    fit: Fit,
+    fit: AbstractFit,
     table: pd.DataFrame,
     *,
     observed: Mapping[str, Any] | None = None,
@@ -161,7 +176,8 @@ def predict(
 
     Parameters
     ----------
-    fit : Fit
+    fit : Fit or Average
+        Each draw of an average is run through the model that it is of.
     table : DataFrame
         Queries with `family` and every column that the spec reads.
     observed : mapping, optional
@@ -182,11 +198,30 @@ def predict(
     use_cache()
     new = (table["family"] == NEW).any() and NEW not in fit.families
     noise_key, family_key = jax.random.split(jax.random.key(seed))
+    chains, length = fit.shape
+    thin = max(1, -(-chains * length // most)) if most else 1
+    lent = [(member, np.tile(mine, chains)) for member, mine in fit.lenders(np.arange(length)[::thin])]
+    found = []
     with jax.enable_x64(True):
-        draws = _substitutes(fit, family_key, new, most)
-        points = design_at(fit, table, observed or {}, new)
-        sites = call(_predict, noise_key, draws, points, spec=fit.spec.structure, only=only)
-        return np.asarray(sites[only]) if only else {k: np.asarray(v) for k, v in sites.items()}
+        keys = jax.random.split(noise_key, len(lent[0][1]))
+        for member, mine in lent:
+            draws = {k: v[mine] for k, v in _substitutes(member, family_key, new, thin).items()}
+            points = design_at(member, table, observed or {}, new)
+            found.append(call(_predict, keys[mine], draws, points, spec=member.spec.structure, only=only))
+    sites = {name: _merged([(mine, f[name]) for (_, mine), f in zip(lent, found, strict=True)])
+             for name in found[0] if all(name in f for f in found)}  # fmt: skip
+    return sites[only] if only else sites
+
+
+def _merged(pieces: Sequence[tuple[np.ndarray, Array]]) -> np.ndarray:
+    """Draws of several models in their places; shape (chain·draw, …)."""
+    (mine, first), *others = pieces
+    if not others:
+        return np.asarray(first)
+    whole = np.empty((len(mine), *first.shape[1:]))
+    for mine, values in pieces:
+        whole[mine] = values
+    return whole
 
 
 def design_at(fit: Fit, table: pd.DataFrame, observed: Mapping[str, Any], new: bool = False) -> Design:
@@ -220,15 +255,16 @@ def _bases(fit: Fit, table: pd.DataFrame, anchor: dict[str, Any], family: np.nda
     return bases(fit.spec, rows_at(table.assign(flops=_flops(table)), anchor), family, fitted)
 
 
-def reach(fit: Fit, table: pd.DataFrame) -> pd.DataFrame:
+def reach(fit: AbstractFit, table: pd.DataFrame) -> pd.DataFrame:
     """Add how far each query lies beyond its family's runs (beyond all runs for a new family).
 
     ``reach_decades`` is log10 of compute over the largest compute that was fitted, 0 inside;
     ``distance`` the Mahalanobis distance of the log inputs from the runs' centre, over the square root
-    of the number of inputs: the runs' own is 1 in root mean square.
+    of the number of inputs: the runs' own is 1 in root mean square; ``extrapolation`` the class of the
+    forecast by how far it lies beyond the runs' compute or below it: inside, up to 10×, 10-100×, scenario.
     """
     runs = fit.design_frame
-    inputs = list(fit.spec.inputs)
+    inputs = list(fit.inputs)
     distance = np.zeros(len(table))
     for family, rows in table.groupby("family").indices.items():
         mine = runs[runs["family"] == family] if family in fit.families else runs
@@ -236,19 +272,20 @@ def reach(fit: Fit, table: pd.DataFrame) -> pd.DataFrame:
         inverse = np.linalg.pinv(np.atleast_2d(np.cov(logs.T)))
         away = np.log(table[inputs].to_numpy(float)[rows]) - logs.mean(axis=0)
         distance[rows] = np.sqrt(np.einsum("ij,jk,ik->i", away, inverse, away) / len(inputs))
-    return table.assign(reach_decades=_decades(fit, table)[0], distance=distance)
+    beyond, below = _decades(fit, table)
+    return table.assign(reach_decades=beyond, distance=distance, extrapolation=class_of(np.maximum(beyond, below)))
 
 
-def reach_words(fit: Fit, table: pd.DataFrame) -> str:
+def reach_words(fit: AbstractFit, table: pd.DataFrame) -> str:
     """Where the farthest of some queries lie against the compute of their families' runs, in words."""
     beyond, below = (float(x.max()) for x in _decades(fit, table))
     words = [f"up to {beyond:.1f} decades of compute beyond the runs"] * (beyond > 0)
     words += [f"down to {below:.1f} decades of compute below the runs"] * (below > 0)
-    scenario = ": a scenario" if max(beyond, below) > _SCENARIO else ""
+    scenario = ": a scenario" if max(beyond, below) > CLASSES["10-100×"] else ""
     return (" and ".join(words) or "inside the compute of the runs") + scenario
 
 
-def _decades(fit: Fit, table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+def _decades(fit: AbstractFit, table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """Decades of compute by which each query lies beyond its family's runs, and below them; 0 inside."""
     runs, flops = fit.design_frame, np.log10(_flops(table).to_numpy())
     spans = {name: np.log10(runs["flops"][runs["family"] == name]) for name in fit.families}
@@ -258,7 +295,7 @@ def _decades(fit: Fit, table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     return np.maximum(beyond, 0.0), np.maximum(below, 0.0)
 
 
-def resolve_family(fit: Fit, family: str | None) -> str:
+def resolve_family(fit: AbstractFit, family: str | None) -> str:
     """Return the family that is meant; raise QueryError if it was not fitted and is not ``"new"``."""
     families = fit.families
     if family is None:
@@ -282,7 +319,9 @@ def resolve_family(fit: Fit, family: str | None) -> str:
     )
 
 
-def _queries(fit: Fit, queries: pd.DataFrame | None, family: str | None, columns: Mapping[str, Any]) -> pd.DataFrame:
+def _queries(
+    fit: AbstractFit, queries: pd.DataFrame | None, family: str | None, columns: Mapping[str, Any]
+) -> pd.DataFrame:
     """Queries as a validated table; messages name a row by its index."""
     if queries is None:
         sized = any(isinstance(v, Iterable) and not isinstance(v, str) for v in columns.values())
@@ -292,8 +331,8 @@ def _queries(fit: Fit, queries: pd.DataFrame | None, family: str | None, columns
         raise QueryError("there are no queries", wanted="at least one row")
     if not table.columns.is_unique:
         raise QueryError("the queries have two columns of one name", came=", ".join(map(str, table.columns)))
-    observed = {part("responses", name).observed for name, _ in fit.spec.responses}
-    read = set(fit.spec.columns) - observed
+    observed = {part("responses", name).observed for name in fit.responses}
+    read = set(fit.columns) - observed
     if "unique_tokens" in read and "unique_tokens" not in table and "tokens" in table:
         table["unique_tokens"] = table["tokens"]  # nothing repeated, unless the query says so
     # The reach is told in compute, whatever the law reads.
@@ -332,7 +371,7 @@ def _column(table: pd.DataFrame, column: str) -> list[float]:
     return values
 
 
-def _families(fit: Fit, table: pd.DataFrame, family: str | None) -> list[str]:
+def _families(fit: AbstractFit, table: pd.DataFrame, family: str | None) -> list[str]:
     if "family" not in table:
         return [resolve_family(fit, family)] * len(table)
     found = []
@@ -344,15 +383,8 @@ def _families(fit: Fit, table: pd.DataFrame, family: str | None) -> list[str]:
     return found
 
 
-def _shape(fit: Fit) -> tuple[int, int]:
-    sizes = fit.tree["posterior"].sizes
-    return sizes[CHAIN], sizes[DRAW]
-
-
-def _substitutes(fit: Fit, key: Array, extend: bool, most: int | None) -> dict[str, Array]:
+def _substitutes(fit: Fit, key: Array, extend: bool, thin: int) -> dict[str, Array]:
     """Draws of the latent sites, coordinates at centering 0; with one more family if `extend`."""
-    chains, length = _shape(fit)
-    thin = max(1, -(-chains * length // most)) if most else 1
     flat = {k: v.to_numpy()[:, ::thin] for k, v in fit.posterior.data_vars.items() if k in fit.sampled}
     draws = {k: jnp.asarray(v.reshape(-1, *v.shape[2:])) for k, v in flat.items()}
     several = len(fit.families) > 1
@@ -371,7 +403,7 @@ def _substitutes(fit: Fit, key: Array, extend: bool, most: int | None) -> dict[s
 
 
 @partial(jax.jit, static_argnames=("spec", "only"))
-def _predict(key: Array, draws: dict[str, Array], points: Design, *, spec: Spec, only: str | None) -> dict[str, Array]:
+def _predict(keys: Array, draws: dict[str, Array], points: Design, *, spec: Spec, only: str | None) -> dict[str, Array]:
     def one(drawn: tuple[Array, dict[str, Array]]) -> dict[str, Array]:
         model = handlers.substitute(handlers.seed(partial(interpret, spec), drawn[0]), data=drawn[1])
         sites = handlers.trace(model).get_trace(points)
@@ -384,9 +416,8 @@ def _predict(key: Array, draws: dict[str, Array], points: Design, *, spec: Spec,
                 kept[site] = sites[site]["value"]
         return {only: kept[only]} if only else kept
 
-    count = next(iter(draws.values())).shape[0]
     return jax.lax.map(
         one,
-        (jax.random.split(key, count), draws),
+        (keys, draws),
         batch_size=max(1, min(_CHUNK, _NUMBERS // max(points.family.shape[0], 1))),
     )

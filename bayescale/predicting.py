@@ -42,7 +42,7 @@ def predictive(fit: Fit, *, seed: int = 0, prior_draws: int = 500) -> xr.DataTre
     points = design_at(fit, runs, {})
     with jax.enable_x64(True):
         keys = jax.random.split(jax.random.key(seed), prior_draws)
-        drawn = {k: np.asarray(v)[None] for k, v in _prior(keys, points, spec=fit.spec.structure).items()}
+        drawn = {k: np.asarray(v)[None] for k, v in from_prior(keys, points, spec=fit.spec.structure).items()}
     groups = {
         "prior": {k: v for k, v in drawn.items() if k in fit.sampled},
         "prior_predictive": {k: v for k, v in drawn.items() if k in sites},
@@ -58,9 +58,16 @@ def predictive(fit: Fit, *, seed: int = 0, prior_draws: int = 500) -> xr.DataTre
 
 
 @partial(jax.jit, static_argnames="spec")
-def _prior(keys: Array, points: Design, *, spec: Spec) -> dict[str, Array]:
+def from_prior(keys: Array, points: Design, *, spec: Spec) -> dict[str, Array]:
+    """Every site of a spec at some points, drawn from its prior once a key (leading dim).
+
+    What a response observes is drawn too, with its ``NAME_log_density`` under the parameters that made it.
+    """
+    responses = {part("responses", name).observed for name, _ in spec.responses}
+
     def one(key: Array) -> dict[str, Array]:
         trace = handlers.trace(handlers.seed(partial(interpret, spec), key)).get_trace(points)
-        return {name: site["value"] for name, site in trace.items() if site["type"] != "plate"}
+        values = {name: site["value"] for name, site in trace.items() if site["type"] != "plate"}
+        return values | {f"{name}_log_density": trace[name]["fn"].log_prob(trace[name]["value"]) for name in responses}
 
     return jax.lax.map(one, keys)

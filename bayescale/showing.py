@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from bayescale import shipped
+from bayescale import measuring, shipped
 from bayescale.law import Parameter, Prior, catalogue, part
 from bayescale.spec import Spec, load_spec
 
@@ -30,7 +30,8 @@ def one(kind: str, name: str) -> dict[str, Any]:
     if kind == "models":
         spec = load_spec(name)
         return {"name": spec.name, "title": spec.title, "digest": spec.digest, **spec.to_dict(),
-                "learned": dict(spec.learned),
+                "learned": dict(spec.learned), "calibration": measuring.calibration(name),
+                "backtests": _backtests(spec),
                 "in_words": {n: _prior_words(spec, n) for n in spec.parameters}}  # fmt: skip
     thing = part(kind, name)
     content = {"name": name, "about": inspect.getdoc(thing) or "", "source": thing.source}
@@ -53,7 +54,13 @@ def words(kind: str, content: dict[str, Any]) -> str:
             f"law        {content['law']} of {', '.join(content['inputs'])}",
             f"resources  {', '.join(content['resources']) or 'none'}",
             *(f"observes   {r} with {n} noise" for r, n in content["responses"].items()),
-            *(f"beyond     the runs an error: {name}" for name in [content.get("discrepancy")] if name),
+            *(
+                f"beside     it, errors of the law: {', '.join(found)}"
+                for found in [content.get("discrepancy")]
+                if found
+            ),
+            *(f"calibrated {measuring.calibration_words(r, content['digest'])}" for r in [content["calibration"]] if r),
+            *(f"backtested {_backtest_words(kept)}" for kept in content["backtests"]),
             *([f"learnt     from {learnt['runs']}, under {learnt['model']} before"] if learnt else []),
             "priors (90 % interval)",
         ]
@@ -64,6 +71,17 @@ def words(kind: str, content: dict[str, Any]) -> str:
         lines += ["", "parameters"] if rows else []
     width = max(map(len, rows), default=0)
     return "\n".join([*lines, *(f"  {name:{width}}  {text}" for name, text in rows.items())])
+
+
+def _backtests(spec: Spec) -> list[dict[str, Any]]:
+    """What ships of backtests of a spec as it is, one way each."""
+    record = measuring.record_of([spec])
+    return [] if record is None else list(record.backtests)
+
+
+def _backtest_words(kept: dict[str, Any]) -> str:
+    rows = (f"{100 * row['coverage_90']:.0f} % {row['horizon']}" for row in kept["horizons"])
+    return f"{kept['way']}, on {kept['runs']}: the 90 % interval covered {', '.join(rows)}"
 
 
 def _prior_words(spec: Spec, name: str) -> str:

@@ -33,3 +33,11 @@ def trio(pool: bs.Runs) -> bs.Runs:
 def trio_fit(trio: bs.Runs) -> bs.Fit:
     """The additive law, partially pooled over three families."""
     return bs.fit(trio, "additive", seed=0)
+
+
+@pytest.fixture(scope="session")
+def comparison(pool: bs.Runs) -> bs.Comparison:
+    """Two laws on one small family, and a spec that its table cannot feed."""
+    runs = pool.where(family="OpenLM-C4")
+    with pytest.warns(bs.ConvergenceWarning, match="repetition: FAILED"):
+        return bs.compare(runs, ["additive", "coupled", "repetition"], flops="1e23", seed=0, draws=500)

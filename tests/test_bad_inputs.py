@@ -15,6 +15,7 @@ import xarray as xr
 from click.testing import CliRunner
 
 import bayescale as bs
+from bayescale import measuring
 from bayescale.cli import main
 from bayescale.errors import BayescaleError, FitError, QueryError
 
@@ -310,6 +311,25 @@ USAGE = {
     ),
     "backtest of an absent file": (("backtest", "none.csv", "--model", "additive"), ("no file at none.csv",)),
     "backtest of an unknown model": (("backtest", "runs.csv", "--model", "copled"), ("'copled'", "'coupled'")),
+    "backtest in an unknown way": (
+        ("backtest", "runs.csv", "--model", "additive", "--way", "expandng"), ("--way", "'expandng'", "expanding"),
+    ),
+    "backtest with an option that its way does not read": (
+        ("backtest", "runs.csv", "--model", "additive", "--way", "expanding", "--cheapest", "5"),
+        ("reads no cheapest", "quantile, beside"),
+    ),
+    "backtest without the only family": (
+        ("backtest", "runs.csv", "--model", "additive", "--way", "leave-family-out"), ("too few families", "F"),
+    ),
+    "keep of a model that does not ship": (
+        ("backtest", "runs.csv", "--model", "mine.TOML", "--keep"), ("mine.TOML does not ship", "--out"),
+    ),
+    "backtest over what is no record": (
+        ("backtest", "runs.csv", "--model", "additive", "--out", "few.csv"), ("few.csv is no record of backtests",),
+    ),
+    "backtest out in no folder": (
+        ("backtest", "runs.csv", "--model", "additive", "--out", "nowhere/a.toml"), ("cannot write nowhere/a.toml",),
+    ),
     "show an unknown model": (("show", "models", "aditive"), ("'aditive'", "'additive'")),
     "show an unknown table": (("show", "data", "hofmann2022"), ("'hofmann2022'", "'hoffmann2022'")),
     "show an unknown law": (("show", "laws", "chinchilla"), ("'chinchilla'", "additive")),
@@ -376,6 +396,7 @@ def fits(chinchilla_fit: bs.Fit, tmp_path_factory: pytest.TempPathFactory) -> Pa
     for name, text in queries.items():
         (here / f"{name}.csv").write_text(text, encoding="utf-8")
     (here / "binary.csv").write_bytes(bytes(range(128, 256)) * 4)
+    measuring.write_record(measuring.Record("other", "0" * 64, ()), here / "record.toml")
     return here
 
 
@@ -446,6 +467,13 @@ QUERIES = {
         (*FORECAST, *ASKED["forecast"], "--out", "nowhere/a.csv"),
         ("cannot write nowhere/a.csv", "folder that exists"),
     ),
+    "record of another model": (
+        (*FORECAST, *ASKED["forecast"], "--record", "record.toml"),
+        ("another model than 'additive'", "00000000", "(other)", "bayescale backtest"),
+    ),
+    "absent record": ((*FORECAST, *ASKED["forecast"], "--record", "no.toml"), ("no record at no.toml", "--out")),
+    "what is no record": ((*FORECAST, *ASKED["forecast"], "--record", "good.csv"), ("good.csv is no record",)),
+    "a record in bytes": ((*FORECAST, *ASKED["forecast"], "--record", "binary.csv"), ("binary.csv is no record",)),
     "negative seed": ((*FORECAST, *ASKED["forecast"], "--seed", "-1"), ("--seed", "-1")),
     "no budget": (DECIDE, ("--flops",)),
     "budget 0": ((*DECIDE, "--flops", "0"), ("--flops", "'0'", "positive")),

@@ -16,8 +16,22 @@ from click.testing import CliRunner, Result
 import bayescale as bs
 from bayescale import shipped
 from bayescale.cli import main
+from bayescale.cli.models import _WAYS
+from bayescale.splitting import WAYS
 
-COMMANDS = ((), ("fit",), ("check",), ("forecast",), ("decide",), ("decide", "allocation"), ("backtest",), ("show",))
+COMMANDS = (
+    (),
+    ("fit",),
+    ("check",),
+    ("forecast",),
+    ("decide",),
+    ("decide", "allocation"),
+    ("backtest",),
+    ("calibrate",),
+    ("compare",),
+    ("report",),
+    ("show",),
+)
 KINDS = ("models", "data", "laws", "resources", "responses", "noise", "discrepancy", "decisions", "checks")
 AT_70B = ("--params", "70B", "--tokens", "1.4T")
 
@@ -63,7 +77,7 @@ def test_help_is_data(command: tuple[str, ...], flag: str) -> None:
 
 def test_help_lists_every_verb() -> None:
     listed = run("--help").stdout
-    assert all(f"\n  {verb} " in listed for verb in ("fit", "check", "forecast", "decide", "backtest", "show"))
+    assert all(f"\n  {verb} " in listed for verb, *_ in COMMANDS[1:])
 
 
 def test_the_version_is_the_installed_one() -> None:
@@ -185,7 +199,9 @@ def test_forecast_prints_what_the_library_says(saved: Path, chinchilla_fit: bs.F
     assert (result.exit_code, result.stderr) == (0, "")
     (row,) = parsed(result)
     expected = bs.forecast(chinchilla_fit, params=70e9, tokens=1.4e12).summary.iloc[0]
-    assert {key: row[key] for key in expected.index} == pytest.approx(expected.to_dict())
+    measured = [key for key in expected.index if expected[key] == expected[key]]  # JSON has no NaN
+    assert {key: row[key] for key in measured} == pytest.approx(expected[measured].to_dict())
+    assert all(row[key] is None for key in expected.index.difference(measured))
     assert row["verdict"] == "converged"
 
 
@@ -228,7 +244,8 @@ def test_forecast_of_a_file_of_queries_keeps_their_order_and_writes_a_csv(saved:
     assert (rows["q05"] < rows["q50"]).all()
     assert (rows["q50"] < rows["q95"]).all()
     written = pd.read_csv(tmp_path / "out.csv")
-    pd.testing.assert_frame_equal(written, rows[list(written)], check_dtype=False)
+    rows = rows[list(written)].astype({"covered_90": float})  # JSON's null, where nothing was measured
+    pd.testing.assert_frame_equal(written, rows, check_dtype=False)
 
 
 def test_forecast_writes_a_csv_that_says_whether_the_fit_converged(saved: Path, tmp_path: Path) -> None:
@@ -294,6 +311,27 @@ def test_backtest_scores_the_dearer_runs_and_says_who_was_left_out(chinchilla: b
     assert sum(line["n_test"] for line in said["horizons"]) == row["n_test"]
     assert said["mean"]["crps"] == pytest.approx(np.mean([row["crps"] for row in said["families"]]))
     assert result.exit_code == (0 if set(said["verdicts"].values()) == {"converged"} else 1)
+
+
+def test_a_backtests_record_is_written_and_forecasts_carry_it(saved: Path, tmp_path: Path) -> None:
+    path, args = tmp_path / "record.toml", ("--model", "additive", "--way", "leave-largest-out", "--out")
+    result = run("backtest", "hoffmann2022", *args, path, "--json")
+    assert f"record: {path}" in result.stderr
+    said = parsed(result)
+    assert (said["way"], said["spec"], said["seed"]) == ("leave-largest-out", "additive", 0)
+    (horizon,) = said["horizons"]
+    assert (horizon["horizon"], horizon["families"], horizon["coverage_90_se"]) == ("inside", 1, None)
+    inside = ("--params", "1B", "--tokens", "20B")
+    share = f"covered {100 * horizon['coverage_90']:.0f} % of {horizon['n_test']} backtest forecasts of 1 family inside"
+    assert share in run("forecast", saved, *inside, "--record", path).stdout
+    (row,) = parsed(run("forecast", saved, *inside, "--record", path, "--json"))
+    assert row["covered_90"] == pytest.approx(horizon["coverage_90"], abs=1e-6)  # six digits are kept
+    assert (row["backtests"], row["extrapolation"]) == (horizon["n_test"], "inside")
+    assert "no backtest of this model" in run("forecast", saved, *inside).stdout
+
+
+def test_the_command_lists_every_way_to_split() -> None:
+    assert tuple(WAYS) == _WAYS
 
 
 def test_a_check_that_has_too_few_draws_says_so_and_does_not_pass(hasty: tuple[Path, Result]) -> None:

@@ -22,6 +22,7 @@ class Identification(AbstractCheck):
     name = "identification"
     source = "science of the design: spans of compute and of tokens per param identify floor and exponents"
     asks = "do the runs, rather than the prior, say what the parameters are?"
+    of_each = True
 
     @staticmethod
     def ask(fit):

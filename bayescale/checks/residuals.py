@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 
 from bayescale.checking import AbstractCheck, Finding
-from bayescale.fitting import Fit
 from bayescale.forecasting import predict
 from bayescale.law import part
+from bayescale.mixing import AbstractFit
 from bayescale.quantities import count
 
 _BINS = 6
@@ -33,8 +33,7 @@ class Residuals(AbstractCheck):
     def ask(fit):
         runs = fit.design_frame
         runs = runs.iloc[:: -(-len(runs) // _MOST_RUNS)]
-        name = fit.spec.responses[0][0]
-        site = part("responses", name).observed
+        site = part("responses", fit.responses[0]).observed
         draws = predict(fit, runs, seed=fit.meta["seed"], only=site, most=_MOST_DRAWS)
         observed = runs[site].to_numpy()
         rank = ((draws < observed).mean(axis=0) + (draws <= observed).mean(axis=0)) / 2
@@ -43,7 +42,7 @@ class Residuals(AbstractCheck):
         return [_finding(subject, bins, labels, rank, replicated) for subject, bins, labels in _groups(runs, fit)]
 
 
-def _groups(runs: pd.DataFrame, fit: Fit) -> list[tuple[str, np.ndarray, list[str]]]:
+def _groups(runs: pd.DataFrame, fit: AbstractFit) -> list[tuple[str, np.ndarray, list[str]]]:
     columns = {"params": runs["params"], "tokens": runs["tokens"]}
     columns["tokens per param"] = runs["tokens"] / runs["params"]
     count_bins = min(_BINS, len(runs) // _FEWEST)

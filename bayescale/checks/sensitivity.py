@@ -19,6 +19,7 @@ class Sensitivity(AbstractCheck):
     name = "sensitivity"
     source = "Kallioinen, Paananen, Buerkner, Vehtari 2023, arXiv:2107.14054 (arviz-stats psense)"
     asks = "would the posterior move if the prior weighed a little more?"
+    of_each = True
 
     @staticmethod
     def ask(fit):

@@ -12,11 +12,11 @@ import xarray as xr
 
 from bayescale.deciding import AbstractDecision, Best, Choice, best
 from bayescale.errors import QueryError
-from bayescale.fitting import Fit
 from bayescale.forecasting import QUANTILES, predict, reach, reach_words, resolve_family
+from bayescale.mixing import AbstractFit
 from bayescale.quantities import LEAST, MOST, count, quantity
 from bayescale.runs import FLOPS_PER_PARAM_TOKEN
-from bayescale.trees import ACTION, BUDGET, CHAIN, DRAW
+from bayescale.trees import ACTION, BUDGET, DRAW
 
 _ACTIONS = 400  # grid in ln params; the vertex of a parabola refines each draw's optimum
 _DECADES = 3.0  # of params on either side of where the fit's runs had them at this compute
@@ -45,12 +45,12 @@ class Allocation(AbstractDecision):
     name = "allocation"
     source = "expected loss over the posterior's curve, never the optimum of a point"
 
-    def solve(self, fit: Fit) -> AllocationChoice:
+    def solve(self, fit: AbstractFit) -> AllocationChoice:
         """Choose from one matrix of draws × actions; see :class:`AllocationChoice`."""
         flops = _budget(self.flops)
-        if not {"params", "tokens"} <= set(fit.spec.columns):
+        if not {"params", "tokens"} <= set(fit.columns):
             raise QueryError(
-                f"an allocation needs a law of params and tokens; {fit.spec.name!r} reads {fit.spec.inputs}",
+                f"an allocation needs a law of params and tokens; {fit.name!r} reads {fit.inputs}",
                 do="fit additive or coupled",
             )
         family = resolve_family(fit, self.family)
@@ -58,12 +58,17 @@ class Allocation(AbstractDecision):
         budgets, now = flops * 10.0**decades, int(np.searchsorted(decades, 0.0))
         ln_params = _grid(fit, budgets)
         losses = _losses(fit, family, budgets, ln_params)
-        solved = best(losses[:, now], fit.tree["posterior"].sizes[CHAIN])
+        solved = best(losses[:, now], fit.shape[0])
         ln_best, least = _refine(ln_params, losses)
         waste = _waste(losses[:, now], least[:, : now + 1], np.log(budgets[: now + 1] / flops))
         edge = np.mean((solved.by_draw == 0) | (solved.by_draw == _ACTIONS - 1))
         return AllocationChoice(flops, family, fit, ln_params[now], losses[:, now], waste, solved,
                                 budgets, ln_best, least, float(edge))  # fmt: skip
+
+    @property
+    def budget(self) -> float:
+        """The budget as a number; raises QueryError if it is none that is plausible."""
+        return _budget(self.flops)
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,7 @@ class AllocationChoice(Choice):
 
     flops: float
     family: str
-    fit: Fit
+    fit: AbstractFit
     ln_params: np.ndarray
     losses: np.ndarray
     waste: np.ndarray
@@ -154,6 +159,11 @@ class AllocationChoice(Choice):
         }
 
     @property
+    def unknown(self) -> str:
+        """What the regret is counted over: the law's parameters, or its form too where several are averaged."""
+        return "the law" if len(self.fit.members) == 1 else "the law and its form"
+
+    @property
     def reach_decades(self) -> float:
         """log10 of the budget over the largest compute that was fitted; 0 inside."""
         return float(self._query["reach_decades"].iloc[0])
@@ -191,6 +201,7 @@ class AllocationChoice(Choice):
             "expected_loss": self.expected_loss,
             "regret_nats": self.regret_nats,
             "regret_mcse": self.solved.regret_mcse,
+            "regret_over": list(self.fit.members),
             "waste_fraction": self.waste_fraction,
             "waste_q95": self.waste_q95,
             "value_of_perfect_information_nats": self.regret_nats,
@@ -211,7 +222,7 @@ class AllocationChoice(Choice):
             f"({self.tokens / self.params:.1f} tokens per param)\n"
             f"  expected     loss {self.expected_loss:.3f} nats/token\n"
             f"  regret       {self.regret_nats:.2g} nats, {self.waste_fraction:.2%} of compute "
-            f"(95 % of draws under {self.waste_q95:.1%}): what knowing the law would be worth\n"
+            f"(95 % of draws under {self.waste_q95:.1%}): what knowing {self.unknown} would be worth\n"
             f"  indifferent  {band} (waste under 1 % with probability at least 1/2)\n"
             f"  hindsight    {ratio['q50']:.1f} tokens per param, 90 % in {ratio['q05']:.1f} to {ratio['q95']:.1f}\n"
             f"  verdict      {self.verdict}"
@@ -232,7 +243,7 @@ def _budget(flops: float | str) -> float:
     return value
 
 
-def _grid(fit: Fit, budgets: np.ndarray) -> np.ndarray:
+def _grid(fit: AbstractFit, budgets: np.ndarray) -> np.ndarray:
     """Ln params of the actions at each budget: around the anchor's path at equal growth; (budget, action)."""
     anchor = fit.meta["anchor"]
     middle = np.log(anchor["params"]) + 0.5 * np.log(
@@ -241,7 +252,7 @@ def _grid(fit: Fit, budgets: np.ndarray) -> np.ndarray:
     return middle[:, None] + np.linspace(-1, 1, _ACTIONS) * _DECADES * np.log(10)
 
 
-def _losses(fit: Fit, family: str, budgets: np.ndarray, ln_params: np.ndarray) -> np.ndarray:
+def _losses(fit: AbstractFit, family: str, budgets: np.ndarray, ln_params: np.ndarray) -> np.ndarray:
     """The law's loss, shape (draw, budget, action)."""
     params = np.exp(ln_params)
     tokens = budgets[:, None] / (FLOPS_PER_PARAM_TOKEN * params)

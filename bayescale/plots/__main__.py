@@ -21,7 +21,7 @@ for name, ax in {
     "forecast": figures.plot_forecast(fit),
     "allocation": figures.plot_allocation(choice),
     "residuals": figures.plot_residuals(fit),
-    "prior_posterior": figures.plot_prior_posterior(fit, "alpha_N"),
+    "prior_posterior": figures.plot_prior_posterior(next(iter(fit.members.values())), "alpha_N"),
 }.items():
     figures.save(ax, folder / f"{name}.png")
     print(folder / f"{name}.png")

@@ -10,19 +10,25 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
+from bayescale import ranking
 from bayescale.backtesting import Backtest
+from bayescale.calibrating import RANKED, Calibration
 from bayescale.decisions.allocation import AllocationChoice
 from bayescale.fitting import Fit
 from bayescale.forecasting import predict, resolve_family
+from bayescale.mixing import AbstractFit
 from bayescale.quantities import count
 from bayescale.runs import FLOPS_PER_PARAM_TOKEN
 
 _GRID = 60  # points of a curve
 _LINES = 5  # IsoFLOP curves
+_FEW_DRAWS = 400  # place a median's minimum on a coarse grid as well as thousands
 _BLUE, _ORANGE, _GREY = "#2a6f97", "#e07a2f", "#6b7280"
 
 
-def plot_loss(fit: Fit, *, family: str | None = None, flops: list[float] | None = None, ax: Axes | None = None) -> Axes:
+def plot_loss(
+    fit: AbstractFit, *, family: str | None = None, flops: list[float] | None = None, ax: Axes | None = None
+) -> Axes:
     """Loss against params at fixed budgets: runs, and the law's median with its 90 % band.
 
     Parameters
@@ -56,7 +62,7 @@ def plot_loss(fit: Fit, *, family: str | None = None, flops: list[float] | None 
     return ax
 
 
-def plot_forecast(fit: Fit, *, family: str | None = None, decades: float = 2.0, ax: Axes | None = None) -> Axes:
+def plot_forecast(fit: AbstractFit, *, family: str | None = None, decades: float = 2.0, ax: Axes | None = None) -> Axes:
     """Loss of the compute-optimal run against compute, `decades` beyond the runs: 50 and 90 % of a run's loss."""
     ax = _axes(ax)
     family = resolve_family(fit, family)
@@ -64,7 +70,7 @@ def plot_forecast(fit: Fit, *, family: str | None = None, decades: float = 2.0, 
     runs = runs[runs["family"] == family] if family in fit.families else runs
     most = runs["flops"].max()
     flops = np.geomspace(runs["flops"].min(), most * 10**decades, _GRID)
-    params, tokens = _path(fit, family, flops)
+    params, tokens = near_optimal(fit, family, flops)
     table = pd.DataFrame({"params": params, "tokens": tokens, "flops": flops, "family": family})
     draws = predict(fit, table.assign(unique_tokens=tokens), only="loss", seed=fit.meta["seed"])
     q = np.quantile(draws, [0.05, 0.25, 0.5, 0.75, 0.95], axis=0)
@@ -126,7 +132,7 @@ def plot_prior_posterior(fit: Fit, name: str, *, ax: Axes | None = None) -> Axes
     return ax
 
 
-def plot_residuals(fit: Fit, column: str = "tokens", *, ax: Axes | None = None) -> Axes:
+def plot_residuals(fit: AbstractFit, column: str = "tokens", *, ax: Axes | None = None) -> Axes:
     """Residuals of log loss about the posterior median, in percent, against params, tokens or flops."""
     ax = _axes(ax)
     runs = fit.design_frame
@@ -150,12 +156,59 @@ def plot_residuals(fit: Fit, column: str = "tokens", *, ax: Axes | None = None) 
 def plot_backtest(result: Backtest, *, ax: Axes | None = None) -> Axes:
     """Coverage of the 90 % interval by family, against what it promises."""
     ax = _axes(ax)
-    table = result.families.sort_values("coverage_90")
-    labels = [f"{r.family} (n = {r.n_test}, {r.reach_decades:.1f} decades)" for r in table.itertuples()]
+    groups = result.runs.groupby("family")
+    table = groups.agg(coverage_90=("coverage_90", "mean"), count=("loss", "size"), reach=("reach_decades", "max"))
+    table = table.sort_values("coverage_90").reset_index()
+    labels = [f"{r.family} (n = {r.count}, {r.reach:.1f} decades)" for r in table.itertuples(name="Row")]
     ax.barh(labels, 100 * table["coverage_90"], color=_BLUE, height=0.6)
     ax.axvline(90, color=_ORANGE, label="promised")
     ax.set(xlabel="runs inside the 90 % interval (%)", xlim=(0, 100), title="backtest: coverage beyond the cut")
     ax.legend(fontsize="small", frameon=False, loc="lower right")
+    return ax
+
+
+def plot_horizons(result: Backtest, *, ax: Axes | None = None) -> Axes:
+    """Coverage of the 50, 80 and 90 % intervals by compute beyond the fitted runs, against what they promise.
+
+    Bars are one standard error over families; a bin of one family has none.
+    """
+    ax = _axes(ax)
+    table = result.horizons
+    at = np.arange(len(table))
+    for i, (level, color) in enumerate(((50, _GREY), (80, _ORANGE), (90, _BLUE))):
+        name = f"coverage_{level}"
+        ax.axhline(level, color=color, ls=":", lw=1)
+        error = 100 * table[f"{name}_se"].fillna(0)
+        ax.errorbar(at + (i - 1) * 0.12, 100 * table[name], error, color=color, marker="o", ms=5, capsize=3, lw=1,
+                    ls="", label=f"{level} %, ± one SE")  # fmt: skip
+    labels = [f"{r.horizon}\n{r.n_test} forecasts\n{r.families} families" for r in table.itertuples()]
+    ax.set_xticks(at, labels)
+    ax.set_yticks(range(0, 101, 20))
+    title = f"{result.meta['spec']}: coverage beyond the runs"
+    title = title if result.converged else f"{title}\nNOT ALL CONVERGED"
+    ax.set(xlabel="compute over the dearest fitted run's", xlim=(-0.5, len(table) - 0.5), ylim=(-3, 122), title=title,
+           ylabel="inside the interval (%); dotted: promised")  # fmt: skip
+    ax.legend(fontsize="small", frameon=False, loc="upper center", ncols=3)
+    return ax
+
+
+def plot_calibration(result: Calibration, *, ax: Axes | None = None) -> Axes:
+    """Rank distribution of every quantity less the uniform one, with the band that each must stay in."""
+    ax = _axes(ax)
+    points, low, high = ranking.band(len(result.ranks), RANKED, 1 - result.alpha)
+    ax.fill_between(points, low - points, high - points, step="mid", color=_GREY, alpha=0.2, lw=0,
+                    label=f"{1 - result.alpha:.2%} band of each")  # fmt: skip
+    table = result.table.sort_values("p", ascending=False)
+    label = f"{int(table['passed'].sum())} quantities inside"
+    for row in table.itertuples():
+        away = ranking.distribution(result.ranks[row.quantity].to_numpy(), RANKED) - points
+        ax.plot(points, away, color=_BLUE if row.passed else _ORANGE, lw=1, alpha=0.6 if row.passed else 1.0,
+                label=label if row.passed else f"{row.quantity}, p = {row.p:.1g}")  # fmt: skip
+        label = "_" if row.passed else label
+    ax.axhline(0, color=_GREY, lw=1)
+    ax.set(xlabel="rank of the truth among posterior draws, as a share", ylabel="share of truths up to it, less it",
+           xlim=(0, 1), title=f"{result.spec.name}: {len(result.ranks)} simulations")  # fmt: skip
+    ax.legend(fontsize="small", frameon=False, loc="upper right")
     return ax
 
 
@@ -168,30 +221,33 @@ def _log_axis(ax: Axes, axis: str, label: str) -> None:
     ax.set(**{f"{axis}scale": "log", f"{axis}label": label})
     chosen = getattr(ax, f"{axis}axis")
     low, high = getattr(ax, f"get_{axis}lim")()
-    chosen.set_major_locator(LogLocator(subs=(1.0,) if high / low > 30 else (1.0, 2.0, 5.0)))
+    subs = (1.0,) if high / low > 30 else (1.0, 2.0, 5.0) if high / low > 6 else (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0)
+    chosen.set_major_locator(LogLocator(subs=subs))
     chosen.set_major_formatter(FuncFormatter(lambda value, _: count(value, 1)))
     chosen.set_minor_formatter(NullFormatter())
 
 
-def _curve(fit: Fit, family: str, params: np.ndarray, tokens: np.ndarray) -> np.ndarray:
+def _curve(fit: AbstractFit, family: str, params: np.ndarray, tokens: np.ndarray) -> np.ndarray:
     """Quantiles 5, 50 and 95 % of the law's loss; shape (3, point)."""
     table = pd.DataFrame({"params": params, "tokens": tokens, "family": family})
     table = table.assign(flops=FLOPS_PER_PARAM_TOKEN * table["params"] * table["tokens"], unique_tokens=tokens)
     return np.exp(np.quantile(predict(fit, table, only="log_loss"), [0.05, 0.5, 0.95], axis=0))
 
 
-def _path(fit: Fit, family: str, flops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def near_optimal(fit: AbstractFit, family: str, flops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Params and tokens of least median loss on a coarse grid around equal growth from the anchor."""
     anchor = fit.meta["anchor"]
     ratio = anchor["tokens"] / anchor["params"] * np.geomspace(1 / 30, 30, 61)
     params = np.sqrt(flops[:, None] / (FLOPS_PER_PARAM_TOKEN * ratio))
     tokens = params * ratio
-    median = _curve(fit, family, params.ravel(), tokens.ravel())[1].reshape(params.shape)
+    table = pd.DataFrame({"params": params.ravel(), "tokens": tokens.ravel(), "family": family})
+    table = table.assign(flops=np.repeat(flops, len(ratio)), unique_tokens=table["tokens"])
+    median = np.median(predict(fit, table, only="log_loss", most=_FEW_DRAWS), axis=0).reshape(params.shape)
     best = (np.arange(len(flops)), median.argmin(axis=1))
     return params[best], tokens[best]
 
 
-def _title(fit: Fit, text: str) -> str:
+def _title(fit: AbstractFit, text: str) -> str:
     """Title with the verdict where the fit has not converged: a picture never travels without it."""
     return text if fit.converged else f"{text}\nNOT CONVERGED"
 

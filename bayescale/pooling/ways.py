@@ -143,8 +143,10 @@ class Unpooled(AbstractPooling):
 
     @staticmethod
     def draw(name, prior, spread, families, centering):
+        # One place a family: a distribution that the plate would expand has no quantiles to start from.
+        apart = prior._replace(loc=jnp.broadcast_to(prior.loc, (families,)))
         with numpyro.plate("family", families):
-            return numpyro.sample(name, prior.distribution())
+            return numpyro.sample(name, apart.distribution())
 
     @staticmethod
     def latents(families):

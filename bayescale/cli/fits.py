@@ -1,0 +1,195 @@
+"""Commands that make a fit, or read one."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bayescale.cli.options import Quantity, as_json_option, models_option, seed_option
+from bayescale.cli.printing import check_out, finish, print_json, print_table, read_queries, write_csv
+
+# What a terminal shows of a forecast; --json and --out hold all.
+_FORECAST = ("family", "params", "tokens", "mean", "sd", "q05", "q50", "q95", "epred_q05", "epred_q95", "reach_decades")
+
+
+@click.command()
+@click.argument("runs")
+@models_option
+@click.option("--horizon", type=click.FloatRange(1, min_open=True),
+              help="Average by forecasts so many times beyond the fitted compute; by default by all.")  # fmt: skip
+@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="File to write.")
+@seed_option
+@click.option("--chains", type=click.IntRange(1), default=4, show_default=True, help="Chains.")
+@click.option("--warmup", type=click.IntRange(20), help="Warm-up iterations a chain; by default as needed.")
+@click.option("--draws", type=click.IntRange(4), default=1000, show_default=True, help="Draws a chain.")
+@click.option("--device", type=click.Choice(("auto", "cpu", "gpu", "tpu")), default="auto", show_default=True,
+              help="Where to sample; auto takes an accelerator for large tables alone.")  # fmt: skip
+@as_json_option
+def fit(
+    runs: str,
+    specs: tuple[str, ...],
+    horizon: float | None,
+    out: Path,
+    seed: int,
+    chains: int,
+    warmup: int | None,
+    draws: int,
+    device: str,
+    as_json: bool,
+) -> None:
+    """Fit a model to RUNS (a shipped name, or a CSV or Parquet file) and save the posterior.
+
+    Of several models each is fitted, and they are averaged by how well each forecasts dearer runs from cheaper ones.
+    """
+    if horizon is not None and len(specs) == 1:
+        raise click.UsageError("--horizon weighs several models: give --model more than once")
+    check_out(out, runs, *specs, fit=True)
+    started = time.perf_counter()
+    from bayescale import averaging, fitting, progress
+    from bayescale.mixing import Average
+
+    stages = progress.Stages(show=progress.on_terminal())
+    stages.seconds["import"] = time.perf_counter() - started
+    settings: dict[str, Any] = {"seed": seed, "chains": chains, "warmup": warmup, "draws": draws, "device": device}
+    if len(specs) == 1:
+        result: fitting.Fit | Average = fitting.fit(runs, specs[0], stages=stages, **settings)
+    else:
+        result = averaging.stack(runs, specs, horizon=horizon, stages=stages, **settings)
+    with stages("save"):
+        result.save(out)
+    seconds = {name: round(value, 3) for name, value in stages.seconds.items()}
+    if as_json:
+        print_json(
+            {
+                "model": result.name,
+                "runs": result.meta["runs"],
+                "out": str(out),
+                "converged": result.converged,
+                "verdict": result.verdict,
+                "seed": seed,
+                "device": result.meta["device"],
+                **(_average_dict(result) if isinstance(result, Average) else _fit_dict(result)),
+                "seconds": seconds,
+            }
+        )
+    else:
+        named = result.summary if isinstance(result, Average) else result.summary.rename_axis("parameter")
+        print_table(named.reset_index())
+        shown = ", ".join(f"{name} {value:.1f}" for name, value in seconds.items())
+        click.echo(f"\n{result!r}\nseconds: {shown}\nsaved {out}")
+    finish(result.converged, result.verdict)
+
+
+def _fit_dict(fit: Any) -> dict[str, Any]:
+    return {"engine": fit.meta["engine"], "parameters": fit.summary.drop(columns="ess_tail").to_dict("index")}
+
+
+def _average_dict(average: Any) -> dict[str, Any]:
+    members = {name: {"verdict": fit.verdict, **_fit_dict(fit)} for name, fit in average.members.items()}
+    return {"weights": average.weights.to_dict(), "members": members}
+
+
+@click.command()
+@click.argument("fit_file", metavar="FIT.nc")
+@as_json_option
+def check(fit_file: str, as_json: bool) -> None:
+    """Ask every check of a fit; exit 1 if a finding fails."""
+    from bayescale import checking, fitting
+
+    loaded = fitting.load_fit(fit_file)
+    findings = checking.check(loaded)
+    if as_json:
+        print_json(findings.to_dict())
+    else:
+        click.echo(repr(findings))
+    finish(loaded.converged, loaded.verdict)
+    sys.exit(0 if findings.passed else 1)
+
+
+@click.command()
+@click.argument("fit_file", metavar="FIT.nc")
+@click.option("--params", type=Quantity(), help="Params of the run (70e9, 70B).")
+@click.option("--tokens", type=Quantity(), help="Tokens of the run (1.4e12, 1.4T).")
+@click.option("--family", help="A fitted family, or 'new'; by default the only one, else 'new'.")
+@click.option("--at", type=click.Path(path_type=Path), help="CSV of queries, one a row, instead.")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="CSV to write.")
+@click.option("--record", type=click.Path(path_type=Path),
+              help="Backtests of the model, by backtest --out; by default those that ship with it.")  # fmt: skip
+@seed_option
+@as_json_option
+def forecast(
+    fit_file: str,
+    params: float | None,
+    tokens: float | None,
+    family: str | None,
+    at: Path | None,
+    out: Path | None,
+    record: Path | None,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Forecast a run's loss, noise included, with its reach beyond the data and how often such intervals covered."""
+    if (at is None) == (params is None and tokens is None):
+        raise click.UsageError("give either --params and --tokens, or --at QUERIES.csv")
+    if out is not None:
+        check_out(out, fit_file, fit=False)
+    from bayescale import fitting, forecasting
+
+    loaded = fitting.load_fit(fit_file)
+    columns: dict[str, Any] = {k: v for k, v in (("params", params), ("tokens", tokens)) if v is not None}
+    table = None if at is None else read_queries(at)
+    result = forecasting.forecast(loaded, table, family=family, seed=seed, record=record, **columns)
+    summary = result.summary.assign(verdict=result.verdict)
+    if out is not None:
+        write_csv(summary, out)
+    if as_json:
+        print_json(summary.to_dict("records"))
+    else:
+        unit = f"{result.response}, {result.unit}; run noise included, epred_… without"
+        print_table(summary[[c for c in _FORECAST if c in summary]])
+        click.echo(f"\n{unit}\n{forecasting.reach_words(loaded, result.queries)}; fit {result.verdict}")
+        click.echo("\n".join(result.evidence))
+    finish(loaded.converged, loaded.verdict)
+
+
+@click.group()
+def decide() -> None:
+    """Choose an action by its expected utility, with its regret."""
+
+
+@decide.command()
+@click.argument("fit_file", metavar="FIT.nc")
+@click.option("--flops", type=Quantity(), required=True, help="Budget in FLOP (5.76e23).")
+@click.option("--family", help="A fitted family, or 'new'; by default the only one, else 'new'.")
+@as_json_option
+def allocation(fit_file: str, flops: float, family: str | None, as_json: bool) -> None:
+    """Split a FLOP budget into params and tokens."""
+    from bayescale import deciding, fitting
+    from bayescale.decisions.allocation import Allocation
+
+    loaded = fitting.load_fit(fit_file)
+    choice = deciding.decide(Allocation(flops, family), loaded)
+    if as_json:
+        print_json(choice.to_dict())
+    else:
+        click.echo(f"{choice!r}")
+    finish(loaded.converged, loaded.verdict)
+
+
+@click.command()
+@click.argument("fit_file", metavar="FIT.nc")
+@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="HTML file to write.")
+@click.option("--flops", type=Quantity(), help="Budget in FLOP; by default ten times the largest run's.")
+@click.option("--family", help="A fitted family, or 'new'; by default the only one, else 'new'.")
+def report(fit_file: str, out: Path, flops: float | None, family: str | None) -> None:
+    """Write a self-contained HTML report of a fit: decision, data, checks, and the checklist."""
+    from bayescale import fitting, reporting
+
+    reporting.check_target(out)
+    loaded = fitting.load_fit(fit_file)
+    click.echo(f"{reporting.report(loaded, out, flops=flops, family=family)}")
+    finish(loaded.converged, loaded.verdict)

@@ -1,0 +1,64 @@
+"""Options, kinds of argument and errors that commands share."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from bayescale.errors import BayescaleError, ConvergenceWarning
+from bayescale.quantities import LEAST, MOST, quantity
+
+
+class Quantity(click.ParamType):
+    """A count such as 70e9, 70B or 1.4T."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        """Parse the number, or fail as wrong usage."""
+        try:
+            number = quantity(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        if not LEAST <= number <= MOST:
+            self.fail(f"wanted a positive, finite number from {LEAST:g} to {MOST:g}, came {value!r}", param, ctx)
+        return number
+
+
+class Group(click.Group):
+    """Turns the errors that bayescale raises on purpose into exit code 2."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; print a typed error without a traceback."""
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ConvergenceWarning)  # the verdict is printed instead
+                return super().invoke(ctx)
+        except BayescaleError as error:
+            click.echo(f"bayescale: {error}", err=True)
+            ctx.exit(2)
+
+
+as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
+seed_option = click.option(
+    "--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Seed of all randomness."
+)
+models_option = click.option(
+    "--model", "specs", multiple=True, default=("default",), show_default=True,
+    help="Spec: a shipped name, or the path of a TOML file. Several are averaged.",
+)  # fmt: skip
+
+
+def sweep_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Where many fits are run and kept."""
+    for option in (
+        click.option("--folder", type=click.Path(file_okay=False),
+                     help="Keep fits here, and take finished ones from here."),
+        click.option("--scheduler", help="Address of a Dask scheduler to run the fits on (tcp://host:8786)."),
+        click.option("--workers", type=click.IntRange(1), help="Processes to spread the fits over; by default none."),
+    ):  # fmt: skip
+        command = option(command)
+    return command

@@ -1,0 +1,381 @@
+"""Compare: several models of one table of runs, and what each would have you do."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bayescale import shipped, tabulating
+from bayescale.backtesting import Backtest, backtest
+from bayescale.batching import fit_many
+from bayescale.deciding import decide
+from bayescale.decisions.allocation import Allocation, AllocationChoice
+from bayescale.errors import BayescaleError, ConvergenceWarning, QueryError, nearest
+from bayescale.fitting import Fit
+from bayescale.forecasting import NEW
+from bayescale.runs import Runs, load_runs
+from bayescale.spec import Spec, load_spec
+from bayescale.splitting import BEYOND
+from bayescale.stacking import Weights
+
+INTERPOLATION_ONLY = "interpolation only: it cannot rank extrapolators"
+FORM_CAVEAT = "E belongs to a law's form: it is a coefficient, not a constant of nature, and forms disagree on it"
+TIMES_LARGEST = 10.0
+"""Times the compute of the largest run: the budget where none is named, one decade beyond the data."""
+
+
+_LOO = ("model", "elpd", "se", "elpd_diff", "dse", "k_above", "k_worst", "worst_run")
+_SCORES = ("n_test", "coverage_50", "coverage_80", "coverage_90", "width_90", "crps", "log_score", "are", "bias")
+_COEFFICIENTS = ("model", "family", "name", "q05", "q50", "q95")
+_BUDGET = ("model", "family", "params", "tokens", "tokens_per_param", "expected_loss", "regret_nats",
+           "waste_fraction", "band_low", "band_high", "reach_decades")  # fmt: skip
+_CROSS = ("chosen_by", "judged_by", "loss", "extra_loss", "waste")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Models side by side; made by :func:`compare` (or :func:`examine`, of fits at hand).
+
+    Tables are tidy, one row a model or a model's finding, and carry the fit's ``verdict``.
+
+    Attributes
+    ----------
+    runs : str
+        Name of the table.
+    card : dict
+        Its card.
+    fits, backtests, choices : dict
+        By model: the fit on all runs, the leave-future-out backtest, the split of the budget.
+    weights : Weights or None
+        Stacking weights from the forecasts' log scores, with standard errors.
+    interpolation : DataFrame
+        PSIS-LOO, best first; see :data:`INTERPOLATION_ONLY`.
+    beyond, horizons : DataFrame
+        Leave-future-out scores of log loss: means over families, and by compute beyond the fitted runs.
+    findings : DataFrame
+        Every finding of every check.
+    coefficients : DataFrame
+        Parameters and derived coefficients with 90 % intervals, by family.
+    budget, cross : DataFrame
+        What each law implies for one budget, and each one's choice under the other's draws.
+    left_out : dict of dict
+        By table, the models that are not in it, and why; ``fits`` holds those whose fit failed.
+    settings : dict
+        ``flops family seed train_quantile beyond``.
+    """
+
+    runs: str
+    card: dict[str, Any] = field(repr=False)
+    fits: dict[str, Fit] = field(repr=False)
+    backtests: dict[str, Backtest] = field(repr=False)
+    choices: dict[str, AllocationChoice] = field(repr=False)
+    weights: Weights | None
+    interpolation: pd.DataFrame
+    beyond: pd.DataFrame
+    horizons: pd.DataFrame
+    findings: pd.DataFrame
+    coefficients: pd.DataFrame
+    budget: pd.DataFrame
+    cross: pd.DataFrame
+    left_out: dict[str, dict[str, str]]
+    settings: dict[str, Any]
+
+    @property
+    def models(self) -> list[str]:
+        """Names of all models that were asked for, those whose fit failed too."""
+        return [*self.fits, *self.left_out["fits"]]
+
+    @property
+    def verdicts(self) -> dict[str, str]:
+        """By model: the convergence of its fit, or how the fit failed."""
+        return {k: fit.verdict for k, fit in self.fits.items()} | {
+            k: f"FAILED: {why}" for k, why in self.left_out["fits"].items()
+        }
+
+    @property
+    def converged(self) -> bool:
+        """Whether every model's fit was made and converged, those behind the backtests too."""
+        return not self.problems
+
+    @property
+    def problems(self) -> str:
+        """What keeps the comparison from having converged, in one line; empty if nothing does."""
+        wrong = [f"{name}: {verdict}" for name, verdict in self.verdicts.items() if verdict != "converged"]
+        for name, test in self.backtests.items():
+            families = [family for family, verdict in test.verdicts.items() if verdict != "converged"]
+            wrong += [f"{name}: not converged in the backtest of {', '.join(families)}"] * bool(families)
+        return "; ".join(wrong)
+
+    @property
+    def checks(self) -> pd.DataFrame:
+        """Findings passed and failed, one model and check a row."""
+        groups = self.findings.groupby(["model", "check"], sort=False)["passed"]
+        return groups.agg(passed="sum", failed=lambda x: int((~x).sum())).reset_index()
+
+    @property
+    def residuals(self) -> pd.DataFrame:
+        """Posterior-predictive findings: do residuals drift?"""
+        return self.findings[self.findings["check"] == "residuals"]
+
+    @property
+    def sensitivity(self) -> pd.DataFrame:
+        """Findings of power-scaling: would a slightly heavier prior move the posterior?"""
+        return self.findings[self.findings["check"] == "sensitivity"]
+
+    @property
+    def failures(self) -> pd.DataFrame:
+        """Findings that did not pass."""
+        return self.findings[~self.findings["passed"]]
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """One model a row: verdict, LOO, leave-future-out, weight, findings, and the budget's split."""
+        table = pd.DataFrame({"model": self.models, "verdict": list(self.verdicts.values())})
+        passed = self.findings.groupby("model")["passed"].agg(findings="size", passed="sum").reset_index()
+        loo = self.interpolation.rename(columns={"elpd": "elpd_loo", "elpd_diff": "loo_diff", "dse": "loo_diff_se"})
+        parts = [
+            (passed, ["findings", "passed"]),
+            (loo, ["elpd_loo", "loo_diff", "loo_diff_se", "k_above"]),
+            (self.beyond, ["n_test", "coverage_50", "coverage_80", "coverage_90", "width_90", "interval_score_90",
+                           "crps", "log_score", "are", "bias"]),
+            (_weights_table(self.weights), ["weight", "weight_se"]),
+            (self.budget, ["flops", "params", "tokens", "tokens_per_param", "expected_loss", "regret_nats",
+                           "waste_fraction", "band_low", "band_high", "reach_decades"]),
+        ]  # fmt: skip
+        for piece, columns in parts:
+            if len(piece):
+                table = table.merge(piece[["model", *columns]], how="left", on="model")
+        return table
+
+    @property
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """What a terminal shows, by title: the tables' first columns."""
+        shown = {
+            f"leave-one-out ({INTERPOLATION_ONLY})": (self.interpolation, _LOO),
+            "leave-future-out, mean over families": (self.beyond, ("model", *_SCORES)),
+            "leave-future-out by compute beyond the fitted runs": (self.horizons, ("model", "horizon", *_SCORES)),
+            f"stacking weights ({'none' if self.weights is None else self.weights.sentence})": (
+                _weights_table(self.weights), ("model", "weight", "weight_se")),
+            "findings of the checks": (self.checks, ("model", "check", "passed", "failed")),
+            f"exponents, of one form each, and E ({FORM_CAVEAT})": (_asked(self.coefficients), _COEFFICIENTS),
+            f"the budget of {self.settings['flops']:.3g} FLOP under each law": (self.budget, _BUDGET),
+            "choosing by the wrong law": (self.cross, _CROSS),
+        }  # fmt: skip
+        return {title: table[list(columns)] for title, (table, columns) in shown.items() if len(table)}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        tables = ("interpolation", "beyond", "horizons", "findings", "coefficients", "budget", "cross")
+        return {
+            "runs": self.runs,
+            "settings": self.settings,
+            "verdicts": self.verdicts,
+            "converged": self.converged,
+            "interpolation_note": INTERPOLATION_ONLY,
+            "form_note": FORM_CAVEAT,
+            "weights": None if self.weights is None else self.weights.to_dict(),
+            **{name: getattr(self, name).to_dict("records") for name in tables},
+            "left_out": self.left_out,
+        }
+
+    def __repr__(self) -> str:
+        lines = [f"Comparison of {len(self.models)} models on {self.runs!r}"]
+        return "\n".join([*lines, *(f"  {name}: {verdict}" for name, verdict in self.verdicts.items())])
+
+
+def compare(
+    runs: Runs | str | Path | pd.DataFrame,
+    specs: Iterable[Spec | str | Path],
+    *,
+    flops: float | str | None = None,
+    family: str | None = None,
+    seed: int = 0,
+    train_quantile: float = 0.7,
+    beyond: float = BEYOND,
+    progress: bool | None = None,
+    **settings: Any,
+) -> Comparison:
+    """Fit several models to one table of runs, test their forecasts, and set their decisions side by side.
+
+    Each model is fitted once to all runs and backtested once: PSIS-LOO, checks and decisions read the one fit,
+    leave-future-out and stacking weights the one backtest.
+
+    Parameters
+    ----------
+    runs
+        As in :func:`fit`.
+    specs : sequence of Spec, or of what :func:`load_spec` takes
+        The models, two or more.
+    flops : float or str, optional
+        Budget that each law splits; by default :data:`TIMES_LARGEST` times the largest run's compute.
+    family : str, optional
+        Whose budget is split and whose forecasts are scored; by default the only one. With several families,
+        by default all are scored, and the budget is a new family's.
+    seed, progress, **settings
+        As in :func:`fit_many`.
+    train_quantile, beyond : float
+        As in :func:`backtest`.
+
+    Returns
+    -------
+    Comparison
+
+    Warns
+    -----
+    ConvergenceWarning
+        If a fit has failed or has not converged; once, naming each.
+
+    Raises
+    ------
+    QueryError
+        If fewer than two models are named, one twice, one that forecasts no loss, or the budget is implausible.
+    BayescaleError
+        If no model can be fitted: the first one's error.
+
+    Examples
+    --------
+    >>> compare("hoffmann2022", ["additive", "coupled"], flops="1e24").budget  # doctest: +SKIP
+    """
+    runs = runs if isinstance(runs, Runs) else load_runs(runs)
+    models = _models(specs)
+    flops = _budget(runs, flops, family)
+    fits: dict[str, Fit] = {}
+    tests: dict[str, Backtest] = {}
+    failed: dict[str, BayescaleError] = {}
+    untested: dict[str, str] = {}
+    scored = None if family == NEW else family
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # one for all, below
+        for name, spec in models.items():
+            # A batch of one: tracing two structures in threads side by side would mix NumPyro's handlers.
+            batch = fit_many({name: runs}, spec, seed=seed, progress=progress, **settings)
+            fits |= batch.fits
+            failed |= batch.failed
+            if name in batch.failed:
+                continue
+            try:
+                tests[name] = backtest(runs, spec, train_quantile=train_quantile, beyond=beyond, family=scored,
+                                       seed=seed, progress=progress, **settings)  # fmt: skip
+            except BayescaleError as error:
+                untested[name] = str(error)
+    if not fits:
+        raise next(iter(failed.values()))
+    chosen = {"flops": flops, "family": family, "seed": seed, "train_quantile": train_quantile, "beyond": beyond}
+    left_out = {"fits": {name: str(error) for name, error in failed.items()}, "beyond": untested}
+    result = _examined(runs.name, runs.card, fits, tests, chosen, left_out)
+    if not result.converged:
+        warnings.warn(result.problems, ConvergenceWarning, 2)
+    return result
+
+
+def examine(
+    fits: Mapping[str, Fit], *, flops: float | str | None = None, family: str | None = None,
+    card: Mapping[str, Any] | None = None,
+) -> Comparison:  # fmt: skip
+    """Compare fits of one table that are at hand, without backtests; one fit is enough.
+
+    Parameters
+    ----------
+    fits : mapping of str to Fit
+        By name of the model.
+    flops, family
+        As in :func:`compare`.
+    card : mapping, optional
+        Card of the runs; by default the shipped one, if the fits are of a shipped table, or what they carry of it.
+
+    Raises
+    ------
+    QueryError
+        If there is no fit, or they are of different runs.
+    """
+    if not fits:
+        raise QueryError("there is no fit to examine")
+    first = next(iter(fits.values()))
+    if len({fit.meta["runs_digest"] for fit in fits.values()}) > 1:
+        raise QueryError("the fits are of different runs", do="fit every model to one table")
+    largest = float(first.design_frame["flops"].max())
+    chosen = {"flops": Allocation(flops or TIMES_LARGEST * largest).budget, "family": family,
+              "seed": first.meta["seed"], "train_quantile": None, "beyond": None}  # fmt: skip
+    card = dict(_card(first) if card is None else card)
+    return _examined(first.meta["runs"], card, dict(fits), {}, chosen, {"fits": {}, "beyond": {}})
+
+
+def _examined(
+    runs: str, card: dict[str, Any], fits: dict[str, Fit], tests: dict[str, Backtest], settings: dict[str, Any],
+    left_out: dict[str, dict[str, str]],
+) -> Comparison:  # fmt: skip
+    choices: dict[str, AllocationChoice] = {}
+    undecided = {}
+    for name, fit in fits.items():
+        try:
+            choice = decide(Allocation(settings["flops"], settings["family"]), fit)
+        except QueryError as error:
+            undecided[name] = str(error)
+            continue
+        if isinstance(choice, AllocationChoice):
+            choices[name] = choice
+    loo, unread = tabulating.interpolation(fits)
+    beyond, horizons = tabulating.beyond(tests)
+    weights, why = tabulating.stack(tests)
+    unstacked = {} if weights else {"all": why}
+    return Comparison(
+        runs=runs, card=card, fits=fits, backtests=tests, choices=choices, weights=weights,
+        interpolation=loo, beyond=beyond, horizons=horizons,
+        findings=tabulating.findings(fits), coefficients=tabulating.coefficients(fits, choices),
+        budget=tabulating.budgets(choices), cross=tabulating.crossed(choices),
+        left_out=left_out | {"interpolation": unread, "weights": unstacked, "budget": undecided},
+        settings=settings,
+    )  # fmt: skip
+
+
+def _card(fit: Fit) -> Mapping[str, Any]:
+    """The shipped card that a fit names and agrees with; else the little that the fit carries of its own."""
+    told = fit.meta.get("runs_source", {})
+    if told and fit.meta["runs"] in shipped.names("data"):
+        card = load_runs(fit.meta["runs"]).card
+        if all(card.get(key) == value for key, value in told.items()):
+            return card
+    return told
+
+
+def _models(specs: Iterable[Spec | str | Path]) -> dict[str, Spec]:
+    loaded = [spec if isinstance(spec, Spec) else load_spec(spec) for spec in specs]
+    seen: dict[str, Spec] = {}
+    for spec in loaded:
+        same = next((other for other in seen.values() if other.digest == spec.digest or other.name == spec.name), None)
+        if same is not None:
+            what = "one model is given twice" if same.digest == spec.digest else "two models have one name"
+            raise QueryError(what, wanted="different models under different names",
+                             came=f"{same.name!r} and {spec.name!r}", do="drop one, or rename its file")  # fmt: skip
+        if "loss" not in dict(spec.responses):
+            raise QueryError(f"spec {spec.name!r} forecasts no loss", do="compare specs with a loss response")
+        seen[spec.name] = spec
+    if len(seen) < 2:
+        raise QueryError("a comparison needs at least two models", came=", ".join(seen) or "none",
+                         do="name each: --model additive --model coupled")  # fmt: skip
+    return seen
+
+
+def _budget(runs: Runs, flops: float | str | None, family: str | None) -> float:
+    if family not in (None, NEW, *runs.families):
+        raise QueryError(f"no family {family!r} in {runs.name!r}", do=nearest(str(family), runs.families))
+    mine = runs["flops"][runs["family"] == family] if family in runs.families else runs["flops"]
+    return Allocation(TIMES_LARGEST * float(mine.max()) if flops is None else flops).budget
+
+
+def _asked(coefficients: pd.DataFrame) -> pd.DataFrame:
+    """The exponents and E: what a reader of a terminal asks for first."""
+    kinds = coefficients["kind"].isin(("exponent", "effective", "optimum"))
+    return coefficients[kinds | (coefficients["name"] == "E")]
+
+
+def _weights_table(weights: Weights | None) -> pd.DataFrame:
+    if weights is None:
+        return pd.DataFrame()
+    return pd.DataFrame({"model": list(weights.weights), "weight": list(weights.weights.values()),
+                         "weight_se": list(weights.se.values())})  # fmt: skip

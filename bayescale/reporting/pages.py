@@ -1,0 +1,250 @@
+"""What a report says: the decision first, then what it stands on."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import matplotlib.pyplot as plt
+import pandas as pd
+
+from bayescale.comparing import Comparison
+from bayescale.fitting import Fit
+from bayescale.forecasting import NEW
+from bayescale.law import part
+from bayescale.plots import comparison as figures
+from bayescale.reporting import checklist, evidence
+from bayescale.reporting.checklist import fitted_sources
+from bayescale.reporting.words import (
+    MODEL,
+    PERCENT,
+    SILENT,
+    Column,
+    Picture,
+    Section,
+    counted,
+    drawn,
+    interval,
+    loss,
+    number,
+    percent,
+    svg,
+    tabled,
+    text,
+    unit,
+    whole,
+)
+
+_CARD = ("source", "citation", "url", "licence", "licence_note", "params_kind", "tokens_kind", "flops_kind",
+         "loss_unit", "made")  # fmt: skip
+_SOURCES = ("family", "rows", "source", "licence", "citation", "params_kind", "loss_kind", "point_kind")
+_SCENARIO = 2.0  # decades beyond the runs from which a forecast is a scenario
+
+
+def page(c: Comparison) -> dict[str, Any]:
+    """Everything that the template needs."""
+    several = len(c.models) > 1
+    title = c.card.get("title", c.runs)
+    sections = [
+        _decision(c), _data(c), _models(c), evidence.checks(c), evidence.loo(c),
+        *((evidence.beyond(c), evidence.weights(c)) if several else ()),
+        evidence.exponents(c), evidence.budget(c), _pictures(c), checklist.section(c, formulas(c)),
+    ]  # fmt: skip
+    return {
+        "title": f"Scaling laws compared: {title}" if several else f"Scaling law: {title}",
+        "subtitle": f"{_size(c)}; model{'s' * several} {', '.join(c.models)}; "
+        f"budget {number(c.settings['flops'])} FLOP",
+        "verdicts": tuple(c.verdicts.items()),
+        "sections": tuple(sections),
+        "version": next(iter(c.fits.values())).meta["versions"]["bayescale"],
+        "created": max(fit.meta["created_at"] for fit in c.fits.values()),
+    }
+
+
+def lead(c: Comparison) -> tuple[str, str]:
+    """Model whose split the summary names, and why that one."""
+    able = list(c.choices)
+    if c.weights is not None and c.weights.method == "stacking" and set(able) & set(c.weights.weights):
+        weights = c.weights.weights
+        name = max((m for m in weights if m in able), key=weights.__getitem__)
+        return name, f"the largest stacking weight from forecasts beyond the fitted runs, {weights[name]:.2f}"
+    scored = c.beyond[c.beyond["model"].isin(able)] if len(c.beyond) else c.beyond
+    if len(scored):
+        return str(scored.sort_values("crps")["model"].iloc[0]), "the least CRPS of forecasts beyond the fitted runs"
+    return able[0], "no rival with a better forecast: none was scored" if len(c.models) > 1 else ""
+
+
+def formulas(c: Comparison) -> dict[str, str]:
+    """TeX of each law's formula, from its docstring; empty if it shows none."""
+    found = {}
+    for law in dict.fromkeys(fit.spec.law for fit in c.fits.values()):
+        words = inspect.getdoc(part("laws", law)) or ""
+        shown = re.search(r"\.\. math::(.*?)(?:\n\s*\n|$)", words, re.DOTALL)
+        found[law] = " ".join(shown[1].split()) if shown else ""
+    return found
+
+
+def _decision(c: Comparison) -> Section:
+    if not c.choices:
+        return Section("decision", "Decision", evidence.left_out(c, "budget"))
+    name, why = lead(c)
+    row = next(r for r in c.budget.itertuples() if r.model == name)
+    whose = "a new family" if row.family == NEW else f"family {row.family}"
+    says = [
+        f"For {number(c.settings['flops'])} FLOP in {whose}: train {counted(row.params)} params on "
+        f"{counted(row.tokens)} tokens, {number(row.tokens_per_param)} tokens per param.",
+        f"Expected loss {loss(row.expected_loss)} nats/token, {interval(row.loss_q05, row.loss_q95, loss)} in "
+        f"90{PERCENT} of the draws of the law's curve; {_reach(row.reach_decades)}; fit {row.verdict}.",
+        *([f"This is the split of {name}, which has {why}."] if why else []),
+        f"No split wastes under 1{PERCENT} of compute with probability one half: the law is not known well enough."
+        if pd.isna(row.band_low)
+        else f"From {interval(row.band_low, row.band_high, counted)} params, under 1{PERCENT} of compute is wasted "
+        "with probability at least one half.",
+        *_disagreement(c),
+        *_trust(c, name),
+    ]
+    table = evidence.splits(c, "What each model would do", short=True)
+    return Section("decision", "Decision", tuple(says), (table,))
+
+
+def _disagreement(c: Comparison) -> list[str]:
+    if len(c.choices) < 2:
+        return []
+    worst = c.cross.loc[c.cross["extra_waste"].idxmax()]
+    span = c.budget["expected_loss"].max() - c.budget["expected_loss"].min()
+    return [
+        f"Choosing by the wrong law costs at worst {percent(worst['waste'])} more compute than the best split needs "
+        f"for the same loss, when {worst['chosen_by']} chooses and {worst['judged_by']} is right "
+        f"({number(worst['extra_loss'], 2)} nats/token). The own choice of {worst['judged_by']} costs "
+        f"{percent(worst['waste'] - worst['extra_waste'])} more, for its parameters are not known exactly.",
+        f"On the loss that the budget buys the models disagree by {loss(span)} nats/token.",
+    ]
+
+
+def _trust(c: Comparison, name: str) -> list[str]:
+    mine = c.beyond[c.beyond["model"] == name] if len(c.beyond) else c.beyond
+    says = [
+        f"How far to trust its intervals: of {whole(r.n_test)} runs forecast beyond those that were fitted, the "
+        f"90{PERCENT} interval held {percent(r.coverage_90)} and the 50{PERCENT} interval {percent(r.coverage_50)}."
+        for r in mine.itertuples()
+    ]
+    if len(c.beyond) and len(c.interpolation):
+        inside, beyond = c.interpolation["model"].iloc[0], c.beyond.sort_values("crps")["model"].iloc[0]
+        if inside != beyond:
+            says.append(
+                f"Leave-one-out prefers {inside}, forecasts beyond the runs prefer {beyond}. A budget beyond the runs "
+                "is a forecast: leave-future-out is the evidence for it."
+            )
+    failed = c.failures.groupby("model").size()
+    says += [f"{model}: {verdict}." for model, verdict in c.verdicts.items() if verdict != "converged"]
+    return says + [f"{model}: {n} finding{'s' * (n != 1)} of its checks failed." for model, n in failed.items()]
+
+
+def _data(c: Comparison) -> Section:
+    fit = next(iter(c.fits.values()))
+    runs = fit.design_frame
+    spans = ((name, interval(runs[name].min(), runs[name].max(), counted)) for name in ("params", "tokens"))
+    about = (
+        ("table", c.runs), ("about", c.card.get("summary", SILENT)), ("runs fitted", _size(c)), *spans,
+        ("compute", f"{interval(runs['flops'].min(), runs['flops'].max())} FLOP"),
+        *((key.replace("_", " "), str(c.card.get(key, SILENT))) for key in _CARD),
+        ("digest of the runs", fit.meta["runs_digest"]),
+    )  # fmt: skip
+    excluded = tuple(f"{e['rows']} runs: {e['reason']}" for e in c.card.get("exclusions", ()))
+    lists = (
+        ("Marked as excluded on the card, with the reason", excluded or ("none",)),
+        ("Known faults", tuple(c.card.get("faults", ())) or (SILENT,)),
+    )
+    sources = pd.DataFrame(fitted_sources(c))
+    columns = [_plain(key) for key in _SOURCES if key in sources]
+    tables = (tabled("Sources by family", sources, columns),) if columns else ()
+    return Section("data", "Data card", tables=tables, lists=lists, pairs=(("", about),))
+
+
+def _models(c: Comparison) -> Section:
+    says = tuple(f"{name}: its fit failed. {why}" for name, why in c.left_out["fits"].items())
+    priors = pd.DataFrame([_prior_row(name, fit, p) for name, fit in c.fits.items() for p in fit.spec.parameters])
+    pooled = [_plain("families")] if len(next(iter(c.fits.values())).families) > 1 else []
+    columns: Iterable[Column] = (
+        MODEL, _plain("parameter"), _plain("meaning"), ("unit", "", unit, lambda r: r.unit), _plain("kind"),
+        ("median", "", number, lambda r: r.median), (f"90{PERCENT} from", "", number, lambda r: r.low),
+        ("to", "", number, lambda r: r.high), *pooled,
+    )  # fmt: skip
+    pairs = tuple((name, _spec_words(fit)) for name, fit in c.fits.items())
+    pictures = tuple(_formula(law, tex) for law, tex in formulas(c).items())
+    return Section("models", "Models", says, (tabled("Priors", priors, columns),), pairs=pairs, pictures=pictures)
+
+
+def _plain(key: str) -> Column:
+    return key.replace("_", " "), "", text, lambda r: getattr(r, key)
+
+
+def _spec_words(fit: Fit) -> tuple[tuple[str, str], ...]:
+    spec, learned = fit.spec, dict(fit.spec.learned)
+    return (
+        ("title", spec.title),
+        ("law", f"{spec.law} of {', '.join(spec.inputs)}; {part('laws', spec.law).source}"),
+        ("resources", ", ".join(spec.resources) or "none"),
+        ("observed", "; ".join(f"{response} with {noise} noise" for response, noise in spec.responses)),
+        ("discrepancies of the law", ", ".join(spec.discrepancy) or "none"),
+        ("priors learnt from", f"{learned['runs']}, under {learned['model']} before" if learned else "not learnt"),
+        ("digest of the spec", spec.digest),
+        ("verdict of the fit", fit.verdict),
+    )
+
+
+def _prior_row(model: str, fit: Fit, name: str) -> dict[str, Any]:
+    setting, row = fit.spec.parameters[name], fit.spec.table[name]
+    low, high = setting.prior.interval()
+    ways = {
+        "partial": f"pooled in part, spread about {setting.spread:g}",
+        "complete": "one for all",
+        "none": "each its own",
+    }
+    return {"model": model, "parameter": name, "meaning": row.meaning, "unit": row.unit,
+            "kind": type(setting.prior).__name__, "median": setting.prior.median, "low": low, "high": high,
+            "families": ways[setting.pooling]}  # fmt: skip
+
+
+def _formula(law: str, tex: str) -> Picture:
+    figure = plt.figure(figsize=(6.4, 0.5))
+    try:
+        figure.text(0, 0.5, f"{law}:   ${tex}$", va="center", fontsize=12)
+        address = svg(figure, bbox_inches="tight")
+    except ValueError:  # TeX that mathtext does not know is shown as it is written
+        figure.texts[0].set_text(f"{law}:   {tex}".replace("$", r"\$"))
+        address = svg(figure, bbox_inches="tight")
+    return Picture(address, f"formula of the law {law}: {tex}", "")
+
+
+def _pictures(c: Comparison) -> Section:
+    pictures = []
+    if c.choices:
+        alt = f"loss against compute past the budget of {number(c.settings['flops'])} FLOP, 90{PERCENT} by model"
+        caption = "Loss of a run at each model's near-optimal split, noise included. Runs with another split lie above."
+        pictures += [
+            drawn(figures.plot_losses(c), alt, caption),
+            drawn(figures.plot_losses(c, beyond=True), f"{alt}; the part beyond the runs", "The same, enlarged."),
+        ]
+    pictures += [
+        drawn(
+            figures.plot_residuals(c, name), f"residuals of log loss against tokens under {name}; fit {fit.verdict}", ""
+        )
+        for name, fit in c.fits.items()
+    ]
+    return Section("figures", "Figures", pictures=tuple(pictures))
+
+
+def _size(c: Comparison) -> str:
+    fit = next(iter(c.fits.values()))
+    families = len(fit.families)
+    return f"{len(fit.design_frame)} runs of {families} famil{'ies' if families > 1 else 'y'}"
+
+
+def _reach(decades: float) -> str:
+    if decades <= 0:
+        return "inside the compute of the runs"
+    scenario = ", so far out a scenario and no forecast" if decades > _SCENARIO else ""
+    return f"{decades:.1f} decades of compute beyond the runs{scenario}"

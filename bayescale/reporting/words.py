@@ -1,0 +1,169 @@
+"""Figures as people read them, and tables and pictures as a page takes them."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from bayescale.quantities import count
+
+SILENT = "not stated on the card"
+NOTHING = "–"
+NO_BREAK = "\N{NO-BREAK SPACE}"
+PERCENT = f"{NO_BREAK}%"
+_RAISED = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
+_PLAIN = 1e-4, 1e6  # between them a number is read without an exponent
+_DPI = 160
+_WORDS = ("text", "unit")  # writers of text; all others write numbers
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of words: header cells (name, unit), rows of cells, and which columns are numbers."""
+
+    caption: str
+    header: tuple[tuple[str, str], ...]
+    rows: tuple[tuple[str, ...], ...]
+    numeric: tuple[bool, ...]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure as a data address, with what it shows in words."""
+
+    address: str
+    alt: str
+    caption: str
+    wide: bool = False
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page: sentences, then tables, then lists by title, then pictures."""
+
+    id: str
+    title: str
+    sentences: tuple[str, ...] = ()
+    tables: tuple[Table, ...] = ()
+    lists: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    pictures: tuple[Picture, ...] = ()
+    pairs: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = field(default=())
+    """Questions and their answers, by title of the group."""
+
+
+def number(value: float, digits: int = 3) -> str:
+    """A number with a few significant digits: 0.00738, 1.95, 1×10²⁴."""
+    if value is None or pd.isna(value):
+        return NOTHING
+    value = float(value)
+    if value == 0 or _PLAIN[0] <= abs(value) < _PLAIN[1]:
+        rounded = f"{value:#.{digits}g}" if abs(value) < 10 ** (digits - 1) else f"{value:,.0f}"
+        return (f"{value:.0f}" if value == 0 else rounded).replace("-", "−")
+    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
+    mantissa = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
+    return f"{mantissa}×10{str(int(exponent)).translate(_RAISED)}".replace("-", "−")
+
+
+def counted(value: float) -> str:
+    """A count as people write it: 70.0B, 1.40T."""
+    return NOTHING if value is None or pd.isna(value) else count(float(value))
+
+
+def percent(value: float, digits: int = 2) -> str:
+    """A share in percent."""
+    if value is None or pd.isna(value):
+        return NOTHING
+    share = 100 * float(value)
+    return (f"{share:.{digits}g}" if abs(value) < 1 else f"{share:.0f}").replace("-", "−") + PERCENT
+
+
+def whole(value: float) -> str:
+    """A whole number."""
+    return NOTHING if value is None or pd.isna(value) else f"{float(value):,.0f}"
+
+
+def signed(value: float) -> str:
+    """A number with its sign."""
+    return number(value) if value is None or pd.isna(value) or value <= 0 else f"+{number(value)}"
+
+
+def loss(value: float) -> str:
+    """A loss, to a thousandth."""
+    return NOTHING if value is None or pd.isna(value) else f"{value:.3f}"
+
+
+def tenth(value: float) -> str:
+    """A figure of hundreds whose tenths matter."""
+    return NOTHING if pd.isna(value) else f"{value:.1f}".replace("-", "−")
+
+
+def hundredth(value: float | None) -> str:
+    """A weight."""
+    return NOTHING if value is None or pd.isna(value) else f"{value:.2f}"
+
+
+def written(value: str) -> str:
+    """A figure that is written already."""
+    return value
+
+
+def unit(value: str) -> str:
+    """A unit; none where it is 1."""
+    return NOTHING if value == "1" else value
+
+
+def sentence(words: str) -> str:
+    """Words with a capital, on one line."""
+    return "; ".join((words[:1].upper() + words[1:]).splitlines())
+
+
+def text(value: Any) -> str:
+    """Text as it is."""
+    return NOTHING if value is None or value == "" else str(value)
+
+
+def interval(low: float, high: float, write: Callable[[float], str] = number) -> str:
+    """Two ends of an interval."""
+    return NOTHING if pd.isna(low) or pd.isna(high) else f"{write(low)} to {write(high)}"
+
+
+Column = tuple[str, str, Callable[[Any], str], Callable[[Any], Any]]
+"""Header, unit, how a cell is written, and how it is read from a row (a named tuple)."""
+
+MODEL: Column = ("model", "", text, lambda r: r.model)
+VERDICT: Column = ("fit", "", text, lambda r: r.verdict)
+
+
+def tabled(caption: str, frame: pd.DataFrame, columns: Iterable[Column]) -> Table:
+    """Write a frame's rows by columns."""
+    columns = tuple(columns)
+    rows = tuple(tuple(write(read(row)) for _, _, write, read in columns) for row in frame.itertuples())
+    numeric = tuple(write.__name__ not in _WORDS for _, _, write, _ in columns)
+    return Table(caption, tuple((name, unit) for name, unit, _, _ in columns), rows, numeric)
+
+
+def drawn(ax: Axes, alt: str, caption: str, wide: bool = False) -> Picture:
+    """A figure as inline SVG; the figure is closed."""
+    figure = ax.get_figure(root=True)
+    if not isinstance(figure, Figure):
+        raise TypeError("the Axes belong to no figure")
+    return Picture(svg(figure), alt, caption, wide)
+
+
+def svg(figure: Figure, **settings: Any) -> str:
+    """Address of a figure as SVG, the same bytes for the same figure."""
+    import matplotlib.pyplot as plt
+
+    file = io.BytesIO()
+    with mpl.rc_context({"svg.hashsalt": "bayescale"}):
+        figure.savefig(file, format="svg", dpi=_DPI, metadata={"Date": None}, **settings)
+    plt.close(figure)
+    return "data:image/svg+xml;base64," + base64.b64encode(file.getvalue()).decode("ascii")
