@@ -64,7 +64,7 @@ class Learner:
     families : tuple of str
         Those that could be fitted.
     evidence : Evidence
-        Of every parameter but that of a discrepancy that runs do not inform, in the order of `families`.
+        Of the parameters that are learnt, in the order of `families`.
     left_out : dict
         Families that could not be fitted, and why.
     """
@@ -239,7 +239,12 @@ def _keys(runs: Runs) -> list[tuple[str, ...]]:
 
 
 def _learned(base: Spec) -> list[str]:
-    own = [name for of in _uninformed(base) for name in part("discrepancy", of).parameters]
+    """Parameters whose priors are learnt from whole families: those of the law and of the noise.
+
+    A discrepancy's scales keep the prior that they have. Families differ in them by more than an e-fold, and a
+    prior that wide makes a funnel that chains do not explore.
+    """
+    own = [name for of in base.discrepancy for name in part("discrepancy", of).parameters]
     return [name for name, _ in base.settings if name not in own]
 
 
@@ -249,9 +254,9 @@ def _uninformed(base: Spec) -> tuple[str, ...]:
 
 
 def _without_discrepancy(spec: Spec) -> Spec:
-    names = _learned(spec)
-    kept = tuple((name, setting) for name, setting in spec.settings if name in names)
     without = _uninformed(spec)
+    own = [name for of in without for name in part("discrepancy", of).parameters]
+    kept = tuple((name, setting) for name, setting in spec.settings if name not in own)
     return replace(spec, settings=kept, discrepancy=tuple(name for name in spec.discrepancy if name not in without))
 
 
@@ -268,10 +273,10 @@ def _anchored(spec: Spec, runs: Runs) -> Spec:
 
 
 def _evidence(fit: Fit) -> Evidence:
-    """What the runs say, as the Gaussian that takes the prior to the posterior."""
+    """What the runs say of what is learnt, as the Gaussian that takes the prior to the posterior."""
     columns = []
-    for name, setting in fit.spec.settings:
-        prior = setting.prior
+    for name in _learned(fit.spec):
+        prior = fit.spec.parameters[name].prior
         with jax.enable_x64(True):
             coordinate = np.asarray(prior.transform.inv(jnp.asarray(fit.posterior[name].to_numpy().ravel())))
         columns.append((coordinate - prior.loc) / prior.scale)

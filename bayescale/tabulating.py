@@ -124,14 +124,13 @@ def budgets(choices: Mapping[str, AllocationChoice]) -> pd.DataFrame:
     """What each model would spend the budget on, one model a row."""
     rows = []
     for name, choice in choices.items():
-        at = choice.losses[:, choice.solved.action]
         ratio = choice.optimum["tokens_per_param"]
         rows.append(
             {"model": name, "family": choice.family, "flops": choice.flops, "params": choice.params,
              "tokens": choice.tokens, "tokens_per_param": choice.tokens / choice.params,
              "tokens_per_param_q05": ratio["q05"], "tokens_per_param_q95": ratio["q95"],
              "expected_loss": choice.expected_loss,
-             "loss_q05": float(np.quantile(at, 0.05)), "loss_q95": float(np.quantile(at, 0.95)),
+             "loss_q05": float(np.quantile(choice.outcome, 0.05)), "loss_q95": float(np.quantile(choice.outcome, 0.95)),
              "regret_nats": choice.regret_nats, "waste_fraction": choice.waste_fraction,
              "band_low": choice.band[0], "band_high": choice.band[1],
              "reach_decades": choice.reach_decades, "verdict": choice.verdict}
@@ -152,7 +151,7 @@ def crossed(choices: Mapping[str, AllocationChoice]) -> pd.DataFrame:
             loss, waste = (_at(theirs.params, mine.ln_params, draws) for draws in (mine.losses, mine.waste))
             rows.append(
                 {"chosen_by": chosen, "judged_by": judge, "params": theirs.params, "loss": loss,
-                 "extra_loss": loss - mine.expected_loss, "waste": waste,
+                 "extra_loss": loss - mine.solved.expected_loss, "waste": waste,
                  "extra_waste": waste - mine.waste_fraction, "verdict": mine.verdict}
             )  # fmt: skip
     return pd.DataFrame(rows)

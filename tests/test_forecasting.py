@@ -62,7 +62,9 @@ def test_allocation_is_the_reference(choice):
 
 def test_allocation_beats_every_other_action_in_expectation(choice):
     mean = choice.losses.mean(axis=0)
-    assert choice.expected_loss == mean.min()
+    assert choice.solved.expected_loss == mean.min()
+    # The mean of all draws against that of the thinned ones that the matrix holds.
+    assert choice.expected_loss == pytest.approx(mean.min(), abs=4 * choice.outcome.std() / np.sqrt(len(choice.losses)))
     assert choice.params * choice.tokens * 6 == pytest.approx(BUDGET)
 
 

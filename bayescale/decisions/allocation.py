@@ -14,6 +14,7 @@ from bayescale.deciding import AbstractDecision, Best, Choice, best
 from bayescale.errors import QueryError
 from bayescale.forecasting import QUANTILES, predict, reach, reach_words, resolve_family
 from bayescale.mixing import AbstractFit
+from bayescale.modelling import LAW
 from bayescale.quantities import LEAST, MOST, count, quantity
 from bayescale.runs import FLOPS_PER_PARAM_TOKEN
 from bayescale.trees import ACTION, BUDGET, DRAW
@@ -100,10 +101,15 @@ class AllocationChoice(Choice):
         """Tokens that the budget leaves for them."""
         return self.flops / (FLOPS_PER_PARAM_TOKEN * self.params)
 
+    @cached_property
+    def outcome(self) -> np.ndarray:
+        """The curve's loss there, discrepancies included, in nats/token; shape (draw,)."""
+        return np.exp(predict(self.fit, self._query, only="log_loss"))[:, 0]
+
     @property
     def expected_loss(self) -> float:
-        """Mean over draws of the law's loss there, in nats/token."""
-        return self.solved.expected_loss
+        """Mean over draws of :attr:`outcome`."""
+        return float(self.outcome.mean())
 
     @property
     def regret_nats(self) -> float:
@@ -253,13 +259,17 @@ def _grid(fit: AbstractFit, budgets: np.ndarray) -> np.ndarray:
 
 
 def _losses(fit: AbstractFit, family: str, budgets: np.ndarray, ln_params: np.ndarray) -> np.ndarray:
-    """The law's loss, shape (draw, budget, action)."""
+    """The law's loss, shape (draw, budget, action).
+
+    Discrepancies are left out: beyond the runs they are walks of no known direction, whose kinks no split should
+    follow.
+    """
     params = np.exp(ln_params)
     tokens = budgets[:, None] / (FLOPS_PER_PARAM_TOKEN * params)
     table = pd.DataFrame({"params": params.ravel(), "tokens": tokens.ravel(), "family": family})
     table["flops"] = FLOPS_PER_PARAM_TOKEN * table["params"] * table["tokens"]
     table["unique_tokens"] = table["tokens"]
-    loss = np.exp(predict(fit, table, only="log_loss", most=_MOST_DRAWS))
+    loss = np.exp(predict(fit, table, only=LAW, most=_MOST_DRAWS))
     return loss.reshape(len(loss), *params.shape)
 
 
