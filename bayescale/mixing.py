@@ -7,8 +7,6 @@ depends on `s` alone.
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -21,6 +19,7 @@ import pandas as pd
 import xarray as xr
 
 from bayescale.errors import FitError
+from bayescale.saving import whole
 from bayescale.stacking import Weights, given
 
 SCHEMA = 2
@@ -123,18 +122,11 @@ class AbstractFit(ABC):
             If the folder does not exist or cannot be written.
         """
         path, tree = Path(path), self.stored()
-        temporary = None
         try:
-            handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-            os.close(handle)
-            tree.to_netcdf(temporary, engine="h5netcdf", encoding=_encoding(tree))
-            os.chmod(temporary, 0o644)  # mkstemp makes files that only their owner can read
-            os.replace(temporary, path)
+            with whole(path) as temporary:
+                tree.to_netcdf(temporary, engine="h5netcdf", encoding=_encoding(tree))
         except OSError as error:
             raise FitError(f"cannot write {path}", came=str(error), do="choose a folder that exists") from None
-        finally:
-            if temporary and os.path.exists(temporary):
-                os.unlink(temporary)
         return path
 
 

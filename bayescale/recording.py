@@ -13,6 +13,7 @@ from typing import Any
 
 from bayescale import shipped
 from bayescale.errors import QueryError
+from bayescale.saving import whole
 
 
 def beside(source: str | Path, folder: str) -> Path:
@@ -52,7 +53,8 @@ def write(content: Mapping[str, Any], path: str | Path, heading: str = "") -> Pa
     path = Path(path)
     lines = [f"# {heading}"] * bool(heading) + _lines(content, ())
     try:
-        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        with whole(path) as temporary:
+            temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
     except OSError as error:
         raise QueryError(f"cannot write {path}", came=str(error), do="choose a folder that exists") from None
     return path

@@ -137,12 +137,18 @@ def weigh(
     each = (1 / np.bincount(units))[units] if several else np.ones(count)
     shares = np.random.default_rng(_SEED).dirichlet(np.ones(units.max() + 1), _REPLICATES)
     again = np.stack([optimum(scores, share[units] * each) for share in shares])
+    error = (
+        again.std(axis=0, ddof=1) if units.any() else np.full(len(names), np.nan)
+    )  # of one unit nothing is resampled
     over = "families" if several else f"{units.max() + 1} blocks of one family (too small, for they err together)"
+    how = (
+        f"standard errors by a bootstrap over {over}" if units.any() else "of one family at one reach: errors not known"
+    )
     return Weights(
         dict(zip(names, map(float, best), strict=True)),
-        dict(zip(names, map(float, again.std(axis=0, ddof=1)), strict=True)),
+        dict(zip(names, map(float, error), strict=True)),
         "stacking", count, len(members),
-        f"stacked on {made}{', each counted alike' * several}; standard errors by a bootstrap over {over}",
+        f"stacked on {made}{', each counted alike' * several}; {how}",
     )  # fmt: skip
 
 

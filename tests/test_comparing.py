@@ -97,6 +97,7 @@ def test_scores_beyond_are_those_of_the_backtests(comparison: bs.Comparison) -> 
 def scored(family: str, density: float, flops: list[float]) -> Backtest:
     """A backtest of runs that all have one log score."""
     runs = pd.DataFrame({"family": family, "flops": flops, "loss": 2.0, "log_score": density})
+    runs["reach_decades"] = np.log10(runs["flops"] / 5e19)
     return Backtest(pd.DataFrame({"family": [family]}), runs, {}, {family: "converged"})
 
 

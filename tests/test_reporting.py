@@ -205,9 +205,11 @@ def test_what_cannot_be_finished_leaves_nothing(comparison, rendered, tmp_path: 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_only_a_comparison_or_a_fit_is_reported(tmp_path: Path) -> None:
+def test_only_a_comparison_or_a_fit_is_reported(comparison: bs.Comparison, tmp_path: Path) -> None:
     with pytest.raises(QueryError, match="cannot be reported"):
         bs.report("hoffmann2022", tmp_path / "page.html")
+    with pytest.raises(QueryError, match="compare RUNS --model additive --model coupled --report"):
+        bs.report(bs.average(comparison.fits), tmp_path / "page.html")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -149,3 +149,11 @@ def test_scores_that_say_nothing_are_refused(scores, groups, names, says) -> Non
 def test_weights_that_are_none_are_refused(weights) -> None:
     with pytest.raises(FitError, match="weights cannot be used"):
         given(weights)
+
+
+def test_of_one_block_no_error_is_known() -> None:
+    scores = np.random.default_rng(3).normal(size=(30, 2))
+    found = weigh(scores, ["f"] * 30, ["one", "other"], ["near"] * 30)
+    assert found.method == "stacking"
+    assert all(np.isnan(error) for error in found.se.values())
+    assert "errors not known" in found.sentence

@@ -144,7 +144,7 @@ class Unpooled(AbstractPooling):
     @staticmethod
     def draw(name, prior, spread, families, centering):
         # One place a family: a distribution that the plate would expand has no quantiles to start from.
-        apart = prior._replace(loc=jnp.broadcast_to(prior.loc, (families,)))
+        apart = Placed(prior.transform, jnp.broadcast_to(prior.loc, (families,)), prior.scale)
         with numpyro.plate("family", families):
             return numpyro.sample(name, apart.distribution())
 

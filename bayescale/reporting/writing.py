@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +12,7 @@ from bayescale.errors import QueryError
 from bayescale.fitting import Fit
 from bayescale.mixing import Average
 from bayescale.reporting import pages
+from bayescale.saving import whole
 
 GENERATOR = "bayescale report"
 """Written in the page's head: only a file that has it there is replaced."""
@@ -90,15 +89,8 @@ def _template() -> jinja2.Template:
 
 
 def _write(content: str, path: Path) -> None:
-    temporary = None
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(content)
-        os.chmod(temporary, 0o644)  # mkstemp makes files that only their owner can read
-        os.replace(temporary, path)
+        with whole(path) as temporary:
+            temporary.write_text(content, encoding="utf-8")
     except OSError as error:
         raise QueryError(f"cannot write {path}", came=str(error), do="choose a folder that can be written") from None
-    finally:
-        if temporary and os.path.exists(temporary):
-            os.unlink(temporary)
