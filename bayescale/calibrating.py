@@ -21,9 +21,10 @@ from scipy.stats import ttest_1samp
 
 from bayescale import ranking
 from bayescale.batching import fit_many
+from bayescale.converging import scalars
 from bayescale.deciding import best
 from bayescale.errors import ConvergenceWarning, FitError
-from bayescale.fitting import Fit, scalars
+from bayescale.fitting import Fit
 from bayescale.forecasting import predict
 from bayescale.runs import Runs, load_runs
 from bayescale.simulating import Simulated, simulate

@@ -6,7 +6,6 @@ import json
 import secrets
 import time
 import warnings
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -17,10 +16,10 @@ import jax
 import numpy as np
 import pandas as pd
 import xarray as xr
-from arviz_stats.base import array_stats
 
 from bayescale import sampling
 from bayescale.compiling import devices_for, use_cache
+from bayescale.converging import Criterion, criteria, summarised
 from bayescale.errors import BayescaleError, ConvergenceWarning, FitError
 from bayescale.law import part
 from bayescale.mixing import MEMBER, SCHEMA, AbstractFit, average
@@ -31,33 +30,10 @@ from bayescale.spec import DEFAULT, Spec, load_spec, make_spec
 from bayescale.stacking import Weights
 from bayescale.trees import CHAIN, DRAW, FAMILY, KNOT, RUN, to_datatree
 
-_FEW_DIVERGENCES = 0.001  # of all draws: a handful that cannot bias a 90 % interval
-_FEW_CUT = 0.05  # of all draws
 _KEEP = ("params", "tokens", "flops")
 _GROUPS = ("posterior", "sample_stats", "log_likelihood", "log_prior", "observed_data", "constant_data")
 _META = ("spec", "families", "published", "anchor", "seed", "runs")
 _PACKAGES = ("bayescale", "jax", "numpyro", "arviz", "numpy", "xarray")
-
-
-@dataclass(frozen=True)
-class Criterion:
-    """What chains must reach to count as converged, and what they reached.
-
-    Attributes
-    ----------
-    name, figure, limit : str, float, float
-        Which figure, its worst value, and what was wanted.
-    passed : bool
-    sentence, advice : str
-        The finding in words, and what to do about it.
-    """
-
-    name: str
-    figure: float
-    limit: float
-    passed: bool
-    sentence: str
-    advice: str
 
 
 @dataclass(frozen=True)
@@ -133,35 +109,12 @@ class Fit(AbstractFit):
     @cached_property
     def summary(self) -> pd.DataFrame:
         """Mean, SD, 5 % and 95 % quantiles, R-hat and effective sample sizes of every scalar."""
-        return pd.DataFrame({name: _summary(x) for name, x in scalars(self.posterior).items()}).T.astype(float)
+        return summarised(self.posterior)
 
     @cached_property
     def convergence(self) -> list[Criterion]:
-        """Worst R-hat, ESS and E-BFMI, divergences and tree depth, against their limits.
-
-        Limits are those of Vehtari et al. (2021), arXiv:1903.08008.
-        """
-        table = self.summary[[name.split("[")[0] in self.sampled for name in self.summary.index]]
-        stats = self.tree["sample_stats"]
-        diverging, steps = stats["diverging"].to_numpy(), stats["n_steps"].to_numpy()
-        longer = "raise warmup and draws, and look at the trace of the parameter"
-        r_hat, bulk, tail = table["r_hat"].idxmax(), table["ess_bulk"].idxmin(), table["ess_tail"].idxmin()
-        bfmi = float(np.min(array_stats.bfmi(stats["energy"].to_numpy())))
-        cut = float((steps >= sampling.MOST_STEPS).mean())
-        return [
-            _at_most("r_hat", table["r_hat"].max(), 1.01, f"R-hat {{:.3f}} ({r_hat})", longer),
-            _at_least("ess_bulk", table["ess_bulk"].min(), 400, f"bulk ESS {{:.0f}} ({bulk})", longer),
-            _at_least("ess_tail", table["ess_tail"].min(), 400, f"tail ESS {{:.0f}} ({tail})", longer),
-            _at_most(
-                "divergences", diverging.mean(), _FEW_DIVERGENCES, f"{diverging.sum()} draws diverged, {{:.2%}}",
-                "tighten the prior of what the data leave open (check identification says which)",
-            ),
-            _at_least("e_bfmi", bfmi, 0.3, "E-BFMI {:.2f}", "the tails are heavy: raise warmup"),
-            _at_most(
-                "tree_depth", cut, _FEW_CUT, "{:.1%} of draws cut off at the greatest tree depth",
-                "the posterior is a narrow ridge: tighten a prior, or pool",
-            ),
-        ]  # fmt: skip
+        """What chains must reach to count as converged, and what they reached; see :func:`criteria`."""
+        return criteria(self.tree, self.summary[[name.split("[")[0] in self.sampled for name in self.summary.index]])
 
     @property
     def sampled(self) -> set[str]:
@@ -343,43 +296,6 @@ def _read(tree: xr.DataTree, meta: dict[str, Any], path: Path) -> Fit:
         return Fit(tree, make_spec(content.pop("name"), **content), meta)
     except (BayescaleError, AttributeError, KeyError, TypeError) as error:
         raise FitError(f"{path}: its spec cannot be read: {error}") from None
-
-
-def scalars(posterior: xr.Dataset | Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Every scalar of a posterior by name, ``alpha_N[OPT]`` for one of a family; shape (chain, draw)."""
-    found = {}
-    for name in sorted(set(map(str, posterior)) - {COORDINATES}):
-        array = posterior[name]
-        if FAMILY not in array.dims:
-            found[name] = array.to_numpy()
-            continue
-        for family in array[FAMILY].to_numpy():
-            found[f"{name}[{family}]"] = array.sel({FAMILY: family}).to_numpy()
-    return found
-
-
-def _at_most(name: str, figure: float, limit: float, sentence: str, advice: str) -> Criterion:
-    passed = bool(figure <= limit)  # NaN fails
-    return Criterion(name, float(figure), limit, passed, f"{sentence.format(figure)}, wanted at most {limit:g}", advice)
-
-
-def _at_least(name: str, figure: float, limit: float, sentence: str, advice: str) -> Criterion:
-    passed = bool(figure >= limit)
-    return Criterion(
-        name, float(figure), limit, passed, f"{sentence.format(figure)}, wanted at least {limit:g}", advice
-    )
-
-
-def _summary(x: np.ndarray) -> dict[str, float]:
-    return {
-        "mean": x.mean(),
-        "sd": x.std(ddof=1),
-        "q05": np.quantile(x, 0.05),
-        "q95": np.quantile(x, 0.95),
-        "r_hat": array_stats.rhat(x),
-        "ess_bulk": array_stats.ess(x, method="bulk"),
-        "ess_tail": array_stats.ess(x, method="tail", prob=(0.05, 0.95)),
-    }
 
 
 def _collect(runs: Runs, spec: Spec, points: Any, samples: sampling.Samples, seed: int) -> Fit:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,19 +17,15 @@ from jax import Array
 from numpyro import handlers
 
 from bayescale.compiling import call, use_cache
-from bayescale.errors import QueryError, nearest
+from bayescale.errors import QueryError
 from bayescale.fitting import Fit
 from bayescale.law import Rows, part
 from bayescale.measuring import CLASSES, Record, class_of, measured, record_of, sentences
 from bayescale.mixing import AbstractFit
 from bayescale.modelling import COORDINATES, LAW, SPENT, Design, bases, interpret, places, rows_at
-from bayescale.quantities import LEAST, MOST
-from bayescale.runs import FLOPS_PER_PARAM_TOKEN, is_empty, number
+from bayescale.querying import NEW, flops_of, queries_of
 from bayescale.spec import Spec
 from bayescale.trees import CHAIN, DRAW, QUERY
-
-NEW = "new"
-"""The name under which a family that was not fitted is asked for."""
 
 QUANTILES = {"q05": 0.05, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q95": 0.95}
 _CHUNK = 50  # draws evaluated at a time: bounds memory at draws × queries of the result itself
@@ -138,7 +134,7 @@ def forecast(
     >>> forecast(fit, params=70e9, tokens="1.4T").summary  # doctest: +SKIP
     """
     kept = record_of([member.spec for member in fit.members.values()], record)
-    table = _queries(fit, queries, family, columns)
+    table = queries_of(fit, queries, family, columns, _MADE)
     names = fit.responses
     if response is not None and response not in names:
         raise QueryError(f"the fit has no response {response!r}", wanted=f"one of: {', '.join(names)}")
@@ -252,7 +248,7 @@ def _bases(fit: Fit, table: pd.DataFrame, anchor: dict[str, Any], family: np.nda
     runs, of = fit.design_frame, fit.design_frame["family"]
     fitted = [rows_at(runs[of == name], anchor) for name in fit.families]
     fitted.append(Rows(np.zeros((1, len(anchor))), np.log([runs["flops"].max()])))
-    return bases(fit.spec, rows_at(table.assign(flops=_flops(table)), anchor), family, fitted)
+    return bases(fit.spec, rows_at(table.assign(flops=flops_of(table)), anchor), family, fitted)
 
 
 def reach(fit: AbstractFit, table: pd.DataFrame) -> pd.DataFrame:
@@ -287,100 +283,12 @@ def reach_words(fit: AbstractFit, table: pd.DataFrame) -> str:
 
 def _decades(fit: AbstractFit, table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """Decades of compute by which each query lies beyond its family's runs, and below them; 0 inside."""
-    runs, flops = fit.design_frame, np.log10(_flops(table).to_numpy())
+    runs, flops = fit.design_frame, np.log10(flops_of(table).to_numpy())
     spans = {name: np.log10(runs["flops"][runs["family"] == name]) for name in fit.families}
     mine = [spans.get(name, np.log10(runs["flops"])) for name in table["family"]]
     beyond = flops - [span.max() for span in mine]
     below = [span.min() for span in mine] - flops
     return np.maximum(beyond, 0.0), np.maximum(below, 0.0)
-
-
-def resolve_family(fit: AbstractFit, family: str | None) -> str:
-    """Return the family that is meant; raise QueryError if it was not fitted and is not ``"new"``."""
-    families = fit.families
-    if family is None:
-        return families[0] if len(families) == 1 else NEW
-    if family in families:
-        return family
-    if family == NEW:
-        if len(families) > 1:
-            return NEW
-        raise QueryError(
-            "a fit of one family says nothing of how families differ",
-            wanted=f"family {families[0]!r}",
-            came=repr(NEW),
-            do="fit several families with partial pooling",
-        )
-    raise QueryError(
-        f"no family {family!r} in the fit",
-        wanted=f"one of: {', '.join(families)}, or {NEW!r} for one that was not fitted",
-        came=repr(family),
-        do=nearest(family, families),
-    )
-
-
-def _queries(
-    fit: AbstractFit, queries: pd.DataFrame | None, family: str | None, columns: Mapping[str, Any]
-) -> pd.DataFrame:
-    """Queries as a validated table; messages name a row by its index."""
-    if queries is None:
-        sized = any(isinstance(v, Iterable) and not isinstance(v, str) for v in columns.values())
-        queries = pd.DataFrame(dict(columns), index=None if sized else [0])
-    table = queries.drop(columns=[c for c in queries if c in _MADE])
-    if not len(table):
-        raise QueryError("there are no queries", wanted="at least one row")
-    if not table.columns.is_unique:
-        raise QueryError("the queries have two columns of one name", came=", ".join(map(str, table.columns)))
-    observed = {part("responses", name).observed for name in fit.responses}
-    read = set(fit.columns) - observed
-    if "unique_tokens" in read and "unique_tokens" not in table and "tokens" in table:
-        table["unique_tokens"] = table["tokens"]  # nothing repeated, unless the query says so
-    # The reach is told in compute, whatever the law reads.
-    needed = sorted(read if "flops" in table else read - {"flops"} | {"params", "tokens"})
-    for column in needed:
-        if column not in table:
-            came = [str(c) for c in table]
-            raise QueryError(f"a query needs {column!r}", wanted=", ".join(needed), came=", ".join(came),
-                             do=nearest(column, came, otherwise=f"give {column} with every query"))  # fmt: skip
-    for column in [c for c in table if c in {*needed, "params", "tokens", "flops"}]:
-        table[column] = _column(table, column)
-    for column in [c for c in table if c in observed]:  # carried along, to compare with
-        table[column] = pd.to_numeric(table[column], errors="coerce")
-    if "flops" in read:
-        table["flops"] = _flops(table)
-    table["family"] = _families(fit, table, family)
-    return table.reset_index(drop=True)
-
-
-def _flops(table: pd.DataFrame) -> pd.Series:
-    if "flops" in table:
-        return table["flops"]
-    return FLOPS_PER_PARAM_TOKEN * table.get("active_params", table["params"]) * table["tokens"]
-
-
-def _column(table: pd.DataFrame, column: str) -> list[float]:
-    least, most = (0.0, 1.0) if column == "chance" else (LEAST, MOST)
-    values = []
-    for row, cell in table[column].items():
-        try:
-            values.append(number(cell))
-        except ValueError as error:
-            raise QueryError(f"row {row}, {column}: {error}") from None
-        if not least <= values[-1] <= most:
-            raise QueryError(f"row {row}, {column}: wanted a number from {least:g} to {most:g}, came {cell!r}")
-    return values
-
-
-def _families(fit: AbstractFit, table: pd.DataFrame, family: str | None) -> list[str]:
-    if "family" not in table:
-        return [resolve_family(fit, family)] * len(table)
-    found = []
-    for row, name in table["family"].items():
-        try:
-            found.append(resolve_family(fit, family if is_empty(name) else str(name)))
-        except QueryError as error:
-            raise QueryError(f"row {row}: {error}") from None
-    return found
 
 
 def _substitutes(fit: Fit, key: Array, extend: bool, thin: int) -> dict[str, Array]:

@@ -7,7 +7,7 @@ import warnings
 from arviz_stats import psense
 
 from bayescale.checking import AbstractCheck, Finding
-from bayescale.fitting import scalars
+from bayescale.converging import scalars
 from bayescale.law import part
 
 _MOST = 0.05  # of the power-scaling diagnostic: Kallioinen et al.'s threshold

@@ -12,10 +12,11 @@ import xarray as xr
 
 from bayescale.deciding import AbstractDecision, Best, Choice, best
 from bayescale.errors import QueryError
-from bayescale.forecasting import QUANTILES, predict, reach, reach_words, resolve_family
+from bayescale.forecasting import QUANTILES, predict, reach, reach_words
 from bayescale.mixing import AbstractFit
 from bayescale.modelling import LAW
 from bayescale.quantities import LEAST, MOST, count, quantity
+from bayescale.querying import resolve_family
 from bayescale.runs import FLOPS_PER_PARAM_TOKEN
 from bayescale.trees import ACTION, BUDGET, DRAW
 

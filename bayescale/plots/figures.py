@@ -15,9 +15,10 @@ from bayescale.backtesting import Backtest
 from bayescale.calibrating import RANKED, Calibration
 from bayescale.decisions.allocation import AllocationChoice
 from bayescale.fitting import Fit
-from bayescale.forecasting import predict, resolve_family
+from bayescale.forecasting import predict
 from bayescale.mixing import AbstractFit
 from bayescale.quantities import count
+from bayescale.querying import resolve_family
 from bayescale.runs import FLOPS_PER_PARAM_TOKEN
 
 _GRID = 60  # points of a curve

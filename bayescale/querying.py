@@ -1,0 +1,110 @@
+"""Query: what a forecast is asked for, read and validated."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+import pandas as pd
+
+from bayescale.errors import QueryError, nearest
+from bayescale.law import part
+from bayescale.mixing import AbstractFit
+from bayescale.quantities import LEAST, MOST
+from bayescale.runs import FLOPS_PER_PARAM_TOKEN, is_empty, number
+
+NEW = "new"
+"""The name under which a family that was not fitted is asked for."""
+
+
+def queries_of(
+    fit: AbstractFit,
+    queries: pd.DataFrame | None,
+    family: str | None,
+    columns: Mapping[str, Any],
+    made: Collection[str] = (),
+) -> pd.DataFrame:
+    """Queries as a validated table, columns that a forecast has `made` left out; messages name a row by its index."""
+    if queries is None:
+        sized = any(isinstance(v, Iterable) and not isinstance(v, str) for v in columns.values())
+        queries = pd.DataFrame(dict(columns), index=None if sized else [0])
+    table = queries.drop(columns=[c for c in queries if c in made])
+    if not len(table):
+        raise QueryError("there are no queries", wanted="at least one row")
+    if not table.columns.is_unique:
+        raise QueryError("the queries have two columns of one name", came=", ".join(map(str, table.columns)))
+    observed = {part("responses", name).observed for name in fit.responses}
+    read = set(fit.columns) - observed
+    if "unique_tokens" in read and "unique_tokens" not in table and "tokens" in table:
+        table["unique_tokens"] = table["tokens"]  # nothing repeated, unless the query says so
+    # The reach is told in compute, whatever the law reads.
+    needed = sorted(read if "flops" in table else read - {"flops"} | {"params", "tokens"})
+    for column in needed:
+        if column not in table:
+            came = [str(c) for c in table]
+            raise QueryError(f"a query needs {column!r}", wanted=", ".join(needed), came=", ".join(came),
+                             do=nearest(column, came, otherwise=f"give {column} with every query"))  # fmt: skip
+    for column in [c for c in table if c in {*needed, "params", "tokens", "flops"}]:
+        table[column] = _column(table, column)
+    for column in [c for c in table if c in observed]:  # carried along, to compare with
+        table[column] = pd.to_numeric(table[column], errors="coerce")
+    if "flops" in read:
+        table["flops"] = flops_of(table)
+    table["family"] = _families(fit, table, family)
+    return table.reset_index(drop=True)
+
+
+def resolve_family(fit: AbstractFit, family: str | None) -> str:
+    """Return the family that is meant; raise QueryError if it was not fitted and is not ``"new"``."""
+    families = fit.families
+    if family is None:
+        return families[0] if len(families) == 1 else NEW
+    if family in families:
+        return family
+    if family == NEW:
+        if len(families) > 1:
+            return NEW
+        raise QueryError(
+            "a fit of one family says nothing of how families differ",
+            wanted=f"family {families[0]!r}",
+            came=repr(NEW),
+            do="fit several families with partial pooling",
+        )
+    raise QueryError(
+        f"no family {family!r} in the fit",
+        wanted=f"one of: {', '.join(families)}, or {NEW!r} for one that was not fitted",
+        came=repr(family),
+        do=nearest(family, families),
+    )
+
+
+def flops_of(table: pd.DataFrame) -> pd.Series:
+    """FLOP of queries: their own, or 6·params·tokens."""
+    if "flops" in table:
+        return table["flops"]
+    return FLOPS_PER_PARAM_TOKEN * table.get("active_params", table["params"]) * table["tokens"]
+
+
+def _column(table: pd.DataFrame, column: str) -> list[float]:
+    least, most = (0.0, 1.0) if column == "chance" else (LEAST, MOST)
+    values = []
+    for row, cell in table[column].items():
+        try:
+            values.append(number(cell))
+        except ValueError as error:
+            raise QueryError(f"row {row}, {column}: {error}") from None
+        if not least <= values[-1] <= most:
+            raise QueryError(f"row {row}, {column}: wanted a number from {least:g} to {most:g}, came {cell!r}")
+    return values
+
+
+def _families(fit: AbstractFit, table: pd.DataFrame, family: str | None) -> list[str]:
+    if "family" not in table:
+        return [resolve_family(fit, family)] * len(table)
+    found = []
+    for row, name in table["family"].items():
+        try:
+            found.append(resolve_family(fit, family if is_empty(name) else str(name)))
+        except QueryError as error:
+            raise QueryError(f"row {row}: {error}") from None
+    return found
