@@ -123,7 +123,7 @@ def test_no_table_is_dropped_for_what_the_prior_makes_of_it(many: Simulated) -> 
 
 
 def test_a_truth_beyond_own_runs_is_the_law_and_its_discrepancy(chinchilla: bs.Runs) -> None:
-    spec = bs.load_spec("coupled-unpooled")
+    spec = bs.make_spec("grown", law="coupled", discrepancy="growth", pooling={"default": "none"})
     simulated = simulate(spec, chinchilla, simulations=FEW, seed=1)
     law, anchor, probes = part("laws", "coupled"), dict(simulated.spec.anchor), simulated.probes
     assert all(len(table) == len(chinchilla) for table in simulated.tables.values())
@@ -134,6 +134,21 @@ def test_a_truth_beyond_own_runs_is_the_law_and_its_discrepancy(chinchilla: bs.R
         log_loss = np.log(anchor["loss"]) + law.log_loss(*at, **{k: row[k] for k in law.parameters})
         log_loss += row["growth"] * np.sqrt(np.log(BEYOND))
         assert simulated.log_loss.loc[name, 0] == pytest.approx(float(log_loss), rel=1e-5)  # the law's in float32
+
+
+def test_errors_that_runs_share_scatter_the_truth_beyond_by_their_own_variance(chinchilla: bs.Runs) -> None:
+    spec = bs.make_spec("walking", law="coupled", discrepancy="walk", pooling={"default": "none"})
+    simulated = simulate(spec, chinchilla, simulations=400, seed=1)
+    law, anchor, probes = part("laws", "coupled"), dict(simulated.spec.anchor), simulated.probes
+    at = [np.log(probes[name][0] / anchor[name]) for name in spec.inputs]
+    truths = {k: simulated.truths[k].to_numpy() for k in law.parameters}
+    away = simulated.log_loss[0].to_numpy() - np.log(anchor["loss"]) - np.asarray(law.log_loss(*at, **truths))
+    away /= np.sqrt(
+        sum(simulated.truths[name].to_numpy() ** 2 * abs(x) for name, x in zip(("walk_N", "walk_D"), at, strict=True))
+    )
+    # Standard Normal but for the anchor's own step, within which a piecewise linear path varies less.
+    assert abs(away.mean()) < 4 / np.sqrt(len(away))
+    assert 0.8 < away.std() < 1 + 4 / np.sqrt(2 * len(away))
 
 
 @pytest.mark.parametrize("name", shipped.names("models"))
