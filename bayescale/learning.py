@@ -23,6 +23,7 @@ from numpyro.infer import MCMC, NUTS
 from bayescale.batching import fit_many
 from bayescale.errors import RunsError, SpecError
 from bayescale.fitting import Fit
+from bayescale.flattening import held
 from bayescale.forecasting import predict
 from bayescale.law import Prior, part
 from bayescale.modelling import rows_at
@@ -239,13 +240,13 @@ def _keys(runs: Runs) -> list[tuple[str, ...]]:
 
 
 def _learned(base: Spec) -> list[str]:
-    """Parameters whose priors are learnt from whole families: those of the law and of the noise.
+    """Parameters whose priors are learnt from whole families: those of the law, and of the noise if it is alone.
 
-    A discrepancy's scales keep the prior that they have. Families differ in them by more than an e-fold, and a
-    prior that wide makes a funnel that chains do not explore.
+    A discrepancy's scales keep the prior that they have, and so does noise beside errors that runs share. Families
+    differ in them by more than an e-fold, and a prior that wide makes a funnel that chains do not explore.
     """
-    own = [name for of in base.discrepancy for name in part("discrepancy", of).parameters]
-    return [name for name, _ in base.settings if name not in own]
+    kept = held(base).union(*(part("discrepancy", of).parameters for of in base.discrepancy))
+    return [name for name, _ in base.settings if name not in kept]
 
 
 def _uninformed(base: Spec) -> tuple[str, ...]:
