@@ -22,8 +22,8 @@ from typing import Any, ClassVar, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-import numpyro.distributions as dist
 from jax import Array
+from numpyro import distributions as dist
 from numpyro.distributions import transforms
 
 from bayescale.errors import DefinitionError, SpecError, UnknownName, nearest

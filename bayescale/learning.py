@@ -16,8 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro
-import numpyro.distributions as dist
 from jax import Array
+from numpyro import distributions as dist
 from numpyro.infer import MCMC, NUTS
 
 from bayescale.batching import fit_many

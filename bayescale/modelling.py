@@ -12,9 +12,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro
-import numpyro.distributions as dist
 import pandas as pd
 from jax import Array
+from numpyro import distributions as dist
 from numpyro import handlers
 
 from bayescale.errors import RunsError

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -66,3 +69,14 @@ def test_shapes_of_the_result_are_known_before_it_has_run(folder):
     program = compiling.compiled(jax.jit(lambda x: {"sum": x.sum()}), {}, np.zeros(3, np.float32))
     assert program.out["sum"].shape == ()
     assert program.out["sum"].dtype == np.float32
+
+
+def test_a_program_is_traced_though_arviz_came_first():
+    """ArviZ imports NumPyro lazily, and a module that is imported under it by its full name runs twice."""
+    code = (
+        "import arviz, bayescale as bs; "
+        "from bayescale.flattening import initial; from bayescale.modelling import design; "
+        "spec = bs.load_spec('additive'); print(len(initial(design(spec, bs.load_runs('hoffmann2022')), spec=spec)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "7", done.stderr[-500:]

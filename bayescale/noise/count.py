@@ -1,6 +1,6 @@
 """Noise on counts of correct answers: Binomial, Beta-Binomial."""
 
-import numpyro.distributions as dist
+from numpyro import distributions as dist
 
 from bayescale.law import AbstractNoise, LogNormal, Parameter
 

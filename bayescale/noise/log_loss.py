@@ -1,6 +1,6 @@
 """Noise on log loss: Student-t (default), Gaussian, Laplace."""
 
-import numpyro.distributions as dist
+from numpyro import distributions as dist
 from numpyro.distributions.transforms import ExpTransform
 
 from bayescale.law import AbstractNoise, LogNormal, Parameter
