@@ -12,7 +12,7 @@ import pandas as pd
 
 from bayescale.batching import Batch, fit_many
 from bayescale.errors import QueryError, RunsError, nearest
-from bayescale.forecasting import NEW, predict
+from bayescale.forecasting import NEW, log_draws, predict
 from bayescale.law import part
 from bayescale.learning import shared_families, study
 from bayescale.measuring import HORIZONS, Record, horizon_of
@@ -326,7 +326,7 @@ def score(fit: AbstractFit, runs: Runs, family: str | None = None) -> pd.DataFra
     """Scores of a fit's forecasts of runs, as of `family` if one is named, on log loss; one run a row."""
     padded = _padded(runs).frame
     table = padded if family is None else padded.assign(family=family)
-    draws = np.log(predict(fit, table, seed=fit.meta["seed"], only="loss"))[:, : len(runs)]
+    draws = log_draws(fit, table, seed=fit.meta["seed"])[:, : len(runs)]
     kept = [c for c in ("family", "run_id", "params", "tokens", "flops", "loss") if c in table]
     found = scores(draws, np.log(runs["loss"]), log_density(fit, runs, family))
     return pd.concat([table[kept][: len(runs)], found], axis=1)

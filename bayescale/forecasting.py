@@ -209,6 +209,15 @@ def predict(
     return sites[only] if only else sites
 
 
+def log_draws(fit: AbstractFit, table: pd.DataFrame, *, seed: int) -> np.ndarray:
+    """Logs of predictive draws of the loss, shape (chain·draw, query).
+
+    Finite: noise with heavy tails on a log now and then leaves what a loss in float64 can hold.
+    """
+    floats = np.finfo(float)
+    return np.log(np.clip(predict(fit, table, seed=seed, only="loss"), floats.tiny, floats.max))
+
+
 def _merged(pieces: Sequence[tuple[np.ndarray, Array]]) -> np.ndarray:
     """Draws of several models in their places; shape (chain·draw, …)."""
     (mine, first), *others = pieces

@@ -24,7 +24,7 @@ from bayescale.batching import fit_many
 from bayescale.errors import RunsError, SpecError
 from bayescale.fitting import Fit
 from bayescale.flattening import held
-from bayescale.forecasting import predict
+from bayescale.forecasting import log_draws
 from bayescale.law import Prior, part
 from bayescale.modelling import rows_at
 from bayescale.pooling.ways import spread_prior
@@ -300,7 +300,7 @@ def _misses(fit: Fit, runs: Runs, base: Spec) -> Evidence:
         anchor = {name: np.log(fit.meta["anchor"][name]) for name in fit.spec.inputs}
         basis = discrepancy.basis(*(rows_at(table, anchor) for table in (runs.frame, fit.design_frame)))
         unit = np.asarray(discrepancy.shift(basis, None, **{parameter: 1.0}))
-    draws = np.log(predict(fit, runs.frame, seed=fit.meta["seed"], only="loss"))
+    draws = log_draws(fit, runs.frame, seed=fit.meta["seed"])
     slopes = (np.log(runs["loss"]) - draws) @ unit / (unit @ unit)
     slopes = (slopes - prior.loc) / prior.scale
     return Evidence(np.array([[1 / slopes.var()]]), np.array([slopes.mean() / slopes.var()]))

@@ -135,3 +135,12 @@ def test_prior_and_posterior_predictive_come_on_demand(trio_fit):
     assert tree["prior"]["level"].dims == ("chain", "draw", "family")
     assert not tree["prior"]["alpha_N"].isnull().any()
     assert "prior" not in trio_fit.tree.children  # the fit itself stays as it was
+
+
+def test_logs_of_draws_are_finite_where_a_heavy_tail_leaves_float64(monkeypatch):
+    from bayescale import forecasting
+
+    monkeypatch.setattr(forecasting, "predict", lambda *_, **__: np.array([[np.inf, 0.0, np.e]]))
+    found = forecasting.log_draws(None, None, seed=0)
+    assert np.isfinite(found).all()
+    assert found[0, 2] == pytest.approx(1.0)
