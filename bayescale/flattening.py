@@ -27,7 +27,6 @@ from bayescale.trees import FAMILY
 from bayescale.whitening import Places, arrow, diagonal
 
 CENTER, SPREAD, COORDINATE = "_center", "_spread", "_coordinate"
-_NOISE = "sigma"  # scale of noise on log loss
 _PRIOR_CURVATURE = (1e-2, 1e6)  # keeps a unit of the flat vector finite where a prior is flat or a spike
 
 
@@ -182,33 +181,43 @@ def _following(spec: Spec, design: Design, begin: dict[str, Array]) -> Callable[
     """
     widths = [part("discrepancy", name).coordinates for name in spec.discrepancy]
     scales = {name: width for one in widths for name, width in one.items()}
-
-    def at(values: dict[str, Array]) -> tuple[Array, Array, Array]:
-        """Log loss by the law at runs, and each family's scale of every coordinate and of the noise."""
-        model = handlers.substitute(partial(interpret, spec), data=values)
-        sites = {name: site["value"] for name, site in handlers.trace(model).get_trace(design).items()}
-        each = [
-            jnp.broadcast_to(sites[name], (design.families,)) for name in (*scales, *([_NOISE] * (_NOISE in sites)))
-        ]
-        repeated = jnp.repeat(jnp.stack(each[: len(scales)], axis=1), np.array([*scales.values()]), axis=1)
-        return sites[LAW], repeated, each[-1] if _NOISE in sites else jnp.full(design.families, jnp.inf)
-
     if not scales:
         return lambda values: jnp.zeros(())
-    law, scale, noise = at(begin)
+
+    def at(values: dict[str, Array]) -> tuple[Array, Array, dict[str, Any]]:
+        """Log loss by the law at runs, each family's scale of every coordinate, and all sites."""
+        model = handlers.substitute(partial(interpret, spec), data=values)
+        sites = handlers.trace(model).get_trace(design)
+        each = [jnp.broadcast_to(sites[name]["value"], (design.families,)) for name in scales]
+        repeated = jnp.repeat(jnp.stack(each, axis=1), np.array([*scales.values()]), axis=1)
+        return sites[LAW]["value"], repeated, sites
+
+    law, scale, sites = at(begin)
+    noise = jnp.broadcast_to(_noise_scale(spec, sites), law.shape)[..., None]
     basis = jnp.concatenate([design.basis[name] for name, one in zip(spec.discrepancy, widths, strict=True) if one], -1)
-    weights = basis.reshape(*law.shape, -1) * scale[design.family] * design.mask[..., None]
+    weights = basis.reshape(*law.shape, -1) * scale[design.family] * design.mask[..., None] / noise
     of = design.family[:, 0]
     among = jnp.zeros((design.families, *2 * scale.shape[1:]))
     precision = among.at[of].add(jnp.einsum("bsj,bsk->bjk", weights, weights))
-    inverse = jnp.linalg.inv(precision + noise[:, None, None] ** 2 * jnp.eye(scale.shape[1]))
+    inverse = jnp.linalg.inv(precision + jnp.eye(scale.shape[1]))
 
     def follow(values: dict[str, Array]) -> Array:
         now, wide, _ = at(values)
-        pull = jnp.zeros(scale.shape).at[of].add(jnp.einsum("bsk,bs->bk", weights, law - now))
+        pull = jnp.zeros(scale.shape).at[of].add(jnp.einsum("bsk,bs->bk", weights / noise, law - now))
         return jnp.einsum("fjk,fk->fj", inverse, pull) * scale / wide
 
     return follow
+
+
+def _noise_scale(spec: Spec, sites: dict[str, Any]) -> Array:
+    """Scale of the noise on log loss at each run; infinite where no log loss is observed."""
+    for name, _ in spec.responses:
+        if part("responses", name).kind == "log":
+            noise = sites[part("responses", name).observed]["fn"]
+            while not hasattr(noise, "scale"):
+                noise = noise.base_dist
+            return noise.scale
+    return jnp.array(jnp.inf)
 
 
 def held(spec: Spec) -> set[str]:

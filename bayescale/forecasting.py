@@ -244,7 +244,7 @@ def design_at(fit: Fit, table: pd.DataFrame, observed: Mapping[str, Any], new: b
         anchor_loss=np.log(fit.meta["anchor"]["loss"]),
         columns={c: table[c].to_numpy(float) for c in known if c not in SPENT and c not in wanted},
         observed={k: np.asarray(v, float) for k, v in observed.items()},
-        basis=_bases(fit, table, anchor, family) if fit.spec.discrepancy else {},
+        basis=_bases(fit, table, anchor, family) if fit.spec.based else {},
         family=family,
         priors=places(fit.spec),
         centering={n: np.zeros(count) for n in pooled} if count > 1 else {},

@@ -289,6 +289,10 @@ class AbstractNoise(Part):
 
     formula = "distribution"
     kind: ClassVar[str]
+    requires: ClassVar[tuple[str, ...]] = ()
+    basis: ClassVar[Callable[[Rows, Rows], np.ndarray] | None] = None
+    """``basis(at, fitted)``, as a discrepancy's: what the noise needs to know of where a run lies, which the formula
+    finds in `columns` under the noise's name; None where it needs nothing."""
 
     @staticmethod
     @abstractmethod

@@ -128,11 +128,12 @@ class Learner:
         labels = {pair: f"{pair[1]} without {', '.join(sorted(pair[0])) or 'others'}" for pair in order}
         mine = {name: self.runs["family"] == name for name in self.families}
         tables = {labels[pair]: self.runs.take(train & mine[pair[1]]) for pair in order}
-        plain = {labels[out, name]: _without_discrepancy(specs[out | {name}]) for out, name in order}
-        batch = fit_many(tables, plain, **self.settings)
-        (parameter,) = part("discrepancy", _uninformed(self.base)[0]).parameters
+        beyond = _uninformed(self.base)
+        inside = {labels[out, name]: _without_discrepancy(specs[out | {name}], beyond) for out, name in order}
+        batch = fit_many(tables, inside, **self.settings)
+        (parameter,) = part("discrepancy", beyond[0]).parameters
         setting = self.base.parameters[parameter]
-        population = _Population([setting.prior], [setting.spread])
+        population = _Population([setting.prior], [setting.spread], known=True)
         found = {}
         for out in left:
             seen = [
@@ -198,7 +199,7 @@ def study(runs: Runs, base: Spec, *, seed: int = 0, progress: bool | None = None
             do="learn from coupled-unpooled, or a spec of your own like it",
         )
     settings |= {"seed": seed, "progress": progress}
-    plain = _without_discrepancy(base)
+    plain = _without_discrepancy(base, base.discrepancy)
     tables = {name: runs.where(family=name) for name in runs.families}
     batch = fit_many(tables, {name: _anchored(plain, table) for name, table in tables.items()}, **settings)
     if len(batch.fits) < FEWEST:
@@ -207,7 +208,7 @@ def study(runs: Runs, base: Spec, *, seed: int = 0, progress: bool | None = None
             wanted=f"at least {FEWEST} that can be fitted alone",
             came="; ".join(f"{name}: {error}" for name, error in batch.failed.items()) or str(len(batch.fits)),
         )
-    evidence = _stack([_evidence(fit) for fit in batch.fits.values()])
+    evidence = _stack([_evidence(fit, _learned(base)) for fit in batch.fits.values()])
     left_out = {name: str(error) for name, error in batch.failed.items()}
     return Learner(runs, base, tuple(batch.fits), evidence, left_out, settings)
 
@@ -254,8 +255,7 @@ def _uninformed(base: Spec) -> tuple[str, ...]:
     return tuple(name for name in base.discrepancy if not part("discrepancy", name).informed)
 
 
-def _without_discrepancy(spec: Spec) -> Spec:
-    without = _uninformed(spec)
+def _without_discrepancy(spec: Spec, without: Collection[str]) -> Spec:
     own = [name for of in without for name in part("discrepancy", of).parameters]
     kept = tuple((name, setting) for name, setting in spec.settings if name not in own)
     return replace(spec, settings=kept, discrepancy=tuple(name for name in spec.discrepancy if name not in without))
@@ -273,10 +273,10 @@ def _anchored(spec: Spec, runs: Runs) -> Spec:
     return replace(spec, anchor=tuple(zip(columns, map(float, means), strict=True)))
 
 
-def _evidence(fit: Fit) -> Evidence:
-    """What the runs say of what is learnt, as the Gaussian that takes the prior to the posterior."""
+def _evidence(fit: Fit, names: Sequence[str]) -> Evidence:
+    """What the runs say of some parameters, as the Gaussian that takes the prior to the posterior."""
     columns = []
-    for name in _learned(fit.spec):
+    for name in names:
         prior = fit.spec.parameters[name].prior
         with jax.enable_x64(True):
             coordinate = np.asarray(prior.transform.inv(jnp.asarray(fit.posterior[name].to_numpy().ravel())))
@@ -311,13 +311,17 @@ def _stack(evidence: Sequence[Evidence]) -> Evidence:
 
 
 class _Population:
-    """Priors of a family not seen, from the evidence of others; compiled once, whoever is left out."""
+    """Priors of a family not seen, from the evidence of others; compiled once, whoever is left out.
 
-    def __init__(self, priors: Sequence[Prior], spreads: Sequence[float]) -> None:
+    With a `known` middle, it is that of the priors, and the spread alone is learnt.
+    """
+
+    def __init__(self, priors: Sequence[Prior], spreads: Sequence[float], *, known: bool = False) -> None:
         self.priors = list(priors)
         wide = [spread_prior(spread) for spread in spreads]
         scale = np.array([prior.scale for prior in priors])
-        self.before = np.array([w.loc for w in wide]) - np.log(scale), np.array([w.scale for w in wide])
+        before = np.array([w.loc for w in wide]) - np.log(scale), np.array([w.scale for w in wide])
+        self.before = (*before, np.array(float(not known)))
         self.sampler = MCMC(
             NUTS(_population, dense_mass=True, target_accept_prob=0.95),
             num_warmup=_WARMUP, num_samples=_DRAWS, progress_bar=False, jit_model_args=True,
@@ -327,6 +331,7 @@ class _Population:
         with jax.enable_x64(True):
             self.sampler.run(jax.random.key(0), *map(jnp.asarray, (*evidence, weights, *self.before)))
             middle, spread = (np.asarray(self.sampler.get_samples()[name]) for name in ("middle", "spread"))
+            middle = middle * self.before[-1]
         # Mean and variance of the population's predictive: what is not known of it is part of the prior.
         loc, scale = middle.mean(axis=0), np.sqrt(middle.var(axis=0) + (spread**2).mean(axis=0))
         return [
@@ -340,10 +345,12 @@ def _rounded(number: float) -> float:
     return float(f"{number:.4g}")
 
 
-def _population(precision: Array, information: Array, weights: Array, spread_loc: Array, spread_scale: Array) -> None:
-    """Families scatter about a middle; each one's own parameters are integrated out."""
+def _population(
+    precision: Array, information: Array, weights: Array, spread_loc: Array, spread_scale: Array, free: Array
+) -> None:
+    """Families scatter about a middle, zero if it is not `free`; each one's own parameters are integrated out."""
     with numpyro.plate("parameter", spread_loc.size):
-        middle = numpyro.sample("middle", dist.Normal(0.0, 1.0))
+        middle = free * numpyro.sample("middle", dist.Normal(0.0, 1.0))
         spread = numpyro.sample("spread", dist.LogNormal(spread_loc, spread_scale))
 
     def family(precision: Array, information: Array) -> Array:

@@ -71,7 +71,7 @@ class Design:
     observed : dict of Array, shape (run,)
         What was observed, in base units; empty when predicting.
     basis : dict of Array, shape (run, width)
-        Basis of each discrepancy, by name.
+        Basis of each discrepancy, and of noise that has one, by name.
     family : Array of int, shape (run,)
         Index of each run's family.
     centering : dict of Array, shape (family,)
@@ -131,7 +131,7 @@ def interpret(spec: Spec, design: Design) -> None:
             response, noise = part("responses", name), part("noise", kind)
             location = response.location(log_loss, design.columns, **pick(response))
             numpyro.deterministic(f"{name}_location", location)
-            likelihood = noise.distribution(location, design.columns, **pick(noise))
+            likelihood = noise.distribution(location, {**design.columns, **design.basis}, **pick(noise))
             numpyro.sample(response.observed, likelihood, obs=design.observed.get(response.observed))
 
 
@@ -257,13 +257,12 @@ def rows_at(table: pd.DataFrame, anchor: Mapping[str, Any]) -> Rows:
 
 
 def bases(spec: Spec, rows: Rows, family: np.ndarray, fitted: Sequence[Rows]) -> dict[str, np.ndarray]:
-    """Basis of each discrepancy at rows, each against the `fitted` runs of its family."""
+    """Basis of each part that has one at rows, each against the `fitted` runs of its family."""
     found = {}
-    for name in spec.discrepancy:
+    for of in spec.based:
         where = [np.flatnonzero(family == f) for f in np.unique(family)]
-        basis = part("discrepancy", name).basis
-        pieces = [basis(Rows(*(x[mine] for x in rows)), fitted[family[mine[0]]]) for mine in where]
-        found[name] = np.concatenate(pieces)[np.argsort(np.concatenate(where))]
+        pieces = [of.basis(Rows(*(x[mine] for x in rows)), fitted[family[mine[0]]]) for mine in where]
+        found[of.name] = np.concatenate(pieces)[np.argsort(np.concatenate(where))]
     return found
 
 

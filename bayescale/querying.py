@@ -13,6 +13,7 @@ from bayescale.mixing import AbstractFit
 from bayescale.quantities import LEAST, MOST
 from bayescale.runs import FLOPS_PER_PARAM_TOKEN, is_empty, number
 
+_BOUNDS = {"chance": (0.0, 1.0), "loss_error": (0.0, MOST)}
 NEW = "new"
 """The name under which a family that was not fitted is asked for."""
 
@@ -37,6 +38,8 @@ def queries_of(
     read = set(fit.columns) - observed
     if "unique_tokens" in read and "unique_tokens" not in table and "tokens" in table:
         table["unique_tokens"] = table["tokens"]  # nothing repeated, unless the query says so
+    if "loss_error" in read and "loss_error" not in table:
+        table["loss_error"] = 0.0  # the loss itself, unless the query says how well it is measured
     # The reach is told in compute, whatever the law reads.
     needed = sorted(read if "flops" in table else read - {"flops"} | {"params", "tokens"})
     for column in needed:
@@ -86,7 +89,7 @@ def flops_of(table: pd.DataFrame) -> pd.Series:
 
 
 def _column(table: pd.DataFrame, column: str) -> list[float]:
-    least, most = (0.0, 1.0) if column == "chance" else (LEAST, MOST)
+    least, most = _BOUNDS.get(column, (LEAST, MOST))
     values = []
     for row, cell in table[column].items():
         try:

@@ -23,7 +23,7 @@ FLOPS_PER_PARAM_TOKEN = 6.0
 
 REQUIRED = ("params", "tokens", "loss")
 _COUNTS = ("params", "tokens", "flops", "unique_tokens", "active_params", "step", "epochs")
-_NUMBERS = (*_COUNTS, "loss", "score", "n_items", "n_correct", "chance")
+_NUMBERS = (*_COUNTS, "loss", "loss_error", "score", "n_items", "n_correct", "chance")
 _OPTIONAL = ("n_items", "n_correct", "score", "chance", "step", "epochs")
 _IDENTITY = ("run_id", "benchmark", "eval_set")
 _SHOWN = 5
@@ -45,6 +45,7 @@ RULES: tuple[Rule, ...] = (
     ("tokens", lambda x: x > 1e18, "a count of at most 1e18", "are these FLOP? tokens are a count"),
     ("loss", lambda x: x > _LARGEST_LOSS, f"nats/token, at most {_LARGEST_LOSS:g}",
      "if it is a perplexity, take its logarithm"),
+    ("loss_error", lambda x: x < 0, "a standard error in nats/token, at least 0", "mend or drop the row"),
     ("chance", lambda x: (x < 0) | (x >= 1), "a share from 0 to below 1", "25 % is 0.25"),
     ("n_items", lambda x: x < 1, "a count of items", "mend or drop the row"),
     ("n_correct", lambda x: x < 0, "a count", "mend or drop the row"),

@@ -36,6 +36,7 @@ _STEPS = {"all": 1, "half": 2, "fifth": 5}
 _LOSS = 3.0  # nats/token at the anchor: of small runs on web text; only the midpoint of an accuracy depends on it
 _EPOCHS = (1.0, 4.0, 16.0, 60.0)  # from no repeats to far beyond the decay of their worth
 _ITEMS, _CHANCE = 1000, 0.25  # of a benchmark with four answers
+_LOSS_ERROR = 0.003  # nats/token: of a million tokens whose losses scatter by 3 nats
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,13 @@ def sweep_for(spec: Spec) -> Runs:
     params = np.sqrt(budgets / (FLOPS_PER_PARAM_TOKEN * ratios))
     frame = pd.DataFrame({"params": params, "tokens": params * ratios, "flops": budgets, "loss": _LOSS})
     epochs = np.resize(_EPOCHS, len(frame))
-    more = {"unique_tokens": frame["tokens"] / epochs, "n_items": _ITEMS, "n_correct": 0, "chance": _CHANCE}
+    more = {
+        "unique_tokens": frame["tokens"] / epochs,
+        "n_items": _ITEMS,
+        "n_correct": 0,
+        "chance": _CHANCE,
+        "loss_error": _LOSS_ERROR,
+    }
     for column in set(spec.columns) - set(frame):
         if column not in more:
             raise RunsError(f"no plain sweep has the column {column!r}, which spec {spec.name!r} reads",

@@ -99,10 +99,16 @@ class Spec:
         wanted = [*self.inputs]
         for name in self.resources:
             wanted += parts.part("resources", name).requires
-        for name, _ in self.responses:
+        for name, noise in self.responses:
             response = parts.part("responses", name)
-            wanted += [response.observed, *response.requires]
+            wanted += [response.observed, *response.requires, *parts.part("noise", noise).requires]
         return tuple(dict.fromkeys(wanted))
+
+    @property
+    def based(self) -> tuple[Any, ...]:
+        """Parts that depend on where a run lies against its family's fitted runs."""
+        noise = [parts.part("noise", name) for _, name in self.responses]
+        return (*(parts.part("discrepancy", name) for name in self.discrepancy), *(of for of in noise if of.basis))
 
     @property
     def table(self) -> dict[str, Parameter]:

@@ -29,6 +29,7 @@ class Identification(AbstractCheck):
         posterior, findings = fit.posterior, []
         law = part("laws", fit.spec.law)
         parts = [part("discrepancy", name) for name in fit.spec.discrepancy]
+        errors = [name for of in parts for name in of.parameters]
         beyond = [name for of in parts if not of.informed for name in of.parameters]
         for name, setting in fit.spec.settings:
             site = f"{name}_center" if f"{name}_center" in posterior else name
@@ -41,6 +42,8 @@ class Identification(AbstractCheck):
                     f"{site}: the runs take away {max(contraction, 0):.0%} of the prior's variance",
                     f"no run informs {site}: it is learnt from other families' backtests (bayescale learn)"
                     if name in beyond
+                    else f"few runs inform {site}: its prior is narrow, from residuals of other families"
+                    if name in errors
                     else f"the prior decides about {site}; say so, or add runs that inform it",
                 )
             )  # fmt: skip

@@ -5,7 +5,8 @@ import numpy as np
 
 from bayescale.law import AbstractDiscrepancy, LogNormal, Parameter
 
-_KNOTS = 6  # in each input, over a family's runs
+_KNOTS = 36  # at most: as many of a family's runs stand for all of them
+_LENGTHS = 5  # of correlation, in the extent of a family's runs in each input
 _POINT = 1e-9  # e-folds: runs of one size have no extent to divide by
 
 
@@ -14,31 +15,45 @@ class Local(AbstractDiscrepancy):
 
     .. math:: \delta(N, D) = s\, Z(\ln N, \ln D)
 
-    with independent standard Normal values on a grid of knots, interpolated. Checkpoints of one training run, or
-    runs of one budget, then count as few. Beyond the runs the nearest edge's error goes on.
+    with a standard Gaussian process whose correlation falls exponentially with the distance in each input, by an
+    e-fold over a fifth of the runs' extent. Checkpoints of one training run, or runs of one budget, then count as
+    few. It is seen through its values at some of the runs. What these do not tell, as of runs beyond, is one more
+    coordinate.
     """
 
     name = "local"
     source = "training curves of the open families: neighbouring checkpoints err together"
     informed = True
-    coordinates = {"local": _KNOTS**2}
+    coordinates = {"local": _KNOTS + 1}
     parameters = {
-        "local": Parameter(LogNormal(0.004, 0.25), "log loss", "error that near runs share", spread=0.2),
+        "local": Parameter(LogNormal(0.004, 0.1), "log loss", "error that near runs share", spread=0.1),
     }
 
     @staticmethod
     def basis(at, fitted):
-        params, tokens = (_hats(x, y) for x, y in zip(at.inputs.T, fitted.inputs.T, strict=True))
-        both = (params[:, :, None] * tokens[:, None, :]).reshape(len(params), -1)
-        return both / np.linalg.norm(both, axis=1, keepdims=True)  # interpolation lessens a variance between knots
+        width = np.maximum(np.ptp(fitted.inputs, axis=0), _POINT) / _LENGTHS
+        knots = _spread_out(fitted.inputs / width)
+        root = np.linalg.cholesky(_correlation(knots, knots))
+        basis = np.zeros((len(at.inputs), _KNOTS + 1))
+        basis[:, : len(knots)] = np.linalg.solve(root, _correlation(at.inputs / width, knots).T).T
+        basis[:, _KNOTS] = np.sqrt(np.maximum(1.0 - np.sum(basis**2, axis=1), 0.0))
+        return basis
 
     @staticmethod
     def shift(basis, coordinates, *, local):
         return local * jnp.sum(basis * coordinates, axis=-1)
 
 
-def _hats(x: np.ndarray, fitted: np.ndarray) -> np.ndarray:
-    """Weights of linear interpolation between knots; (row, knot)."""
-    low, high = fitted.min(), fitted.max()
-    at = np.clip((x - low) / max(high - low, _POINT), 0.0, 1.0) * (_KNOTS - 1)
-    return np.maximum(0.0, 1.0 - np.abs(at[:, None] - np.arange(_KNOTS)))
+def _correlation(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return np.exp(-np.abs(x[:, None] - y[None]).sum(axis=-1))
+
+
+def _spread_out(places: np.ndarray) -> np.ndarray:
+    """Different places, each the one that those before it say least of."""
+    places = np.unique(places.round(6), axis=0)
+    chosen = [int(np.argmin(np.abs(places - places.mean(axis=0)).sum(axis=1)))]
+    nearest = _correlation(places, places[chosen]).max(axis=1)
+    while len(chosen) < min(_KNOTS, len(places)):
+        chosen.append(int(np.argmin(nearest)))
+        nearest = np.maximum(nearest, _correlation(places, places[chosen[-1:]])[:, 0])
+    return places[chosen]

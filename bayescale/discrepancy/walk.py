@@ -5,11 +5,12 @@ import numpy as np
 
 from bayescale.law import AbstractDiscrepancy, LogNormal, Parameter
 
-_KNOTS = 8  # over a family's runs, in each input: four decades of compute then have about a knot an e-fold
-# Under a prior three times as wide, the cheaper runs of ten open families put it between .0034 and .034, half of them
-# under .007. Much wider than this it makes a funnel: a law is free where walks are large, held where they are small.
-_SCALE = LogNormal(0.007, 0.25)
+_KNOTS = 24  # in each input, at quantiles of its values: families of few sizes have a knot at each
+_UNIT = "log loss per root of an e-fold"
 _POINT = 1e-9  # e-folds: runs of one size have no extent to divide by
+# Much wider than this a prior makes a funnel: a law is free where walks are large, held where they are small. Larger
+# along params, and runs no longer say how to split a budget; larger along tokens, for losses amid a training run.
+_ALONG_PARAMS, _ALONG_TOKENS = LogNormal(0.003, 0.1), LogNormal(0.007, 0.1)
 _ALONG = _KNOTS + 1  # steps between knots, and one beyond either end
 
 
@@ -28,8 +29,8 @@ class Walk(AbstractDiscrepancy):
     informed = True
     coordinates = {"walk_N": _ALONG, "walk_D": _ALONG}
     parameters = {
-        "walk_N": Parameter(_SCALE, "log loss per root of an e-fold", "error of the law along params", spread=0.2),
-        "walk_D": Parameter(_SCALE, "log loss per root of an e-fold", "error of the law along tokens", spread=0.2),
+        "walk_N": Parameter(_ALONG_PARAMS, _UNIT, "error of the law along params", spread=0.1),
+        "walk_D": Parameter(_ALONG_TOKENS, _UNIT, "error of the law along tokens", spread=0.1),
     }
 
     @staticmethod
@@ -44,12 +45,14 @@ class Walk(AbstractDiscrepancy):
 
 def _steps(x: np.ndarray, fitted: np.ndarray) -> np.ndarray:
     """How much of each step lies between the anchor and `x`; (row, step)."""
-    low, high = fitted.min(), fitted.max()
-    width = max(high - low, _POINT) / (_KNOTS - 1)
+    values = np.unique(fitted.round(6))
+    knots = values[np.round(np.linspace(0, len(values) - 1, min(_KNOTS, len(values)))).astype(int)]
+    knots = np.concatenate([knots, np.full(_KNOTS - len(knots), knots[-1])])
+    width = np.maximum(np.diff(knots), _POINT)
 
     def from_low(x: np.ndarray) -> np.ndarray:
-        inside = np.clip((x[:, None] - low) / width - np.arange(_KNOTS - 1), 0.0, 1.0) * np.sqrt(width)
-        beyond = np.sqrt(np.maximum([x - high, low - x], 0.0))
+        inside = np.clip((x[:, None] - knots[:-1]) / width, 0.0, 1.0) * np.sqrt(width)
+        beyond = np.sqrt(np.maximum([x - knots[-1], knots[0] - x], 0.0))
         return np.concatenate([inside, beyond.T], axis=1)
 
     return from_low(x) - from_low(np.zeros(1))
