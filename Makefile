@@ -9,7 +9,7 @@ SPECS ?= $(notdir $(basename $(wildcard models/*.toml)))
 SIMULATIONS ?= 200
 
 # Models whose forecasts carry what backtests measured; `make backtests RECORDS=default` makes one record.
-RECORDS ?= additive-unpooled default shared
+RECORDS ?= additive-unpooled default
 
 setup: $(STAMP)
 
