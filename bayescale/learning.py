@@ -264,8 +264,11 @@ def _without_discrepancy(spec: Spec, without: Collection[str]) -> Spec:
 def _anchored(spec: Spec, runs: Runs) -> Spec:
     """Return the spec with its anchor amid a family's cheaper runs, where forecasts of dearer ones have theirs.
 
-    A term's share of the loss falls towards dearer runs: amid all of them it would be too small a prior.
+    A term's share of the loss falls towards dearer runs: amid all of them it would be too small a prior. An anchor that
+    the spec names stays, and what is learnt is learnt there.
     """
+    if spec.anchor:
+        return spec
     cut = np.quantile(runs["flops"], TRAIN_QUANTILE)
     cheaper = runs.take(runs["flops"] <= cut)
     columns = [*spec.inputs, "loss"]

@@ -108,6 +108,14 @@ def test_a_spec_written_is_the_spec_read(learner, tmp_path):
         assert bs.load_spec(write_spec(spec, tmp_path / f"{name}.toml")).digest == spec.digest
 
 
+def test_what_a_spec_says_of_its_anchor_holds_where_priors_are_learnt(base):
+    runs = simulated(1)
+    own = dict(learning._anchored(base, runs).anchor)
+    assert own["params"] < np.exp(np.log(runs["params"]).mean())  # amid the cheaper runs
+    said = bs.make_spec("said", law="additive", anchor={"params": 1e8, "tokens": 1e10, "loss": 3.0})
+    assert learning._anchored(said, runs).anchor == said.anchor
+
+
 def test_too_few_families_and_pooled_specs_are_refused(learner):
     with pytest.raises(RunsError, match="at least 3 besides"):
         learner.learn([learner.families[:3]])
