@@ -350,4 +350,4 @@ def _collect(runs: Runs, spec: Spec, points: Any, samples: sampling.Samples, see
 
 
 def _spec_dict(spec: Spec) -> dict[str, Any]:
-    return {"name": spec.name, "title": spec.title, **spec.to_dict()}
+    return {"name": spec.name, "title": spec.title, "learned": dict(spec.learned), **spec.to_dict()}

@@ -98,6 +98,14 @@ def test_few_runs_of_a_new_family_are_enough_with_learnt_priors(learner, base):
     assert low < fit.summary.loc["nu", "mean"] < high
 
 
+def test_a_saved_fit_remembers_where_its_priors_were_learnt(learner, tmp_path):
+    (learnt,) = learner.learn()
+    fit = bs.fit(simulated(1, seed=9), learnt, seed=0, **QUICK)
+    again = bs.load_fit(fit.save(tmp_path / "fit.nc"))
+    assert again.spec.learned == learnt.learned
+    assert again.spec.digest == learnt.digest
+
+
 def test_a_spec_written_is_the_spec_read(learner, tmp_path):
     (learnt,) = learner.learn()
     again = bs.load_spec(write_spec(learnt, tmp_path / "mine.toml"))
