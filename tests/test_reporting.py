@@ -134,6 +134,12 @@ def test_every_table_figure_and_failure_is_on_the_page(page: Page, comparison: b
     assert "cannot rank extrapolators" in page.text
 
 
+def test_the_checklist_says_which_errors_runs_share() -> None:
+    assert checklist._dependence(bs.load_spec("additive")) == "runs are independent given the law"
+    said = checklist._dependence(bs.load_spec("default"))
+    assert said == "runs are independent given the law and the errors that they share (walk, local)"
+
+
 def test_the_checklist_is_filled_in_from_the_objects(comparison: bs.Comparison) -> None:
     section = checklist.section(comparison, pages.formulas(comparison))
     answers = {question: answer for _, group in section.pairs for question, answer in group}

@@ -9,6 +9,7 @@ from bayescale.comparing import Comparison
 from bayescale.fitting import Fit
 from bayescale.law import part
 from bayescale.reporting.words import SILENT, Section, counted, interval, number
+from bayescale.spec import Spec
 
 SOURCE = "Li, Kudugunta, Zettlemoyer 2025, arXiv:2502.18969"
 Answers = tuple[tuple[str, str], ...]
@@ -34,8 +35,8 @@ def _law(c: Comparison, formulas: Mapping[str, str]) -> Answers:
         ("Which variables does it relate?", _each(c, _variables)),
         ("Which parameters are fitted?", _each(c, lambda f: ", ".join(f.spec.parameters))),
         ("Where does the form come from?", "; ".join(f"{name}: {law.source}" for name, law in laws.items())),
-        ("What does it assume?", "runs are independent given the law; noise is on log loss; the law holds at all "
-         f"scales, but for discrepancies: {_each(c, lambda f: ', '.join(f.spec.discrepancy) or 'none')}"),
+        ("What does it assume?", f"{_each(c, lambda f: _dependence(f.spec))}; noise is on log loss; the law holds at "
+         f"all scales, but for discrepancies: {_each(c, lambda f: ', '.join(f.spec.discrepancy) or 'none')}"),
     )  # fmt: skip
 
 
@@ -140,6 +141,11 @@ def _variables(fit: Fit) -> str:
 
 def _likelihood(fit: Fit) -> str:
     return ", ".join(f"{noise} likelihood of {response}" for response, noise in fit.spec.responses)
+
+
+def _dependence(spec: Spec) -> str:
+    shared = ", ".join(name for name in spec.discrepancy if part("discrepancy", name).coordinates)
+    return "runs are independent given the law" + (f" and the errors that they share ({shared})" if shared else "")
 
 
 def _learned(fit: Fit) -> str:
