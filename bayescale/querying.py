@@ -38,8 +38,7 @@ def queries_of(
     read = set(fit.columns) - observed
     if "unique_tokens" in read and "unique_tokens" not in table and "tokens" in table:
         table["unique_tokens"] = table["tokens"]  # nothing repeated, unless the query says so
-    if "loss_error" in read and "loss_error" not in table:
-        table["loss_error"] = 0.0  # the loss itself, unless the query says how well it is measured
+    read -= {"loss_error"} - set(table)  # a query without one asks for the loss itself
     # The reach is told in compute, whatever the law reads.
     needed = sorted(read if "flops" in table else read - {"flops"} | {"params", "tokens"})
     for column in needed:

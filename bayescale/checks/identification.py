@@ -6,6 +6,7 @@ import numpy as np
 
 from bayescale.checking import AbstractCheck, Finding
 from bayescale.law import part
+from bayescale.spec import Spec
 
 _LEAST_CONTRACTION = 0.5
 _LEAST_DECADES = 1.0  # of compute; two identify a floor well
@@ -28,9 +29,7 @@ class Identification(AbstractCheck):
     def ask(fit):
         posterior, findings = fit.posterior, []
         law = part("laws", fit.spec.law)
-        parts = [part("discrepancy", name) for name in fit.spec.discrepancy]
-        errors = [name for of in parts for name in of.parameters]
-        beyond = [name for of in parts if not of.informed for name in of.parameters]
+        advice = _advice(fit.spec)
         for name, setting in fit.spec.settings:
             site = f"{name}_center" if f"{name}_center" in posterior else name
             value = np.asarray(setting.prior.transform.inv(posterior[site].to_numpy()))
@@ -40,11 +39,7 @@ class Identification(AbstractCheck):
                 Finding(
                     "identification", site, contraction >= _LEAST_CONTRACTION, contraction, _LEAST_CONTRACTION,
                     f"{site}: the runs take away {max(contraction, 0):.0%} of the prior's variance",
-                    f"no run informs {site}: it is learnt from other families' backtests (bayescale learn)"
-                    if name in beyond
-                    else f"few runs inform {site}: its prior is narrow, from residuals of other families"
-                    if name in errors
-                    else f"the prior decides about {site}; say so, or add runs that inform it",
+                    advice.get(name, "the prior decides about {}; say so, or add runs that inform it").format(site),
                 )
             )  # fmt: skip
         runs = fit.design_frame
@@ -67,3 +62,11 @@ class Identification(AbstractCheck):
                 )
             )  # fmt: skip
         return findings
+
+
+def _advice(spec: Spec) -> dict[str, str]:
+    """What to say of the scales of discrepancies, where runs do not say what they are."""
+    beyond = "no run informs {}: it is learnt from other families' backtests (bayescale learn)"
+    inside = "few runs inform {}: its prior is narrow, from residuals of other families"
+    parts = [part("discrepancy", name) for name in spec.discrepancy]
+    return {name: inside if of.informed else beyond for of in parts for name in of.parameters}

@@ -16,6 +16,7 @@ budget = 10**1.5 * float(fit.design_frame["flops"].max())
 choice = decide(Allocation(budget), fit)
 if not isinstance(choice, AllocationChoice):
     raise TypeError(f"an allocation gives an AllocationChoice, not {type(choice).__name__}")
+folder.mkdir(parents=True, exist_ok=True)
 for name, ax in {
     "loss": figures.plot_loss(fit),
     "forecast": figures.plot_forecast(fit),
