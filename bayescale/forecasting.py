@@ -22,7 +22,7 @@ from bayescale.fitting import Fit
 from bayescale.law import Rows, part
 from bayescale.measuring import CLASSES, Record, class_of, measured, record_of, sentences
 from bayescale.mixing import AbstractFit
-from bayescale.modelling import COORDINATES, LAW, SPENT, Design, bases, interpret, places, rows_at
+from bayescale.modelling import COORDINATES, LAW, SPENT, Design, Fitted, bases, interpret, places, rows_at, slope_at
 from bayescale.querying import NEW, flops_of, queries_of
 from bayescale.spec import Spec
 from bayescale.trees import CHAIN, DRAW, QUERY
@@ -253,10 +253,16 @@ def design_at(fit: Fit, table: pd.DataFrame, observed: Mapping[str, Any], new: b
 
 
 def _bases(fit: Fit, table: pd.DataFrame, anchor: dict[str, Any], family: np.ndarray) -> dict[str, np.ndarray]:
-    """Basis of each discrepancy at queries; a new family has no run, but compute up to that of all runs."""
-    runs, of = fit.design_frame, fit.design_frame["family"]
-    fitted = [rows_at(runs[of == name], anchor) for name in fit.families]
-    fitted.append(Rows(np.zeros((1, len(anchor))), np.log([runs["flops"].max()])))
+    """Basis of each part that has one at queries.
+
+    A new family has no run, but compute up to that of all runs, and the median slope.
+    """
+    runs, fitted = fit.design_frame, []
+    for _, mine in runs.groupby("family"):
+        rows = rows_at(mine, anchor)
+        fitted.append(Fitted(rows, slope_at(fit.spec, rows.inputs, np.log(mine["loss"].to_numpy()))))
+    middle = float(np.median([one.slope for one in fitted]))
+    fitted.append(Fitted(Rows(np.zeros((1, len(anchor))), np.log([runs["flops"].max()])), middle))
     return bases(fit.spec, rows_at(table.assign(flops=flops_of(table)), anchor), family, fitted)
 
 

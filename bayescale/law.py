@@ -246,9 +246,11 @@ class Rows(NamedTuple):
 
 
 class AbstractDiscrepancy(Part):
-    """What a law is wrong by, as log loss: a family's own *coordinates*, standard Normal, times a *basis*.
+    """What a law is wrong by: a family's own *coordinates*, standard Normal, times a *basis*.
 
-    The basis of a run depends on where it lies against the family's fitted runs, and is data of the model.
+    The basis of a run depends on where it lies against the family's fitted runs, and is data of the model. It is
+    multiplied by the root of how steeply the family's log loss falls, over a usual 0.1, where it is more (see
+    :func:`bayescale.modelling.slope_at`).
     """
 
     formula = "shift"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,12 +24,11 @@ from bayescale.batching import fit_many
 from bayescale.errors import RunsError, SpecError
 from bayescale.fitting import Fit
 from bayescale.flattening import held
-from bayescale.forecasting import log_draws
+from bayescale.forecasting import design_at, log_draws
 from bayescale.law import Prior, part
-from bayescale.modelling import rows_at
 from bayescale.pooling.ways import spread_prior
 from bayescale.runs import Runs
-from bayescale.spec import Spec
+from bayescale.spec import Setting, Spec
 from bayescale.splitting import split
 
 TRAIN_QUANTILE = 0.7
@@ -38,8 +37,6 @@ FEWEST = 3  # families that a population can be learnt from
 _MOST = 0.98  # posterior variance of a prior's, at most: beyond it lies Monte Carlo error alone
 _SAME = 0.2  # of the runs of the smaller of two families, which both must hold to be one
 _WARMUP, _DRAWS = 500, 2000
-
-Left = frozenset[str]
 
 
 class Evidence(NamedTuple):
@@ -66,6 +63,9 @@ class Learner:
         Those that could be fitted.
     evidence : Evidence
         Of the parameters that are learnt, in the order of `families`.
+    misses : dict of Evidence
+        Of the discrepancy that no fit informs, by family: how wrong a forecast of its dearer runs from its
+        cheaper ones was. Empty if the spec has none.
     left_out : dict
         Families that could not be fitted, and why.
     """
@@ -74,80 +74,50 @@ class Learner:
     base: Spec
     families: tuple[str, ...]
     evidence: Evidence
+    misses: dict[str, Evidence]
     left_out: dict[str, str]
-    settings: Mapping[str, Any]
-    _known: dict[Left, Spec] = field(default_factory=dict, repr=False)
 
     def learn(self, without: Sequence[Collection[str]] = ((),)) -> list[Spec]:
         """Specs with the priors learnt on the families, each without some of them.
 
-        A discrepancy's prior is learnt from forecasts of each family beyond its cheaper runs. The priors of
-        that forecast are learnt without it, and without those left out: they stay unseen at every step.
+        What a family says is found under the priors before, which know no family: to leave one out is to
+        leave out what it said.
 
         Parameters
         ----------
         without : sequence of collections of str
             Families to leave out, one collection a spec.
+
+        Raises
+        ------
+        RunsError
+            If fewer than three families are left.
         """
         left = [frozenset(names) & set(self.families) for names in without]
-        plain = self._populations(left)
-        if not _uninformed(self.base):
-            return [plain[out] for out in left]
-        growth = self._discrepancies(set(left))
-        return [self._named(plain[out].with_prior(**growth[out])) for out in left]
+        known = {out: self._learnt(out) for out in set(left)}
+        return [known[out] for out in left]
 
-    def _populations(self, left: Collection[Left]) -> dict[Left, Spec]:
-        """The base with priors learnt, by who is left out; a discrepancy's stays as it is."""
+    def _learnt(self, out: Collection[str]) -> Spec:
+        kept = np.array([name not in out for name in self.families], float)
+        if kept.sum() < FEWEST:
+            raise RunsError(
+                "too few families to learn priors from",
+                wanted=f"at least {FEWEST} besides those left out",
+                came=", ".join(name for name in self.families if name not in out) or "none",
+            )
         names = _learned(self.base)
-        missing = sorted(set(left) - set(self._known), key=sorted)
-        priors = [self.base.parameters[name].prior for name in names]
-        widths = [self.base.parameters[name].spread for name in names]
-        population = _Population(priors, widths)
-        for out in missing:
-            if len(self.families) - len(out) < FEWEST:
-                raise RunsError(
-                    "too few families to learn priors from",
-                    wanted=f"at least {FEWEST} besides those left out",
-                    came=", ".join(name for name in self.families if name not in out) or "none",
-                )
-            learnt = population(self.evidence, np.array([name not in out for name in self.families], float))
-            self._known[out] = self._named(self.base.with_prior(**dict(zip(names, learnt, strict=True))))
-        return {out: self._known[out] for out in left}
-
-    def _discrepancies(self, left: Collection[Left]) -> dict[Left, dict[str, Prior]]:
-        """The discrepancy's prior, by who is left out."""
-        train, test, _ = split(self.runs, TRAIN_QUANTILE)
-        wanted = {
-            (out, name)
-            for out in left
-            for name in self.families
-            if name not in out and test[self.runs["family"] == name].any()
-        }
-        specs = self._populations({out | {name} for out, name in wanted})
-        order = sorted(wanted, key=lambda pair: (sorted(pair[0]), pair[1]))
-        labels = {pair: f"{pair[1]} without {', '.join(sorted(pair[0])) or 'others'}" for pair in order}
-        mine = {name: self.runs["family"] == name for name in self.families}
-        tables = {labels[pair]: self.runs.take(train & mine[pair[1]]) for pair in order}
-        beyond = _uninformed(self.base)
-        inside = {labels[out, name]: _without_discrepancy(specs[out | {name}], beyond) for out, name in order}
-        batch = fit_many(tables, inside, **self.settings)
-        (parameter,) = part("discrepancy", beyond[0]).parameters
-        setting = self.base.parameters[parameter]
-        population = _Population([setting.prior], [setting.spread], known=True)
-        found = {}
-        for out in left:
-            seen = [
-                _misses(batch.fits[labels[out, name]], self.runs.take(test & mine[name]), self.base)
-                for name in self.families
-                if (out, name) in wanted and labels[out, name] in batch.fits
-            ]
-            learnt = population(_stack(seen), np.ones(len(seen))) if len(seen) >= FEWEST else [setting.prior]
-            found[out] = {parameter: learnt[0]}
-        return found
-
-    def _named(self, spec: Spec) -> Spec:
+        priors = dict(zip(names, _population(self._settings(names), self.evidence, kept), strict=True))
+        missed = [miss for name, miss in self.misses.items() if name not in out]
+        if len(missed) >= FEWEST:
+            beyond = _beyond(self.base)
+            found = _population(self._settings([beyond]), _stack(missed), np.ones(len(missed)), known=True)
+            priors[beyond] = found[0]
         origin = (("model", self.base.name), ("runs", self.runs.name))
-        return replace(spec, name=f"{self.base.name}-learned", title=self.base.title, learned=origin)
+        learnt = self.base.with_prior(**priors)
+        return replace(learnt, name=f"{self.base.name}-learned", title=self.base.title, learned=origin)
+
+    def _settings(self, names: Sequence[str]) -> list[Setting]:
+        return [self.base.parameters[name] for name in names]
 
 
 def learn(runs: Runs, base: Spec, without: Collection[str] = (), **settings: Any) -> Spec:
@@ -208,9 +178,27 @@ def study(runs: Runs, base: Spec, *, seed: int = 0, progress: bool | None = None
             wanted=f"at least {FEWEST} that can be fitted alone",
             came="; ".join(f"{name}: {error}" for name, error in batch.failed.items()) or str(len(batch.fits)),
         )
-    evidence = _stack([_evidence(fit, _learned(base)) for fit in batch.fits.values()])
-    left_out = {name: str(error) for name, error in batch.failed.items()}
-    return Learner(runs, base, tuple(batch.fits), evidence, left_out, settings)
+    families = tuple(batch.fits)
+    return Learner(
+        runs=runs,
+        base=base,
+        families=families,
+        evidence=_stack([_evidence(fit, _learned(base)) for fit in batch.fits.values()]),
+        misses=_forecasts(runs, base, families, settings),
+        left_out={name: str(error) for name, error in batch.failed.items()},
+    )
+
+
+def _forecasts(runs: Runs, base: Spec, families: Sequence[str], settings: Mapping[str, Any]) -> dict[str, Evidence]:
+    """What the dearer runs of each family that has such say of the discrepancy beyond those that are fitted."""
+    beyond = _uninformed(base)
+    if not beyond:
+        return {}
+    train, test, _ = split(runs, TRAIN_QUANTILE)
+    mine = {name: runs["family"] == name for name in families}
+    tables = {name: runs.take(train & rows) for name, rows in mine.items() if (test & rows).any()}
+    batch = fit_many(tables, _without_discrepancy(base, beyond), **settings)
+    return {name: _misses(fit, runs.take(test & mine[name]), base) for name, fit in batch.fits.items()}
 
 
 def shared_families(learned: Runs, runs: Runs) -> dict[str, set[str]]:
@@ -255,6 +243,12 @@ def _uninformed(base: Spec) -> tuple[str, ...]:
     return tuple(name for name in base.discrepancy if not part("discrepancy", name).informed)
 
 
+def _beyond(base: Spec) -> str:
+    """The parameter of the discrepancy that no run that is fitted says anything of."""
+    (parameter,) = part("discrepancy", _uninformed(base)[0]).parameters
+    return parameter
+
+
 def _without_discrepancy(spec: Spec, without: Collection[str]) -> Spec:
     own = [name for of in without for name in part("discrepancy", of).parameters]
     kept = tuple((name, setting) for name, setting in spec.settings if name not in own)
@@ -296,59 +290,59 @@ def _misses(fit: Fit, runs: Runs, base: Spec) -> Evidence:
 
     The discrepancy is linear in its parameter, so that a miss is a slope.
     """
-    discrepancy = part("discrepancy", _uninformed(base)[0])
-    (parameter,) = discrepancy.parameters
+    parameter, discrepancy = _beyond(base), part("discrepancy", _uninformed(base)[0])
     prior = base.parameters[parameter].prior
     with jax.enable_x64(True):
-        anchor = {name: np.log(fit.meta["anchor"][name]) for name in fit.spec.inputs}
-        basis = discrepancy.basis(*(rows_at(table, anchor) for table in (runs.frame, fit.design_frame)))
+        basis = design_at(replace(fit, spec=base), runs.frame, {}).basis[discrepancy.name]
         unit = np.asarray(discrepancy.shift(basis, None, **{parameter: 1.0}))
     draws = log_draws(fit, runs.frame, seed=fit.meta["seed"])
-    slopes = (np.log(runs["loss"]) - draws) @ unit / (unit @ unit)
-    slopes = (slopes - prior.loc) / prior.scale
-    return Evidence(np.array([[1 / slopes.var()]]), np.array([slopes.mean() / slopes.var()]))
+    missed = (np.log(runs["loss"]) - draws) @ unit / (unit @ unit)
+    missed = (missed - prior.loc) / prior.scale
+    return Evidence(np.array([[1 / missed.var()]]), np.array([missed.mean() / missed.var()]))
 
 
 def _stack(evidence: Sequence[Evidence]) -> Evidence:
     return Evidence(*(np.stack(part) for part in zip(*evidence, strict=True)))
 
 
-class _Population:
-    """Priors of a family not seen, from the evidence of others; compiled once, whoever is left out.
+def _population(
+    settings: Sequence[Setting], evidence: Evidence, weights: np.ndarray, *, known: bool = False
+) -> list[Prior]:
+    """Priors of a family not seen, from the evidence of others; each counts by its weight.
 
     With a `known` middle, it is that of the priors, and the spread alone is learnt.
     """
-
-    def __init__(self, priors: Sequence[Prior], spreads: Sequence[float], *, known: bool = False) -> None:
-        self.priors = list(priors)
-        wide = [spread_prior(spread) for spread in spreads]
-        scale = np.array([prior.scale for prior in priors])
-        before = np.array([w.loc for w in wide]) - np.log(scale), np.array([w.scale for w in wide])
-        self.before = (*before, np.array(float(not known)))
-        self.sampler = MCMC(
-            NUTS(_population, dense_mass=True, target_accept_prob=0.95),
-            num_warmup=_WARMUP, num_samples=_DRAWS, progress_bar=False, jit_model_args=True,
-        )  # fmt: skip
-
-    def __call__(self, evidence: Evidence, weights: np.ndarray) -> list[Prior]:
-        with jax.enable_x64(True):
-            self.sampler.run(jax.random.key(0), *map(jnp.asarray, (*evidence, weights, *self.before)))
-            middle, spread = (np.asarray(self.sampler.get_samples()[name]) for name in ("middle", "spread"))
-            middle = middle * self.before[-1]
-        # Mean and variance of the population's predictive: what is not known of it is part of the prior.
-        loc, scale = middle.mean(axis=0), np.sqrt(middle.var(axis=0) + (spread**2).mean(axis=0))
-        return [
-            replace(prior, median=_rounded(float(prior.transform(prior.loc + prior.scale * at))),
-                    scale=_rounded(float(prior.scale * width)))
-            for prior, at, width in zip(self.priors, loc, scale, strict=True)
-        ]  # fmt: skip
+    priors = [setting.prior for setting in settings]
+    wide = [spread_prior(setting.spread) for setting in settings]
+    scale = np.array([prior.scale for prior in priors])
+    spread_loc = np.array([w.loc for w in wide]) - np.log(scale)
+    with jax.enable_x64(True):
+        arguments = (*evidence, weights, spread_loc, np.array([w.scale for w in wide]), np.array(float(not known)))
+        middle, spread = map(np.asarray, _sample_families(jax.random.key(0), *map(jnp.asarray, arguments)))
+    # Mean and variance of the population's predictive: what is not known of it is part of the prior.
+    loc, scale = middle.mean(axis=0), np.sqrt(middle.var(axis=0) + (spread**2).mean(axis=0))
+    return [
+        replace(prior, median=_rounded(float(prior.transform(prior.loc + prior.scale * at))),
+                scale=_rounded(float(prior.scale * width)))
+        for prior, at, width in zip(priors, loc, scale, strict=True)
+    ]  # fmt: skip
 
 
 def _rounded(number: float) -> float:
     return float(f"{number:.4g}")
 
 
-def _population(
+@jax.jit
+def _sample_families(key: Array, *arguments: Array) -> tuple[Array, Array]:
+    """Draws of the families' middle and spread (draw, parameter). One program, whoever is left out."""
+    kernel = NUTS(_families, dense_mass=True, target_accept_prob=0.95)
+    sampler = MCMC(kernel, num_warmup=_WARMUP, num_samples=_DRAWS, progress_bar=False)
+    sampler.run(key, *arguments)
+    draws = sampler.get_samples()
+    return arguments[-1] * draws["middle"], draws["spread"]
+
+
+def _families(
     precision: Array, information: Array, weights: Array, spread_loc: Array, spread_scale: Array, free: Array
 ) -> None:
     """Families scatter about a middle, zero if it is not `free`; each one's own parameters are integrated out."""

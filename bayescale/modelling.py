@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -31,6 +31,9 @@ LAW = "law"
 
 COORDINATES = "coordinates"
 """Site of each family's coordinates of all discrepancies, one after the other."""
+
+USUAL_SLOPE = 0.1
+"""Slope of log loss by the logs of params and tokens up to which a family's discrepancies are as their priors say."""
 
 _WIDTHS = (1, 2, 4, 8, 16, 32, 64, 128)
 _OVER_RUNS = ("spent", "columns", "observed", "basis")
@@ -96,6 +99,13 @@ class Design:
     centering: dict[str, Any]
     families: int
     mask: Any = None
+
+
+class Fitted(NamedTuple):
+    """Where a family's fitted runs lie, and how steeply their loss falls (see :func:`slope_at`)."""
+
+    rows: Rows
+    slope: float
 
 
 def interpret(spec: Spec, design: Design) -> None:
@@ -235,14 +245,16 @@ def design(spec: Spec, runs: Runs) -> Design:
     fixed = {name: np.log(value) for name, value in spec.anchor}
     anchor = {name: np.asarray(fixed.get(name, spent[name].mean())) for name in spec.inputs}
     family = np.asarray(np.searchsorted(runs.families, runs["family"]))
-    rows = rows_at(runs.frame, anchor)
+    rows, log_loss = rows_at(runs.frame, anchor), np.log(runs["loss"])
+    mine = [family == f for f in range(families)]
+    fitted = [Fitted(Rows(*(x[of] for x in rows)), slope_at(spec, rows.inputs[of], log_loss[of])) for of in mine]
     return Design(
         spent={name: np.asarray(value) for name, value in spent.items()},
         anchor=anchor,
         anchor_loss=np.asarray(fixed.get("loss", np.log(np.median(runs["loss"])))),
         columns={name: np.asarray(runs[name]) for name in sorted(columns - set(SPENT) - observed)},
         observed={name: np.asarray(runs[name]) for name in sorted(observed)},
-        basis=bases(spec, rows, family, [Rows(*(x[family == f] for x in rows)) for f in range(families)]),
+        basis=bases(spec, rows, family, fitted),
         family=family,
         priors=places(spec),
         centering={name: np.zeros(families) for name in pooled} if families > 1 else {},
@@ -256,12 +268,28 @@ def rows_at(table: pd.DataFrame, anchor: Mapping[str, Any]) -> Rows:
     return Rows(np.stack(inputs, axis=1), np.log(table["flops"].to_numpy(float)))
 
 
-def bases(spec: Spec, rows: Rows, family: np.ndarray, fitted: Sequence[Rows]) -> dict[str, np.ndarray]:
-    """Basis of each part that has one at rows, each against the `fitted` runs of its family."""
+def slope_at(spec: Spec, inputs: np.ndarray, log_loss: np.ndarray) -> float:
+    """How steeply log loss falls along the logs of the inputs: the anchor's, or that of a plane through runs."""
+    if "slope" in dict(spec.anchor):
+        return dict(spec.anchor)["slope"]
+    plane = np.column_stack([np.ones(len(inputs)), inputs])
+    return float(np.linalg.norm(np.linalg.lstsq(plane, log_loss, rcond=None)[0][1:]))
+
+
+def bases(spec: Spec, rows: Rows, family: np.ndarray, fitted: Sequence[Fitted]) -> dict[str, np.ndarray]:
+    """Basis of each part that has one at rows, each against the `fitted` runs of its family.
+
+    Of a discrepancy it is larger for a family whose loss falls more steeply than usual.
+    """
     found = {}
     for of in spec.based:
         where = [np.flatnonzero(family == f) for f in np.unique(family)]
-        pieces = [of.basis(Rows(*(x[mine] for x in rows)), fitted[family[mine[0]]]) for mine in where]
+        pieces = []
+        for mine in where:
+            against = fitted[family[mine[0]]]
+            # Where loss falls steeply, as it does on code, laws err by more, if less than in proportion.
+            unit = max(1.0, (against.slope / USUAL_SLOPE) ** 0.5) if of.name in spec.discrepancy else 1.0
+            pieces.append(unit * of.basis(Rows(*(x[mine] for x in rows)), against.rows))
         found[of.name] = np.concatenate(pieces)[np.argsort(np.concatenate(where))]
     return found
 

@@ -12,7 +12,7 @@ import pandas as pd
 from bayescale.compiling import use_cache
 from bayescale.errors import FitError, RunsError
 from bayescale.law import Rows
-from bayescale.modelling import SPENT, Design, bases, design, rows_at
+from bayescale.modelling import SPENT, USUAL_SLOPE, Design, Fitted, bases, design, rows_at
 from bayescale.predicting import from_prior
 from bayescale.runs import FLOPS_PER_PARAM_TOKEN, Runs, load_runs
 from bayescale.spec import Spec
@@ -71,8 +71,8 @@ class Simulated:
 def simulate(spec: Spec, runs: Runs | None = None, *, simulations: int, seed: int) -> Simulated:
     """Draw parameters from the prior, and from them what would be observed at the columns of some runs.
 
-    The anchor is fixed, at that of the given runs. A fit that put it at a simulated table's own median loss
-    would have another prior than the one that made the table.
+    The anchor is fixed, at that of the given runs, and so is the slope that discrepancies go by, a usual one. A fit
+    that took them from a simulated table's own losses would have another prior than the one that made the table.
 
     Parameters
     ----------
@@ -91,8 +91,8 @@ def simulate(spec: Spec, runs: Runs | None = None, *, simulations: int, seed: in
     if simulations < FEWEST:
         raise FitError("simulations is too small", wanted=f"at least {FEWEST}", came=str(simulations))
     runs = sweep_for(spec) if runs is None else runs
-    points, probes, count = design(spec, runs), _probes(spec, runs), len(runs)
-    anchor = {**points.anchor, "loss": points.anchor_loss}
+    spec, probes, count = _anchored(spec, runs), _probes(spec, runs), len(runs)
+    points = design(spec, runs)
     names = pd.Index([f"{i:04d}" for i in range(simulations)], name="simulation")
     use_cache()
     with jax.enable_x64(True):
@@ -109,7 +109,7 @@ def simulate(spec: Spec, runs: Runs | None = None, *, simulations: int, seed: in
         for i in np.flatnonzero(fine)
     }
     return Simulated(
-        spec=replace(spec, anchor=tuple((column, float(np.exp(anchor[column]))) for column in (*spec.inputs, "loss"))),
+        spec=spec,
         tables=tables,
         truths=pd.DataFrame(_parameters(spec, runs, sites), names).assign(log_likelihood=likelihood),
         log_loss=pd.DataFrame(sites["log_loss"][:, count:], names),
@@ -150,6 +150,15 @@ def sweep_for(spec: Spec) -> Runs:
     return load_runs(pd.concat([frame[::step].assign(family=name) for name, step in steps.items()]), name="sweep")
 
 
+def _anchored(spec: Spec, runs: Runs) -> Spec:
+    """Return the spec with its anchor fixed, at that of the runs; discrepancies go by a usual slope."""
+    points = design(spec, runs)
+    logs = {**points.anchor, "loss": points.anchor_loss}
+    anchor = {column: float(np.exp(logs[column])) for column in (*spec.inputs, "loss")}
+    slope = {"slope": USUAL_SLOPE} if spec.discrepancy else {}
+    return replace(spec, anchor=tuple((slope | dict(spec.anchor) | anchor).items()))
+
+
 def extremes(runs: Runs) -> list[str]:
     """Names of the families with the most and with the fewest runs; once, if there is one."""
     sizes = {name: int((runs["family"] == name).sum()) for name in runs.families}
@@ -171,8 +180,8 @@ def _probes(spec: Spec, runs: Runs) -> pd.DataFrame:
 def _with_probes(spec: Spec, points: Design, runs: Runs, probes: pd.DataFrame) -> Design:
     """Runs and probes in one design, nothing observed."""
     index = np.full(len(probes), runs.families.index(probes["family"][0]))
-    fitted = rows_at(runs.frame, points.anchor)
-    own = [Rows(*(x[points.family == f] for x in fitted)) for f in range(points.families)]
+    fitted, slope = rows_at(runs.frame, points.anchor), dict(spec.anchor).get("slope", USUAL_SLOPE)
+    own = [Fitted(Rows(*(x[points.family == f] for x in fitted)), slope) for f in range(points.families)]
     beyond = bases(spec, rows_at(probes, points.anchor), index, own)
 
     def joined(part: dict[str, Any]) -> dict[str, Any]:

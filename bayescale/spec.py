@@ -70,8 +70,8 @@ class Spec:
     discrepancy : tuple of str
         Names of the discrepancies, which add up; empty, none.
     anchor : tuple of (str, float)
-        The reference run's inputs and loss; empty, the geometric means of the inputs and the median loss of
-        the runs that are fitted.
+        The reference run's inputs and loss, and perhaps the slope that discrepancies go by; empty, the
+        geometric means of the inputs and the median loss of the runs that are fitted, and each family's slope.
     learned : tuple of (str, str)
         Where the priors were learnt, if they were: the ``runs``, and the ``model`` whose priors came before.
         Not part of the digest.
@@ -246,11 +246,11 @@ def _check_inputs(spec: str, law: type[parts.AbstractLaw], inputs: tuple[str, ..
 
 
 def _anchor(spec: str, inputs: tuple[str, ...], anchor: dict[str, float]) -> tuple[tuple[str, float], ...]:
-    columns = (*inputs, "loss")
+    columns = (*inputs, "loss", *({"slope"} & set(anchor)))
     if anchor and (set(anchor) != set(columns) or not all(0 < value < float("inf") for value in anchor.values())):
         raise SpecError(
             f"spec {spec!r}: the anchor does not fit the inputs",
-            wanted=f"a positive number for each of: {', '.join(columns)}",
+            wanted=f"a positive number for each of: {', '.join((*inputs, 'loss'))}, and perhaps slope",
             came=repr(anchor),
         )
     return tuple((column, float(anchor[column])) for column in columns if anchor)

@@ -7,9 +7,12 @@ About fifteen minutes on two cores. Every figure is of a program that is already
 
 from __future__ import annotations
 
+import multiprocessing
+import resource
 import sys
 import time
 import warnings
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import jax
@@ -27,6 +30,8 @@ GRADIENT_RUNS = (100, 1_000, 10_000, 100_000, 1_000_000)
 FIT_RUNS = (1_000, 10_000, 100_000)
 FAMILIES = (2, 10, 50, 200)
 TABLES = (1, 4, 16, 64)
+MEMORY_RUNS = (1_000, 10_000, 100_000, 1_000_000)
+_FEW = 20  # draws: what memory a fit needs is known after one
 _QUICK_S = 20
 
 
@@ -109,6 +114,23 @@ def batches() -> list[dict]:
     return rows
 
 
+def peak(runs: int) -> float:
+    """Peak resident memory, in MB, of this process after a short fit of simulated runs and its checks."""
+    fit = bs.fit(simulated(1, runs), "additive", seed=0, chains=2, warmup=_FEW, draws=_FEW, progress=False)
+    bs.check(fit)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def memory() -> list[dict]:
+    """Peak memory by runs, each fit in a process of its own."""
+    rows = []
+    for runs in MEMORY_RUNS:
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+            rows.append({"what": "memory", "size": runs, "peak_mb": pool.submit(peak, runs).result()})
+        print(rows[-1], file=sys.stderr, flush=True)
+    return rows
+
+
 def draw(table: pd.DataFrame) -> None:
     """One panel a kind of growth, both axes logarithmic, with a line of proportional growth."""
     panels = {
@@ -135,6 +157,7 @@ def main() -> None:
     warnings.simplefilter("ignore", bs.ConvergenceWarning)  # each verdict is in the table
     rows = gradients()
     print(rows, file=sys.stderr, flush=True)
+    rows += memory()
     rows += batches()
     rows += fits("runs", FIT_RUNS, lambda runs: simulated(1, runs))
     rows += fits("families", FAMILIES, lambda families: simulated(families, 20))

@@ -110,8 +110,37 @@ def test_inside_the_runs_growth_is_nothing_and_beyond_it_is_the_root_of_the_reac
     law = Coupled.log_loss(x, y, **{name: values[name] for name in Coupled.parameters})
     law = np.asarray(law) + np.log(fit.meta["anchor"]["loss"])
     epred = np.log(forecast.draws["epred"].to_numpy().reshape(-1, 4))
+    plane = np.column_stack([np.ones(len(chinchilla)), np.log(chinchilla["params"]), np.log(chinchilla["tokens"])])
+    slope = np.hypot(*np.linalg.lstsq(plane, np.log(chinchilla["loss"]), rcond=None)[0][1:])
+    assert slope < 0.1  # else errors would be larger
     growth = posterior["growth"].to_numpy()
     np.testing.assert_allclose(epred - law, growth[:, None] * np.array([0.0, 0.0, 1.0, 2.0]), atol=2e-5)
+
+
+def test_what_other_families_decide_is_not_asked_of_the_runs(fits):
+    asked = {finding.subject for finding in bs.check(fits["grown"], "identification")}
+    assert "growth" not in asked
+    assert {"alpha_N", "sigma"} <= asked
+
+
+def test_laws_err_by_more_where_loss_falls_more_steeply_than_usual(pool):
+    """A power of the loss is so many times as steep in logs; errors grow with the root of that."""
+    spec = bs.make_spec("wrong", law="coupled", discrepancy=["walk", "local", "growth"], pooling={"default": "none"})
+
+    def basis_of(name, power):
+        runs = pool.where(family=name)
+        return design(spec, bs.load_runs(runs.frame.assign(loss=runs["loss"] ** power))).basis
+
+    steep, steeper = (basis_of("Porian-RefinedWeb", power) for power in (0.8, 1.2))
+    flat, flatter = (basis_of("OPT", power) for power in (1.0, 0.9))
+    for name in spec.discrepancy:
+        np.testing.assert_allclose(steeper[name], np.sqrt(1.5) * steep[name], err_msg=name)
+        np.testing.assert_array_equal(flatter[name], flat[name], err_msg=name)
+    anchors = [{"params": 1e8, "tokens": 1e10, "loss": 3.0, "slope": slope} for slope in (0.4, 0.1, 0.05)]
+    fixed = [bs.make_spec("fixed", law="coupled", discrepancy="local", anchor=anchor) for anchor in anchors]
+    twice, once, still = (design(one, pool).basis["local"] for one in fixed)
+    np.testing.assert_allclose(twice, 2 * once)
+    np.testing.assert_array_equal(still, once)
 
 
 def test_specs_that_differ_in_their_priors_alone_share_a_program(fits, chinchilla):

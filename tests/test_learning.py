@@ -13,6 +13,7 @@ from bayescale import learning
 from bayescale.errors import RunsError, SpecError
 from bayescale.law import LogNormal, Normal
 from bayescale.learning import Evidence, shared_families, study, write_spec
+from bayescale.spec import Setting
 
 QUICK = {"draws": 500, "progress": False}
 
@@ -46,7 +47,7 @@ def test_a_population_is_found_within_its_own_error():
     count, middle, spread, error = 300, 0.4, 0.2, 0.1
     seen = middle + np.hypot(spread, error) * random.standard_normal((count, 1))
     evidence = Evidence(np.full((count, 1, 1), error**-2), seen / error**2)
-    (found,) = learning._Population([Normal(0.0, 1.0)], [0.3])(evidence, np.ones(count))
+    (found,) = learning._population([Setting(Normal(0.0, 1.0), "none", 0.3)], evidence, np.ones(count))
     standard_error = np.hypot(spread, error) / np.sqrt(count)
     assert abs(found.median - middle) < 4 * standard_error
     assert abs(found.scale - spread) < 4 * standard_error
@@ -55,24 +56,37 @@ def test_a_population_is_found_within_its_own_error():
 def test_families_that_say_nothing_leave_the_prior():
     evidence = Evidence(np.full((5, 1, 1), 1e-9), np.zeros((5, 1)))
     prior = LogNormal(0.3, 0.5)
-    (found,) = learning._Population([prior], [0.1])(evidence, np.ones(5))
+    (found,) = learning._population([Setting(prior, "none", 0.1)], evidence, np.ones(5))
     draws = 2000 / 4  # effective, at least
     assert abs(found.loc - prior.loc) < 4 * prior.scale / np.sqrt(draws)
     assert found.scale > prior.scale * (1 - 4 / np.sqrt(2 * draws))
 
 
 def test_a_family_left_out_is_not_looked_at(learner):
-    left = learner.families[0]
-    (before,) = learner.learn([[left]])
+    left, other = learner.families[:2]
     precision, information = (part.copy() for part in learner.evidence)
     information[0] += 100.0
-    frame = learner.runs.frame
-    frame.loc[frame["family"] == left, "loss"] *= 2
-    other = replace(learner, runs=bs.load_runs(frame), evidence=Evidence(precision, information), _known={})
-    (after,) = other.learn([[left]])
-    assert after.settings == before.settings
-    everyone = frozenset()
-    assert other._populations([everyone])[everyone].settings != learner._populations([everyone])[everyone].settings
+    misses = learner.misses | {left: Evidence(np.array([[1e6]]), np.array([1e7]))}
+    changed = replace(learner, evidence=Evidence(precision, information), misses=misses)
+    before, after = learner.learn([[left], [other]]), changed.learn([[left], [other]])
+    assert after[0].settings == before[0].settings
+    assert after[1].parameters["growth"].prior.scale > before[1].parameters["growth"].prior.scale
+    assert after[1].parameters["level"].prior != before[1].parameters["level"].prior
+
+
+def test_families_are_fitted_under_priors_that_know_none(base, monkeypatch):
+    """Else leaving a family out would have to fit the others again."""
+    asked, fit_many = [], learning.fit_many
+
+    def spy(tables, spec, **settings):
+        asked.extend(spec.values() if isinstance(spec, dict) else [spec])
+        return fit_many(tables, spec, **settings)
+
+    monkeypatch.setattr(learning, "fit_many", spy)
+    study(simulated(3), base, **QUICK)
+    assert len(asked) == 4  # of whole families, each about an anchor of its own, and of their cheaper runs
+    for spec in asked:
+        assert spec.settings == tuple(pair for pair in base.settings if pair[0] != "growth")
 
 
 def test_what_was_learnt_is_narrower_and_says_where_it_came_from(learner, base):

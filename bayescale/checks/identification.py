@@ -6,7 +6,6 @@ import numpy as np
 
 from bayescale.checking import AbstractCheck, Finding
 from bayescale.law import part
-from bayescale.spec import Spec
 
 _LEAST_CONTRACTION = 0.5
 _LEAST_DECADES = 1.0  # of compute; two identify a floor well
@@ -17,7 +16,8 @@ class Identification(AbstractCheck):
     """Prior-to-posterior contraction of every parameter, and the span of the design.
 
     Contraction is ``1 - Var_posterior / Var_prior`` in the prior's Gaussian coordinate: 1 where the
-    runs say all, 0 where the prior does. Pooled parameters are judged by their centre.
+    runs say all, 0 where the prior does. Pooled parameters are judged by their centre. Those of discrepancies are
+    not asked about: what a law is wrong by is meant to be decided by other families, whose errors are known.
     """
 
     name = "identification"
@@ -29,8 +29,10 @@ class Identification(AbstractCheck):
     def ask(fit):
         posterior, findings = fit.posterior, []
         law = part("laws", fit.spec.law)
-        advice = _advice(fit.spec)
+        decided = {name for of in fit.spec.discrepancy for name in part("discrepancy", of).parameters}
         for name, setting in fit.spec.settings:
+            if name in decided:
+                continue
             site = f"{name}_center" if f"{name}_center" in posterior else name
             value = np.asarray(setting.prior.transform.inv(posterior[site].to_numpy()))
             variance = value.reshape(*value.shape[:2], -1).var(axis=(0, 1)).max()
@@ -39,7 +41,7 @@ class Identification(AbstractCheck):
                 Finding(
                     "identification", site, contraction >= _LEAST_CONTRACTION, contraction, _LEAST_CONTRACTION,
                     f"{site}: the runs take away {max(contraction, 0):.0%} of the prior's variance",
-                    advice.get(name, "the prior decides about {}; say so, or add runs that inform it").format(site),
+                    f"the prior decides about {site}; say so, or add runs that inform it",
                 )
             )  # fmt: skip
         runs = fit.design_frame
@@ -62,11 +64,3 @@ class Identification(AbstractCheck):
                 )
             )  # fmt: skip
         return findings
-
-
-def _advice(spec: Spec) -> dict[str, str]:
-    """What to say of the scales of discrepancies, where runs do not say what they are."""
-    beyond = "no run informs {}: it is learnt from other families' backtests (bayescale learn)"
-    inside = "few runs inform {}: its prior is narrow, from residuals of other families"
-    parts = [part("discrepancy", name) for name in spec.discrepancy]
-    return {name: inside if of.informed else beyond for of in parts for name in of.parameters}

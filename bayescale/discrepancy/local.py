@@ -26,7 +26,7 @@ class Local(AbstractDiscrepancy):
     informed = True
     coordinates = {"local": _KNOTS + 1}
     parameters = {
-        "local": Parameter(LogNormal(0.004, 0.1), "log loss", "error that near runs share", spread=0.1),
+        "local": Parameter(LogNormal(0.0044, 0.1), "log loss", "error that near runs share", spread=0.1),
     }
 
     @staticmethod
