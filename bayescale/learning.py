@@ -192,11 +192,11 @@ def study(runs: Runs, base: Spec, *, seed: int = 0, progress: bool | None = None
 def _forecasts(runs: Runs, base: Spec, families: Sequence[str], settings: Mapping[str, Any]) -> dict[str, Evidence]:
     """What the dearer runs of each family that has such say of the discrepancy beyond those that are fitted."""
     beyond = _uninformed(base)
-    if not beyond:
-        return {}
     train, test, _ = split(runs, TRAIN_QUANTILE)
     mine = {name: runs["family"] == name for name in families}
     tables = {name: runs.take(train & rows) for name, rows in mine.items() if (test & rows).any()}
+    if not beyond or not tables:
+        return {}
     batch = fit_many(tables, _without_discrepancy(base, beyond), **settings)
     return {name: _misses(fit, runs.take(test & mine[name]), base) for name, fit in batch.fits.items()}
 

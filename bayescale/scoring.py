@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-import scoringrules
 
 _LEVELS = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
 
@@ -29,6 +28,8 @@ def scores(draws: np.ndarray, observed: np.ndarray, log_density: np.ndarray | No
         density, larger is better), ``are`` (absolute error of the median, which on log scale
         is the relative one), ``bias`` (median minus observed).
     """
+    import scoringrules  # compiles for two seconds, which a fit that scores nothing should not wait for
+
     q05, q10, q25, q50, q75, q90, q95 = np.quantile(draws, _LEVELS, axis=0)
     table = pd.DataFrame(
         {

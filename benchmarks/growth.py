@@ -31,7 +31,7 @@ FIT_RUNS = (1_000, 10_000, 100_000)
 FAMILIES = (2, 10, 50, 200)
 TABLES = (1, 4, 16, 64)
 MEMORY_RUNS = (1_000, 10_000, 100_000, 1_000_000)
-_FEW = 20  # draws: what memory a fit needs is known after one
+_FEW = 50  # draws: what memory a fit needs is known after one
 _QUICK_S = 20
 
 
@@ -116,6 +116,7 @@ def batches() -> list[dict]:
 
 def peak(runs: int) -> float:
     """Peak resident memory, in MB, of this process after a short fit of simulated runs and its checks."""
+    warnings.simplefilter("ignore", bs.ConvergenceWarning)  # so few draws are for the memory alone
     fit = bs.fit(simulated(1, runs), "additive", seed=0, chains=2, warmup=_FEW, draws=_FEW, progress=False)
     bs.check(fit)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -1,6 +1,7 @@
 """Fits: the posterior of the reference runs, its reproducibility, and its way to disk and back."""
 
 import warnings
+from dataclasses import replace
 from functools import partial
 
 import jax
@@ -128,3 +129,12 @@ def test_a_large_table_keeps_log_likelihoods_by_family_and_they_add_up(trio, mon
 def test_a_warning_says_that_chains_have_not_converged(chinchilla):
     with pytest.warns(bs.ConvergenceWarning, match="NOT CONVERGED"):
         bs.fit(chinchilla, "additive", seed=0, draws=20, warmup=20, chains=2)
+
+
+def test_chains_that_stood_still_leave_the_sensitivity_open(chinchilla_fit):
+    tree = chinchilla_fit.tree.copy(deep=True)
+    for name in tree["log_prior"].data_vars:
+        tree["log_prior"][name] = 0 * tree["log_prior"][name]
+    (finding,) = bs.check(replace(chinchilla_fit, tree=tree), "sensitivity")
+    assert not finding.passed
+    assert "too few draws" in finding.sentence

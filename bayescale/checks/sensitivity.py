@@ -32,8 +32,8 @@ class Sensitivity(AbstractCheck):
                 prior, likelihood = (
                     scalars(psense(fit.tree, var_names=names, group=group)) for group in ("prior", "likelihood")
                 )
-        except UserWarning as warning:
-            return [_unanswered(str(warning))]
+        except (UserWarning, ValueError) as reason:  # the latter where chains stood still
+            return [_unanswered(str(reason))]
         return [_finding(site, float(prior[site]), float(likelihood[site])) for site in prior]
 
 

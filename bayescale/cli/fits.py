@@ -49,7 +49,7 @@ def fit(
         raise click.UsageError("--horizon weighs several models: give --model more than once")
     check_out(out, runs, *specs, fit=True)
     started = time.perf_counter()
-    from bayescale import averaging, fitting, progress
+    from bayescale import fitting, progress
     from bayescale.mixing import Average
 
     stages = progress.Stages(show=progress.on_terminal())
@@ -58,6 +58,8 @@ def fit(
     if len(specs) == 1:
         result: fitting.Fit | Average = fitting.fit(runs, specs[0], stages=stages, **settings)
     else:
+        from bayescale import averaging
+
         result = averaging.stack(runs, specs, horizon=horizon, stages=stages, **settings)
     with stages("save"):
         result.save(out)
