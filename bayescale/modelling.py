@@ -35,6 +35,7 @@ COORDINATES = "coordinates"
 USUAL_SLOPE = 0.1
 """Slope of log loss by the logs of params and tokens up to which a family's discrepancies are as their priors say."""
 
+_SCATTER = 0.03  # of log loss about a plane
 _WIDTHS = (1, 2, 4, 8, 16, 32, 64, 128)
 _OVER_RUNS = ("spent", "columns", "observed", "basis")
 _BLOCK_COST = 4  # of looking up a block's parameters, in runs: measured on a CPU
@@ -272,8 +273,13 @@ def slope_at(spec: Spec, inputs: np.ndarray, log_loss: np.ndarray) -> float:
     """How steeply log loss falls along the logs of the inputs: the anchor's, or that of a plane through runs."""
     if "slope" in dict(spec.anchor):
         return dict(spec.anchor)["slope"]
-    plane = np.column_stack([np.ones(len(inputs)), inputs])
-    return float(np.linalg.norm(np.linalg.lstsq(plane, log_loss, rcond=None)[0][1:]))
+    # Runs of one budget say nothing of the slope across budgets: there the usual one stands in, as a ridge.
+    count = inputs.shape[1]
+    usual = np.full(count, -USUAL_SLOPE / np.sqrt(count))
+    ridge = np.column_stack([np.zeros(count), np.eye(count)]) * _SCATTER / USUAL_SLOPE
+    plane = np.vstack([np.column_stack([np.ones(len(inputs)), inputs]), ridge])
+    values = np.concatenate([log_loss, usual * _SCATTER / USUAL_SLOPE])
+    return float(np.linalg.norm(np.linalg.lstsq(plane, values, rcond=None)[0][1:]))
 
 
 def bases(spec: Spec, rows: Rows, family: np.ndarray, fitted: Sequence[Fitted]) -> dict[str, np.ndarray]:
