@@ -30,7 +30,7 @@ from bayescale.spec import DEFAULT, Spec, load_spec, make_spec
 from bayescale.stacking import Weights
 from bayescale.trees import CHAIN, DRAW, FAMILY, KNOT, RUN, to_datatree
 
-_KEEP = ("params", "tokens", "flops")
+_KEEP = ("params", "tokens", "flops", "loss")
 _GROUPS = ("posterior", "sample_stats", "log_likelihood", "log_prior", "observed_data", "constant_data")
 _META = ("spec", "families", "published", "anchor", "seed", "runs")
 _PACKAGES = ("bayescale", "jax", "numpyro", "arviz", "numpy", "xarray")
@@ -98,7 +98,7 @@ class Fit(AbstractFit):
 
     @property
     def design_frame(self) -> pd.DataFrame:
-        """The fitted runs: family and every column that the spec reads."""
+        """The fitted runs: family, params, tokens, flops, loss, and every other column that the spec reads."""
         data = self.tree["constant_data"].to_dataset()
         frame = pd.DataFrame({name: data[name].to_numpy() for name in data.data_vars})
         frame["family"] = np.asarray(self.families)[frame["family"].to_numpy()]

@@ -22,7 +22,7 @@ from bayescale.fitting import Fit
 from bayescale.law import Rows, part
 from bayescale.measuring import CLASSES, Record, class_of, measured, record_of, sentences
 from bayescale.mixing import AbstractFit
-from bayescale.modelling import COORDINATES, LAW, SPENT, Design, Fitted, bases, interpret, places, rows_at, slope_at
+from bayescale.modelling import COORDINATES, LAW, SPENT, Design, Fitted, bases, fitted_runs, interpret, places, rows_at
 from bayescale.querying import NEW, flops_of, queries_of
 from bayescale.spec import Spec
 from bayescale.trees import CHAIN, DRAW, QUERY
@@ -257,10 +257,8 @@ def _bases(fit: Fit, table: pd.DataFrame, anchor: dict[str, Any], family: np.nda
 
     A new family has no run, but compute up to that of all runs, and the median slope.
     """
-    runs, fitted = fit.design_frame, []
-    for _, mine in runs.groupby("family"):
-        rows = rows_at(mine, anchor)
-        fitted.append(Fitted(rows, slope_at(fit.spec, rows.inputs, np.log(mine["loss"].to_numpy()))))
+    runs = fit.design_frame
+    fitted = fitted_runs(fit.spec, runs, anchor)
     middle = float(np.median([one.slope for one in fitted]))
     fitted.append(Fitted(Rows(np.zeros((1, len(anchor))), np.log([runs["flops"].max()])), middle))
     return bases(fit.spec, rows_at(table.assign(flops=flops_of(table)), anchor), family, fitted)

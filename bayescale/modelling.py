@@ -246,16 +246,14 @@ def design(spec: Spec, runs: Runs) -> Design:
     fixed = {name: np.log(value) for name, value in spec.anchor}
     anchor = {name: np.asarray(fixed.get(name, spent[name].mean())) for name in spec.inputs}
     family = np.asarray(np.searchsorted(runs.families, runs["family"]))
-    rows, log_loss = rows_at(runs.frame, anchor), np.log(runs["loss"])
-    mine = [family == f for f in range(families)]
-    fitted = [Fitted(Rows(*(x[of] for x in rows)), slope_at(spec, rows.inputs[of], log_loss[of])) for of in mine]
+    rows = rows_at(runs.frame, anchor)
     return Design(
         spent={name: np.asarray(value) for name, value in spent.items()},
         anchor=anchor,
         anchor_loss=np.asarray(fixed.get("loss", np.log(np.median(runs["loss"])))),
         columns={name: np.asarray(runs[name]) for name in sorted(columns - set(SPENT) - observed)},
         observed={name: np.asarray(runs[name]) for name in sorted(observed)},
-        basis=bases(spec, rows, family, fitted),
+        basis=bases(spec, rows, family, fitted_runs(spec, runs.frame, anchor)) if spec.based else {},
         family=family,
         priors=places(spec),
         centering={name: np.zeros(families) for name in pooled} if families > 1 else {},
@@ -280,6 +278,15 @@ def slope_at(spec: Spec, inputs: np.ndarray, log_loss: np.ndarray) -> float:
     plane = np.vstack([np.column_stack([np.ones(len(inputs)), inputs]), ridge])
     values = np.concatenate([log_loss, usual * _SCATTER / USUAL_SLOPE])
     return float(np.linalg.norm(np.linalg.lstsq(plane, values, rcond=None)[0][1:]))
+
+
+def fitted_runs(spec: Spec, table: pd.DataFrame, anchor: Mapping[str, Any]) -> list[Fitted]:
+    """Where the runs of a table lie, and how steeply their loss falls, by family in the order of their names."""
+    found = []
+    for _, mine in table.groupby("family"):
+        rows = rows_at(mine, anchor)
+        found.append(Fitted(rows, slope_at(spec, rows.inputs, np.log(mine["loss"].to_numpy()))))
+    return found
 
 
 def bases(spec: Spec, rows: Rows, family: np.ndarray, fitted: Sequence[Fitted]) -> dict[str, np.ndarray]:

@@ -11,8 +11,7 @@ import pandas as pd
 
 from bayescale.compiling import use_cache
 from bayescale.errors import FitError, RunsError
-from bayescale.law import Rows
-from bayescale.modelling import SPENT, USUAL_SLOPE, Design, Fitted, bases, design, rows_at
+from bayescale.modelling import SPENT, USUAL_SLOPE, Design, bases, design, fitted_runs, rows_at
 from bayescale.predicting import from_prior
 from bayescale.runs import FLOPS_PER_PARAM_TOKEN, Runs, load_runs
 from bayescale.spec import Spec
@@ -180,9 +179,8 @@ def _probes(spec: Spec, runs: Runs) -> pd.DataFrame:
 def _with_probes(spec: Spec, points: Design, runs: Runs, probes: pd.DataFrame) -> Design:
     """Runs and probes in one design, nothing observed."""
     index = np.full(len(probes), runs.families.index(probes["family"][0]))
-    fitted, slope = rows_at(runs.frame, points.anchor), dict(spec.anchor).get("slope", USUAL_SLOPE)
-    own = [Fitted(Rows(*(x[points.family == f] for x in fitted)), slope) for f in range(points.families)]
-    beyond = bases(spec, rows_at(probes, points.anchor), index, own)
+    fitted = fitted_runs(spec, runs.frame, points.anchor)
+    beyond = bases(spec, rows_at(probes, points.anchor), index, fitted)
 
     def joined(part: dict[str, Any]) -> dict[str, Any]:
         added = {k: np.log(probes[k]) if k in SPENT else probes[k] for k in part}

@@ -2,7 +2,7 @@
 
     python benchmarks/growth.py
 
-About fifteen minutes on two cores. Every figure is of a program that is already compiled, but where it says otherwise.
+About six minutes on two cores. Every figure is of a program that is already compiled, but where it says otherwise.
 """
 
 from __future__ import annotations

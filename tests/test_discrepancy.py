@@ -155,6 +155,17 @@ def test_runs_of_one_budget_leave_the_slope_across_budgets_as_is_usual(chinchill
     assert slope_at(spec, inputs, log_loss) == pytest.approx(bare, rel=1e-3)
 
 
+@pytest.mark.filterwarnings("ignore::bayescale.ConvergenceWarning")  # a few draws are enough to forecast from
+def test_a_fit_of_accuracies_alone_knows_how_steeply_loss_fell(pool):
+    table = pool.where(family="OPT").frame
+    right = np.round(1000 * (0.25 + 0.75 / (1 + np.exp(4 * (table["loss"] - 2.7))))).astype(int)
+    runs = bs.load_runs(table.assign(n_items=1000, n_correct=right, chance=0.25))
+    spec = bs.make_spec("seen", law="coupled", discrepancy="growth", responses={"accuracy": "beta-binomial"})
+    fit = bs.fit(runs, spec, seed=0, chains=1, warmup=50, draws=50, progress=False)
+    forecast = bs.forecast(fit, params="66B", tokens="3T", n_items=1000, chance=0.25)
+    assert np.isfinite(forecast.draws["epred"]).all()
+
+
 def test_specs_that_differ_in_their_priors_alone_share_a_program(fits, chinchilla):
     from bayescale import compiling
 

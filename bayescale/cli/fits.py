@@ -65,25 +65,20 @@ def fit(
         result.save(out)
     seconds = {name: round(value, 3) for name, value in stages.seconds.items()}
     if as_json:
-        print_json(
-            {
-                "model": result.name,
-                "runs": result.meta["runs"],
-                "out": str(out),
-                "converged": result.converged,
-                "verdict": result.verdict,
-                "seed": seed,
-                "device": result.meta["device"],
-                **(_average_dict(result) if isinstance(result, Average) else _fit_dict(result)),
-                "seconds": seconds,
-            }
-        )
+        about = _average_dict(result) if isinstance(result, Average) else _fit_dict(result)
+        print_json(_said(result, out) | about | {"seconds": seconds})
     else:
         named = result.summary if isinstance(result, Average) else result.summary.rename_axis("parameter")
         print_table(named.reset_index())
         shown = ", ".join(f"{name} {value:.1f}" for name, value in seconds.items())
         click.echo(f"\n{result!r}\nseconds: {shown}\nsaved {out}")
     finish(result.converged, result.verdict)
+
+
+def _said(result: Any, out: Path) -> dict[str, Any]:
+    about = {"model": result.name, "runs": result.meta["runs"], "out": str(out)}
+    about |= {"converged": result.converged, "verdict": result.verdict}
+    return about | {name: result.meta[name] for name in ("seed", "device")}
 
 
 def _fit_dict(fit: Any) -> dict[str, Any]:
