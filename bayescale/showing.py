@@ -55,7 +55,7 @@ def words(kind: str, content: dict[str, Any]) -> str:
             f"resources  {', '.join(content['resources']) or 'none'}",
             *(f"observes   {r} with {n} noise" for r, n in content["responses"].items()),
             *(
-                f"beside     it, errors of the law: {', '.join(found)}"
+                f"beside     it, errors of the law: {', '.join(found)}; larger where loss falls steeply"
                 for found in [content.get("discrepancy")]
                 if found
             ),
