@@ -28,7 +28,7 @@ from bayescale.progress import Stages, on_terminal
 from bayescale.runs import Runs, load_runs
 from bayescale.spec import DEFAULT, Spec, load_spec, make_spec
 from bayescale.stacking import Weights
-from bayescale.trees import CHAIN, DRAW, FAMILY, KNOT, RUN, to_datatree
+from bayescale.trees import CHAIN, DRAW, FAMILY, KNOT, RUN, TEXT, to_datatree
 
 _KEEP = ("params", "tokens", "flops", "loss")
 _GROUPS = ("posterior", "sample_stats", "log_likelihood", "log_prior", "observed_data", "constant_data")
@@ -309,9 +309,9 @@ def _collect(runs: Runs, spec: Spec, points: Any, samples: sampling.Samples, see
         loss=points.anchor_loss,
         **dict(zip(law.parameters, aligned, strict=True)),
     )
-    posterior = {k: v for k, v in sites.items() if not k.endswith("_coordinate")}
+    posterior = {k: v for k, v in sites.items() if not k.endswith(("_coordinate", "_text"))}
     posterior |= {k: np.asarray(v) for k, v in published.items()}
-    constant = {k: runs[k] for k in dict.fromkeys((*_KEEP, *spec.columns)) if k not in points.observed}
+    constant = {k: runs[k] for k in dict.fromkeys((*_KEEP, *spec.columns, *spec.labels)) if k not in points.observed}
     constant["family"] = points.family
     groups = {
         "posterior": posterior,
@@ -323,7 +323,7 @@ def _collect(runs: Runs, spec: Spec, points: Any, samples: sampling.Samples, see
         "constant_data": constant,
     }
     dims: dict[str, tuple[str, ...]] = {k: (FAMILY,) if v.ndim > 2 else () for k, v in posterior.items()}
-    dims |= {COORDINATES: (FAMILY, KNOT)}
+    dims |= {COORDINATES: (FAMILY, KNOT)} | {k: (TEXT,) for k in sites if k.endswith("_text")}
     dims |= dict.fromkeys([*samples.log_likelihood, *constant], (RUN,))
     if not samples.pointwise:
         dims |= {f"log_likelihood/{name}": (FAMILY,) for name in samples.log_likelihood}
@@ -342,7 +342,7 @@ def _collect(runs: Runs, spec: Spec, points: Any, samples: sampling.Samples, see
         "engine": samples.engine,
         "versions": {name: version(name) for name in _PACKAGES},
         "device": jax.config.jax_default_device.platform,
-        "precision": str(posterior["level"].dtype),
+        "precision": str(values[0].dtype),
     }
     inference = {"inference_library": "numpyro", "inference_library_version": version("numpyro")}
     tree["posterior"].attrs |= inference | {"created_at": meta["created_at"], "creation_library": "bayescale"}

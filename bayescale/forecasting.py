@@ -22,7 +22,20 @@ from bayescale.fitting import Fit
 from bayescale.law import Rows, part
 from bayescale.measuring import CLASSES, Record, class_of, measured, record_of, sentences
 from bayescale.mixing import AbstractFit
-from bayescale.modelling import COORDINATES, LAW, SPENT, Design, Fitted, bases, fitted_runs, interpret, places, rows_at
+from bayescale.modelling import (
+    COORDINATES,
+    LAW,
+    SPENT,
+    TEXT,
+    Design,
+    Fitted,
+    bases,
+    fitted_runs,
+    interpret,
+    places,
+    rows_at,
+    texts_of,
+)
 from bayescale.querying import NEW, flops_of, queries_of
 from bayescale.spec import Spec
 from bayescale.trees import CHAIN, DRAW, QUERY
@@ -238,6 +251,7 @@ def design_at(fit: Fit, table: pd.DataFrame, observed: Mapping[str, Any], new: b
     wanted = {part("responses", name).observed for name, _ in fit.spec.responses}
     family = np.asarray([index[name] for name in table["family"]], dtype=int)
     anchor = {c: np.log(fit.meta["anchor"][c]) for c in fit.spec.inputs}
+    text, texts = _texts(fit, table, new)
     return Design(
         spent={c: np.log(table[c].to_numpy(float)) for c in known if c in SPENT},
         anchor=anchor,
@@ -249,7 +263,24 @@ def design_at(fit: Fit, table: pd.DataFrame, observed: Mapping[str, Any], new: b
         priors=places(fit.spec),
         centering={n: np.zeros(count) for n in pooled} if count > 1 else {},
         families=count,
+        text=text,
+        texts=texts,
     )
+
+
+def _texts(fit: Fit, table: pd.DataFrame, new: bool) -> tuple[np.ndarray | None, int]:
+    """Index of each family's evaluation text, and how many there are; a new family's may be one that was fitted."""
+    keys = texts_of(fit.spec, fit.design_frame)
+    if not keys:
+        return None, 0
+    known = list(dict.fromkeys(keys))
+    index = [known.index(key) for key in keys]
+    if new:
+        mine = table[table["family"] == NEW]
+        named = mine if set(TEXT) <= set(mine) else mine.assign(**dict.fromkeys(TEXT, ""))
+        (key,) = texts_of(fit.spec, named)
+        index.append(known.index(key) if key in known else len(known))
+    return np.array(index), len(known) + new
 
 
 def _bases(fit: Fit, table: pd.DataFrame, anchor: dict[str, Any], family: np.ndarray) -> dict[str, np.ndarray]:
@@ -260,7 +291,8 @@ def _bases(fit: Fit, table: pd.DataFrame, anchor: dict[str, Any], family: np.nda
     runs = fit.design_frame
     fitted = fitted_runs(fit.spec, runs, anchor)
     middle = float(np.median([one.slope for one in fitted]))
-    fitted.append(Fitted(Rows(np.zeros((1, len(anchor))), np.log([runs["flops"].max()])), middle))
+    nowhere = Rows(np.zeros((1, len(anchor))), np.log([runs["flops"].max()]), np.array([""], object))
+    fitted.append(Fitted(nowhere, middle))
     return bases(fit.spec, rows_at(table.assign(flops=flops_of(table)), anchor), family, fitted)
 
 
@@ -309,8 +341,12 @@ def _substitutes(fit: Fit, key: Array, extend: bool, thin: int) -> dict[str, Arr
     flat = {k: v.to_numpy()[:, ::thin] for k, v in fit.posterior.data_vars.items() if k in fit.sampled}
     draws = {k: jnp.asarray(v.reshape(-1, *v.shape[2:])) for k, v in flat.items()}
     several = len(fit.families) > 1
+    texts = texts_of(fit.spec, fit.design_frame) if several else []
+    first = np.array([texts.index(text) for text in dict.fromkeys(texts)], int)  # family of each text
     for i, (name, setting) in enumerate(fit.spec.settings):
         way = part("pooling", setting.pooling if several else "complete")
+        if way.labels:
+            draws[f"{name}_text"] = draws.pop(name)[:, first]
         if extend:
             draws |= way.extend(name, setting.prior.placed(), draws, jax.random.fold_in(key, i))
         if f"{name}_offset" in draws:

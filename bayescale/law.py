@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from numpyro import distributions as dist
-from numpyro.distributions import transforms
+from numpyro.distributions import biject_to, transforms
 
 from bayescale.errors import DefinitionError, SpecError, UnknownName, nearest
 
@@ -49,9 +49,13 @@ class Prior(ABC):
             )
 
     @property
-    @abstractmethod
     def transform(self) -> transforms.Transform:
         """Bijection from the Gaussian coordinate to the parameter."""
+        return self._at(self.loc, self.scale)
+
+    @abstractmethod
+    def _at(self, loc: Any, scale: Any) -> transforms.Transform:
+        """Bijection from the Gaussian coordinate, where it has this location and scale."""
 
     @abstractmethod
     def _inverse(self) -> float:
@@ -69,7 +73,8 @@ class Prior(ABC):
 
     def placed(self, place: tuple[Any, Any] | None = None) -> Placed:
         """Return the prior at a `place` that is data: (loc, scale) of its Gaussian coordinate; by default its own."""
-        return Placed(self.transform, *(place or (self.loc, self.scale)))
+        place = place or (self.loc, self.scale)
+        return Placed(self._at(*place), *place)
 
     def distribution(self) -> dist.Distribution:
         """Return the prior as a NumPyro distribution."""
@@ -99,8 +104,7 @@ class Normal(Prior):
 
     support = "on the real line"
 
-    @property
-    def transform(self) -> transforms.Transform:
+    def _at(self, loc: Any, scale: Any) -> transforms.Transform:
         return transforms.IdentityTransform()
 
     @property
@@ -118,8 +122,7 @@ class LogNormal(Prior):
     above: float = 0.0
     support = "above its lower end"
 
-    @property
-    def transform(self) -> transforms.Transform:
+    def _at(self, loc: Any, scale: Any) -> transforms.Transform:
         exp = transforms.ExpTransform()
         if not self.above:
             return exp
@@ -140,8 +143,7 @@ class LogitNormal(Prior):
 
     support = "between 0 and 1"
 
-    @property
-    def transform(self) -> transforms.Transform:
+    def _at(self, loc: Any, scale: Any) -> transforms.Transform:
         return transforms.SigmoidTransform()
 
     @property
@@ -152,7 +154,80 @@ class LogitNormal(Prior):
         return math.log(self.median / (1 - self.median)) if 0 < self.median < 1 else math.nan
 
 
-PRIORS: dict[str, type[Prior]] = {kind.__name__: kind for kind in (Normal, LogNormal, LogitNormal)}
+class _Tailed(dist.constraints.Constraint):
+    """The real line, to which samplers go by the transform, for they move in its Gaussian coordinate."""
+
+    def __init__(self, transform: transforms.Transform) -> None:
+        self.transform = transform
+
+    def __call__(self, x: Array) -> Array:
+        return dist.constraints.real(x)
+
+    def feasible_like(self, prototype: Array) -> Array:
+        return jnp.zeros_like(prototype)
+
+    def tree_flatten(self) -> tuple:
+        return (self.transform,), (("transform",), {})
+
+
+class _Sinh(transforms.Transform):
+    r""":math:`\xi + \lambda \sinh(\tau (c - \xi) / \lambda) / \tau`."""
+
+    domain = dist.constraints.real
+    sign = 1.0
+
+    def __init__(self, loc: Any, scale: Any, tail: float) -> None:
+        self.loc, self.scale, self.tail = loc, scale, tail
+
+    @property
+    def codomain(self) -> _Tailed:
+        return _Tailed(self)
+
+    def __call__(self, x: Array) -> Array:
+        return self.loc + self.scale / self.tail * jnp.sinh(self.tail * (x - self.loc) / self.scale)
+
+    def _inverse(self, y: Array) -> Array:
+        return self.loc + self.scale / self.tail * jnp.arcsinh(self.tail * (y - self.loc) / self.scale)
+
+    def log_abs_det_jacobian(self, x: Array, y: Array, intermediates: Any = None) -> Array:
+        stretched = self.tail * (x - self.loc) / self.scale
+        return jnp.logaddexp(stretched, -stretched) - math.log(2.0)  # ln cosh, without overflow
+
+    def tree_flatten(self) -> tuple:
+        return (self.loc, self.scale), (("loc", "scale"), {"tail": self.tail})
+
+
+biject_to.register(_Tailed, lambda constraint: constraint.transform)
+
+
+@dataclass(frozen=True)
+class JohnsonSU(Prior):
+    """Johnson's symmetric SU: Normal amid, with tails the heavier the larger `tail`.
+
+    `scale` is the standard deviation that it has amid; with a `tail` of 1, the 90 % interval is 2.5 of it wide to
+    either side, that of a Normal 1.6.
+    """
+
+    tail: float = 1.0
+    support = "on the real line"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not (math.isfinite(self.tail) and self.tail > 0):
+            raise SpecError(f"{self!r} is no prior", wanted="a positive, finite tail")
+
+    def _at(self, loc: Any, scale: Any) -> transforms.Transform:
+        return _Sinh(loc, scale, self.tail)
+
+    @property
+    def standard(self) -> Prior:
+        return replace(self, median=0.0, scale=1.0)
+
+    def _inverse(self) -> float:
+        return float(self.median)
+
+
+PRIORS: dict[str, type[Prior]] = {kind.__name__: kind for kind in (Normal, LogNormal, LogitNormal, JohnsonSU)}
 
 
 @dataclass(frozen=True)
@@ -239,10 +314,18 @@ class AbstractResource(Part):
 
 
 class Rows(NamedTuple):
-    """Where runs lie: `inputs` (row, input) as ``ln(input / anchor)``, `flops` (row,) as natural logs."""
+    """Where runs lie: `inputs` (row, input) as ``ln(input / anchor)``, `flops` (row,) as natural logs.
+
+    `group` (row,) names what each shares its errors with: an IsoFLOP budget, a training curve, a batch of seeds.
+    """
 
     inputs: np.ndarray
     flops: np.ndarray
+    group: np.ndarray
+
+    def take(self, rows: np.ndarray) -> Rows:
+        """Rows at positions."""
+        return Rows(*(values[rows] for values in self))
 
 
 class AbstractDiscrepancy(Part):
@@ -256,9 +339,11 @@ class AbstractDiscrepancy(Part):
     formula = "shift"
     coordinates: ClassVar[Mapping[str, int]] = {}
     """How many coordinates a family has, by the parameter that is their scale; in the order of the basis."""
+    labels: ClassVar[tuple[str, ...]] = ()
+    """Columns of text that runs must hold."""
     informed: ClassVar[bool]
-    """Whether runs that are fitted say something of the parameters. If not, there is one parameter, the shift is
-    linear in it, and its prior is learnt from forecasts of other families."""
+    """Whether runs that are fitted say something of the parameters. If not, and there is one, in which the shift is
+    linear, its prior is learnt from forecasts of other families."""
 
     @staticmethod
     @abstractmethod

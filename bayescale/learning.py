@@ -19,6 +19,8 @@ import numpyro
 from jax import Array
 from numpyro import distributions as dist
 from numpyro.infer import MCMC, NUTS
+from scipy.special import logsumexp, softmax
+from scipy.stats import norm
 
 from bayescale.batching import fit_many
 from bayescale.errors import RunsError, SpecError
@@ -37,6 +39,7 @@ FEWEST = 3  # families that a population can be learnt from
 _MOST = 0.98  # posterior variance of a prior's, at most: beyond it lies Monte Carlo error alone
 _SAME = 0.2  # of the runs of the smaller of two families, which both must hold to be one
 _WARMUP, _DRAWS = 500, 2000
+_FAR, _POINTS = 6.0, 2001  # SDs to which quadrature goes, and in how many points
 
 
 class Evidence(NamedTuple):
@@ -63,9 +66,9 @@ class Learner:
         Those that could be fitted.
     evidence : Evidence
         Of the parameters that are learnt, in the order of `families`.
-    misses : dict of Evidence
+    misses : dict of (float, float)
         Of the discrepancy that no fit informs, by family: how wrong a forecast of its dearer runs from its
-        cheaper ones was. Empty if the spec has none.
+        cheaper ones was, and the forecast's own SD, in the parameter's unit. Empty if the spec has none.
     left_out : dict
         Families that could not be fitted, and why.
     """
@@ -74,7 +77,7 @@ class Learner:
     base: Spec
     families: tuple[str, ...]
     evidence: Evidence
-    misses: dict[str, Evidence]
+    misses: dict[str, tuple[float, float]]
     left_out: dict[str, str]
 
     def learn(self, without: Sequence[Collection[str]] = ((),)) -> list[Spec]:
@@ -106,18 +109,15 @@ class Learner:
                 came=", ".join(name for name in self.families if name not in out) or "none",
             )
         names = _learned(self.base)
-        priors = dict(zip(names, _population(self._settings(names), self.evidence, kept), strict=True))
+        settings = [self.base.parameters[name] for name in names]
+        priors = dict(zip(names, _population(settings, self.evidence, kept), strict=True))
         missed = [miss for name, miss in self.misses.items() if name not in out]
         if len(missed) >= FEWEST:
             beyond = _beyond(self.base)
-            found = _population(self._settings([beyond]), _stack(missed), np.ones(len(missed)), known=True)
-            priors[beyond] = found[0]
+            priors[beyond] = _as_wide_as(self.base.parameters[beyond], np.array(missed))
         origin = (("model", self.base.name), ("runs", self.runs.name))
         learnt = self.base.with_prior(**priors)
         return replace(learnt, name=f"{self.base.name}-learned", title=self.base.title, learned=origin)
-
-    def _settings(self, names: Sequence[str]) -> list[Setting]:
-        return [self.base.parameters[name] for name in names]
 
 
 def learn(runs: Runs, base: Spec, without: Collection[str] = (), **settings: Any) -> Spec:
@@ -189,7 +189,9 @@ def study(runs: Runs, base: Spec, *, seed: int = 0, progress: bool | None = None
     )
 
 
-def _forecasts(runs: Runs, base: Spec, families: Sequence[str], settings: Mapping[str, Any]) -> dict[str, Evidence]:
+def _forecasts(
+    runs: Runs, base: Spec, families: Sequence[str], settings: Mapping[str, Any]
+) -> dict[str, tuple[float, float]]:
     """What the dearer runs of each family that has such say of the discrepancy beyond those that are fitted."""
     beyond = _uninformed(base)
     train, test, _ = split(runs, TRAIN_QUANTILE)
@@ -239,8 +241,9 @@ def _learned(base: Spec) -> list[str]:
 
 
 def _uninformed(base: Spec) -> tuple[str, ...]:
-    """Discrepancies that no run that is fitted says anything of."""
-    return tuple(name for name in base.discrepancy if not part("discrepancy", name).informed)
+    """Discrepancies that no run that is fitted says anything of, and of one parameter, which can be learnt."""
+    found = [(name, part("discrepancy", name)) for name in base.discrepancy]
+    return tuple(name for name, of in found if not of.informed and len(of.parameters) == 1)
 
 
 def _beyond(base: Spec) -> str:
@@ -285,39 +288,48 @@ def _evidence(fit: Fit, names: Sequence[str]) -> Evidence:
     return Evidence(precision - np.eye(len(columns)), precision @ draws.mean(axis=0))
 
 
-def _misses(fit: Fit, runs: Runs, base: Spec) -> Evidence:
-    """What a family's dearer runs say of its discrepancy, beside the forecast's own uncertainty.
+def _misses(fit: Fit, runs: Runs, base: Spec) -> tuple[float, float]:
+    """What a family's dearer runs say of its discrepancy, and the SD of the forecast's own uncertainty.
 
     The discrepancy is linear in its parameter, so that a miss is a slope.
     """
     parameter, discrepancy = _beyond(base), part("discrepancy", _uninformed(base)[0])
-    prior = base.parameters[parameter].prior
     with jax.enable_x64(True):
         basis = design_at(replace(fit, spec=base), runs.frame, {}).basis[discrepancy.name]
         unit = np.asarray(discrepancy.shift(basis, None, **{parameter: 1.0}))
     draws = log_draws(fit, runs.frame, seed=fit.meta["seed"])
     missed = (np.log(runs["loss"]) - draws) @ unit / (unit @ unit)
-    missed = (missed - prior.loc) / prior.scale
-    return Evidence(np.array([[1 / missed.var()]]), np.array([missed.mean() / missed.var()]))
+    return float(missed.mean()), float(missed.std())
+
+
+def _as_wide_as(setting: Setting, missed: np.ndarray) -> Prior:
+    """Return the prior as wide as families' misses (family, mean and SD) scatter about its median, by quadrature."""
+    prior, wide = setting.prior, spread_prior(setting.spread)
+    at = np.linspace(-_FAR, _FAR, _POINTS)
+    weights = np.exp(-(at**2) / 2) / np.exp(-(at**2) / 2).sum()
+    mean, sd = missed.T[:, :, None]
+    scales, likely = np.exp(wide.loc + wide.scale * at[:: _POINTS // 100]), []
+    with jax.enable_x64(True):
+        for scale in scales:
+            values = np.asarray(prior.placed((prior.loc, scale)).transform(prior.loc + scale * at))
+            likely.append(logsumexp(norm.logpdf(mean, values, sd), axis=1, b=weights).sum())
+    posterior = softmax(np.array(likely) + norm.logpdf(at[:: _POINTS // 100]))
+    # The mean square: what is not known of the width is part of the prior.
+    return replace(prior, scale=_rounded(float(np.sqrt(posterior @ scales**2))))
 
 
 def _stack(evidence: Sequence[Evidence]) -> Evidence:
     return Evidence(*(np.stack(part) for part in zip(*evidence, strict=True)))
 
 
-def _population(
-    settings: Sequence[Setting], evidence: Evidence, weights: np.ndarray, *, known: bool = False
-) -> list[Prior]:
-    """Priors of a family not seen, from the evidence of others; each counts by its weight.
-
-    With a `known` middle, it is that of the priors, and the spread alone is learnt.
-    """
+def _population(settings: Sequence[Setting], evidence: Evidence, weights: np.ndarray) -> list[Prior]:
+    """Priors of a family not seen, from the evidence of others; each counts by its weight."""
     priors = [setting.prior for setting in settings]
     wide = [spread_prior(setting.spread) for setting in settings]
     scale = np.array([prior.scale for prior in priors])
     spread_loc = np.array([w.loc for w in wide]) - np.log(scale)
     with jax.enable_x64(True):
-        arguments = (*evidence, weights, spread_loc, np.array([w.scale for w in wide]), np.array(float(not known)))
+        arguments = (*evidence, weights, spread_loc, np.array([w.scale for w in wide]))
         middle, spread = map(np.asarray, _sample_families(jax.random.key(0), *map(jnp.asarray, arguments)))
     # Mean and variance of the population's predictive: what is not known of it is part of the prior.
     loc, scale = middle.mean(axis=0), np.sqrt(middle.var(axis=0) + (spread**2).mean(axis=0))
@@ -339,15 +351,13 @@ def _sample_families(key: Array, *arguments: Array) -> tuple[Array, Array]:
     sampler = MCMC(kernel, num_warmup=_WARMUP, num_samples=_DRAWS, progress_bar=False)
     sampler.run(key, *arguments)
     draws = sampler.get_samples()
-    return arguments[-1] * draws["middle"], draws["spread"]
+    return draws["middle"], draws["spread"]
 
 
-def _families(
-    precision: Array, information: Array, weights: Array, spread_loc: Array, spread_scale: Array, free: Array
-) -> None:
-    """Families scatter about a middle, zero if it is not `free`; each one's own parameters are integrated out."""
+def _families(precision: Array, information: Array, weights: Array, spread_loc: Array, spread_scale: Array) -> None:
+    """Families scatter about a middle; each one's own parameters are integrated out."""
     with numpyro.plate("parameter", spread_loc.size):
-        middle = free * numpyro.sample("middle", dist.Normal(0.0, 1.0))
+        middle = numpyro.sample("middle", dist.Normal(0.0, 1.0))
         spread = numpyro.sample("spread", dist.LogNormal(spread_loc, spread_scale))
 
     def family(precision: Array, information: Array) -> Array:

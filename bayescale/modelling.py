@@ -19,12 +19,16 @@ from numpyro import handlers
 
 from bayescale.errors import RunsError
 from bayescale.law import AbstractDiscrepancy, Part, Rows, Values, part
+from bayescale.pooling.ways import Families
 from bayescale.runs import Runs
 from bayescale.spec import Spec
 from bayescale.trees import FAMILY, KNOT
 
 SPENT = ("params", "tokens", "flops", "active_params", "step", "unique_tokens")
 """Columns that enter as natural logs: what a law or a resource may read."""
+
+TEXT = ("eval_set", "tokenizer")
+"""Columns that name an evaluation text and its unit."""
 
 LAW = "law"
 """Site of the log loss by the law alone, its discrepancies left out."""
@@ -55,8 +59,9 @@ _FLAT = 0.02  # e-folds: rounding of counts scatters a fixed ratio by about a pe
         "priors",
         "centering",
         "mask",
+        "text",
     ],
-    meta_fields=["families"],
+    meta_fields=["families", "texts"],
 )
 @dataclass(frozen=True)
 class Design:
@@ -87,6 +92,10 @@ class Design:
     mask : Array of bool, shape (block, slot), optional
         Where :func:`blocked` laid the runs out in blocks: which slots hold a run. Arrays over runs are
         then (block, slot), and `family` is (block, 1).
+    text : Array of int, shape (family,), optional
+        Index of each family's evaluation text, of `texts`, where a parameter is pooled by it.
+    texts : int
+        Count of evaluation texts.
     """
 
     spent: dict[str, Any]
@@ -100,6 +109,8 @@ class Design:
     centering: dict[str, Any]
     families: int
     mask: Any = None
+    text: Any = None
+    texts: int = 0
 
 
 class Fitted(NamedTuple):
@@ -111,12 +122,12 @@ class Fitted(NamedTuple):
 
 def interpret(spec: Spec, design: Design) -> None:
     """Draw a spec's parameters, then observe its responses run by run."""
-    values = {}
+    values, families = {}, Families(design.families, design.text, design.texts)
     for name, setting in spec.settings:
         way = "complete" if design.families == 1 else setting.pooling
         centering = design.centering.get(name, 0.0)
         prior = setting.prior.placed(design.priors[name])
-        value = part("pooling", way).draw(name, prior, setting.spread, design.families, centering)
+        value = part("pooling", way).draw(name, prior, setting.spread, families, centering)
         values[name] = value[design.family] if jnp.ndim(value) else value
     pick = partial(_pick, values)
     law = part("laws", spec.law)
@@ -247,6 +258,7 @@ def design(spec: Spec, runs: Runs) -> Design:
     anchor = {name: np.asarray(fixed.get(name, spent[name].mean())) for name in spec.inputs}
     family = np.asarray(np.searchsorted(runs.families, runs["family"]))
     rows = rows_at(runs.frame, anchor)
+    texts = texts_of(spec, runs.frame)
     return Design(
         spent={name: np.asarray(value) for name, value in spent.items()},
         anchor=anchor,
@@ -258,13 +270,40 @@ def design(spec: Spec, runs: Runs) -> Design:
         priors=places(spec),
         centering={name: np.zeros(families) for name in pooled} if families > 1 else {},
         families=families,
+        text=np.array([list(dict.fromkeys(texts)).index(text) for text in texts]) if texts else None,
+        texts=len(set(texts)),
     )
+
+
+def texts_of(spec: Spec, table: pd.DataFrame) -> list[Any]:
+    """Evaluation text of each family of a table, by what names it; empty where nothing is pooled by it.
+
+    Raises
+    ------
+    RunsError
+        If runs of a family differ in it.
+    """
+    found: list[Any] = []
+    for family, mine in table.groupby("family") if set(TEXT) <= set(spec.labels) else ():
+        keys = set(mine[list(TEXT)].itertuples(index=False, name=None))
+        if len(keys) > 1:
+            raise RunsError(
+                f"family {family!r} is evaluated on more than one text, and spec {spec.name!r} pools by text",
+                wanted=f"one pair of {' and '.join(TEXT)} a family",
+                came="; ".join(" in ".join(map(repr, key)) for key in sorted(keys)),
+                do="make a family of each",
+            )
+        (key,) = keys
+        found.append(key if all(key) else (family, *key))  # without a name, a text of its own
+    return found
 
 
 def rows_at(table: pd.DataFrame, anchor: Mapping[str, Any]) -> Rows:
     """Where the rows of a table lie, in units of the anchor (logs of the inputs, in their order)."""
     inputs = [np.log(table[name].to_numpy(float)) - anchor[name] for name in anchor]
-    return Rows(np.stack(inputs, axis=1), np.log(table["flops"].to_numpy(float)))
+    # None is a group that nobody has named, and so none that was fitted.
+    group = table["group"] if "group" in table else pd.Series(None, table.index, dtype=object)
+    return Rows(np.stack(inputs, axis=1), np.log(table["flops"].to_numpy(float)), group.to_numpy(object))
 
 
 def slope_at(spec: Spec, inputs: np.ndarray, log_loss: np.ndarray) -> float:
@@ -302,7 +341,7 @@ def bases(spec: Spec, rows: Rows, family: np.ndarray, fitted: Sequence[Fitted]) 
             against = fitted[family[mine[0]]]
             # Where loss falls steeply, as it does on code, laws err by more, if less than in proportion.
             unit = max(1.0, (against.slope / USUAL_SLOPE) ** 0.5) if of.name in spec.discrepancy else 1.0
-            pieces.append(unit * of.basis(Rows(*(x[mine] for x in rows)), against.rows))
+            pieces.append(unit * of.basis(rows.take(mine), against.rows))
         found[of.name] = np.concatenate(pieces)[np.argsort(np.concatenate(where))]
     return found
 
@@ -317,7 +356,7 @@ def check_identified(spec: Spec, runs: Runs) -> None:
     law = part("laws", spec.law)
     shared = spec.learned or any(setting.pooling != "none" for _, setting in spec.settings)
     frame = runs.frame
-    for name in spec.columns:
+    for name in (*spec.columns, *spec.labels):
         if frame[name].isna().any() if name in frame else runs[name] is None:
             row = int(np.flatnonzero(frame[name].isna())[0])
             raise RunsError(

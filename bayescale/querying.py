@@ -11,7 +11,7 @@ from bayescale.errors import QueryError, nearest
 from bayescale.law import part
 from bayescale.mixing import AbstractFit
 from bayescale.quantities import LEAST, MOST
-from bayescale.runs import FLOPS_PER_PARAM_TOKEN, is_empty, number
+from bayescale.runs import FLOPS_PER_PARAM_TOKEN, LABELS, is_empty, number, text
 
 _BOUNDS = {"chance": (0.0, 1.0), "loss_error": (0.0, MOST)}
 NEW = "new"
@@ -48,6 +48,8 @@ def queries_of(
                              do=nearest(column, came, otherwise=f"give {column} with every query"))  # fmt: skip
     for column in [c for c in table if c in {*needed, "params", "tokens", "flops"}]:
         table[column] = _column(table, column)
+    for column in [c for c in table if c in LABELS]:
+        table[column] = [text(cell) for cell in table[column]]
     for column in [c for c in table if c in observed]:  # carried along, to compare with
         table[column] = pd.to_numeric(table[column], errors="coerce")
     if "flops" in read:

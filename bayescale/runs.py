@@ -25,6 +25,9 @@ REQUIRED = ("params", "tokens", "loss")
 _COUNTS = ("params", "tokens", "flops", "unique_tokens", "active_params", "step", "epochs")
 _NUMBERS = (*_COUNTS, "loss", "loss_error", "score", "n_items", "n_correct", "chance")
 _OPTIONAL = ("n_items", "n_correct", "score", "chance", "step", "epochs")
+LABELS = ("group", "eval_set", "tokenizer")
+"""Columns of text that tell what runs share; an empty cell shares nothing."""
+_TEXT = ("family", *LABELS)
 _IDENTITY = ("run_id", "benchmark", "eval_set")
 _SHOWN = 5
 _COMMAS = "separate the columns with commas"
@@ -244,6 +247,11 @@ def is_empty(cell: Any) -> bool:
     return not cell.strip() if isinstance(cell, str) else pd.api.types.is_scalar(cell) and bool(pd.isna(cell))
 
 
+def text(cell: Any) -> str:
+    """Text of a cell of a table, without spaces around it."""
+    return "" if is_empty(cell) else str(cell).strip()
+
+
 def _read(path: Path) -> pd.DataFrame:
     refuse = partial(RunsError, f"{path} is not a table of runs")
     if not path.exists():
@@ -277,8 +285,8 @@ def _validated(frame: pd.DataFrame, name: str, card: dict[str, Any]) -> Runs:
     for column in frame:
         if column in _NUMBERS:
             frame[column] = _numbers(frame[column], failures)
-        elif column == "family" or not pd.api.types.is_numeric_dtype(frame[column]):
-            frame[column] = ["" if is_empty(cell) else str(cell).strip() for cell in frame[column]]
+        elif column in _TEXT or not pd.api.types.is_numeric_dtype(frame[column]):
+            frame[column] = [text(cell) for cell in frame[column]]
     for column, fails, wanted, do in RULES:
         if column in frame:
             failures += _failures(frame[column], fails(frame[column]), wanted, do)

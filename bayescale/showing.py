@@ -90,6 +90,7 @@ def _prior_words(spec: Spec, name: str) -> str:
         "partial": f"families scatter by about {setting.spread:g} {_coordinate(setting.prior)}",
         "complete": "one for all families",
         "none": "every family for itself",
+        "text": "one for all families of one evaluation text and tokenizer",
     }[setting.pooling]
     return f"{row.meaning} [{row.unit}]: {_describe(setting.prior)}; {pooled}"
 

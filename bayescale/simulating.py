@@ -101,7 +101,7 @@ def simulate(spec: Spec, runs: Runs | None = None, *, simulations: int, seed: in
     observed = {name: sites[name][:, :count] for name in points.observed}
     likelihood = np.sum([sites[f"{name}_log_density"][:, :count] for name in observed], axis=(0, 2))
     fine = np.isfinite(likelihood) & np.all([np.isfinite(x).all(axis=1) for x in observed.values()], axis=0)
-    frame = runs.frame[list(dict.fromkeys(("family", "params", "tokens", "flops", *spec.columns)))]
+    frame = runs.frame[list(dict.fromkeys(("family", "params", "tokens", "flops", *spec.columns, *spec.labels)))]
     # Not through load_runs: its bound on a loss finds wrong units, and would cut off part of the prior.
     tables = {
         names[i]: Runs(frame.assign(**{k: x[i] for k, x in observed.items()}), f"simulation {names[i]}")
@@ -138,8 +138,11 @@ def sweep_for(spec: Spec) -> Runs:
         "n_correct": 0,
         "chance": _CHANCE,
         "loss_error": _LOSS_ERROR,
+        "group": [f"{flops:.3g}" for flops in budgets],
+        "eval_set": "text",
+        "tokenizer": "words",
     }
-    for column in set(spec.columns) - set(frame):
+    for column in {*spec.columns, *spec.labels} - set(frame):
         if column not in more:
             raise RunsError(f"no plain sweep has the column {column!r}, which spec {spec.name!r} reads",
                             do="name runs of your own (--runs)")  # fmt: skip
@@ -173,7 +176,7 @@ def _probes(spec: Spec, runs: Runs) -> pd.DataFrame:
     params = np.append(middle, splits if {"params", "tokens"} <= set(spec.columns) else [])
     table = pd.DataFrame([mine.iloc[0]] * len(params)).reset_index(drop=True)
     table = table.assign(params=params, tokens=flops / (FLOPS_PER_PARAM_TOKEN * params), flops=flops)
-    return table.assign(unique_tokens=table["tokens"])
+    return table.assign(unique_tokens=table["tokens"]).drop(columns="group", errors="ignore")  # of no fitted group
 
 
 def _with_probes(spec: Spec, points: Design, runs: Runs, probes: pd.DataFrame) -> Design:

@@ -95,7 +95,7 @@ class Spec:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Columns that the runs must hold."""
+        """Columns of numbers that the runs must hold."""
         wanted = [*self.inputs]
         for name in self.resources:
             wanted += parts.part("resources", name).requires
@@ -103,6 +103,13 @@ class Spec:
             response = parts.part("responses", name)
             wanted += [response.observed, *response.requires, *parts.part("noise", noise).requires]
         return tuple(dict.fromkeys(wanted))
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Columns of text that the runs must hold."""
+        wanted = [parts.part("discrepancy", name).labels for name in self.discrepancy]
+        wanted += [parts.part("pooling", setting.pooling).labels for _, setting in self.settings]
+        return tuple(dict.fromkeys(label for labels in wanted for label in labels))
 
     @property
     def based(self) -> tuple[Any, ...]:

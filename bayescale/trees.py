@@ -12,8 +12,8 @@ import numpy as np
 import xarray as xr
 
 CHAIN, DRAW, RUN, FAMILY, QUERY, ACTION, BUDGET = "chain", "draw", "run", "family", "query", "action", "budget"
-KNOT = "knot"
-DIMS = (CHAIN, DRAW, RUN, FAMILY, QUERY, ACTION, BUDGET, KNOT)
+KNOT, TEXT = "knot", "text"
+DIMS = (CHAIN, DRAW, RUN, FAMILY, QUERY, ACTION, BUDGET, KNOT, TEXT)
 """Every dim that an output may have. Names are public interface; ArviZ reserves others."""
 
 DATA_GROUPS = ("observed_data", "constant_data")

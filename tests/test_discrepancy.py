@@ -5,9 +5,11 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 
 import bayescale as bs
+from bayescale.errors import RunsError
 from bayescale.flattening import flatten, initial
 from bayescale.law import Normal, Rows, catalogue
 from bayescale.modelling import COORDINATES, blocked, design, layout, slope_at
@@ -16,9 +18,12 @@ GROWTH = Normal(-0.01, 0.02)
 parts = pytest.mark.parametrize("of", catalogue("bayescale.discrepancy").values(), ids=lambda of: of.name)
 
 
+def rows_at(inputs: np.ndarray, groups: tuple[str | None, ...] = ("one", "two", "three")) -> Rows:
+    return Rows(inputs, inputs.sum(axis=1) + 40.0, np.resize(np.array(groups, object), len(inputs)))
+
+
 def rows(count: int, seed: int, wide: float = 4.0) -> Rows:
-    inputs = np.random.default_rng(seed).uniform(-wide, wide, (count, 2))
-    return Rows(inputs, inputs.sum(axis=1) + 40.0)
+    return rows_at(np.random.default_rng(seed).uniform(-wide, wide, (count, 2)))
 
 
 def covariance(of, at: Rows, fitted: Rows) -> np.ndarray:
@@ -41,15 +46,17 @@ def test_a_basis_is_as_wide_as_its_coordinates_and_finite(of):
     basis = of.basis(rows(9, 0, wide=8.0), rows(20, 1))
     assert basis.shape == (9, sum(of.coordinates.values()) or 1)
     assert np.isfinite(basis).all()
-    alone = of.basis(rows(9, 0), Rows(np.zeros((1, 2)), np.array([40.0])))  # a family without an extent
+    alone = of.basis(rows(9, 0), rows_at(np.zeros((1, 2))))  # a family without an extent
     assert np.isfinite(alone).all()
 
 
 @parts
 def test_a_discrepancy_is_linear_in_its_scales(of):
     basis, z = of.basis(rows(9, 0, wide=8.0), rows(20, 1)), np.random.default_rng(2).standard_normal(200)
-    z = z[: basis.shape[1]]
-    once, twice = (of.shift(basis, z, **dict.fromkeys(of.parameters, scale)) for scale in (0.3, 0.6))
+    z, scales = z[: basis.shape[1]], [*of.coordinates] or [*of.parameters][-1:]
+    once, twice = (
+        of.shift(basis, z, **dict.fromkeys(of.parameters, 1.0) | dict.fromkeys(scales, scale)) for scale in (0.3, 0.6)
+    )
     np.testing.assert_allclose(2 * once, twice, rtol=1e-6)
 
 
@@ -57,7 +64,7 @@ def test_a_discrepancy_is_linear_in_its_scales(of):
 def test_rows_far_from_the_runs_vary_no_less_than_those_amid_them(of):
     fitted = rows(50, 1)
     away = np.array([[0.5, -0.5], [3.9, 3.9], [6.0, 6.0], [9.0, 9.0]])
-    variance = np.diag(covariance(of, Rows(away, away.sum(axis=1) + 40.0), fitted))
+    variance = np.diag(covariance(of, rows_at(away), fitted))
     assert (np.diff(variance) >= -1e-6).all()  # of float32
 
 
@@ -67,7 +74,7 @@ def test_a_walk_is_nothing_at_the_anchor_and_its_variance_is_the_e_folds_from_it
     fitted = np.stack(np.meshgrid(sizes, [-1.0, 1.0]), axis=-1).reshape(-1, 2)
     along = np.concatenate([sizes, [-4.0, 3.5, 7.5]])  # every size is a knot; beyond the ends it walks on
     at = np.stack([along, np.zeros(len(along))], axis=1)
-    found = covariance(walk, Rows(at, at.sum(axis=1)), Rows(fitted, fitted.sum(axis=1)))
+    found = covariance(walk, rows_at(at), rows_at(fitted))
     tokens = found[2, 2]  # of the other walk, the same in all rows
     np.testing.assert_allclose(np.diag(found) - tokens, np.abs(along), atol=1e-5)
     shared = np.where(np.sign(along[:, None]) == np.sign(along), np.minimum(*np.abs(np.meshgrid(along, along))), 0.0)
@@ -78,13 +85,102 @@ def test_a_local_error_varies_alike_everywhere_and_is_shared_by_near_runs_alone(
     local, grid = catalogue("bayescale.discrepancy")["local"], np.linspace(-2.5, 2.5, 6)  # as many runs as it has knots
     fitted = np.stack(np.meshgrid(grid, grid), axis=-1).reshape(-1, 2)
     at = np.concatenate([fitted, [[0.0, 0.0], [0.1, 0.1], [9.0, 9.0]]])
-    found = covariance(local, Rows(at, at.sum(axis=1)), Rows(fitted, fitted.sum(axis=1)))
+    found = covariance(local, rows_at(at), rows_at(fitted))
     np.testing.assert_allclose(np.diag(found), 1.0, rtol=1e-5)
     # At the runs its correlation falls by an e-fold over a fifth of their extent in either input.
     distance = np.abs(fitted[:, None] - fitted[None]).sum(axis=-1)
     np.testing.assert_allclose(found[:36, :36], np.exp(-distance), atol=1e-5)
     assert found[36, 37] > 0.9
     assert np.abs(found[:36, 38]).max() < 1e-5  # far away it says nothing of the runs
+
+
+def test_runs_of_one_group_share_an_error_and_others_none():
+    group = catalogue("bayescale.discrepancy")["group"]
+    fitted = rows_at(np.zeros((3, 2)), ("a", "b", ""))
+    found = covariance(group, rows_at(np.ones((6, 2)), ("a", "a", "b", "", "unseen", None)), fitted)
+    shared = np.diag([1.0, 1.0, 1.0, 0.0, 1.0, 1.0])
+    shared[0, 1] = shared[1, 0] = shared[4, 5] = shared[5, 4] = 1.0  # all groups not yet seen share one error
+    np.testing.assert_array_equal(found, shared)
+    with pytest.raises(RunsError, match=r"(?s)more groups than .* at most 64.*came: +65.*curve"):
+        group.basis(fitted, rows_at(np.zeros((65, 2)), tuple(f"g{i}" for i in range(65))))
+
+
+def test_checkpoints_of_one_curve_share_an_error_that_fades_with_tokens():
+    curve, tokens = catalogue("bayescale.discrepancy")["curve"], np.linspace(-2.0, 2.0, 9)
+    inputs = np.column_stack([np.zeros(18), np.tile(tokens, 2)])
+    fitted = Rows(inputs, inputs.sum(axis=1), np.repeat(np.array(["a", "b"], object), 9))
+    found = covariance(curve, fitted, fitted)
+    same = fitted.group[:, None] == fitted.group
+    fading = np.exp(-np.abs(inputs[:, None, 1] - inputs[None, :, 1]) / 0.5)  # an e-fold over half an e-fold of tokens
+    np.testing.assert_allclose(found, same * fading, atol=1e-5)
+    others = rows_at(inputs[:4], ("c", "", None, "a"))
+    beside = covariance(curve, others, fitted)
+    np.testing.assert_allclose(np.diag(beside), [1.0, 0.0, 1.0, 1.0], atol=1e-5)
+    assert abs(beside[0, 3]) < 1e-5  # an unseen curve says nothing of a fitted checkpoint
+    none = rows_at(inputs, ("",))
+    assert not curve.basis(none, none).any()
+
+
+def test_a_break_bends_the_law_beyond_the_runs_alone():
+    of = catalogue("bayescale.discrepancy")["break"]
+    flops = np.array([38.0, 40.0, 42.0, 45.0])
+    basis = of.basis(rows_at(np.column_stack([flops - 40.0, np.zeros(4)])), rows_at(np.zeros((1, 2))))
+    shift = of.shift(basis, None, break_at=3.0, break_slope=0.02)
+    np.testing.assert_allclose(shift, [0.0, 0.0, 0.0, 0.04], atol=1e-7)
+
+
+@pytest.fixture(scope="module")
+def grouped():
+    """Twenty budgets of five runs each, whose errors they share; and a fit that knows of it."""
+    rng = np.random.default_rng(0)
+    budgets, ratios = (grid.ravel() for grid in np.meshgrid(np.geomspace(1e18, 1e21, 20), np.geomspace(5, 160, 5)))
+    params = np.sqrt(budgets / (6 * ratios))
+    group = np.unique(budgets, return_inverse=True)[1]
+    effect = 0.01 * rng.standard_normal(20)
+    loss = (1.8 + 480 / params**0.34 + 2100 / (params * ratios) ** 0.37) * np.exp(
+        effect[group] + 0.002 * rng.standard_normal(100)
+    )
+    table = pd.DataFrame({"params": params, "tokens": params * ratios, "loss": loss, "group": group})
+    parameters = {"group_effect": {"prior": {"kind": "LogNormal", "median": 0.006, "scale": 0.3}}}
+    spec = bs.make_spec("grouped", law="additive", discrepancy="group", parameters=parameters)
+    return effect, bs.load_runs(table), bs.fit(bs.load_runs(table), spec, seed=0)
+
+
+def test_the_error_that_groups_share_is_recovered(grouped):
+    effect, _, fit = grouped
+    assert fit.converged
+    posterior = fit.posterior
+    low, high = np.quantile(posterior["group_effect"], [0.005, 0.995])
+    assert low < effect.std() < high
+    drawn = (posterior["group_effect"] * posterior["coordinates"]).mean(("chain", "draw"))[0].to_numpy()
+    drawn = drawn[[sorted(map(str, range(20))).index(str(g)) for g in range(20)]]  # coordinates go by names
+    assert np.corrcoef(drawn, effect)[0, 1] > 0.95
+
+
+def test_the_law_beside_groups_is_the_one_that_made_the_runs(grouped):
+    _, _, fit = grouped
+    for name, truth in (("E", 1.8), ("alpha_N", 0.34), ("beta_D", 0.37)):
+        row = fit.summary.loc[name]
+        assert abs(row["mean"] - truth) < 3 * row["sd"], name
+
+
+def test_a_forecast_is_of_a_new_group_unless_it_names_a_fitted_one(grouped, tmp_path):
+    effect, _, fit = grouped
+    fit = bs.load_fit(fit.save(tmp_path / "fit.nc"))
+    at = {"params": [1e9] * 4, "tokens": [2e10] * 4}
+    queries = pd.DataFrame(at | {"group": ["7", "8", "", "unseen"]})
+    epred = np.log(bs.forecast(fit, queries, seed=0).draws["epred"].to_numpy().reshape(-1, 4))
+    unnamed = np.log(bs.forecast(fit, params=1e9, tokens=2e10, seed=0).draws["epred"].to_numpy().ravel())
+    np.testing.assert_allclose((epred[:, 0] - epred[:, 1]).mean(), effect[7] - effect[8], atol=0.003)
+    np.testing.assert_allclose(epred[:, 3], unnamed)
+    assert unnamed.std() > 1.5 * epred[:, 2].std()  # of no group: the law alone
+
+
+def test_a_spec_of_groups_wants_the_column(chinchilla):
+    spec = bs.make_spec("grouped", law="additive", discrepancy="group")
+    table = chinchilla.frame.drop(columns="group")
+    with pytest.raises(RunsError, match="no column 'group'"):
+        bs.fit(bs.load_runs(table), spec)
 
 
 def test_its_posterior_is_its_prior_and_the_law_is_not_touched(fits):

@@ -35,6 +35,7 @@ MAY_RISE = {("drift", "params")}
 TEXTBOOK = {
     "additive": lambda p, t, n, d: p["E"] + p["A"] / n ** t["alpha_N"] + p["B"] / d ** t["beta_D"],
     "coupled": lambda p, t, n, d: p["E"] + (p["A"] * n ** -t["alpha_N"] + p["B"] * d ** -t["beta_D"]) ** t["kappa"],
+    "floored": lambda p, t, n, d: p["E"] + p["A"] / n ** t["alpha_N"] + p["B"] / d ** t["beta_D"],
     "kaplan": lambda p, t, n, d: ((p["N_c"] / n) ** (t["alpha_N"] / t["beta_D"]) + p["D_c"] / d) ** t["beta_D"],
     "power": lambda p, t, x: (p["X_c"] / x) ** t["exponent"],
     "power-floor": lambda p, t, x: p["E"] + (p["x_0"] / x) ** t["exponent"],
@@ -54,6 +55,11 @@ def prior_draws(law: type[AbstractLaw], seed: int = 0) -> dict[str, jax.Array]:
     keys = jax.random.split(jax.random.key(seed), len(law.parameters))
     rows = zip(law.parameters.items(), keys, strict=True)
     return {name: row.prior.distribution().sample(key, (DRAWS,)) for (name, row), key in rows}
+
+
+def level_of(p: dict[str, jax.Array]) -> jax.Array:
+    """Loss at the anchor: a parameter, or the floor with its terms' odds."""
+    return p["level"] if "level" in p else p["floor"] * (1 + p["ratio_A"] + p["ratio_B"])
 
 
 def points(law: type[AbstractLaw], seed: int = 1) -> tuple[jax.Array, ...]:
@@ -85,7 +91,7 @@ def test_loss_and_gradients_are_finite_over_the_prior(law):
 def test_at_the_anchor_the_loss_is_the_level(law):
     parameters = prior_draws(law)
     anchor = [jnp.zeros(DRAWS)] * len(law.inputs)
-    np.testing.assert_allclose(law.log_loss(*anchor, **parameters), jnp.log(parameters["level"]), rtol=0, atol=SAME)
+    np.testing.assert_allclose(law.log_loss(*anchor, **parameters), jnp.log(level_of(parameters)), rtol=0, atol=SAME)
 
 
 @every_law
@@ -251,9 +257,10 @@ def test_a_prior_puts_half_below_its_median_and_90_percent_inside_its_interval(p
 
 @every_law
 def test_prior_anchor_loss_is_between_1_5_and_8_nats(law):
-    level = 3.0 * prior_draws(law)["level"]
-    # The prior puts .989 there; 200 draws have a standard error of .007.
-    assert float(jnp.mean((level > 1.5) & (level < 8.0))) > 0.989 - 4 * 0.007
+    level = 3.0 * level_of(prior_draws(law))
+    # A level's prior puts .989 there, a floor's with its terms .96; 200 draws have standard errors of .007 and .014.
+    least = 0.989 - 4 * 0.007 if "level" in law.parameters else 0.96 - 4 * 0.014
+    assert float(jnp.mean((level > 1.5) & (level < 8.0))) > least
 
 
 @pytest.mark.parametrize("name", ["additive", "coupled"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import jax
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,7 +12,7 @@ import pytest
 import bayescale as bs
 from bayescale import learning
 from bayescale.errors import RunsError, SpecError
-from bayescale.law import LogNormal, Normal
+from bayescale.law import JohnsonSU, LogNormal, Normal
 from bayescale.learning import Evidence, shared_families, study, write_spec
 from bayescale.spec import Setting
 
@@ -42,6 +43,19 @@ def learner(base):
     return study(simulated(5), base, **QUICK)
 
 
+def test_a_prior_is_as_wide_as_misses_scatter():
+    rng, count = np.random.default_rng(0), 400
+    true, sd = JohnsonSU(0.0, 0.006), np.full(count, 0.002)
+    with jax.enable_x64(True):
+        beyond = np.asarray(true.distribution().sample(jax.random.key(0), (count,)))
+    missed = np.stack([beyond + sd * rng.standard_normal(count), sd], axis=1)
+    found = learning._as_wide_as(Setting(JohnsonSU(0.0, 0.01), "none", 0.01), missed)
+    assert (found.median, found.tail) == (0.0, 1.0)
+    # The information on a log scale from one draw is at most the Normal's, 2.
+    assert abs(np.log(found.scale / true.scale)) < 4 / np.sqrt(count)
+    assert learning._as_wide_as(Setting(Normal(0.0, 0.01), "none", 0.01), missed).scale > 1.2 * found.scale
+
+
 def test_a_population_is_found_within_its_own_error():
     random = np.random.default_rng(1)
     count, middle, spread, error = 300, 0.4, 0.2, 0.1
@@ -66,7 +80,7 @@ def test_a_family_left_out_is_not_looked_at(learner):
     left, other = learner.families[:2]
     precision, information = (part.copy() for part in learner.evidence)
     information[0] += 100.0
-    misses = learner.misses | {left: Evidence(np.array([[1e6]]), np.array([1e7]))}
+    misses = learner.misses | {left: (0.1, 0.001)}
     changed = replace(learner, evidence=Evidence(precision, information), misses=misses)
     before, after = learner.learn([[left], [other]]), changed.learn([[left], [other]])
     assert after[0].settings == before[0].settings

@@ -21,7 +21,7 @@ import bayescale as bs
 from bayescale import shipped
 from bayescale.law import LogitNormal, LogNormal, Normal, catalogue, part
 from bayescale.modelling import COORDINATES, blocked, design, interpret, layout
-from bayescale.pooling.ways import Complete, Partial, Unpooled, spread_prior
+from bayescale.pooling.ways import Complete, Families, Partial, Unpooled, spread_prior
 from bayescale.trees import DIMS
 
 SPECS = [bs.load_spec(name) for name in shipped.names("models")]
@@ -32,6 +32,7 @@ every_spec = pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.name)
 PRIORS = [Normal(0.5, 2.0), LogNormal(0.33, 0.35), LogNormal(10.0, 1.2, 1.0), LogitNormal(0.9, 1.0)]
 every_prior = pytest.mark.parametrize("prior", PRIORS, ids=repr)
 FAMILIES = 4
+SEVERAL = Families(FAMILIES, np.array([0, 1, 1, 0]), 2)
 
 
 @pytest.fixture(autouse=True)
@@ -55,6 +56,8 @@ def table(families: int) -> bs.Runs:
         "n_items": 1000.0,
         "n_correct": rng.integers(300, 700, n).astype(float),
         "chance": 0.25,
+        "eval_set": "web",
+        "tokenizer": "bytes",
     }
     return bs.load_runs(pd.DataFrame(frame))
 
@@ -72,7 +75,7 @@ def latent(trace: dict) -> dict:
 def test_latent_scalars_are_as_many_as_the_tables_predict(spec, families):
     runs = table(families)
     ways = ["complete" if families == 1 else setting.pooling for _, setting in spec.settings]
-    predicted = sum(part("pooling", way).latents(families) for way in ways)
+    predicted = sum(part("pooling", way).latents(Families(families, texts=1)) for way in ways)
     parts = [part("discrepancy", name) for name in spec.discrepancy]
     predicted += families * sum(sum(of.coordinates.values()) for of in parts)
     sites = latent(trace_of(spec, runs))
@@ -126,7 +129,7 @@ def test_a_parameter_can_be_held_at_a_plain_number():
 
 
 def draw_partial(prior, centering) -> jax.Array:
-    return Partial.draw("theta", prior, 0.4, FAMILIES, centering)
+    return Partial.draw("theta", prior, 0.4, SEVERAL, centering)
 
 
 def partial_trace(prior, centering) -> dict:
@@ -253,7 +256,7 @@ def many(way, prior, n: int = 2000) -> dict[str, jax.Array]:
 
     def one(key: jax.Array) -> dict[str, jax.Array]:
         model = handlers.seed(way.draw, key)
-        trace = handlers.trace(model).get_trace("theta", prior, 0.4, FAMILIES, 0.0)
+        trace = handlers.trace(model).get_trace("theta", prior, 0.4, SEVERAL, 0.0)
         return {name: site["value"] for name, site in trace.items() if site["type"] != "plate"}
 
     return jax.vmap(one)(jax.random.split(jax.random.key(1), n))
@@ -288,5 +291,5 @@ def test_a_new_family_is_drawn_like_the_others(way, site, coordinate):
 def test_every_way_of_pooling_says_how_many_scalars_it_draws():
     for name, way in catalogue("bayescale.pooling").items():
         model = handlers.seed(way.draw, 0)
-        sites = latent(handlers.trace(model).get_trace("theta", Normal(0.0, 1.0), 0.4, FAMILIES, 0.0))
-        assert sum(np.size(site["value"]) for site in sites.values()) == way.latents(FAMILIES), name
+        sites = latent(handlers.trace(model).get_trace("theta", Normal(0.0, 1.0), 0.4, SEVERAL, 0.0))
+        assert sum(np.size(site["value"]) for site in sites.values()) == way.latents(SEVERAL), name

@@ -32,7 +32,8 @@ def sweep(seed: int = 0) -> pd.DataFrame:
 def test_noise_falls_by_its_power_of_compute_and_not_beyond_the_runs():
     of = NOISE["heteroscedastic"]
     flops = np.log(np.array([1e18, 1e19, 1e21, 1e23]))
-    basis = of.basis(Rows(np.zeros((4, 2)), flops), Rows(np.zeros((3, 2)), flops[:3]))
+    none = np.array([""] * 4, object)
+    basis = of.basis(Rows(np.zeros((4, 2)), flops, none), Rows(np.zeros((3, 2)), flops[:3], none[:3]))
     found = scale(of, {of.name: basis}, sigma=0.004, fall=0.2)
     np.testing.assert_allclose(found, 0.004 * np.array([1e3, 1e2, 1, 1]) ** 0.2, rtol=1e-5)
 

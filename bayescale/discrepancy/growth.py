@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from bayescale.law import AbstractDiscrepancy, Normal, Parameter
+from bayescale.law import AbstractDiscrepancy, JohnsonSU, Parameter
 
 
 class Growth(AbstractDiscrepancy):
@@ -19,7 +19,7 @@ class Growth(AbstractDiscrepancy):
     source = "backtests of the open families: errors beyond the runs have one sign in each and grow"
     parameters = {
         "growth": Parameter(
-            Normal(0.0, 0.01),
+            JohnsonSU(0.0, 0.01),
             "log loss per root of an e-fold of compute",
             "error of the law beyond the runs",
             spread=0.01,

@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 
+from bayescale.knots import through_knots
 from bayescale.law import AbstractDiscrepancy, LogNormal, Parameter
 
 _KNOTS = 36  # at most: as many of a family's runs stand for all of them
@@ -26,18 +27,13 @@ class Local(AbstractDiscrepancy):
     informed = True
     coordinates = {"local": _KNOTS + 1}
     parameters = {
-        "local": Parameter(LogNormal(0.0044, 0.1), "log loss", "error that near runs share", spread=0.1),
+        "local": Parameter(LogNormal(0.004, 0.1), "log loss", "error that near runs share", spread=0.1),
     }
 
     @staticmethod
     def basis(at, fitted):
         width = np.maximum(np.ptp(fitted.inputs, axis=0), _POINT) / _LENGTHS
-        knots = _spread_out(fitted.inputs / width)
-        root = np.linalg.cholesky(_correlation(knots, knots))
-        basis = np.zeros((len(at.inputs), _KNOTS + 1))
-        basis[:, : len(knots)] = np.linalg.solve(root, _correlation(at.inputs / width, knots).T).T
-        basis[:, _KNOTS] = np.sqrt(np.maximum(1.0 - np.sum(basis**2, axis=1), 0.0))
-        return basis
+        return through_knots(at.inputs / width, fitted.inputs / width, _correlation, _KNOTS)
 
     @staticmethod
     def shift(basis, coordinates, *, local):
@@ -46,14 +42,3 @@ class Local(AbstractDiscrepancy):
 
 def _correlation(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.exp(-np.abs(x[:, None] - y[None]).sum(axis=-1))
-
-
-def _spread_out(places: np.ndarray) -> np.ndarray:
-    """Different places, each the one that those before it say least of."""
-    places = np.unique(places.round(6), axis=0)
-    chosen = [int(np.argmin(np.abs(places - places.mean(axis=0)).sum(axis=1)))]
-    nearest = _correlation(places, places[chosen]).max(axis=1)
-    while len(chosen) < min(_KNOTS, len(places)):
-        chosen.append(int(np.argmin(nearest)))
-        nearest = np.maximum(nearest, _correlation(places, places[chosen[-1:]])[:, 0])
-    return places[chosen]

@@ -10,7 +10,7 @@ _UNIT = "log loss per root of an e-fold"
 _POINT = 1e-9  # e-folds: runs of one size have no extent to divide by
 # Much wider than this a prior makes a funnel: a law is free where walks are large, held where they are small. Larger
 # along params, and runs no longer say how to split a budget; larger along tokens, for losses amid a training run.
-_ALONG_PARAMS, _ALONG_TOKENS = LogNormal(0.0033, 0.1), LogNormal(0.0077, 0.1)
+_ALONG_PARAMS, _ALONG_TOKENS = LogNormal(0.003, 0.1), LogNormal(0.007, 0.1)
 _ALONG = _KNOTS + 1  # steps between knots, and one beyond either end
 
 

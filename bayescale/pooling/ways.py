@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -29,25 +29,35 @@ def spread_prior(spread: float) -> LogNormal:
     return LogNormal(median * spread, math.log(high / median) / 1.6449)
 
 
+class Families(NamedTuple):
+    """How many families there are, and which of `texts` evaluation texts each is of: `text` (family,)."""
+
+    size: int
+    text: Array | None = None
+    texts: int = 0
+
+
 class AbstractPooling(ABC):
-    """A way for `families` families to share a parameter with a prior and a spread."""
+    """A way for families to share a parameter with a prior and a spread."""
 
     name: ClassVar[str]
+    labels: ClassVar[tuple[str, ...]] = ()
+    """Columns of text that runs must hold."""
 
     @staticmethod
     @abstractmethod
-    def draw(name: str, prior: Placed, spread: float, families: int, centering: Array | float) -> Array:
-        """Draw the parameter: shape () if shared, else (families,)."""
+    def draw(name: str, prior: Placed, spread: float, families: Families, centering: Array | float) -> Array:
+        """Draw the parameter: shape () if shared, else (family,)."""
 
     @staticmethod
     @abstractmethod
-    def latents(families: int) -> int:
+    def latents(families: Families) -> int:
         """Count of latent scalars that `draw` adds."""
 
     @staticmethod
     @abstractmethod
     def extend(name: str, prior: Placed, draws: dict[str, Array], key: Array) -> dict[str, Array]:
-        """Sites to replace in `draws` (leading dim: draw) for one more, new family at the end."""
+        """Sites to replace in `draws` (leading dim: draw) for one more, new family of a new text at the end."""
 
 
 class Complete(AbstractPooling):
@@ -82,7 +92,7 @@ class Partial(AbstractPooling):
         center = numpyro.sample(f"{name}_center", prior.distribution())
         deviation = numpyro.sample(f"{name}_spread", spread_prior(spread).distribution())
         middle = prior.transform.inv(center) - prior.loc
-        with numpyro.plate("family", families):
+        with numpyro.plate("family", families.size):
             base = dist.Normal(centering * middle, deviation**centering)
             coordinate = numpyro.sample(f"{name}_coordinate", base)
         offset = (coordinate - centering * middle) / deviation**centering
@@ -127,7 +137,7 @@ class Partial(AbstractPooling):
 
     @staticmethod
     def latents(families):
-        return 2 + families
+        return 2 + families.size
 
     @staticmethod
     def extend(name, prior, draws, key):
@@ -144,16 +154,40 @@ class Unpooled(AbstractPooling):
     @staticmethod
     def draw(name, prior, spread, families, centering):
         # One place a family: a distribution that the plate would expand has no quantiles to start from.
-        apart = Placed(prior.transform, jnp.broadcast_to(prior.loc, (families,)), prior.scale)
-        with numpyro.plate("family", families):
+        apart = Placed(prior.transform, jnp.broadcast_to(prior.loc, (families.size,)), prior.scale)
+        with numpyro.plate("family", families.size):
             return numpyro.sample(name, apart.distribution())
 
     @staticmethod
     def latents(families):
-        return families
+        return families.size
 
     @staticmethod
     def extend(name, prior, draws, key):
         value = draws[name]
         fresh = prior.distribution().sample(key, (*value.shape[:-1], 1)).astype(value.dtype)
         return {name: jnp.concatenate([value, fresh], axis=-1)}
+
+
+class ByText(AbstractPooling):
+    """One value for each evaluation text in one unit: columns ``eval_set`` and ``tokenizer`` must both match."""
+
+    name = "text"
+    labels = ("eval_set", "tokenizer")
+
+    @staticmethod
+    def draw(name, prior, spread, families, centering):
+        apart = Placed(prior.transform, jnp.broadcast_to(prior.loc, (families.texts,)), prior.scale)
+        with numpyro.plate("text", families.texts):
+            value = numpyro.sample(f"{name}_text", apart.distribution())
+        return numpyro.deterministic(name, value[families.text])
+
+    @staticmethod
+    def latents(families):
+        return families.texts
+
+    @staticmethod
+    def extend(name, prior, draws, key):
+        value = draws[f"{name}_text"]
+        fresh = prior.distribution().sample(key, (*value.shape[:-1], 1)).astype(value.dtype)
+        return {f"{name}_text": jnp.concatenate([value, fresh], axis=-1)}
