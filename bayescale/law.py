@@ -24,9 +24,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from numpyro import distributions as dist
-from numpyro.distributions import biject_to, transforms
+from numpyro.distributions import transforms
 
 from bayescale.errors import DefinitionError, SpecError, UnknownName, nearest
+from bayescale.tails import Sinh
 
 Values = Mapping[str, Array]
 _Z90 = 1.6448536269514722  # standard Normal quantile of 0.95: the ends of a central 90 % interval
@@ -154,52 +155,6 @@ class LogitNormal(Prior):
         return math.log(self.median / (1 - self.median)) if 0 < self.median < 1 else math.nan
 
 
-class _Tailed(dist.constraints.Constraint):
-    """The real line, to which samplers go by the transform, for they move in its Gaussian coordinate."""
-
-    def __init__(self, transform: transforms.Transform) -> None:
-        self.transform = transform
-
-    def __call__(self, x: Array) -> Array:
-        return dist.constraints.real(x)
-
-    def feasible_like(self, prototype: Array) -> Array:
-        return jnp.zeros_like(prototype)
-
-    def tree_flatten(self) -> tuple:
-        return (self.transform,), (("transform",), {})
-
-
-class _Sinh(transforms.Transform):
-    r""":math:`\xi + \lambda \sinh(\tau (c - \xi) / \lambda) / \tau`."""
-
-    domain = dist.constraints.real
-    sign = 1.0
-
-    def __init__(self, loc: Any, scale: Any, tail: float) -> None:
-        self.loc, self.scale, self.tail = loc, scale, tail
-
-    @property
-    def codomain(self) -> _Tailed:
-        return _Tailed(self)
-
-    def __call__(self, x: Array) -> Array:
-        return self.loc + self.scale / self.tail * jnp.sinh(self.tail * (x - self.loc) / self.scale)
-
-    def _inverse(self, y: Array) -> Array:
-        return self.loc + self.scale / self.tail * jnp.arcsinh(self.tail * (y - self.loc) / self.scale)
-
-    def log_abs_det_jacobian(self, x: Array, y: Array, intermediates: Any = None) -> Array:
-        stretched = self.tail * (x - self.loc) / self.scale
-        return jnp.logaddexp(stretched, -stretched) - math.log(2.0)  # ln cosh, without overflow
-
-    def tree_flatten(self) -> tuple:
-        return (self.loc, self.scale), (("loc", "scale"), {"tail": self.tail})
-
-
-biject_to.register(_Tailed, lambda constraint: constraint.transform)
-
-
 @dataclass(frozen=True)
 class JohnsonSU(Prior):
     """Johnson's symmetric SU: Normal amid, with tails the heavier the larger `tail`.
@@ -217,7 +172,7 @@ class JohnsonSU(Prior):
             raise SpecError(f"{self!r} is no prior", wanted="a positive, finite tail")
 
     def _at(self, loc: Any, scale: Any) -> transforms.Transform:
-        return _Sinh(loc, scale, self.tail)
+        return Sinh(loc, scale, self.tail)
 
     @property
     def standard(self) -> Prior:

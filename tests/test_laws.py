@@ -6,11 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from numpyro.distributions import biject_to
+from scipy.stats import norm
 
 import bayescale as bs
 from bayescale import shipped
 from bayescale.errors import DefinitionError
-from bayescale.law import AbstractLaw, LogitNormal, LogNormal, Normal, Parameter, catalogue
+from bayescale.law import AbstractLaw, JohnsonSU, LogitNormal, LogNormal, Normal, Parameter, catalogue
 
 LAWS = catalogue("bayescale.laws")
 PARTS = {
@@ -243,7 +245,14 @@ def test_every_part_says_its_source_and_every_parameter_what_a_prior_needs(part)
 
 
 @pytest.mark.parametrize(
-    "prior", [Normal(1.0, 2.0), LogNormal(0.3, 1.0), LogNormal(10.0, 1.2, 1.0), LogitNormal(0.9, 1.0)]
+    "prior",
+    [
+        Normal(1.0, 2.0),
+        LogNormal(0.3, 1.0),
+        LogNormal(10.0, 1.2, 1.0),
+        LogitNormal(0.9, 1.0),
+        JohnsonSU(0.1, 0.02, 0.7),
+    ],
 )
 def test_a_prior_puts_half_below_its_median_and_90_percent_inside_its_interval(prior):
     n = 10_000
@@ -253,6 +262,17 @@ def test_a_prior_puts_half_below_its_median_and_90_percent_inside_its_interval(p
     below = float(jnp.mean(draws < prior.median))
     assert abs(inside - 0.9) < 4 * np.sqrt(0.9 * 0.1 / n)  # 4 standard errors of a share
     assert abs(below - 0.5) < 4 * np.sqrt(0.5 * 0.5 / n)
+
+
+def test_a_heavy_tailed_prior_is_a_density_that_samplers_see_as_a_normal():
+    prior = JohnsonSU(0.1, 0.02, 1.5)
+    x = np.linspace(-60.0, 60.0, 2_000_001)
+    assert np.trapezoid(np.exp(prior.distribution().log_prob(x)), x) == pytest.approx(1.0, abs=1e-4)
+    coordinate = np.linspace(-0.1, 0.3, 8)
+    to = biject_to(prior.distribution().support)
+    seen = prior.distribution().log_prob(to(coordinate)) + to.log_abs_det_jacobian(coordinate, to(coordinate))
+    np.testing.assert_allclose(seen, norm.logpdf(coordinate, 0.1, 0.02), rtol=1e-9)
+    np.testing.assert_allclose(to.inv(to(coordinate)), coordinate, rtol=1e-9)
 
 
 @every_law
