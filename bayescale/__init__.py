@@ -50,14 +50,14 @@ _EXPORTS = {
     "load_fit": "fitting",
     "load_record": "measuring",
     "load_runs": "runs",
-    "load_spec": "spec",
-    "make_spec": "spec",
+    "load_spec": "specifying",
+    "make_spec": "specifying",
     "model": "modelling",
     "predictive": "predicting",
     "quantity": "quantities",
     "report": "reporting",
     "stack": "averaging",
-    "write_spec": "learning",
+    "write_spec": "specifying",
 }
 
 __all__ = sorted([*_EXPORTS, "__version__"])
@@ -75,7 +75,7 @@ if TYPE_CHECKING:
     from bayescale.fitting import Fit, fit, load_fit
     from bayescale.forecasting import NEW, Forecast, forecast
     from bayescale.law import AbstractLaw, LogitNormal, LogNormal, Normal, Parameter
-    from bayescale.learning import learn, write_spec
+    from bayescale.learning import learn
     from bayescale.measuring import Record, load_record
     from bayescale.mixing import Average, average
     from bayescale.modelling import model
@@ -83,7 +83,8 @@ if TYPE_CHECKING:
     from bayescale.quantities import quantity
     from bayescale.reporting import report
     from bayescale.runs import Runs, load_runs
-    from bayescale.spec import Spec, load_spec, make_spec
+    from bayescale.spec import Spec
+    from bayescale.specifying import load_spec, make_spec, write_spec
     from bayescale.stacking import Weights
 
 

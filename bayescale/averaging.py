@@ -30,7 +30,8 @@ from bayescale.mixing import AbstractFit, Average, average
 from bayescale.modelling import design
 from bayescale.progress import Stages, on_terminal
 from bayescale.runs import Runs, load_runs
-from bayescale.spec import Spec, load_spec
+from bayescale.spec import Spec
+from bayescale.specifying import load_spec
 from bayescale.splitting import BEYOND, TRAIN_QUANTILE, Cut, Options, cut
 from bayescale.stacking import Weights, weigh
 

@@ -19,7 +19,8 @@ from bayescale.measuring import HORIZONS, Record, horizon_of
 from bayescale.mixing import AbstractFit
 from bayescale.runs import Runs, load_runs
 from bayescale.scoring import scores
-from bayescale.spec import DEFAULT, Spec, load_spec
+from bayescale.spec import Spec
+from bayescale.specifying import DEFAULT, load_spec
 from bayescale.splitting import BEYOND, TRAIN_QUANTILE, WAYS, Cut, Options, cut
 from bayescale.stacking import Weights
 

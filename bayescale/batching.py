@@ -14,7 +14,8 @@ from bayescale.fitting import Fit, load_fit, sampled
 from bayescale.modelling import Design, design, layout
 from bayescale.progress import Stages, on_terminal
 from bayescale.runs import Runs
-from bayescale.spec import Spec, load_spec
+from bayescale.spec import Spec
+from bayescale.specifying import load_spec
 from bayescale.sweeping import Shelf, engine, sweep
 
 

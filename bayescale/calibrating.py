@@ -28,7 +28,8 @@ from bayescale.fitting import Fit
 from bayescale.forecasting import predict
 from bayescale.runs import Runs, load_runs
 from bayescale.simulating import Simulated, simulate
-from bayescale.spec import DEFAULT, Spec, load_spec
+from bayescale.spec import Spec
+from bayescale.specifying import DEFAULT, load_spec
 
 RANKED = 99
 """Posterior draws among which a truth is ranked: evenly thinned, so that chains with an ESS of a few hundred give

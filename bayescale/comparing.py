@@ -19,7 +19,8 @@ from bayescale.errors import BayescaleError, ConvergenceWarning, QueryError, nea
 from bayescale.fitting import Fit
 from bayescale.forecasting import NEW
 from bayescale.runs import Runs, load_runs
-from bayescale.spec import Spec, load_spec
+from bayescale.spec import Spec
+from bayescale.specifying import load_spec
 from bayescale.splitting import BEYOND
 from bayescale.stacking import Weights
 

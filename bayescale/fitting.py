@@ -26,7 +26,8 @@ from bayescale.mixing import MEMBER, SCHEMA, AbstractFit, average
 from bayescale.modelling import COORDINATES, design
 from bayescale.progress import Stages, on_terminal
 from bayescale.runs import Runs, load_runs
-from bayescale.spec import DEFAULT, Spec, load_spec, make_spec
+from bayescale.spec import Spec
+from bayescale.specifying import DEFAULT, load_spec, make_spec
 from bayescale.stacking import Weights
 from bayescale.trees import CHAIN, DRAW, FAMILY, KNOT, RUN, TEXT, to_datatree
 
@@ -65,6 +66,11 @@ class Fit(AbstractFit):
     def columns(self) -> tuple[str, ...]:
         """Columns of runs that the spec reads."""
         return self.spec.columns
+
+    @property
+    def covariates(self) -> tuple[str, ...]:
+        """Covariates of the spec."""
+        return tuple(dict(self.spec.covariates))
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -312,7 +318,7 @@ def _collect(runs: Runs, spec: Spec, points: Any, samples: sampling.Samples, see
     posterior = {k: v for k, v in sites.items() if not k.endswith(("_coordinate", "_text"))}
     posterior |= {k: np.asarray(v) for k, v in published.items()}
     constant = {k: runs[k] for k in dict.fromkeys((*_KEEP, *spec.columns, *spec.labels)) if k not in points.observed}
-    constant["family"] = points.family
+    constant |= {k: points.columns[k] for k in dict(spec.covariates)} | {"family": points.family}
     groups = {
         "posterior": posterior,
         "sample_stats": samples.stats,

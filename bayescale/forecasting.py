@@ -256,11 +256,12 @@ def design_at(fit: Fit, table: pd.DataFrame, observed: Mapping[str, Any], new: b
         spent={c: np.log(table[c].to_numpy(float)) for c in known if c in SPENT},
         anchor=anchor,
         anchor_loss=np.log(fit.meta["anchor"]["loss"]),
-        columns={c: table[c].to_numpy(float) for c in known if c not in SPENT and c not in wanted},
+        columns=dict.fromkeys(fit.covariates, np.zeros(len(table)))
+        | {c: table[c].to_numpy(float) for c in known if c not in SPENT and c not in wanted},
         observed={k: np.asarray(v, float) for k, v in observed.items()},
         basis=_bases(fit, table, anchor, family) if fit.spec.based else {},
         family=family,
-        priors=places(fit.spec),
+        priors=places(fit.spec, anchor),
         centering={n: np.zeros(count) for n in pooled} if count > 1 else {},
         families=count,
         text=text,
@@ -343,12 +344,13 @@ def _substitutes(fit: Fit, key: Array, extend: bool, thin: int) -> dict[str, Arr
     several = len(fit.families) > 1
     texts = texts_of(fit.spec, fit.design_frame) if several else []
     first = np.array([texts.index(text) for text in dict.fromkeys(texts)], int)  # family of each text
+    placed = fit.spec.places({c: np.log(fit.meta["anchor"][c]) for c in fit.spec.inputs})
     for i, (name, setting) in enumerate(fit.spec.settings):
         way = part("pooling", setting.pooling if several else "complete")
         if way.labels:
             draws[f"{name}_text"] = draws.pop(name)[:, first]
         if extend:
-            draws |= way.extend(name, setting.prior.placed(), draws, jax.random.fold_in(key, i))
+            draws |= way.extend(name, setting.prior.placed(placed[name]), draws, jax.random.fold_in(key, i))
         if f"{name}_offset" in draws:
             draws[f"{name}_coordinate"] = draws.pop(f"{name}_offset")
             del draws[name]

@@ -20,6 +20,7 @@ from functools import cache
 from importlib import import_module
 from typing import Any, ClassVar, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -80,6 +81,11 @@ class Prior(ABC):
     def distribution(self) -> dist.Distribution:
         """Return the prior as a NumPyro distribution."""
         return self.placed().distribution()
+
+    def moved(self, loc: float, scale: float) -> Prior:
+        """Return the prior with another location and scale in its Gaussian coordinate."""
+        with jax.enable_x64(True):
+            return replace(self, median=float(self._at(loc, scale)(jnp.asarray(loc))), scale=scale)
 
     def interval(self) -> tuple[float, float]:
         """Return the ends of the central 90 % interval, in the parameter's unit."""
@@ -198,6 +204,9 @@ class Parameter:
     spread : float
         Prior scale of the standard deviation between families, in the prior's Gaussian coordinate
         (e-folds, for a log-Normal); see :func:`bayescale.pooling.ways.spread_prior`.
+    at_anchor : bool
+        Whether it is a value at the anchor, such as a term's share of the loss there: another at another anchor. A
+        prior of it that is learnt has a trend.
     """
 
     prior: Prior
@@ -205,6 +214,7 @@ class Parameter:
     meaning: str
     spread: float
     source: str = ""
+    at_anchor: bool = False
 
 
 class Part(ABC):

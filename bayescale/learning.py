@@ -7,18 +7,14 @@ its runs say is kept as a Gaussian; then the population of families is sampled, 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from functools import cache
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import numpyro
-from jax import Array
-from numpyro import distributions as dist
-from numpyro.infer import MCMC, NUTS
 from scipy.special import logsumexp, softmax
 from scipy.stats import norm
 
@@ -29,27 +25,40 @@ from bayescale.flattening import held
 from bayescale.forecasting import design_at, log_draws
 from bayescale.law import Prior, part
 from bayescale.pooling.ways import spread_prior
+from bayescale.populating import Evidence, population, rounded
 from bayescale.runs import Runs
 from bayescale.spec import Setting, Spec
-from bayescale.splitting import split
+from bayescale.splitting import CHEAPEST, split
 
 TRAIN_QUANTILE = 0.7
 """Of a family's compute: up to it runs are fitted, to learn from those beyond how wrong the law is there."""
 FEWEST = 3  # families that a population can be learnt from
 _MOST = 0.98  # posterior variance of a prior's, at most: beyond it lies Monte Carlo error alone
 _SAME = 0.2  # of the runs of the smaller of two families, which both must hold to be one
-_WARMUP, _DRAWS = 500, 2000
 _FAR, _POINTS = 6.0, 2001  # SDs to which quadrature goes, and in how many points
 
 
-class Evidence(NamedTuple):
-    """What families' runs say of some parameters, whose prior is a standard Normal: likelihoods as Gaussians.
+class Missed(NamedTuple):
+    """What a family's dearer runs say of the discrepancy that no fit informs, by a forecast from its cheaper ones.
 
-    Shapes: `precision` (family, parameter, parameter), `information` (family, parameter) its product with the mean.
+    A Gaussian over the law's parameters, whose prior is a standard Normal, and last of how wrong the forecast is given
+    them, in the discrepancy's unit: `mean` (parameter + 1,), `covariance`. `anchor` (input,) is the natural logs of
+    where the parameters are read.
     """
 
-    precision: np.ndarray
-    information: np.ndarray
+    mean: np.ndarray
+    covariance: np.ndarray
+    anchor: np.ndarray
+
+    def under(self, loc: np.ndarray, scale: np.ndarray) -> tuple[float, float]:
+        """Return how wrong the forecast is, and its own SD, where the parameters' prior has another place."""
+        known, mean = self.covariance[:-1, :-1], self.mean[:-1]
+        inverse = _precision(known)
+        tighter = np.linalg.inv(inverse - np.eye(mean.size) + np.diag(scale**-2.0))
+        moved = tighter @ (inverse @ mean + loc / scale**2) - mean
+        gain = np.linalg.solve(known, self.covariance[:-1, -1])
+        variance = self.covariance[-1, -1] + gain @ (tighter - known) @ gain
+        return self.mean[-1] + gain @ moved, np.sqrt(variance)
 
 
 @dataclass(frozen=True)
@@ -66,9 +75,8 @@ class Learner:
         Those that could be fitted.
     evidence : Evidence
         Of the parameters that are learnt, in the order of `families`.
-    misses : dict of (float, float)
-        Of the discrepancy that no fit informs, by family: how wrong a forecast of its dearer runs from its
-        cheaper ones was, and the forecast's own SD, in the parameter's unit. Empty if the spec has none.
+    misses : dict of Missed
+        Of the discrepancy that no fit informs, by family. Empty if the spec has none.
     left_out : dict
         Families that could not be fitted, and why.
     """
@@ -77,7 +85,7 @@ class Learner:
     base: Spec
     families: tuple[str, ...]
     evidence: Evidence
-    misses: dict[str, tuple[float, float]]
+    misses: dict[str, Missed]
     left_out: dict[str, str]
 
     def learn(self, without: Sequence[Collection[str]] = ((),)) -> list[Spec]:
@@ -97,10 +105,34 @@ class Learner:
             If fewer than three families are left.
         """
         left = [frozenset(names) & set(self.families) for names in without]
-        known = {out: self._learnt(out) for out in set(left)}
+        law = cache(self._law)
+        known = {out: self._with_discrepancy(law, out) for out in set(left)}
         return [known[out] for out in left]
 
-    def _learnt(self, out: Collection[str]) -> Spec:
+    def _with_discrepancy(self, law: Callable[[frozenset[str]], Spec], out: frozenset[str]) -> Spec:
+        """Return `law` learnt without some families; beyond runs it is wrong as their forecasts under it are.
+
+        Each family's forecast is under a law that was learnt without it.
+        """
+        learnt = law(out)
+        missed = [self._missed(law, one, out | {name}) for name, one in self.misses.items() if name not in out]
+        if len(missed) < FEWEST:
+            return learnt
+        beyond = _beyond(self.base)
+        return learnt.with_prior(**{beyond: _as_wide_as(self.base.parameters[beyond], np.array(missed))})
+
+    def _missed(
+        self, law: Callable[[frozenset[str]], Spec], missed: Missed, out: frozenset[str]
+    ) -> tuple[float, float]:
+        few = len(set(self.families) - out) < FEWEST
+        spec = self.base if few else law(out)
+        places = spec.places(dict(zip(spec.inputs, missed.anchor, strict=True)))
+        before = [(places[name], self.base.parameters[name].prior) for name in _learned(self.base)]
+        moved = [((loc - prior.loc) / prior.scale, scale / prior.scale) for (loc, scale), prior in before]
+        return missed.under(*np.array(moved).T)
+
+    def _law(self, out: frozenset[str]) -> Spec:
+        """Return the spec with the law's priors learnt without some families."""
         kept = np.array([name not in out for name in self.families], float)
         if kept.sum() < FEWEST:
             raise RunsError(
@@ -110,14 +142,24 @@ class Learner:
             )
         names = _learned(self.base)
         settings = [self.base.parameters[name] for name in names]
-        priors = dict(zip(names, _population(settings, self.evidence, kept), strict=True))
-        missed = [miss for name, miss in self.misses.items() if name not in out]
-        if len(missed) >= FEWEST:
-            beyond = _beyond(self.base)
-            priors[beyond] = _as_wide_as(self.base.parameters[beyond], np.array(missed))
+        moving = [] if self.base.anchor else [i for i, name in enumerate(names) if self.base.table[name].at_anchor]
+        reference = [rounded(x) for x in np.exp(self.evidence.anchors.mean(axis=0))] if moving else ()
+        found, slopes = population(settings, self.evidence, kept, tuple(moving), np.log(reference))
+        priors = dict(zip(names, found, strict=True))
+        trends = {
+            names[i]: tuple(zip(self.base.inputs, own, strict=True)) for i, own in zip(moving, slopes, strict=True)
+        }
         origin = (("model", self.base.name), ("runs", self.runs.name))
         learnt = self.base.with_prior(**priors)
-        return replace(learnt, name=f"{self.base.name}-learned", title=self.base.title, learned=origin)
+        placed = tuple((name, replace(s, trend=trends.get(name, ()))) for name, s in learnt.settings)
+        return replace(
+            learnt,
+            name=f"{self.base.name}-learned",
+            title=self.base.title,
+            settings=placed,
+            learned=origin,
+            reference=tuple(zip(self.base.inputs, reference, strict=False)),
+        )
 
 
 def learn(runs: Runs, base: Spec, without: Collection[str] = (), **settings: Any) -> Spec:
@@ -189,9 +231,7 @@ def study(runs: Runs, base: Spec, *, seed: int = 0, progress: bool | None = None
     )
 
 
-def _forecasts(
-    runs: Runs, base: Spec, families: Sequence[str], settings: Mapping[str, Any]
-) -> dict[str, tuple[float, float]]:
+def _forecasts(runs: Runs, base: Spec, families: Sequence[str], settings: Mapping[str, Any]) -> dict[str, Missed]:
     """What the dearer runs of each family that has such say of the discrepancy beyond those that are fitted."""
     beyond = _uninformed(base)
     train, test, _ = split(runs, TRAIN_QUANTILE)
@@ -259,15 +299,14 @@ def _without_discrepancy(spec: Spec, without: Collection[str]) -> Spec:
 
 
 def _anchored(spec: Spec, runs: Runs) -> Spec:
-    """Return the spec with its anchor amid a family's cheaper runs, where forecasts of dearer ones have theirs.
+    """Return the spec with its anchor amid a family's cheapest runs, where a new family has its first ones.
 
     A term's share of the loss falls towards dearer runs: amid all of them it would be too small a prior. An anchor that
     the spec names stays, and what is learnt is learnt there.
     """
     if spec.anchor:
         return spec
-    cut = np.quantile(runs["flops"], TRAIN_QUANTILE)
-    cheaper = runs.take(runs["flops"] <= cut)
+    cheaper = runs.take(np.argsort(runs["flops"], kind="stable")[:CHEAPEST])
     columns = [*spec.inputs, "loss"]
     means = [*(np.exp(np.log(cheaper[name]).mean()) for name in spec.inputs), np.median(cheaper["loss"])]
     return replace(spec, anchor=tuple(zip(columns, map(float, means), strict=True)))
@@ -275,31 +314,42 @@ def _anchored(spec: Spec, runs: Runs) -> Spec:
 
 def _evidence(fit: Fit, names: Sequence[str]) -> Evidence:
     """What the runs say of some parameters, as the Gaussian that takes the prior to the posterior."""
+    draws = _coordinates(fit, names)
+    precision = _precision(np.cov(draws.T))
+    return Evidence(precision - np.eye(len(names)), precision @ draws.mean(axis=0), _anchor(fit))
+
+
+def _precision(covariance: np.ndarray) -> np.ndarray:
+    """Inverse of a posterior's covariance, whose prior's is the identity."""
+    values, vectors = np.linalg.eigh(covariance)
+    return vectors / np.minimum(values, _MOST) @ vectors.T
+
+
+def _anchor(fit: Fit) -> np.ndarray:
+    return np.log([fit.meta["anchor"][column] for column in fit.spec.inputs])
+
+
+def _coordinates(fit: Fit, names: Sequence[str]) -> np.ndarray:
+    """Draws of parameters in Gaussian coordinates where their prior is a standard Normal; shape (draw, parameter)."""
     columns = []
     for name in names:
         prior = fit.spec.parameters[name].prior
         with jax.enable_x64(True):
             coordinate = np.asarray(prior.transform.inv(jnp.asarray(fit.posterior[name].to_numpy().ravel())))
         columns.append((coordinate - prior.loc) / prior.scale)
-    draws = np.stack(columns, axis=1)
-    values, vectors = np.linalg.eigh(np.cov(draws.T))
-    values = np.minimum(values, _MOST)
-    precision = vectors / values @ vectors.T
-    return Evidence(precision - np.eye(len(columns)), precision @ draws.mean(axis=0))
+    return np.stack(columns, axis=1)
 
 
-def _misses(fit: Fit, runs: Runs, base: Spec) -> tuple[float, float]:
-    """What a family's dearer runs say of its discrepancy, and the SD of the forecast's own uncertainty.
-
-    The discrepancy is linear in its parameter, so that a miss is a slope.
-    """
+def _misses(fit: Fit, runs: Runs, base: Spec) -> Missed:
+    """What a family's dearer runs say of its discrepancy, which is linear in its parameter: a miss is a slope."""
     parameter, discrepancy = _beyond(base), part("discrepancy", _uninformed(base)[0])
     with jax.enable_x64(True):
         basis = design_at(replace(fit, spec=base), runs.frame, {}).basis[discrepancy.name]
         unit = np.asarray(discrepancy.shift(basis, None, **{parameter: 1.0}))
     draws = log_draws(fit, runs.frame, seed=fit.meta["seed"])
     missed = (np.log(runs["loss"]) - draws) @ unit / (unit @ unit)
-    return float(missed.mean()), float(missed.std())
+    joint = np.column_stack([_coordinates(fit, _learned(base)), missed])
+    return Missed(joint.mean(axis=0), np.cov(joint.T), _anchor(fit))
 
 
 def _as_wide_as(setting: Setting, missed: np.ndarray) -> Prior:
@@ -315,86 +365,8 @@ def _as_wide_as(setting: Setting, missed: np.ndarray) -> Prior:
             likely.append(logsumexp(norm.logpdf(mean, values, sd), axis=1, b=weights).sum())
     posterior = softmax(np.array(likely) + norm.logpdf(at[:: _POINTS // 100]))
     # The mean square: what is not known of the width is part of the prior.
-    return replace(prior, scale=_rounded(float(np.sqrt(posterior @ scales**2))))
+    return replace(prior, scale=rounded(float(np.sqrt(posterior @ scales**2))))
 
 
 def _stack(evidence: Sequence[Evidence]) -> Evidence:
     return Evidence(*(np.stack(part) for part in zip(*evidence, strict=True)))
-
-
-def _population(settings: Sequence[Setting], evidence: Evidence, weights: np.ndarray) -> list[Prior]:
-    """Priors of a family not seen, from the evidence of others; each counts by its weight."""
-    priors = [setting.prior for setting in settings]
-    wide = [spread_prior(setting.spread) for setting in settings]
-    scale = np.array([prior.scale for prior in priors])
-    spread_loc = np.array([w.loc for w in wide]) - np.log(scale)
-    with jax.enable_x64(True):
-        arguments = (*evidence, weights, spread_loc, np.array([w.scale for w in wide]))
-        middle, spread = map(np.asarray, _sample_families(jax.random.key(0), *map(jnp.asarray, arguments)))
-    # Mean and variance of the population's predictive: what is not known of it is part of the prior.
-    loc, scale = middle.mean(axis=0), np.sqrt(middle.var(axis=0) + (spread**2).mean(axis=0))
-    return [
-        replace(prior, median=_rounded(float(prior.transform(prior.loc + prior.scale * at))),
-                scale=_rounded(float(prior.scale * width)))
-        for prior, at, width in zip(priors, loc, scale, strict=True)
-    ]  # fmt: skip
-
-
-def _rounded(number: float) -> float:
-    return float(f"{number:.4g}")
-
-
-@jax.jit
-def _sample_families(key: Array, *arguments: Array) -> tuple[Array, Array]:
-    """Draws of the families' middle and spread (draw, parameter). One program, whoever is left out."""
-    kernel = NUTS(_families, dense_mass=True, target_accept_prob=0.95)
-    sampler = MCMC(kernel, num_warmup=_WARMUP, num_samples=_DRAWS, progress_bar=False)
-    sampler.run(key, *arguments)
-    draws = sampler.get_samples()
-    return draws["middle"], draws["spread"]
-
-
-def _families(precision: Array, information: Array, weights: Array, spread_loc: Array, spread_scale: Array) -> None:
-    """Families scatter about a middle; each one's own parameters are integrated out."""
-    with numpyro.plate("parameter", spread_loc.size):
-        middle = numpyro.sample("middle", dist.Normal(0.0, 1.0))
-        spread = numpyro.sample("spread", dist.LogNormal(spread_loc, spread_scale))
-
-    def family(precision: Array, information: Array) -> Array:
-        slope = spread * (information - precision @ middle)
-        curvature = jnp.eye(spread.size) + spread[:, None] * precision * spread
-        root = jnp.linalg.cholesky(curvature)
-        half = jax.scipy.linalg.solve_triangular(root, slope, lower=True)
-        quadratic = information @ middle - middle @ precision @ middle / 2
-        return quadratic + half @ half / 2 - jnp.sum(jnp.log(jnp.diagonal(root)))
-
-    numpyro.factor("families", weights @ jax.vmap(family)(precision, information))
-
-
-def write_spec(spec: Spec, path: str | Path) -> Path:
-    """Write a spec as TOML, which :func:`load_spec` reads.
-
-    Examples
-    --------
-    >>> write_spec(load_spec("additive"), "mine.toml")  # doctest: +SKIP
-    """
-    content = spec.to_dict()
-    lines = [f'title = "{spec.title}"', f'law = "{spec.law}"', f"inputs = {list(spec.inputs)}".replace("'", '"')]
-    if spec.resources:
-        lines.append(f"resources = {list(spec.resources)}".replace("'", '"'))
-    if spec.anchor:
-        lines.append(f"anchor = {{{', '.join(f'{column} = {value!r}' for column, value in spec.anchor)}}}")
-    if spec.discrepancy:
-        lines.append(f"discrepancy = {list(spec.discrepancy)}".replace("'", '"'))
-    tables = {"learned": dict(spec.learned)} if spec.learned else {}
-    for name, table in (tables | {"responses": content["responses"]}).items():
-        lines += ["", f"[{name}]", *(f'{key} = "{value}"' for key, value in table.items())]
-    for name, setting in content["parameters"].items():
-        fields = ", ".join(
-            f'{k} = "{v}"' if isinstance(v, str) else f"{k} = {v!r}" for k, v in setting["prior"].items()
-        )
-        lines += ["", f"[parameters.{name}]", f"prior = {{{fields}}}"]
-        lines += [f'pooling = "{setting["pooling"]}"', f"spread = {setting['spread']!r}"]
-    path = Path(path)
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return path

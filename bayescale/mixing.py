@@ -62,6 +62,11 @@ class AbstractFit(ABC):
 
     @property
     @abstractmethod
+    def covariates(self) -> tuple[str, ...]:
+        """Those of them that say how runs were made, zero as usual."""
+
+    @property
+    @abstractmethod
     def inputs(self) -> tuple[str, ...]:
         """Columns that its law's inputs are read from."""
 
@@ -164,6 +169,11 @@ class Average(AbstractFit):
     def columns(self) -> tuple[str, ...]:
         """Columns of runs that any member reads."""
         return tuple(dict.fromkeys(c for fit in self.fits.values() for c in fit.columns))
+
+    @property
+    def covariates(self) -> tuple[str, ...]:
+        """Covariates that any member reads."""
+        return tuple(dict.fromkeys(c for fit in self.fits.values() for c in fit.covariates))
 
     @property
     def inputs(self) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from numpyro import distributions as dist
 from numpyro import handlers
 
 from bayescale.errors import RunsError
+from bayescale.identifying import check_identified, covariate
 from bayescale.law import AbstractDiscrepancy, Part, Rows, Values, part
 from bayescale.pooling.ways import Families
 from bayescale.runs import Runs
@@ -43,7 +44,6 @@ _SCATTER = 0.03  # of log loss about a plane
 _WIDTHS = (1, 2, 4, 8, 16, 32, 64, 128)
 _OVER_RUNS = ("spent", "columns", "observed", "basis")
 _BLOCK_COST = 4  # of looking up a block's parameters, in runs: measured on a CPU
-_FLAT = 0.02  # e-folds: rounding of counts scatters a fixed ratio by about a percent
 
 
 @partial(
@@ -136,7 +136,7 @@ def interpret(spec: Spec, design: Design) -> None:
         params, tokens = (design.anchor[column] for column in spec.inputs)
         return params + law.balance(log_tokens - tokens, **pick(law))
 
-    spent: Values = design.spent
+    spent: Values = _worth(spec, design, values)
     for name in spec.resources:
         resource = part("resources", name)
         spent = resource.effective(spent, balance, **pick(resource))
@@ -155,6 +155,15 @@ def interpret(spec: Spec, design: Design) -> None:
             numpyro.deterministic(f"{name}_location", location)
             likelihood = noise.distribution(location, {**design.columns, **design.basis}, **pick(noise))
             numpyro.sample(response.observed, likelihood, obs=design.observed.get(response.observed))
+
+
+def _worth(spec: Spec, design: Design, values: Values) -> dict[str, Array]:
+    """What was spent, as much more as the runs' covariates make it worth; unique tokens as all tokens."""
+    spent = dict(design.spent)
+    for name, worth, column in spec.gains:
+        for also in {worth, worth.replace("tokens", "unique_tokens")} & set(spent):
+            spent[also] = spent[also] + values[name] * design.columns[column]
+    return spent
 
 
 def _coordinates(discrepancies: Sequence[type[AbstractDiscrepancy]], design: Design) -> list[Array]:
@@ -263,11 +272,14 @@ def design(spec: Spec, runs: Runs) -> Design:
         spent={name: np.asarray(value) for name, value in spent.items()},
         anchor=anchor,
         anchor_loss=np.asarray(fixed.get("loss", np.log(np.median(runs["loss"])))),
-        columns={name: np.asarray(runs[name]) for name in sorted(columns - set(SPENT) - observed)},
+        columns={
+            name: covariate(runs, name) if name in dict(spec.covariates) else np.asarray(runs[name])
+            for name in sorted(columns - set(SPENT) - observed)
+        },
         observed={name: np.asarray(runs[name]) for name in sorted(observed)},
         basis=bases(spec, rows, family, fitted_runs(spec, runs.frame, anchor)) if spec.based else {},
         family=family,
-        priors=places(spec),
+        priors=places(spec, anchor),
         centering={name: np.zeros(families) for name in pooled} if families > 1 else {},
         families=families,
         text=np.array([list(dict.fromkeys(texts)).index(text) for text in texts]) if texts else None,
@@ -346,47 +358,9 @@ def bases(spec: Spec, rows: Rows, family: np.ndarray, fitted: Sequence[Fitted]) 
     return found
 
 
-def places(spec: Spec) -> dict[str, tuple[Any, Any]]:
-    """Location and scale of every prior in its Gaussian coordinate, as arrays."""
-    return {name: (np.asarray(s.prior.loc), np.asarray(s.prior.scale)) for name, s in spec.settings}
-
-
-def check_identified(spec: Spec, runs: Runs) -> None:
-    """Refuse runs that cannot identify the law, whatever the prior."""
-    law = part("laws", spec.law)
-    shared = spec.learned or any(setting.pooling != "none" for _, setting in spec.settings)
-    frame = runs.frame
-    for name in (*spec.columns, *spec.labels):
-        if frame[name].isna().any() if name in frame else runs[name] is None:
-            row = int(np.flatnonzero(frame[name].isna())[0])
-            raise RunsError(
-                f"run {row} of {runs.name!r} has no {name}, which spec {spec.name!r} needs",
-                do=f"drop the runs that have none, e.g. by runs.where({name}_above=0)",
-            )
-    for family, group in [(runs.name, frame)] if shared else frame.groupby("family"):
-        if len(group) < len(law.parameters) and not spec.learned:
-            raise RunsError(
-                f"{family!r} has fewer runs than law {law.name!r} has parameters",
-                wanted=f"at least {len(law.parameters)} runs",
-                came=str(len(group)),
-                do='add runs, or pool the family with others (pooling = "partial")',
-            )
-        logs = np.log(group[list(spec.inputs)].to_numpy())
-        for name, spread in zip(spec.inputs, logs.std(axis=0), strict=True):
-            if spread < _FLAT:
-                raise RunsError(
-                    f"{family!r}: every run has about the same {name}, so its exponent is not identified",
-                    came=f"{name} from {group[name].min():.3g} to {group[name].max():.3g}",
-                    do=f"add runs with other {name}, or fit a power law in the other input",
-                )
-        if len(spec.inputs) == 2 and (logs[:, 1] - logs[:, 0]).std() < _FLAT:
-            raise RunsError(
-                f"{family!r}: every run has the same {spec.inputs[1]} per {spec.inputs[0].removesuffix('s')}, "
-                "so the two exponents are not identified",
-                wanted="runs with several ratios, ideally from 2 to 300",
-                came=f"{np.exp((logs[:, 1] - logs[:, 0]).mean()):.3g} in all of them",
-                do='add runs off the ray, or fit law power-floor with inputs = ["flops"]',
-            )
+def places(spec: Spec, anchor: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Location and scale of every prior in its Gaussian coordinate at the logs of an anchor, as arrays."""
+    return {name: (np.asarray(loc), np.asarray(scale)) for name, (loc, scale) in spec.places(anchor).items()}
 
 
 def _pick(values: Values, of: type[Part]) -> dict[str, Array]:

@@ -38,6 +38,8 @@ def queries_of(
     read = set(fit.columns) - observed
     if "unique_tokens" in read and "unique_tokens" not in table and "tokens" in table:
         table["unique_tokens"] = table["tokens"]  # nothing repeated, unless the query says so
+    for column in fit.covariates:
+        table[column] = table.get(column, 0.0)  # as usual, unless the query says otherwise
     read -= {"loss_error"} - set(table)  # a query without one asks for the loss itself
     # The reach is told in compute, whatever the law reads.
     needed = sorted(read if "flops" in table else read - {"flops"} | {"params", "tokens"})
@@ -47,7 +49,8 @@ def queries_of(
             raise QueryError(f"a query needs {column!r}", wanted=", ".join(needed), came=", ".join(came),
                              do=nearest(column, came, otherwise=f"give {column} with every query"))  # fmt: skip
     for column in [c for c in table if c in {*needed, "params", "tokens", "flops"}]:
-        table[column] = _column(table, column)
+        bounds = (-MOST, MOST) if column in fit.covariates else _BOUNDS.get(column, (LEAST, MOST))
+        table[column] = _column(table, column, *bounds)
     for column in [c for c in table if c in LABELS]:
         table[column] = [text(cell) for cell in table[column]]
     for column in [c for c in table if c in observed]:  # carried along, to compare with
@@ -89,8 +92,7 @@ def flops_of(table: pd.DataFrame) -> pd.Series:
     return FLOPS_PER_PARAM_TOKEN * table.get("active_params", table["params"]) * table["tokens"]
 
 
-def _column(table: pd.DataFrame, column: str) -> list[float]:
-    least, most = _BOUNDS.get(column, (LEAST, MOST))
+def _column(table: pd.DataFrame, column: str, least: float, most: float) -> list[float]:
     values = []
     for row, cell in table[column].items():
         try:

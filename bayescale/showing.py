@@ -9,7 +9,9 @@ from typing import Any
 
 from bayescale import measuring, shipped
 from bayescale.law import Parameter, Prior, catalogue, part
-from bayescale.spec import Spec, load_spec
+from bayescale.quantities import count
+from bayescale.spec import Spec
+from bayescale.specifying import load_spec
 
 
 def list_of(kind: str) -> list[dict[str, str]]:
@@ -48,7 +50,9 @@ def words(kind: str, content: dict[str, Any]) -> str:
         return _card_words(content)
     lines = [content.get("title", content["name"])]
     if kind == "models":
-        learnt = content["learned"]
+        learnt, reference = content["learned"], content.get("reference", {})
+        at = ", ".join(f"{count(value)} {column}" for column, value in reference.items())
+        where = f", those that move at a family's reference run of {at}" if reference else ""
         lines += [
             f"digest     {content['digest'][:16]}…",
             f"law        {content['law']} of {', '.join(content['inputs'])}",
@@ -62,7 +66,7 @@ def words(kind: str, content: dict[str, Any]) -> str:
             *(f"calibrated {measuring.calibration_words(r, content['digest'])}" for r in [content["calibration"]] if r),
             *(f"backtested {_backtest_words(kept)}" for kept in content["backtests"]),
             *([f"learnt     from {learnt['runs']}, under {learnt['model']} before"] if learnt else []),
-            "priors (90 % interval)",
+            f"priors (90 % interval){where}",
         ]
         rows = content["in_words"]
     else:
@@ -92,7 +96,9 @@ def _prior_words(spec: Spec, name: str) -> str:
         "none": "every family for itself",
         "text": "one for all families of one evaluation text and tokenizer",
     }[setting.pooling]
-    return f"{row.meaning} [{row.unit}]: {_describe(setting.prior)}; {pooled}"
+    slopes = (f"{slope.median:+.2g} ± {slope.scale:.1g} an e-fold of {column}" for column, slope in setting.trend)
+    moves = f", moving by {', '.join(slopes)}" if setting.trend else ""
+    return f"{row.meaning} [{row.unit}]: {_describe(setting.prior)}{moves}; {pooled}"
 
 
 def _row_words(row: Parameter) -> str:

@@ -141,6 +141,7 @@ def sweep_for(spec: Spec) -> Runs:
         "group": [f"{flops:.3g}" for flops in budgets],
         "eval_set": "text",
         "tokenizer": "words",
+        **dict.fromkeys(dict(spec.covariates), np.resize([0.0, 1.0], len(frame))),
     }
     for column in {*spec.columns, *spec.labels} - set(frame):
         if column not in more:

@@ -13,7 +13,7 @@ import pytest
 from bayescale import compiling
 from bayescale.flattening import initial
 from bayescale.modelling import blocked, design, layout
-from bayescale.spec import load_spec
+from bayescale.specifying import load_spec
 
 
 @pytest.fixture

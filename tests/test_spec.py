@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import bayescale as bs
-from bayescale import shipped
+from bayescale import modelling, shipped
 from bayescale.errors import SpecError, UnknownName
 
 NAMES = shipped.names("models")
@@ -151,6 +152,41 @@ def test_columns_are_those_that_the_parts_read(additive: bs.Spec) -> None:
     assert set(bs.make_spec("compute", law="power", inputs=["tokens"]).columns) == {"tokens", "loss"}
 
 
+MOVING = {
+    "law": "additive",
+    "reference": {"params": 1e8, "tokens": 1e9},
+    "parameters": {
+        "ratio_A": {
+            "prior": {"kind": "LogNormal", "median": 0.5, "scale": 0.3},
+            "trend": {"params": {"median": -0.5, "scale": 0.2}, "tokens": {"median": 0.25, "scale": 0.0001}},
+        }
+    },
+}
+
+
+def test_a_prior_with_a_trend_moves_with_the_anchor_and_widens() -> None:
+    spec = bs.make_spec("moving", **MOVING)
+    here, there = spec.at({"params": 1e8, "tokens": 1e9}), spec.at({"params": 1e8 * np.e**2, "tokens": 1e9 * np.e})
+    assert here.parameters["ratio_A"].prior.median == pytest.approx(0.5)
+    assert here.parameters["ratio_A"].prior.scale == 0.3
+    moved = there.parameters["ratio_A"].prior
+    assert moved.median == pytest.approx(0.5 * np.exp(-0.5 * 2 + 0.25))
+    assert moved.scale == pytest.approx(np.hypot(0.3, 0.2 * 2))
+    assert there.parameters["ratio_B"] == spec.parameters["ratio_B"]
+    assert not there.reference
+    assert spec.structure == bs.load_spec("additive").structure  # of one program: places are data
+    assert spec.digest != bs.make_spec("still", **{k: v for k, v in MOVING.items() if k == "law"}).digest
+
+
+def test_a_fit_has_the_priors_of_its_own_anchor(chinchilla: bs.Runs) -> None:
+    spec = bs.make_spec("moving", **MOVING)
+    design = modelling.design(spec, chinchilla)
+    anchor = {column: float(np.exp(value)) for column, value in design.anchor.items()}
+    at = spec.at(anchor).parameters["ratio_A"].prior
+    assert design.priors["ratio_A"] == (pytest.approx(at.loc), pytest.approx(at.scale))
+    assert design.priors["ratio_A"][0] != spec.parameters["ratio_A"].prior.loc
+
+
 LAW = {"law": "additive"}
 WITH = {"kind": "LogNormal", "median": 0.3, "scale": 0.3}
 BAD: dict[str, tuple[dict, type[Exception], tuple[str, ...]]] = {
@@ -203,6 +239,19 @@ BAD: dict[str, tuple[dict, type[Exception], tuple[str, ...]]] = {
     "misspelt setting": (
         LAW | {"parameters": {"alpha_N": {"piror": WITH}}}, SpecError,
         ("'piror'", "'alpha_N'", "did you mean 'prior'?"),
+    ),
+    "trend without a reference": (
+        {k: v for k, v in MOVING.items() if k != "reference"}, SpecError,
+        ("'ratio_A'", "no reference", "params, tokens"),
+    ),
+    "reference of one input": (
+        MOVING | {"reference": {"params": 1e8}}, SpecError, ("reference", "params, tokens", "100000000"),
+    ),
+    "reference of nothing": (
+        MOVING | {"reference": {"params": 0, "tokens": 1e9}}, SpecError, ("reference", "positive", "0"),
+    ),
+    "trend as a number": (
+        MOVING | {"parameters": {"ratio_A": {"trend": {"params": -0.5}}}}, SpecError, ("'ratio_A'", "median = -0.5"),
     ),
     "misspelt prior": (
         LAW | {"parameters": {"alpha_N": {"prior": WITH | {"kind": "lognormal"}}}}, SpecError,

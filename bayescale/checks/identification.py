@@ -30,7 +30,7 @@ class Identification(AbstractCheck):
         posterior, findings = fit.posterior, []
         law = part("laws", fit.spec.law)
         decided = {name for of in fit.spec.discrepancy for name in part("discrepancy", of).parameters}
-        for name, setting in fit.spec.settings:
+        for name, setting in fit.spec.at(fit.meta["anchor"]).settings:
             if name in decided:
                 continue
             site = f"{name}_center" if f"{name}_center" in posterior else name

@@ -162,14 +162,18 @@ def decide() -> None:
 @click.argument("fit_file", metavar="FIT.nc")
 @click.option("--flops", type=Quantity(), required=True, help="Budget in FLOP (5.76e23).")
 @click.option("--family", help="A fitted family, or 'new'; by default the only one, else 'new'.")
+@click.option("--recipe", type=(str, float), multiple=True, metavar="COLUMN VALUE",
+              help="A covariate of the run, once each; by default 0, the usual.")  # fmt: skip
 @as_json_option
-def allocation(fit_file: str, flops: float, family: str | None, as_json: bool) -> None:
+def allocation(
+    fit_file: str, flops: float, family: str | None, recipe: tuple[tuple[str, float], ...], as_json: bool
+) -> None:
     """Split a FLOP budget into params and tokens."""
     from bayescale import deciding, fitting
     from bayescale.decisions.allocation import Allocation
 
     loaded = fitting.load_fit(fit_file)
-    choice = deciding.decide(Allocation(flops, family), loaded)
+    choice = deciding.decide(Allocation(flops, family, dict(recipe)), loaded)
     if as_json:
         print_json(choice.to_dict())
     else:

@@ -179,13 +179,13 @@ def learn(runs: str, spec: str, out: Path, seed: int) -> None:
     check_out(out, runs, spec, fit=False)
     from bayescale import learning
     from bayescale.runs import load_runs
-    from bayescale.spec import load_spec
+    from bayescale.specifying import load_spec, write_spec
 
     learner = learning.study(load_runs(runs), load_spec(spec), seed=seed)
     for name, why in learner.left_out.items():
         click.echo(f"left out: {name} ({why})", err=True)
     origin = {"model": spec, "runs": runs}  # as they were named: a backtest learns again without some families
-    path = learning.write_spec(replace(learner.learn()[0], learned=tuple(origin.items())), out)
+    path = write_spec(replace(learner.learn()[0], learned=tuple(origin.items())), out)
     click.echo(f"{path}: priors learnt from {len(learner.families)} families of {runs}")
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -11,7 +12,7 @@ import pandas as pd
 import xarray as xr
 
 from bayescale.deciding import AbstractDecision, Best, Choice, best
-from bayescale.errors import QueryError
+from bayescale.errors import QueryError, nearest
 from bayescale.forecasting import QUANTILES, predict, reach, reach_words
 from bayescale.mixing import AbstractFit
 from bayescale.modelling import LAW
@@ -39,10 +40,13 @@ class Allocation(AbstractDecision):
         Budget in FLOP (``"5.76e23"`` is read).
     family : str, optional
         Family to train in, as in :func:`forecast`.
+    recipe : mapping, optional
+        Values of covariates that the run will have; 0, the usual, of those that are not named.
     """
 
     flops: float | str
     family: str | None = None
+    recipe: Mapping[str, float] = field(default_factory=dict)
 
     name = "allocation"
     source = "expected loss over the posterior's curve, never the optimum of a point"
@@ -55,17 +59,17 @@ class Allocation(AbstractDecision):
                 f"an allocation needs a law of params and tokens; {fit.name!r} reads {fit.inputs}",
                 do="fit additive or coupled",
             )
-        family = resolve_family(fit, self.family)
+        family, recipe = resolve_family(fit, self.family), _recipe(fit, self.recipe)
         decades = np.union1d(_BELOW, _CURVE)
         budgets, now = flops * 10.0**decades, int(np.searchsorted(decades, 0.0))
         ln_params = _grid(fit, budgets)
-        losses = _losses(fit, family, budgets, ln_params)
+        losses = _losses(fit, family, budgets, ln_params, recipe)
         solved = best(losses[:, now], fit.shape[0])
         ln_best, least = _refine(ln_params, losses)
         waste = _waste(losses[:, now], least[:, : now + 1], np.log(budgets[: now + 1] / flops))
         edge = np.mean((solved.by_draw == 0) | (solved.by_draw == _ACTIONS - 1))
         return AllocationChoice(flops, family, fit, ln_params[now], losses[:, now], waste, solved,
-                                budgets, ln_best, least, float(edge))  # fmt: skip
+                                budgets, ln_best, least, float(edge), recipe)  # fmt: skip
 
     @property
     def budget(self) -> float:
@@ -91,6 +95,7 @@ class AllocationChoice(Choice):
     ln_optimum: np.ndarray
     least_loss: np.ndarray
     at_edge: float
+    recipe: dict[str, float] = field(default_factory=dict)
 
     @property
     def params(self) -> float:
@@ -194,7 +199,7 @@ class AllocationChoice(Choice):
 
     @property
     def _query(self) -> pd.DataFrame:
-        row = {"params": self.params, "tokens": self.tokens, "family": self.family}
+        row = {"params": self.params, "tokens": self.tokens, "family": self.family, **self.recipe}
         return reach(self.fit, pd.DataFrame([row]).assign(flops=self.flops))
 
     def to_dict(self) -> dict[str, Any]:
@@ -202,6 +207,7 @@ class AllocationChoice(Choice):
         return {
             "flops": self.flops,
             "family": self.family,
+            **({"recipe": self.recipe} if self.recipe else {}),
             "params": self.params,
             "tokens": self.tokens,
             "tokens_per_param": self.tokens / self.params,
@@ -223,8 +229,10 @@ class AllocationChoice(Choice):
         low, high = self.band
         band = "none" if np.isnan(low) else f"{count(low)} to {count(high)} params"
         ratio = self.optimum["tokens_per_param"]
+        recipe = "".join(f", {column} {value:g}" for column, value in self.recipe.items())
         return (
-            f"Allocation of {count(self.flops)} FLOP, family {self.family!r}, {reach_words(self.fit, self._query)}\n"
+            f"Allocation of {count(self.flops)} FLOP, family {self.family!r}{recipe}, "
+            f"{reach_words(self.fit, self._query)}\n"
             f"  train        {count(self.params)} params on {count(self.tokens)} tokens "
             f"({self.tokens / self.params:.1f} tokens per param)\n"
             f"  expected     loss {self.expected_loss:.3f} nats/token\n"
@@ -259,7 +267,19 @@ def _grid(fit: AbstractFit, budgets: np.ndarray) -> np.ndarray:
     return middle[:, None] + np.linspace(-1, 1, _ACTIONS) * _DECADES * np.log(10)
 
 
-def _losses(fit: AbstractFit, family: str, budgets: np.ndarray, ln_params: np.ndarray) -> np.ndarray:
+def _recipe(fit: AbstractFit, said: Mapping[str, float]) -> dict[str, float]:
+    for column, value in said.items():
+        if column not in fit.covariates:
+            raise QueryError(f"{fit.name!r} has no covariate {column!r}", do=nearest(column, fit.covariates),
+                             wanted=f"one of: {', '.join(fit.covariates) or 'none'}")  # fmt: skip
+        if not (isinstance(value, int | float) and abs(value) <= MOST):
+            raise QueryError(f"covariate {column!r} of an allocation", wanted="a finite number", came=repr(value))
+    return {column: float(said.get(column, 0.0)) for column in fit.covariates}
+
+
+def _losses(
+    fit: AbstractFit, family: str, budgets: np.ndarray, ln_params: np.ndarray, recipe: Mapping[str, float]
+) -> np.ndarray:
     """The law's loss, shape (draw, budget, action).
 
     Discrepancies are left out: beyond the runs they are walks of no known direction, whose kinks no split should
@@ -269,7 +289,7 @@ def _losses(fit: AbstractFit, family: str, budgets: np.ndarray, ln_params: np.nd
     tokens = budgets[:, None] / (FLOPS_PER_PARAM_TOKEN * params)
     table = pd.DataFrame({"params": params.ravel(), "tokens": tokens.ravel(), "family": family})
     table["flops"] = FLOPS_PER_PARAM_TOKEN * table["params"] * table["tokens"]
-    table["unique_tokens"] = table["tokens"]
+    table = table.assign(unique_tokens=table["tokens"], **recipe)
     loss = np.exp(predict(fit, table, only=LAW, most=_MOST_DRAWS))
     return loss.reshape(len(loss), *params.shape)
 

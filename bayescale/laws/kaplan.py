@@ -22,7 +22,9 @@ class Kaplan(AbstractLaw):
     inputs = ("params", "tokens")
     parameters = {
         "level": LEVEL,
-        "ratio_D": Parameter(LogNormal(1.0, 1.0), "1", "tokens term over params term, at the anchor", 0.3),
+        "ratio_D": Parameter(
+            LogNormal(1.0, 1.0), "1", "tokens term over params term, at the anchor", 0.3, at_anchor=True
+        ),
         "alpha_N": Parameter(FLOOR_FREE, "1", "exponent of params", 0.1, KAPLAN),
         "beta_D": Parameter(FLOOR_FREE, "1", "exponent of tokens", 0.1, KAPLAN),
     }

@@ -38,7 +38,9 @@ class PowerFloor(AbstractLaw):
     inputs = ("flops",)
     parameters = {
         "level": LEVEL,
-        "ratio_X": Parameter(LogNormal(0.6, 0.9), "1", "reducible over irreducible loss, at the anchor", 0.3),
+        "ratio_X": Parameter(
+            LogNormal(0.6, 0.9), "1", "reducible over irreducible loss, at the anchor", 0.3, at_anchor=True
+        ),
         "exponent": Parameter(LogNormal(0.25, 0.5), "1", "exponent", 0.1, "compute .15-.18, params and tokens .28-.37"),
     }
 

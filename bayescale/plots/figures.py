@@ -119,7 +119,7 @@ def plot_allocation(choice: AllocationChoice, *, ax: Axes | None = None) -> Axes
 def plot_prior_posterior(fit: Fit, name: str, *, ax: Axes | None = None) -> Axes:
     """Prior density of a parameter over the histogram of its posterior (its centre where it is pooled)."""
     ax = _axes(ax)
-    setting, row = fit.spec.parameters[name], fit.spec.table[name]
+    setting, row = fit.spec.at(fit.meta["anchor"]).parameters[name], fit.spec.table[name]
     site = f"{name}_center" if f"{name}_center" in fit.posterior else name
     draws = fit.posterior[site].to_numpy().ravel()
     low, high = setting.prior.interval()

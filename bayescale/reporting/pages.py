@@ -196,7 +196,7 @@ def _spec_words(fit: Fit) -> tuple[tuple[str, str], ...]:
 
 
 def _prior_row(model: str, fit: Fit, name: str) -> dict[str, Any]:
-    setting, row = fit.spec.parameters[name], fit.spec.table[name]
+    setting, row = fit.spec.at(fit.meta["anchor"]).parameters[name], fit.spec.table[name]
     low, high = setting.prior.interval()
     ways = {
         "partial": f"pooled in part, spread about {setting.spread:g}",

@@ -1,0 +1,78 @@
+"""Identify: can runs say anything of a law at all?"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from bayescale.errors import RunsError
+from bayescale.law import part
+from bayescale.runs import Runs
+from bayescale.spec import Spec
+
+_SAME = 1e-9  # of the largest value: rounding alone
+_FLAT = 0.02  # e-folds: rounding of counts scatters a fixed ratio by about a percent
+
+
+def check_identified(spec: Spec, runs: Runs) -> None:
+    """Refuse runs that cannot identify the law, whatever the prior."""
+    law = part("laws", spec.law)
+    shared = spec.learned or any(setting.pooling != "none" for _, setting in spec.settings)
+    frame = runs.frame
+    for name in (*spec.columns, *spec.labels):
+        if frame[name].isna().any() if name in frame else runs[name] is None:
+            row = int(np.flatnonzero(frame[name].isna())[0])
+            raise RunsError(
+                f"run {row} of {runs.name!r} has no {name}, which spec {spec.name!r} needs",
+                do=f"drop the runs that have none, e.g. by runs.where({name}_above=0)",
+            )
+    for family, group in [(runs.name, frame)] if shared else frame.groupby("family"):
+        if len(group) < len(law.parameters) and not spec.learned:
+            raise RunsError(
+                f"{family!r} has fewer runs than law {law.name!r} has parameters",
+                wanted=f"at least {len(law.parameters)} runs",
+                came=str(len(group)),
+                do='add runs, or pool the family with others (pooling = "partial")',
+            )
+        if spec.learned:  # what these runs do not say, other families have
+            continue
+        logs = np.log(group[list(spec.inputs)].to_numpy())
+        for name, spread in zip(spec.inputs, logs.std(axis=0), strict=True):
+            if spread < _FLAT:
+                raise RunsError(
+                    f"{family!r}: every run has about the same {name}, so its exponent is not identified",
+                    came=f"{name} from {group[name].min():.3g} to {group[name].max():.3g}",
+                    do=f"add runs with other {name}, or fit a power law in the other input",
+                )
+        if len(spec.inputs) == 2 and (logs[:, 1] - logs[:, 0]).std() < _FLAT:
+            raise RunsError(
+                f"{family!r}: every run has the same {spec.inputs[1]} per {spec.inputs[0].removesuffix('s')}, "
+                "so the two exponents are not identified",
+                wanted="runs with several ratios, ideally from 2 to 300",
+                came=f"{np.exp((logs[:, 1] - logs[:, 0]).mean()):.3g} in all of them",
+                do='add runs off the ray, or fit law power-floor with inputs = ["flops"]',
+            )
+
+
+def covariate(runs: Runs, column: str) -> np.ndarray:
+    """Values of a covariate, zero the usual.
+
+    Raises
+    ------
+    RunsError
+        If some value is no finite number, all are alike, or none is near zero.
+    """
+    cells = pd.Series(runs[column])
+    values = pd.to_numeric(cells, errors="coerce").to_numpy(float)
+    what = f"covariate {column!r} of {runs.name!r}"
+    if not np.isfinite(values).all():
+        row = int(np.flatnonzero(~np.isfinite(values))[0])
+        raise RunsError(f"{what}, run {row}: wanted a number, came {cells[row]!r}", do="fill it in, or drop the run")
+    low, high = values.min(), values.max()
+    if high - low <= _SAME * max(abs(low), abs(high)):
+        raise RunsError(f"{what} is {low:g} in every run, so that nothing says what it is worth",
+                        do="add runs that differ in it, or leave it out")  # fmt: skip
+    if not low <= 0 <= high:
+        raise RunsError(f"{what} is never near 0, where the law is that of the usual runs",
+                        came=f"{low:g} to {high:g}", do="subtract a usual value from the column")  # fmt: skip
+    return values
