@@ -13,6 +13,7 @@ import pandas as pd
 from bayescale.batching import Batch, fit_many
 from bayescale.errors import QueryError, RunsError, nearest
 from bayescale.forecasting import NEW, log_draws, predict
+from bayescale.identifying import covariate
 from bayescale.law import part
 from bayescale.learning import shared_families, study
 from bayescale.measuring import HORIZONS, Record, horizon_of
@@ -256,6 +257,8 @@ def fit_tasks(
     runs: Runs, spec: Spec, tasks: Mapping[str, Task], *, seed: int, progress: bool | None = None, **settings: Any
 ) -> Batch:
     """Fit a spec to each task's runs; priors that were learnt on its families are learnt again without them."""
+    for column, _ in spec.covariates:
+        covariate(runs, column)  # those of runs that are forecast too
     unseen = _unseen(spec, runs, {label: task.unseen for label, task in tasks.items()}, progress)
     tables = {label: runs.take(task.train) for label, task in tasks.items()}
     return fit_many(tables, unseen, seed=seed, progress=progress, **settings)

@@ -38,16 +38,12 @@ from bayescale.modelling import (
 )
 from bayescale.querying import NEW, flops_of, queries_of
 from bayescale.spec import Spec
-from bayescale.trees import CHAIN, DRAW, QUERY
+from bayescale.trees import CHAIN, DRAW, KINDS, MADE, QUANTILES, QUERY
 
-QUANTILES = {"q05": 0.05, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q95": 0.95}
+_FLAT = 0.03  # e-folds: by which params or tokens that are counted alike may differ
 _CHUNK = 50  # draws evaluated at a time: bounds memory at draws × queries of the result itself
 _NUMBERS = 2_000_000  # in an array over draws and queries, at most: 16 MB
 _TAIL = 0.001  # share cut off each tail for mean and SD
-_KINDS = {"predictive": "", "epred": "epred_"}
-# Columns that a forecast makes: a table of queries that holds them is an earlier one's output.
-_MADE = {prefix + name for prefix in _KINDS.values() for name in ("mean", "sd", *QUANTILES)}
-_MADE |= {"reach_decades", "distance", "extrapolation", "covered_90", "backtests", "backtest_families", "verdict"}
 
 
 @dataclass(frozen=True)
@@ -82,7 +78,7 @@ class Forecast:
         """
         table = self.queries.copy()
         position = list(table.columns).index("reach_decades")
-        for kind, prefix in _KINDS.items():
+        for kind, prefix in KINDS.items():
             x = self.draws[kind].to_numpy().reshape(-1, len(table))
             inside = np.quantile(x, [_TAIL, 1 - _TAIL], axis=0, method="inverted_cdf")
             kept = np.where((x >= inside[0]) & (x <= inside[1]), x, np.nan)
@@ -147,7 +143,7 @@ def forecast(
     >>> forecast(fit, params=70e9, tokens="1.4T").summary  # doctest: +SKIP
     """
     kept = record_of([member.spec for member in fit.members.values()], record)
-    table = queries_of(fit, queries, family, columns, _MADE)
+    table = queries_of(fit, queries, family, columns, MADE)
     names = fit.responses
     if response is not None and response not in names:
         raise QueryError(f"the fit has no response {response!r}", wanted=f"one of: {', '.join(names)}")
@@ -311,7 +307,8 @@ def reach(fit: AbstractFit, table: pd.DataFrame) -> pd.DataFrame:
     for family, rows in table.groupby("family").indices.items():
         mine = runs[runs["family"] == family] if family in fit.families else runs
         logs = np.log(mine[inputs].to_numpy())
-        inverse = np.linalg.pinv(np.atleast_2d(np.cov(logs.T)))
+        # Runs of one size say nothing of how far another is: a few percent stand in for their scatter.
+        inverse = np.linalg.inv(np.atleast_2d(np.cov(logs.T, ddof=0)) + _FLAT**2 * np.eye(len(inputs)))
         away = np.log(table[inputs].to_numpy(float)[rows]) - logs.mean(axis=0)
         distance[rows] = np.sqrt(np.einsum("ij,jk,ik->i", away, inverse, away) / len(inputs))
     beyond, below = _decades(fit, table)

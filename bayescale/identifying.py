@@ -54,13 +54,13 @@ def check_identified(spec: Spec, runs: Runs) -> None:
             )
 
 
-def covariate(runs: Runs, column: str) -> np.ndarray:
-    """Values of a covariate, zero the usual.
+def covariate(runs: Runs, column: str, alone: bool = True) -> np.ndarray:
+    """Values of a covariate, zero the usual; whether these runs `alone` tell what it is worth.
 
     Raises
     ------
     RunsError
-        If some value is no finite number, all are alike, or none is near zero.
+        If some value is no finite number; or, alone, if all are alike or none is near zero.
     """
     cells = pd.Series(runs[column])
     values = pd.to_numeric(cells, errors="coerce").to_numpy(float)
@@ -69,10 +69,10 @@ def covariate(runs: Runs, column: str) -> np.ndarray:
         row = int(np.flatnonzero(~np.isfinite(values))[0])
         raise RunsError(f"{what}, run {row}: wanted a number, came {cells[row]!r}", do="fill it in, or drop the run")
     low, high = values.min(), values.max()
-    if high - low <= _SAME * max(abs(low), abs(high)):
+    if alone and high - low <= _SAME * max(abs(low), abs(high)):
         raise RunsError(f"{what} is {low:g} in every run, so that nothing says what it is worth",
                         do="add runs that differ in it, or leave it out")  # fmt: skip
-    if not low <= 0 <= high:
+    if alone and not low <= 0 <= high:
         raise RunsError(f"{what} is never near 0, where the law is that of the usual runs",
                         came=f"{low:g} to {high:g}", do="subtract a usual value from the column")  # fmt: skip
     return values

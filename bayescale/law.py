@@ -207,6 +207,8 @@ class Parameter:
     at_anchor : bool
         Whether it is a value at the anchor, such as a term's share of the loss there: another at another anchor. A
         prior of it that is learnt has a trend.
+    own : bool
+        Whether a family's runs tell it, however few, and other families' do not: its prior is not learnt.
     """
 
     prior: Prior
@@ -215,6 +217,7 @@ class Parameter:
     spread: float
     source: str = ""
     at_anchor: bool = False
+    own: bool = False
 
 
 class Part(ABC):
@@ -297,7 +300,7 @@ class AbstractDiscrepancy(Part):
     """What a law is wrong by: a family's own *coordinates*, standard Normal, times a *basis*.
 
     The basis of a run depends on where it lies against the family's fitted runs, and is data of the model. It is
-    multiplied by the root of how steeply the family's log loss falls, over a usual 0.1, where it is more (see
+    multiplied by how steeply the family's log loss falls, over a usual 0.1, where it is more (see
     :func:`bayescale.modelling.slope_at`).
     """
 

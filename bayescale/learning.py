@@ -27,7 +27,7 @@ from bayescale.law import Prior, part
 from bayescale.pooling.ways import spread_prior
 from bayescale.populating import Evidence, population, rounded
 from bayescale.runs import Runs
-from bayescale.spec import Setting, Spec
+from bayescale.spec import Setting, Spec, Trend
 from bayescale.splitting import CHEAPEST, split
 
 TRAIN_QUANTILE = 0.7
@@ -143,15 +143,13 @@ class Learner:
         names = _learned(self.base)
         settings = [self.base.parameters[name] for name in names]
         moving = [] if self.base.anchor else [i for i, name in enumerate(names) if self.base.table[name].at_anchor]
-        reference = [rounded(x) for x in np.exp(self.evidence.anchors.mean(axis=0))] if moving else ()
+        reference = [rounded(x) for x in np.exp(self.evidence.anchors[kept > 0].mean(axis=0))] if moving else ()
         found, slopes = population(settings, self.evidence, kept, tuple(moving), np.log(reference))
         priors = dict(zip(names, found, strict=True))
-        trends = {
-            names[i]: tuple(zip(self.base.inputs, own, strict=True)) for i, own in zip(moving, slopes, strict=True)
-        }
+        trends = {names[i]: _trend(self.base.inputs, *own) for i, own in zip(moving, slopes, strict=True)}
         origin = (("model", self.base.name), ("runs", self.runs.name))
         learnt = self.base.with_prior(**priors)
-        placed = tuple((name, replace(s, trend=trends.get(name, ()))) for name, s in learnt.settings)
+        placed = tuple((name, replace(s, trend=trends.get(name))) for name, s in learnt.settings)
         return replace(
             learnt,
             name=f"{self.base.name}-learned",
@@ -210,6 +208,9 @@ def study(runs: Runs, base: Spec, *, seed: int = 0, progress: bool | None = None
             came=", ".join(pooled),
             do="learn from coupled-unpooled, or a spec of your own like it",
         )
+    if base.reference:
+        raise SpecError(f"the priors of {base.name!r} move with the anchor, as those that were learnt do",
+                        do="learn from the spec whose priors came before, or one of your own like it")  # fmt: skip
     settings |= {"seed": seed, "progress": progress}
     plain = _without_discrepancy(base, base.discrepancy)
     tables = {name: runs.where(family=name) for name in runs.families}
@@ -270,13 +271,23 @@ def _keys(runs: Runs) -> list[tuple[str, ...]]:
     ]
 
 
+def _trend(inputs: Sequence[str], slopes: np.ndarray, covariance: np.ndarray) -> Trend:
+    tidy = np.vectorize(rounded)
+    return Trend(tuple(zip(inputs, tidy(slopes).tolist(), strict=True)), tuple(map(tuple, tidy(covariance).tolist())))
+
+
 def _learned(base: Spec) -> list[str]:
     """Parameters whose priors are learnt from whole families: those of the law, and of the noise if it is alone.
 
     A discrepancy's scales keep the prior that they have, and so does noise beside errors that runs share. Families
-    differ in them by more than an e-fold, and a prior that wide makes a funnel that chains do not explore.
+    differ in them by more than an e-fold, and a prior that wide makes a funnel that chains do not explore. What a
+    family's own runs tell, whoever the others are, keeps its prior too.
     """
-    kept = held(base).union(*(part("discrepancy", of).parameters for of in base.discrepancy))
+    kept = (
+        held(base)
+        .union(name for name, row in base.table.items() if row.own)
+        .union(*(part("discrepancy", of).parameters for of in base.discrepancy))
+    )
     return [name for name, _ in base.settings if name not in kept]
 
 

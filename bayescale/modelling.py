@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -272,10 +272,7 @@ def design(spec: Spec, runs: Runs) -> Design:
         spent={name: np.asarray(value) for name, value in spent.items()},
         anchor=anchor,
         anchor_loss=np.asarray(fixed.get("loss", np.log(np.median(runs["loss"])))),
-        columns={
-            name: covariate(runs, name) if name in dict(spec.covariates) else np.asarray(runs[name])
-            for name in sorted(columns - set(SPENT) - observed)
-        },
+        columns=_columns(spec, runs, columns - set(SPENT) - observed),
         observed={name: np.asarray(runs[name]) for name in sorted(observed)},
         basis=bases(spec, rows, family, fitted_runs(spec, runs.frame, anchor)) if spec.based else {},
         family=family,
@@ -285,6 +282,12 @@ def design(spec: Spec, runs: Runs) -> Design:
         text=np.array([list(dict.fromkeys(texts)).index(text) for text in texts]) if texts else None,
         texts=len(set(texts)),
     )
+
+
+def _columns(spec: Spec, runs: Runs, names: Collection[str]) -> dict[str, np.ndarray]:
+    recipe = dict(spec.covariates)
+    found = {name: runs[name] for name in sorted(names) if name not in recipe}
+    return found | {name: covariate(runs, name, alone=not spec.learned) for name in recipe}
 
 
 def texts_of(spec: Spec, table: pd.DataFrame) -> list[Any]:

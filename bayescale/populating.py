@@ -15,7 +15,7 @@ from jax import Array
 from numpyro import distributions as dist
 from numpyro.infer import MCMC, NUTS
 
-from bayescale.law import Normal, Prior
+from bayescale.law import Prior
 from bayescale.pooling.ways import spread_prior
 from bayescale.spec import Setting
 
@@ -37,10 +37,11 @@ class Evidence(NamedTuple):
 
 def population(
     settings: Sequence[Setting], evidence: Evidence, weights: np.ndarray, moving: tuple[int, ...], reference: np.ndarray
-) -> tuple[list[Prior], list[list[Normal]]]:
+) -> tuple[list[Prior], list[tuple[np.ndarray, np.ndarray]]]:
     """Priors of a family not seen, from the evidence of others; each counts by its weight.
 
-    Those that are `moving` hold at the `reference` (logs of inputs), and have a trend in each input.
+    Those that are `moving` hold at the `reference` (logs of inputs), and have a trend: slopes in the inputs, and their
+    covariance.
     """
     priors = [setting.prior for setting in settings]
     wide = [spread_prior(setting.spread) for setting in settings]
@@ -57,11 +58,8 @@ def population(
     places = [(prior.loc + prior.scale * at, prior.scale * w) for prior, at, w in zip(priors, loc, width, strict=True)]
     moved = [prior.moved(*place) for prior, place in zip(priors, places, strict=True)]
     found = [replace(prior, median=rounded(prior.median), scale=rounded(prior.scale)) for prior in moved]
-    slopes = [
-        [Normal(rounded(own.mean() * priors[i].scale), rounded(own.std() * priors[i].scale)) for own in trend[..., k].T]
-        for k, i in enumerate(moving)
-    ]
-    return found, slopes
+    slopes = [trend[..., k] * priors[i].scale for k, i in enumerate(moving)]
+    return found, [(own.mean(axis=0), np.atleast_2d(np.cov(own.T))) for own in slopes]
 
 
 def rounded(number: float) -> float:

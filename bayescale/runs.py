@@ -23,7 +23,8 @@ FLOPS_PER_PARAM_TOKEN = 6.0
 
 REQUIRED = ("params", "tokens", "loss")
 _COUNTS = ("params", "tokens", "flops", "unique_tokens", "active_params", "step", "epochs")
-_NUMBERS = (*_COUNTS, "loss", "loss_error", "score", "n_items", "n_correct", "chance")
+NUMBERS = (*_COUNTS, "loss", "loss_error", "score", "n_items", "n_correct", "chance")
+"""Columns of numbers that have a meaning."""
 _OPTIONAL = ("n_items", "n_correct", "score", "chance", "step", "epochs")
 LABELS = ("group", "eval_set", "tokenizer")
 """Columns of text that tell what runs share; an empty cell shares nothing."""
@@ -283,7 +284,7 @@ def _validated(frame: pd.DataFrame, name: str, card: dict[str, Any]) -> Runs:
     if "family" not in frame:
         frame["family"] = name
     for column in frame:
-        if column in _NUMBERS:
+        if column in NUMBERS:
             frame[column] = _numbers(frame[column], failures)
         elif column in _TEXT or not pd.api.types.is_numeric_dtype(frame[column]):
             frame[column] = [text(cell) for cell in frame[column]]

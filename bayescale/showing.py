@@ -96,8 +96,8 @@ def _prior_words(spec: Spec, name: str) -> str:
         "none": "every family for itself",
         "text": "one for all families of one evaluation text and tokenizer",
     }[setting.pooling]
-    slopes = (f"{slope.median:+.2g} ± {slope.scale:.1g} an e-fold of {column}" for column, slope in setting.trend)
-    moves = f", moving by {', '.join(slopes)}" if setting.trend else ""
+    slopes = setting.trend.slopes if setting.trend else ()
+    moves = f", moving by {' and '.join(f'{slope:+.2g} an e-fold of {c}' for c, slope in slopes)}" if slopes else ""
     return f"{row.meaning} [{row.unit}]: {_describe(setting.prior)}{moves}; {pooled}"
 
 

@@ -141,7 +141,10 @@ def sweep_for(spec: Spec) -> Runs:
         "group": [f"{flops:.3g}" for flops in budgets],
         "eval_set": "text",
         "tokenizer": "words",
-        **dict.fromkeys(dict(spec.covariates), np.resize([0.0, 1.0], len(frame))),
+        **{
+            column: np.random.default_rng(i).permutation(np.resize([0.0, 1.0], len(frame)))
+            for i, (column, _) in enumerate(spec.covariates)
+        },
     }
     for column in {*spec.columns, *spec.labels} - set(frame):
         if column not in more:

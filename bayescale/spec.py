@@ -14,6 +14,8 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from bayescale import law as parts
 from bayescale.errors import SpecError, nearest
 from bayescale.law import Normal, Parameter, Prior
@@ -23,20 +25,40 @@ GAIN = Normal(0.0, 0.4)
 
 
 @dataclass(frozen=True)
+class Trend:
+    """How a prior moves in its Gaussian coordinate, for each e-fold by which the anchor is away from a reference.
+
+    `slopes` by column, and their `covariance` in that order: of what is not known of them the prior is wider.
+    """
+
+    slopes: tuple[tuple[str, float], ...]
+    covariance: tuple[tuple[float, ...], ...]
+
+    def at(self, away: Mapping[str, float]) -> tuple[float, float]:
+        """By how much the location moves, and the variance that comes on top."""
+        steps = np.array([away[column] for column, _ in self.slopes])
+        return float(steps @ [slope for _, slope in self.slopes]), float(steps @ np.array(self.covariance) @ steps)
+
+    def to_dict(self) -> dict[str, Any]:
+        """In the shape of the TOML file."""
+        return {"slopes": dict(self.slopes), "covariance": [list(row) for row in self.covariance]}
+
+
+@dataclass(frozen=True)
 class Setting:
     """What a spec says of one parameter: its prior, its pooling and the prior scale of its spread."""
 
     prior: Prior
     pooling: str
     spread: float
-    trend: tuple[tuple[str, Normal], ...] = ()
-    """How far the prior moves in its Gaussian coordinate, for each e-fold by which the anchor's inputs are away from
-    the spec's reference."""
+    trend: Trend | None = None
 
     def place(self, away: Mapping[str, float]) -> tuple[float, float]:
         """Location and scale in the Gaussian coordinate, where the anchor is so many e-folds `away` in each input."""
-        loc = self.prior.loc + sum(slope.median * away[column] for column, slope in self.trend)
-        return loc, math.hypot(self.prior.scale, *(slope.scale * away[column] for column, slope in self.trend))
+        if self.trend is None:
+            return self.prior.loc, self.prior.scale
+        moved, variance = self.trend.at(away)
+        return self.prior.loc + moved, math.hypot(self.prior.scale, math.sqrt(variance))
 
 
 @dataclass(frozen=True)
@@ -136,7 +158,7 @@ class Spec:
         """Everything that defines the model, in the shape of the TOML file."""
         parameters = {
             name: {"prior": _prior_dict(s.prior), "pooling": s.pooling, "spread": s.spread}
-            | ({"trend": {column: asdict(slope) for column, slope in s.trend}} if s.trend else {})
+            | ({"trend": s.trend.to_dict()} if s.trend else {})
             for name, s in self.settings
         }
         optional: dict[str, Any] = {"discrepancy": list(self.discrepancy)} if self.discrepancy else {}
@@ -154,7 +176,7 @@ class Spec:
     @cached_property
     def structure(self) -> Spec:
         """The spec with standard priors and no name: what is compiled, for priors' places are data."""
-        settings = tuple((name, replace(s, prior=s.prior.standard, trend=())) for name, s in self.settings)
+        settings = tuple((name, replace(s, prior=s.prior.standard, trend=None)) for name, s in self.settings)
         return replace(self, name="", title="", settings=settings, anchor=(), learned=(), reference=())
 
     def places(self, anchor: Mapping[str, float]) -> dict[str, tuple[float, float]]:
@@ -167,21 +189,23 @@ class Spec:
         if not self.reference:
             return self
         places = self.places({column: math.log(anchor[column]) for column in self.inputs})
-        settings = [(name, replace(s, prior=s.prior.moved(*places[name]), trend=())) for name, s in self.settings]
+        settings = [(name, replace(s, prior=s.prior.moved(*places[name]), trend=None)) for name, s in self.settings]
         return replace(self, settings=tuple(settings), reference=())
 
     def with_prior(self, **priors: Prior) -> Spec:
-        """Return the spec with other priors."""
+        """Return the spec with other priors, which do not move with the anchor."""
         for name in priors:
             if name not in self.parameters:
                 raise unknown("parameter", name, self.parameters)
-        settings = [(name, replace(s, prior=priors.get(name, s.prior))) for name, s in self.settings]
+        settings = [
+            (name, replace(s, prior=priors[name], trend=None) if name in priors else s) for name, s in self.settings
+        ]
         return replace(self, settings=tuple(settings))
 
 
 def gains_of(covariates: Iterable[tuple[str, tuple[str, ...]]]) -> list[tuple[str, str, str]]:
     """Parameter, what was spent, and the covariate that makes it worth more, for each pair of these."""
-    return [(f"gain_{spent}_{column}", spent, column) for column, worth in covariates for spent in worth]
+    return [(f"gain_{column}_{spent}", spent, column) for column, worth in covariates for spent in worth]
 
 
 def table_of(

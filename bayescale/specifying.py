@@ -7,12 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from bayescale import law as parts
 from bayescale import shipped
 from bayescale.errors import SpecError, UnknownName
-from bayescale.law import PRIORS, Normal, Parameter, Prior
-from bayescale.runs import LABELS, REQUIRED
-from bayescale.spec import Setting, Spec, gains_of, table_of, unknown
+from bayescale.law import PRIORS, Parameter, Prior
+from bayescale.runs import LABELS, NUMBERS
+from bayescale.spec import Setting, Spec, Trend, gains_of, table_of, unknown
+from bayescale.trees import DIMS, MADE
 
 # What a key holds, what its items are, and how it is written.
 _KEYS: dict[str, tuple[type | tuple[type, ...], type | tuple[type, ...], str]] = {
@@ -33,7 +36,9 @@ DEFAULT = "default"
 """Name of the spec that is used when none is named."""
 
 _INPUTS = ("params", "tokens", "flops", "active_params", "step")
-_NO_COVARIATES = {*REQUIRED, *LABELS, *_INPUTS, "unique_tokens", "family"}
+# Columns with a meaning, and what forecasts and fits call theirs.
+_NO_COVARIATES = {*NUMBERS, *LABELS, *MADE, *DIMS, "family", "run_id", "benchmark", "fit", "queries", "record",
+                  "response", "seed"}  # fmt: skip
 _SETTINGS = ("prior", "pooling", "spread", "trend")
 
 
@@ -149,14 +154,15 @@ def _anchor(spec: str, inputs: tuple[str, ...], anchor: dict[str, float]) -> tup
 def _check_reference(
     spec: str, inputs: tuple[str, ...], reference: Mapping[str, float], overrides: Mapping[str, Any]
 ) -> None:
-    trends = {name: set(override.get("trend", ())) for name, override in overrides.items()}
     if reference and (set(reference) != set(inputs) or not all(0 < x < float("inf") for x in reference.values())):
         raise SpecError(
             f"spec {spec!r}: the reference does not fit the inputs",
             wanted=f"a positive number for each of: {', '.join(inputs)}",
             came=repr(reference),
         )
-    for name, columns in trends.items():
+    for name, override in overrides.items():
+        trend = _trend(name, override["trend"]) if "trend" in override else None
+        columns = set(dict(trend.slopes)) if trend else set()
         if not columns <= set(reference):
             raise SpecError(
                 f"spec {spec!r}: the trend of {name!r} has no reference to start from",
@@ -173,7 +179,7 @@ def _check_covariates(
 ) -> None:
     able = [column for column in inputs if column in ("params", "tokens", "active_params")]
     for column, worth in covariates:
-        if not column.isidentifier() or column in _NO_COVARIATES:
+        if not (column.isascii() and column.isidentifier()) or column in _NO_COVARIATES:
             raise SpecError(
                 f"spec {spec!r}: {column!r} is no name of a covariate",
                 wanted="a column of numbers of your own, of letters, digits and underscores",
@@ -237,19 +243,28 @@ def _settings(
         spread = override.get("spread", row.spread)
         if not (isinstance(spread, int | float) and 0 < spread < float("inf")):
             raise SpecError(f"spread of {name!r} is not a scale", wanted="a positive number", came=repr(spread))
-        settings.append((name, Setting(prior, way, float(spread), _trend(name, override.get("trend", {})))))
+        settings.append((name, Setting(prior, way, float(spread), _trend(name, override.get("trend")))))
     return tuple(settings)
 
 
-def _trend(name: str, content: Mapping[str, Any]) -> tuple[tuple[str, Normal], ...]:
+def _trend(name: str, content: Mapping[str, Any] | None) -> Trend | None:
+    if content is None:
+        return None
     try:
-        return tuple((column, Normal(**{k: float(v) for k, v in slope.items()})) for column, slope in content.items())
-    except (AttributeError, TypeError, ValueError, SpecError):
+        fields = dict(content)
+        slopes = tuple((str(column), float(slope)) for column, slope in fields.pop("slopes").items())
+        covariance = np.array(fields.pop("covariance"), float)
+        right = not fields and covariance.shape == (len(slopes),) * 2 and np.isfinite([s for _, s in slopes]).all()
+        if not right or (covariance != covariance.T).any() or np.linalg.eigvalsh(covariance).min() < 0:
+            raise ValueError
+    except (AttributeError, KeyError, TypeError, ValueError, np.linalg.LinAlgError):
         raise SpecError(
             f"the trend of {name!r} is not one",
-            wanted="{params = {median = -0.5, scale = 0.1}}, say: e-folds of the prior for each of the anchor",
+            wanted="{slopes = {params = -0.5, tokens = 0.3}, covariance = [[0.01, 0.0], [0.0, 0.01]]}, say: e-folds of "
+            "the prior for each of the anchor, and a covariance of them",
             came=repr(content),
         ) from None
+    return Trend(slopes, tuple(map(tuple, covariance.tolist())))
 
 
 def _prior(name: str, content: Mapping[str, Any]) -> Prior:
@@ -297,10 +312,9 @@ def write_spec(spec: Spec, path: str | Path) -> Path:
         )
         lines += ["", f"[parameters.{name}]", f"prior = {{{fields}}}"]
         lines += [f'pooling = "{setting["pooling"]}"', f"spread = {setting['spread']!r}"]
-        slopes = [
-            f"{c} = {{median = {s['median']!r}, scale = {s['scale']!r}}}" for c, s in setting.get("trend", {}).items()
-        ]
-        lines += [f"trend = {{{', '.join(slopes)}}}"] * bool(slopes)
+        if "trend" in setting:
+            slopes = ", ".join(f"{column} = {slope!r}" for column, slope in setting["trend"]["slopes"].items())
+            lines.append(f"trend = {{slopes = {{{slopes}}}, covariance = {setting['trend']['covariance']}}}")
     path = Path(path)
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path

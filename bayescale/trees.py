@@ -16,6 +16,15 @@ KNOT, TEXT = "knot", "text"
 DIMS = (CHAIN, DRAW, RUN, FAMILY, QUERY, ACTION, BUDGET, KNOT, TEXT)
 """Every dim that an output may have. Names are public interface; ArviZ reserves others."""
 
+QUANTILES = {"q05": 0.05, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q95": 0.95}
+KINDS = {"predictive": "", "epred": "epred_"}
+"""Prefixes of the columns of a forecast."""
+
+# A table of queries that holds them is an earlier forecast's output.
+MADE = {prefix + name for prefix in KINDS.values() for name in ("mean", "sd", *QUANTILES)}
+MADE |= {"reach_decades", "distance", "extrapolation", "covered_90", "backtests", "backtest_families", "verdict"}
+"""Columns that a forecast makes."""
+
 DATA_GROUPS = ("observed_data", "constant_data")
 
 

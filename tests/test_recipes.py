@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -44,11 +45,11 @@ def fit(curated: bs.Runs) -> bs.Fit:
 
 
 def test_what_a_covariate_is_worth_is_found(fit: bs.Fit) -> None:
-    gain = fit.posterior["gain_tokens_curated"].to_numpy().ravel()
+    gain = fit.posterior["gain_curated_tokens"].to_numpy().ravel()
     assert fit.converged
     assert abs(gain.mean() - GAIN) < 4 * gain.std()
     assert gain.std() < 0.1  # of 0.4 before
-    assert fit.summary.loc["gain_tokens_curated", "ess_bulk"] > 400
+    assert fit.summary.loc["gain_curated_tokens", "ess_bulk"] > 400
 
 
 def test_without_the_covariate_its_effect_is_noise(fit: bs.Fit, curated: bs.Runs) -> None:
@@ -62,7 +63,7 @@ def test_a_forecast_is_of_the_usual_recipe_unless_it_names_another(fit: bs.Fit) 
         bs.forecast(fit, **at, **more).summary["q50"][0] for more in ({}, {"curated": 0}, {"curated": 1})
     )
     assert usual == named
-    more = bs.forecast(fit, params="2B", tokens=40e9 * np.exp(fit.summary.loc["gain_tokens_curated", "mean"]))
+    more = bs.forecast(fit, params="2B", tokens=40e9 * np.exp(fit.summary.loc["gain_curated_tokens", "mean"]))
     assert better == pytest.approx(more.summary["q50"][0], rel=2e-4)
     assert better < usual
     worse = bs.forecast(fit, **at, curated=-1).summary["q50"][0]
@@ -95,10 +96,34 @@ def test_a_covariate_survives_csv_spec_and_backtest(fit: bs.Fit, curated: bs.Run
     spec = bs.load_spec(bs.write_spec(CURATED, tmp_path / "curated.toml"))
     assert spec.digest == CURATED.digest != bs.make_spec("plain", law="additive", pooling={"default": "none"}).digest
     refit = bs.fit(again, spec, seed=0, progress=False)
-    assert refit.summary.loc["gain_tokens_curated", "mean"] == fit.summary.loc["gain_tokens_curated", "mean"]
+    assert refit.summary.loc["gain_curated_tokens", "mean"] == fit.summary.loc["gain_curated_tokens", "mean"]
     result = bs.backtest(again, spec, progress=False)
     assert result.converged
     assert result.mean["coverage_90"] > 0.5
+
+
+@pytest.mark.parametrize("column", ["coordinate", "offset"])
+def test_a_covariate_may_be_called_like_a_part_of_a_site(curated: bs.Runs, column: str) -> None:
+    """Sites of a hierarchy end so, and are taken out of the posterior."""
+    runs = bs.load_runs(curated.frame.rename(columns={"curated": column}))
+    spec = bs.make_spec("named", law="additive", pooling={"default": "none"}, covariates={column: ["tokens"]})
+    fit = bs.fit(runs, spec, seed=0, progress=False)
+    assert f"gain_{column}_tokens" in fit.posterior
+
+
+def test_a_gap_among_the_runs_that_are_forecast_is_found_before_any_fit(curated: bs.Runs) -> None:
+    frame = curated.frame.astype({"curated": float})
+    frame.loc[frame["flops"].idxmax(), "curated"] = np.nan
+    with pytest.raises(RunsError, match="wanted a number"):
+        bs.backtest(bs.load_runs(frame), CURATED, progress=False)
+
+
+def test_under_learnt_priors_all_runs_may_be_of_one_recipe(curated: bs.Runs) -> None:
+    learnt = replace(CURATED, learned=(("model", "wide"), ("runs", "others")))
+    one = curated.where(curated=1)
+    with pytest.raises(RunsError, match="is 1 in every run"):
+        bs.fit(one, CURATED, seed=0)
+    assert bs.fit(one, learnt, seed=0, progress=False).summary.loc["gain_curated_tokens", "sd"] > 0.2  # of 0.4 before
 
 
 def test_better_unique_tokens_are_more_unique_tokens() -> None:
@@ -109,7 +134,7 @@ def test_better_unique_tokens_are_more_unique_tokens() -> None:
     from bayescale.modelling import _worth, design
 
     points = design(spec, sweep)
-    spent = _worth(spec, points, {"gain_tokens_curated": 0.3})
+    spent = _worth(spec, points, {"gain_curated_tokens": 0.3})
     for name in ("tokens", "unique_tokens"):
         np.testing.assert_allclose(spent[name], points.spent[name] + 0.3 * sweep["curated"])
     np.testing.assert_array_equal(spent["params"], points.spent["params"])
@@ -120,6 +145,10 @@ BAD_COVARIATES = {
     "of loss": ({"curated": ["loss"]}, "params, tokens"),
     "a column with a meaning": ({"tokens": ["tokens"]}, "no name of a covariate"),
     "no identifier": ({"my data": ["tokens"]}, "no name of a covariate"),
+    "letters of TOML strings alone": ({"größe": ["tokens"]}, "no name of a covariate"),
+    "what a forecast makes": ({"mean": ["tokens"]}, "no name of a covariate"),
+    "a dim": ({"run": ["tokens"]}, "no name of a covariate"),
+    "an argument of forecast": ({"seed": ["tokens"]}, "no name of a covariate"),
 }
 
 

@@ -158,7 +158,7 @@ MOVING = {
     "parameters": {
         "ratio_A": {
             "prior": {"kind": "LogNormal", "median": 0.5, "scale": 0.3},
-            "trend": {"params": {"median": -0.5, "scale": 0.2}, "tokens": {"median": 0.25, "scale": 0.0001}},
+            "trend": {"slopes": {"params": -0.5, "tokens": 0.25}, "covariance": [[0.04, -0.03], [-0.03, 0.05]]},
         }
     },
 }
@@ -171,7 +171,9 @@ def test_a_prior_with_a_trend_moves_with_the_anchor_and_widens() -> None:
     assert here.parameters["ratio_A"].prior.scale == 0.3
     moved = there.parameters["ratio_A"].prior
     assert moved.median == pytest.approx(0.5 * np.exp(-0.5 * 2 + 0.25))
-    assert moved.scale == pytest.approx(np.hypot(0.3, 0.2 * 2))
+    assert moved.scale == pytest.approx(np.sqrt(0.3**2 + 0.04 * 4 - 2 * 0.03 * 2 + 0.05))
+    replaced = spec.with_prior(ratio_A=bs.LogNormal(0.5, 0.3)).at({"params": 1e10, "tokens": 1e12})
+    assert replaced.parameters["ratio_A"].prior.median == pytest.approx(0.5)
     assert there.parameters["ratio_B"] == spec.parameters["ratio_B"]
     assert not there.reference
     assert spec.structure == bs.load_spec("additive").structure  # of one program: places are data
@@ -251,7 +253,11 @@ BAD: dict[str, tuple[dict, type[Exception], tuple[str, ...]]] = {
         MOVING | {"reference": {"params": 0, "tokens": 1e9}}, SpecError, ("reference", "positive", "0"),
     ),
     "trend as a number": (
-        MOVING | {"parameters": {"ratio_A": {"trend": {"params": -0.5}}}}, SpecError, ("'ratio_A'", "median = -0.5"),
+        MOVING | {"parameters": {"ratio_A": {"trend": {"params": -0.5}}}}, SpecError, ("'ratio_A'", "slopes ="),
+    ),
+    "trend of no covariance": (
+        MOVING | {"parameters": {"ratio_A": {"trend": {"slopes": {"params": 1.0}, "covariance": [[-0.1]]}}}}, SpecError,
+        ("'ratio_A'", "covariance ="),
     ),
     "misspelt prior": (
         LAW | {"parameters": {"alpha_N": {"prior": WITH | {"kind": "lognormal"}}}}, SpecError,

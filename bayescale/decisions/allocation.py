@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -46,7 +47,7 @@ class Allocation(AbstractDecision):
 
     flops: float | str
     family: str | None = None
-    recipe: Mapping[str, float] = field(default_factory=dict)
+    recipe: Mapping[str, float] = field(default_factory=dict, hash=False)
 
     name = "allocation"
     source = "expected loss over the posterior's curve, never the optimum of a point"
@@ -200,6 +201,7 @@ class AllocationChoice(Choice):
     @property
     def _query(self) -> pd.DataFrame:
         row = {"params": self.params, "tokens": self.tokens, "family": self.family, **self.recipe}
+        row["unique_tokens"] = self.tokens  # nothing repeated, as the actions are
         return reach(self.fit, pd.DataFrame([row]).assign(flops=self.flops))
 
     def to_dict(self) -> dict[str, Any]:
@@ -272,7 +274,7 @@ def _recipe(fit: AbstractFit, said: Mapping[str, float]) -> dict[str, float]:
         if column not in fit.covariates:
             raise QueryError(f"{fit.name!r} has no covariate {column!r}", do=nearest(column, fit.covariates),
                              wanted=f"one of: {', '.join(fit.covariates) or 'none'}")  # fmt: skip
-        if not (isinstance(value, int | float) and abs(value) <= MOST):
+        if not (isinstance(value, Real) and abs(value) <= MOST):
             raise QueryError(f"covariate {column!r} of an allocation", wanted="a finite number", came=repr(value))
     return {column: float(said.get(column, 0.0)) for column in fit.covariates}
 

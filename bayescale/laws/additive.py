@@ -8,7 +8,7 @@ from bayescale.law import AbstractLaw, LogNormal, Parameter, log_sum
 # at .26 to .83, as Dirichlet(4, 1.5, 1.5) does, which spans the floors of published fits (.69, .70).
 SHARE = LogNormal(0.3, 1.0)
 EXPONENT = LogNormal(0.33, 0.35)
-LEVEL = Parameter(LogNormal(1.0, 0.3), "median loss", "loss at the anchor run", spread=0.15)
+LEVEL = Parameter(LogNormal(1.0, 0.3), "median loss", "loss at the anchor run", spread=0.15, own=True)
 RATIO_A = Parameter(SHARE, "1", "params term over irreducible loss, at the anchor", spread=0.3, at_anchor=True)
 RATIO_B = Parameter(SHARE, "1", "tokens term over irreducible loss, at the anchor", spread=0.3, at_anchor=True)
 ALPHA_N = Parameter(EXPONENT, "1", "exponent of params", spread=0.1, source="published .28-.37 with a free floor")

@@ -10,6 +10,7 @@ FLOOR = Parameter(
     "median loss",
     "irreducible loss",
     spread=0.15,
+    at_anchor=True,
     source="shares of published fits: .69 and .70; 90 % in .40 to .91 of the anchor loss",
 )
 

@@ -202,6 +202,7 @@ def _prior_row(model: str, fit: Fit, name: str) -> dict[str, Any]:
         "partial": f"pooled in part, spread about {setting.spread:g}",
         "complete": "one for all",
         "none": "each its own",
+        "text": "one for each evaluation text and tokenizer",
     }
     return {"model": model, "parameter": name, "meaning": row.meaning, "unit": row.unit,
             "kind": type(setting.prior).__name__, "median": setting.prior.median, "low": low, "high": high,

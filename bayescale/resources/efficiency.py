@@ -27,5 +27,5 @@ class Efficiency(AbstractResource):
 
     @staticmethod
     def effective(spent, balance, *, rho_N, rho_D):
-        tokens = {name: spent[name] + jnp.log(rho_D) for name in ("tokens", "unique_tokens") if name in spent}
-        return {**spent, "params": spent["params"] + jnp.log(rho_N), **tokens}
+        worth = {"params": rho_N, "active_params": rho_N, "tokens": rho_D, "unique_tokens": rho_D}
+        return {**spent, **{name: spent[name] + jnp.log(rho) for name, rho in worth.items() if name in spent}}
