@@ -20,6 +20,8 @@ def test_repetition_is_inferred_jointly_with_the_base_law():
     assert decay["q05"] > 15.387756  # the published value is conditional on a plugged-in base law
     once, forty = bs.forecast(fit, params=1e9, tokens=4e10, unique_tokens=[4e10, 1e9]).summary["epred_q50"]
     assert forty > once
+    choice = bs.decide(bs.Allocation("1e22"), fit)  # of tokens that are seen once
+    assert fit.posterior["E"].to_numpy().min() < choice.expected_loss < once
     assert {f.check for f in bs.check(fit)} >= {"convergence", "residuals", "identification", "sensitivity"}
 
 

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 import bayescale as bs
+from bayescale.errors import RunsError
 from bayescale.forecasting import predict
 from bayescale.scoring import scores
 from bayescale.splitting import split
@@ -144,3 +145,19 @@ def test_logs_of_draws_are_finite_where_a_heavy_tail_leaves_float64(monkeypatch)
     found = forecasting.log_draws(None, None, seed=0)
     assert np.isfinite(found).all()
     assert found[0, 2] == pytest.approx(1.0)
+
+
+def test_runs_of_one_size_are_enough_where_priors_were_learnt_and_a_check_says_what_they_leave_out(pool):
+    mine = pool.where(family="OpenLM-C4")
+    five = mine.take(np.argsort(mine["flops"], kind="stable")[:5])
+    assert len(set(five["params"])) == 1
+    with pytest.raises(RunsError, match="its exponent is not identified"):
+        bs.fit(five, "additive-unpooled")
+    fit = bs.fit(five, "default", seed=0, progress=False)
+    left = {f.subject for f in bs.check(fit) if f.check == "identification" and not f.passed}
+    assert "alpha_N" in left
+    size = five["params"][0]
+    near, far = bs.forecast(fit, params=[size, 100 * size], tokens=[1e9, 1e9]).queries["distance"]
+    assert far > 10 * near
+    one = bs.fit(five.take(np.array([0])), "default", seed=0, progress=False)  # a single run is no more, and no less
+    assert np.isfinite(bs.forecast(one, params=size, tokens=1e9).queries["distance"]).all()

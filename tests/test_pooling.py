@@ -8,6 +8,7 @@ import pytest
 
 import bayescale as bs
 from bayescale.errors import RunsError
+from bayescale.reporting.pages import _prior_row
 
 
 @pytest.fixture(scope="module")
@@ -54,3 +55,8 @@ def test_runs_that_name_no_text_share_no_floor(pool):
     assert len(set(texts_of(spec, frame))) == 1
     assert len(set(texts_of(spec, frame.assign(tokenizer="")))) == 2
     assert texts_of(bs.load_spec("additive"), frame) == []
+
+
+def test_a_report_says_how_a_text_shares(shared):
+    _, fit = shared
+    assert _prior_row("floored", fit, "floor")["families"] == "one for each evaluation text and tokenizer"
