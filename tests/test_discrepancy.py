@@ -220,7 +220,7 @@ def test_what_other_families_decide_is_not_asked_of_the_runs(fits):
 
 
 def test_laws_err_by_more_where_loss_falls_more_steeply_than_usual(pool):
-    """A power of the loss is so many times as steep in logs; errors grow with the root of that."""
+    """A power of the loss is so many times as steep in logs; errors grow in proportion."""
     spec = bs.make_spec("wrong", law="coupled", discrepancy=["walk", "local", "growth"], pooling={"default": "none"})
 
     def basis_of(name, power):
@@ -230,12 +230,12 @@ def test_laws_err_by_more_where_loss_falls_more_steeply_than_usual(pool):
     steep, steeper = (basis_of("Porian-RefinedWeb", power) for power in (0.8, 1.2))
     flat, flatter = (basis_of("OPT", power) for power in (1.0, 0.9))
     for name in spec.discrepancy:
-        np.testing.assert_allclose(steeper[name], np.sqrt(1.5) * steep[name], rtol=1e-3, err_msg=name)  # a ridge
+        np.testing.assert_allclose(steeper[name], 1.5 * steep[name], rtol=2e-3, err_msg=name)  # a ridge
         np.testing.assert_array_equal(flatter[name], flat[name], err_msg=name)
     anchors = [{"params": 1e8, "tokens": 1e10, "loss": 3.0, "slope": slope} for slope in (0.4, 0.1, 0.05)]
     fixed = [bs.make_spec("fixed", law="coupled", discrepancy="local", anchor=anchor) for anchor in anchors]
-    twice, once, still = (design(one, pool).basis["local"] for one in fixed)
-    np.testing.assert_allclose(twice, 2 * once)
+    four, once, still = (design(one, pool).basis["local"] for one in fixed)
+    np.testing.assert_allclose(four, 4 * once)
     np.testing.assert_array_equal(still, once)
 
 

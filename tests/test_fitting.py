@@ -49,7 +49,8 @@ def test_same_seed_same_draws_and_another_seed_others(chinchilla):
     assert not np.array_equal(first.posterior["alpha_N"], other.posterior["alpha_N"])
 
 
-def test_another_table_of_the_same_shape_reuses_the_program(chinchilla, chinchilla_fit):
+def test_another_table_of_the_same_shape_reuses_the_program(chinchilla):
+    bs.fit(chinchilla, "additive", seed=0)
     compiled = compiling._program.cache_info().misses
     frame = chinchilla.frame.assign(loss=lambda f: f.loss * 1.01)
     bs.fit(bs.load_runs(frame.drop(columns=["group", "exclusion"])), "additive", seed=0)

@@ -1,12 +1,14 @@
 """Forecasts, allocations and backtests."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 import bayescale as bs
 from bayescale.errors import RunsError
-from bayescale.forecasting import predict
+from bayescale.forecasting import predict, reach
 from bayescale.scoring import scores
 from bayescale.splitting import split
 
@@ -159,5 +161,12 @@ def test_runs_of_one_size_are_enough_where_priors_were_learnt_and_a_check_says_w
     size = five["params"][0]
     near, far = bs.forecast(fit, params=[size, 100 * size], tokens=[1e9, 1e9]).queries["distance"]
     assert far > 10 * near
-    one = bs.fit(five.take(np.array([0])), "default", seed=0, progress=False)  # a single run is no more, and no less
-    assert np.isfinite(bs.forecast(one, params=size, tokens=1e9).queries["distance"]).all()
+
+
+def test_a_query_has_a_distance_from_a_single_run():
+    run = pd.DataFrame({"family": ["a"], "params": 1e8, "tokens": 2e9, "flops": 1.2e18})
+    fit = SimpleNamespace(design_frame=run, inputs=("params", "tokens"), families=["a"])
+    there, away = reach(fit, pd.concat([run, run.assign(params=1e9, flops=1.2e19)], ignore_index=True))["distance"]
+    assert there == 0
+    assert np.isfinite(away)
+    assert away > 10
