@@ -274,6 +274,8 @@ class AbstractResource(Part):
 
     formula = "effective"
     requires: ClassVar[tuple[str, ...]]
+    balanced: ClassVar[bool] = True
+    """Whether it asks for the law's balance, which some laws have not."""
 
     @staticmethod
     @abstractmethod

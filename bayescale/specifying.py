@@ -79,7 +79,13 @@ def make_spec(name: str, /, **content: Any) -> Spec:
     _check_inputs(name, law, inputs)
     resources = tuple(content.get("resources", ()))
     for resource in map(lambda r: parts.part("resources", r), resources):
-        if law.balance is None:
+        if len(inputs) != 2:
+            raise SpecError(
+                f"spec {name!r}: resource {resource.name!r} needs a law of params and tokens",
+                came=f"law {law.name!r} of {', '.join(inputs)}",
+                do="use additive or coupled",
+            )
+        if resource.balanced and law.balance is None:
             raise SpecError(
                 f"spec {name!r}: resource {resource.name!r} needs a law with a balance of params and tokens",
                 came=f"law {law.name!r}",

@@ -174,6 +174,13 @@ def test_runs_that_do_not_tell_a_covariate_are_refused(values: list | None, says
         bs.fit(bs.load_runs(frame), CURATED, seed=0)
 
 
+def test_an_efficiency_needs_no_balance_of_the_law() -> None:
+    for law in ("kaplan", "drift"):
+        assert "rho_N" in bs.make_spec("efficient", law=law, resources=["efficiency"]).parameters
+    with pytest.raises(SpecError, match="a law of params and tokens"):
+        bs.make_spec("one", law="power", resources=["efficiency"])
+
+
 def test_families_of_one_law_differ_in_what_their_params_and_tokens_are_worth() -> None:
     worth = {"a": (1.0, 1.0), "b": (1.4, 1.0), "c": (1.0, 0.6)}
     tables = [table(i, *both).assign(family=name) for i, (name, both) in enumerate(worth.items())]

@@ -20,6 +20,7 @@ class Efficiency(AbstractResource):
     name = "efficiency"
     source = "Volkova et al. 2026, arXiv:2602.07712"
     requires = ("params", "tokens")
+    balanced = False
     parameters = {
         "rho_N": Parameter(WORTH, "1", "worth of a param against the other families'", 0.1, HONEST),
         "rho_D": Parameter(WORTH, "1", "worth of a token against the other families'", 0.1, HONEST),
