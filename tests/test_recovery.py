@@ -47,7 +47,9 @@ def simulate(law: type[AbstractLaw], seed: int) -> tuple[bs.Runs, dict[str, floa
         relative = np.asarray(law.log_loss(*(logs - logs.mean(axis=0)).T, **truth))
     loss = np.exp(relative + SIGMA * rng.standard_t(NU, RUNS))
     frame["loss"] = loss * GREATEST_LOSS / loss.max()
-    truth["level"] /= float(np.median(loss))
+    for name in truth:
+        if law.parameters[name].unit == "median loss":
+            truth[name] /= float(np.median(loss))
     return bs.load_runs(frame), truth
 
 
