@@ -78,29 +78,18 @@ def make_spec(name: str, /, **content: Any) -> Spec:
     inputs = tuple(content.get("inputs", law.inputs))
     _check_inputs(name, law, inputs)
     resources = tuple(content.get("resources", ()))
-    for resource in map(lambda r: parts.part("resources", r), resources):
-        if len(inputs) != 2:
-            raise SpecError(
-                f"spec {name!r}: resource {resource.name!r} needs a law of params and tokens",
-                came=f"law {law.name!r} of {', '.join(inputs)}",
-                do="use additive or coupled",
-            )
-        if resource.balanced and law.balance is None:
-            raise SpecError(
-                f"spec {name!r}: resource {resource.name!r} needs a law with a balance of params and tokens",
-                came=f"law {law.name!r}",
-                do="use additive or coupled",
-            )
+    _check_resources(name, law, inputs, resources)
     responses = tuple(dict(content.get("responses", {"loss": "student-t"})).items())
     _check_responses(name, responses)
     said = content.get("discrepancy", ())
     discrepancy = (said,) if isinstance(said, str) else tuple(said)
     _check_discrepancy(name, inputs, discrepancy)
-    reference = dict(content.get("reference", {}))
-    overrides = dict(content.get("parameters", {}))
-    _check_reference(name, inputs, reference, overrides)
     covariates = tuple((column, tuple(worth)) for column, worth in content.get("covariates", {}).items())
     _check_covariates(name, law, inputs, covariates)
+    table = table_of(law.name, resources, discrepancy, responses, gains_of(covariates))
+    settings = _settings(name, table, dict(content.get("pooling", {})), dict(content.get("parameters", {})))
+    reference = dict(content.get("reference", {}))
+    _check_reference(name, inputs, reference, settings)
     return Spec(
         name=name,
         title=content.get("title", name),
@@ -108,12 +97,7 @@ def make_spec(name: str, /, **content: Any) -> Spec:
         inputs=inputs,
         resources=resources,
         responses=responses,
-        settings=_settings(
-            name,
-            table_of(law.name, resources, discrepancy, responses, gains_of(covariates)),
-            dict(content.get("pooling", {})),
-            overrides,
-        ),
+        settings=settings,
         discrepancy=discrepancy,
         anchor=_anchor(name, inputs, dict(content.get("anchor", {}))),
         learned=tuple(sorted(dict(content.get("learned", {})).items())),
@@ -157,8 +141,26 @@ def _anchor(spec: str, inputs: tuple[str, ...], anchor: dict[str, float]) -> tup
     return tuple((column, float(anchor[column])) for column in columns if anchor)
 
 
+def _check_resources(
+    spec: str, law: type[parts.AbstractLaw], inputs: tuple[str, ...], resources: tuple[str, ...]
+) -> None:
+    for resource in map(lambda r: parts.part("resources", r), resources):
+        if len(inputs) != 2:
+            raise SpecError(
+                f"spec {spec!r}: resource {resource.name!r} needs a law of params and tokens",
+                came=f"law {law.name!r} of {', '.join(inputs)}",
+                do="use additive or coupled",
+            )
+        if resource.balanced and law.balance is None:
+            raise SpecError(
+                f"spec {spec!r}: resource {resource.name!r} needs a law with a balance of params and tokens",
+                came=f"law {law.name!r}",
+                do="use additive or coupled",
+            )
+
+
 def _check_reference(
-    spec: str, inputs: tuple[str, ...], reference: Mapping[str, float], overrides: Mapping[str, Any]
+    spec: str, inputs: tuple[str, ...], reference: Mapping[str, float], settings: tuple[tuple[str, Setting], ...]
 ) -> None:
     if reference and (set(reference) != set(inputs) or not all(0 < x < float("inf") for x in reference.values())):
         raise SpecError(
@@ -166,9 +168,8 @@ def _check_reference(
             wanted=f"a positive number for each of: {', '.join(inputs)}",
             came=repr(reference),
         )
-    for name, override in overrides.items():
-        trend = _trend(name, override["trend"]) if "trend" in override else None
-        columns = set(dict(trend.slopes)) if trend else set()
+    for name, setting in settings:
+        columns = set(dict(setting.trend.slopes)) if setting.trend else set()
         if not columns <= set(reference):
             raise SpecError(
                 f"spec {spec!r}: the trend of {name!r} has no reference to start from",
