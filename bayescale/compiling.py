@@ -16,6 +16,7 @@ from contextlib import suppress
 from functools import cache, lru_cache
 from importlib.metadata import version
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import jax
@@ -32,6 +33,8 @@ DEVICES = ("auto", *PLATFORMS)
 # Below this many runs a leapfrog step is a few microseconds on a CPU, less than an accelerator takes to start one.
 _LARGE = 20_000
 _DIGEST = 32  # bytes of a SHA-256
+
+_TRACING = Lock()  # NumPyro's handlers are one stack for all threads: models traced side by side meet each other's
 
 
 def use_cache() -> None:
@@ -110,7 +113,8 @@ def compiled(function: Any, settings: dict[str, Any], *arguments: Any) -> Progra
     """Return the program for these shapes: arrays, or what has a shape and a dtype."""
     leaves, structure = jax.tree.flatten(arguments)
     shapes = tuple((tuple(leaf.shape), str(leaf.dtype)) for leaf in leaves)
-    return _program(function, tuple(sorted(settings.items())), structure, shapes, jax.config.jax_default_device)
+    with _TRACING:
+        return _program(function, tuple(sorted(settings.items())), structure, shapes, jax.config.jax_default_device)
 
 
 @lru_cache(maxsize=64)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import jax
 import jax.numpy as jnp
@@ -31,6 +33,23 @@ def begin(chinchilla):
         points = design(spec, chinchilla)
         points, _ = blocked(points, layout([points]))
         return compiling.call(initial, points, spec=spec)
+
+
+def test_models_are_traced_one_after_the_other(folder):
+    """NumPyro's handlers are one stack for all threads: a model that is traced would meet another's."""
+    inside, most = [], []
+
+    def slow(x, *, name):
+        inside.append(name)
+        time.sleep(0.05)
+        most.append(len(inside))
+        inside.remove(name)
+        return x + 1
+
+    with ThreadPoolExecutor(3) as threads:
+        list(threads.map(lambda name: compiling.compiled(slow, {"name": name}, jnp.zeros(1)), "abc"))
+    assert most
+    assert max(most) == 1
 
 
 def test_what_is_read_back_is_what_was_traced(chinchilla, folder, monkeypatch):
