@@ -18,7 +18,6 @@ from bayescale.backtesting import (
     decades,
     fit_tasks,
     gather,
-    is_pooled,
     log_density,
     plan,
     tasks_of,
@@ -30,6 +29,7 @@ from bayescale.mixing import AbstractFit, Average, average
 from bayescale.modelling import design
 from bayescale.progress import Stages, on_terminal
 from bayescale.runs import Runs, load_runs
+from bayescale.sorting import together
 from bayescale.spec import Spec
 from bayescale.specifying import load_spec
 from bayescale.splitting import BEYOND, TRAIN_QUANTILE, Cut, Options, cut
@@ -137,7 +137,7 @@ def leave_future_out(
     if not cuts or not all(0 < q < 1 for q in cuts):
         raise QueryError("cuts out of range", wanted="numbers between 0 and 1", came=str(list(cuts)))
     found, quantiles, left_out = _cuts(runs, cuts, beyond)
-    tasks = tasks_of(runs, is_pooled(*models.values()), found, found)
+    tasks = tasks_of(runs, [*models.values()], found, found)
     tables: list[pd.DataFrame] = []
     verdicts = {}
     for model, spec in models.items() if tasks else ():
@@ -267,8 +267,9 @@ def backtest_average(
         With ``weights`` by family, or by each cut of it.
     """
     runs, models = _resolved(runs, specs)
-    pooled, options = is_pooled(*models.values()), Options(train_quantile, cheapest, beyond)
-    tasks, left_out = plan(runs, pooled, way, options, family)
+    alone = all(len(lot) == 1 for lot in together([*models.values()], runs.frame).values())
+    options = Options(train_quantile, cheapest, beyond)
+    tasks, left_out = plan(runs, [*models.values()], way, options, family)
     batches = {
         name: fit_tasks(runs, spec, tasks, seed=seed, progress=progress, **_within(settings, name))
         for name, spec in models.items()
@@ -280,7 +281,7 @@ def backtest_average(
         kept = _within(settings, "leave-future-out", *folder)
         return leave_future_out(seen, models, cuts=cuts, seed=seed, progress=progress, **kept)
 
-    others = scored(runs) if not pooled and len(runs.families) > 1 else None
+    others = scored(runs) if alone and len(runs.families) > 1 else None
     fits, weights = [], {}
     for label, task in tasks.items():
         members = {name: batch.fits[label] for name, batch in batches.items() if label in batch.fits}

@@ -20,6 +20,7 @@ from bayescale.measuring import HORIZONS, Record, horizon_of
 from bayescale.mixing import AbstractFit
 from bayescale.runs import Runs, load_runs
 from bayescale.scoring import scores
+from bayescale.sorting import is_pooled, together
 from bayescale.spec import Spec
 from bayescale.specifying import DEFAULT, load_spec
 from bayescale.splitting import BEYOND, TRAIN_QUANTILE, WAYS, Cut, Options, cut
@@ -193,7 +194,7 @@ def backtest(
     if "loss" not in dict(spec.responses):
         raise QueryError(f"spec {spec.name!r} forecasts no loss", do="backtest a spec with a loss response")
     options = Options(train_quantile, cheapest, beyond)
-    tasks, left_out = plan(runs, is_pooled(spec), way, options, family)
+    tasks, left_out = plan(runs, [spec], way, options, family)
     batch = fit_tasks(runs, spec, tasks, seed=seed, progress=progress, **settings)
     if not batch.fits:
         raise next(iter(batch.failed.values()))
@@ -203,13 +204,8 @@ def backtest(
     return gather(runs, fits, left_out, {"spec": spec.name, "spec_digest": spec.digest} | meta)
 
 
-def is_pooled(*specs: Spec) -> bool:
-    """Whether a family's parameters depend on the others' runs under any of the specs."""
-    return any(setting.pooling != "none" for spec in specs for _, setting in spec.settings)
-
-
 def plan(
-    runs: Runs, pooled: bool, way: str, options: Options, family: str | None = None
+    runs: Runs, specs: Sequence[Spec], way: str, options: Options, family: str | None = None
 ) -> tuple[dict[str, Task], dict[str, str]]:
     """Fits by label that score every family, or one, and the families that are left out, and why.
 
@@ -232,25 +228,46 @@ def plan(
             came="; ".join(f"{name}: {why}" for name, why in left_out.items()),
             do="move the train quantile, or add runs",
         )
-    return tasks_of(runs, pooled, cuts, scored, whole=WAYS[way].whole), left_out
+    return tasks_of(runs, specs, cuts, scored, whole=WAYS[way].whole), left_out
 
 
 def tasks_of(
-    runs: Runs, pooled: bool, cuts: Sequence[Cut], scored: Sequence[Cut], *, whole: bool = False
+    runs: Runs, specs: Sequence[Spec], cuts: Sequence[Cut], scored: Sequence[Cut], *, whole: bool = False
 ) -> dict[str, Task]:
-    """The fits that score some of the cuts, by label; the others' cuts are fitted beside where families are pooled."""
-    if not pooled and all(one.train.any() for one in scored):
-        return {one.name: Task(one.train, [one], [one.family]) for one in scored}
+    """The fits that score some of the cuts, by label; those whom a family depends on are fitted beside it."""
+    with_whom = together(specs, runs.frame)
     if whole:
-        _check_others(runs)
-        return {one.name: Task(one.train | (runs["family"] != one.family), [one], [one.family]) for one in scored}
-    tasks = {}
-    for label in dict.fromkeys(one.label for one in scored):
-        group = [one for one in cuts if one.label == label]
-        train = np.logical_or.reduce([one.train for one in group])
-        mine = [one for one in scored if one.label == label]
-        tasks[f"{runs.name} {label}".strip()] = Task(train, mine, [one.family for one in group])
+        return _beside(runs, any(map(is_pooled, specs)), with_whom, scored)
+    tasks: dict[str, Task] = {}
+    for one in scored:
+        lot = with_whom[one.family]
+        group = [other for other in cuts if other.label == one.label and other.family in lot]
+        train = np.logical_or.reduce([other.train for other in group])
+        name = one.name if len(group) == 1 else f"{_called(runs, lot)} {one.label}".strip()
+        tasks.setdefault(name, Task(train, [], [other.family for other in group])).cuts.append(one)
     return tasks
+
+
+def _beside(
+    runs: Runs, pooled: bool, with_whom: Mapping[str, frozenset[str]], scored: Sequence[Cut]
+) -> dict[str, Task]:
+    """Each cut beside those whom its family depends on, whole; beside all others, where no run of it is fitted.
+
+    Priors must know none of them, since their runs are fitted too; but where all depend on all, none would be left.
+    """
+    everyone = pooled or not all(one.train.any() for one in scored)
+    if everyone:
+        _check_others(runs)
+    tasks = {}
+    for one in scored:
+        lot = sorted(with_whom[one.family])
+        others = (runs["family"] != one.family) & (everyone | np.isin(runs["family"], lot))
+        tasks[one.name] = Task(one.train | others, [one], [one.family] if pooled else lot)
+    return tasks
+
+
+def _called(runs: Runs, lot: frozenset[str]) -> str:
+    return runs.name if lot == frozenset(runs.families) else ", ".join(sorted(lot))
 
 
 def fit_tasks(

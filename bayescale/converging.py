@@ -13,7 +13,7 @@ from arviz_stats.base import array_stats
 
 from bayescale import sampling
 from bayescale.modelling import COORDINATES
-from bayescale.trees import FAMILY
+from bayescale.trees import FAMILY, SUITE
 
 _FEW_DIVERGENCES = 0.001  # of all draws: a handful that cannot bias a 90 % interval
 _FEW_CUT = 0.05  # of all draws
@@ -94,15 +94,16 @@ def summarised(posterior: xr.Dataset) -> pd.DataFrame:
 
 
 def scalars(posterior: xr.Dataset | Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Every scalar of a posterior by name, ``alpha_N[OPT]`` for one of a family; shape (chain, draw)."""
+    """Every scalar of a posterior by name, ``alpha_N[OPT]`` for one of a family or suite; shape (chain, draw)."""
     found = {}
     for name in sorted(set(map(str, posterior)) - {COORDINATES}):
         array = posterior[name]
-        if FAMILY not in array.dims:
+        of = next((dim for dim in (FAMILY, SUITE) if dim in array.dims), None)
+        if of is None:
             found[name] = array.to_numpy()
             continue
-        for family in array[FAMILY].to_numpy():
-            found[f"{name}[{family}]"] = array.sel({FAMILY: family}).to_numpy()
+        for member in array[of].to_numpy():
+            found[f"{name}[{member}]"] = array.sel({of: member}).to_numpy()
     return found
 
 

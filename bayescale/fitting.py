@@ -6,6 +6,7 @@ import json
 import secrets
 import time
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -26,10 +27,11 @@ from bayescale.mixing import MEMBER, SCHEMA, AbstractFit, average
 from bayescale.modelling import COORDINATES, design
 from bayescale.progress import Stages, on_terminal
 from bayescale.runs import Runs, load_runs
+from bayescale.sorting import suites_of
 from bayescale.spec import Spec
 from bayescale.specifying import DEFAULT, load_spec, make_spec
 from bayescale.stacking import Weights
-from bayescale.trees import CHAIN, DRAW, FAMILY, KNOT, RUN, TEXT, to_datatree
+from bayescale.trees import CHAIN, DRAW, FAMILY, KNOT, RUN, SUITE, TEXT, to_datatree
 
 _KEEP = ("params", "tokens", "flops", "loss")
 _GROUPS = ("posterior", "sample_stats", "log_likelihood", "log_prior", "observed_data", "constant_data")
@@ -317,7 +319,9 @@ def _collect(runs: Runs, spec: Spec, points: Any, samples: sampling.Samples, see
     )
     posterior = {k: v for k, v in sites.items() if not k.endswith(("_coordinate", "_text"))}
     posterior |= {k: np.asarray(v) for k, v in published.items()}
-    constant = {k: runs[k] for k in dict.fromkeys((*_KEEP, *spec.columns, *spec.labels)) if k not in points.observed}
+    sorting = [column for column in spec.sorting if column in runs.frame]
+    kept = dict.fromkeys((*_KEEP, *spec.columns, *spec.labels, *sorting))
+    constant = {k: runs[k] for k in kept if k not in points.observed}
     constant |= {k: points.columns[k] for k in dict(spec.covariates)} | {"family": points.family}
     groups = {
         "posterior": posterior,
@@ -328,12 +332,11 @@ def _collect(runs: Runs, spec: Spec, points: Any, samples: sampling.Samples, see
         "observed_data": points.observed,
         "constant_data": constant,
     }
-    dims: dict[str, tuple[str, ...]] = {k: (FAMILY,) if v.ndim > 2 else () for k, v in posterior.items()}
-    dims |= {COORDINATES: (FAMILY, KNOT)} | {k: (TEXT,) for k in sites if k.endswith("_text")}
+    dims = dims_of({**sites, **posterior})
     dims |= dict.fromkeys([*samples.log_likelihood, *constant], (RUN,))
     if not samples.pointwise:
         dims |= {f"log_likelihood/{name}": (FAMILY,) for name in samples.log_likelihood}
-    tree = to_datatree(groups, dims, {FAMILY: runs.families})
+    tree = to_datatree(groups, dims, {FAMILY: runs.families, SUITE: suites_of(spec, runs.frame)})
     meta = {
         "created_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "runs": runs.name,
@@ -353,6 +356,13 @@ def _collect(runs: Runs, spec: Spec, points: Any, samples: sampling.Samples, see
     inference = {"inference_library": "numpyro", "inference_library_version": version("numpyro")}
     tree["posterior"].attrs |= inference | {"created_at": meta["created_at"], "creation_library": "bayescale"}
     return Fit(tree, spec, meta)
+
+
+def dims_of(draws: Mapping[str, np.ndarray]) -> dict[str, tuple[str, ...]]:
+    """Dims of the draws of each parameter, besides chain and draw."""
+    dims: dict[str, tuple[str, ...]] = {k: (FAMILY,) if v.ndim > 2 else () for k, v in draws.items()}
+    dims |= {k: (d,) for d in (TEXT, SUITE) for k in draws if k.endswith(f"_{d}")}
+    return dims | {COORDINATES: (FAMILY, KNOT)}
 
 
 def _spec_dict(spec: Spec) -> dict[str, Any]:

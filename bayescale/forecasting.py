@@ -26,7 +26,6 @@ from bayescale.modelling import (
     COORDINATES,
     LAW,
     SPENT,
-    TEXT,
     Design,
     Fitted,
     bases,
@@ -34,9 +33,10 @@ from bayescale.modelling import (
     interpret,
     places,
     rows_at,
-    texts_of,
 )
+from bayescale.pooling.ways import ByText
 from bayescale.querying import NEW, flops_of, queries_of
+from bayescale.sorting import lots_of, spreads, way_of
 from bayescale.spec import Spec
 from bayescale.trees import CHAIN, DRAW, KINDS, MADE, QUANTILES, QUERY
 
@@ -247,7 +247,7 @@ def design_at(fit: Fit, table: pd.DataFrame, observed: Mapping[str, Any], new: b
     wanted = {part("responses", name).observed for name, _ in fit.spec.responses}
     family = np.asarray([index[name] for name in table["family"]], dtype=int)
     anchor = {c: np.log(fit.meta["anchor"][c]) for c in fit.spec.inputs}
-    text, texts = _texts(fit, table, new)
+    lot, lots = _lots(fit, table, new)
     return Design(
         spent={c: np.log(table[c].to_numpy(float)) for c in known if c in SPENT},
         anchor=anchor,
@@ -260,24 +260,26 @@ def design_at(fit: Fit, table: pd.DataFrame, observed: Mapping[str, Any], new: b
         priors=places(fit.spec, anchor),
         centering={n: np.zeros(count) for n in pooled} if count > 1 else {},
         families=count,
-        text=text,
-        texts=texts,
+        spreads=spreads(fit.spec),
+        lot=lot,
+        lots=lots,
     )
 
 
-def _texts(fit: Fit, table: pd.DataFrame, new: bool) -> tuple[np.ndarray | None, int]:
-    """Index of each family's evaluation text, and how many there are; a new family's may be one that was fitted."""
-    keys = texts_of(fit.spec, fit.design_frame)
-    if not keys:
-        return None, 0
-    known = list(dict.fromkeys(keys))
-    index = [known.index(key) for key in keys]
-    if new:
-        mine = table[table["family"] == NEW]
-        named = mine if set(TEXT) <= set(mine) else mine.assign(**dict.fromkeys(TEXT, ""))
-        (key,) = texts_of(fit.spec, named)
-        index.append(known.index(key) if key in known else len(known))
-    return np.array(index), len(known) + new
+def _lots(fit: Fit, table: pd.DataFrame, new: bool) -> tuple[dict[str, np.ndarray], tuple[tuple[str, int], ...]]:
+    """Index of each family's lot, and how many there are; a new family's may be one that was fitted."""
+    index, counts = {}, []
+    for way, keys in lots_of(fit.spec, fit.design_frame).items():
+        known = list(dict.fromkeys(keys))
+        mine = [known.index(key) for key in keys]
+        if new:
+            named = table[table["family"] == NEW]
+            blank = dict.fromkeys(set(part("pooling", way).lots) - set(named), "")
+            (key,) = lots_of(fit.spec, named.assign(**blank)).get(way, [None])
+            mine.append(known.index(key) if key in known else len(known))
+        index[way] = np.array(mine)
+        counts.append((way, len(known) + new))
+    return index, tuple(counts)
 
 
 def _bases(fit: Fit, table: pd.DataFrame, anchor: dict[str, Any], family: np.ndarray) -> dict[str, np.ndarray]:
@@ -338,16 +340,17 @@ def _substitutes(fit: Fit, key: Array, extend: bool, thin: int) -> dict[str, Arr
     """Draws of the latent sites, coordinates at centering 0; with one more family if `extend`."""
     flat = {k: v.to_numpy()[:, ::thin] for k, v in fit.posterior.data_vars.items() if k in fit.sampled}
     draws = {k: jnp.asarray(v.reshape(-1, *v.shape[2:])) for k, v in flat.items()}
-    several = len(fit.families) > 1
-    texts = texts_of(fit.spec, fit.design_frame) if several else []
-    first = np.array([texts.index(text) for text in dict.fromkeys(texts)], int)  # family of each text
+    lots = lots_of(fit.spec, fit.design_frame)
     placed = fit.spec.places({c: np.log(fit.meta["anchor"][c]) for c in fit.spec.inputs})
     for i, (name, setting) in enumerate(fit.spec.settings):
-        way = part("pooling", setting.pooling if several else "complete")
-        if way.labels:
-            draws[f"{name}_text"] = draws.pop(name)[:, first]
+        way = way_of(setting, len(fit.families), lots)
+        if way is ByText:
+            texts = lots[way.name]
+            first = [texts.index(text) for text in dict.fromkeys(texts)]  # family of each text
+            draws[f"{name}_text"] = draws.pop(name)[:, np.array(first)]
         if extend:
-            draws |= way.extend(name, setting.prior.placed(placed[name]), draws, jax.random.fold_in(key, i))
+            prior = setting.prior.placed(placed[name])
+            draws |= way.extend(name, prior, setting.spread, draws, jax.random.fold_in(key, i))
         if f"{name}_offset" in draws:
             draws[f"{name}_coordinate"] = draws.pop(f"{name}_offset")
             del draws[name]

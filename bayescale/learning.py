@@ -24,9 +24,10 @@ from bayescale.fitting import Fit
 from bayescale.flattening import held
 from bayescale.forecasting import design_at, log_draws
 from bayescale.law import Prior, part
-from bayescale.pooling.ways import spread_prior
+from bayescale.pooling.ways import BySuite, spread_prior
 from bayescale.populating import Evidence, population, rounded
 from bayescale.runs import Runs
+from bayescale.sorting import lots_by
 from bayescale.spec import Setting, Spec, Trend
 from bayescale.splitting import CHEAPEST, split
 
@@ -144,12 +145,13 @@ class Learner:
         settings = [self.base.parameters[name] for name in names]
         moving = [] if self.base.anchor else [i for i, name in enumerate(names) if self.base.table[name].at_anchor]
         reference = [rounded(x) for x in np.exp(self.evidence.anchors[kept > 0].mean(axis=0))] if moving else ()
-        found, slopes = population(settings, self.evidence, kept, tuple(moving), np.log(reference))
-        priors = dict(zip(names, found, strict=True))
-        trends = {names[i]: _trend(self.base.inputs, *own) for i, own in zip(moving, slopes, strict=True)}
+        found = population(settings, self.evidence, kept, tuple(moving), np.log(reference))
+        priors = dict(zip(names, found.priors, strict=True))
+        trends = {names[i]: _trend(self.base.inputs, *own) for i, own in zip(moving, found.trends, strict=True)}
+        spreads = dict(zip(names, found.spreads, strict=False))
         origin = (("model", self.base.name), ("runs", self.runs.name))
         learnt = self.base.with_prior(**priors)
-        placed = tuple((name, replace(s, trend=trends.get(name))) for name, s in learnt.settings)
+        placed = tuple((name, _placed(s, trends.get(name), spreads.get(name))) for name, s in learnt.settings)
         return replace(
             learnt,
             name=f"{self.base.name}-learned",
@@ -200,6 +202,9 @@ def study(runs: Runs, base: Spec, *, seed: int = 0, progress: bool | None = None
     SpecError
         If the spec pools.
     """
+    if base.reference:
+        raise SpecError(f"the priors of {base.name!r} move with the anchor, as those that were learnt do",
+                        do="learn from the spec whose priors came before, or one of your own like it")  # fmt: skip
     pooled = [name for name, setting in base.settings if setting.pooling != "none"]
     if pooled:
         raise SpecError(
@@ -208,9 +213,6 @@ def study(runs: Runs, base: Spec, *, seed: int = 0, progress: bool | None = None
             came=", ".join(pooled),
             do="learn from coupled-unpooled, or a spec of your own like it",
         )
-    if base.reference:
-        raise SpecError(f"the priors of {base.name!r} move with the anchor, as those that were learnt do",
-                        do="learn from the spec whose priors came before, or one of your own like it")  # fmt: skip
     settings |= {"seed": seed, "progress": progress}
     plain = _without_discrepancy(base, base.discrepancy)
     tables = {name: runs.where(family=name) for name in runs.families}
@@ -226,7 +228,7 @@ def study(runs: Runs, base: Spec, *, seed: int = 0, progress: bool | None = None
         runs=runs,
         base=base,
         families=families,
-        evidence=_stack([_evidence(fit, _learned(base)) for fit in batch.fits.values()]),
+        evidence=_evidence([*batch.fits.values()], _learned(base), _suites(runs, families)),
         misses=_forecasts(runs, base, families, settings),
         left_out={name: str(error) for name, error in batch.failed.items()},
     )
@@ -269,6 +271,21 @@ def _keys(runs: Runs) -> list[tuple[str, ...]]:
     return [
         tuple(f"{x:.{n}e}" for x, n in zip(row, digits.values(), strict=True)) for row in zip(*columns, strict=True)
     ]
+
+
+def _placed(setting: Setting, trend: Trend | None, spread: float | None) -> Setting:
+    """Return a setting whose prior was learnt; where suites of families have a spread, they share it."""
+    if spread is None:
+        return replace(setting, trend=trend)
+    return replace(setting, trend=trend, spread=spread, pooling=BySuite.name)
+
+
+def _suites(runs: Runs, families: Sequence[str]) -> np.ndarray:
+    """Which families are of each suite; shape (suite, family), without a row if each is of its own."""
+    mine = lots_by(BySuite, runs.frame[np.isin(runs["family"], families)])
+    suites = list(dict.fromkeys(mine))
+    several = len(suites) < len(mine)
+    return np.array([[own == one for own in mine] for one in suites], float) if several else np.zeros((0, 0))
 
 
 def _trend(inputs: Sequence[str], slopes: np.ndarray, covariance: np.ndarray) -> Trend:
@@ -323,11 +340,13 @@ def _anchored(spec: Spec, runs: Runs) -> Spec:
     return replace(spec, anchor=tuple(zip(columns, map(float, means), strict=True)))
 
 
-def _evidence(fit: Fit, names: Sequence[str]) -> Evidence:
-    """What the runs say of some parameters, as the Gaussian that takes the prior to the posterior."""
-    draws = _coordinates(fit, names)
-    precision = _precision(np.cov(draws.T))
-    return Evidence(precision - np.eye(len(names)), precision @ draws.mean(axis=0), _anchor(fit))
+def _evidence(fits: Sequence[Fit], names: Sequence[str], suites: np.ndarray) -> Evidence:
+    """What each family's runs say of some parameters, as the Gaussian that takes the prior to the posterior."""
+    draws = [_coordinates(fit, names) for fit in fits]
+    precision = [_precision(np.cov(own.T)) for own in draws]
+    information = [of @ own.mean(axis=0) for of, own in zip(precision, draws, strict=True)]
+    anchors = np.stack([_anchor(fit) for fit in fits])
+    return Evidence(np.stack(precision) - np.eye(len(names)), np.stack(information), anchors, suites)
 
 
 def _precision(covariance: np.ndarray) -> np.ndarray:
@@ -377,7 +396,3 @@ def _as_wide_as(setting: Setting, missed: np.ndarray) -> Prior:
     posterior = softmax(np.array(likely) + norm.logpdf(at[:: _POINTS // 100]))
     # The mean square: what is not known of the width is part of the prior.
     return replace(prior, scale=rounded(float(np.sqrt(posterior @ scales**2))))
-
-
-def _stack(evidence: Sequence[Evidence]) -> Evidence:
-    return Evidence(*(np.stack(part) for part in zip(*evidence, strict=True)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -17,19 +17,16 @@ from jax import Array
 from numpyro import distributions as dist
 from numpyro import handlers
 
-from bayescale.errors import RunsError
 from bayescale.identifying import check_identified, covariate
 from bayescale.law import AbstractDiscrepancy, Part, Rows, Values, part
 from bayescale.pooling.ways import Families
 from bayescale.runs import Runs
+from bayescale.sorting import lots_of, spreads, way_of
 from bayescale.spec import Spec
 from bayescale.trees import FAMILY, KNOT
 
 SPENT = ("params", "tokens", "flops", "active_params", "step", "unique_tokens")
 """Columns that enter as natural logs: what a law or a resource may read."""
-
-TEXT = ("eval_set", "tokenizer")
-"""Columns that name an evaluation text and its unit."""
 
 LAW = "law"
 """Site of the log loss by the law alone, its discrepancies left out."""
@@ -57,11 +54,12 @@ _BLOCK_COST = 4  # of looking up a block's parameters, in runs: measured on a CP
         "basis",
         "family",
         "priors",
+        "spreads",
         "centering",
         "mask",
-        "text",
+        "lot",
     ],
-    meta_fields=["families", "texts"],
+    meta_fields=["families", "lots"],
 )
 @dataclass(frozen=True)
 class Design:
@@ -87,15 +85,17 @@ class Design:
         Coordinates of partially pooled parameters (see :mod:`bayescale.pooling`); 0 where absent.
     priors : dict of (Array, Array), shapes ()
         Location and scale of each parameter's prior in its Gaussian coordinate.
+    spreads : dict of Array, shapes ()
+        Spread of each parameter of which it is known, in its Gaussian coordinate.
     families : int
         Count of families.
     mask : Array of bool, shape (block, slot), optional
         Where :func:`blocked` laid the runs out in blocks: which slots hold a run. Arrays over runs are
         then (block, slot), and `family` is (block, 1).
-    text : Array of int, shape (family,), optional
-        Index of each family's evaluation text, of `texts`, where a parameter is pooled by it.
-    texts : int
-        Count of evaluation texts.
+    lot : dict of Array of int, shape (family,)
+        Index of each family's lot, for each way of pooling that sorts families.
+    lots : tuple of (str, int)
+        Count of lots of each of these ways.
     """
 
     spent: dict[str, Any]
@@ -109,8 +109,9 @@ class Design:
     centering: dict[str, Any]
     families: int
     mask: Any = None
-    text: Any = None
-    texts: int = 0
+    spreads: dict[str, Any] = field(default_factory=dict)
+    lot: dict[str, Any] = field(default_factory=dict)
+    lots: tuple[tuple[str, int], ...] = ()
 
 
 class Fitted(NamedTuple):
@@ -122,12 +123,12 @@ class Fitted(NamedTuple):
 
 def interpret(spec: Spec, design: Design) -> None:
     """Draw a spec's parameters, then observe its responses run by run."""
-    values, families = {}, Families(design.families, design.text, design.texts)
+    values, families = {}, Families(design.families, design.lot, dict(design.lots))
     for name, setting in spec.settings:
-        way = "complete" if design.families == 1 else setting.pooling
+        way = way_of(setting, design.families, design.lot)
         centering = design.centering.get(name, 0.0)
         prior = setting.prior.placed(design.priors[name])
-        value = part("pooling", way).draw(name, prior, setting.spread, families, centering)
+        value = way.draw(name, prior, design.spreads.get(name, setting.spread), families, centering)
         values[name] = value[design.family] if jnp.ndim(value) else value
     pick = partial(_pick, values)
     law = part("laws", spec.law)
@@ -267,7 +268,7 @@ def design(spec: Spec, runs: Runs) -> Design:
     anchor = {name: np.asarray(fixed.get(name, spent[name].mean())) for name in spec.inputs}
     family = np.asarray(np.searchsorted(runs.families, runs["family"]))
     rows = rows_at(runs.frame, anchor)
-    texts = texts_of(spec, runs.frame)
+    lots = lots_of(spec, runs.frame)
     return Design(
         spent={name: np.asarray(value) for name, value in spent.items()},
         anchor=anchor,
@@ -278,9 +279,10 @@ def design(spec: Spec, runs: Runs) -> Design:
         family=family,
         priors=places(spec, anchor),
         centering={name: np.zeros(families) for name in pooled} if families > 1 else {},
+        spreads=spreads(spec),
         families=families,
-        text=np.array([list(dict.fromkeys(texts)).index(text) for text in texts]) if texts else None,
-        texts=len(set(texts)),
+        lot={way: np.array([list(dict.fromkeys(keys)).index(key) for key in keys]) for way, keys in lots.items()},
+        lots=tuple((way, len(set(keys))) for way, keys in lots.items()),
     )
 
 
@@ -288,29 +290,6 @@ def _columns(spec: Spec, runs: Runs, names: Collection[str]) -> dict[str, np.nda
     recipe = dict(spec.covariates)
     found = {name: runs[name] for name in sorted(names) if name not in recipe}
     return found | {name: covariate(runs, name, alone=not spec.learned) for name in recipe}
-
-
-def texts_of(spec: Spec, table: pd.DataFrame) -> list[Any]:
-    """Evaluation text of each family of a table, by what names it; empty where nothing is pooled by it.
-
-    Raises
-    ------
-    RunsError
-        If runs of a family differ in it.
-    """
-    found: list[Any] = []
-    for family, mine in table.groupby("family") if set(TEXT) <= set(spec.labels) else ():
-        keys = set(mine[list(TEXT)].itertuples(index=False, name=None))
-        if len(keys) > 1:
-            raise RunsError(
-                f"family {family!r} is evaluated on more than one text, and spec {spec.name!r} pools by text",
-                wanted=f"one pair of {' and '.join(TEXT)} a family",
-                came="; ".join(" in ".join(map(repr, key)) for key in sorted(keys)),
-                do="make a family of each",
-            )
-        (key,) = keys
-        found.append(key if all(key) else (family, *key))  # without a name, a text of its own
-    return found
 
 
 def rows_at(table: pd.DataFrame, anchor: Mapping[str, Any]) -> Rows:

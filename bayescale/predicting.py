@@ -11,12 +11,13 @@ from jax import Array
 from numpyro import handlers
 
 from bayescale.compiling import use_cache
-from bayescale.fitting import Fit
+from bayescale.fitting import Fit, dims_of
 from bayescale.forecasting import design_at, predict
 from bayescale.law import part
-from bayescale.modelling import COORDINATES, Design, interpret
+from bayescale.modelling import Design, interpret
+from bayescale.sorting import suites_of
 from bayescale.spec import Spec
-from bayescale.trees import CHAIN, DRAW, FAMILY, KNOT, RUN, to_datatree
+from bayescale.trees import CHAIN, DRAW, FAMILY, RUN, SUITE, to_datatree
 
 
 def predictive(fit: Fit, *, seed: int = 0, prior_draws: int = 500) -> xr.DataTree:
@@ -48,10 +49,9 @@ def predictive(fit: Fit, *, seed: int = 0, prior_draws: int = 500) -> xr.DataTre
         "prior_predictive": {k: v for k, v in drawn.items() if k in sites},
         "posterior_predictive": {k: v.reshape(sizes[CHAIN], sizes[DRAW], -1) for k, v in posterior.items()},
     }
-    dims: dict[str, tuple[str, ...]] = {k: (FAMILY,) for k, v in groups["prior"].items() if v.ndim > 2}
-    dims |= {COORDINATES: (FAMILY, KNOT)}
     tree = fit.tree.copy()
-    made = to_datatree(groups, dims | dict.fromkeys(sites, (RUN,)), {FAMILY: fit.families})
+    coords = {FAMILY: fit.families, SUITE: suites_of(fit.spec, runs)}
+    made = to_datatree(groups, dims_of(groups["prior"]) | dict.fromkeys(sites, (RUN,)), coords)
     for name, group in made.children.items():
         tree[name] = group.copy()
     return tree

@@ -26,7 +26,7 @@ _COUNTS = ("params", "tokens", "flops", "unique_tokens", "active_params", "step"
 NUMBERS = (*_COUNTS, "loss", "loss_error", "score", "n_items", "n_correct", "chance")
 """Columns of numbers that have a meaning."""
 _OPTIONAL = ("n_items", "n_correct", "score", "chance", "step", "epochs")
-LABELS = ("group", "eval_set", "tokenizer")
+LABELS = ("group", "suite", "eval_set", "tokenizer")
 """Columns of text that tell what runs share; an empty cell shares nothing."""
 _TEXT = ("family", *LABELS)
 _IDENTITY = ("run_id", "benchmark", "eval_set")

@@ -90,12 +90,8 @@ def _backtest_words(kept: dict[str, Any]) -> str:
 
 def _prior_words(spec: Spec, name: str) -> str:
     setting, row = spec.parameters[name], spec.table[name]
-    pooled = {
-        "partial": f"families scatter by about {setting.spread:g} {_coordinate(setting.prior)}",
-        "complete": "one for all families",
-        "none": "every family for itself",
-        "text": "one for all families of one evaluation text and tokenizer",
-    }[setting.pooling]
+    spread = f"{setting.spread:.2g} {_coordinate(setting.prior)}"
+    pooled = part("pooling", setting.pooling).about.format(spread=spread)
     slopes = setting.trend.slopes if setting.trend else ()
     moves = f", moving by {' and '.join(f'{slope:+.2g} an e-fold of {c}' for c, slope in slopes)}" if slopes else ""
     return f"{row.meaning} [{row.unit}]: {_describe(setting.prior)}{moves}; {pooled}"

@@ -14,6 +14,7 @@ from bayescale.errors import FitError, RunsError
 from bayescale.modelling import SPENT, USUAL_SLOPE, Design, bases, design, fitted_runs, rows_at
 from bayescale.predicting import from_prior
 from bayescale.runs import FLOPS_PER_PARAM_TOKEN, Runs, load_runs
+from bayescale.sorting import suites_of
 from bayescale.spec import Spec
 
 FEWEST = 20
@@ -101,7 +102,8 @@ def simulate(spec: Spec, runs: Runs | None = None, *, simulations: int, seed: in
     observed = {name: sites[name][:, :count] for name in points.observed}
     likelihood = np.sum([sites[f"{name}_log_density"][:, :count] for name in observed], axis=(0, 2))
     fine = np.isfinite(likelihood) & np.all([np.isfinite(x).all(axis=1) for x in observed.values()], axis=0)
-    frame = runs.frame[list(dict.fromkeys(("family", "params", "tokens", "flops", *spec.columns, *spec.labels)))]
+    kept = ("family", "params", "tokens", "flops", *spec.columns, *spec.labels, *spec.sorting)
+    frame = runs.frame[[column for column in dict.fromkeys(kept) if column in runs.frame]]
     # Not through load_runs: its bound on a loss finds wrong units, and would cut off part of the prior.
     tables = {
         names[i]: Runs(frame.assign(**{k: x[i] for k, x in observed.items()}), f"simulation {names[i]}")
@@ -141,12 +143,13 @@ def sweep_for(spec: Spec) -> Runs:
         "group": [f"{flops:.3g}" for flops in budgets],
         "eval_set": "text",
         "tokenizer": "words",
+        "suite": "sweep",
         **{
             column: np.random.default_rng(i).permutation(np.resize([0.0, 1.0], len(frame)))
             for i, (column, _) in enumerate(spec.covariates)
         },
     }
-    for column in {*spec.columns, *spec.labels} - set(frame):
+    for column in {*spec.columns, *spec.labels, *spec.sorting} - set(frame):
         if column not in more:
             raise RunsError(f"no plain sweep has the column {column!r}, which spec {spec.name!r} reads",
                             do="name runs of your own (--runs)")  # fmt: skip
@@ -201,8 +204,11 @@ def _with_probes(spec: Spec, points: Design, runs: Runs, probes: pd.DataFrame) -
 def _parameters(spec: Spec, runs: Runs, sites: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """True parameters by the names of :func:`bayescale.fitting.scalars`; of families, the extremes'."""
     found: dict[str, np.ndarray] = {}
+    suites = suites_of(spec, runs.frame)
     for name, _ in spec.settings:
         found |= {site: sites[site] for site in (f"{name}_center", f"{name}_spread") if site in sites}
+        for i, suite in enumerate(suites if f"{name}_suite" in sites else []):
+            found[f"{name}_suite[{suite}]"] = sites[f"{name}_suite"][:, i]
         if sites[name].ndim == 1:
             found[name] = sites[name]
         else:

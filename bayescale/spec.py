@@ -132,8 +132,15 @@ class Spec:
     def labels(self) -> tuple[str, ...]:
         """Columns of text that the runs must hold."""
         wanted = [parts.part("discrepancy", name).labels for name in self.discrepancy]
-        wanted += [parts.part("pooling", setting.pooling).labels for _, setting in self.settings]
+        ways = [parts.part("pooling", setting.pooling) for _, setting in self.settings]
+        wanted += [way.lots for way in ways if way.named]
         return tuple(dict.fromkeys(label for labels in wanted for label in labels))
+
+    @property
+    def sorting(self) -> tuple[str, ...]:
+        """Columns of text that sort families into lots, where runs hold them."""
+        ways = [parts.part("pooling", setting.pooling) for _, setting in self.settings]
+        return tuple(dict.fromkeys(column for way in ways for column in way.lots))
 
     @property
     def based(self) -> tuple[Any, ...]:
@@ -175,8 +182,12 @@ class Spec:
 
     @cached_property
     def structure(self) -> Spec:
-        """The spec with standard priors and no name: what is compiled, for priors' places are data."""
-        settings = tuple((name, replace(s, prior=s.prior.standard, trend=None)) for name, s in self.settings)
+        """The spec with standard priors and no name: what is compiled, for priors' places and spreads are data."""
+        known = {name for name, s in self.settings if parts.part("pooling", s.pooling).known}
+        settings = tuple(
+            (name, replace(s, prior=s.prior.standard, trend=None, spread=1.0 if name in known else s.spread))
+            for name, s in self.settings
+        )
         return replace(self, name="", title="", settings=settings, anchor=(), learned=(), reference=())
 
     def places(self, anchor: Mapping[str, float]) -> dict[str, tuple[float, float]]:

@@ -250,6 +250,12 @@ def _settings(
         spread = override.get("spread", row.spread)
         if not (isinstance(spread, int | float) and 0 < spread < float("inf")):
             raise SpecError(f"spread of {name!r} is not a scale", wanted="a positive number", came=repr(spread))
+        if parts.part("pooling", way).known and spread >= prior.scale:
+            raise SpecError(
+                f"families of one suite would scatter by more in {name!r} than families at large",
+                wanted=f"a spread under the prior's scale, {prior.scale:g}",
+                came=f"{spread:g}",
+            )
         settings.append((name, Setting(prior, way, float(spread), _trend(name, override.get("trend")))))
     return tuple(settings)
 

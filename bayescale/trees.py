@@ -12,8 +12,8 @@ import numpy as np
 import xarray as xr
 
 CHAIN, DRAW, RUN, FAMILY, QUERY, ACTION, BUDGET = "chain", "draw", "run", "family", "query", "action", "budget"
-KNOT, TEXT = "knot", "text"
-DIMS = (CHAIN, DRAW, RUN, FAMILY, QUERY, ACTION, BUDGET, KNOT, TEXT)
+KNOT, TEXT, SUITE = "knot", "text", "suite"
+DIMS = (CHAIN, DRAW, RUN, FAMILY, QUERY, ACTION, BUDGET, KNOT, TEXT, SUITE)
 """Every dim that an output may have. Names are public interface; ArviZ reserves others."""
 
 QUANTILES = {"q05": 0.05, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q95": 0.95}

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 import bayescale as bs
-from bayescale.backtesting import SCORES, Backtest, _errors, is_pooled, score, score_cut, tasks_of
+from bayescale.backtesting import SCORES, Backtest, _errors, score, score_cut, tasks_of
 from bayescale.errors import QueryError, RunsError
 from bayescale.forecasting import predict
 from bayescale.measuring import HORIZONS, horizon_of
@@ -17,6 +17,7 @@ from bayescale.modelling import design
 from bayescale.plots.figures import plot_backtest, plot_horizons
 from bayescale.sampling import initial
 from bayescale.scoring import scores
+from bayescale.specifying import make_spec
 from bayescale.splitting import EXPANDING, WAYS, Options, cut
 
 
@@ -96,8 +97,8 @@ def test_a_run_that_is_forecast_is_not_fitted(way: str, pool: bs.Runs) -> None:
     assert cuts
     known = [*(one.name for one in cuts), *left_out]
     assert all(any(name.startswith(family) for name in known) for family in pool.families)
-    for spec in ("additive", "additive-unpooled"):
-        for task in tasks_of(pool, is_pooled(bs.load_spec(spec)), cuts, cuts, whole=WAYS[way].whole).values():
+    for spec in map(bs.load_spec, ("additive", "additive-unpooled", "floored")):
+        for task in tasks_of(pool, [spec], cuts, cuts, whole=WAYS[way].whole).values():
             for one in task.cuts:
                 mine = pool["family"] == one.family
                 assert not (task.train & one.test).any()
@@ -108,7 +109,7 @@ def test_a_run_that_is_forecast_is_not_fitted(way: str, pool: bs.Runs) -> None:
 
 def test_expanding_cuts_reach_every_horizon_and_a_pooled_spec_is_fitted_once_a_cut(pool: bs.Runs) -> None:
     cuts, _ = cut(pool, "expanding")
-    tasks = tasks_of(pool, is_pooled(bs.load_spec("additive")), cuts, cuts, whole=False)
+    tasks = tasks_of(pool, [bs.load_spec("additive")], cuts, cuts, whole=False)
     assert len(tasks) == len(EXPANDING)
     times = np.concatenate([pool["flops"][one.test] / pool["flops"][one.train].max() for one in cuts])
     assert set(horizon_of(np.log10(times))) == set(HORIZONS) - {"inside"}
@@ -123,7 +124,7 @@ def test_the_largest_size_is_left_out_whole(pool: bs.Runs) -> None:
 @pytest.mark.parametrize(("way", "own"), [("beside", 5), ("leave-family-out", 0)])
 def test_the_others_are_fitted_whole_beside_a_family(way: str, own: int, trio: bs.Runs) -> None:
     cuts, _ = cut(trio, way)
-    tasks = tasks_of(trio, is_pooled(bs.load_spec("additive")), cuts, cuts, whole=WAYS[way].whole)
+    tasks = tasks_of(trio, [bs.load_spec("additive")], cuts, cuts, whole=WAYS[way].whole)
     assert list(tasks) == trio.families
     for name, task in tasks.items():
         mine = trio["family"] == name
@@ -131,8 +132,23 @@ def test_the_others_are_fitted_whole_beside_a_family(way: str, own: int, trio: b
         assert task.train[mine].sum() == own
         if own:
             assert trio["flops"][task.train & mine].max() < trio["flops"][mine & ~task.train].min()
-    alone = tasks_of(trio, is_pooled(bs.load_spec("additive-unpooled")), cuts, cuts, whole=WAYS[way].whole)
+    alone = tasks_of(trio, [bs.load_spec("additive-unpooled")], cuts, cuts, whole=WAYS[way].whole)
     assert all(task.train[trio["family"] != name].any() == (own == 0) for name, task in alone.items())
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_families_of_a_suite_are_fitted_together_and_priors_know_none_of_them(way: str, pool: bs.Runs) -> None:
+    options = Options(**{name: value for name, value in SPLIT._asdict().items() if name in WAYS[way].reads})
+    spec = make_spec("suites", law="additive", pooling={"default": "none", "alpha_N": "suite"})
+    suite = {family: set(pool.where(family=family)["suite"]) for family in pool.families}
+    cuts, _ = cut(pool, way, options)
+    tasks = tasks_of(pool, [spec], cuts, cuts, whole=WAYS[way].whole)
+    assert sorted(one.name for task in tasks.values() for one in task.cuts) == sorted(one.name for one in cuts)
+    for task in tasks.values():
+        kin = {name for name in pool.families if suite[name] == suite[task.cuts[0].family]}
+        fitted = set(pool["family"][task.train])
+        assert fitted <= kin if way != "leave-family-out" else len(fitted) == len(pool.families) - 1
+        assert {one.family for one in task.cuts} | (fitted & kin) <= set(task.unseen) <= kin
 
 
 def test_a_family_without_runs_is_scored_as_a_new_one(trio_fit: bs.Fit, pool: bs.Runs) -> None:

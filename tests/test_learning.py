@@ -8,6 +8,7 @@ import jax
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.linalg import block_diag
 
 import bayescale as bs
 from bayescale import learning, populating
@@ -63,7 +64,7 @@ def test_a_population_is_found_within_its_own_error():
     count, middle, spread, error = 300, 0.4, 0.2, 0.1
     seen = middle + np.hypot(spread, error) * random.standard_normal((count, 1))
     evidence = Evidence(np.full((count, 1, 1), error**-2), seen / error**2, np.zeros((count, 0)))
-    ((found,), _) = population([Setting(Normal(0.0, 1.0), "none", 0.3)], evidence, np.ones(count), (), np.zeros(0))
+    ((found,), *_) = population([Setting(Normal(0.0, 1.0), "none", 0.3)], evidence, np.ones(count), (), np.zeros(0))
     standard_error = np.hypot(spread, error) / np.sqrt(count)
     assert abs(found.median - middle) < 4 * standard_error
     assert abs(found.scale - spread) < 4 * standard_error
@@ -72,7 +73,7 @@ def test_a_population_is_found_within_its_own_error():
 def test_families_that_say_nothing_leave_the_prior():
     evidence = Evidence(np.full((5, 1, 1), 1e-9), np.zeros((5, 1)), np.arange(5.0)[:, None])
     prior = LogNormal(0.3, 0.5)
-    ((found,), (((slope,), ((variance,),)),)) = population(
+    ((found,), (((slope,), ((variance,),)),), _) = population(
         [Setting(prior, "none", 0.1)], evidence, np.ones(5), (0,), np.full(1, 2.0)
     )
     draws = 2000 / 4  # effective, at least
@@ -91,7 +92,7 @@ def test_a_prior_follows_the_anchor_as_families_do():
     seen = true + np.hypot(spread, error) * random.standard_normal((count, 2))
     evidence = Evidence(np.tile(np.eye(2) / error**2, (count, 1, 1)), seen / error**2, anchors)
     settings = [Setting(Normal(0.0, 1.0), "none", 0.3)] * 2
-    (moving, still), (trend,) = population(settings, evidence, np.ones(count), (0,), np.array([18.0, 22.0]))
+    (moving, still), (trend,), _ = population(settings, evidence, np.ones(count), (0,), np.array([18.0, 22.0]))
     standard_error = np.hypot(spread, error) / np.sqrt(count)
     assert abs(moving.median - 0.4) < 4 * standard_error
     assert abs(still.median + 0.3) < 4 * standard_error
@@ -100,6 +101,23 @@ def test_a_prior_follows_the_anchor_as_families_do():
     exact = standard_error**2 * count * np.linalg.inv(steps.T @ steps)  # of a regression
     np.testing.assert_array_less(np.abs(found - slopes), 4 * np.sqrt(np.diag(exact)))
     np.testing.assert_allclose(covariance, exact, rtol=0.3)  # from 2,000 draws, and the spread not known
+
+
+def test_a_suite_is_found_as_alike_as_its_families_are():
+    random = np.random.default_rng(4)
+    suites, each, alone, spread, within, error = 150, 2, 100, 0.3, 0.2, 0.05
+    middles = 0.4 + spread * np.sqrt(1 - within) * random.standard_normal(suites)
+    several = np.repeat(middles, each) + spread * np.sqrt(within) * random.standard_normal(suites * each)
+    true = np.concatenate([several, 0.4 + spread * random.standard_normal(alone)])
+    seen = (true + error * random.standard_normal(true.size))[:, None]
+    of = block_diag(np.repeat(np.eye(suites), each, axis=1), np.eye(alone))
+    evidence = Evidence(np.full((true.size, 1, 1), error**-2), seen / error**2, np.zeros((true.size, 0)), of)
+    ((found,), _, (near,)) = population(
+        [Setting(Normal(0.0, 1.0), "none", 0.3)], evidence, np.ones(true.size), (), np.zeros(0)
+    )
+    assert abs(found.scale - spread) < 4 * spread / np.sqrt(suites + alone)
+    exact = np.hypot(spread * np.sqrt(within), error)  # of a pair's difference, over the root of two
+    assert abs(near - spread * np.sqrt(within)) < 4 * exact / np.sqrt(2 * suites) * exact / near
 
 
 def test_a_miss_under_another_prior_is_what_a_gaussian_says():
@@ -126,7 +144,7 @@ def test_a_miss_under_another_prior_is_what_a_gaussian_says():
 
 def test_a_family_left_out_is_not_looked_at(learner):
     left, other = learner.families[:2]
-    precision, information, anchors = (part.copy() for part in learner.evidence)
+    precision, information, anchors, _ = (part.copy() for part in learner.evidence)
     information[0] += 100.0
     anchors[0] += 1.0
     misses = learner.misses | {left: learner.misses[left]._replace(mean=learner.misses[left].mean + 0.1)}

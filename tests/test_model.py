@@ -21,7 +21,8 @@ import bayescale as bs
 from bayescale import shipped
 from bayescale.law import LogitNormal, LogNormal, Normal, catalogue, part
 from bayescale.modelling import COORDINATES, blocked, design, interpret, layout
-from bayescale.pooling.ways import Complete, Families, Partial, Unpooled, spread_prior
+from bayescale.pooling.ways import BySuite, Complete, Families, Partial, Unpooled, spread_prior
+from bayescale.sorting import way_of
 from bayescale.trees import DIMS
 
 SPECS = [bs.load_spec(name) for name in shipped.names("models")]
@@ -32,7 +33,7 @@ every_spec = pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.name)
 PRIORS = [Normal(0.5, 2.0), LogNormal(0.33, 0.35), LogNormal(10.0, 1.2, 1.0), LogitNormal(0.9, 1.0)]
 every_prior = pytest.mark.parametrize("prior", PRIORS, ids=repr)
 FAMILIES = 4
-SEVERAL = Families(FAMILIES, np.array([0, 1, 1, 0]), 2)
+SEVERAL = Families(FAMILIES, dict.fromkeys(("text", "suite"), np.array([0, 1, 1, 0])), {"text": 2, "suite": 2})
 
 
 @pytest.fixture(autouse=True)
@@ -58,6 +59,7 @@ def table(families: int) -> bs.Runs:
         "chance": 0.25,
         "eval_set": "web",
         "tokenizer": "bytes",
+        "suite": np.where(np.arange(n) < 24, "early", "late"),
     }
     return bs.load_runs(pd.DataFrame(frame))
 
@@ -74,8 +76,8 @@ def latent(trace: dict) -> dict:
 @pytest.mark.parametrize("families", [1, 3])
 def test_latent_scalars_are_as_many_as_the_tables_predict(spec, families):
     runs = table(families)
-    ways = ["complete" if families == 1 else setting.pooling for _, setting in spec.settings]
-    predicted = sum(part("pooling", way).latents(Families(families, texts=1)) for way in ways)
+    ways = [way_of(setting, families, {"text", "suite"}) for _, setting in spec.settings]
+    predicted = sum(way.latents(Families(families, {}, {"text": 1, "suite": 2})) for way in ways)
     parts = [part("discrepancy", name) for name in spec.discrepancy]
     predicted += families * sum(sum(of.coordinates.values()) for of in parts)
     sites = latent(trace_of(spec, runs))
@@ -256,25 +258,43 @@ def many(way, prior, n: int = 2000) -> dict[str, jax.Array]:
 
     def one(key: jax.Array) -> dict[str, jax.Array]:
         model = handlers.seed(way.draw, key)
-        trace = handlers.trace(model).get_trace("theta", prior, 0.4, SEVERAL, 0.0)
+        trace = handlers.trace(model).get_trace("theta", prior, 0.3, SEVERAL, 0.0)
         return {name: site["value"] for name, site in trace.items() if site["type"] != "plate"}
 
     return jax.vmap(one)(jax.random.split(jax.random.key(1), n))
 
 
-@pytest.mark.parametrize(("way", "site"), [(Partial, "theta_offset"), (Unpooled, "theta")])
-def test_extending_adds_one_family_and_keeps_the_others(way, site):
+@pytest.mark.parametrize(("way", "sites"), [
+    (Partial, {"theta_offset"}), (Unpooled, {"theta"}), (BySuite, {"theta_offset", "theta_suite"}),
+])  # fmt: skip
+def test_extending_adds_one_family_and_keeps_the_others(way, sites):
     prior = LogNormal(0.33, 0.35)
     draws = many(way, prior)
-    extended = way.extend("theta", prior, draws, jax.random.key(2))
-    assert set(extended) == {site}
-    assert extended[site].shape == (2000, FAMILIES + 1)
-    np.testing.assert_array_equal(extended[site][:, :-1], draws[site])
+    extended = way.extend("theta", prior, 0.3, draws, jax.random.key(2))
+    assert set(extended) == sites
+    for site in sites:
+        assert extended[site].shape == (2000, draws[site].shape[1] + 1)
+        np.testing.assert_array_equal(extended[site][:, :-1], draws[site])
+
+
+def test_families_of_one_suite_are_alike_and_each_alone_has_the_prior():
+    prior, n = LogNormal(0.33, 0.35), 2000
+    draws = many(BySuite, prior)
+    first, second, third, _ = jnp.log(draws["theta"] / 0.33).T / 0.35  # the second and the third share a suite
+    share = 1 - (0.3 / 0.35) ** 2
+    for one in (first, second, third):
+        assert abs(float(one.mean())) < 4 / np.sqrt(n)
+        assert abs(float((one**2).mean()) - 1) < 4 * np.sqrt(2 / n)
+    assert abs(float((second * third).mean()) - share) < 4 * np.sqrt((1 + share**2) / n)
+    assert abs(float((first * second).mean())) < 4 / np.sqrt(n)
+    extended = BySuite.extend("theta", prior, 0.3, draws, jax.random.key(2))
+    fresh = jnp.log(extended["theta_suite"][:, -1] / 0.33) / np.sqrt(0.35**2 - 0.3**2)
+    assert abs(float((fresh**2).mean()) - 1) < 4 * np.sqrt(2 / n)
 
 
 def test_a_shared_parameter_needs_no_extension():
     prior = LogNormal(0.33, 0.35)
-    assert Complete.extend("theta", prior, many(Complete, prior), jax.random.key(2)) == {}
+    assert Complete.extend("theta", prior, 0.3, many(Complete, prior), jax.random.key(2)) == {}
 
 
 @pytest.mark.parametrize(("way", "site", "coordinate"), [
@@ -283,7 +303,7 @@ def test_a_shared_parameter_needs_no_extension():
 ])  # fmt: skip
 def test_a_new_family_is_drawn_like_the_others(way, site, coordinate):
     prior, n = LogNormal(0.33, 0.35), 2000
-    fresh = coordinate(way.extend("theta", prior, many(way, prior), jax.random.key(2))[site][:, -1])
+    fresh = coordinate(way.extend("theta", prior, 0.3, many(way, prior), jax.random.key(2))[site][:, -1])
     assert abs(float(fresh.mean())) < 4 / np.sqrt(n)  # 4 standard errors of a standard Normal's mean
     assert abs(float((fresh**2).mean()) - 1) < 4 * np.sqrt(2 / n)  # and of its mean square
 

@@ -7,8 +7,10 @@ import pandas as pd
 import pytest
 
 import bayescale as bs
-from bayescale.errors import RunsError
+from bayescale.errors import RunsError, SpecError
 from bayescale.reporting.pages import _prior_row
+from bayescale.sorting import lots_of
+from bayescale.specifying import make_spec
 
 
 @pytest.fixture(scope="module")
@@ -43,20 +45,70 @@ def test_a_new_family_has_the_floor_of_its_text_where_that_was_fitted(shared, tm
 def test_a_family_on_two_texts_is_refused(shared):
     runs, _ = shared
     table = runs.frame.assign(eval_set=np.where(np.arange(len(runs)) % 2, "C4 val", "wiki"))
-    with pytest.raises(RunsError, match=r"(?s)evaluated on more than one text.*'wiki'.*make a family of each"):
+    with pytest.raises(RunsError, match=r"(?s)differ in eval_set or tokenizer.*'wiki'.*make a family of each"):
         bs.fit(bs.load_runs(table), "floored")
 
 
 def test_runs_that_name_no_text_share_no_floor(pool):
-    from bayescale.modelling import texts_of
-
     frame = pool.where(family=["OpenLM-C4", "OpenLM-RedPajama"]).frame
     spec = bs.load_spec("floored")
-    assert len(set(texts_of(spec, frame))) == 1
-    assert len(set(texts_of(spec, frame.assign(tokenizer="")))) == 2
-    assert texts_of(bs.load_spec("additive"), frame) == []
+    assert len(set(lots_of(spec, frame)["text"])) == 1
+    assert len(set(lots_of(spec, frame.assign(tokenizer=""))["text"])) == 2
+    assert lots_of(bs.load_spec("additive"), frame) == {}
+
+
+SUITES = {"default": "none", **dict.fromkeys(("ratio_A", "ratio_B", "alpha_N", "beta_D"), "suite")}
+
+
+@pytest.fixture(scope="module")
+def kin():
+    """A family of six runs beside two whole ones of its suite, and one of another, all of one law."""
+    random, params = np.random.default_rng(5), np.geomspace(1e7, 1e9, 5)
+    sizes, ratios = (grid.ravel() for grid in np.meshgrid(params, [5.0, 20.0, 80.0]))
+    tables = []
+    for family, suite, rows in (("whole", "ours", 15), ("also", "ours", 15), ("few", "ours", 6), ("other", "", 15)):
+        tokens = sizes * ratios
+        loss = (1.7 + 400 / sizes**0.34 + 410 / tokens**0.28) * np.exp(0.002 * random.standard_normal(15))
+        table = pd.DataFrame({"params": sizes, "tokens": tokens, "loss": loss}).sort_values("params")[:rows]
+        tables.append(table.assign(family=family, suite=suite))
+    own = {name: {"spread": 0.05} for name in SUITES if name != "default"}
+    spec = make_spec("kin", law="additive", pooling=SUITES, parameters=own)
+    runs = bs.load_runs(pd.concat(tables, ignore_index=True))
+    return runs, spec, bs.fit(runs, spec, seed=0, draws=500)
+
+
+def test_a_family_of_few_runs_is_as_its_suite(kin):
+    runs, spec, fit = kin
+    assert fit.converged
+    apart = bs.fit(bs.load_runs(runs.frame.drop(columns="suite")), spec, seed=0, draws=500)
+    assert not [name for name in apart.posterior if name.endswith("_suite")]
+    for name in ("alpha_N", "beta_D"):
+        near, far = (np.log(one.posterior[name].sel(family="few")).std() for one in (fit, apart))
+        assert near < 0.5 * far
+        other, alone = (np.log(one.posterior[name].sel(family="other")).std() for one in (fit, apart))
+        assert other == pytest.approx(float(alone), rel=0.2)  # two SDs of draws whose ESS is some hundreds
+
+
+def test_a_new_family_is_as_its_suite_where_one_is_named(kin, tmp_path):
+    _, _, fit = kin
+    fit = bs.load_fit(fit.save(tmp_path / "fit.nc"))
+    two = pd.DataFrame({"params": [1e8, 1e12], "tokens": [2e9, 2e13]})
+
+    def width(**named):
+        near, far = bs.forecast(fit, two.assign(**named), family="new", seed=0).draws["epred"].to_numpy().T
+        return np.log(near / far).std()  # of the level, which is not pooled, it says nothing
+
+    assert width(suite="ours") < 0.5 * width(suite="theirs")
+    assert width(suite="theirs") == pytest.approx(width(), rel=1e-6)
+
+
+def test_suites_that_scatter_more_than_families_at_large_are_refused():
+    with pytest.raises(SpecError, match=r"(?s)scatter by more in 'alpha_N'.*under the prior's scale, 0\.3"):
+        make_spec("kin", law="additive", pooling=SUITES, parameters={"alpha_N": {"spread": 0.5}})
 
 
 def test_a_report_says_how_a_text_shares(shared):
     _, fit = shared
-    assert _prior_row("floored", fit, "floor")["families"] == "one for each evaluation text and tokenizer"
+    assert (
+        _prior_row("floored", fit, "floor")["families"] == "one for all families of one evaluation text and tokenizer"
+    )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import ClassVar, NamedTuple
 
 import jax
@@ -30,23 +31,31 @@ def spread_prior(spread: float) -> LogNormal:
 
 
 class Families(NamedTuple):
-    """How many families there are, and which of `texts` evaluation texts each is of: `text` (family,)."""
+    """How many families there are, and which of so many `lots` each is in, by way of pooling: `lot` (family,)."""
 
     size: int
-    text: Array | None = None
-    texts: int = 0
+    lot: Mapping[str, Array]
+    lots: Mapping[str, int]
 
 
 class AbstractPooling(ABC):
     """A way for families to share a parameter with a prior and a spread."""
 
     name: ClassVar[str]
-    labels: ClassVar[tuple[str, ...]] = ()
-    """Columns of text that runs must hold."""
+    about: ClassVar[str]
+    """What families have in common, in words; of a parameter whose spread is ``{spread}``."""
+    lots: ClassVar[tuple[str, ...]] = ()
+    """Columns of text that sort families into lots: in one lot are those that are alike in all of them."""
+    named: ClassVar[bool] = True
+    """Whether runs must hold these columns."""
+    known: ClassVar[bool] = False
+    """Whether the spread is known: the standard deviation between families, not the scale of its prior."""
+    together: ClassVar[bool] = True
+    """Whether a family depends on every other; if not, on those of its lot alone."""
 
     @staticmethod
     @abstractmethod
-    def draw(name: str, prior: Placed, spread: float, families: Families, centering: Array | float) -> Array:
+    def draw(name: str, prior: Placed, spread: Array | float, families: Families, centering: Array | float) -> Array:
         """Draw the parameter: shape () if shared, else (family,)."""
 
     @staticmethod
@@ -56,14 +65,17 @@ class AbstractPooling(ABC):
 
     @staticmethod
     @abstractmethod
-    def extend(name: str, prior: Placed, draws: dict[str, Array], key: Array) -> dict[str, Array]:
-        """Sites to replace in `draws` (leading dim: draw) for one more, new family of a new text at the end."""
+    def extend(
+        name: str, prior: Placed, spread: Array | float, draws: dict[str, Array], key: Array
+    ) -> dict[str, Array]:
+        """Sites to replace in `draws` (leading dim: draw) for one more, new family of a new lot at the end."""
 
 
 class Complete(AbstractPooling):
     """One value for all families."""
 
     name = "complete"
+    about = "one for all families"
 
     @staticmethod
     def draw(name, prior, spread, families, centering):
@@ -74,7 +86,7 @@ class Complete(AbstractPooling):
         return 1
 
     @staticmethod
-    def extend(name, prior, draws, key):
+    def extend(name, prior, spread, draws, key):
         return {}
 
 
@@ -86,6 +98,7 @@ class Partial(AbstractPooling):
     """
 
     name = "partial"
+    about = "families scatter by about {spread}"
 
     @staticmethod
     def draw(name, prior, spread, families, centering):
@@ -140,7 +153,7 @@ class Partial(AbstractPooling):
         return 2 + families.size
 
     @staticmethod
-    def extend(name, prior, draws, key):
+    def extend(name, prior, spread, draws, key):
         offset = draws[f"{name}_offset"]
         fresh = jax.random.normal(key, (*offset.shape[:-1], 1), offset.dtype)
         return {f"{name}_offset": jnp.concatenate([offset, fresh], axis=-1)}
@@ -150,44 +163,92 @@ class Unpooled(AbstractPooling):
     """Every family for itself; a new family knows only the prior."""
 
     name = "none"
+    about = "every family for itself"
+    together = False
 
     @staticmethod
     def draw(name, prior, spread, families, centering):
-        # One place a family: a distribution that the plate would expand has no quantiles to start from.
-        apart = Placed(prior.transform, jnp.broadcast_to(prior.loc, (families.size,)), prior.scale)
-        with numpyro.plate("family", families.size):
-            return numpyro.sample(name, apart.distribution())
+        return _apart(name, "family", prior, families.size)
 
     @staticmethod
     def latents(families):
         return families.size
 
     @staticmethod
-    def extend(name, prior, draws, key):
-        value = draws[name]
-        fresh = prior.distribution().sample(key, (*value.shape[:-1], 1)).astype(value.dtype)
-        return {name: jnp.concatenate([value, fresh], axis=-1)}
+    def extend(name, prior, spread, draws, key):
+        return _with_one_more(name, prior, draws, key)
 
 
 class ByText(AbstractPooling):
     """One value for each evaluation text in one unit: columns ``eval_set`` and ``tokenizer`` must both match."""
 
     name = "text"
-    labels = ("eval_set", "tokenizer")
+    about = "one for all families of one evaluation text and tokenizer"
+    lots = ("eval_set", "tokenizer")
+    together = False
 
     @staticmethod
     def draw(name, prior, spread, families, centering):
-        apart = Placed(prior.transform, jnp.broadcast_to(prior.loc, (families.texts,)), prior.scale)
-        with numpyro.plate("text", families.texts):
-            value = numpyro.sample(f"{name}_text", apart.distribution())
-        return numpyro.deterministic(name, value[families.text])
+        value = _apart(f"{name}_text", "text", prior, families.lots["text"])
+        return numpyro.deterministic(name, value[families.lot["text"]])
 
     @staticmethod
     def latents(families):
-        return families.texts
+        return families.lots["text"]
 
     @staticmethod
-    def extend(name, prior, draws, key):
-        value = draws[f"{name}_text"]
-        fresh = prior.distribution().sample(key, (*value.shape[:-1], 1)).astype(value.dtype)
-        return {f"{name}_text": jnp.concatenate([value, fresh], axis=-1)}
+    def extend(name, prior, spread, draws, key):
+        return _with_one_more(f"{name}_text", prior, draws, key)
+
+
+class BySuite(AbstractPooling):
+    """Families of one suite, as the column ``suite`` names them, scatter about its middle by a spread that is known.
+
+    Every family by itself has the prior: suites' middles scatter by as much less. Families without a suite have one of
+    their own.
+    """
+
+    name = "suite"
+    about = "families of one suite scatter by {spread}"
+    lots = ("suite",)
+    named = False
+    known = True
+    together = False
+
+    @staticmethod
+    def draw(name, prior, spread, families, centering):
+        middle = _apart(f"{name}_suite", "suite", BySuite.middles(prior, spread), families.lots["suite"])
+        with numpyro.plate("family", families.size):
+            offset = numpyro.sample(f"{name}_coordinate", dist.Normal(jnp.zeros(families.size), 1.0))
+        numpyro.deterministic(f"{name}_offset", offset)
+        mine = prior.transform.inv(middle)[families.lot["suite"]]
+        return numpyro.deterministic(name, prior.transform(mine + spread * offset))
+
+    @staticmethod
+    def middles(prior: Placed, spread: Array | float) -> Placed:
+        """Prior of suites' middles."""
+        return Placed(prior.transform, prior.loc, jnp.sqrt(prior.scale**2 - spread**2))
+
+    @staticmethod
+    def latents(families):
+        return families.lots["suite"] + families.size
+
+    @staticmethod
+    def extend(name, prior, spread, draws, key):
+        own, suite = jax.random.split(key)
+        middles = BySuite.middles(prior, spread)
+        return _with_one_more(f"{name}_suite", middles, draws, suite) | Partial.extend(name, prior, spread, draws, own)
+
+
+def _apart(site: str, plate: str, prior: Placed, size: int) -> Array:
+    """Draw so many values, each from the prior."""
+    # One place each: a distribution that the plate would expand has no quantiles to start from.
+    apart = Placed(prior.transform, jnp.broadcast_to(prior.loc, (size,)), prior.scale)
+    with numpyro.plate(plate, size):
+        return numpyro.sample(site, apart.distribution())
+
+
+def _with_one_more(site: str, prior: Placed, draws: dict[str, Array], key: Array) -> dict[str, Array]:
+    value = draws[site]
+    fresh = prior.distribution().sample(key, (*value.shape[:-1], 1)).astype(value.dtype)
+    return {site: jnp.concatenate([value, fresh], axis=-1)}

@@ -198,15 +198,9 @@ def _spec_words(fit: Fit) -> tuple[tuple[str, str], ...]:
 def _prior_row(model: str, fit: Fit, name: str) -> dict[str, Any]:
     setting, row = fit.spec.at(fit.meta["anchor"]).parameters[name], fit.spec.table[name]
     low, high = setting.prior.interval()
-    ways = {
-        "partial": f"pooled in part, spread about {setting.spread:g}",
-        "complete": "one for all",
-        "none": "each its own",
-        "text": "one for each evaluation text and tokenizer",
-    }
     return {"model": model, "parameter": name, "meaning": row.meaning, "unit": row.unit,
             "kind": type(setting.prior).__name__, "median": setting.prior.median, "low": low, "high": high,
-            "families": ways[setting.pooling]}  # fmt: skip
+            "families": part("pooling", setting.pooling).about.format(spread=f"{setting.spread:.2g}")}  # fmt: skip
 
 
 def _formula(law: str, tex: str) -> Picture:

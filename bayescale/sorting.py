@@ -1,0 +1,90 @@
+"""Sort: which families are in one lot, by what runs say of them, and so how they share a parameter."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bayescale.errors import RunsError
+from bayescale.law import part
+from bayescale.pooling.ways import AbstractPooling, BySuite, Unpooled
+from bayescale.spec import Setting, Spec
+
+
+def lots_of(spec: Spec, table: pd.DataFrame) -> dict[str, list[Any]]:
+    """Lot of each family of a table, by what names it, for each way of pooling of a spec that sorts families.
+
+    Raises
+    ------
+    RunsError
+        If runs of a family differ in it.
+    """
+    ways = [part("pooling", name) for name in sorted({setting.pooling for _, setting in spec.settings})]
+    found = {way.name: lots_by(way, table) for way in ways if way.lots}
+    return {name: keys for name, keys in found.items() if keys}
+
+
+def lots_by(way: type[AbstractPooling], table: pd.DataFrame) -> list[Any]:
+    """Lot of each family of a table, by what a way of pooling sorts them by; empty where runs name none.
+
+    Raises
+    ------
+    RunsError
+        If runs of a family differ in it.
+    """
+    columns = list(way.lots)
+    if not set(columns) <= set(table) or not (way.named or (table[columns] != "").to_numpy().any()):
+        return []
+    return [_lot(family, columns, mine) for family, mine in table.groupby("family")]
+
+
+def _lot(family: Any, columns: list[str], runs: pd.DataFrame) -> Any:
+    keys = set(runs[columns].itertuples(index=False, name=None))
+    if len(keys) > 1:
+        raise RunsError(
+            f"runs of family {family!r} differ in {' or '.join(columns)}, by which families are pooled",
+            wanted=f"one {' and one '.join(columns)} a family",
+            came="; ".join(" in ".join(map(repr, key)) for key in sorted(keys)),
+            do="make a family of each",
+        )
+    (key,) = keys
+    return key if all(key) else (family, *key)  # without a name, a lot of its own
+
+
+def way_of(setting: Setting, families: int, lots: Collection[str]) -> type[AbstractPooling]:
+    """How so many families share a parameter, of which these ways find lots."""
+    way = part("pooling", setting.pooling if families > 1 else "complete")
+    return Unpooled if way.lots and way.name not in lots else way
+
+
+def spreads(spec: Spec) -> dict[str, np.ndarray]:
+    """Spread of each parameter of which it is known, as an array."""
+    return {name: np.asarray(s.spread) for name, s in spec.settings if part("pooling", s.pooling).known}
+
+
+def suites_of(spec: Spec, table: pd.DataFrame) -> list[str]:
+    """Suites over which a table's families are pooled; one without a name is called as its family."""
+    keys = lots_of(spec, table).get(BySuite.name, [])
+    return [key[0] for key in dict.fromkeys(keys)]
+
+
+def is_pooled(spec: Spec) -> bool:
+    """Whether any family's parameters depend on every other's."""
+    return any(part("pooling", setting.pooling).together for _, setting in spec.settings)
+
+
+def together(specs: Sequence[Spec], table: pd.DataFrame) -> dict[str, frozenset[str]]:
+    """Families of a table that a family's parameters depend on under any of some specs, itself among them."""
+    families = sorted(table["family"].unique())
+    if any(is_pooled(spec) for spec in specs):
+        return dict.fromkeys(families, frozenset(families))
+    found = {name: frozenset([name]) for name in families}
+    for keys in (keys for spec in specs for keys in lots_of(spec, table).values()):
+        for key in set(keys):
+            mine = [name for name, own in zip(families, keys, strict=True) if own == key]
+            joined = frozenset().union(*(found[name] for name in mine))
+            found |= dict.fromkeys(joined, joined)
+    return found
