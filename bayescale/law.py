@@ -311,6 +311,8 @@ class AbstractDiscrepancy(Part):
     """How many coordinates a family has, by the parameter that is their scale; in the order of the basis."""
     labels: ClassVar[tuple[str, ...]] = ()
     """Columns of text that runs must hold."""
+    planar: ClassVar[bool] = False
+    """Whether it needs a law of two inputs."""
     informed: ClassVar[bool]
     """Whether runs that are fitted say something of the parameters. If not, and there is one, in which the shift is
     linear, its prior is learnt from forecasts of other families."""

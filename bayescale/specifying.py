@@ -218,7 +218,7 @@ def _check_discrepancy(spec: str, inputs: tuple[str, ...], discrepancy: tuple[st
     if len(set(discrepancy)) < len(discrepancy):
         raise SpecError(f"spec {spec!r} names a discrepancy twice", came=", ".join(discrepancy))
     for name in discrepancy:
-        if parts.part("discrepancy", name).coordinates and len(inputs) != 2:
+        if parts.part("discrepancy", name).planar and len(inputs) != 2:
             raise SpecError(
                 f"spec {spec!r}: discrepancy {name!r} needs a law of two inputs",
                 came=", ".join(inputs),

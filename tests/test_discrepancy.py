@@ -309,3 +309,16 @@ def test_a_discrepancy_named_twice_or_without_two_inputs_is_refused():
         bs.make_spec("x", law="additive", discrepancy=["walk", "walk"])
     with pytest.raises(bs.BayescaleError, match="two inputs"):
         bs.make_spec("x", law="power-floor", inputs=["flops"], discrepancy=["walk"])
+
+
+def test_a_law_of_compute_alone_takes_errors_of_groups_and_of_near_runs(chinchilla):
+    runs = chinchilla.where(exclusion="")
+    content = {"law": "power-floor", "inputs": ["flops"], "pooling": {"default": "none"}}
+    fit = bs.fit(runs, bs.make_spec("x", **content, discrepancy=["group"]), seed=0, draws=500)
+    assert fit.converged
+    effect = fit.posterior[COORDINATES].isel(family=0).std(("chain", "draw"))
+    assert float(effect.min()) < 0.8  # of a standard Normal: runs of a budget say what theirs is
+    near = design(bs.make_spec("x", **content, discrepancy=["local"]), runs).basis["local"]
+    dearest = np.argsort(runs["flops"])[[-1, -2, 0]]
+    shared = near @ near.T
+    assert shared[dearest[0], dearest[1]] > 2 * shared[dearest[0], dearest[2]]

@@ -23,6 +23,7 @@ class Curve(AbstractDiscrepancy):
     name = "curve"
     source = "checkpoints of one run are one trajectory: counted as independent, intervals are too tight"
     informed = True
+    planar = True
     labels = ("group",)
     coordinates = {"curve": _KNOTS + 1}
     parameters = {

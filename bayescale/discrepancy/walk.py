@@ -27,6 +27,7 @@ class Walk(AbstractDiscrepancy):
     name = "walk"
     source = "residuals of the open families: runs of near params or tokens err together"
     informed = True
+    planar = True
     coordinates = {"walk_N": _ALONG, "walk_D": _ALONG}
     parameters = {
         "walk_N": Parameter(_ALONG_PARAMS, _UNIT, "error of the law along params", spread=0.1),
