@@ -356,7 +356,9 @@ def _substitutes(fit: Fit, key: Array, extend: bool, thin: int) -> dict[str, Arr
             del draws[name]
     if extend and COORDINATES in draws:
         own = draws[COORDINATES]
-        fresh = jax.random.normal(jax.random.fold_in(key, -1), (len(own), 1, own.shape[-1]), own.dtype)
+        fresh = jax.random.normal(
+            jax.random.fold_in(key, len(fit.spec.settings)), (len(own), 1, own.shape[-1]), own.dtype
+        )
         draws[COORDINATES] = jnp.concatenate([own, fresh], axis=1)
     return draws
 

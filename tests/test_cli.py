@@ -17,6 +17,7 @@ import bayescale as bs
 from bayescale import shipped
 from bayescale.cli import main
 from bayescale.cli.models import _WAYS
+from bayescale.cli.printing import print_table
 from bayescale.splitting import WAYS
 
 COMMANDS = (
@@ -366,3 +367,9 @@ def test_what_is_asked_of_it_later_exits_1_saying_why(
     assert line.startswith("bayescale: NOT CONVERGED: ")
     if as_json:
         assert parsed(result)
+
+
+def test_a_family_whose_name_looks_like_markup_is_printed(capsys):
+    print_table(pd.DataFrame({"parameter": ["alpha_N[red]", "alpha_N[ours]", ":ok:"], "mean": [0.3, 0.4, 0.5]}))
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in ("alpha_N[red]", "alpha_N[ours]", ":ok:"))

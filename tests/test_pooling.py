@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -100,6 +102,20 @@ def test_a_new_family_is_as_its_suite_where_one_is_named(kin, tmp_path):
 
     assert width(suite="ours") < 0.5 * width(suite="theirs")
     assert width(suite="theirs") == pytest.approx(width(), rel=1e-6)
+
+
+def test_a_new_family_has_errors_of_its_own(kin):
+    """Discrepancies of a family that was not fitted are drawn anew."""
+    runs, spec, _ = kin
+    fit = bs.fit(runs.where(family=["whole", "also"]), replace(spec, discrepancy=("walk",), settings=(
+        *spec.settings, *((name, s) for name, s in bs.load_spec("default").settings if name.startswith("walk"))
+    )), seed=0, draws=500)  # fmt: skip
+    two = pd.DataFrame({"params": [1e8, 1e12], "tokens": [2e9, 2e13], "suite": "ours"})
+    fresh, known = (
+        np.log(bs.forecast(fit, two, family=family, seed=0).draws["epred"].to_numpy()) for family in ("new", "whole")
+    )
+    assert np.isfinite(fresh).all()
+    assert np.ptp(fresh, axis=1).std() > np.ptp(known, axis=1).std()
 
 
 def test_suites_that_scatter_more_than_families_at_large_are_refused():

@@ -38,7 +38,7 @@ def print_table(table: pd.DataFrame) -> None:
     for row in table.itertuples(index=False):
         drawn.add_row(*(_cell(name, value) for name, value in zip(table, row, strict=True)))
     wide = max(200, sum(len(c) + 12 for c in table)) if not sys.stdout.isatty() else None
-    Console(width=wide).print(drawn)
+    Console(width=wide, markup=False, emoji=False).print(drawn)  # a family may be called as a tag is
 
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:
