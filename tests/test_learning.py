@@ -142,6 +142,17 @@ def test_a_miss_under_another_prior_is_what_a_gaussian_says():
     assert missed.under(np.zeros(2), np.ones(2)) == pytest.approx((missed.mean[-1], np.sqrt(joint[-1, -1])))
 
 
+def test_a_family_unlike_those_that_were_learnt_from_is_told_so(learner):
+    spec = learner.learn()[0].with_prior(alpha_N=LogNormal(1.2, 0.1))
+    fit = bs.fit(simulated(1, seed=9), spec, seed=0, draws=500)
+    found = {finding.subject: finding for finding in bs.check(fit, "sensitivity")}
+    assert not found["alpha_N"].passed
+    assert "unlike those" in found["alpha_N"].advice
+    assert found["beta_D"].passed
+    assert found["beta_D"].figure < found["alpha_N"].figure
+    assert "SDs" not in found["level"].sentence  # not learnt
+
+
 def test_a_family_left_out_is_not_looked_at(learner):
     left, other = learner.families[:2]
     precision, information, anchors, _ = (part.copy() for part in learner.evidence)
