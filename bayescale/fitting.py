@@ -24,7 +24,7 @@ from bayescale.converging import Criterion, criteria, summarised
 from bayescale.errors import BayescaleError, ConvergenceWarning, FitError
 from bayescale.law import part
 from bayescale.mixing import MEMBER, SCHEMA, AbstractFit, average
-from bayescale.modelling import COORDINATES, design
+from bayescale.modelling import COORDINATES, Design, design
 from bayescale.progress import Stages, on_terminal
 from bayescale.runs import Runs, load_runs
 from bayescale.sorting import suites_of
@@ -306,19 +306,10 @@ def _read(tree: xr.DataTree, meta: dict[str, Any], path: Path) -> Fit:
         raise FitError(f"{path}: its spec cannot be read: {error}") from None
 
 
-def _collect(runs: Runs, spec: Spec, points: Any, samples: sampling.Samples, seed: int) -> Fit:
+def _collect(runs: Runs, spec: Spec, points: Design, samples: sampling.Samples, seed: int) -> Fit:
     sites = {k: np.asarray(v) for k, v in samples.sites.items()}
-    law = part("laws", spec.law)
-    values = [sites[name] for name in law.parameters]
-    wide = max(v.ndim for v in values)
-    aligned = [v if v.ndim == wide else v[..., None] for v in values]
-    published = law.published(
-        *(points.anchor[name] for name in spec.inputs),
-        loss=points.anchor_loss,
-        **dict(zip(law.parameters, aligned, strict=True)),
-    )
-    posterior = {k: v for k, v in sites.items() if not k.endswith(("_coordinate", "_text"))}
-    posterior |= {k: np.asarray(v) for k, v in published.items()}
+    published = _published(spec, points, sites)
+    posterior = {k: v for k, v in sites.items() if not k.endswith(("_coordinate", "_text"))} | published
     sorting = [column for column in spec.sorting if column in runs.frame]
     kept = dict.fromkeys((*_KEEP, *spec.columns, *spec.labels, *sorting))
     constant = {k: runs[k] for k in kept if k not in points.observed}
@@ -332,30 +323,40 @@ def _collect(runs: Runs, spec: Spec, points: Any, samples: sampling.Samples, see
         "observed_data": points.observed,
         "constant_data": constant,
     }
-    dims = dims_of({**sites, **posterior})
-    dims |= dict.fromkeys([*samples.log_likelihood, *constant], (RUN,))
+    dims = dims_of({**sites, **posterior}) | dict.fromkeys([*samples.log_likelihood, *constant], (RUN,))
     if not samples.pointwise:
         dims |= {f"log_likelihood/{name}": (FAMILY,) for name in samples.log_likelihood}
     tree = to_datatree(groups, dims, {FAMILY: runs.families, SUITE: suites_of(spec, runs.frame)})
-    meta = {
-        "created_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    made = {"created_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
+    inference = {"inference_library": "numpyro", "inference_library_version": version("numpyro")}
+    tree["posterior"].attrs |= inference | made | {"creation_library": "bayescale"}
+    how = {"seed": seed, "engine": samples.engine, "precision": str(sites[spec.settings[0][0]].dtype)}
+    return Fit(tree, spec, made | _about(runs, spec, points) | {"published": sorted(published)} | how)
+
+
+def _published(spec: Spec, points: Design, sites: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Coefficients as the literature writes them."""
+    law = part("laws", spec.law)
+    values = [sites[name] for name in law.parameters]
+    wide = max(v.ndim for v in values)
+    aligned = {k: v if v.ndim == wide else v[..., None] for k, v in zip(law.parameters, values, strict=True)}
+    found = law.published(*(points.anchor[name] for name in spec.inputs), loss=points.anchor_loss, **aligned)
+    return {k: np.asarray(v) for k, v in found.items()}
+
+
+def _about(runs: Runs, spec: Spec, points: Design) -> dict[str, Any]:
+    """What a fit says of what it was made of, and with."""
+    return {
         "runs": runs.name,
         "runs_digest": runs.digest,
         "runs_source": {k: runs.card[k] for k in ("title", "licence", "citation") if k in runs.card},
         "flops_assumed": runs.flops_assumed,
         "spec_digest": spec.digest,
         "families": runs.families,
-        "published": sorted(published),
         "anchor": {k: float(np.exp(v)) for k, v in points.anchor.items()} | {"loss": float(np.exp(points.anchor_loss))},
-        "seed": seed,
-        "engine": samples.engine,
         "versions": {name: version(name) for name in _PACKAGES},
         "device": jax.config.jax_default_device.platform,
-        "precision": str(values[0].dtype),
     }
-    inference = {"inference_library": "numpyro", "inference_library_version": version("numpyro")}
-    tree["posterior"].attrs |= inference | {"created_at": meta["created_at"], "creation_library": "bayescale"}
-    return Fit(tree, spec, meta)
 
 
 def dims_of(draws: Mapping[str, np.ndarray]) -> dict[str, tuple[str, ...]]:

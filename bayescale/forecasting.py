@@ -34,7 +34,6 @@ from bayescale.modelling import (
     places,
     rows_at,
 )
-from bayescale.pooling.ways import ByText
 from bayescale.querying import NEW, flops_of, queries_of
 from bayescale.sorting import lots_of, spreads, way_of
 from bayescale.spec import Spec
@@ -339,27 +338,23 @@ def _decades(fit: AbstractFit, table: pd.DataFrame) -> tuple[np.ndarray, np.ndar
 def _substitutes(fit: Fit, key: Array, extend: bool, thin: int) -> dict[str, Array]:
     """Draws of the latent sites, coordinates at centering 0; with one more family if `extend`."""
     flat = {k: v.to_numpy()[:, ::thin] for k, v in fit.posterior.data_vars.items() if k in fit.sampled}
-    draws = {k: jnp.asarray(v.reshape(-1, *v.shape[2:])) for k, v in flat.items()}
+    kept = {k: jnp.asarray(v.reshape(-1, *v.shape[2:])) for k, v in flat.items()}
     lots = lots_of(fit.spec, fit.design_frame)
     placed = fit.spec.places({c: np.log(fit.meta["anchor"][c]) for c in fit.spec.inputs})
+    draws: dict[str, Array] = {}
     for i, (name, setting) in enumerate(fit.spec.settings):
         way = way_of(setting, len(fit.families), lots)
-        if way is ByText:
-            texts = lots[way.name]
-            first = [texts.index(text) for text in dict.fromkeys(texts)]  # family of each text
-            draws[f"{name}_text"] = draws.pop(name)[:, np.array(first)]
+        mine = way.given(name, kept, lots.get(way.name, []))
         if extend:
-            prior = setting.prior.placed(placed[name])
-            draws |= way.extend(name, prior, setting.spread, draws, jax.random.fold_in(key, i))
-        if f"{name}_offset" in draws:
-            draws[f"{name}_coordinate"] = draws.pop(f"{name}_offset")
-            del draws[name]
-    if extend and COORDINATES in draws:
-        own = draws[COORDINATES]
-        fresh = jax.random.normal(
-            jax.random.fold_in(key, len(fit.spec.settings)), (len(own), 1, own.shape[-1]), own.dtype
-        )
-        draws[COORDINATES] = jnp.concatenate([own, fresh], axis=1)
+            prior, mine_key = setting.prior.placed(placed[name]), jax.random.fold_in(key, i)
+            mine |= way.extend(name, prior, setting.spread, mine, mine_key)
+        draws |= mine
+    if COORDINATES in kept:
+        draws[COORDINATES] = own = kept[COORDINATES]
+        if extend:
+            last = jax.random.fold_in(key, len(fit.spec.settings))
+            fresh = jax.random.normal(last, (len(own), 1, own.shape[-1]), own.dtype)
+            draws[COORDINATES] = jnp.concatenate([own, fresh], axis=1)
     return draws
 
 

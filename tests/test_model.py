@@ -265,7 +265,7 @@ def many(way, prior, n: int = 2000) -> dict[str, jax.Array]:
 
 
 @pytest.mark.parametrize(("way", "sites"), [
-    (Partial, {"theta_offset"}), (Unpooled, {"theta"}), (BySuite, {"theta_offset", "theta_suite"}),
+    (Partial, {"theta_coordinate"}), (Unpooled, {"theta"}), (BySuite, {"theta_coordinate", "theta_suite"}),
 ])  # fmt: skip
 def test_extending_adds_one_family_and_keeps_the_others(way, sites):
     prior = LogNormal(0.33, 0.35)
@@ -298,7 +298,7 @@ def test_a_shared_parameter_needs_no_extension():
 
 
 @pytest.mark.parametrize(("way", "site", "coordinate"), [
-    (Partial, "theta_offset", lambda x: x),
+    (Partial, "theta_coordinate", lambda x: x),
     (Unpooled, "theta", lambda x: jnp.log(x / 0.33) / 0.35),
 ])  # fmt: skip
 def test_a_new_family_is_drawn_like_the_others(way, site, coordinate):

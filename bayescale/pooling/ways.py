@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import ClassVar, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -64,11 +64,16 @@ class AbstractPooling(ABC):
         """Count of latent scalars that `draw` adds."""
 
     @staticmethod
+    def given(name: str, draws: Mapping[str, Array], lots: Sequence[Any]) -> dict[str, Array]:
+        """Draws of its latent sites at centering 0, from those that a fit keeps; `lots` of the families, in order."""
+        return {name: draws[name]}
+
+    @staticmethod
     @abstractmethod
     def extend(
         name: str, prior: Placed, spread: Array | float, draws: dict[str, Array], key: Array
     ) -> dict[str, Array]:
-        """Sites to replace in `draws` (leading dim: draw) for one more, new family of a new lot at the end."""
+        """Latent sites to replace in `draws` (leading dim: draw) for one more, new family of a new lot at the end."""
 
 
 class Complete(AbstractPooling):
@@ -153,10 +158,13 @@ class Partial(AbstractPooling):
         return 2 + families.size
 
     @staticmethod
+    def given(name, draws, lots):
+        shared = {site: draws[site] for site in (f"{name}_center", f"{name}_spread")}
+        return shared | {f"{name}_coordinate": draws[f"{name}_offset"]}
+
+    @staticmethod
     def extend(name, prior, spread, draws, key):
-        offset = draws[f"{name}_offset"]
-        fresh = jax.random.normal(key, (*offset.shape[:-1], 1), offset.dtype)
-        return {f"{name}_offset": jnp.concatenate([offset, fresh], axis=-1)}
+        return _with_one_more_offset(name, draws, key)
 
 
 class Unpooled(AbstractPooling):
@@ -197,6 +205,11 @@ class ByText(AbstractPooling):
         return families.lots["text"]
 
     @staticmethod
+    def given(name, draws, lots):
+        first = [lots.index(lot) for lot in dict.fromkeys(lots)]  # family of each text
+        return {f"{name}_text": draws[name][:, jnp.array(first)]}
+
+    @staticmethod
     def extend(name, prior, spread, draws, key):
         return _with_one_more(f"{name}_text", prior, draws, key)
 
@@ -234,10 +247,14 @@ class BySuite(AbstractPooling):
         return families.lots["suite"] + families.size
 
     @staticmethod
+    def given(name, draws, lots):
+        return {f"{name}_suite": draws[f"{name}_suite"], f"{name}_coordinate": draws[f"{name}_offset"]}
+
+    @staticmethod
     def extend(name, prior, spread, draws, key):
         own, suite = jax.random.split(key)
         middles = BySuite.middles(prior, spread)
-        return _with_one_more(f"{name}_suite", middles, draws, suite) | Partial.extend(name, prior, spread, draws, own)
+        return _with_one_more(f"{name}_suite", middles, draws, suite) | _with_one_more_offset(name, draws, own)
 
 
 def _apart(site: str, plate: str, prior: Placed, size: int) -> Array:
@@ -246,6 +263,12 @@ def _apart(site: str, plate: str, prior: Placed, size: int) -> Array:
     apart = Placed(prior.transform, jnp.broadcast_to(prior.loc, (size,)), prior.scale)
     with numpyro.plate(plate, size):
         return numpyro.sample(site, apart.distribution())
+
+
+def _with_one_more_offset(name: str, draws: Mapping[str, Array], key: Array) -> dict[str, Array]:
+    offset = draws[f"{name}_coordinate"]
+    fresh = jax.random.normal(key, (*offset.shape[:-1], 1), offset.dtype)
+    return {f"{name}_coordinate": jnp.concatenate([offset, fresh], axis=-1)}
 
 
 def _with_one_more(site: str, prior: Placed, draws: dict[str, Array], key: Array) -> dict[str, Array]:
