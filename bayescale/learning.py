@@ -27,7 +27,7 @@ from bayescale.law import Prior, part
 from bayescale.pooling.ways import BySuite, spread_prior
 from bayescale.populating import Evidence, population, rounded
 from bayescale.runs import Runs
-from bayescale.sorting import lots_by
+from bayescale.sorting import members
 from bayescale.spec import Setting, Spec, Trend
 from bayescale.splitting import CHEAPEST, split
 
@@ -224,11 +224,12 @@ def study(runs: Runs, base: Spec, *, seed: int = 0, progress: bool | None = None
             came="; ".join(f"{name}: {error}" for name, error in batch.failed.items()) or str(len(batch.fits)),
         )
     families = tuple(batch.fits)
+    suites = members(BySuite, runs.where(family=list(families)).frame)
     return Learner(
         runs=runs,
         base=base,
         families=families,
-        evidence=_evidence([*batch.fits.values()], _learned(base), _suites(runs, families)),
+        evidence=_evidence([*batch.fits.values()], _learned(base), suites),
         misses=_forecasts(runs, base, families, settings),
         left_out={name: str(error) for name, error in batch.failed.items()},
     )
@@ -278,14 +279,6 @@ def _placed(setting: Setting, trend: Trend | None, spread: float | None) -> Sett
     if spread is None:
         return replace(setting, trend=trend)
     return replace(setting, trend=trend, spread=spread, pooling=BySuite.name)
-
-
-def _suites(runs: Runs, families: Sequence[str]) -> np.ndarray:
-    """Which families are of each suite; shape (suite, family), without a row if each is of its own."""
-    mine = lots_by(BySuite, runs.frame[np.isin(runs["family"], families)])
-    suites = list(dict.fromkeys(mine))
-    several = len(suites) < len(mine)
-    return np.array([[own == one for own in mine] for one in suites], float) if several else np.zeros((0, 0))
 
 
 def _trend(inputs: Sequence[str], slopes: np.ndarray, covariance: np.ndarray) -> Trend:

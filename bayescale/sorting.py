@@ -41,6 +41,17 @@ def lots_by(way: type[AbstractPooling], table: pd.DataFrame) -> list[Any]:
     return [_lot(family, columns, mine) for family, mine in table.groupby("family")]
 
 
+def members(way: type[AbstractPooling], table: pd.DataFrame) -> np.ndarray:
+    """Which families are in each lot; shape (lot, family), without a row if each is in its own, or all in one.
+
+    Those of one suite are the population that a next family of it comes from, and say nothing of other suites.
+    """
+    mine = lots_by(way, table)
+    lots = list(dict.fromkeys(mine))
+    several = 1 < len(lots) < len(mine)
+    return np.array([[own == one for own in mine] for one in lots], float) if several else np.zeros((0, 0))
+
+
 def _lot(family: Any, columns: list[str], runs: pd.DataFrame) -> Any:
     keys = set(runs[columns].itertuples(index=False, name=None))
     if len(keys) > 1:

@@ -15,7 +15,9 @@ from bayescale import learning, populating
 from bayescale.errors import RunsError, SpecError
 from bayescale.law import JohnsonSU, LogNormal, Normal
 from bayescale.learning import shared_families, study
+from bayescale.pooling.ways import BySuite
 from bayescale.populating import Evidence, population
+from bayescale.sorting import members
 from bayescale.spec import Setting
 from bayescale.specifying import write_spec
 
@@ -140,6 +142,17 @@ def test_a_miss_under_another_prior_is_what_a_gaussian_says():
     wanted = 0.01 + slope @ mean, np.sqrt(0.003**2 + slope @ covariance @ slope)
     assert missed.under(loc, scale) == pytest.approx(wanted)
     assert missed.under(np.zeros(2), np.ones(2)) == pytest.approx((missed.mean[-1], np.sqrt(joint[-1, -1])))
+
+
+@pytest.mark.parametrize(("suites", "rows"), [
+    (["a", "a", "b", ""], [[1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]), (["a", "b", "", ""], []), (["a"] * 4, []),
+])  # fmt: skip
+def test_suites_are_a_level_where_some_have_several_families_and_there_are_others(suites, rows):
+    families = list("wxyz")
+    table = pd.DataFrame({"family": families, "suite": suites, "params": 1e8, "tokens": 1e10, "loss": 3.0})
+    found = members(BySuite, table)
+    np.testing.assert_array_equal(found, np.reshape(rows, found.shape))
+    assert len(found) == len(rows)
 
 
 def test_a_family_unlike_those_that_were_learnt_from_is_told_so(learner):
