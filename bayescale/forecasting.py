@@ -20,7 +20,7 @@ from bayescale.compiling import call, use_cache
 from bayescale.errors import QueryError
 from bayescale.fitting import Fit
 from bayescale.law import Rows, part
-from bayescale.measuring import CLASSES, Record, class_of, measured, record_of, sentences
+from bayescale.measuring import CLASSES, FARTHEST, Record, class_of, measured, record_of, sentences
 from bayescale.mixing import AbstractFit
 from bayescale.modelling import (
     COORDINATES,
@@ -300,7 +300,8 @@ def reach(fit: AbstractFit, table: pd.DataFrame) -> pd.DataFrame:
     ``reach_decades`` is log10 of compute over the largest compute that was fitted, 0 inside;
     ``distance`` the Mahalanobis distance of the log inputs from the runs' centre, over the square root
     of the number of inputs: the runs' own is 1 in root mean square; ``extrapolation`` the class of the
-    forecast by how far it lies beyond the runs' compute or below it: inside, up to 10×, 10-100×, scenario.
+    forecast by how far it lies beyond the runs' compute or below it: inside, up to 10×, 10-100×, scenario. A covariate
+    beyond those of the family's runs makes a scenario of it, too.
     """
     runs = fit.design_frame
     inputs = list(fit.inputs)
@@ -313,7 +314,8 @@ def reach(fit: AbstractFit, table: pd.DataFrame) -> pd.DataFrame:
         away = np.log(table[inputs].to_numpy(float)[rows]) - logs.mean(axis=0)
         distance[rows] = np.sqrt(np.einsum("ij,jk,ik->i", away, inverse, away) / len(inputs))
     beyond, below = _decades(fit, table)
-    return table.assign(reach_decades=beyond, distance=distance, extrapolation=class_of(np.maximum(beyond, below)))
+    classes = np.where(_other_recipe(fit, table), FARTHEST, class_of(np.maximum(beyond, below)))
+    return table.assign(reach_decades=beyond, distance=distance, extrapolation=classes)
 
 
 def reach_words(fit: AbstractFit, table: pd.DataFrame) -> str:
@@ -321,8 +323,21 @@ def reach_words(fit: AbstractFit, table: pd.DataFrame) -> str:
     beyond, below = (float(x.max()) for x in _decades(fit, table))
     words = [f"up to {beyond:.1f} decades of compute beyond the runs"] * (beyond > 0)
     words += [f"down to {below:.1f} decades of compute below the runs"] * (below > 0)
-    scenario = ": a scenario" if max(beyond, below) > CLASSES["10-100×"] else ""
-    return (" and ".join(words) or "inside the compute of the runs") + scenario
+    other = _other_recipe(fit, table).any()
+    scenario = ": a scenario" if other or max(beyond, below) > CLASSES["10-100×"] else ""
+    recipe = ", by a recipe beyond those of the runs" if other else ""
+    return (" and ".join(words) or "inside the compute of the runs") + recipe + scenario
+
+
+def _other_recipe(fit: AbstractFit, table: pd.DataFrame) -> np.ndarray:
+    """Whether a covariate of each query lies beyond those of its family's runs (of all, for a new family)."""
+    runs, found = fit.design_frame, np.zeros(len(table), bool)
+    for column in fit.covariates:
+        values = table[column].to_numpy(float) if column in table else np.zeros(len(table))
+        for family, rows in table.groupby("family").indices.items():
+            mine = runs[column][runs["family"] == family] if family in fit.families else runs[column]
+            found[rows] |= (values[rows] < mine.min()) | (values[rows] > mine.max())
+    return found
 
 
 def _decades(fit: AbstractFit, table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:

@@ -28,6 +28,7 @@ HORIZONS = {"inside": 1.0, "up to 3×": 3.0, "3-10×": 10.0, "10-30×": 30.0, "3
 
 CLASSES = {"inside": 0.0, "up to 10×": 1.0, "10-100×": 2.0, "scenario": np.inf}
 """Classes of extrapolation, each up to so many decades of compute away; two are the most that backtests support."""
+FARTHEST = [*CLASSES][-1]
 
 NEW_FAMILY = "leave-family-out"
 """The way of backtests whose forecasts were of a family without runs."""
@@ -94,7 +95,9 @@ def class_of(decades: np.ndarray) -> np.ndarray:
 
 
 def measured(queries: pd.DataFrame, record: Record | None, new: np.ndarray) -> pd.DataFrame:
-    """Add what a record measured at each query's reach; below the runs' compute backtests measure nothing.
+    """Add what a record measured at each query's reach; of scenarios for another reason backtests measure nothing.
+
+    That is below the runs' compute, or of another recipe.
 
     Parameters
     ----------
@@ -109,10 +112,10 @@ def measured(queries: pd.DataFrame, record: Record | None, new: np.ndarray) -> p
     DataFrame
         With ``covered_90``, ``backtests`` and ``backtest_families``; NaN, 0 and 0 where nothing was measured.
     """
-    below = (queries["reach_decades"] == 0) & (queries["extrapolation"] != "inside")
+    otherwise = queries["extrapolation"] != class_of(queries["reach_decades"].to_numpy())
     rows = [
-        NOTHING if record is None or under else record.measured(str(horizon), new=bool(fresh))
-        for horizon, under, fresh in zip(horizon_of(queries["reach_decades"]), below, new, strict=True)
+        NOTHING if record is None or other else record.measured(str(horizon), new=bool(fresh))
+        for horizon, other, fresh in zip(horizon_of(queries["reach_decades"]), otherwise, new, strict=True)
     ]
     return queries.assign(**dict(zip(_MEASURES, zip(*rows, strict=True), strict=True)))
 

@@ -66,8 +66,10 @@ def test_a_forecast_is_of_the_usual_recipe_unless_it_names_another(fit: bs.Fit) 
     more = bs.forecast(fit, params="2B", tokens=40e9 * np.exp(fit.summary.loc["gain_curated_tokens", "mean"]))
     assert better == pytest.approx(more.summary["q50"][0], rel=2e-4)
     assert better < usual
-    worse = bs.forecast(fit, **at, curated=-1).summary["q50"][0]
-    assert worse > usual
+    worse = bs.forecast(fit, **at, curated=-1).summary
+    assert worse["q50"][0] > usual
+    assert list(worse["extrapolation"]) == ["scenario"]  # of no fitted run
+    assert list(bs.forecast(fit, **at, curated=1).summary["extrapolation"]) == ["inside"]
     with pytest.raises(QueryError, match="row 0, curated: wanted a number"):
         bs.forecast(fit, **at, curated="high")
 
