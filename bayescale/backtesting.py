@@ -150,10 +150,11 @@ def backtest(
 ) -> Backtest:
     """Fit some of each family's runs, by default up to its compute quantile, and score forecasts of others.
 
-    A pooled spec is fitted once a cut, on all families' cheaper runs, and once a family where the others are
-    held whole; without pooling each family is fitted alone. All go through one compiled program for each count
-    of families. Priors that were learnt are learnt again without the families that are scored, by their runs: a
-    family never meets a prior that knows it.
+    Families that depend on each other are fitted together: all of them under a pooled spec, those of a suite where
+    that is what is pooled, each alone without pooling. That is once a cut, on their cheaper runs, or once a family
+    where the others are held whole. All go through one compiled program for each count of families. Priors that were learnt
+    are learnt again without the families that are scored and the rest of their suites, by their runs: a family never
+    meets a prior that knows it.
 
     Parameters
     ----------

@@ -101,7 +101,7 @@ class Fit(AbstractFit):
 
     @property
     def posterior(self) -> xr.Dataset:
-        """Draws of every parameter and of the published coefficients; dims ``chain draw [family]``."""
+        """Draws of every parameter and of the published coefficients; dims ``chain draw [family | suite]``."""
         return self.tree["posterior"].to_dataset()
 
     @property

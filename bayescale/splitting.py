@@ -116,7 +116,7 @@ WAYS: dict[str, Way] = {
                              _largest, fewest=(FEWEST_TRAIN, 1), reads=()),
     "leave-family-out": Way("the other families forecast one of which no run is fitted",
                             _family, whole=True, fewest=(0, FEWEST_TEST), reads=()),
-    "beside": Way("the k cheapest runs of one family, beside the others whole, forecast those beyond",
+    "beside": Way("the k cheapest runs of one family, beside those it is pooled with whole, forecast those beyond",
                   _cheapest, whole=True, fewest=(CHEAPEST, FEWEST_TEST), reads=("cheapest", "beyond")),
 }  # fmt: skip
 """Ways to split, by name."""

@@ -25,7 +25,7 @@ _WAYS = ("quantile", "expanding", "leave-largest-out", "leave-family-out", "besi
 @models_option
 @click.option("--way", type=click.Choice(_WAYS), default="quantile", show_default=True,
               help="How to split: runs below a quantile of compute; several quantiles; all but the largest model "
-              "size; other families alone; a family's cheapest runs beside other families whole.")  # fmt: skip
+              "size; other families alone; a family's cheapest runs beside those it is pooled with.")  # fmt: skip
 @click.option("--train-quantile", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.7,
               show_default=True, help="Quantile of a family's compute up to which runs are fitted.")  # fmt: skip
 @click.option("--cheapest", type=click.IntRange(2), help="Fit so many of each family's cheapest runs instead.")
