@@ -152,9 +152,9 @@ def backtest(
 
     Families that depend on each other are fitted together: all of them under a pooled spec, those of a suite where
     that is what is pooled, each alone without pooling. That is once a cut, on their cheaper runs, or once a family
-    where the others are held whole. All go through one compiled program for each count of families. Priors that were learnt
-    are learnt again without the families that are scored and the rest of their suites, by their runs: a family never
-    meets a prior that knows it.
+    where the others are held whole. All go through one compiled program for each count of families. Priors that were
+    learnt are learnt again without the families that are scored and the rest of their suites, by their runs: a family
+    never meets a prior that knows it.
 
     Parameters
     ----------

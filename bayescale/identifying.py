@@ -8,6 +8,7 @@ import pandas as pd
 from bayescale.errors import RunsError
 from bayescale.law import part
 from bayescale.runs import Runs
+from bayescale.sorting import together
 from bayescale.spec import Spec
 
 _SAME = 1e-9  # of the largest value: rounding alone
@@ -17,7 +18,6 @@ _FLAT = 0.02  # e-folds: rounding of counts scatters a fixed ratio by about a pe
 def check_identified(spec: Spec, runs: Runs) -> None:
     """Refuse runs that cannot identify the law, whatever the prior."""
     law = part("laws", spec.law)
-    shared = spec.learned or any(setting.pooling != "none" for _, setting in spec.settings)
     frame = runs.frame
     for name in (*spec.columns, *spec.labels):
         if frame[name].isna().any() if name in frame else runs[name] is None:
@@ -26,7 +26,9 @@ def check_identified(spec: Spec, runs: Runs) -> None:
                 f"run {row} of {runs.name!r} has no {name}, which spec {spec.name!r} needs",
                 do=f"drop the runs that have none, e.g. by runs.where({name}_above=0)",
             )
-    for family, group in [(runs.name, frame)] if shared else frame.groupby("family"):
+    for lot in dict.fromkeys(together([spec], frame).values()):
+        group = frame[frame["family"].isin(lot)]
+        family = runs.name if lot == frozenset(runs.families) and len(lot) > 1 else ", ".join(sorted(lot))
         if len(group) < len(law.parameters) and not spec.learned:
             raise RunsError(
                 f"{family!r} has fewer runs than law {law.name!r} has parameters",

@@ -119,6 +119,14 @@ def test_a_new_family_has_errors_of_its_own(kin):
     assert np.ptp(fresh, axis=1).std() > np.ptp(known, axis=1).std()
 
 
+def test_a_family_of_few_runs_needs_a_suite(kin):
+    runs, spec, _ = kin
+    few = runs.take(np.flatnonzero((runs["family"] != "few") | (runs["params"] < 2e7)))  # three are left
+    bs.model(spec, few)
+    with pytest.raises(RunsError, match="'few' has fewer runs than law 'additive' has parameters"):
+        bs.model(spec, bs.load_runs(few.frame.drop(columns="suite")))
+
+
 def test_suites_that_scatter_more_than_families_at_large_are_refused():
     with pytest.raises(SpecError, match=r"(?s)scatter by more in 'alpha_N'.*under the prior's scale, 0\.3"):
         make_spec("kin", law="additive", pooling=SUITES, parameters={"alpha_N": {"spread": 0.5}})
