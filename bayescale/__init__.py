@@ -47,7 +47,7 @@ _EXPORTS = {
     "forecast": "forecasting",
     "learn": "learning",
     "leave_future_out": "averaging",
-    "load_fit": "fitting",
+    "load_fit": "loading",
     "load_record": "measuring",
     "load_runs": "runs",
     "load_spec": "specifying",
@@ -72,10 +72,11 @@ if TYPE_CHECKING:
     from bayescale.deciding import AbstractDecision, decide
     from bayescale.decisions.allocation import Allocation
     from bayescale.errors import BayescaleError, ConvergenceWarning
-    from bayescale.fitting import Fit, fit, load_fit
+    from bayescale.fitting import Fit, fit
     from bayescale.forecasting import NEW, Forecast, forecast
     from bayescale.law import AbstractLaw, LogitNormal, LogNormal, Normal, Parameter
     from bayescale.learning import learn
+    from bayescale.loading import load_fit
     from bayescale.measuring import Record, load_record
     from bayescale.mixing import Average, average
     from bayescale.modelling import model

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import warnings
-from collections import Counter
-from collections.abc import Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jax
+
+from bayescale.compiling import devices_for
 from bayescale.errors import BayescaleError, ConvergenceWarning, FitError
-from bayescale.fitting import Fit, load_fit, sampled
+from bayescale.fitting import Fit, sampled, sampled_many
+from bayescale.lanes import at_a_time
+from bayescale.loading import load_fit
 from bayescale.modelling import Design, design, layout
 from bayescale.progress import Stages, on_terminal
 from bayescale.runs import Runs
 from bayescale.spec import Spec
 from bayescale.specifying import load_spec
-from bayescale.sweeping import Shelf, engine, sweep
+from bayescale.sweeping import AbstractEngine, Shelf, Tasks, Threads, engine, sweep
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,7 @@ def fit_many(
 
     Tables are padded to one shape, so that the spec is compiled once for each count of families, and
     padding is masked: a fit's posterior is the one that :func:`bayescale.fit` draws, its draws are not.
+    On a CPU tables take turns on two threads; on an accelerator those of one structure go side by side.
 
     Parameters
     ----------
@@ -75,7 +81,7 @@ def fit_many(
         As in :func:`bayescale.fit`, or one Spec a table; those that differ in their priors' places alone share a
         program.
     chains, warmup, draws, device, progress
-        As in :func:`bayescale.fit`.
+        As in :func:`bayescale.fit`; ``"auto"`` goes by the runs of all tables together.
     seed : int
         Seed of the first table; the others count on from it.
     workers : int, optional
@@ -124,6 +130,9 @@ def fit_many(
         for i, (name, points) in enumerate(designs.items())
     }
     on = engine(workers, scheduler)
+    devices = devices_for(device, sum(map(len, runs.values())))
+    if isinstance(on, Threads) and devices[0].platform != "cpu":
+        on = _SideBySide(devices, designs)
     shelf = Shelf(Path(folder), ".nc", Fit.save, load_fit) if folder is not None else None
     total = Stages(show=on_terminal() if progress is None else progress)
     made: dict[str, Fit] = {}
@@ -146,6 +155,27 @@ def fit_many(
     if batch.problems:
         warnings.warn(repr(batch), ConvergenceWarning, 2)
     return batch
+
+
+@dataclass(frozen=True)
+class _SideBySide(AbstractEngine):
+    """Accelerators: tables of one structure are fitted in one program, as many at a time as memory allows."""
+
+    devices: Sequence[jax.Device]
+    designs: Mapping[str, Design]
+
+    def run(self, function: Callable[..., Any], tasks: Tasks) -> Iterator[tuple[str, Any]]:
+        """Yield fits as their programs end: not `function`'s, which fits one table, but the same."""
+        alike: dict[Any, list[str]] = defaultdict(list)
+        for name, task in tasks.items():
+            alike[task["spec"].structure, task["shape"], jax.tree.structure(self.designs[name])].append(name)
+        for names in alike.values():
+            settings = {k: tasks[names[0]][k] for k in ("chains", "warmup", "draws", "shape")}
+            count = at_a_time(settings["chains"], settings["draws"], settings["shape"])
+            for few in (names[i : i + count] for i in range(0, len(names), count)):
+                tables = [(tasks[name]["runs"], tasks[name]["spec"], tasks[name]["seed"]) for name in few]
+                made = sampled_many(tables, **settings, devices=self.devices, stages=Stages())
+                yield from zip(few, made, strict=True)
 
 
 def _one(**task: Any) -> Fit:

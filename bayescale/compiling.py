@@ -30,9 +30,10 @@ from bayescale.spec import Spec
 PLATFORMS = ("cpu", "gpu", "tpu")
 DEVICES = ("auto", *PLATFORMS)
 """What a fit may be asked to run on."""
-# Below this many runs a leapfrog step is a few microseconds on a CPU, less than an accelerator takes to start one.
+# Fewer runs are fitted on a CPU before an accelerator has compiled (benchmarks/devices.md).
 _LARGE = 20_000
 _DIGEST = 32  # bytes of a SHA-256
+_KEPT = ("cpu",)  # platforms whose traces are kept; named, since JAX exports for its own choice of one
 
 _TRACING = Lock()  # NumPyro's handlers are one stack for all threads: models traced side by side meet each other's
 
@@ -136,7 +137,7 @@ def _program(function: Any, settings: tuple, structure: Any, shapes: tuple, devi
         if path is None:
             lowered = jax.jit(flat).lower(*leaves)
             return Program(lowered, jax.tree.unflatten(structures[0], _like(lowered.out_info)))
-        traced = export.export(jax.jit(flat))(*leaves)
+        traced = export.export(jax.jit(flat), platforms=_KEPT)(*leaves)
         found = bytes(traced.serialize()), structures[0]
         _write(path, found)
     traced = export.deserialize(bytearray(found[0]))
@@ -169,7 +170,7 @@ def _path(function: Any, settings: tuple, structure: Any, shapes: tuple, device:
     ours = function.__module__.partition(".")[0] == package
     plain = all(isinstance(value, str | int | float | Spec | None) for _, value in settings)
     platform = device.platform if device is not None else jax.default_backend()
-    if not (folder and ours and plain and platform == "cpu"):
+    if not (folder and ours and plain and platform in _KEPT):
         return None
     said = [(name, value.digest if isinstance(value, Spec) else value) for name, value in settings]
     flags = sorted((name, str(value)) for name, value in jax.config.values.items() if "cache" not in name)

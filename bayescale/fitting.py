@@ -1,4 +1,4 @@
-"""Fit: runs + spec → posterior draws, with their convergence; save and load."""
+"""Fit: runs + spec → posterior draws, with their convergence; saved by :meth:`Fit.save`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import secrets
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -21,21 +21,19 @@ import xarray as xr
 from bayescale import sampling
 from bayescale.compiling import devices_for, use_cache
 from bayescale.converging import Criterion, criteria, summarised
-from bayescale.errors import BayescaleError, ConvergenceWarning, FitError
+from bayescale.errors import ConvergenceWarning, FitError
+from bayescale.lanes import sample_side_by_side
 from bayescale.law import part
-from bayescale.mixing import MEMBER, SCHEMA, AbstractFit, average
-from bayescale.modelling import COORDINATES, Design, design
+from bayescale.mixing import AbstractFit
+from bayescale.modelling import COORDINATES, Design, design, layout
 from bayescale.progress import Stages, on_terminal
 from bayescale.runs import Runs, load_runs
 from bayescale.sorting import suites_of
 from bayescale.spec import Spec
-from bayescale.specifying import DEFAULT, load_spec, make_spec
-from bayescale.stacking import Weights
+from bayescale.specifying import DEFAULT, load_spec
 from bayescale.trees import CHAIN, DRAW, FAMILY, KNOT, RUN, SUITE, TEXT, to_datatree
 
 _KEEP = ("params", "tokens", "flops", "loss")
-_GROUPS = ("posterior", "sample_stats", "log_likelihood", "log_prior", "observed_data", "constant_data")
-_META = ("spec", "families", "published", "anchor", "seed", "runs")
 _PACKAGES = ("bayescale", "jax", "numpyro", "arviz", "numpy", "xarray")
 
 
@@ -224,86 +222,70 @@ def sampled(
     """Sample as :func:`fit` does, without a warning; `shape`, `threads` as in :func:`bayescale.sampling.sample`."""
     runs = runs if isinstance(runs, Runs) else load_runs(runs)
     spec = spec if isinstance(spec, Spec) else load_spec(spec)
+    seed = _check_settings(seed, chains, warmup, draws)
+    use_cache()
+    (result,) = sampled_many(
+        [(runs, spec, seed)], chains=chains, warmup=warmup, draws=draws, devices=devices_for(device, len(runs)),
+        stages=stages, shape=shape, threads=threads,
+    )  # fmt: skip
+    if isinstance(result, FitError):
+        raise result
+    return result
+
+
+def sampled_many(
+    tables: Sequence[tuple[Runs, Spec, int]],
+    *,
+    chains: int,
+    warmup: int | None,
+    draws: int,
+    devices: Sequence[jax.Device],
+    stages: Stages,
+    shape: tuple[int, int] | None = None,
+    threads: int = sampling.THREADS,
+) -> list[Fit | FitError]:
+    """Fit tables of runs, each with its spec and seed: on a lone CPU in turn, elsewhere in one program.
+
+    Specs and designs are of one structure. Each fit's seconds are its equal share.
+    """
+    made: dict[int, Fit | FitError] = {}
+    with jax.enable_x64(True), jax.default_device(devices[0]):
+        inputs = [(jax.random.key(seed), design(spec, runs), spec) for runs, spec, seed in tables]
+        settings: dict[str, Any] = {"chains": chains, "warmup": warmup, "draws": draws, "stages": stages}
+        settings["shape"] = shape or layout([points for _, points, _ in inputs])
+        left = list(range(len(tables)))
+        for slowly in (False, True):
+            mine = [inputs[i] for i in left]
+            found: Iterable[sampling.Samples | FitError]
+            if len(devices) == 1 and devices[0].platform == "cpu":
+                found = (sampling.sample(*each, **settings, threads=threads, slowly=slowly) for each in mine)
+            else:
+                found = sample_side_by_side(mine, **settings, devices=devices, slowly=slowly)
+            for i, samples in zip(left, found, strict=True):
+                if isinstance(samples, FitError):
+                    made[i] = samples
+                    continue
+                runs, spec, seed = tables[i]
+                with stages("checks"):
+                    made[i] = _collect(runs, spec, inputs[i][1], samples, seed)
+            left = [i for i, fit in made.items() if isinstance(fit, Fit) and not fit.converged]
+            if warmup is not None or not left:
+                break
+    for fit in made.values():
+        if isinstance(fit, Fit):
+            fit.meta["seconds"] = {name: round(value / len(tables), 3) for name, value in stages.seconds.items()}
+    return [made[i] for i in range(len(tables))]
+
+
+def _check_settings(seed: int | None, chains: int, warmup: int | None, draws: int) -> int:
+    """Refuse settings out of range; the seed, a fresh one where there is none."""
     for name, value, least in (("chains", chains, 1), ("draws", draws, 4), ("warmup", warmup or 20, 20)):
         if value < least:
             raise FitError(f"{name} is too small", wanted=f"at least {least}", came=str(value))
     seed = secrets.randbits(31) if seed is None else seed
     if not 0 <= seed < 2**31:
         raise FitError("seed is out of range", wanted="a whole number from 0 to 2147483647", came=str(seed))
-    use_cache()
-    devices = devices_for(device, len(runs))
-    with jax.enable_x64(True), jax.default_device(devices[0]):
-        points = design(spec, runs)
-        for slowly in (False, True):
-            samples = sampling.sample(
-                jax.random.key(seed), points, spec,
-                chains=chains, warmup=warmup, draws=draws, stages=stages, shape=shape, devices=devices,
-                threads=threads, slowly=slowly,
-            )  # fmt: skip
-            with stages("checks"):
-                result = _collect(runs, spec, points, samples, seed)
-                enough = result.converged
-            if enough or warmup is not None:
-                break
-    result.meta["seconds"] = {name: round(value, 3) for name, value in stages.seconds.items()}
-    return result
-
-
-def load_fit(path: str | Path) -> Any:
-    """Read what :meth:`Fit.save` or :meth:`Average.save` wrote.
-
-    Returns
-    -------
-    Fit or Average
-
-    Raises
-    ------
-    FitError
-        If the file is absent, damaged, no fit, or of a newer format.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FitError(f"no fit at {path}", do="make one: bayescale fit RUNS --model SPEC --out FIT.nc")
-    try:
-        with xr.open_datatree(path, engine="h5netcdf") as opened:
-            tree = opened.load()
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        came = str(error).partition("\n")[0] or type(error).__name__
-        raise FitError(f"{path} is damaged, or no netCDF file", came=came, do="fit again") from None
-    meta = _meta(tree, path)
-    if "members" not in meta:
-        return _read(tree, meta, path)
-    try:
-        weights = Weights.from_dict(meta["weights"])
-        members = {name: tree.children[MEMBER.format(k)].copy() for k, name in enumerate(meta["members"])}
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        came = f"an average whose weights or members cannot be read ({error})"
-        raise FitError(f"{path} holds no whole fit", came=came, do="fit again") from None
-    return average({name: _read(member, _meta(member, path), path) for name, member in members.items()}, weights)
-
-
-def _meta(tree: xr.DataTree, path: Path) -> dict[str, Any]:
-    """What a file says of itself, if this bayescale reads its format."""
-    try:
-        meta = json.loads(tree.attrs["bayescale"])
-        schema = int(meta.pop("schema"))
-    except (AttributeError, KeyError, TypeError, ValueError):
-        raise FitError(f"{path} holds no bayescale fit", wanted="a file that Fit.save wrote") from None
-    if schema > SCHEMA:
-        raise FitError(f"{path} has a newer format than this bayescale reads", wanted=f"format {SCHEMA} or older",
-                       came=f"format {schema}", do="pip install --upgrade bayescale")  # fmt: skip
-    return meta
-
-
-def _read(tree: xr.DataTree, meta: dict[str, Any], path: Path) -> Fit:
-    lacking = [name for name in _GROUPS if name not in tree.children] + [name for name in _META if name not in meta]
-    if lacking:
-        raise FitError(f"{path} holds no whole fit", came=f"a file without {', '.join(lacking)}", do="fit again")
-    try:
-        content = meta.pop("spec")
-        return Fit(tree, make_spec(content.pop("name"), **content), meta)
-    except (BayescaleError, AttributeError, KeyError, TypeError) as error:
-        raise FitError(f"{path}: its spec cannot be read: {error}") from None
+    return seed
 
 
 def _collect(runs: Runs, spec: Spec, points: Design, samples: sampling.Samples, seed: int) -> Fit:

@@ -8,8 +8,7 @@ table of the same shape reuses it.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -19,7 +18,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from numpyro import handlers
 from numpyro.infer.hmc import hmc
 
@@ -42,7 +40,8 @@ MOST_STEPS = 2**_TREE_DEPTH - 1
 """Leapfrog steps of a draw that was cut off at the greatest tree depth."""
 THREADS = 2
 """Chains at a time on a CPU: a chain runs in one thread, and a laptop has two cores to spare."""
-_ROUNDS = 3
+ROUNDS = 3
+"""Rounds in which a warm start chooses coordinates."""
 # A hierarchy's draws follow one another closely: only every second is kept, which loses little of what they
 # say and keeps the default count of draws enough for a dozen families.
 _THINNING = 2
@@ -121,22 +120,25 @@ def _at_a_time(design: Design, most: int) -> int:
     return max(1, min(most, _NUMBERS // design.mask.size))
 
 
-def warm_start(design: Design, spec: Spec, advance: Callable[[], None]) -> tuple[Design, Start]:
+def warm_start(
+    design: Design, spec: Spec, advance: Callable[[], None], apply: Callable[..., Any] = call
+) -> tuple[Design, Start]:
     """Whiten the model around its mode, after choosing every family's coordinates.
 
     With centres and spreads held, the Laplace approximation gives the variance of each family's offset:
     near 1 (the prior's) where its runs say nothing, 0 where they say all; one minus it is the centering.
+    `apply` runs a function of one design, or that function on many.
     """
-    begin = call(initial, design, spec=spec)
-    for i in range(_ROUNDS if design.centering else 0):
-        start = call(find_mode, begin, design, spec=spec)
+    begin = apply(initial, design, spec=spec)
+    for i in range(ROUNDS if design.centering else 0):
+        start = apply(find_mode, begin, design, spec=spec)
         centering = {name: start.variance[name + COORDINATE] * 0 for name in design.centering}
-        if i == _ROUNDS - 1:
+        if i == ROUNDS - 1:
             variances = {name: start.variance[name + COORDINATE] for name in centering}
             centering = {name: _centering(variance) for name, variance in variances.items()}
-        begin, design = call(_restart, start, centering, design, spec=spec), replace(design, centering=centering)
+        begin, design = apply(_restart, start, centering, design, spec=spec), replace(design, centering=centering)
         advance()
-    return design, call(find_mode, begin, design, spec=spec)
+    return design, apply(find_mode, begin, design, spec=spec)
 
 
 def _centering(variance: Array) -> Array:
@@ -158,15 +160,13 @@ def sample(
     draws: int,
     stages: Stages,
     shape: tuple[int, int] | None = None,
-    devices: Sequence[jax.Device] = (),
     threads: int = THREADS,
     slowly: bool = False,
 ) -> Samples:
-    """Sample chains; arrays of the result lead with (chain, draw).
+    """Sample chains on a CPU, so many `threads` at a time; arrays of the result lead with (chain, draw).
 
-    `shape` is the (block, slot) in which to lay out the runs, by default their own; `devices`, all of
-    one platform, are those that share the chains, by default JAX's first; on a lone CPU, so many
-    `threads` do. `slowly` keeps fewer of more draws, and takes smaller steps, through the same program.
+    `shape` is the (block, slot) in which to lay out the runs, by default their own. `slowly` keeps fewer of
+    more draws, and takes smaller steps, through the same program.
 
     Raises
     ------
@@ -174,49 +174,70 @@ def sample(
         If the potential is finite nowhere near the prior's median.
     """
     keys = list(jax.random.split(key, chains))
-    rows = np.arange(design.family.size)
     design, rows = blocked(design, shape or layout([design]))
+    pace, structure = pace_of(design, slowly), spec.structure
+    settings = settings_of(structure, design, warmup, draws)
+    with stages("trace and compile"):
+        begin = compiled(initial, {"spec": structure}, design).out
+        likely = compiled(find_mode, {"spec": structure}, begin, design).out
+        # Its shapes are known, so that it compiles while the mode is sought.
+        compiled(run_chain, settings, keys[0], design, likely, pace)
+    with stages("warm start", ROUNDS) as advance:
+        moved, start = warm_start(design, structure, advance)
+    if not start.report["arrived"]:
+        moved, start = design, start._replace(begin=call(initial, design, spec=structure))
+        settings = settings_of(structure, design, warmup, draws, whitened=False)
+    found = _in_turn(threads, keys, moved, start, pace, settings, stages)
+    chain = jax.tree.map(lambda *leaves: np.stack(leaves), *found)
+    return gathered(chain, start.report, design, rows, spec, pace, settings)
+
+
+def pace_of(design: Design, slowly: bool) -> Pace:
+    """How carefully the chains of a design go."""
     pace = Pace(_THINNING, HIERARCHY_ACCEPT) if design.families > 1 else Pace(1, TARGET_ACCEPT)
     if slowly:
         pace = Pace(pace.thinning * _SLOWER, SLOW_ACCEPT)
-    pace = Pace(*map(np.asarray, pace))
-    name, spec = spec.name, spec.structure
-    settings = {"spec": spec, "draws": draws}
-    devices = list(devices or jax.devices()[:1])
-    alone = len(devices) == 1 and devices[0].platform == "cpu"
-    expected = settings | {"warmup": warmup or (500 if design.families > 1 or held(spec) else 300), "dense": False}
-    with stages("trace and compile"):
-        begin = compiled(initial, {"spec": spec}, design).out
-        likely = compiled(find_mode, {"spec": spec}, begin, design).out
-        if alone:  # its shapes are known, so that it compiles while the mode is sought
-            compiled(run_chain, expected, keys[0], design, likely, pace)
-    with stages("warm start", _ROUNDS) as advance:
-        moved, start = warm_start(design, spec, advance)
-    whitened = bool(start.report["arrived"])
-    if not whitened:
-        begin = call(initial, design, spec=spec)
-        moved, start = design, start._replace(begin=begin)
-    settings = expected if whitened else expected | {"warmup": warmup or 1000, "dense": True}
-    run = partial(_in_turn, threads) if alone else partial(_side_by_side, devices)
-    chain = jax.tree.map(lambda *leaves: np.stack(leaves), *run(keys, moved, start, pace, settings, stages))
+    return Pace(*map(np.asarray, pace))
+
+
+def settings_of(
+    structure: Spec, design: Design, warmup: int | None, draws: int, *, whitened: bool = True
+) -> dict[str, Any]:
+    """What the program of a chain is static in."""
+    usual = (500 if design.families > 1 or held(structure) else 300) if whitened else 1000
+    return {"spec": structure, "draws": draws, "warmup": warmup or usual, "dense": not whitened}
+
+
+def gathered(
+    chain: Chain, report: dict[str, Any], design: Design, rows: np.ndarray, spec: Spec, pace: Pace, settings: dict
+) -> Samples:
+    """What the chains of a table say, run by run in the order of its `rows`, and how they were made.
+
+    Raises
+    ------
+    FitError
+        If they went where there is no finite density.
+    """
     if not np.isfinite(chain.stats["lp"]).all():
         raise FitError(
-            f"spec {name!r} has no finite posterior density where the chains went",
+            f"spec {spec.name!r} has no finite posterior density where the chains went",
             do="look at the priors (bayescale show models NAME) and at the runs for outliers",
         )
-    stats = {name: value for name, value in chain.stats.items() if name != "white"}
+    whitened = bool(report["arrived"])
     engine = {
         "whitened": whitened,
         "warm_start": "Newton-Laplace" if whitened else "failed: full window adaptation",
-        "newton_steps": int(start.report["steps"]),
+        "newton_steps": int(report["steps"]),
         "warmup": settings["warmup"],
         "thinning": int(pace.thinning),
         "target_accept": float(pace.target_accept),
     }
-    likelihood, pointwise = chain.log_likelihood, _pointwise(design, draws)
+    sites, likelihood, prior, stats = jax.tree.map(np.asarray, tuple(chain))
+    stats = {name: value for name, value in stats.items() if name != "white"}
+    pointwise = _pointwise(design, settings["draws"])
     if pointwise:
         likelihood = {name: v.reshape(*v.shape[:2], -1)[..., rows] for name, v in likelihood.items()}
-    return Samples(chain.sites, likelihood, pointwise, chain.log_prior, stats, engine)
+    return Samples(sites, likelihood, pointwise, prior, stats, engine)
 
 
 def _in_turn(
@@ -235,42 +256,6 @@ def _in_turn(
         for chain in pool.map(run, keys):
             yield jax.tree.map(np.asarray, chain)
             advance()
-
-
-def _side_by_side(
-    devices: list, keys: list[Array], design: Design, start: Start, pace: Pace, settings: dict[str, Any], stages: Stages
-) -> Iterator[Chain]:
-    """Chains in one program, shared equally among as many of the devices as their number allows."""
-    mesh = Mesh(np.asarray(devices[: math.gcd(len(keys), len(devices))]), ("chain",))
-    stacked = jax.device_put(jnp.stack(keys), NamedSharding(mesh, PartitionSpec("chain")))
-    shared = jax.device_put((design, start, pace), NamedSharding(mesh, PartitionSpec()))
-    with stages("trace and compile"):
-        program = run_chains.lower(stacked, *shared, settings=tuple(settings.items()), mesh=mesh).compile()
-    with stages("sampling", len(keys)) as advance:
-        found = jax.tree.map(np.asarray, program(stacked, *shared))
-        for i in range(len(keys)):
-            yield jax.tree.map(lambda leaf, i=i: leaf[i], found)
-            advance()
-
-
-@partial(jax.jit, static_argnames=("settings", "mesh"))
-def run_chains(keys: Array, design: Design, start: Start, pace: Pace, *, settings: tuple, mesh: Mesh) -> Chain:
-    """Chains as :func:`run_chain` samples them, spread over a mesh of devices; leading dim: chain.
-
-    A device's own chains are vectorised, but on a CPU, where vector lanes wait for the longest tree.
-    """
-    one = partial(run_chain, **dict(settings))
-
-    def mine(keys: Array, design: Design, start: Start, pace: Pace) -> Chain:
-        if mesh.devices.flat[0].platform == "cpu":
-            return jax.lax.map(lambda key: one(key, design, start, pace), keys)
-        return jax.vmap(one, in_axes=(0, None, None, None))(keys, design, start, pace)
-
-    everywhere, split = PartitionSpec(), PartitionSpec("chain")
-    shared = jax.shard_map(
-        mine, mesh=mesh, in_specs=(split, everywhere, everywhere, everywhere), out_specs=split, check_vma=False
-    )  # fmt: skip
-    return shared(keys, design, start, pace)
 
 
 @partial(jax.jit, static_argnames="spec")

@@ -29,7 +29,7 @@ def folder(tmp_path, monkeypatch):
 
 def begin(chinchilla):
     spec = load_spec("additive")
-    with jax.enable_x64(True):
+    with jax.enable_x64(True), jax.default_device(jax.devices("cpu")[0]):
         points = design(spec, chinchilla)
         points, _ = blocked(points, layout([points]))
         return compiling.call(initial, points, spec=spec)
@@ -58,6 +58,14 @@ def test_what_is_read_back_is_what_was_traced(chinchilla, folder, monkeypatch):
     compiling._program.cache_clear()
     monkeypatch.setattr(compiling.export, "export", None)  # nothing may be traced again
     assert begin(chinchilla) == made
+
+
+def test_a_trace_is_of_the_platform_it_is_kept_for(chinchilla, folder, monkeypatch):
+    """Where JAX has an accelerator it would export for that, and no fit on the CPU beside it would run."""
+    said, export = [], compiling.export.export
+    monkeypatch.setattr(compiling.export, "export", lambda *a, **k: said.append(k) or export(*a, **k))
+    begin(chinchilla)
+    assert [kinds["platforms"] for kinds in said] == [("cpu",)]
 
 
 def test_a_damaged_trace_is_made_anew(chinchilla, folder):

@@ -6,23 +6,38 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import jax
 import numpy as np
 import pytest
 
 import bayescale as bs
+from bayescale import lanes, sampling
 from bayescale.compiling import devices_for
 from bayescale.errors import FitError
+from bayescale.modelling import design, layout
+from bayescale.progress import Stages
+
+accelerator = pytest.mark.skipif(jax.default_backend() == "cpu", reason="JAX has no accelerator here")
+
+
+def assert_same(one: bs.Fit, other: bs.Fit) -> None:
+    """Posterior means of every parameter within their Monte Carlo error."""
+    for name, row in one.summary.iterrows():
+        beside = other.summary.loc[name]
+        error = np.hypot(*(of["sd"] / np.sqrt(of["ess_bulk"]) for of in (row, beside)))
+        assert abs(row["mean"] - beside["mean"]) < 4.5 * error, name
+
 
 SHARED = """
 import json
 import jax
 import bayescale as bs
-from bayescale import sampling
+from bayescale import lanes
 
 used = []
-lower = sampling.run_chains.lower
+lower = lanes.run_chains.lower
 
 class Watched:
     @staticmethod
@@ -30,7 +45,7 @@ class Watched:
         used.append(len(arguments[0].sharding.device_set))
         return lower(*arguments, **settings)
 
-sampling.run_chains = Watched
+lanes.run_chains = Watched
 made = {}
 for chains in (4, 6):
     fit = bs.fit("hoffmann2022", "additive", seed=3, chains=chains, progress=False)
@@ -71,3 +86,42 @@ def test_an_absent_device_is_named(device: str) -> None:
 def test_an_unknown_device_is_refused() -> None:
     with pytest.raises(FitError, match="no device is called 'cuda'"):
         bs.fit("hoffmann2022", "additive", device="cuda")
+
+
+def test_lanes_draw_what_a_table_alone_does_and_a_table_that_fails_fails_alone() -> None:
+    spec, runs = bs.load_spec("additive"), bs.load_runs("hoffmann2022")
+    tables = [runs.take(np.arange(start, len(runs), 3)) for start in range(3)]
+    settings = {"chains": 2, "warmup": 60, "draws": 20, "stages": Stages()}
+    with jax.enable_x64(True):
+        designs = [design(spec, table) for table in tables]
+        designs[1] = replace(designs[1], observed={"loss": np.full(len(tables[1]), np.nan)})
+        inputs = [(jax.random.key(i), points, spec) for i, points in enumerate(designs)]
+        settings["shape"] = layout(designs)
+        found = lanes.sample_side_by_side(inputs, **settings, devices=jax.devices("cpu")[:1])
+        alone = [sampling.sample(*inputs[i], **settings) for i in (0, 2)]
+    assert isinstance(found[1], FitError)
+    for together, by_itself in zip((found[0], found[2]), alone, strict=True):
+        assert together.engine == by_itself.engine
+        assert together.log_likelihood["loss"].shape == by_itself.log_likelihood["loss"].shape
+        for name, draws in by_itself.sites.items():
+            np.testing.assert_allclose(together.sites[name], draws, rtol=1e-6, err_msg=name)
+
+
+@accelerator
+def test_an_accelerator_and_the_cpu_beside_it_say_the_same() -> None:
+    fits = [bs.fit("hoffmann2022", "additive", seed=3, device=device, progress=False) for device in ("cpu", "auto")]
+    assert [fit.meta["device"] for fit in fits] == ["cpu", "cpu"]
+    fits.append(bs.fit("hoffmann2022", "additive", seed=4, device=jax.default_backend(), progress=False))
+    assert fits[2].meta["device"] == jax.default_backend()
+    assert_same(fits[0], fits[2])
+
+
+@accelerator
+def test_a_batch_on_an_accelerator_says_what_the_cpu_does() -> None:
+    runs = bs.load_runs("hoffmann2022")
+    tables = {f"{start}": runs.take(np.arange(start, len(runs), 3)) for start in range(3)}
+    batch = bs.fit_many(tables, "additive", device=jax.default_backend(), progress=False)
+    assert not batch.problems
+    for name, fit in batch.fits.items():
+        assert fit.meta["device"] == jax.default_backend()
+        assert_same(fit, bs.fit(tables[name], "additive", seed=7, device="cpu", progress=False))

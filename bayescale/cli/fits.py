@@ -95,9 +95,9 @@ def _average_dict(average: Any) -> dict[str, Any]:
 @as_json_option
 def check(fit_file: str, as_json: bool) -> None:
     """Ask every check of a fit; exit 1 if a finding fails."""
-    from bayescale import checking, fitting
+    from bayescale import checking, loading
 
-    loaded = fitting.load_fit(fit_file)
+    loaded = loading.load_fit(fit_file)
     findings = checking.check(loaded)
     if as_json:
         print_json(findings.to_dict())
@@ -134,9 +134,9 @@ def forecast(
         raise click.UsageError("give either --params and --tokens, or --at QUERIES.csv")
     if out is not None:
         check_out(out, fit_file, fit=False)
-    from bayescale import fitting, forecasting
+    from bayescale import forecasting, loading
 
-    loaded = fitting.load_fit(fit_file)
+    loaded = loading.load_fit(fit_file)
     columns: dict[str, Any] = {k: v for k, v in (("params", params), ("tokens", tokens)) if v is not None}
     table = None if at is None else read_queries(at)
     result = forecasting.forecast(loaded, table, family=family, seed=seed, record=record, **columns)
@@ -169,10 +169,10 @@ def allocation(
     fit_file: str, flops: float, family: str | None, recipe: tuple[tuple[str, float], ...], as_json: bool
 ) -> None:
     """Split a FLOP budget into params and tokens."""
-    from bayescale import deciding, fitting
+    from bayescale import deciding, loading
     from bayescale.decisions.allocation import Allocation
 
-    loaded = fitting.load_fit(fit_file)
+    loaded = loading.load_fit(fit_file)
     choice = deciding.decide(Allocation(flops, family, dict(recipe)), loaded)
     if as_json:
         print_json(choice.to_dict())
@@ -188,9 +188,9 @@ def allocation(
 @click.option("--family", help="A fitted family, or 'new'; by default the only one, else 'new'.")
 def report(fit_file: str, out: Path, flops: float | None, family: str | None) -> None:
     """Write a self-contained HTML report of a fit: decision, data, checks, and the checklist."""
-    from bayescale import fitting, reporting
+    from bayescale import loading, reporting
 
     reporting.check_target(out)
-    loaded = fitting.load_fit(fit_file)
+    loaded = loading.load_fit(fit_file)
     click.echo(f"{reporting.report(loaded, out, flops=flops, family=family)}")
     finish(loaded.converged, loaded.verdict)

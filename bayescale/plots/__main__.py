@@ -7,7 +7,7 @@ import matplotlib as mpl
 
 from bayescale.deciding import decide
 from bayescale.decisions.allocation import Allocation, AllocationChoice
-from bayescale.fitting import load_fit
+from bayescale.loading import load_fit
 from bayescale.plots import figures
 
 mpl.use("agg")
