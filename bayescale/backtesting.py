@@ -18,6 +18,7 @@ from bayescale.law import part
 from bayescale.learning import shared_families, study
 from bayescale.measuring import HORIZONS, Record, horizon_of
 from bayescale.mixing import AbstractFit
+from bayescale.remembering import recall
 from bayescale.runs import Runs, load_runs
 from bayescale.scoring import scores
 from bayescale.sorting import is_pooled, together
@@ -325,7 +326,8 @@ def _unseen(spec: Spec, runs: Runs, groups: Mapping[str, list[str]], progress: b
     again = [label for label in groups if out[label]]
     if not again:
         return dict.fromkeys(groups, spec)
-    learner = study(source, load_spec(origin["model"]), progress=progress)
+    base = load_spec(origin["model"])
+    learner = recall(source, base) or study(source, base, progress=progress)
     learnt = learner.learn([out[label] for label in again])
     return dict.fromkeys(groups, spec) | dict(zip(again, learnt, strict=True))
 

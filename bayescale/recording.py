@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +43,8 @@ def read[Content](path: str | Path, kind: str, look: Callable[[dict[str, Any]], 
                          do="make it again, or choose another file") from None  # fmt: skip
 
 
-def write(content: Mapping[str, Any], path: str | Path, heading: str = "") -> Path:
-    """Write nested plain values as TOML, under a comment.
+def write(content: Mapping[str, Any], path: str | Path, heading: str = "", *, digits: int = 6) -> Path:
+    """Write nested plain values as TOML, under a comment; floats to so many `digits` (17 keep all).
 
     Raises
     ------
@@ -51,7 +52,7 @@ def write(content: Mapping[str, Any], path: str | Path, heading: str = "") -> Pa
         If the file cannot be written.
     """
     path = Path(path)
-    lines = [f"# {heading}"] * bool(heading) + _lines(content, ())
+    lines = [f"# {heading}"] * bool(heading) + _lines(content, (), partial(_value, digits=digits))
     try:
         with whole(path) as temporary:
             temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -60,18 +61,18 @@ def write(content: Mapping[str, Any], path: str | Path, heading: str = "") -> Pa
     return path
 
 
-def _lines(table: Mapping[str, Any], path: tuple[str, ...]) -> list[str]:
+def _lines(table: Mapping[str, Any], path: tuple[str, ...], said: Callable[[Any], str]) -> list[str]:
     """Lines of a table, and of the tables in it; what lists of tables hold is written inline."""
     plain = {k: v for k, v in table.items() if not isinstance(v, Mapping) and not _is_tables(v)}
     lines = ["", f"[{'.'.join(map(_key, path))}]"] if path and plain else []
-    lines += [f"{_key(k)} = {_value(v)}" for k, v in plain.items()]
+    lines += [f"{_key(k)} = {said(v)}" for k, v in plain.items()]
     for name, inner in table.items():
         if isinstance(inner, Mapping):
-            lines += _lines(inner, (*path, name))
+            lines += _lines(inner, (*path, name), said)
         elif _is_tables(inner):
             for row in inner:
                 lines += ["", f"[[{'.'.join(map(_key, (*path, name)))}]]"]
-                lines += [f"{_key(k)} = {_value(v)}" for k, v in row.items()]
+                lines += [f"{_key(k)} = {said(v)}" for k, v in row.items()]
     return lines
 
 
@@ -83,15 +84,16 @@ def _key(name: str) -> str:
     return name if name.replace("_", "").replace("-", "").isalnum() and name.isascii() else json.dumps(name)
 
 
-def _value(value: Any) -> str:
-    """Strings are written alike in TOML and JSON; floats keep six digits."""
+def _value(value: Any, digits: int) -> str:
+    """Strings are written alike in TOML and JSON."""
+    said = partial(_value, digits=digits)
     value = value.item() if hasattr(value, "item") else value
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{_key(k)} = {_value(v)}" for k, v in value.items()) + "}"
+        return "{" + ", ".join(f"{_key(k)} = {said(v)}" for k, v in value.items()) + "}"
     if _is_tables(value):
-        return "\n".join(["[", *(f"  {_value(row)}," for row in value), "]"])
+        return "\n".join(["[", *(f"  {said(row)}," for row in value), "]"])
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(_value, value)) + "]"
+        return "[" + ", ".join(map(said, value)) + "]"
     if isinstance(value, float):
-        return f"{float(f'{value:.6g}')!r}"
+        return f"{float(f'{value:.{digits}g}')!r}"
     return json.dumps(value, ensure_ascii=False)

@@ -11,12 +11,13 @@ import pytest
 from scipy.linalg import block_diag
 
 import bayescale as bs
-from bayescale import learning, populating
+from bayescale import learning, populating, shipped
 from bayescale.errors import RunsError, SpecError
 from bayescale.law import JohnsonSU, LogNormal, Normal
 from bayescale.learning import shared_families, study
 from bayescale.pooling.ways import BySuite
 from bayescale.populating import Evidence, population
+from bayescale.remembering import recall, remember
 from bayescale.sorting import members
 from bayescale.spec import Setting
 from bayescale.specifying import write_spec
@@ -294,14 +295,42 @@ def test_a_backtest_learns_again_without_the_runs_that_it_scores(learner, base, 
     assert new.converged
 
 
+def test_what_families_said_is_remembered_and_nothing_is_fitted_anew(learner, tmp_path, monkeypatch):
+    monkeypatch.setattr(shipped, "folder", lambda kind: tmp_path)
+    assert recall(learner.runs, learner.base) is None
+    remember(learner, tmp_path / "learned" / "mine.toml")
+    monkeypatch.setattr(learning, "fit_many", None)  # nothing may be fitted again
+    again = recall(learner.runs, learner.base)
+    assert again.families == learner.families
+    out = [[], learner.families[:1]]
+    assert again.learn(out) == learner.learn(out)
+    assert recall(learner.runs.take(np.arange(20)), learner.base) is None
+    assert recall(learner.runs, learner.base.with_prior(alpha_N=LogNormal(0.3, 0.1))) is None
+
+
+def test_the_default_spec_is_what_remembered_families_say(pool):
+    default = bs.load_spec("default")
+    origin = dict(default.learned)
+    remembered = recall(bs.load_runs(origin["runs"]), bs.load_spec(origin["model"]))
+    assert_alike(remembered.learn()[0], default)
+
+
 @pytest.mark.slow
 def test_the_default_spec_is_what_its_script_makes():
-    origin = dict(bs.load_spec("default").learned)
-    learnt = bs.learn(bs.load_runs(origin["runs"]), bs.load_spec(origin["model"]), progress=False)
-    shipped = bs.load_spec("default")
-    for name, setting in shipped.settings:
+    default = bs.load_spec("default")
+    origin = dict(default.learned)
+    runs, base = bs.load_runs(origin["runs"]), bs.load_spec(origin["model"])
+    learner = study(runs, base, progress=False)
+    assert_alike(learner.learn()[0], default)
+    without = [["Chinchilla"], ["OpenLM-C4", "OpenLM-RedPajama", "OpenLM-RefinedWeb"]]
+    for new, kept in zip(learner.learn(without), recall(runs, base).learn(without), strict=True):
+        assert_alike(new, kept)
+
+
+def assert_alike(learnt: bs.Spec, kept: bs.Spec) -> None:
+    """Priors within the Monte Carlo error of two runs, of 2,000 draws of a population each."""
+    for name, setting in kept.settings:
         found = learnt.parameters[name].prior
-        # Two Monte Carlo runs on other machines; 2,000 draws of a population each.
         assert abs(found.loc - setting.prior.loc) < 0.1 * setting.prior.scale, name
         assert abs(found.scale / setting.prior.scale - 1) < 0.1, name
         if setting.trend:
@@ -310,4 +339,4 @@ def test_the_default_spec_is_what_its_script_makes():
             slopes = [np.array([slope for _, slope in trend.slopes]) for trend in (setting.trend, new)]
             np.testing.assert_array_less(np.abs(slopes[0] - slopes[1]), 0.2 * width)
             np.testing.assert_allclose(new.covariance, setting.trend.covariance, atol=0.2 * width.max() ** 2)
-    assert learnt.reference == shipped.reference
+    assert learnt.reference == kept.reference

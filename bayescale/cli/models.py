@@ -173,11 +173,13 @@ def compare(
 @click.option("--model", "spec", default="coupled-unpooled", show_default=True,
               help="Spec with wide priors and no pooling: a shipped name, or the path of a TOML file.")  # fmt: skip
 @click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="Spec to write (TOML).")
+@click.option("--title", help="Title of the spec to write; by default that of the spec with wide priors.")
+@click.option("--keep", is_flag=True, help="Keep what each family said in learned/ beside the spec to write.")
 @seed_option
-def learn(runs: str, spec: str, out: Path, seed: int) -> None:
+def learn(runs: str, spec: str, out: Path, title: str | None, keep: bool, seed: int) -> None:
     """Learn priors from the families of RUNS, for a family that is not among them."""
     check_out(out, runs, spec, fit=False)
-    from bayescale import learning
+    from bayescale import learning, remembering
     from bayescale.runs import load_runs
     from bayescale.specifying import load_spec, write_spec
 
@@ -185,8 +187,11 @@ def learn(runs: str, spec: str, out: Path, seed: int) -> None:
     for name, why in learner.left_out.items():
         click.echo(f"left out: {name} ({why})", err=True)
     origin = {"model": spec, "runs": runs}  # as they were named: a backtest learns again without some families
-    path = write_spec(replace(learner.learn()[0], learned=tuple(origin.items())), out)
+    learnt = learner.learn()[0]
+    path = write_spec(replace(learnt, title=title or learnt.title, learned=tuple(origin.items())), out)
     click.echo(f"{path}: priors learnt from {len(learner.families)} families of {runs}")
+    if keep:
+        click.echo(f"kept {remembering.remember(learner, out.parent / remembering.FOLDER / out.name)}")
 
 
 @click.command()
