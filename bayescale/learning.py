@@ -29,10 +29,10 @@ from bayescale.populating import Evidence, population, rounded
 from bayescale.runs import Runs
 from bayescale.sorting import members
 from bayescale.spec import Setting, Spec, Trend
-from bayescale.splitting import CHEAPEST, split
+from bayescale.splitting import CHEAPEST, cut
 
-TRAIN_QUANTILE = 0.7
-"""Of a family's compute: up to it runs are fitted, to learn from those beyond how wrong the law is there."""
+WAY = "expanding"
+"""How each family is cut, to learn from the runs beyond how wrong the law is there: near, and far."""
 FEWEST = 3  # families that a population can be learnt from
 _MOST = 0.98  # posterior variance of a prior's, at most: beyond it lies Monte Carlo error alone
 _SAME = 0.2  # of the runs of the smaller of two families, which both must hold to be one
@@ -76,8 +76,8 @@ class Learner:
         Those that could be fitted.
     evidence : Evidence
         Of the parameters that are learnt, in the order of `families`.
-    misses : dict of Missed
-        Of the discrepancy that no fit informs, by family. Empty if the spec has none.
+    misses : dict of tuple of Missed
+        Of the discrepancy that no fit informs, by family: one for each cut of it. Empty if the spec has none.
     left_out : dict
         Families that could not be fitted, and why.
     """
@@ -86,7 +86,7 @@ class Learner:
     base: Spec
     families: tuple[str, ...]
     evidence: Evidence
-    misses: dict[str, Missed]
+    misses: dict[str, tuple[Missed, ...]]
     left_out: dict[str, str]
 
     def learn(self, without: Sequence[Collection[str]] = ((),)) -> list[Spec]:
@@ -116,11 +116,14 @@ class Learner:
         Each family's forecast is under a law that was learnt without it.
         """
         learnt = law(out)
-        missed = [self._missed(law, one, out | {name}) for name, one in self.misses.items() if name not in out]
-        if len(missed) < FEWEST:
+        kept = {name: own for name, own in self.misses.items() if name not in out}
+        if len(kept) < FEWEST:
             return learnt
+        missed = [self._missed(law, one, out | {name}) for name, own in kept.items() for one in own]
+        # The cuts of a family say much the same: together they count as one forecast.
+        weights = np.concatenate([np.full(len(own), 1 / len(own)) for own in kept.values()])
         beyond = _beyond(self.base)
-        return learnt.with_prior(**{beyond: _as_wide_as(self.base.parameters[beyond], np.array(missed))})
+        return learnt.with_prior(**{beyond: _as_wide_as(self.base.parameters[beyond], np.array(missed), weights)})
 
     def _missed(
         self, law: Callable[[frozenset[str]], Spec], missed: Missed, out: frozenset[str]
@@ -235,16 +238,21 @@ def study(runs: Runs, base: Spec, *, seed: int = 0, progress: bool | None = None
     )
 
 
-def _forecasts(runs: Runs, base: Spec, families: Sequence[str], settings: Mapping[str, Any]) -> dict[str, Missed]:
+def _forecasts(
+    runs: Runs, base: Spec, families: Sequence[str], settings: Mapping[str, Any]
+) -> dict[str, tuple[Missed, ...]]:
     """What the dearer runs of each family that has such say of the discrepancy beyond those that are fitted."""
     beyond = _uninformed(base)
-    train, test, _ = split(runs, TRAIN_QUANTILE)
-    mine = {name: runs["family"] == name for name in families}
-    tables = {name: runs.take(train & rows) for name, rows in mine.items() if (test & rows).any()}
-    if not beyond or not tables:
+    cuts = {found.name: found for found in cut(runs, WAY)[0] if found.family in families}
+    if not beyond or not cuts:
         return {}
+    tables = {name: runs.take(found.train) for name, found in cuts.items()}
     batch = fit_many(tables, _without_discrepancy(base, beyond), **settings)
-    return {name: _misses(fit, runs.take(test & mine[name]), base) for name, fit in batch.fits.items()}
+    misses: dict[str, tuple[Missed, ...]] = {}
+    for name, fit in batch.fits.items():
+        family, test = cuts[name].family, cuts[name].test
+        misses[family] = (*misses.get(family, ()), _misses(fit, runs.take(test), base))
+    return misses
 
 
 def shared_families(learned: Runs, runs: Runs) -> dict[str, set[str]]:
@@ -375,17 +383,17 @@ def _misses(fit: Fit, runs: Runs, base: Spec) -> Missed:
     return Missed(joint.mean(axis=0), np.cov(joint.T), _anchor(fit))
 
 
-def _as_wide_as(setting: Setting, missed: np.ndarray) -> Prior:
-    """Return the prior as wide as families' misses (family, mean and SD) scatter about its median, by quadrature."""
+def _as_wide_as(setting: Setting, missed: np.ndarray, weights: np.ndarray) -> Prior:
+    """Return the prior as wide as misses (cut, mean and SD) of some weights scatter about its median, by quadrature."""
     prior, wide = setting.prior, spread_prior(setting.spread)
     at = np.linspace(-_FAR, _FAR, _POINTS)
-    weights = np.exp(-(at**2) / 2) / np.exp(-(at**2) / 2).sum()
+    normal = np.exp(-(at**2) / 2) / np.exp(-(at**2) / 2).sum()
     mean, sd = missed.T[:, :, None]
     scales, likely = np.exp(wide.loc + wide.scale * at[:: _POINTS // 100]), []
     with jax.enable_x64(True):
         for scale in scales:
             values = np.asarray(prior.placed((prior.loc, scale)).transform(prior.loc + scale * at))
-            likely.append(logsumexp(norm.logpdf(mean, values, sd), axis=1, b=weights).sum())
+            likely.append(weights @ logsumexp(norm.logpdf(mean, values, sd), axis=1, b=normal))
     posterior = softmax(np.array(likely) + norm.logpdf(at[:: _POINTS // 100]))
     # The mean square: what is not known of the width is part of the prior.
     return replace(prior, scale=rounded(float(np.sqrt(posterior @ scales**2))))

@@ -30,7 +30,7 @@ def remember(learner: Learner, path: str | Path) -> Path:
     """
     families = [
         {"family": name, "anchor": anchor, "information": information, "precision": precision}
-        | ({"missed": learner.misses[name]._asdict()} if name in learner.misses else {})
+        | ({"misses": [missed._asdict() for missed in learner.misses[name]]} if name in learner.misses else {})
         for name, precision, information, anchor in zip(learner.families, *learner.evidence[:3], strict=True)
     ]
     content = {
@@ -75,9 +75,9 @@ def _learner(content: Mapping[str, Any], runs: Runs, base: Spec) -> Learner | No
         families=tuple(said),
         evidence=Evidence(precision, information, anchors, members(BySuite, runs.where(family=list(said)).frame)),
         misses={
-            name: Missed(*(np.array(row["missed"][part]) for part in Missed._fields))
+            name: tuple(Missed(*(np.array(missed[part]) for part in Missed._fields)) for missed in row["misses"])
             for name, row in said.items()
-            if "missed" in row
+            if "misses" in row
         },
         left_out=dict(content.get("left_out", {})),
     )

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 import bayescale as bs
+from bayescale.discrepancy.growth import Growth
 from bayescale.errors import RunsError
 from bayescale.flattening import flatten, initial
 from bayescale.law import Normal, Rows, catalogue
@@ -193,7 +194,7 @@ def test_its_posterior_is_its_prior_and_the_law_is_not_touched(fits):
         assert abs(plain.loc[name, "mean"] - grown.loc[name, "mean"]) < 4 * np.hypot(*errors), name
 
 
-def test_inside_the_runs_growth_is_nothing_and_beyond_it_is_the_root_of_the_reach(fits, chinchilla):
+def test_inside_the_runs_growth_is_nothing_and_beyond_them_a_walk_with_a_drift(fits, chinchilla):
     fit, most = fits["grown"], chinchilla["flops"].max()
     params = np.sqrt(most * np.array([0.5, 1.0, np.e, np.e**4]) / 120)
     forecast = bs.forecast(fit, params=params, tokens=20 * params)
@@ -209,8 +210,19 @@ def test_inside_the_runs_growth_is_nothing_and_beyond_it_is_the_root_of_the_reac
     plane = np.column_stack([np.ones(len(chinchilla)), np.log(chinchilla["params"]), np.log(chinchilla["tokens"])])
     slope = np.hypot(*np.linalg.lstsq(plane, np.log(chinchilla["loss"]), rcond=None)[0][1:])
     assert slope < 0.1  # else errors would be larger
-    growth = posterior["growth"].to_numpy()
-    np.testing.assert_allclose(epred - law, growth[:, None] * np.array([0.0, 0.0, 1.0, 2.0]), atol=2e-5)
+    growth, span = posterior["growth"].to_numpy(), np.ptp(np.log(chinchilla["flops"]))
+    wanted = growth[:, None] * np.sqrt([0.0, 0.0, (1 + 3 / span) / 2, (4 + 48 / span) / 2])
+    np.testing.assert_allclose(epred - law, wanted, atol=3e-5)
+
+
+def test_runs_that_span_less_than_a_decade_count_as_one():
+    def of(span):
+        fitted = Rows(np.zeros((2, 0)), np.array([0.0, span]), np.zeros(2))
+        return Growth.basis(Rows(np.zeros((1, 0)), np.array([span + 3.0]), np.zeros(1)), fitted).item()
+
+    decade = np.log(10.0)
+    assert of(0.0) == of(1.0) == of(decade) == pytest.approx(np.sqrt((3.0 + 27.0 / decade) / 2))
+    assert of(4 * decade) == pytest.approx(np.sqrt((3.0 + 27.0 / (4 * decade)) / 2))
 
 
 def test_what_other_families_decide_is_not_asked_of_the_runs(fits):

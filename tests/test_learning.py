@@ -55,11 +55,13 @@ def test_a_prior_is_as_wide_as_misses_scatter():
     with jax.enable_x64(True):
         beyond = np.asarray(true.distribution().sample(jax.random.key(0), (count,)))
     missed = np.stack([beyond + sd * rng.standard_normal(count), sd], axis=1)
-    found = learning._as_wide_as(Setting(JohnsonSU(0.0, 0.01), "none", 0.01), missed)
+    found = learning._as_wide_as(Setting(JohnsonSU(0.0, 0.01), "none", 0.01), missed, np.ones(count))
     assert (found.median, found.tail) == (0.0, 1.0)
     # The information on a log scale from one draw is at most the Normal's, 2.
     assert abs(np.log(found.scale / true.scale)) < 4 / np.sqrt(count)
-    assert learning._as_wide_as(Setting(Normal(0.0, 0.01), "none", 0.01), missed).scale > 1.2 * found.scale
+    assert (
+        learning._as_wide_as(Setting(Normal(0.0, 0.01), "none", 0.01), missed, np.ones(count)).scale > 1.2 * found.scale
+    )
 
 
 def test_a_population_is_found_within_its_own_error():
@@ -172,12 +174,20 @@ def test_a_family_left_out_is_not_looked_at(learner):
     precision, information, anchors, _ = (part.copy() for part in learner.evidence)
     information[0] += 100.0
     anchors[0] += 1.0
-    misses = learner.misses | {left: learner.misses[left]._replace(mean=learner.misses[left].mean + 0.1)}
+    misses = learner.misses | {left: tuple(one._replace(mean=one.mean + 0.1) for one in learner.misses[left])}
     changed = replace(learner, evidence=Evidence(precision, information, anchors), misses=misses)
     before, after = learner.learn([[left], [other]]), changed.learn([[left], [other]])
     assert after[0].settings == before[0].settings
     assert after[1].parameters["growth"].prior.scale > before[1].parameters["growth"].prior.scale
     assert after[1].parameters["alpha_N"].prior != before[1].parameters["alpha_N"].prior
+
+
+def test_each_family_is_forecast_from_near_and_far_and_counts_once(learner):
+    assert {len(own) for own in learner.misses.values()} == {2}  # of fifteen runs two cuts leave enough on either side
+    far, near = ([own[i].mean[-1] for own in learner.misses.values()] for i in (0, 1))
+    assert far != near
+    thrice = replace(learner, misses={name: own * 3 for name, own in learner.misses.items()})
+    assert thrice.learn() == learner.learn()
 
 
 def test_families_are_fitted_under_priors_that_know_none(base, monkeypatch):
@@ -190,7 +200,8 @@ def test_families_are_fitted_under_priors_that_know_none(base, monkeypatch):
 
     monkeypatch.setattr(learning, "fit_many", spy)
     study(simulated(3), base, **QUICK)
-    assert len(asked) == 4  # of whole families, each about an anchor of its own, and of their cheaper runs
+    # Whole families, each about an anchor of its own; then runs up to two quantiles of each, in one batch.
+    assert len(asked) == 4
     for spec in asked:
         assert spec.settings == tuple(pair for pair in base.settings if pair[0] != "growth")
 
