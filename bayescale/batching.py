@@ -129,10 +129,7 @@ def fit_many(
         name: settings | {"runs": runs[name], "spec": spec[name], "seed": seed + i, "shape": shapes[points.families]}
         for i, (name, points) in enumerate(designs.items())
     }
-    on = engine(workers, scheduler)
-    devices = devices_for(device, sum(map(len, runs.values())))
-    if isinstance(on, Threads) and devices[0].platform != "cpu":
-        on = _SideBySide(devices, designs)
+    on = _engine(device, workers, scheduler, designs)
     shelf = Shelf(Path(folder), ".nc", Fit.save, load_fit) if folder is not None else None
     total = Stages(show=on_terminal() if progress is None else progress)
     made: dict[str, Fit] = {}
@@ -155,6 +152,15 @@ def fit_many(
     if batch.problems:
         warnings.warn(repr(batch), ConvergenceWarning, 2)
     return batch
+
+
+def _engine(device: str, workers: int | None, scheduler: str | None, designs: Mapping[str, Design]) -> AbstractEngine:
+    """Where tables are fitted: the devices of other processes are theirs to choose, those of this one go together."""
+    on = engine(workers, scheduler)
+    if not isinstance(on, Threads):
+        return on
+    devices = devices_for(device, sum(len(points.family) for points in designs.values()))
+    return on if devices[0].platform == "cpu" else _SideBySide(devices, designs)
 
 
 @dataclass(frozen=True)

@@ -222,8 +222,7 @@ def sampled(
     """Sample as :func:`fit` does, without a warning; `shape`, `threads` as in :func:`bayescale.sampling.sample`."""
     runs = runs if isinstance(runs, Runs) else load_runs(runs)
     spec = spec if isinstance(spec, Spec) else load_spec(spec)
-    seed = _check_settings(seed, chains, warmup, draws)
-    use_cache()
+    seed = secrets.randbits(31) if seed is None else seed
     (result,) = sampled_many(
         [(runs, spec, seed)], chains=chains, warmup=warmup, draws=draws, devices=devices_for(device, len(runs)),
         stages=stages, shape=shape, threads=threads,
@@ -248,6 +247,8 @@ def sampled_many(
 
     Specs and designs are of one structure. Each fit's seconds are its equal share.
     """
+    _check_settings([seed for _, _, seed in tables], chains, warmup, draws)
+    use_cache()
     made: dict[int, Fit | FitError] = {}
     with jax.enable_x64(True), jax.default_device(devices[0]):
         inputs = [(jax.random.key(seed), design(spec, runs), spec) for runs, spec, seed in tables]
@@ -277,15 +278,13 @@ def sampled_many(
     return [made[i] for i in range(len(tables))]
 
 
-def _check_settings(seed: int | None, chains: int, warmup: int | None, draws: int) -> int:
-    """Refuse settings out of range; the seed, a fresh one where there is none."""
+def _check_settings(seeds: Sequence[int], chains: int, warmup: int | None, draws: int) -> None:
     for name, value, least in (("chains", chains, 1), ("draws", draws, 4), ("warmup", warmup or 20, 20)):
         if value < least:
             raise FitError(f"{name} is too small", wanted=f"at least {least}", came=str(value))
-    seed = secrets.randbits(31) if seed is None else seed
-    if not 0 <= seed < 2**31:
-        raise FitError("seed is out of range", wanted="a whole number from 0 to 2147483647", came=str(seed))
-    return seed
+    for seed in seeds:
+        if not 0 <= seed < 2**31:
+            raise FitError("seed is out of range", wanted="a whole number from 0 to 2147483647", came=str(seed))
 
 
 def _collect(runs: Runs, spec: Spec, points: Design, samples: sampling.Samples, seed: int) -> Fit:

@@ -14,10 +14,13 @@ import pytest
 
 import bayescale as bs
 from bayescale import lanes, sampling
+from bayescale.batching import _engine
 from bayescale.compiling import devices_for
 from bayescale.errors import FitError
+from bayescale.fitting import sampled_many
 from bayescale.modelling import design, layout
 from bayescale.progress import Stages
+from bayescale.sweeping import Dask
 
 accelerator = pytest.mark.skipif(jax.default_backend() == "cpu", reason="JAX has no accelerator here")
 
@@ -81,6 +84,21 @@ def test_an_absent_device_is_named(device: str) -> None:
         pytest.skip(f"this machine has a {device}")
     with pytest.raises(FitError, match=f"JAX has no {device} here"):
         bs.fit("hoffmann2022", "additive", device=device)
+
+
+@pytest.mark.skipif(jax.default_backend() == "gpu", reason="this machine has a gpu")
+def test_a_device_of_other_machines_is_not_asked_of_this_one() -> None:
+    assert isinstance(_engine("gpu", None, "tcp://host:8786", {}), Dask)
+    with pytest.raises(FitError, match="JAX has no gpu here"):
+        _engine("gpu", None, None, {})
+
+
+@pytest.mark.parametrize("wrong", [{"chains": 0}, {"draws": 3}, {"warmup": 5}])
+def test_settings_of_tables_side_by_side_are_checked(wrong: dict[str, int]) -> None:
+    settings = {"chains": 2, "warmup": None, "draws": 20} | wrong
+    tables = [(bs.load_runs("hoffmann2022"), bs.load_spec("additive"), 0)]
+    with pytest.raises(FitError, match=f"{next(iter(wrong))} is too small"):
+        sampled_many(tables, **settings, devices=jax.devices("cpu"), stages=Stages())
 
 
 def test_an_unknown_device_is_refused() -> None:
