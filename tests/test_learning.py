@@ -8,10 +8,12 @@ import jax
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 from scipy.linalg import block_diag
 
 import bayescale as bs
 from bayescale import learning, populating, shipped
+from bayescale.cli import main
 from bayescale.errors import RunsError, SpecError
 from bayescale.law import JohnsonSU, LogNormal, Normal
 from bayescale.learning import shared_families, study
@@ -317,6 +319,22 @@ def test_what_families_said_is_remembered_and_nothing_is_fitted_anew(learner, tm
     assert again.learn(out) == learner.learn(out)
     assert recall(learner.runs.take(np.arange(20)), learner.base) is None
     assert recall(learner.runs, learner.base.with_prior(alpha_N=LogNormal(0.3, 0.1))) is None
+
+
+def test_the_command_line_learns_a_spec_by_a_title_and_keeps_what_families_said(learner, tmp_path, monkeypatch):
+    learner.runs.frame.to_csv(tmp_path / "runs.csv", index=False)
+    write_spec(learner.base, tmp_path / "wide.toml")
+    monkeypatch.setattr(learning, "study", lambda runs, base, seed: learner)
+    said = ["--model", str(tmp_path / "wide.toml"), "--out", str(tmp_path / "mine.toml"), "--title", "Mine", "--keep"]
+    done = CliRunner().invoke(main, ["learn", str(tmp_path / "runs.csv"), *said])
+    assert done.exit_code == 0, done.output
+    assert "priors learnt from 5 families" in done.output
+    spec = bs.load_spec(tmp_path / "mine.toml")
+    assert spec.title == "Mine"
+    assert dict(spec.learned) == {"model": str(tmp_path / "wide.toml"), "runs": str(tmp_path / "runs.csv")}
+    assert spec.parameters["alpha_N"].prior == learner.learn()[0].parameters["alpha_N"].prior
+    monkeypatch.setattr(shipped, "folder", lambda kind: tmp_path)
+    assert recall(learner.runs, learner.base).families == learner.families
 
 
 def test_the_default_spec_is_what_remembered_families_say(pool):
