@@ -34,8 +34,8 @@ from bayescale.modelling import (
     places,
     rows_at,
 )
-from bayescale.querying import NEW, flops_of, queries_of
-from bayescale.sorting import lots_of, spreads, way_of
+from bayescale.querying import NEW, as_new, flops_of, queries_of
+from bayescale.sorting import alike, lots_of, spreads, way_of
 from bayescale.spec import Spec
 from bayescale.trees import CHAIN, DRAW, KINDS, MADE, QUANTILES, QUERY
 
@@ -272,9 +272,7 @@ def _lots(fit: Fit, table: pd.DataFrame, new: bool) -> tuple[dict[str, np.ndarra
         known = list(dict.fromkeys(keys))
         mine = [known.index(key) for key in keys]
         if new:
-            named = table[table["family"] == NEW]
-            blank = dict.fromkeys(set(part("pooling", way).lots) - set(named), "")
-            (key,) = lots_of(fit.spec, named.assign(**blank)).get(way, [None])
+            (key,) = lots_of(fit.spec, as_new(fit.spec, table)).get(way, [None])
             mine.append(known.index(key) if key in known else len(known))
         index[way] = np.array(mine)
         counts.append((way, len(known) + new))
@@ -284,12 +282,14 @@ def _lots(fit: Fit, table: pd.DataFrame, new: bool) -> tuple[dict[str, np.ndarra
 def _bases(fit: Fit, table: pd.DataFrame, anchor: dict[str, Any], family: np.ndarray) -> dict[str, np.ndarray]:
     """Basis of each part that has one at queries.
 
-    A new family has no run, but compute up to that of all runs, and the median slope.
+    A new family has no run, but compute up to that of all runs, the median slope, and the law of its like.
     """
     runs = fit.design_frame
     fitted = fitted_runs(fit.spec, runs, anchor)
     middle = float(np.median([one.slope for one in fitted]))
-    nowhere = Rows(np.zeros((1, len(anchor))), np.log([runs["flops"].max()]), np.array([""], object))
+    spans = {law: one.rows.told for law, one in zip(alike(fit.spec, runs), fitted, strict=True)}
+    told = max((spans.get(law, 0.0) for law in alike(fit.spec, as_new(fit.spec, table))), default=0.0)
+    nowhere = Rows(np.zeros((1, len(anchor))), np.log([runs["flops"].max()]), np.array([""], object), told)
     fitted.append(Fitted(nowhere, middle))
     return bases(fit.spec, rows_at(table.assign(flops=flops_of(table)), anchor), family, fitted)
 

@@ -287,15 +287,17 @@ class Rows(NamedTuple):
     """Where runs lie: `inputs` (row, input) as ``ln(input / anchor)``, `flops` (row,) as natural logs.
 
     `group` (row,) names what each shares its errors with: an IsoFLOP budget, a training curve, a batch of seeds.
+    Of fitted runs `told` is how many e-folds of compute the widest family spans that has the law in common.
     """
 
     inputs: np.ndarray
     flops: np.ndarray
     group: np.ndarray
+    told: float = 0.0
 
     def take(self, rows: np.ndarray) -> Rows:
         """Rows at positions."""
-        return Rows(*(values[rows] for values in self))
+        return Rows(self.inputs[rows], self.flops[rows], self.group[rows], self.told)
 
 
 class AbstractDiscrepancy(Part):

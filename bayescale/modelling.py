@@ -21,7 +21,7 @@ from bayescale.identifying import check_identified, covariate
 from bayescale.law import AbstractDiscrepancy, Part, Rows, Values, part
 from bayescale.pooling.ways import Families
 from bayescale.runs import Runs
-from bayescale.sorting import lots_of, spreads, way_of
+from bayescale.sorting import alike, lots_of, spreads, way_of
 from bayescale.spec import Spec
 from bayescale.trees import FAMILY, KNOT
 
@@ -315,11 +315,13 @@ def slope_at(spec: Spec, inputs: np.ndarray, log_loss: np.ndarray) -> float:
 
 def fitted_runs(spec: Spec, table: pd.DataFrame, anchor: Mapping[str, Any]) -> list[Fitted]:
     """Where the runs of a table lie, and how steeply their loss falls, by family in the order of their names."""
-    found = []
-    for _, mine in table.groupby("family"):
-        rows = rows_at(mine, anchor)
-        found.append(Fitted(rows, slope_at(spec, rows.inputs, np.log(mine["loss"].to_numpy()))))
-    return found
+    law = np.array(pd.factorize(pd.Series(alike(spec, table), dtype=object))[0])
+    own = [(rows_at(mine, anchor), np.log(mine["loss"].to_numpy())) for _, mine in table.groupby("family")]
+    spans = np.array([np.ptp(rows.flops) for rows, _ in own])
+    return [
+        Fitted(rows._replace(told=spans[law == one].max()), slope_at(spec, rows.inputs, log_loss))
+        for one, (rows, log_loss) in zip(law, own, strict=True)
+    ]
 
 
 def bases(spec: Spec, rows: Rows, family: np.ndarray, fitted: Sequence[Fitted]) -> dict[str, np.ndarray]:

@@ -12,6 +12,7 @@ from bayescale.law import part
 from bayescale.mixing import AbstractFit
 from bayescale.quantities import LEAST, MOST
 from bayescale.runs import FLOPS_PER_PARAM_TOKEN, LABELS, is_empty, number, text
+from bayescale.spec import Spec
 
 _BOUNDS = {"chance": (0.0, 1.0), "loss_error": (0.0, MOST)}
 NEW = "new"
@@ -114,3 +115,10 @@ def _families(fit: AbstractFit, table: pd.DataFrame, family: str | None) -> list
         except QueryError as error:
             raise QueryError(f"row {row}: {error}") from None
     return found
+
+
+def as_new(spec: Spec, table: pd.DataFrame) -> pd.DataFrame:
+    """Queries in a new family; where they do not name what sorts families, it is like none."""
+    named = table[table["family"] == NEW]
+    sorts = {column for _, setting in spec.settings for column in part("pooling", setting.pooling).lots}
+    return named.assign(**dict.fromkeys(sorts - set(named), ""))

@@ -10,7 +10,7 @@ import pandas as pd
 
 from bayescale.errors import RunsError
 from bayescale.law import part
-from bayescale.pooling.ways import AbstractPooling, BySuite, Unpooled
+from bayescale.pooling.ways import AbstractPooling, BySuite, Complete, Unpooled
 from bayescale.spec import Setting, Spec
 
 
@@ -39,6 +39,19 @@ def lots_by(way: type[AbstractPooling], table: pd.DataFrame) -> list[Any]:
     if not set(columns) <= set(table) or not (way.named or (table[columns] != "").to_numpy().any()):
         return []
     return [_lot(family, columns, mine) for family, mine in table.groupby("family")]
+
+
+def alike(spec: Spec, table: pd.DataFrame) -> list[Any]:
+    """What each family of a table has its law from, but for what is its own: alike families, the same.
+
+    Families that scatter by a spread which is still to be learnt are not alike.
+    """
+    law = part("laws", spec.law).parameters
+    ways = {spec.parameters[name].pooling for name, of in law.items() if not of.own}
+    names = sorted(table["family"].unique())
+    if ways == {Complete.name}:
+        return [""] * len(names)
+    return next((keys for way, keys in lots_of(spec, table).items() if ways == {way}), names)
 
 
 def members(way: type[AbstractPooling], table: pd.DataFrame) -> np.ndarray:

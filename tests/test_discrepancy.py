@@ -225,6 +225,12 @@ def test_runs_that_span_less_than_a_decade_count_as_one():
     assert of(4 * decade) == pytest.approx(np.sqrt((3.0 + 27.0 / (4 * decade)) / 2))
 
 
+def test_a_family_that_spans_less_than_its_like_counts_as_they_do():
+    few, at = Rows(np.zeros((2, 0)), np.array([0.0, 3.0]), np.zeros(2)), Rows(np.zeros((1, 0)), np.array([6.0]), [0.0])
+    assert Growth.basis(at, few._replace(told=9.0)).item() == pytest.approx(np.sqrt((3.0 + 27.0 / 9.0) / 2))
+    assert Growth.basis(at, few._replace(told=2.0)) == Growth.basis(at, few)
+
+
 def test_what_other_families_decide_is_not_asked_of_the_runs(fits):
     asked = {finding.subject for finding in bs.check(fits["grown"], "identification")}
     assert "growth" not in asked

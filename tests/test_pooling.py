@@ -10,8 +10,9 @@ import pytest
 
 import bayescale as bs
 from bayescale.errors import RunsError, SpecError
+from bayescale.forecasting import design_at
 from bayescale.reporting.pages import _prior_row
-from bayescale.sorting import lots_of
+from bayescale.sorting import alike, lots_of
 from bayescale.specifying import make_spec
 
 
@@ -117,6 +118,51 @@ def test_a_new_family_has_errors_of_its_own(kin):
     )
     assert np.isfinite(fresh).all()
     assert np.ptp(fresh, axis=1).std() > np.ptp(known, axis=1).std()
+
+
+@pytest.mark.parametrize(
+    ("pooling", "like"),
+    [
+        (SUITES, ["also", "whole"]),
+        (SUITES | {"sigma": "complete", "level": "complete"}, ["also", "whole"]),
+        (SUITES | {"beta_D": "none"}, []),
+        ({"default": "none", "sigma": "complete", "nu": "suite"}, []),
+        ({"default": "partial"}, []),
+        ({"default": "complete", "level": "none"}, ["also", "other", "whole"]),
+    ],
+    ids=["suites", "noise besides", "one exponent apart", "noise alone", "a spread to be learnt", "one law"],
+)
+def test_alike_are_families_that_have_all_of_a_law_but_its_level_in_common(kin, pooling, like):
+    runs, _, _ = kin
+    spec = make_spec("alike", law="additive", pooling=pooling)
+    keys = dict(zip(runs.families, alike(spec, runs.frame), strict=True))
+    assert [name for name in runs.families if keys[name] == keys["few"] and name != "few"] == like
+
+
+def test_an_error_beyond_few_runs_is_what_the_span_of_their_suite_leaves(kin):
+    runs, spec, _ = kin
+    (growth,) = ((name, s) for name, s in bs.load_spec("default").settings if name == "growth")
+    spec = replace(spec, discrepancy=("growth",), settings=(*spec.settings, growth))
+    fit = bs.fit(runs, spec, seed=0, draws=500)
+    span = {name: np.ptp(np.log(runs.where(family=name)["flops"])) for name in runs.families}
+    assert span["few"] < 0.6 * span["whole"]
+
+    def grows(family, **named):
+        """How many times as large two places far beyond are, one farther than the other."""
+        two = pd.DataFrame({"params": [1e11, 1e13], "tokens": [1e12, 1e14], "family": family, **named})
+        near, far = design_at(fit, two, {}, new=family == "new").basis["growth"].ravel()
+        return far / near
+
+    def wanted(span, most):
+        beyond = np.log([6e23, 6e27]) - np.log(most)
+        near, far = np.sqrt(beyond + 3 * beyond**2 / span)
+        return pytest.approx(far / near)
+
+    most = {name: runs.where(family=name)["flops"].max() for name in runs.families}
+    assert grows("few") == wanted(span["whole"], most["few"]) != wanted(span["few"], most["few"])
+    assert grows("other") == wanted(span["other"], most["other"])
+    assert grows("new", suite="ours") == wanted(span["whole"], max(most.values()))
+    assert grows("new", suite="theirs") == grows("new") == wanted(np.log(10), max(most.values()))
 
 
 def test_a_family_of_few_runs_needs_a_suite(kin):

@@ -37,7 +37,7 @@ class Growth(AbstractDiscrepancy):
     @staticmethod
     def basis(at, fitted):
         beyond = np.maximum(at.flops - fitted.flops.max(), 0.0)
-        span = max(np.ptp(fitted.flops), _DECADE)
+        span = max(np.ptp(fitted.flops), fitted.told, _DECADE)
         return np.sqrt(beyond * (1 + _DRIFT * beyond / span) / 2)[:, None]
 
     @staticmethod
