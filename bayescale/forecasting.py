@@ -239,7 +239,7 @@ def _merged(pieces: Sequence[tuple[np.ndarray, Array]]) -> np.ndarray:
 
 def design_at(fit: Fit, table: pd.DataFrame, observed: Mapping[str, Any], new: bool = False) -> Design:
     """Queries as arrays in the fit's own anchor units, with one more family if `new`."""
-    index = {name: i for i, name in enumerate([*fit.families, NEW])}
+    index = {NEW: len(fit.families)} | {name: i for i, name in enumerate(fit.families)}
     count = len(fit.families) + new
     pooled = [n for n, s in fit.spec.settings if s.pooling == "partial"]
     known = [c for c in fit.spec.columns if c in table]

@@ -65,10 +65,12 @@ def population(
     spread_loc = np.array([w.loc for w in wide]) - np.log(scale)
     away = evidence.anchors - reference if moving else np.zeros((len(weights), 0))
     trend_scale = _TREND / scale[list(moving)]
+    several = [members @ (weights > 0) > 1 for members in evidence.suites]
+    suites = evidence.suites if any(several) else np.zeros((0, 0))
     with jax.enable_x64(True):
         precision, information = weights[:, None, None] * evidence.precision, weights[:, None] * evidence.information
         spreads = spread_loc, np.array([w.scale for w in wide])
-        arguments = (precision, information, away, *spreads, trend_scale, evidence.suites)
+        arguments = (precision, information, away, *spreads, trend_scale, suites)
         draws = _sample_families(moving, jax.random.key(0), *map(jnp.asarray, arguments))
     middle, spread, trend, within = map(np.asarray, draws)
     # Mean and variance of the population's predictive: what is not known of it is part of the prior.
@@ -77,7 +79,7 @@ def population(
     moved = [prior.moved(*place) for prior, place in zip(priors, places, strict=True)]
     found = [replace(prior, median=rounded(prior.median), scale=rounded(prior.scale)) for prior in moved]
     slopes = [trend[..., k] * priors[i].scale for k, i in enumerate(moving)]
-    near = np.sqrt((within[:, None] * spread**2).mean(axis=0)) if len(evidence.suites) else []
+    near = np.sqrt((within[:, None] * spread**2).mean(axis=0)) if len(suites) else []
     return Population(
         found,
         [(own.mean(axis=0), np.atleast_2d(np.cov(own.T))) for own in slopes],

@@ -91,6 +91,22 @@ def test_waste_is_the_closed_form(chinchilla_fit, choice):
     assert choice.waste_fraction == pytest.approx(exact.mean(), rel=0.02)  # linear between budgets 2 % apart
 
 
+def test_a_family_called_new_is_itself():
+    """The name stands for a family that was not fitted, but where there is one of that name."""
+    params, ratios = (x.ravel() for x in np.meshgrid(np.geomspace(1e7, 1e9, 5), [5.0, 20.0, 80.0]))
+    table = pd.DataFrame({"params": params, "tokens": params * ratios})
+    loss = 1.7 + 400 / params**0.34 + 410 / table["tokens"] ** 0.28
+    noise = np.random.default_rng(0).normal(0.0, 0.002, (2, 15))
+    tables = [table.assign(loss=loss * np.exp(e) * times, family=name)
+              for name, times, e in zip(("new", "other"), (1.0, 1.5), noise, strict=True)]  # fmt: skip
+    spec = bs.make_spec("plain", law="additive", pooling={"default": "none"})
+    fit = bs.fit(bs.load_runs(pd.concat(tables)), spec, seed=0, draws=500)
+    query = {"params": 1e9, "tokens": 2e10}
+    new, other = (bs.forecast(fit, family=name, **query).draws["epred"].to_numpy().mean() for name in ("new", "other"))
+    assert new == pytest.approx(1.7 + 400 / 1e9**0.34 + 410 / 2e10**0.28, rel=0.01)
+    assert other / new == pytest.approx(1.5, rel=0.01)
+
+
 def test_regret_and_band_hang_together(choice):
     low, high = choice.band
     assert low < choice.params < high

@@ -223,6 +223,16 @@ def test_what_was_learnt_is_narrower_and_says_where_it_came_from(learner, base):
     assert growth.scale < base.parameters["growth"].prior.scale
 
 
+def test_how_alike_suites_are_is_learnt_where_one_is_left_that_has_several(learner):
+    suites = np.identity(len(learner.families))[:-1]
+    suites[0, -1] = 1
+    paired = replace(learner, evidence=learner.evidence._replace(suites=suites))
+    both, one = (spec.parameters["alpha_N"] for spec in paired.learn([(), learner.families[:1]]))
+    assert both.pooling == "suite"
+    assert both.spread < both.prior.scale
+    assert one.pooling == "none"
+
+
 def test_few_runs_of_a_new_family_are_enough_with_learnt_priors(learner, base):
     runs = simulated(1, seed=9)
     four = runs.take(np.array([0, 2, 6, 10]))  # two sizes and more at three ratios
