@@ -17,7 +17,8 @@ class Growth(AbstractDiscrepancy):
     :math:`h`; that of its drift, found over a span :math:`T`, with :math:`h^2 / T`. The drift weighs three times as
     much as in one walk: other discrepancies walk too. A third of the span beyond, the two are alike, and
     :math:`\delta = g \sqrt{h}`. Runs that span less than a decade count as if they spanned one, since priors tell of
-    the drift as well. A family's runs share one :math:`g`, so that the errors of its forecasts have one sign, as they
+    the drift as well, and so do other families that have the law in common with this one: the widest span counts.
+    A family's runs share one :math:`g`, so that the errors of its forecasts have one sign, as they
     do in backtests.
     """
 
