@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 
 import jax
@@ -14,7 +15,7 @@ from scipy.linalg import block_diag
 import bayescale as bs
 from bayescale import learning, populating, shipped
 from bayescale.cli import main
-from bayescale.errors import RunsError, SpecError
+from bayescale.errors import ConvergenceWarning, RunsError, SpecError
 from bayescale.law import JohnsonSU, LogNormal, Normal
 from bayescale.learning import shared_families, study
 from bayescale.pooling.ways import BySuite
@@ -334,11 +335,17 @@ def test_what_families_said_is_remembered_and_nothing_is_fitted_anew(learner, tm
 def test_the_command_line_learns_a_spec_by_a_title_and_keeps_what_families_said(learner, tmp_path, monkeypatch):
     learner.runs.frame.to_csv(tmp_path / "runs.csv", index=False)
     write_spec(learner.base, tmp_path / "wide.toml")
-    monkeypatch.setattr(learning, "study", lambda runs, base, seed: learner)
+
+    def study(runs, base, seed):
+        warnings.warn("Batch of 5 fits, 0 failed (f1: NOT CONVERGED)", ConvergenceWarning, 2)
+        return learner
+
+    monkeypatch.setattr(learning, "study", study)
     said = ["--model", str(tmp_path / "wide.toml"), "--out", str(tmp_path / "mine.toml"), "--title", "Mine", "--keep"]
     done = CliRunner().invoke(main, ["learn", str(tmp_path / "runs.csv"), *said])
     assert done.exit_code == 0, done.output
     assert "priors learnt from 5 families" in done.output
+    assert "warning: Batch of 5 fits, 0 failed (f1: NOT CONVERGED)" in done.stderr
     spec = bs.load_spec(tmp_path / "mine.toml")
     assert spec.title == "Mine"
     assert dict(spec.learned) == {"model": str(tmp_path / "wide.toml"), "runs": str(tmp_path / "runs.csv")}
