@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,17 +11,17 @@ import numpy as np
 import pandas as pd
 
 from bayescale.batching import Batch, fit_many
-from bayescale.errors import QueryError, RunsError, nearest
+from bayescale.errors import BayescaleError, FitError, QueryError, RunsError, nearest
 from bayescale.forecasting import NEW, log_draws, predict
 from bayescale.identifying import covariate
 from bayescale.law import part
-from bayescale.learning import shared_families, study
+from bayescale.learning import study
 from bayescale.measuring import HORIZONS, Record, horizon_of
 from bayescale.mixing import AbstractFit
 from bayescale.remembering import recall
 from bayescale.runs import Runs, load_runs
 from bayescale.scoring import scores
-from bayescale.sorting import is_pooled, together
+from bayescale.sorting import is_pooled, shared_families, together
 from bayescale.spec import Spec
 from bayescale.specifying import DEFAULT, load_spec
 from bayescale.splitting import BEYOND, TRAIN_QUANTILE, WAYS, Cut, Options, cut
@@ -278,9 +278,10 @@ def fit_tasks(
     """Fit a spec to each task's runs; priors that were learnt on its families are learnt again without them."""
     for column, _ in spec.covariates:
         covariate(runs, column)  # those of runs that are forecast too
-    unseen = _unseen(spec, runs, {label: task.unseen for label, task in tasks.items()}, progress)
+    unseen, unlearnt = _unseen(spec, runs, {label: task.unseen for label, task in tasks.items()}, progress)
     tables = {label: runs.take(task.train) for label, task in tasks.items()}
-    return fit_many(tables, unseen, seed=seed, progress=progress, **settings)
+    batch = fit_many(tables, unseen, seed=seed, progress=progress, **settings)
+    return replace(batch, failed=batch.failed | unlearnt)
 
 
 def about(runs: Runs, way: str, options: Options, seed: int, versions: Mapping[str, str]) -> dict[str, Any]:
@@ -315,21 +316,29 @@ def _check_others(runs: Runs) -> None:
         )
 
 
-def _unseen(spec: Spec, runs: Runs, groups: Mapping[str, list[str]], progress: bool | None) -> dict[str, Spec]:
-    """Return the spec for each group; priors that were learnt on a group's own runs are learnt again without them."""
+def _unseen(
+    spec: Spec, runs: Runs, groups: Mapping[str, list[str]], progress: bool | None
+) -> tuple[dict[str, Spec], dict[str, BayescaleError]]:
+    """Return the spec for each group, and what nothing was learnt from.
+
+    Priors that were learnt on a group's own runs are learnt again without them.
+    """
     if not spec.learned:
-        return dict.fromkeys(groups, spec)
+        return dict.fromkeys(groups, spec), {}
     origin = dict(spec.learned)
     source = load_runs(origin["runs"])
     shared = shared_families(source, runs)
     out = {label: set().union(*(shared[name] for name in group)) for label, group in groups.items()}
     again = [label for label in groups if out[label]]
     if not again:
-        return dict.fromkeys(groups, spec)
+        return dict.fromkeys(groups, spec), {}
     base = load_spec(origin["model"])
     learner = recall(source, base) or study(source, base, progress=progress)
     learnt = learner.learn([out[label] for label in again])
-    return dict.fromkeys(groups, spec) | dict(zip(again, learnt, strict=True))
+    unlearnt: dict[str, BayescaleError] = {
+        f"priors from {name}": FitError(why) for name, why in learner.left_out.items()
+    }
+    return dict.fromkeys(groups, spec) | dict(zip(again, learnt, strict=True)), unlearnt
 
 
 def score_cut(fit: AbstractFit, runs: Runs, one: Cut) -> pd.DataFrame:

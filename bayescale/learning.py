@@ -6,7 +6,7 @@ its runs say is kept as a Gaussian; then the population of families is sampled, 
 
 from __future__ import annotations
 
-from collections import Counter
+import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -19,7 +19,7 @@ from scipy.special import logsumexp, softmax
 from scipy.stats import norm
 
 from bayescale.batching import fit_many
-from bayescale.errors import RunsError, SpecError
+from bayescale.errors import ConvergenceWarning, RunsError, SpecError
 from bayescale.fitting import Fit
 from bayescale.flattening import held
 from bayescale.forecasting import design_at, log_draws
@@ -35,7 +35,7 @@ WAY = "expanding"
 """How each family is cut, to learn from the runs beyond how wrong the law is there: near, and far."""
 FEWEST = 3  # families that a population can be learnt from
 _MOST = 0.98  # posterior variance of a prior's, at most: beyond it lies Monte Carlo error alone
-_SAME = 0.2  # of the runs of the smaller of two families, which both must hold to be one
+_LONGER = 16  # times the draws, of chains that do not agree: some posteriors have two modes that are seldom left
 _FAR, _POINTS = 6.0, 2001  # SDs to which quadrature goes, and in how many points
 
 
@@ -79,7 +79,7 @@ class Learner:
     misses : dict of tuple of Missed
         Of the discrepancy that no fit informs, by family: one for each cut of it. Empty if the spec has none.
     left_out : dict
-        Families that could not be fitted, and why.
+        Families, and cuts of them, that could not be fitted or whose chains do not agree, and why.
     """
 
     runs: Runs
@@ -186,8 +186,12 @@ def learn(runs: Runs, base: Spec, without: Collection[str] = (), **settings: Any
     return study(runs, base, **settings).learn([without])[0]
 
 
-def study(runs: Runs, base: Spec, *, seed: int = 0, progress: bool | None = None, **settings: Any) -> Learner:
+def study(
+    runs: Runs, base: Spec, *, seed: int = 0, draws: int = 1000, progress: bool | None = None, **settings: Any
+) -> Learner:
     """Fit each family alone, under priors wide enough that its own runs speak.
+
+    Chains that do not agree are drawn sixteen times as long, and nothing is learnt from those that do not agree then.
 
     Parameters
     ----------
@@ -195,13 +199,13 @@ def study(runs: Runs, base: Spec, *, seed: int = 0, progress: bool | None = None
         Several families.
     base : Spec
         A spec without pooling.
-    seed, progress, **settings
+    seed, draws, progress, **settings
         As in :func:`fit_many`.
 
     Raises
     ------
     RunsError
-        If fewer than three families can be fitted.
+        If fewer than three families can be fitted, and their chains agree.
     SpecError
         If the spec pools.
     """
@@ -216,70 +220,64 @@ def study(runs: Runs, base: Spec, *, seed: int = 0, progress: bool | None = None
             came=", ".join(pooled),
             do="learn from coupled-unpooled, or a spec of your own like it",
         )
-    settings |= {"seed": seed, "progress": progress}
+    settings |= {"seed": seed, "draws": draws, "progress": progress}
     plain = _without_discrepancy(base, base.discrepancy)
     tables = {name: runs.where(family=name) for name in runs.families}
-    batch = fit_many(tables, {name: _anchored(plain, table) for name, table in tables.items()}, **settings)
-    if len(batch.fits) < FEWEST:
+    specs = {name: _anchored(plain, table) for name, table in tables.items()}
+    fits, left_out = _converged(tables, specs, **settings)
+    if len(fits) < FEWEST:
         raise RunsError(
             "too few families to learn priors from",
             wanted=f"at least {FEWEST} that can be fitted alone",
-            came="; ".join(f"{name}: {error}" for name, error in batch.failed.items()) or str(len(batch.fits)),
+            came="; ".join(f"{name}: {why}" for name, why in left_out.items()) or str(len(fits)),
         )
-    families = tuple(batch.fits)
+    families = tuple(fits)
     suites = members(BySuite, runs.where(family=list(families)).frame)
+    misses, unread = _forecasts(runs, base, families, settings)
     return Learner(
         runs=runs,
         base=base,
         families=families,
-        evidence=_evidence([*batch.fits.values()], _learned(base), suites),
-        misses=_forecasts(runs, base, families, settings),
-        left_out={name: str(error) for name, error in batch.failed.items()},
+        evidence=_evidence([*fits.values()], _learned(base), suites),
+        misses=misses,
+        left_out=left_out | unread,
     )
+
+
+def _converged(
+    tables: Mapping[str, Runs], specs: Mapping[str, Spec], *, draws: int, **settings: Any
+) -> tuple[dict[str, Fit], dict[str, str]]:
+    """Fits whose chains agree, long ones if need be; and why other tables have none."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # those that do not agree in the end are told
+        first = fit_many(tables, specs, draws=draws, **settings)
+        found = first.fits
+        # By names of their own, since a folder keeps fits by name.
+        apart = {f"{name}, longer": name for name, fit in found.items() if not fit.converged}
+        if apart:
+            mine, own = ({long: of[name] for long, name in apart.items()} for of in (tables, specs))
+            longer = fit_many(mine, own, draws=_LONGER * draws, **settings)
+            found = found | {apart[long]: fit for long, fit in longer.fits.items()}
+    why = {name: str(error) for name, error in first.failed.items()}
+    why |= {name: fit.verdict for name, fit in found.items() if not fit.converged}
+    return {name: fit for name, fit in found.items() if fit.converged}, why
 
 
 def _forecasts(
     runs: Runs, base: Spec, families: Sequence[str], settings: Mapping[str, Any]
-) -> dict[str, tuple[Missed, ...]]:
-    """What the dearer runs of each family that has such say of the discrepancy beyond those that are fitted."""
+) -> tuple[dict[str, tuple[Missed, ...]], dict[str, str]]:
+    """What the dearer runs of each family say of the discrepancy beyond those that are fitted; and why cuts do not."""
     beyond = _uninformed(base)
     cuts = {found.name: found for found in cut(runs, WAY)[0] if found.family in families}
     if not beyond or not cuts:
-        return {}
+        return {}, {}
     tables = {name: runs.take(found.train) for name, found in cuts.items()}
-    batch = fit_many(tables, _without_discrepancy(base, beyond), **settings)
+    fits, left_out = _converged(tables, dict.fromkeys(tables, _without_discrepancy(base, beyond)), **settings)
     misses: dict[str, tuple[Missed, ...]] = {}
-    for name, fit in batch.fits.items():
+    for name, fit in fits.items():
         family, test = cuts[name].family, cuts[name].test
         misses[family] = (*misses.get(family, ()), _misses(fit, runs.take(test), base))
-    return misses
-
-
-def shared_families(learned: Runs, runs: Runs) -> dict[str, set[str]]:
-    """Which families of `learned` hold runs of each family of `runs`, whatever they are called there.
-
-    A family is one of them if it has the name, or a fifth of the runs of either are the other's: families on
-    one grid of params and tokens have a run or two of the same loss by chance.
-    """
-    owners: dict[tuple, set[str]] = {}
-    for key, family in zip(_keys(learned), learned["family"], strict=True):
-        owners.setdefault(key, set()).add(family)
-    keys, sizes, found = _keys(runs), Counter(learned["family"]), {}
-    for name in runs.families:
-        mine = [keys[i] for i in np.flatnonzero(runs["family"] == name)]
-        held = Counter(owner for key in mine for owner in owners.get(key, ()))
-        found[name] = {owner for owner, count in held.items() if count >= _SAME * min(len(mine), sizes[owner])}
-        found[name] |= {name} & set(learned.families)
-    return found
-
-
-def _keys(runs: Runs) -> list[tuple[str, ...]]:
-    """Runs by what they are, to a few digits: the same run is rounded otherwise in another table."""
-    digits = {"params": 2, "tokens": 2, "loss": 3}
-    columns = [runs[name] for name in digits]
-    return [
-        tuple(f"{x:.{n}e}" for x, n in zip(row, digits.values(), strict=True)) for row in zip(*columns, strict=True)
-    ]
+    return misses, left_out
 
 
 def _placed(setting: Setting, trend: Trend | None, spread: float | None) -> Setting:

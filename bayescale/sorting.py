@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -11,7 +12,10 @@ import pandas as pd
 from bayescale.errors import RunsError
 from bayescale.law import part
 from bayescale.pooling.ways import AbstractPooling, BySuite, Complete, Unpooled
+from bayescale.runs import Runs
 from bayescale.spec import Setting, Spec
+
+_SAME = 0.2  # of the runs of the smaller of two families, which both must hold to be one
 
 
 def lots_of(spec: Spec, table: pd.DataFrame) -> dict[str, list[Any]]:
@@ -112,3 +116,30 @@ def together(specs: Sequence[Spec], table: pd.DataFrame) -> dict[str, frozenset[
             joined = frozenset().union(*(found[name] for name in mine))
             found |= dict.fromkeys(joined, joined)
     return found
+
+
+def shared_families(learned: Runs, runs: Runs) -> dict[str, set[str]]:
+    """Which families of `learned` hold runs of each family of `runs`, whatever they are called there.
+
+    A family is one of them if it has the name, or a fifth of the runs of either are the other's: families on
+    one grid of params and tokens have a run or two of the same loss by chance.
+    """
+    owners: dict[tuple, set[str]] = {}
+    for key, family in zip(_keys(learned), learned["family"], strict=True):
+        owners.setdefault(key, set()).add(family)
+    keys, sizes, found = _keys(runs), Counter(learned["family"]), {}
+    for name in runs.families:
+        mine = [keys[i] for i in np.flatnonzero(runs["family"] == name)]
+        held = Counter(owner for key in mine for owner in owners.get(key, ()))
+        found[name] = {owner for owner, count in held.items() if count >= _SAME * min(len(mine), sizes[owner])}
+        found[name] |= {name} & set(learned.families)
+    return found
+
+
+def _keys(runs: Runs) -> list[tuple[str, ...]]:
+    """Runs by what they are, to a few digits: the same run is rounded otherwise in another table."""
+    digits = {"params": 2, "tokens": 2, "loss": 3}
+    columns = [runs[name] for name in digits]
+    return [
+        tuple(f"{x:.{n}e}" for x, n in zip(row, digits.values(), strict=True)) for row in zip(*columns, strict=True)
+    ]

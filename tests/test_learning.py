@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import replace
 
 import jax
@@ -13,15 +12,15 @@ from click.testing import CliRunner
 from scipy.linalg import block_diag
 
 import bayescale as bs
-from bayescale import learning, populating, shipped
+from bayescale import backtesting, learning, populating, shipped
 from bayescale.cli import main
-from bayescale.errors import ConvergenceWarning, RunsError, SpecError
+from bayescale.errors import RunsError, SpecError
 from bayescale.law import JohnsonSU, LogNormal, Normal
-from bayescale.learning import shared_families, study
+from bayescale.learning import study
 from bayescale.pooling.ways import BySuite
 from bayescale.populating import Evidence, population
 from bayescale.remembering import recall, remember
-from bayescale.sorting import members
+from bayescale.sorting import members, shared_families
 from bayescale.spec import Setting
 from bayescale.specifying import write_spec
 
@@ -234,6 +233,36 @@ def test_how_alike_suites_are_is_learnt_where_one_is_left_that_has_several(learn
     assert one.pooling == "none"
 
 
+def test_chains_that_do_not_agree_are_drawn_longer_before_anything_is_learnt_from_them(monkeypatch):
+    base = bs.make_spec("wide", law="additive", pooling={"default": "none"})
+    short = {"draws": 50, "warmup": 300, "progress": False}  # too few for an ESS of 400
+    longer = study(simulated(3), base, **short)
+    assert longer.left_out == {}
+    assert len(longer.families) == 3
+    monkeypatch.setattr(learning, "_LONGER", 1)
+    with pytest.raises(RunsError, match="family-0: NOT CONVERGED"):
+        study(simulated(3), base, **short)
+
+
+def test_nothing_is_learnt_from_a_cut_whose_chains_do_not_agree(learner, base, monkeypatch):
+    name, fit_many = "family-1 up to 50 %", learning.fit_many
+
+    def briefly(tables, specs, draws, **settings):
+        """As `fit_many`, but that one table's chains are never long enough."""
+        batch = fit_many(tables, specs, draws=draws, **settings)
+        mine = {k: table for k, table in tables.items() if k.startswith(name)}
+        own = fit_many(mine, {k: specs[k] for k in mine}, draws=20, **settings).fits if mine else {}
+        return replace(batch, fits=batch.fits | own)
+
+    monkeypatch.setattr(learning, "fit_many", briefly)
+    found = study(learner.runs, base, **QUICK)
+    assert list(found.left_out) == [name]
+    assert found.left_out[name].startswith("NOT CONVERGED")
+    assert found.families == learner.families
+    assert [len(found.misses[family]) for family in found.families] == [2, 1, 2, 2, 2]
+    np.testing.assert_array_equal(found.misses["family-1"][0].mean, learner.misses["family-1"][1].mean)
+
+
 def test_few_runs_of_a_new_family_are_enough_with_learnt_priors(learner, base):
     runs = simulated(1, seed=9)
     four = runs.take(np.array([0, 2, 6, 10]))  # two sizes and more at three ratios
@@ -317,6 +346,10 @@ def test_a_backtest_learns_again_without_the_runs_that_it_scores(learner, base, 
     new = bs.backtest(unseen, spec, progress=False)
     assert asked == [{"family-2"}]  # these runs it never saw
     assert new.converged
+    partial = replace(learner, left_out={"family-0 up to 30 %": "NOT CONVERGED"})
+    monkeypatch.setattr(backtesting, "study", lambda runs, base, progress: partial)
+    said = bs.backtest(renamed, spec, progress=False)
+    assert said.left_out == {"priors from family-0 up to 30 %": "NOT CONVERGED"}
 
 
 def test_what_families_said_is_remembered_and_nothing_is_fitted_anew(learner, tmp_path, monkeypatch):
@@ -336,22 +369,20 @@ def test_the_command_line_learns_a_spec_by_a_title_and_keeps_what_families_said(
     learner.runs.frame.to_csv(tmp_path / "runs.csv", index=False)
     write_spec(learner.base, tmp_path / "wide.toml")
 
-    def study(runs, base, seed):
-        warnings.warn("Batch of 5 fits, 0 failed (f1: NOT CONVERGED)", ConvergenceWarning, 2)
-        return learner
-
-    monkeypatch.setattr(learning, "study", study)
+    partial = replace(learner, left_out={"family-0 up to 30 %": "NOT CONVERGED"})
+    monkeypatch.setattr(learning, "study", lambda runs, base, seed: partial)
     said = ["--model", str(tmp_path / "wide.toml"), "--out", str(tmp_path / "mine.toml"), "--title", "Mine", "--keep"]
     done = CliRunner().invoke(main, ["learn", str(tmp_path / "runs.csv"), *said])
     assert done.exit_code == 0, done.output
     assert "priors learnt from 5 families" in done.output
-    assert "warning: Batch of 5 fits, 0 failed (f1: NOT CONVERGED)" in done.stderr
+    assert "left out: family-0 up to 30 % (NOT CONVERGED)" in done.stderr
     spec = bs.load_spec(tmp_path / "mine.toml")
     assert spec.title == "Mine"
     assert dict(spec.learned) == {"model": str(tmp_path / "wide.toml"), "runs": str(tmp_path / "runs.csv")}
     assert spec.parameters["alpha_N"].prior == learner.learn()[0].parameters["alpha_N"].prior
     monkeypatch.setattr(shipped, "folder", lambda kind: tmp_path)
     assert recall(learner.runs, learner.base).families == learner.families
+    assert recall(learner.runs, learner.base).left_out == partial.left_out
 
 
 def test_the_default_spec_is_what_remembered_families_say(pool):

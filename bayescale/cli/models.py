@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -184,11 +183,7 @@ def learn(runs: str, spec: str, out: Path, title: str | None, keep: bool, seed: 
     from bayescale.runs import load_runs
     from bayescale.specifying import load_spec, write_spec
 
-    with warnings.catch_warnings(record=True) as seen:  # what is learnt has no verdict to print: fits' own are said
-        warnings.simplefilter("always")
-        learner = learning.study(load_runs(runs), load_spec(spec), seed=seed)
-    for warning in seen:
-        click.echo(f"warning: {warning.message}", err=True)
+    learner = learning.study(load_runs(runs), load_spec(spec), seed=seed)
     for name, why in learner.left_out.items():
         click.echo(f"left out: {name} ({why})", err=True)
     origin = {"model": spec, "runs": runs}  # as they were named: a backtest learns again without some families
