@@ -197,13 +197,12 @@ def test_families_are_fitted_under_priors_that_know_none(base, monkeypatch):
     asked, fit_many = [], learning.fit_many
 
     def spy(tables, spec, **settings):
-        asked.extend(spec.values() if isinstance(spec, dict) else [spec])
+        asked.extend(spec.values())
         return fit_many(tables, spec, **settings)
 
     monkeypatch.setattr(learning, "fit_many", spy)
     study(simulated(3), base, **QUICK)
-    # Whole families, each about an anchor of its own; then runs up to two quantiles of each, in one batch.
-    assert len(asked) == 4
+    assert len(asked) == 3 + 3 * 2  # whole families, then runs up to two quantiles of each
     for spec in asked:
         assert spec.settings == tuple(pair for pair in base.settings if pair[0] != "growth")
 

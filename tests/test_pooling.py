@@ -84,7 +84,7 @@ def kin():
 def test_a_family_of_few_runs_is_as_its_suite(kin):
     runs, spec, fit = kin
     assert fit.converged
-    apart = bs.fit(bs.load_runs(runs.frame.drop(columns="suite")), spec, seed=0, draws=500)
+    apart = bs.fit(bs.load_runs(runs.frame.drop(columns="suite")), spec, seed=0, draws=1500)
     assert not [name for name in apart.posterior if name.endswith("_suite")]
     for name in ("alpha_N", "beta_D"):
         near, far = (np.log(one.posterior[name].sel(family="few")).std() for one in (fit, apart))
