@@ -255,8 +255,9 @@ def _converged(
         # By names of their own, since a folder keeps fits by name.
         apart = {f"{name}, longer": name for name, fit in found.items() if not fit.converged}
         if apart:
-            mine, own = ({long: of[name] for long, name in apart.items()} for of in (tables, specs))
-            longer = fit_many(mine, own, draws=_LONGER * draws, **settings)
+            again = {long: tables[name] for long, name in apart.items()}
+            own = {long: specs[name] for long, name in apart.items()}
+            longer = fit_many(again, own, draws=_LONGER * draws, **settings)
             found = found | {apart[long]: fit for long, fit in longer.fits.items()}
     why = {name: str(error) for name, error in first.failed.items()}
     why |= {name: fit.verdict for name, fit in found.items() if not fit.converged}
