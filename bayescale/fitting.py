@@ -28,6 +28,7 @@ from bayescale.mixing import AbstractFit
 from bayescale.modelling import COORDINATES, Design, design, layout
 from bayescale.progress import Stages, on_terminal
 from bayescale.runs import Runs, load_runs
+from bayescale.sampling import Care
 from bayescale.sorting import suites_of
 from bayescale.spec import Spec
 from bayescale.specifying import DEFAULT, load_spec
@@ -165,8 +166,9 @@ def fit(
         Same seed and backend, same draws; None draws a fresh one and records it.
     chains, warmup, draws : int
         Chains, and draws of each that are kept. Without `warmup` it is 300 iterations in whitened
-        coordinates, 500 for a hierarchy and 1000 where whitening failed, and chains that do not agree
-        are drawn again once, six times as long (``meta["engine"]`` says so); with it, they are not.
+        coordinates, 500 for a hierarchy and 1000 where whitening failed, and chains that fall short are
+        drawn again: in smaller steps if draws diverged and nothing else did, six times as long too if they
+        still do or mix slowly (``meta["engine"]`` says so). With it, they are not.
     device : {"auto", "cpu", "gpu", "tpu"}
         Where to sample; chains are shared among its devices. ``"auto"`` takes an accelerator for large
         tables and the CPU for others. Arithmetic is float64 everywhere, which accelerators do slowly:
@@ -254,28 +256,35 @@ def sampled_many(
         inputs = [(jax.random.key(seed), design(spec, runs), spec) for runs, spec, seed in tables]
         settings: dict[str, Any] = {"chains": chains, "warmup": warmup, "draws": draws, "stages": stages}
         settings["shape"] = shape or layout([points for _, points, _ in inputs])
-        left = list(range(len(tables)))
-        for slowly in (False, True):
-            mine = [inputs[i] for i in left]
+        for care in Care if warmup is None else (Care.USUAL,):
+            now = [i for i in range(len(tables)) if _wants(made.get(i), care)]
+            if not now:
+                continue
+            mine = [inputs[i] for i in now]
             found: Iterable[sampling.Samples | FitError]
             if len(devices) == 1 and devices[0].platform == "cpu":
-                found = (sampling.sample(*each, **settings, threads=threads, slowly=slowly) for each in mine)
+                found = (sampling.sample(*each, **settings, threads=threads, care=care) for each in mine)
             else:
-                found = sample_side_by_side(mine, **settings, devices=devices, slowly=slowly)
-            for i, samples in zip(left, found, strict=True):
+                found = sample_side_by_side(mine, **settings, devices=devices, care=care)
+            for i, samples in zip(now, found, strict=True):
                 if isinstance(samples, FitError):
                     made[i] = samples
                     continue
                 runs, spec, seed = tables[i]
                 with stages("checks"):
                     made[i] = _collect(runs, spec, inputs[i][1], samples, seed)
-            left = [i for i, fit in made.items() if isinstance(fit, Fit) and not fit.converged]
-            if warmup is not None or not left:
-                break
     for fit in made.values():
         if isinstance(fit, Fit):
             fit.meta["seconds"] = {name: round(value / len(tables), 3) for name, value in stages.seconds.items()}
     return [made[i] for i in range(len(tables))]
+
+
+def _wants(fit: Fit | FitError | None, care: Care) -> bool:
+    """Whether a table is to be sampled with this care, after what came of it with less."""
+    if not isinstance(fit, Fit):
+        return fit is None
+    failed = {criterion.name for criterion in fit.convergence if not criterion.passed}
+    return failed == {"divergences"} if care is Care.SMALL_STEPS else bool(failed)
 
 
 def _check_settings(seeds: Sequence[int], chains: int, warmup: int | None, draws: int) -> None:

@@ -24,7 +24,7 @@ from bayescale.errors import FitError
 from bayescale.flattening import initial
 from bayescale.modelling import Design, blocked
 from bayescale.progress import Stages
-from bayescale.sampling import Chain, Pace, Samples, Start
+from bayescale.sampling import Care, Chain, Pace, Samples, Start
 from bayescale.spec import Spec
 
 _NUMBERS = 400_000_000  # of draws × runs of all lanes of a program, at most: 3.2 GB
@@ -46,7 +46,7 @@ def sample_side_by_side(
     stages: Stages,
     shape: tuple[int, int],
     devices: Sequence[jax.Device],
-    slowly: bool = False,
+    care: Care = Care.USUAL,
 ) -> list[Samples | FitError]:
     """Sample tables as :func:`bayescale.sampling.sample` does each; for one whose chains fail, its error.
 
@@ -55,7 +55,7 @@ def sample_side_by_side(
     """
     laid = [blocked(design, shape) for _, design, _ in tables]
     one, structure = laid[0][0], tables[0][2].structure
-    pace = sampling.pace_of(one, slowly)
+    pace = sampling.pace_of(one, care)
     design = jax.tree.map(lambda *leaves: np.stack(leaves), *(design for design, _ in laid))
     keys = jnp.stack([jax.random.split(key, chains) for key, _, _ in tables])
     design, keys = _taken((design, keys), _rounded(np.arange(len(tables))))

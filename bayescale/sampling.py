@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from enum import Enum, auto
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -33,8 +34,8 @@ from bayescale.whitening import Whitening, arrow, factor, identity, newton, stre
 TARGET_ACCEPT = 0.9
 # Corners of a hierarchy (a ceiling far in its tail, a spread small) diverged in 5 of 4,000 draws at .9.
 HIERARCHY_ACCEPT = 0.95
-SLOW_ACCEPT = 0.98
-_SLOWER = 6
+CAREFUL_ACCEPT = 0.98
+_LONGER = 6  # times the draws, of chains that mix slowly
 _TREE_DEPTH = 10
 MOST_STEPS = 2**_TREE_DEPTH - 1
 """Leapfrog steps of a draw that was cut off at the greatest tree depth."""
@@ -51,8 +52,16 @@ _DENSE = 256  # coordinates up to which one product with a matrix is quicker tha
 _POINTWISE = 10_000_000  # log likelihoods of a chain that are kept run by run: 80 MB
 
 
+class Care(Enum):
+    """How carefully to sample: in `SMALL_STEPS` where draws diverged, and for `LONG` too where chains mix slowly."""
+
+    USUAL = auto()
+    SMALL_STEPS = auto()
+    LONG = auto()
+
+
 class Pace(NamedTuple):
-    """How carefully chains go: keep every `thinning`-th draw, in steps that aim at `target_accept`."""
+    """How chains go: keep every `thinning`-th draw, in steps that aim at `target_accept`."""
 
     thinning: Any
     target_accept: Any
@@ -161,12 +170,12 @@ def sample(
     stages: Stages,
     shape: tuple[int, int] | None = None,
     threads: int = THREADS,
-    slowly: bool = False,
+    care: Care = Care.USUAL,
 ) -> Samples:
     """Sample chains on a CPU, so many `threads` at a time; arrays of the result lead with (chain, draw).
 
-    `shape` is the (block, slot) in which to lay out the runs, by default their own. `slowly` keeps fewer of
-    more draws, and takes smaller steps, through the same program.
+    `shape` is the (block, slot) in which to lay out the runs, by default their own. One program serves
+    whatever `care` is taken.
 
     Raises
     ------
@@ -175,7 +184,7 @@ def sample(
     """
     keys = list(jax.random.split(key, chains))
     design, rows = blocked(design, shape or layout([design]))
-    pace, structure = pace_of(design, slowly), spec.structure
+    pace, structure = pace_of(design, care), spec.structure
     settings = settings_of(structure, design, warmup, draws)
     with stages("trace and compile"):
         begin = compiled(initial, {"spec": structure}, design).out
@@ -192,11 +201,13 @@ def sample(
     return gathered(chain, start.report, design, rows, spec, pace, settings)
 
 
-def pace_of(design: Design, slowly: bool) -> Pace:
-    """How carefully the chains of a design go."""
+def pace_of(design: Design, care: Care) -> Pace:
+    """The pace of the chains of a design."""
     pace = Pace(_THINNING, HIERARCHY_ACCEPT) if design.families > 1 else Pace(1, TARGET_ACCEPT)
-    if slowly:
-        pace = Pace(pace.thinning * _SLOWER, SLOW_ACCEPT)
+    if care is not Care.USUAL:
+        pace = pace._replace(target_accept=CAREFUL_ACCEPT)
+    if care is Care.LONG:
+        pace = pace._replace(thinning=pace.thinning * _LONGER)
     return Pace(*map(np.asarray, pace))
 
 
