@@ -133,43 +133,34 @@ def test_a_warning_says_that_chains_have_not_converged(chinchilla):
 
 
 @pytest.mark.parametrize(
-    ("diverging", "again"),
+    ("diverging", "apart", "cares"),
     [
-        ({"USUAL"}, ["SMALL_STEPS"]),
-        ({"USUAL", "SMALL_STEPS"}, ["SMALL_STEPS", "LONG"]),
-        (set(), []),
+        ([], [], ["USUAL"]),
+        (["USUAL"], [], ["USUAL", "SMALL_STEPS"]),
+        (["USUAL", "SMALL_STEPS"], [], ["USUAL", "SMALL_STEPS", "LONG"]),
+        (["USUAL"], ["USUAL"], ["USUAL", "LONG"]),
     ],
 )
-def test_chains_that_only_diverged_are_drawn_in_smaller_steps_before_longer(chinchilla, monkeypatch, diverging, again):
-    usual, cares = sampling.sample, []
+def test_chains_that_only_diverged_are_drawn_in_smaller_steps_and_others_longer(
+    chinchilla, monkeypatch, diverging, apart, cares
+):
+    usual, taken = sampling.sample, []
 
     def sample(*arguments, care, **settings):
-        cares.append(care.name)
+        taken.append(care.name)
         samples = usual(*arguments, **settings, care=care)
-        samples.stats["diverging"][:, :5] = care.name in diverging
+        samples.stats["diverging"][:, :5] |= care.name in diverging
+        samples.sites["nu"][0] += 10 * (care.name in apart)
         return samples
 
     monkeypatch.setattr(sampling, "sample", sample)
-    engine = bs.fit(chinchilla, "additive", seed=0, draws=500).meta["engine"]
-    assert cares == ["USUAL", *again]
-    assert engine["thinning"] == (6 if "LONG" in again else 1)
-    assert engine["target_accept"] == (sampling.CAREFUL_ACCEPT if again else sampling.TARGET_ACCEPT)
-
-
-def test_chains_that_mix_slowly_are_drawn_longer_at_once(chinchilla, monkeypatch):
-    usual, cares = sampling.sample, []
-
-    def sample(*arguments, care, **settings):
-        cares.append(care.name)
-        samples = usual(*arguments, **settings, care=care)
-        if care is sampling.Care.USUAL:
-            samples.sites["nu"][0] += 10  # one chain elsewhere
-            samples.stats["diverging"][:] = True
-        return samples
-
-    monkeypatch.setattr(sampling, "sample", sample)
-    assert bs.fit(chinchilla, "additive", seed=0, draws=500).converged
-    assert cares == ["USUAL", "LONG"]
+    fit = bs.fit(chinchilla, "additive", seed=0, draws=500)
+    assert fit.converged
+    assert taken == cares
+    assert fit.meta["engine"]["thinning"] == (6 if "LONG" in cares else 1)
+    assert fit.meta["engine"]["target_accept"] == (
+        sampling.TARGET_ACCEPT if cares == ["USUAL"] else sampling.CAREFUL_ACCEPT
+    )
 
 
 def test_chains_that_stood_still_leave_the_sensitivity_open(chinchilla_fit):
