@@ -69,7 +69,6 @@ def test_other_slashes_are_no_paths(text):
     assert not ABSOLUTE.search(text)
 
 
-@pytest.mark.slow
 @each
 def test_notebook_runs(path, tmp_path):
     copy = Path(shutil.copy(path, tmp_path))
