@@ -13,6 +13,8 @@ import numpy as np
 import bayescale as bs
 
 SPECS = ("additive", "coupled", "default")
+CHOSEN = ("params", "tokens", "expected_loss", "regret_nats", "regret_mcse", "waste_fraction", "waste_q95",
+          "indifference_params", "optimum", "curve", "reach_decades")  # fmt: skip
 SETTINGS = {"seed": 0, "progress": False}
 
 
@@ -31,8 +33,8 @@ def of_fit(name: str, fit: bs.Fit | bs.Average, flops: float, family: str) -> No
         print(f"{name} {label} draws {digest(*(posterior[k].to_numpy() for k in sorted(map(str, posterior))))}")
     found = bs.forecast(fit, params=[7e9, 70e9], tokens=[2e11, 1.4e12], family=family)
     print(f"{name} forecast {digest(found.draws['epred'].to_numpy(), found.draws['predictive'].to_numpy())}")
-    choice = bs.decide(bs.Allocation(flops, family=family), fit)
-    print(f"{name} allocation {digest(choice.ln_params, choice.ln_optimum, choice.waste)}")
+    choice = bs.decide(bs.Allocation(flops, family=family), fit).to_dict()
+    print(f"{name} allocation", *(f"{key}={choice[key]!r}" for key in CHOSEN))
 
 
 def main() -> None:
