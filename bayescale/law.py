@@ -350,6 +350,8 @@ class AbstractResponse(Part):
     formula = "location"
     observed: ClassVar[str]
     requires: ClassVar[tuple[str, ...]] = ()
+    of_one: ClassVar[str] = ""
+    """Column of text of which the parameters describe one value: a midpoint is that of one benchmark."""
     kind: ClassVar[str]
     unit: ClassVar[str]
 
