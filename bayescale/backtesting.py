@@ -326,7 +326,7 @@ def _unseen(
     if not spec.learned:
         return dict.fromkeys(groups, spec), {}
     origin = dict(spec.learned)
-    source = load_runs(origin["runs"])
+    source = load_runs(origin["runs"], loss_unit=origin.get("loss_unit"))
     shared = shared_families(source, runs)
     out = {label: set().union(*(shared[name] for name in group)) for label, group in groups.items()}
     again = [label for label in groups if out[label]]

@@ -6,12 +6,14 @@ import numpy as np
 import pandas as pd
 
 from bayescale.errors import RunsError
-from bayescale.law import part
+from bayescale.law import AbstractResponse, part
 from bayescale.runs import Runs
 from bayescale.sorting import together
 from bayescale.spec import Spec
 
 _SAME = 1e-9  # of the largest value: rounding alone
+_POINT = ("family", "run_id", "params", "tokens")
+_SHOWN = 3
 _FLAT = 0.02  # e-folds: rounding of counts scatters a fixed ratio by about a percent
 
 
@@ -19,12 +21,17 @@ def check_identified(spec: Spec, runs: Runs) -> None:
     """Refuse runs that cannot identify the law, whatever the prior."""
     law = part("laws", spec.law)
     frame = runs.frame
+    for response, _ in spec.responses:
+        _check_one_test(spec, part("responses", response), runs)
+    _check_one_row(runs)
     for name in (*spec.columns, *spec.labels):
         if frame[name].isna().any() if name in frame else runs[name] is None:
             row = int(np.flatnonzero(frame[name].isna())[0])
+            some = frame[name].notna().any()
+            which = f"run {row} of {runs.name!r} has no" if some else f"no run of {runs.name!r} has"
             raise RunsError(
-                f"run {row} of {runs.name!r} has no {name}, which spec {spec.name!r} needs",
-                do=f"drop the runs that have none, e.g. by runs.where({name}_above=0)",
+                f"{which} {name}, which spec {spec.name!r} needs",
+                do=f"drop the runs that have none, e.g. by runs.where({name}_above=0)" if some else "choose other runs",
             )
     for lot in dict.fromkeys(together([spec], frame).values()):
         group = frame[frame["family"].isin(lot)]
@@ -54,6 +61,43 @@ def check_identified(spec: Spec, runs: Runs) -> None:
                 came=f"{np.exp((logs[:, 1] - logs[:, 0]).mean()):.3g} in all of them",
                 do='add runs off the ray, or fit law power-floor with inputs = ["flops"]',
             )
+
+
+def _check_one_row(runs: Runs) -> None:
+    """Refuse several rows of one run at one point, which would count as so many runs."""
+    frame = runs.frame
+    if not runs.rows_by or not frame.duplicated(list(_POINT)).any():
+        return
+    raise RunsError(
+        f"{runs.name!r} has several rows a run, so that each would be counted several times",
+        wanted="one row a run",
+        came=f"{len(frame):,} rows for {runs.n_runs:,} runs",
+        do=_choose(next((c for c in runs.rows_by if frame[c].nunique() > 1), runs.rows_by[0]), frame),
+    )
+
+
+def _check_one_test(spec: Spec, response: type[AbstractResponse], runs: Runs) -> None:
+    """Refuse runs of several tests, benchmarks for example, where the response's parameters are those of one."""
+    frame, column = runs.frame, response.of_one
+    if column not in frame:
+        return
+    shared = any(spec.parameters[name].pooling == "complete" for name in response.parameters)
+    groups = [frame] if shared else [mine for _, mine in frame.groupby("family")]
+    tests = max((group[column].unique() for group in groups), key=len)
+    if len(tests) < 2:
+        return
+    complete = frame.dropna(subset=[c for c in (response.observed, *response.requires) if c in frame])
+    raise RunsError(
+        f"response {response.name!r} describes one {column}, by one {', one '.join(response.parameters)}",
+        wanted=f"runs of one {column}",
+        came=f"{len(tests)} in {runs.name!r}: {', '.join(map(str, tests[:_SHOWN]))}{', …' * (len(tests) > _SHOWN)}",
+        do=_choose(column, complete if len(complete) else frame),
+    )
+
+
+def _choose(column: str, frame: pd.DataFrame) -> str:
+    value = frame[column].iloc[0]
+    return f"choose one: runs.where({column}={repr(value) if isinstance(value, str) else f'{value:g}'})"
 
 
 def covariate(runs: Runs, column: str, alone: bool = True) -> np.ndarray:

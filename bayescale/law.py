@@ -31,6 +31,10 @@ from bayescale.errors import DefinitionError, SpecError, UnknownName, nearest
 from bayescale.tails import Sinh
 
 Values = Mapping[str, Array]
+
+PARAMS, TOKENS = ("params", "active_params"), ("tokens",)
+"""Columns of runs that count params, and those that count tokens: what may fill an input of that name."""
+
 _Z90 = 1.6448536269514722  # standard Normal quantile of 0.95: the ends of a central 90 % interval
 
 
@@ -270,17 +274,27 @@ class AbstractLaw(Part):
 
 
 class AbstractResource(Part):
-    """What was spent → effective inputs, all as natural logs of base units."""
+    """What was spent → effective inputs of the law, all as natural logs of base units.
+
+    A resource knows the inputs by the law's own names for them. Which columns of the runs they are read from is said
+    by the `inputs` of a spec, so that a resource changes what the law reads, whatever the column.
+    """
 
     formula = "effective"
-    requires: ClassVar[tuple[str, ...]]
+    changes: ClassVar[Mapping[str, tuple[str, ...]]]
+    """Inputs of the law that it changes, each with the columns of runs that count what the resource takes it for."""
+    requires: ClassVar[tuple[str, ...]] = ()
+    """Columns of runs that it reads beside these inputs."""
     balanced: ClassVar[bool] = True
     """Whether it asks for the law's balance, which some laws have not."""
 
     @staticmethod
     @abstractmethod
     def effective(spent: Values, balance: Callable[[Array], Array], **parameters: Array) -> dict[str, Array]:
-        """Return `spent` with its effective inputs replaced."""
+        """Return `spent` with the effective inputs replaced.
+
+        `spent` holds the law's inputs under the law's names, and the columns that the spec's resources require.
+        """
 
 
 class Rows(NamedTuple):
@@ -336,6 +350,8 @@ class AbstractResponse(Part):
     formula = "location"
     observed: ClassVar[str]
     requires: ClassVar[tuple[str, ...]] = ()
+    of_one: ClassVar[str] = ""
+    """Column of text of which the parameters describe one value: a midpoint is that of one benchmark."""
     kind: ClassVar[str]
     unit: ClassVar[str]
 

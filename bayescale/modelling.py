@@ -132,16 +132,18 @@ def interpret(spec: Spec, design: Design) -> None:
         values[name] = value[design.family] if jnp.ndim(value) else value
     pick = partial(_pick, values)
     law = part("laws", spec.law)
+    columns = dict(zip(law.inputs, spec.inputs, strict=True))
+    anchor = {name: design.anchor[column] for name, column in columns.items()}
 
     def balance(log_tokens: Array) -> Array:
-        params, tokens = (design.anchor[column] for column in spec.inputs)
-        return params + law.balance(log_tokens - tokens, **pick(law))
+        return anchor["params"] + law.balance(log_tokens - anchor["tokens"], **pick(law))
 
-    spent: Values = _worth(spec, design, values)
+    worth = _worth(spec, design, values)
+    spent: Values = worth | {name: worth[column] for name, column in columns.items()}
     for name in spec.resources:
         resource = part("resources", name)
         spent = resource.effective(spent, balance, **pick(resource))
-    inputs = [spent[column] - design.anchor[column] for column in spec.inputs]
+    inputs = [spent[name] - anchor[name] for name in law.inputs]
     discrepancies = [part("discrepancy", name) for name in spec.discrepancy]
     coordinates = _coordinates(discrepancies, design)
     with _over_runs(design):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 import hashlib
 import tomllib
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,7 @@ import pandas as pd
 from bayescale import shipped
 from bayescale.errors import BayescaleError, RunsError, nearest
 from bayescale.quantities import count, quantity
+from bayescale.units import LOSS_UNITS, LossUnit, excess, too_high
 
 FLOPS_PER_PARAM_TOKEN = 6.0
 """FLOP of one training step for each param and token: 2 forward, 4 backward (Kaplan et al. 2020)."""
@@ -29,7 +30,8 @@ _OPTIONAL = ("n_items", "n_correct", "score", "chance", "step", "epochs")
 LABELS = ("group", "suite", "eval_set", "tokenizer")
 """Columns of text that tell what runs share; an empty cell shares nothing."""
 _TEXT = ("family", *LABELS)
-_IDENTITY = ("run_id", "benchmark", "eval_set")
+_RUN = ("family", "run_id")
+_APART = ("benchmark", "eval_set", "step")  # what commonly tells several rows of one run apart
 _SHOWN = 5
 _COMMAS = "separate the columns with commas"
 
@@ -48,7 +50,7 @@ RULES: tuple[Rule, ...] = (
     ("params", lambda x: x > 1e16, "a count of at most 1e16", "are these FLOP? params are a count of weights"),
     ("tokens", lambda x: x > 1e18, "a count of at most 1e18", "are these FLOP? tokens are a count"),
     ("loss", lambda x: x > _LARGEST_LOSS, f"nats/token, at most {_LARGEST_LOSS:g}",
-     "if it is a perplexity, take its logarithm"),
+     "if it is a perplexity, say loss_unit='perplexity' (--loss-unit), or take its logarithm"),
     ("loss_error", lambda x: x < 0, "a standard error in nats/token, at least 0", "mend or drop the row"),
     ("chance", lambda x: (x < 0) | (x >= 1), "a share from 0 to below 1", "25 % is 0.25"),
     ("n_items", lambda x: x < 1, "a count of items", "mend or drop the row"),
@@ -88,17 +90,32 @@ class Runs:
         Source, licence, units and faults, as the card says them; empty without a card.
     flops_assumed : bool
         Whether FLOP are 6·params·tokens because the table had none.
+    rows_by : tuple of str
+        Columns that distinguish the rows of one run; empty where the table has one row a run.
+    loss_unit : str
+        Unit that the losses were in when they were read, a key of :data:`bayescale.units.LOSS_UNITS`; in
+        :attr:`frame` they are in nats/token.
+    loss_unit_assumed : bool
+        Whether the losses were taken as nats/token because nothing stated their unit.
     """
 
     _frame: pd.DataFrame = field(repr=False)
     name: str = "runs"
     card: dict[str, Any] = field(default_factory=dict, repr=False)
     flops_assumed: bool = False
+    rows_by: tuple[str, ...] = ()
+    loss_unit: str = "nats"
+    loss_unit_assumed: bool = False
 
     @property
     def frame(self) -> pd.DataFrame:
-        """A copy of the table: one run a row, base units."""
+        """A copy of the table: one run a row (several, where `rows_by` says so), base units."""
         return self._frame.copy()
+
+    @property
+    def n_runs(self) -> int:
+        """Count of runs; ``len`` counts rows, of which a run has several where `rows_by` says so."""
+        return len(self._frame.drop_duplicates(list(_RUN))) if self.rows_by else len(self._frame)
 
     @property
     def families(self) -> list[str]:
@@ -122,7 +139,8 @@ class Runs:
     def __repr__(self) -> str:
         f = self._frame
         spans = ", ".join(f"{c} {count(f[c].min())}-{count(f[c].max())}" for c in ("params", "tokens", "flops"))
-        return f"Runs({self.name!r}: {len(f)} runs, {len(self.families)} families, {spans})"
+        rows = f" in {len(f)} rows" if self.n_runs < len(f) else ""
+        return f"Runs({self.name!r}: {self.n_runs} runs{rows}, {len(self.families)} families, {spans})"
 
     def where(self, **conditions: Any) -> Runs:
         """Runs that meet every condition.
@@ -158,10 +176,16 @@ class Runs:
     def take(self, keep: np.ndarray) -> Runs:
         """Runs at the positions, or where the mask is true."""
         frame = self._frame[keep] if keep.dtype == bool else self._frame.iloc[keep]
-        return Runs(frame.reset_index(drop=True), self.name, self.card, self.flops_assumed)
+        return replace(self, _frame=frame.reset_index(drop=True))
 
 
-def load_runs(source: str | Path | pd.DataFrame, *, name: str | None = None) -> Runs:
+def load_runs(
+    source: str | Path | pd.DataFrame,
+    *,
+    name: str | None = None,
+    loss_unit: str | None = None,
+    rows_by: str | Iterable[str] | None = None,
+) -> Runs:
     """Read and validate a table of runs.
 
     Parameters
@@ -173,6 +197,18 @@ def load_runs(source: str | Path | pd.DataFrame, *, name: str | None = None) -> 
         6·params·tokens.
     name : str, optional
         Name of the table; by default the file's.
+    loss_unit : {"nats", "bits", "perplexity"}, optional
+        Unit of ``loss`` (and ``loss_error``), each per token; losses become nats/token. By default the card's
+        ``loss_unit``. Where nothing states it, losses are taken as nats/token (``loss_unit_assumed`` of the
+        runs says so), and refused if they are far too high for that.
+    rows_by : str or iterable of str, optional
+        Columns that distinguish the rows of one run, ``"benchmark"`` for example, where the table has several rows
+        for each ``run_id``; by default the card's ``rows_by``. A fit takes one row a run: choose it by
+        :meth:`Runs.where`.
+
+    Returns
+    -------
+    Runs
 
     Raises
     ------
@@ -180,22 +216,24 @@ def load_runs(source: str | Path | pd.DataFrame, *, name: str | None = None) -> 
         If there is neither such a file nor such a name.
     RunsError
         If anything in the table is not as wanted: every failure is named by row and column (rows of a
-        CSV by their line in the file, those of a Parquet file or a frame from 0).
+        CSV by their line in the file, those of a Parquet file or a frame from 0). If a run has several rows
+        and nothing names what distinguishes them, or the losses look like perplexities.
 
     Examples
     --------
     >>> load_runs("hoffmann2022").families
     ['Chinchilla']
     """
+    said = _Said(loss_unit, (rows_by,) if isinstance(rows_by, str) else tuple(rows_by or ()))
     if isinstance(source, pd.DataFrame):
-        return _validated(source.reset_index(drop=True), name or "runs", {})
+        return _validated(source.reset_index(drop=True), name or "runs", {}, said)
     path, card = Path(source), {}
     if str(source) == "" or (not path.exists() and path.suffix not in (".csv", ".parquet")):
         path = shipped.locate("data", str(source))
     if path.is_dir():
         card = _card(path / "card.toml")
         path, name = path / "runs.csv", name or str(card.get("name", path.resolve().name))
-    return _validated(_read(path), name or path.stem.split(".")[0], card)
+    return _validated(_read(path), name or path.stem.split(".")[0], card, said.with_card(card))
 
 
 def read_csv(path: Path, refuse: Callable[..., BayescaleError]) -> pd.DataFrame:
@@ -276,18 +314,47 @@ def _card(path: Path) -> dict[str, Any]:
         raise RunsError(f"{path} is no card", wanted='TOML: name = "mine", say', came=str(error)) from None
 
 
-def _validated(frame: pd.DataFrame, name: str, card: dict[str, Any]) -> Runs:
+class _Said(NamedTuple):
+    """What is said of a table beside it: the unit of its losses, and what distinguishes the rows of a run."""
+
+    loss_unit: str | None = None
+    rows_by: tuple[str, ...] = ()
+
+    def with_card(self, card: Mapping[str, Any]) -> _Said:
+        """Return it with what the card adds."""
+        words, by = card.get("loss_unit"), card.get("rows_by", [])
+        unit = next((name for name, unit in LOSS_UNITS.items() if unit.words == words), words)
+        if not (isinstance(by, list) and all(isinstance(column, str) for column in by)):
+            raise RunsError("the card's rows_by is no list of columns", wanted='rows_by = ["benchmark"]', came=repr(by))
+        if unit is not None and self.loss_unit is not None and unit != self.loss_unit:
+            raise RunsError(
+                "the card states another unit of loss", wanted=str(words), came=self.loss_unit, do="leave loss_unit out"
+            )
+        return _Said(unit or self.loss_unit, self.rows_by or tuple(by))
+
+    def check(self, frame: pd.DataFrame, name: str) -> None:
+        """Refuse an unknown unit, and columns that are not there."""
+        if self.loss_unit not in (None, *LOSS_UNITS):
+            raise RunsError(
+                f"{name!r} has an unknown unit of loss",
+                wanted=f"one of: {', '.join(LOSS_UNITS)}",
+                came=repr(self.loss_unit),
+                do="bits per byte become nats per token by the tokenizer's bytes per token and ln 2",
+            )
+        for column in (*_RUN[1:], *self.rows_by) if self.rows_by else ():
+            if column not in frame:
+                raise _missing(column, frame.columns, name)
+
+
+def _validated(frame: pd.DataFrame, name: str, card: dict[str, Any], said: _Said) -> Runs:
     """Runs of a table, whose index numbers its rows as messages shall."""
     frame = frame.rename(columns=lambda column: str(column).strip())
     _check_columns(frame, name)
-    assumed, failures = "flops" not in frame, list[str]()
-    if "family" not in frame:
-        frame["family"] = name
-    for column in frame:
-        if column in NUMBERS:
-            frame[column] = _numbers(frame[column], failures)
-        elif column in _TEXT or not pd.api.types.is_numeric_dtype(frame[column]):
-            frame[column] = [text(cell) for cell in frame[column]]
+    said.check(frame, name)
+    assumed, unit = "flops" not in frame, said.loss_unit or "nats"
+    failures = _parse(frame, name)
+    if unit != "nats":
+        failures += _in_nats(frame, LOSS_UNITS[unit])
     for column, fails, wanted, do in RULES:
         if column in frame:
             failures += _failures(frame[column], fails(frame[column]), wanted, do)
@@ -297,12 +364,69 @@ def _validated(frame: pd.DataFrame, name: str, card: dict[str, Any]) -> Runs:
         for column, other, breaks, wanted, do in PAIRS:
             if {column, other} <= set(frame):
                 failures += _failures(frame[column], breaks(frame), wanted, do)
-        failures += _duplicates(frame)
+        _check_rows(frame, name, said.rows_by)
+        failures += _duplicates(frame, said.rows_by)
     if failures:
         shown = "\n".join(f"  {line}" for line in failures[:_SHOWN])
         more = f"\n  … and {len(failures) - _SHOWN} more" if len(failures) > _SHOWN else ""
         raise RunsError(f"{name!r} cannot be read as runs: {len(failures)} failure(s)\n{shown}{more}")
-    return Runs(frame.reset_index(drop=True), name, card, assumed)
+    if said.loss_unit is None:
+        _check_nats(frame, name)
+    return Runs(frame.reset_index(drop=True), name, card, assumed, said.rows_by, unit, said.loss_unit is None)
+
+
+def _parse(frame: pd.DataFrame, name: str) -> list[str]:
+    """Parse every cell in place; without a column of families the table is one, called as the table."""
+    failures: list[str] = []
+    if "family" not in frame:
+        frame["family"] = name
+    for column in frame:
+        if column in NUMBERS:
+            frame[column] = _numbers(frame[column], failures)
+        elif column in _TEXT or not pd.api.types.is_numeric_dtype(frame[column]):
+            frame[column] = [text(cell) for cell in frame[column]]
+    return failures
+
+
+def _in_nats(frame: pd.DataFrame, unit: LossUnit) -> list[str]:
+    """Turn losses and their errors into nats/token in place; what no loss can be is a failure and becomes NaN."""
+    wanted, loss = f"{unit.words} above {unit.above:g}", frame["loss"]
+    failures = _failures(loss, loss <= unit.above, wanted, "mend or drop the row")
+    loss = loss.where(loss > unit.above)
+    if "loss_error" in frame:
+        frame["loss_error"] *= loss.map(unit.slope)
+    frame["loss"] = loss.map(unit.nats)
+    return failures
+
+
+def _check_nats(frame: pd.DataFrame, name: str) -> None:
+    """Refuse losses of no stated unit that are too high for nats/token."""
+    ratio = excess(frame)
+    if too_high(ratio):
+        raise RunsError(
+            f"are the losses of {name!r} perplexities? Nothing states their unit, and for nats/token they are too high",
+            wanted="losses in nats/token, or their unit",
+            came=f"losses at least {ratio:.1f} times those of usual models of these params and tokens",
+            do="say loss_unit='perplexity', or loss_unit='nats' if they are (--loss-unit on the command line)",
+        )
+
+
+def _check_rows(frame: pd.DataFrame, name: str, rows_by: tuple[str, ...]) -> None:
+    """Refuse several rows a run, which a known column tells apart: they are no repeats, and no runs either."""
+    named = "run_id" in frame
+    run = list(_RUN) if named else ["family", *REQUIRED]
+    groups = frame.groupby([*run, *rows_by])
+    apart = [c for c in (_APART if named else _APART[:1]) if c in frame and c not in rows_by]
+    by = [c for c in apart if groups[c].nunique().max() > 1]
+    if not by:
+        return
+    raise RunsError(
+        f"{name!r} has several rows a run",
+        wanted="one row a run, or the names of the columns that distinguish the rows of one",
+        came=f"{len(frame):,} rows for {len(frame.drop_duplicates(run)):,} runs, which differ in {' and '.join(by)}",
+        do=f"keep one row a run; or {'' if named else 'give each run a run_id, and '}name the columns: "
+        f"load_runs(…, rows_by={[*rows_by, *by]}), or rows_by = … in a card.toml",
+    )
 
 
 def _check_columns(frame: pd.DataFrame, name: str) -> None:
@@ -335,14 +459,13 @@ def _failures(cells: pd.Series, bad: pd.Series, wanted: str, do: str) -> list[st
     ]
 
 
-def _duplicates(frame: pd.DataFrame) -> list[str]:
+def _duplicates(frame: pd.DataFrame, rows_by: tuple[str, ...]) -> list[str]:
     """Rows that repeat another run: the same identity, or the same everything."""
-    identity = [c for c in _IDENTITY if c in frame]
-    columns = ["family", *identity] if "run_id" in frame else list(frame.columns)
+    columns = [*_RUN, *rows_by] if "run_id" in frame else list(frame.columns)
     repeated = frame.duplicated(subset=columns, keep="first")
     return [
         f"row {row}, {', '.join(columns)}: wanted one row a run, came a repeat of an earlier row; "
-        "drop it, or give repeats a run_id each"
+        "drop it, or give repeats a run_id each; rows_by of load_runs names what distinguishes several rows of one run"
         for row in frame.index[repeated]
     ]
 

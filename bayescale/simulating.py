@@ -156,7 +156,8 @@ def sweep_for(spec: Spec) -> Runs:
         frame[column] = more[column]
     pools = any(setting.pooling != "none" for _, setting in spec.settings)
     steps = _STEPS if pools else {"all": 1}
-    return load_runs(pd.concat([frame[::step].assign(family=name) for name, step in steps.items()]), name="sweep")
+    families = pd.concat([frame[::step].assign(family=name) for name, step in steps.items()])
+    return load_runs(families, name="sweep", loss_unit="nats")
 
 
 def _anchored(spec: Spec, runs: Runs) -> Spec:

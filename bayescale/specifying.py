@@ -144,12 +144,19 @@ def _anchor(spec: str, inputs: tuple[str, ...], anchor: dict[str, float]) -> tup
 def _check_resources(
     spec: str, law: type[parts.AbstractLaw], inputs: tuple[str, ...], resources: tuple[str, ...]
 ) -> None:
+    columns = dict(zip(law.inputs, inputs, strict=True))
     for resource in map(lambda r: parts.part("resources", r), resources):
-        if len(inputs) != 2:
+        lost = [name for name, able in resource.changes.items() if columns.get(name) not in able]
+        if lost:
+            fitting = " and ".join(f"{name} (column {' or '.join(able)})" for name, able in resource.changes.items())
             raise SpecError(
-                f"spec {spec!r}: resource {resource.name!r} needs a law of params and tokens",
+                f"spec {spec!r}: resource {resource.name!r} would have no effect, for the law reads no "
+                + " and no ".join(lost),
+                wanted=f"a law of {' and '.join(resource.changes)}, whose inputs are {fitting}",
                 came=f"law {law.name!r} of {', '.join(inputs)}",
-                do="use additive or coupled",
+                do=f"name a column of {' and of '.join(lost)} among the inputs"
+                if set(lost) <= set(law.inputs)
+                else "use additive or coupled",
             )
         if resource.balanced and law.balance is None:
             raise SpecError(

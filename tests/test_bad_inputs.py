@@ -98,6 +98,14 @@ TABLES: dict[str, tuple[Change, tuple[str, ...]]] = {
         lambda f: f.assign(loss=np.exp(f["loss"].astype(float) + 1)),
         ("row 2, loss", "nats/token", "perplexity", "logarithm"),
     ),
+    "perplexity under 15": (
+        lambda f: f.iloc[[13, 14, 18, 19]].assign(loss=["12.7", "11.5", "10.9", "9.8"]),
+        ("losses of 'runs' perplexities?", "loss_unit='perplexity'", "--loss-unit"),
+    ),
+    "several rows a run": (
+        lambda f: pd.concat([f.assign(benchmark=name) for name in ("arc", "hellaswag")]),
+        ("several rows a run", "40 rows for 20 runs", "benchmark", "rows_by"),
+    ),
     "flops far from 6ND": (cell(2, "flops", "1e15"), ("row 4, flops", "6·params·tokens", "came 1e+15")),
     "flops in ZFLOP": (
         lambda f: f.assign(flops=f["flops"].astype(float) / 1e21),

@@ -373,3 +373,31 @@ def test_a_family_whose_name_looks_like_markup_is_printed(capsys):
     print_table(pd.DataFrame({"parameter": ["alpha_N[red]", "alpha_N[ours]", ":ok:"], "mean": [0.3, 0.4, 0.5]}))
     printed = capsys.readouterr().out
     assert all(name in printed for name in ("alpha_N[red]", "alpha_N[ours]", ":ok:"))
+
+
+READERS = {
+    "fit": ("--out", "fit.nc", "--model"),
+    "backtest": ("--model",),
+    "compare": ("--model", "repetition", "--model"),
+    "learn": ("--out", "spec.toml", "--model"),
+}
+
+
+@pytest.mark.parametrize("verb", READERS)
+def test_what_losses_are_taken_for_is_said_unless_their_unit_is_stated(
+    verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a spec that the verb refuses once it has read the runs, so that nothing is sampled."""
+    monkeypatch.chdir(tmp_path)
+    frame = bs.load_runs("hoffmann2022").where(flops_above=1e21).frame
+    frame[["params", "tokens", "loss"]].to_csv("nats.csv", index=False)
+    frame[["params", "tokens"]].assign(loss=np.exp(frame["loss"])).to_csv("perplexities.csv", index=False)
+    said = "loss taken as nats per token: 'nats' states no unit (--loss-unit)"
+    rest = (*READERS[verb], "repetition")
+    assert said in run(verb, "nats.csv", *rest).stderr.splitlines()
+    for args in (("nats.csv", "--loss-unit", "nats"), ("perplexities.csv", "--loss-unit", "perplexity")):
+        refused = run(verb, *args, *rest)
+        assert refused.exit_code == 2
+        assert "loss taken" not in refused.stderr
+        assert "perplexities?" not in refused.stderr
+    assert "perplexities?" in run(verb, "perplexities.csv", *rest).stderr

@@ -117,6 +117,7 @@ def test_a_shipped_table_loads_whole(name: str) -> None:
     card = card_of(name)
     assert (runs.name, len(runs), len(runs.families)) == (name, card["rows"], card["families"])
     assert runs.card == card
+    assert (runs.loss_unit, runs.loss_unit_assumed) == ("nats", False)
 
 
 def test_chinchilla_has_245_runs_of_which_5_are_excluded() -> None:

@@ -371,17 +371,31 @@ def test_the_command_line_learns_a_spec_by_a_title_and_keeps_what_families_said(
     partial = replace(learner, left_out={"family-0 up to 30 %": "NOT CONVERGED"})
     monkeypatch.setattr(learning, "study", lambda runs, base, seed: partial)
     said = ["--model", str(tmp_path / "wide.toml"), "--out", str(tmp_path / "mine.toml"), "--title", "Mine", "--keep"]
+    said += ["--loss-unit", "nats"]
     done = CliRunner().invoke(main, ["learn", str(tmp_path / "runs.csv"), *said])
     assert done.exit_code == 0, done.output
     assert "priors learnt from 5 families" in done.output
     assert "left out: family-0 up to 30 % (NOT CONVERGED)" in done.stderr
     spec = bs.load_spec(tmp_path / "mine.toml")
     assert spec.title == "Mine"
-    assert dict(spec.learned) == {"model": str(tmp_path / "wide.toml"), "runs": str(tmp_path / "runs.csv")}
+    origin = {"model": str(tmp_path / "wide.toml"), "runs": str(tmp_path / "runs.csv"), "loss_unit": "nats"}
+    assert dict(spec.learned) == origin
     assert spec.parameters["alpha_N"].prior == learner.learn()[0].parameters["alpha_N"].prior
     monkeypatch.setattr(shipped, "folder", lambda kind: tmp_path)
     assert recall(learner.runs, learner.base).families == learner.families
     assert recall(learner.runs, learner.base).left_out == partial.left_out
+
+
+def test_runs_that_priors_were_learnt_from_are_read_again_in_their_unit(base, tmp_path):
+    """A backtest reads them by their name, and the spec says what their losses are."""
+    path, runs = tmp_path / "runs.csv", simulated(1, seed=1)
+    far = {"params": 30 * runs["params"], "tokens": 60 * runs["tokens"], "loss": np.linspace(14, 10, len(runs))}
+    pd.DataFrame(far).to_csv(path, index=False)
+    origin = {"model": "wide", "runs": str(path)}
+    with pytest.raises(RunsError, match="perplexities"):
+        backtesting._unseen(replace(base, learned=tuple(origin.items())), runs, {"all": runs.families}, False)
+    spec = replace(base, learned=tuple((origin | {"loss_unit": "perplexity"}).items()))
+    assert backtesting._unseen(spec, runs, {"all": runs.families}, False) == ({"all": spec}, {})
 
 
 def test_the_default_spec_is_what_remembered_families_say(pool):

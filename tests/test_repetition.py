@@ -81,7 +81,7 @@ def sum_of_huber(predicted: np.ndarray, runs: bs.Runs) -> float:
 
 
 def spent(runs: bs.Runs) -> tuple[np.ndarray, ...]:
-    return tuple(runs[name] for name in Repetition.requires)
+    return tuple(runs[name] for name in (*Repetition.changes, *Repetition.requires))
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 import bayescale as bs
+from bayescale import modelling, shipped
 from bayescale.errors import RunsError, UnknownName
 
 
@@ -275,6 +276,170 @@ def test_repeats_with_names_of_their_own_are_runs(frame: pd.DataFrame) -> None:
     assert len(bs.load_runs(twice)) == 12
 
 
-def test_a_run_may_stand_once_for_each_benchmark(frame: pd.DataFrame) -> None:
-    scored = pd.concat([frame.assign(benchmark=name) for name in ("arc", "hellaswag")])
-    assert len(bs.load_runs(scored)) == 12
+@pytest.fixture
+def scored(frame: pd.DataFrame) -> pd.DataFrame:
+    """Each of the six runs with its answers to three benchmarks, of which one has no count of items."""
+    answers = {"arc": (1000.0, 500.0), "hellaswag": (2000.0, 900.0), "mmlu": (np.nan, np.nan)}
+    rows = [
+        frame.assign(benchmark=name, n_items=n, n_correct=right, chance=0.25) for name, (n, right) in answers.items()
+    ]
+    return pd.concat(rows, ignore_index=True).drop(columns="exclusion")
+
+
+def test_several_rows_a_run_are_refused_unless_what_distinguishes_them_is_named(scored: pd.DataFrame) -> None:
+    with pytest.raises(RunsError) as caught:
+        bs.load_runs(scored)
+    for fragment in ("several rows a run", "18 rows for 6 runs", "differ in benchmark", "rows_by=['benchmark']"):
+        assert fragment in str(caught.value)
+    runs = bs.load_runs(scored, rows_by="benchmark")
+    assert (len(runs), runs.n_runs, runs.rows_by) == (18, 6, ("benchmark",))
+    assert "6 runs in 18 rows" in repr(runs)
+    chosen = runs.where(benchmark="arc")
+    assert (len(chosen), chosen.n_runs, chosen.rows_by) == (6, 6, ("benchmark",))
+    assert runs.digest == bs.load_runs(scored, rows_by=["benchmark"]).digest
+
+
+def test_rows_of_a_run_that_has_no_name_are_refused_too(scored: pd.DataFrame) -> None:
+    with pytest.raises(RunsError, match=r"18 rows for 6 runs, which differ in benchmark\n.*give each run a run_id"):
+        bs.load_runs(scored.drop(columns="run_id"))
+    shots = scored.drop(columns="run_id").assign(n_shots=scored["benchmark"].map({"arc": 0, "hellaswag": 5, "mmlu": 5}))
+    with pytest.raises(RunsError, match="differ in benchmark"):
+        bs.load_runs(shots)
+    assert len(bs.load_runs(shots[shots["benchmark"] == "arc"])) == 6
+
+
+def test_a_column_that_does_not_distinguish_all_rows_is_not_enough(scored: pd.DataFrame) -> None:
+    with pytest.raises(RunsError, match=r"differ in benchmark\n.*rows_by=\['chance', 'benchmark'\]"):
+        bs.load_runs(scored, rows_by="chance")
+    with pytest.raises(RunsError, match="19 rows for 6 runs, which differ in benchmark"):
+        bs.load_runs(pd.concat([scored, scored.iloc[[0]]]))
+    with pytest.raises(RunsError, match=r"row 18, family, run_id, benchmark: wanted one row a run, came a repeat"):
+        bs.load_runs(pd.concat([scored, scored.iloc[[0]]]), rows_by="benchmark")
+
+
+@pytest.mark.parametrize("lacking", ["benchmark", "run_id"])
+def test_what_distinguishes_rows_must_be_there(lacking: str, scored: pd.DataFrame) -> None:
+    with pytest.raises(RunsError, match=f"no column '{lacking}'"):
+        bs.load_runs(scored.drop(columns=lacking), rows_by="benchmark")
+
+
+def test_a_card_names_what_distinguishes_rows(scored: pd.DataFrame, tmp_path: Path) -> None:
+    scored.to_csv(tmp_path / "runs.csv", index=False)
+    card = tmp_path / "card.toml"
+    card.write_text('rows_by = ["benchmark"]\n', encoding="utf-8")
+    assert bs.load_runs(tmp_path).n_runs == 6
+    card.write_text('rows_by = "benchmark"\n', encoding="utf-8")
+    with pytest.raises(RunsError, match="no list of columns"):
+        bs.load_runs(tmp_path)
+
+
+def test_checkpoints_of_a_run_are_points_of_a_fit(frame: pd.DataFrame) -> None:
+    curve = frame.drop(columns="flops").assign(run_id=["a", "a", "b", "c", "c", "d"], params=1e9, step=[1, 2] * 3)
+    with pytest.raises(RunsError, match="6 rows for 4 runs, which differ in step"):
+        bs.load_runs(curve)
+    runs = bs.load_runs(curve, rows_by="step")
+    assert len(modelling.design(bs.make_spec("d", law="power", inputs=["tokens"]), runs).family) == 6
+
+
+@pytest.mark.parametrize(
+    ("spec", "says"), [("additive", "several rows a run"), ("accuracy", "describes one benchmark")]
+)
+def test_a_fit_takes_one_row_a_run_and_one_benchmark(spec: str, says: str) -> None:
+    runs = bs.load_runs("gadre2024")
+    assert (len(runs), runs.n_runs) == (4784, 104)
+    for many in (runs, runs.where(n_items_above=0), runs.where(benchmark=["arc_easy", "hellaswag"])):
+        with pytest.raises(RunsError, match=says) as caught:
+            modelling.design(bs.load_spec(spec), many)
+        advice = str(caught.value).splitlines()[-1]
+        assert advice.startswith("  do:     choose one: runs.where(benchmark='")
+        chosen = many.where(benchmark=advice.split("'")[1])  # the advice is followed
+        assert len(modelling.design(bs.load_spec(spec), chosen).family) == 104
+
+
+def test_a_benchmark_without_items_gives_no_advice_that_leaves_no_run() -> None:
+    with pytest.raises(RunsError, match=r"no run of 'gadre2024' has n_correct.*\n.*choose other runs"):
+        modelling.design(bs.load_spec("accuracy"), bs.load_runs("gadre2024").where(benchmark="mmlu"))
+
+
+def test_each_family_may_have_a_benchmark_of_its_own_where_nothing_is_shared() -> None:
+    runs = bs.load_runs("gadre2024")
+    benchmarks = dict(zip(runs.families, ("arc_easy", "hellaswag", "copa"), strict=True))
+    own = runs.take(runs["benchmark"] == np.array([benchmarks[family] for family in runs["family"]]))
+    observed = {"loss": "student-t", "accuracy": "binomial"}
+    apart, shared = (
+        bs.make_spec("mine", law="additive", responses=observed, pooling={"default": way})
+        for way in ("none", "complete")
+    )
+    assert len(modelling.design(apart, own).family) == 104
+    with pytest.raises(RunsError, match="describes one benchmark"):
+        modelling.design(shared, own)
+
+
+def grid(loss: Callable[[np.ndarray], np.ndarray] = lambda nats: nats) -> pd.DataFrame:
+    """Fifteen runs of 1B to 30B params, 10 to 160 tokens per param: losses from 1.9 to 2.5 nats, as `loss` has them."""
+    params, ratio = (x.ravel() for x in np.meshgrid([1e9, 3e9, 7e9, 13e9, 30e9], [10.0, 40.0, 160.0], indexing="ij"))
+    nats = 1.7 + 480 * params**-0.35 + 2100 * (ratio * params) ** -0.37
+    return pd.DataFrame({"params": params, "tokens": ratio * params, "loss": loss(nats)})
+
+
+def test_perplexities_under_15_are_not_taken_for_nats(tmp_path: Path) -> None:
+    assert grid(np.exp)["loss"].between(6, 15).all()
+    with pytest.raises(RunsError) as caught:
+        bs.load_runs(write_csv(grid(np.exp), tmp_path / "mine.csv"))
+    for fragment in ("'mine' perplexities?", "loss_unit='perplexity'", "loss_unit='nats'", "--loss-unit"):
+        assert fragment in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("unit", "of_nats"), [("nats", lambda x: x), ("bits", np.log2(np.e).__mul__), ("perplexity", np.exp)]
+)
+def test_losses_become_nats_from_the_unit_that_is_stated(unit: str, of_nats: Callable, tmp_path: Path) -> None:
+    nats, error = grid()["loss"], 1e-4
+    frame = grid(of_nats).assign(loss_error=of_nats(nats + error) - of_nats(nats))
+    (tmp_path / "runs.csv").write_text(frame.to_csv(index=False), encoding="utf-8")
+    words = "perplexity" if unit == "perplexity" else f"{unit}/token"
+    (tmp_path / "card.toml").write_text(f'loss_unit = "{words}"\n', encoding="utf-8")
+    for runs in (bs.load_runs(frame, loss_unit=unit), bs.load_runs(tmp_path), bs.load_runs(tmp_path, loss_unit=unit)):
+        assert (runs.loss_unit, runs.loss_unit_assumed) == (unit, False)
+        np.testing.assert_allclose(runs["loss"], nats, rtol=1e-12)
+        # A small error is multiplied by the slope: exact to the order of the error over a loss of at least 1.
+        np.testing.assert_allclose(runs["loss_error"], error, rtol=error)
+
+
+def test_nats_are_taken_as_such_where_nothing_is_stated_and_it_is_remembered() -> None:
+    runs = bs.load_runs(grid())
+    assert (runs.loss_unit, runs.loss_unit_assumed) == ("nats", True)
+    assert runs.where(params_above="2B").loss_unit_assumed
+    np.testing.assert_array_equal(runs["loss"], grid()["loss"])
+    assert bs.load_runs(grid(np.exp), loss_unit="nats")["loss"].max() > 10  # a person may know better
+
+
+def test_a_unit_is_one_that_is_known_and_no_other_than_the_cards(tmp_path: Path) -> None:
+    with pytest.raises(RunsError, match=r"unknown unit of loss\n.*nats, bits, perplexity\n.*'bpb'"):
+        bs.load_runs(grid(), loss_unit="bpb")
+    with pytest.raises(RunsError, match=r"the card states another unit of loss\n.*nats/token\n.*bits"):
+        bs.load_runs("hoffmann2022", loss_unit="bits")
+    grid().to_csv(tmp_path / "runs.csv", index=False)
+    (tmp_path / "card.toml").write_text('loss_unit = "bits/byte"\n', encoding="utf-8")
+    with pytest.raises(RunsError, match=r"unknown unit of loss\n.*\n.*'bits/byte'\n.*bytes per token"):
+        bs.load_runs(tmp_path)
+
+
+def test_no_perplexity_is_1_or_less() -> None:
+    with pytest.raises(RunsError, match=r"row 3, loss: wanted perplexity above 1, came 0\.9"):
+        bs.load_runs(grid(np.exp).assign(loss=lambda f: f["loss"].where(f.index != 3, 0.9)), loss_unit="perplexity")
+
+
+@pytest.mark.parametrize("name", shipped.names("data"))
+def test_shipped_losses_are_nats_by_the_rule_and_their_perplexities_are_not(name: str) -> None:
+    """Of each family; of perplexities, the runs that have one under 15."""
+    runs = bs.load_runs(name)
+    families = {family: runs.where(family=family).frame for family in runs.families}
+    perplexities = [f.assign(loss=np.exp(f["loss"])).query("loss < 15") for f in families.values()]
+    for frame in families.values():
+        assert bs.load_runs(frame, rows_by=runs.rows_by).loss_unit_assumed
+    small = [frame for frame in perplexities if len(frame)]
+    assert small
+    for frame in small:
+        with pytest.raises(RunsError, match="perplexities"):
+            bs.load_runs(frame, rows_by=runs.rows_by)

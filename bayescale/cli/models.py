@@ -8,8 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bayescale.cli.options import Quantity, as_json_option, models_option, seed_option, sweep_options
-from bayescale.cli.printing import check_out, finish, print_json, print_table, write_csv
+from bayescale.cli.options import (
+    Quantity,
+    as_json_option,
+    loss_unit_option,
+    models_option,
+    seed_option,
+    sweep_options,
+)
+from bayescale.cli.printing import check_out, finish, print_json, print_table, read_runs, write_csv
 from bayescale.errors import QueryError
 
 if TYPE_CHECKING:
@@ -23,6 +30,7 @@ _WAYS = ("quantile", "expanding", "leave-largest-out", "leave-family-out", "besi
 @click.command()
 @click.argument("runs")
 @models_option
+@loss_unit_option
 @click.option("--way", type=click.Choice(_WAYS), default="quantile", show_default=True,
               help="How to split: runs below a quantile of compute; several quantiles; all but the largest model "
               "size; other families alone; a family's cheapest runs beside those it is pooled with.")  # fmt: skip
@@ -39,9 +47,9 @@ _WAYS = ("quantile", "expanding", "leave-largest-out", "leave-family-out", "besi
 @seed_option
 @as_json_option
 def backtest(
-    runs: str, specs: tuple[str, ...], way: str, train_quantile: float, cheapest: int | None, beyond: float,
-    family: str | None, workers: int | None, scheduler: str | None, folder: str | None, out: Path | None, keep: bool,
-    seed: int, as_json: bool,
+    runs: str, specs: tuple[str, ...], loss_unit: str | None, way: str, train_quantile: float, cheapest: int | None,
+    beyond: float, family: str | None, workers: int | None, scheduler: str | None, folder: str | None,
+    out: Path | None, keep: bool, seed: int, as_json: bool,
 ) -> None:  # fmt: skip
     """Fit some of each family's runs, by default the cheaper ones, and score forecasts of others, on log loss.
 
@@ -54,10 +62,11 @@ def backtest(
         "way": way, "train_quantile": train_quantile, "cheapest": cheapest, "beyond": beyond, "family": family,
         "seed": seed, "workers": workers, "scheduler": scheduler, "folder": folder,
     }  # fmt: skip
+    table = read_runs(runs, loss_unit)
     if len(specs) == 1:
-        result = backtesting.backtest(runs, specs[0], **settings)
+        result = backtesting.backtest(table, specs[0], **settings)
     else:
-        result = averaging.backtest_average(runs, specs, **settings)
+        result = averaging.backtest_average(table, specs, **settings)
     for name, why in result.left_out.items():
         click.echo(f"left out: {name} ({why})", err=True)
     for path in written:
@@ -103,6 +112,7 @@ def _print_backtest(result: Backtest) -> None:
 @click.argument("spec")
 @click.option("--simulations", type=click.IntRange(20), default=200, show_default=True, help="Tables to simulate.")
 @click.option("--runs", help="Simulate at these runs' params and tokens; by default at those of a plain sweep.")
+@loss_unit_option
 @click.option("--chains", type=click.IntRange(1), default=4, show_default=True, help="Chains.")
 @click.option("--warmup", type=click.IntRange(20), help="Warm-up iterations a chain; given, no chain is drawn again.")
 @click.option("--draws", type=click.IntRange(25), default=500, show_default=True, help="Draws a chain.")
@@ -111,15 +121,16 @@ def _print_backtest(result: Backtest) -> None:
 @seed_option
 @as_json_option
 def calibrate(
-    spec: str, simulations: int, runs: str | None, chains: int, warmup: int | None, draws: int, workers: int | None,
-    scheduler: str | None, folder: str | None, out: Path | None, seed: int, as_json: bool,
+    spec: str, simulations: int, runs: str | None, loss_unit: str | None, chains: int, warmup: int | None, draws: int,
+    workers: int | None, scheduler: str | None, folder: str | None, out: Path | None, seed: int, as_json: bool,
 ) -> None:  # fmt: skip
     """Simulate runs from SPEC's prior, fit them, and ask whether truths rank as they should; exit 1 if not."""
     if out is not None:
         check_out(out, spec, *([runs] if runs else []), fit=False)
     from bayescale import calibrating, recording
 
-    result = calibrating.calibrate(spec, runs=runs, simulations=simulations, seed=seed, chains=chains,
+    table = read_runs(runs, loss_unit) if runs else None
+    result = calibrating.calibrate(spec, runs=table, simulations=simulations, seed=seed, chains=chains,
         warmup=warmup, draws=draws, workers=workers, scheduler=scheduler, folder=folder)  # fmt: skip
     if out is not None:
         recording.write(result.to_dict(), out)
@@ -134,6 +145,7 @@ def calibrate(
 @click.argument("runs")
 @click.option("--model", "specs", multiple=True, required=True,
               help="Spec to compare, twice or more: a shipped name, or the path of a TOML file.")  # fmt: skip
+@loss_unit_option
 @click.option("--flops", type=Quantity(), help="Budget in FLOP; by default ten times the largest run's.")
 @click.option("--family", help="Whose budget is split and whose forecasts are scored, or 'new'; by default all.")
 @click.option("--report", "page", type=click.Path(dir_okay=False, path_type=Path), help="HTML report to write.")
@@ -141,8 +153,8 @@ def calibrate(
 @seed_option
 @as_json_option
 def compare(
-    runs: str, specs: tuple[str, ...], flops: float | None, family: str | None, page: Path | None, out: Path | None,
-    seed: int, as_json: bool,
+    runs: str, specs: tuple[str, ...], loss_unit: str | None, flops: float | None, family: str | None,
+    page: Path | None, out: Path | None, seed: int, as_json: bool,
 ) -> None:  # fmt: skip
     """Fit several models to RUNS, test their forecasts, and set their decisions side by side."""
     if out is not None:
@@ -153,7 +165,7 @@ def compare(
 
     if page is not None:
         reporting.check_target(page)
-    result = comparing.compare(runs, specs, flops=flops, family=family, seed=seed)
+    result = comparing.compare(read_runs(runs, loss_unit), specs, flops=flops, family=family, seed=seed)
     if out is not None:
         write_csv(result.table, out)
     if page is not None:
@@ -172,21 +184,22 @@ def compare(
 @click.argument("runs")
 @click.option("--model", "spec", default="coupled-unpooled", show_default=True,
               help="Spec with wide priors and no pooling: a shipped name, or the path of a TOML file.")  # fmt: skip
+@loss_unit_option
 @click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="Spec to write (TOML).")
 @click.option("--title", help="Title of the spec to write; by default that of the spec with wide priors.")
 @click.option("--keep", is_flag=True, help="Keep what each family said in learned/ beside the spec to write.")
 @seed_option
-def learn(runs: str, spec: str, out: Path, title: str | None, keep: bool, seed: int) -> None:
+def learn(runs: str, spec: str, loss_unit: str | None, out: Path, title: str | None, keep: bool, seed: int) -> None:
     """Learn priors from the families of RUNS, for a family that is not among them."""
     check_out(out, runs, spec, fit=False)
     from bayescale import learning, remembering
-    from bayescale.runs import load_runs
     from bayescale.specifying import load_spec, write_spec
 
-    learner = learning.study(load_runs(runs), load_spec(spec), seed=seed)
+    learner = learning.study(read_runs(runs, loss_unit), load_spec(spec), seed=seed)
     for name, why in learner.left_out.items():
         click.echo(f"left out: {name} ({why})", err=True)
-    origin = {"model": spec, "runs": runs}  # as they were named: a backtest learns again without some families
+    # As they were named: a backtest learns again without some families.
+    origin = {"model": spec, "runs": runs} | ({"loss_unit": loss_unit} if loss_unit else {})
     learnt = learner.learn()[0]
     path = write_spec(replace(learnt, title=title or learnt.title, learned=tuple(origin.items())), out)
     click.echo(f"{path}: priors learnt from {len(learner.families)} families of {runs}")

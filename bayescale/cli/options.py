@@ -10,6 +10,7 @@ import click
 
 from bayescale.errors import BayescaleError, ConvergenceWarning
 from bayescale.quantities import LEAST, MOST, quantity
+from bayescale.units import LOSS_UNITS
 
 
 class Quantity(click.ParamType):
@@ -46,6 +47,10 @@ as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSO
 seed_option = click.option(
     "--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Seed of all randomness."
 )
+loss_unit_option = click.option(
+    "--loss-unit", type=click.Choice(tuple(LOSS_UNITS)),
+    help="Unit of the losses of RUNS, per token; by default what the table's card states, else nats.",
+)  # fmt: skip
 models_option = click.option(
     "--model", "specs", multiple=True, default=("default",), show_default=True,
     help="Spec: a shipped name, or the path of a TOML file. Several are averaged.",

@@ -17,6 +17,8 @@ from bayescale.quantities import count
 if TYPE_CHECKING:
     import pandas as pd
 
+    from bayescale.runs import Runs
+
 _HDF5 = b"\x89HDF\r\n\x1a\n"  # the first bytes of every file that Fit.save writes
 
 
@@ -56,6 +58,16 @@ def read_queries(path: Path) -> pd.DataFrame:
     if not path.exists():
         raise QueryError(f"no file at {path}", wanted="a CSV file of queries, one a row")
     return read_csv(path, partial(QueryError, f"{path} is no table of queries"))
+
+
+def read_runs(source: str, loss_unit: str | None) -> Runs:
+    """Read a table of runs; say on standard error what its losses are taken for, where nothing states their unit."""
+    from bayescale.runs import load_runs
+
+    runs = load_runs(source, loss_unit=loss_unit)
+    if runs.loss_unit_assumed:
+        click.echo(f"loss taken as nats per token: {runs.name!r} states no unit (--loss-unit)", err=True)
+    return runs
 
 
 def check_out(out: Path, *sources: str, fit: bool) -> None:

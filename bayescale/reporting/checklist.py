@@ -45,7 +45,10 @@ def _training(c: Comparison) -> Answers:
     sizes = [f"{k} {interval(runs[k].min(), runs[k].max(), counted)}" for k in ("params", "tokens")]
     sizes.append(f"compute {interval(runs['flops'].min(), runs['flops'].max(), number)} FLOP")
     return (
-        ("How many models were trained?", f"{len(runs)} runs are fitted; the card counts {c.card.get('rows', SILENT)}"),
+        (
+            "How many models were trained?",
+            f"{len(runs)} runs are fitted; rows in the card: {c.card.get('rows', SILENT)}",
+        ),
         ("At which sizes, on how much data?", "; ".join(sizes)),
         ("On what data? Is any repeated?", _card(c, "training_data", "eval_set", "summary")),
         ("How are params counted?", _card(c, "params_kind")),
@@ -62,7 +65,7 @@ def _data(c: Comparison) -> Answers:
         ("Where do the figures come from?", _card(c, "source")),
         ("How was the table made?", _card(c, "made")),
         ("Final runs, or checkpoints on the way?", _card(c, "point_kind")),
-        ("What is the loss, in what unit?", f"{_loss_meaning(c)}; {_card(c, 'loss_unit')}"),
+        ("What is the loss, in what unit?", f"{_loss_meaning(c)}; {_loss_unit(c)}"),
         ("Are points left out, and why?", _exclusions(c)),
         ("What is known to be wrong?", f"{len(faults)} known faults, listed in the data card" if faults else SILENT),
         ("Under which licence, cited how?", f"{_card(c, 'licence')}; {_card(c, 'citation')}"),
@@ -122,6 +125,11 @@ def _flops(c: Comparison) -> str:
 
 def _loss_meaning(c: Comparison) -> str:
     return str(c.card.get("columns", {}).get("loss", {}).get("meaning", SILENT))
+
+
+def _loss_unit(c: Comparison) -> str:
+    assumed = _first(c).meta.get("loss_unit_assumed")
+    return "taken as nats/token, for nothing states its unit" if assumed else _card(c, "loss_unit")
 
 
 def _exclusions(c: Comparison) -> str:

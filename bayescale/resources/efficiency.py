@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from bayescale.law import AbstractResource, LogNormal, Parameter
+from bayescale.law import PARAMS, TOKENS, AbstractResource, LogNormal, Parameter
 
 WORTH = LogNormal(1.0, 0.4)
 HONEST = "Wen et al. 2025, arXiv:2509.02046: optimisers are at most 1.4 times faster than a tuned baseline"
@@ -19,7 +19,7 @@ class Efficiency(AbstractResource):
 
     name = "efficiency"
     source = "Volkova et al. 2026, arXiv:2602.07712"
-    requires = ("params", "tokens")
+    changes = {"params": PARAMS, "tokens": TOKENS}
     balanced = False
     parameters = {
         "rho_N": Parameter(WORTH, "1", "worth of a param against the other families'", 0.1, HONEST),
@@ -28,5 +28,5 @@ class Efficiency(AbstractResource):
 
     @staticmethod
     def effective(spent, balance, *, rho_N, rho_D):
-        worth = {"params": rho_N, "active_params": rho_N, "tokens": rho_D, "unique_tokens": rho_D}
+        worth = {"params": rho_N, "tokens": rho_D, "unique_tokens": rho_D}
         return {**spent, **{name: spent[name] + jnp.log(rho) for name, rho in worth.items() if name in spent}}

@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from bayescale.law import AbstractResource, LogNormal, Parameter
+from bayescale.law import PARAMS, TOKENS, AbstractResource, LogNormal, Parameter
 
 MUENNIGHOFF = "Muennighoff et al. 2023 (15.4, 5.3), conditional on a plugged-in base law"
 
@@ -24,7 +24,8 @@ class Repetition(AbstractResource):
 
     name = "repetition"
     source = "Muennighoff et al. 2023, arXiv:2305.16264"
-    requires = ("params", "tokens", "unique_tokens")
+    changes = {"params": PARAMS, "tokens": TOKENS}
+    requires = ("unique_tokens",)
     parameters = {
         "R_D": Parameter(LogNormal(15.0, 0.8), "epochs", "decay of repeated tokens", 0.3, MUENNIGHOFF),
         "R_N": Parameter(LogNormal(6.0, 1.0), "1", "decay of excess params", 0.3, MUENNIGHOFF),

@@ -18,6 +18,7 @@ class Accuracy(AbstractResponse):
     source = "two-step downstream prediction, as in the Llama 3 report, arXiv:2407.21783"
     observed = "n_correct"
     requires = ("n_items", "chance")
+    of_one = "benchmark"
     kind = "count"
     unit = "items"
     parameters = {
