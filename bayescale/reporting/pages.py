@@ -138,7 +138,7 @@ def _trust(c: Comparison, name: str) -> list[str]:
                 "is a forecast: leave-future-out is the evidence for it."
             )
     failed = c.failures.groupby("model").size()
-    says += [f"{model}: {verdict}." for model, verdict in c.verdicts.items() if verdict != "converged"]
+    says += [f"{model}: {verdict}." for model, verdict in c.verdicts.items() if not verdict.ok]
     return says + [f"{model}: {n} finding{'s' * (n != 1)} of its checks failed." for model, n in failed.items()]
 
 
@@ -191,7 +191,7 @@ def _spec_words(fit: Fit) -> tuple[tuple[str, str], ...]:
         ("discrepancies of the law", ", ".join(spec.discrepancy) or "none"),
         ("priors learnt from", f"{learned['runs']}, under {learned['model']} before" if learned else "not learnt"),
         ("digest of the spec", spec.digest),
-        ("verdict of the fit", fit.verdict),
+        ("verdict of the fit", str(fit.verdict)),
     )
 
 
