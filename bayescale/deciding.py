@@ -82,7 +82,8 @@ class Withheld(Choice):
     @property
     def reason(self) -> str:
         """Why there is no recommendation and what to do, on one line."""
-        return "; ".join([f"no recommendation: {self.verdict}", *self.verdict.advice])
+        to_do = f"; to do: {'; '.join(self.verdict.advice)}" if self.verdict.advice else ""
+        return f"no recommendation: {self.verdict}{to_do}"
 
     def to_dict(self) -> dict[str, Any]:
         """Keys as of a choice, without its answers: those are under ``provisional``."""

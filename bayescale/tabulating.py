@@ -45,14 +45,18 @@ def interpolation(fits: Mapping[str, Fit]) -> tuple[pd.DataFrame, dict[str, str]
         for name, fit in fits.items()
         if RUN not in fit.tree["log_likelihood"][_LOSS].dims
     }
-    whole = {name: fit for name, fit in fits.items() if name not in left_out}
-    if not whole:
-        return pd.DataFrame(), left_out
+    found = {}
     with warnings.catch_warnings():
         # ArviZ warns of large Pareto k: the table counts them.
         warnings.filterwarnings("ignore", "Estimated shape parameter", UserWarning)
-        found = {name: loo(fit.tree, pointwise=True, var_name=_LOSS) for name, fit in whole.items()}
+        for name in (name for name in fits if name not in left_out):
+            try:
+                found[name] = loo(fits[name].tree, pointwise=True, var_name=_LOSS)
+            except ValueError as error:  # of fewer draws than a tail can be fitted to
+                left_out[name] = f"it has too few draws: {error}"
         ranked = compare_elpd(found, round_to="none") if len(found) > 1 else None
+    if not found:
+        return pd.DataFrame(), left_out
     rows = []
     for name, one in found.items():
         k, limit = one.pareto_k.to_numpy(), min(_K_LIMIT, float(one.good_k))
@@ -61,7 +65,7 @@ def interpolation(fits: Mapping[str, Fit]) -> tuple[pd.DataFrame, dict[str, str]
             {"model": name, "elpd": float(one.elpd), "se": float(one.se), "p": float(one.p),
              "elpd_diff": float(difference), "dse": float(error),
              "k_above": int((k > limit).sum()), "k_limit": limit, "k_worst": float(k.max()),
-             "worst_run": _run_words(whole[name], int(k.argmax())), "verdict": str(whole[name].verdict)}
+             "worst_run": _run_words(fits[name], int(k.argmax())), "verdict": str(fits[name].verdict)}
         )  # fmt: skip
     return pd.DataFrame(rows).sort_values("elpd", ascending=False, ignore_index=True), left_out
 

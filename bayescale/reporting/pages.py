@@ -69,7 +69,8 @@ def lead(c: Comparison) -> tuple[str, str]:
     if c.weights is not None and c.weights.method == "stacking" and set(able) & set(c.weights.weights):
         weights = c.weights.weights
         name = max((m for m in weights if m in able), key=weights.__getitem__)
-        return name, f"the largest stacking weight from forecasts beyond the fitted runs, {weights[name]:.2f}"
+        among = "" if weights[name] == max(weights.values()) else " of those with a recommendation"
+        return name, f"the largest stacking weight{among} from forecasts beyond the fitted runs, {weights[name]:.2f}"
     scored = c.beyond[c.beyond["model"].isin(able)] if len(c.beyond) else c.beyond
     if len(scored):
         return str(scored.sort_values("crps")["model"].iloc[0]), "the least CRPS of forecasts beyond the fitted runs"
