@@ -6,26 +6,28 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
 
 from bayescale.backtesting import (
+    SCORES,
     Backtest,
+    Forecasts,
+    Scored,
     about,
-    decades,
     fit_tasks,
+    forecasts_of,
     gather,
-    log_density,
     plan,
+    score_cut,
     tasks_of,
 )
-from bayescale.errors import ConvergenceWarning, QueryError, RunsError, SpecError
+from bayescale.batching import FitOptions
+from bayescale.errors import ConvergenceWarning, QueryError, RunsError, SpecError, nearest
 from bayescale.fitting import sampled
 from bayescale.measuring import HORIZONS, horizon_of
-from bayescale.mixing import AbstractFit, Average, average
+from bayescale.mixing import Average, average
 from bayescale.modelling import design
 from bayescale.progress import Stages, on_terminal
 from bayescale.runs import Runs, load_runs
@@ -34,18 +36,18 @@ from bayescale.spec import Spec
 from bayescale.specifying import load_spec
 from bayescale.splitting import BEYOND, TRAIN_QUANTILE, Cut, Options, cut
 from bayescale.stacking import Weights, weigh
+from bayescale.verdict import Verdict
 
 CUTS = (0.3, 0.5, 0.7)
 """Quantiles of a family's compute below which runs are fitted: forecasts from each reach other horizons."""
 
 _KEY = ["family", "cut", "row"]
-_SAMPLING = {"chains": 4, "warmup": None, "draws": 1000, "device": "auto"}  # as in fit
 
 type Table = Runs | str | Path | pd.DataFrame
 type Models = Mapping[str, Spec | str | Path] | Sequence[Spec | str | Path]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LeaveFutureOut:
     """Scores of several models' forecasts of the same runs, each beyond a cut.
 
@@ -54,18 +56,18 @@ class LeaveFutureOut:
     models : tuple of str
     scores : DataFrame
         One forecast of one model a row: ``model``, ``family``, ``cut`` (quantile of compute), ``row`` (position
-        of the run in the table), ``reach_decades``, ``horizon`` (bin of that) and ``log_score``: the log of the
-        predictive density of the log loss that came.
+        of the run in the table), ``reach_decades``, ``horizon`` (bin of that) and the scores of a backtest, of which
+        ``log_score`` is the log of the predictive density of the log loss that came.
     left_out : dict
         Families (at a cut) with too few runs, or a model's fit that failed, and why.
-    verdicts : dict
-        Convergence of each fit, by model, family and cut.
+    verdicts : dict of Verdict
+        Convergence of the fit behind each model's forecasts, by model, family and cut.
     """
 
     models: tuple[str, ...]
     scores: pd.DataFrame
     left_out: dict[str, str]
-    verdicts: dict[str, str]
+    verdicts: dict[str, Verdict]
 
     def matched(self, horizon: str | float | None = None) -> pd.DataFrame:
         """Log scores by model, one forecast a row, where every model made it.
@@ -81,13 +83,28 @@ class LeaveFutureOut:
         return wide if horizon is None else wide[wide["horizon"] == _bin(horizon)]
 
     def weights(self, horizon: str | float | None = None, without: str | None = None) -> Weights:
-        """Stacking weights of the models, from forecasts at a horizon; by choice without a family's."""
+        """Stacking weights of the models, from the log scores of forecasts that all of them made.
+
+        Parameters
+        ----------
+        horizon : str or float, optional
+            As in :meth:`matched`; by default every forecast counts.
+        without : str, optional
+            A family whose forecasts do not count.
+
+        Returns
+        -------
+        Weights
+            Whose sentence names the forecasts that they rest on.
+        """
         table = self.matched(horizon)
         table = table[table["family"] != without]
         blocks = [f"{at:g} {beyond}" for at, beyond in zip(table["cut"], table["horizon"], strict=True)]
         found = weigh(table[list(self.models)].to_numpy(float), table["family"].to_numpy(str), self.models, blocks)
-        where = "" if horizon is None else f", {_bin(horizon)} beyond the fitted runs"
-        bad = sum(verdict != "converged" for verdict in self.verdicts.values())
+        cuts = ", ".join(f"{quantile:.0%}" for quantile in sorted(table["cut"].unique()))
+        where = f"; forecasts from the runs below {cuts} of a family's compute" if cuts else ""
+        where += "" if horizon is None else f", {_bin(horizon)} beyond them"
+        bad = sum(not verdict.ok for verdict in self.verdicts.values())
         doubt = f"; {bad} of the {len(self.verdicts)} fits behind them have not converged" if bad else ""
         return replace(found, sentence=found.sentence + where + doubt)
 
@@ -98,14 +115,22 @@ def leave_future_out(
     *,
     cuts: Sequence[float] = CUTS,
     beyond: float = BEYOND,
+    family: str | None = None,
     seed: int = 0,
+    chains: int = 4,
+    warmup: int | None = None,
+    draws: int = 1000,
+    device: str = "auto",
     progress: bool | None = None,
-    **settings: Any,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    folder: str | Path | None = None,
 ) -> LeaveFutureOut:
     """Fit each model below several cuts of each family's compute, and score its forecasts beyond.
 
-    A run beyond several cuts is forecast from each. Without pooling a family is fitted alone, all through one
-    compiled program a model; priors that were learnt on a family are learnt again without it.
+    A run beyond several cuts is forecast from each. A model's forecasts are those of its own backtest, whatever it is
+    compared with: without pooling a family is fitted alone, all through one compiled program a model; priors that were
+    learnt on a family are learnt again without it.
 
     Parameters
     ----------
@@ -116,7 +141,9 @@ def leave_future_out(
         Quantiles of a family's compute.
     beyond : float
         Score runs above so many times the largest compute that is fitted.
-    seed, progress, **settings
+    family : str, optional
+        Score this family alone, as in :func:`backtest`.
+    seed, chains, warmup, draws, device, progress, workers, scheduler, folder
         As in :func:`fit_many`.
 
     Returns
@@ -134,41 +161,94 @@ def leave_future_out(
     >>> scores.weights(horizon=30.0)  # doctest: +SKIP
     """
     runs, models = _resolved(runs, specs)
-    if not cuts or not all(0 < q < 1 for q in cuts):
-        raise QueryError("cuts out of range", wanted="numbers between 0 and 1", came=str(list(cuts)))
-    found, quantiles, left_out = _cuts(runs, cuts, beyond)
-    tasks = tasks_of(runs, [*models.values()], found, found)
-    tables: list[pd.DataFrame] = []
-    verdicts = {}
-    for model, spec in models.items() if tasks else ():
-        batch = fit_tasks(runs, spec, tasks, seed=seed, progress=progress, **_within(settings, model))
-        if not batch.fits:
-            raise next(iter(batch.failed.values()))
-        left_out |= {f"{model}, {label}": str(error) for label, error in batch.failed.items()}
-        for label, fit in batch.fits.items():
-            verdicts[f"{model}, {label}"] = fit.verdict
-            tables += [_scored(fit, runs, one, model, quantiles[one.label]) for one in tasks[label].cuts]
-    scores = pd.concat(tables, ignore_index=True) if tables else _nothing()
-    return LeaveFutureOut(tuple(models), scores, left_out, verdicts)
+    at = Cuts.of(runs, cuts, beyond, family)
+    how = FitOptions(chains, warmup, draws, device, workers, scheduler, folder)
+    found = {}
+    for model, spec in models.items() if at.scored else ():
+        found[model] = at.forecasts(runs, spec, how.within(model), seed=seed, progress=progress)
+    return at.joined(found or dict.fromkeys(models, Forecasts([], {}, {})))
 
 
-def _cuts(runs: Runs, quantiles: Sequence[float], beyond: float) -> tuple[list[Cut], dict[str, float], dict[str, str]]:
-    """Every family's cut at each quantile, the quantile of each label, and what has too few runs."""
-    cuts: list[Cut] = []
-    left_out: dict[str, str] = {}
-    labels = {f"up to {q:g}": q for q in quantiles}
-    for label, quantile in labels.items():
-        found, lacking = cut(runs, options=Options(quantile, None, beyond))
-        cuts += [one._replace(label=label) for one in found]
-        left_out |= {f"{name} {label}": why for name, why in lacking.items()}
-    return cuts, labels, left_out
+@dataclass(frozen=True, eq=False)
+class Cuts:
+    """Cuts of families at several quantiles of their compute: what models are fitted below, and forecast beyond.
 
+    Attributes
+    ----------
+    quantiles : dict of float
+        By the label of the cuts at it.
+    every, scored : tuple of Cut
+        Of all families, which pooled models are fitted to; and those whose forecasts are scored.
+    left_out : dict
+        Families (at a cut) with too few runs, and why.
+    """
 
-def _scored(fit: AbstractFit, runs: Runs, one: Cut, model: str, quantile: float) -> pd.DataFrame:
-    density, reach = log_density(fit, runs.take(one.test)), decades(fit, runs, one)
-    score = np.logaddexp.reduce(density, axis=0) - np.log(len(density))
-    return pd.DataFrame({"model": model, "family": one.family, "cut": quantile, "row": np.flatnonzero(one.test),
-                         "reach_decades": reach, "horizon": horizon_of(reach), "log_score": score})  # fmt: skip
+    quantiles: dict[str, float]
+    every: tuple[Cut, ...]
+    scored: tuple[Cut, ...]
+    left_out: dict[str, str]
+
+    @classmethod
+    def of(cls, runs: Runs, quantiles: Sequence[float], beyond: float, family: str | None = None) -> Cuts:
+        """Cut every family at each quantile; score all of them, or one."""
+        if not quantiles or not all(0 < q < 1 for q in quantiles):
+            raise QueryError("cuts out of range", wanted="numbers between 0 and 1", came=str(list(quantiles)))
+        if family is not None and family not in runs.families:
+            raise QueryError(f"no family {family!r} in {runs.name!r}", do=nearest(family, runs.families))
+        every: list[Cut] = []
+        left_out: dict[str, str] = {}
+        labels = {f"up to {q:g}": q for q in quantiles}
+        for label, quantile in labels.items():
+            found, lacking = cut(runs, options=Options(quantile, None, beyond))
+            every += [one._replace(label=label) for one in found]
+            left_out |= {f"{name} {label}": why for name, why in lacking.items() if family in (None, name)}
+        return cls(labels, tuple(every), tuple(one for one in every if family in (None, one.family)), left_out)
+
+    def forecasts(self, runs: Runs, spec: Spec, how: FitOptions, *, seed: int, progress: bool | None) -> Forecasts:
+        """Fit a model below the cuts, and score its forecasts beyond."""
+        return forecasts_of(
+            runs, spec, tasks_of(runs, [spec], self.every, self.scored), how, seed=seed, progress=progress
+        )
+
+    def joined(self, found: Mapping[str, Forecasts], quantiles: Sequence[float] | None = None) -> LeaveFutureOut:
+        """Forecasts of several models as one table: from every cut, or from those at some of the quantiles."""
+        kept = [label for label, quantile in self.quantiles.items() if quantiles is None or quantile in quantiles]
+        tests = [(model, one) for model, of in found.items() for one in of.tests if one.cut.label in kept]
+        lacking = {f"{model}, {label}": why for model, of in found.items() for label, why in of.left_out.items()}
+        scores = pd.concat([self._table(*test) for test in tests], ignore_index=True) if tests else _nothing()
+        verdicts = {f"{model}, {one.cut.name}": one.verdict for model, one in tests}
+        return LeaveFutureOut(tuple(found), scores, self.left_out | lacking, verdicts)
+
+    def backtest(self, runs: Runs, spec: Spec, found: Forecasts, options: Options, seed: int) -> Backtest:
+        """Make the backtest at one of the quantiles, from the forecasts of a model.
+
+        Raises
+        ------
+        RunsError
+            If no family has enough runs at it.
+        """
+        label = next(name for name, quantile in self.quantiles.items() if quantile == options.train_quantile)
+        tests = [
+            Scored(one.cut._replace(label=""), one.scores.assign(cut=""), one.verdict)
+            for one in found.tests
+            if one.cut.label == label
+        ]
+        others = tuple(f" {name}" for name in self.quantiles if name != label)
+        left_out = {
+            name.removesuffix(f" {label}"): why
+            for name, why in (self.left_out | found.left_out).items()
+            if not name.endswith(others)
+        }
+        if not tests:
+            raise RunsError(f"no family of {runs.name!r} can be backtested", do="move the train quantile, or add runs",
+                            came="; ".join(f"{name}: {why}" for name, why in left_out.items()))  # fmt: skip
+        return gather(tests, left_out, about(runs, "quantile", options, seed, found.versions, spec))
+
+    def _table(self, model: str, one: Scored) -> pd.DataFrame:
+        reach = one.scores["reach_decades"]
+        return pd.DataFrame({"model": model, "family": one.cut.family, "cut": self.quantiles[one.cut.label],
+                             "row": np.flatnonzero(one.cut.test), "horizon": horizon_of(reach),
+                             **one.scores[list(SCORES)]})  # fmt: skip
 
 
 def stack(
@@ -178,9 +258,15 @@ def stack(
     seed: int = 0,
     horizon: str | float | None = None,
     cuts: Sequence[float] = CUTS,
+    chains: int = 4,
+    warmup: int | None = None,
+    draws: int = 1000,
+    device: str = "auto",
     progress: bool | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    folder: str | Path | None = None,
     stages: Stages | None = None,
-    **settings: Any,
 ) -> Average:
     """Fit several models, and average them by how well each forecast what its cheaper runs did not show.
 
@@ -192,10 +278,10 @@ def stack(
         Seed of every model's fit, and of the fits behind the weights.
     horizon : str or float, optional
         Weigh forecasts at this horizon alone, as in :meth:`LeaveFutureOut.matched`; by default at all.
-    progress, stages
-        As in :func:`fit`.
-    **settings
-        Chains, warmup, draws and device, as in :func:`fit`, for every fit.
+    chains, warmup, draws, device, progress, stages
+        As in :func:`fit`, for every fit.
+    workers, scheduler, folder
+        As in :func:`fit_many`, for the fits behind the weights.
 
     Returns
     -------
@@ -220,12 +306,17 @@ def stack(
         design(spec, runs)  # a model that these runs cannot have is refused before others are fitted
     stages = stages or Stages(show=on_terminal() if progress is None else progress)
     with stages("leave-future-out"):
-        scores = leave_future_out(runs, models, cuts=cuts, seed=seed, progress=progress, **settings)
+        scores = leave_future_out(
+            runs, models, cuts=cuts, seed=seed, chains=chains, warmup=warmup, draws=draws, device=device,
+            progress=progress, workers=workers, scheduler=scheduler, folder=folder,
+        )  # fmt: skip
     fits = {}
     for name, spec in models.items():
         own = Stages(show=stages.show)
         with own.shown():
-            fits[name] = sampled(runs, spec, seed=seed, stages=own, **(_SAMPLING | settings))
+            fits[name] = sampled(
+                runs, spec, seed=seed, chains=chains, warmup=warmup, draws=draws, device=device, stages=own
+            )
         for stage, seconds in own.seconds.items():
             stages.seconds[stage] = stages.seconds.get(stage, 0.0) + seconds
     result = average(fits, scores.weights(horizon))
@@ -246,8 +337,14 @@ def backtest_average(
     horizon: str | float | None = None,
     cuts: Sequence[float] = CUTS,
     seed: int = 0,
+    chains: int = 4,
+    warmup: int | None = None,
+    draws: int = 1000,
+    device: str = "auto",
     progress: bool | None = None,
-    **settings: Any,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    folder: str | Path | None = None,
 ) -> Backtest:
     """Backtest the stacked average of several models, with weights that know nothing of what is scored.
 
@@ -258,8 +355,10 @@ def backtest_average(
     ----------
     runs, specs, horizon, cuts
         As in :func:`stack`.
-    way, train_quantile, cheapest, beyond, family, seed, progress, **settings
+    way, train_quantile, cheapest, beyond, family
         As in :func:`backtest`.
+    seed, chains, warmup, draws, device, progress, workers, scheduler, folder
+        As in :func:`fit_many`.
 
     Returns
     -------
@@ -269,20 +368,22 @@ def backtest_average(
     runs, models = _resolved(runs, specs)
     alone = all(len(lot) == 1 for lot in together([*models.values()], runs.frame).values())
     options = Options(train_quantile, cheapest, beyond)
+    how = FitOptions(chains, warmup, draws, device, workers, scheduler, folder)
     tasks, left_out = plan(runs, [*models.values()], way, options, family)
     batches = {
-        name: fit_tasks(runs, spec, tasks, seed=seed, progress=progress, **_within(settings, name))
+        name: fit_tasks(runs, spec, tasks, how.within(name), seed=seed, progress=progress)
         for name, spec in models.items()
     }
     for name, batch in batches.items():
         left_out |= {label: f"{name}: {error}" for label, error in batch.failed.items()}
 
-    def scored(seen: Runs, *folder: str) -> LeaveFutureOut:
-        kept = _within(settings, "leave-future-out", *folder)
+    def scored(seen: Runs, *within: str) -> LeaveFutureOut:
+        kept = vars(how.within("leave-future-out", *within))
         return leave_future_out(seen, models, cuts=cuts, seed=seed, progress=progress, **kept)
 
     others = scored(runs) if alone and len(runs.families) > 1 else None
-    fits, weights = [], {}
+    tests, weights = [], {}
+    versions: dict[str, str] = {}
     for label, task in tasks.items():
         members = {name: batch.fits[label] for name, batch in batches.items() if label in batch.fits}
         if len(members) < len(models):
@@ -290,12 +391,13 @@ def backtest_average(
         scores = others or scored(runs.take(task.train), label)
         for one in task.cuts:
             weights[one.name] = scores.weights(horizon, without=one.family if others else None)
-            fits.append((one, average(members, weights[one.name])))
-    if not fits:
+            mixed = average(members, weights[one.name])
+            tests.append(Scored(one, score_cut(mixed, runs, one), mixed.verdict))
+            versions = next(iter(members.values())).meta["versions"]
+    if not tests:
         raise RunsError("no family could be fitted", came="; ".join(f"{k}: {v}" for k, v in left_out.items()))
-    versions = next(iter(fits[0][1].members.values())).meta["versions"]
-    meta = {"spec": fits[0][1].name} | about(runs, way, options, seed, versions)
-    return gather(runs, fits, left_out, meta, weights)
+    meta = {"spec": mixed.name} | about(runs, way, options, seed, versions)
+    return gather(tests, left_out, meta, weights)
 
 
 def _resolved(runs: Table, specs: Models) -> tuple[Runs, dict[str, Spec]]:
@@ -316,13 +418,6 @@ def _resolved(runs: Table, specs: Models) -> tuple[Runs, dict[str, Spec]]:
     return runs if isinstance(runs, Runs) else load_runs(runs), models
 
 
-def _within(settings: Mapping[str, Any], *names: str) -> dict[str, Any]:
-    """Settings with a folder of its own, where fits are kept in one: names of tables recur from model to model."""
-    folder = settings.get("folder")
-    own = {} if folder is None else {"folder": Path(folder, *(quote(name, safe=" ") for name in names))}
-    return {**settings} | own
-
-
 def _bin(horizon: str | float) -> str:
     """Name of the bin of :data:`HORIZONS` that is meant."""
     if horizon in HORIZONS:
@@ -334,6 +429,6 @@ def _bin(horizon: str | float) -> str:
 
 
 def _nothing() -> pd.DataFrame:
-    columns = [*_KEY, "horizon", "model", "log_score", "reach_decades"]
+    columns = ["model", *_KEY, "horizon", *SCORES]
     texts = ("family", "model", "horizon")
     return pd.DataFrame({name: pd.Series(dtype=object if name in texts else float) for name in columns})

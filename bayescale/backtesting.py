@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from bayescale.batching import Batch, fit_many
+from bayescale.batching import Batch, FitOptions, fit_many
 from bayescale.errors import BayescaleError, FitError, QueryError, RunsError, nearest
 from bayescale.forecasting import NEW, log_draws, predict
 from bayescale.identifying import covariate
@@ -26,6 +26,7 @@ from bayescale.spec import Spec
 from bayescale.specifying import DEFAULT, load_spec
 from bayescale.splitting import BEYOND, TRAIN_QUANTILE, WAYS, Cut, Options, cut
 from bayescale.stacking import Weights
+from bayescale.verdict import Verdict, joined
 
 SCORES = (
     "reach_decades",
@@ -42,7 +43,7 @@ SCORES = (
 COVERAGES = tuple(name for name in SCORES if name.startswith("coverage"))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Backtest:
     """Scores of forecasts beyond what was fitted, on log loss, by family.
 
@@ -56,7 +57,7 @@ class Backtest:
         dearest fitted run (beyond all fitted runs, where none is its family's), negative inside.
     left_out : dict
         Families with too few runs to fit or to score, or whose fit failed, and why.
-    verdicts : dict
+    verdicts : dict of Verdict
         Convergence of the fit behind each family, or each cut of it.
     meta : dict
         What was backtested: ``spec way options runs runs_digest seed versions``, and of one model ``spec_digest``.
@@ -67,7 +68,7 @@ class Backtest:
     families: pd.DataFrame
     runs: pd.DataFrame
     left_out: dict[str, str]
-    verdicts: dict[str, str]
+    verdicts: dict[str, Verdict]
     meta: dict[str, Any] = field(default_factory=dict)
     weights: dict[str, Weights] = field(default_factory=dict)
 
@@ -95,7 +96,12 @@ class Backtest:
     @property
     def converged(self) -> bool:
         """Whether every fit behind it did."""
-        return all(verdict == "converged" for verdict in self.verdicts.values())
+        return self.verdict.ok
+
+    @property
+    def verdict(self) -> Verdict:
+        """Convergence of all fits behind it."""
+        return joined(self.verdicts)
 
     @property
     def record(self) -> Record:
@@ -111,7 +117,7 @@ class Backtest:
         kept = {name: value for name, value in self.meta.items() if not name.startswith("spec")}
         kept["families"] = sorted(self.families["family"].unique())
         kept["fits"] = len(self.verdicts)
-        kept["unconverged"] = sorted(name for name, verdict in self.verdicts.items() if verdict != "converged")
+        kept["unconverged"] = sorted(name for name, verdict in self.verdicts.items() if not verdict.ok)
         kept["horizons"] = self.horizons.to_dict("records")
         return Record(self.meta["spec"], self.meta["spec_digest"], (kept,))
 
@@ -122,7 +128,7 @@ class Backtest:
             "mean": self.mean,
             "horizons": self.horizons.to_dict("records"),
             "left_out": self.left_out,
-            "verdicts": self.verdicts,
+            "verdicts": {name: str(verdict) for name, verdict in self.verdicts.items()},
             **self.meta,
             **({"weights": {name: w.to_dict() for name, w in self.weights.items()}} if self.weights else {}),
         }
@@ -136,6 +142,22 @@ class Task(NamedTuple):
     unseen: list[str]
 
 
+class Scored(NamedTuple):
+    """Scored forecasts of one cut (see :func:`score_cut`), with the convergence of the fit that made them."""
+
+    cut: Cut
+    scores: pd.DataFrame
+    verdict: Verdict
+
+
+class Forecasts(NamedTuple):
+    """Scored forecasts of one model; cuts whose fit failed, and why; and the versions that the fits were made with."""
+
+    tests: list[Scored]
+    left_out: dict[str, str]
+    versions: dict[str, str]
+
+
 def backtest(
     runs: Runs | str | Path | pd.DataFrame,
     spec: Spec | str | Path = DEFAULT,
@@ -146,8 +168,14 @@ def backtest(
     beyond: float = BEYOND,
     family: str | None = None,
     seed: int = 0,
+    chains: int = 4,
+    warmup: int | None = None,
+    draws: int = 1000,
+    device: str = "auto",
     progress: bool | None = None,
-    **settings: Any,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    folder: str | Path | None = None,
 ) -> Backtest:
     """Fit some of each family's runs, by default up to its compute quantile, and score forecasts of others.
 
@@ -173,8 +201,12 @@ def backtest(
         Score runs above so many times the largest compute that is fitted.
     family : str, optional
         Score this family alone (a pooled spec still learns from the others' cheaper runs).
-    seed, progress, **settings
-        As in :func:`fit`.
+    seed, chains, warmup, draws, device, progress, workers, scheduler, folder
+        As in :func:`fit_many`.
+
+    Returns
+    -------
+    Backtest
 
     Raises
     ------
@@ -197,13 +229,10 @@ def backtest(
         raise QueryError(f"spec {spec.name!r} forecasts no loss", do="backtest a spec with a loss response")
     options = Options(train_quantile, cheapest, beyond)
     tasks, left_out = plan(runs, [spec], way, options, family)
-    batch = fit_tasks(runs, spec, tasks, seed=seed, progress=progress, **settings)
-    if not batch.fits:
-        raise next(iter(batch.failed.values()))
-    left_out |= {label: str(error) for label, error in batch.failed.items()}
-    fits = [(one, fit) for label, fit in batch.fits.items() for one in tasks[label].cuts]
-    meta = about(runs, way, options, seed, next(iter(batch.fits.values())).meta["versions"])
-    return gather(runs, fits, left_out, {"spec": spec.name, "spec_digest": spec.digest} | meta)
+    how = FitOptions(chains, warmup, draws, device, workers, scheduler, folder)
+    found = forecasts_of(runs, spec, tasks, how, seed=seed, progress=progress)
+    meta = about(runs, way, options, seed, found.versions, spec)
+    return gather(found.tests, left_out | found.left_out, meta)
 
 
 def plan(
@@ -272,39 +301,59 @@ def _called(runs: Runs, lot: frozenset[str]) -> str:
     return runs.name if lot == frozenset(runs.families) else ", ".join(sorted(lot))
 
 
+def forecasts_of(
+    runs: Runs, spec: Spec, tasks: Mapping[str, Task], how: FitOptions, *, seed: int, progress: bool | None
+) -> Forecasts:
+    """Fit a spec to each task's runs, and score its forecasts of the task's cuts.
+
+    Raises
+    ------
+    BayescaleError
+        If no fit can be made: the first one's error.
+    """
+    batch = fit_tasks(runs, spec, tasks, how, seed=seed, progress=progress)
+    if not batch.fits:
+        raise next(iter(batch.failed.values()))
+    tests = [
+        Scored(one, score_cut(fit, runs, one), fit.verdict)
+        for label, fit in batch.fits.items()
+        for one in tasks[label].cuts
+    ]
+    left_out = {label: str(error) for label, error in batch.failed.items()}
+    return Forecasts(tests, left_out, next(iter(batch.fits.values())).meta["versions"])
+
+
 def fit_tasks(
-    runs: Runs, spec: Spec, tasks: Mapping[str, Task], *, seed: int, progress: bool | None = None, **settings: Any
+    runs: Runs, spec: Spec, tasks: Mapping[str, Task], how: FitOptions, *, seed: int, progress: bool | None = None
 ) -> Batch:
     """Fit a spec to each task's runs; priors that were learnt on its families are learnt again without them."""
     for column, _ in spec.covariates:
         covariate(runs, column)  # those of runs that are forecast too
     unseen, unlearnt = _unseen(spec, runs, {label: task.unseen for label, task in tasks.items()}, progress)
     tables = {label: runs.take(task.train) for label, task in tasks.items()}
-    batch = fit_many(tables, unseen, seed=seed, progress=progress, **settings)
+    batch = fit_many(tables, unseen, seed=seed, progress=progress, **vars(how))
     return replace(batch, failed=batch.failed | unlearnt)
 
 
-def about(runs: Runs, way: str, options: Options, seed: int, versions: Mapping[str, str]) -> dict[str, Any]:
-    """What a backtest says of itself, but for its model."""
+def about(
+    runs: Runs, way: str, options: Options, seed: int, versions: Mapping[str, str], spec: Spec | None = None
+) -> dict[str, Any]:
+    """What a backtest says of itself; of the model if it is of one."""
     read = {k: v for k, v in options._asdict().items() if k in WAYS[way].reads and v is not None}
-    return {"way": way, "options": read, "runs": runs.name, "runs_digest": runs.digest, "seed": seed,
-            "versions": dict(versions)}  # fmt: skip
+    model = {"spec": spec.name, "spec_digest": spec.digest} if spec else {}
+    return model | {"way": way, "options": read, "runs": runs.name, "runs_digest": runs.digest, "seed": seed,
+                    "versions": dict(versions)}  # fmt: skip
 
 
 def gather(
-    runs: Runs,
-    fits: Sequence[tuple[Cut, AbstractFit]],
-    left_out: dict[str, str],
-    meta: dict[str, Any],
-    weights: dict[str, Weights] | None = None,
+    tests: Sequence[Scored], left_out: dict[str, str], meta: dict[str, Any], weights: dict[str, Weights] | None = None
 ) -> Backtest:
-    """Score each cut by the fit that is given for it."""
-    tests = [(one, score_cut(fit, runs, one)) for one, fit in fits]
-    table = pd.concat([test for _, test in tests], ignore_index=True)
-    rows = pd.DataFrame([_mean(one, test) for one, test in tests])
+    """Make a backtest of scored cuts."""
+    table = pd.concat([test.scores for test in tests], ignore_index=True)
+    rows = pd.DataFrame([_mean(test.cut, test.scores) for test in tests])
     if not rows["cut"].any():
         rows, table = rows.drop(columns="cut"), table.drop(columns="cut")
-    return Backtest(rows, table, left_out, {one.name: fit.verdict for one, fit in fits}, meta, weights or {})
+    return Backtest(rows, table, left_out, {test.cut.name: test.verdict for test in tests}, meta, weights or {})
 
 
 def _check_others(runs: Runs) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import jax
 
@@ -22,9 +23,32 @@ from bayescale.runs import Runs
 from bayescale.spec import Spec
 from bayescale.specifying import load_spec
 from bayescale.sweeping import AbstractEngine, Shelf, Tasks, Threads, engine, sweep
+from bayescale.verdict import Status, Verdict, joined
 
 
 @dataclass(frozen=True)
+class FitOptions:
+    """How many tables are fitted, and where: what :func:`fit_many` takes, with its defaults.
+
+    Functions that fit many tables name these options one by one, and hand them on as this one value.
+    """
+
+    chains: int = 4
+    warmup: int | None = None
+    draws: int = 1000
+    device: str = "auto"
+    workers: int | None = None
+    scheduler: str | None = None
+    folder: str | Path | None = None
+
+    def within(self, *names: str) -> FitOptions:
+        """The same in a folder of its own, if fits are kept: names of tables recur from model to model."""
+        if self.folder is None:
+            return self
+        return replace(self, folder=Path(self.folder, *(quote(name, safe=" ") for name in names)))
+
+
+@dataclass(frozen=True, eq=False)
 class Batch:
     """Fits by name, and what kept others from being made.
 
@@ -45,8 +69,14 @@ class Batch:
     @property
     def problems(self) -> dict[str, str]:
         """What is wrong, by name: a failure, or a fit that has not converged."""
-        unconverged = {name: fit.verdict for name, fit in self.fits.items() if not fit.converged}
+        unconverged = {name: str(fit.verdict) for name, fit in self.fits.items() if not fit.converged}
         return {name: str(error) for name, error in self.failed.items()} | unconverged
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether every fit was made and has converged."""
+        failed = {name: Verdict(Status.FAILED, (str(error),)) for name, error in self.failed.items()}
+        return joined(failed | {name: fit.verdict for name, fit in self.fits.items()})
 
     def __repr__(self) -> str:
         wrong = "; ".join(f"{name}: {why}" for name, why in self.problems.items())

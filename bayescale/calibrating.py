@@ -20,7 +20,7 @@ import pandas as pd
 from scipy.stats import ttest_1samp
 
 from bayescale import ranking
-from bayescale.batching import fit_many
+from bayescale.batching import FitOptions, fit_many
 from bayescale.converging import scalars
 from bayescale.deciding import best
 from bayescale.errors import ConvergenceWarning, FitError
@@ -30,6 +30,7 @@ from bayescale.runs import Runs, load_runs
 from bayescale.simulating import Simulated, simulate
 from bayescale.spec import Spec
 from bayescale.specifying import DEFAULT, load_spec
+from bayescale.verdict import Verdict, of_tests
 
 RANKED = 99
 """Posterior draws among which a truth is ranked: evenly thinned, so that chains with an ESS of a few hundred give
@@ -42,7 +43,7 @@ _LEVELS = (0.5, 0.8, 0.9)
 _AT_A_TIME = 100  # fits held in memory: some 300 MB of hierarchies
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Calibration:
     """Ranks of truths among posterior draws, and what they say of the computation; made by :func:`calibrate`.
 
@@ -110,12 +111,12 @@ class Calibration:
     @property
     def passed(self) -> bool:
         """Whether there are no problems."""
-        return not self.problems
+        return self.verdict.ok
 
     @property
-    def verdict(self) -> str:
-        """One line."""
-        return "; ".join(f"{name}: {why}" for name, why in self.problems.items()) or "passed"
+    def verdict(self) -> Verdict:
+        """Whether every quantity passed, and what was wrong."""
+        return of_tests(f"{name}: {why}" for name, why in self.problems.items())
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON and for the record that is kept with the spec."""
@@ -123,7 +124,7 @@ class Calibration:
             "spec": self.spec.name,
             "spec_digest": self.spec.digest,
             "passed": self.passed,
-            "verdict": self.verdict,
+            "verdict": str(self.verdict),
             "simulations": len(self.ranks) + len(self.dropped),
             "unconverged": len(self.unconverged),
             "dropped": len(self.dropped),
@@ -155,7 +156,14 @@ def calibrate(
     runs: Runs | str | Path | pd.DataFrame | None = None,
     simulations: int = 200,
     seed: int = 0,
-    **settings: Any,
+    chains: int = 4,
+    warmup: int | None = None,
+    draws: int = 500,
+    device: str = "auto",
+    progress: bool | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    folder: str | Path | None = None,
 ) -> Calibration:
     """Ask by simulation whether a spec's posteriors, forecasts and decisions are what its prior implies.
 
@@ -175,10 +183,14 @@ def calibrate(
         their SD, nine times out of ten.
     seed : int
         Seed of the simulations; the fits' count on from it.
-    **settings
-        ``chains draws warmup device progress workers scheduler folder`` of :func:`bayescale.fit_many`; by
-        default 500 draws of each of four chains. A stated `warmup` (500 for a hierarchy) keeps chains that do not
-        agree from being drawn again: a hierarchy then takes a third of the time, and more fits count as not converged.
+    chains, warmup, draws, device, progress, workers, scheduler, folder
+        As in :func:`bayescale.fit_many`, with 500 draws of each chain by default. A stated `warmup` (500 for a
+        hierarchy) keeps chains that do not agree from being drawn again: a hierarchy then takes a third of the time,
+        and more fits count as not converged.
+
+    Returns
+    -------
+    Calibration
 
     Warns
     -----
@@ -200,7 +212,9 @@ def calibrate(
     spec = spec if isinstance(spec, Spec) else load_spec(spec)
     if runs is not None and not isinstance(runs, Runs):
         runs = load_runs(runs)
-    result = ranked(simulate(spec, runs, simulations=simulations, seed=seed), spec, seed=seed, **settings)
+    how = FitOptions(chains, warmup, draws, device, workers, scheduler, folder)
+    made = simulate(spec, runs, simulations=simulations, seed=seed)
+    result = ranked(made, spec, how, seed=seed, progress=progress)
     if result.unconverged:
         first = next(iter(result.unconverged.values()))
         found = f"{len(result.unconverged)} of {len(result.ranks)} fits have not converged: {first}"
@@ -209,24 +223,24 @@ def calibrate(
 
 
 def ranked(
-    simulated: Simulated, spec: Spec, *, seed: int, chains: int = 4, draws: int = 500, **settings: Any
+    simulated: Simulated, spec: Spec, how: FitOptions, *, seed: int, progress: bool | None = None
 ) -> Calibration:
     """Fit simulated tables under a spec and rank their truths; the spec need not be the one that made them."""
-    if chains * draws < RANKED:
-        came = f"{chains} chains of {draws}"
+    if how.chains * how.draws < RANKED:
+        came = f"{how.chains} chains of {how.draws}"
         raise FitError("there are too few draws to rank among", wanted=f"at least {RANKED} in all", came=came)
     fixed = replace(spec, anchor=simulated.spec.anchor)
     rng = np.random.default_rng(seed)
     ranks, regrets, unconverged, dropped = {}, {}, {}, dict(simulated.dropped)
-    meta: dict[str, Any] = {"seed": seed, "chains": chains, "draws": draws, "warmup": settings.get("warmup") or "auto"}
-    for name, fit in _fits(simulated, fixed, dropped, seed=seed, chains=chains, draws=draws, **settings):
+    meta: dict[str, Any] = {"seed": seed, "chains": how.chains, "draws": how.draws, "warmup": how.warmup or "auto"}
+    for name, fit in _fits(simulated, fixed, dropped, how, seed=seed, progress=progress):
         truth, drawn = _parameters(simulated, name, fit)
         regret = _beyond(simulated, name, fit, truth, drawn)
         ranks[name] = {key: ranking.rank_of(truth[key], _thinned(drawn[key]), rng) for key in truth}
         if regret:
             regrets[name] = regret
         if not fit.converged:
-            unconverged[name] = fit.verdict
+            unconverged[name] = str(fit.verdict)
         meta["versions"] = fit.meta["versions"]
     if not ranks:
         name, why = next(iter(dropped.items()))
@@ -239,14 +253,14 @@ def ranked(
 
 
 def _fits(
-    simulated: Simulated, spec: Spec, dropped: dict[str, str], *, seed: int, **settings: Any
+    simulated: Simulated, spec: Spec, dropped: dict[str, str], how: FitOptions, *, seed: int, progress: bool | None
 ) -> Iterator[tuple[str, Fit]]:
     """Fits as they come, some at a time; those that fail are told in `dropped`."""
     for first, names in enumerate(batched(simulated.tables, _AT_A_TIME)):
         tables = {name: simulated.tables[name] for name in names}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # told once, for all
-            batch = fit_many(tables, spec, seed=seed + first * _AT_A_TIME, **settings)
+            batch = fit_many(tables, spec, seed=seed + first * _AT_A_TIME, progress=progress, **vars(how))
         dropped |= {name: str(error).partition("\n")[0] for name, error in batch.failed.items()}
         yield from batch.fits.items()
 

@@ -12,6 +12,7 @@ import pandas as pd
 from bayescale.errors import UnknownName, nearest
 from bayescale.law import catalogue
 from bayescale.mixing import AbstractFit
+from bayescale.verdict import Verdict
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Findings:
     """All findings on a fit, with its convergence."""
 
     findings: tuple[Finding, ...]
-    verdict: str
+    verdict: Verdict
 
     @property
     def passed(self) -> bool:
@@ -77,7 +78,7 @@ class Findings:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
-        return {"passed": self.passed, "verdict": self.verdict, "findings": [asdict(f) for f in self.findings]}
+        return {"passed": self.passed, "verdict": str(self.verdict), "findings": [asdict(f) for f in self.findings]}
 
     def __iter__(self) -> Iterator[Finding]:
         return iter(self.findings)

@@ -11,18 +11,21 @@ from typing import Any
 import pandas as pd
 
 from bayescale import shipped, tabulating
-from bayescale.backtesting import Backtest, backtest
-from bayescale.batching import fit_many
-from bayescale.deciding import decide
+from bayescale.averaging import CUTS, Cuts, LeaveFutureOut
+from bayescale.backtesting import Backtest, Forecasts
+from bayescale.batching import FitOptions, fit_many
+from bayescale.deciding import Withheld, decide
 from bayescale.decisions.allocation import Allocation, AllocationChoice
 from bayescale.errors import BayescaleError, ConvergenceWarning, QueryError, nearest
 from bayescale.fitting import Fit
 from bayescale.forecasting import NEW
+from bayescale.law import Kind
 from bayescale.runs import Runs, load_runs
 from bayescale.spec import Spec
 from bayescale.specifying import load_spec
-from bayescale.splitting import BEYOND
+from bayescale.splitting import BEYOND, TRAIN_QUANTILE, Options
 from bayescale.stacking import Weights
+from bayescale.verdict import Status, Verdict, joined
 
 INTERPOLATION_ONLY = "interpolation only: it cannot rank extrapolators"
 FORM_CAVEAT = "E belongs to a law's form: it is a coefficient, not a constant of nature, and forms disagree on it"
@@ -38,7 +41,7 @@ _BUDGET = ("model", "family", "params", "tokens", "tokens_per_param", "expected_
 _CROSS = ("chosen_by", "judged_by", "loss", "extra_loss", "waste")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Comparison:
     """Models side by side; made by :func:`compare` (or :func:`examine`, of fits at hand).
 
@@ -52,8 +55,10 @@ class Comparison:
         Its card.
     fits, backtests, choices : dict
         By model: the fit on all runs, the leave-future-out backtest, the split of the budget.
+    forecasts : LeaveFutureOut or None
+        Scored forecasts of all models beyond several cuts: those that :func:`bayescale.stack` weighs models by.
     weights : Weights or None
-        Stacking weights from the forecasts' log scores, with standard errors.
+        Stacking weights from `forecasts`, with standard errors.
     interpolation : DataFrame
         PSIS-LOO, best first; see :data:`INTERPOLATION_ONLY`.
     beyond, horizons : DataFrame
@@ -75,6 +80,7 @@ class Comparison:
     fits: dict[str, Fit] = field(repr=False)
     backtests: dict[str, Backtest] = field(repr=False)
     choices: dict[str, AllocationChoice] = field(repr=False)
+    forecasts: LeaveFutureOut | None = field(repr=False)
     weights: Weights | None
     interpolation: pd.DataFrame
     beyond: pd.DataFrame
@@ -92,25 +98,24 @@ class Comparison:
         return [*self.fits, *self.left_out["fits"]]
 
     @property
-    def verdicts(self) -> dict[str, str]:
+    def verdicts(self) -> dict[str, Verdict]:
         """By model: the convergence of its fit, or how the fit failed."""
         return {k: fit.verdict for k, fit in self.fits.items()} | {
-            k: f"FAILED: {why}" for k, why in self.left_out["fits"].items()
+            k: Verdict(Status.FAILED, (why,)) for k, why in self.left_out["fits"].items()
         }
 
     @property
     def converged(self) -> bool:
         """Whether every model's fit was made and converged, those behind the backtests too."""
-        return not self.problems
+        return self.verdict.ok
 
     @property
-    def problems(self) -> str:
-        """What keeps the comparison from having converged, in one line; empty if nothing does."""
-        wrong = [f"{name}: {verdict}" for name, verdict in self.verdicts.items() if verdict != "converged"]
-        for name, test in self.backtests.items():
-            families = [family for family, verdict in test.verdicts.items() if verdict != "converged"]
-            wrong += [f"{name}: not converged in the backtest of {', '.join(families)}"] * bool(families)
-        return "; ".join(wrong)
+    def verdict(self) -> Verdict:
+        """Whether every model's fit was made and converged, those behind the forecasts too."""
+        behind = {} if self.forecasts is None else self.forecasts.verdicts
+        if self.settings["train_quantile"] not in CUTS:
+            behind = behind | {f"{k}, {of}": v for k, test in self.backtests.items() for of, v in test.verdicts.items()}
+        return joined(self.verdicts | behind)
 
     @property
     def checks(self) -> pd.DataFrame:
@@ -136,7 +141,7 @@ class Comparison:
     @property
     def table(self) -> pd.DataFrame:
         """One model a row: verdict, LOO, leave-future-out, weight, findings, and the budget's split."""
-        table = pd.DataFrame({"model": self.models, "verdict": list(self.verdicts.values())})
+        table = pd.DataFrame({"model": self.models, "verdict": list(map(str, self.verdicts.values()))})
         passed = self.findings.groupby("model")["passed"].agg(findings="size", passed="sum").reset_index()
         loo = self.interpolation.rename(columns={"elpd": "elpd_loo", "elpd_diff": "loo_diff", "dse": "loo_diff_se"})
         parts = [
@@ -175,7 +180,7 @@ class Comparison:
         return {
             "runs": self.runs,
             "settings": self.settings,
-            "verdicts": self.verdicts,
+            "verdicts": {name: str(verdict) for name, verdict in self.verdicts.items()},
             "converged": self.converged,
             "interpolation_note": INTERPOLATION_ONLY,
             "form_note": FORM_CAVEAT,
@@ -186,7 +191,9 @@ class Comparison:
 
     def __repr__(self) -> str:
         lines = [f"Comparison of {len(self.models)} models on {self.runs!r}"]
-        return "\n".join([*lines, *(f"  {name}: {verdict}" for name, verdict in self.verdicts.items())])
+        lines += [f"  {name}: {verdict}" for name, verdict in self.verdicts.items()]
+        lines += [f"  {name}: {why.splitlines()[0]}" for name, why in self.left_out["budget"].items()]
+        return "\n".join(lines)
 
 
 def compare(
@@ -196,15 +203,22 @@ def compare(
     flops: float | str | None = None,
     family: str | None = None,
     seed: int = 0,
-    train_quantile: float = 0.7,
+    train_quantile: float = TRAIN_QUANTILE,
     beyond: float = BEYOND,
+    chains: int = 4,
+    warmup: int | None = None,
+    draws: int = 1000,
+    device: str = "auto",
     progress: bool | None = None,
-    **settings: Any,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    folder: str | Path | None = None,
 ) -> Comparison:
     """Fit several models to one table of runs, test their forecasts, and set their decisions side by side.
 
-    Each model is fitted once to all runs and backtested once: PSIS-LOO, checks and decisions read the one fit,
-    leave-future-out and stacking weights the one backtest.
+    Each model is fitted once to all runs, which PSIS-LOO, checks and decisions read, and once below each of
+    :data:`bayescale.averaging.CUTS` (and the train quantile). Stacking weights are those of :func:`stack`, from the
+    forecasts beyond the cuts; the table of leave-future-out is of the forecasts beyond the train quantile.
 
     Parameters
     ----------
@@ -217,10 +231,10 @@ def compare(
     family : str, optional
         Whose budget is split and whose forecasts are scored; by default the only one. With several families,
         by default all are scored, and the budget is a new family's.
-    seed, progress, **settings
-        As in :func:`fit_many`.
     train_quantile, beyond : float
         As in :func:`backtest`.
+    seed, chains, warmup, draws, device, progress, workers, scheduler, folder
+        As in :func:`fit_many`.
 
     Returns
     -------
@@ -245,32 +259,36 @@ def compare(
     runs = runs if isinstance(runs, Runs) else load_runs(runs)
     models = _models(specs)
     flops = _budget(runs, flops, family)
+    options = Options(train_quantile, None, beyond)
+    cuts = Cuts.of(runs, list(dict.fromkeys([*CUTS, train_quantile])), beyond, None if family == NEW else family)
+    how = FitOptions(chains, warmup, draws, device, workers, scheduler, folder)
     fits: dict[str, Fit] = {}
     tests: dict[str, Backtest] = {}
+    found: dict[str, Forecasts] = {}
     failed: dict[str, BayescaleError] = {}
     untested: dict[str, str] = {}
-    scored = None if family == NEW else family
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # one for all, below
         for name, spec in models.items():
             # A batch of one: tracing two structures in threads side by side would mix NumPyro's handlers.
-            batch = fit_many({name: runs}, spec, seed=seed, progress=progress, **settings)
+            batch = fit_many({name: runs}, spec, seed=seed, progress=progress, **vars(how.within("all runs")))
             fits |= batch.fits
             failed |= batch.failed
             if name in batch.failed:
                 continue
             try:
-                tests[name] = backtest(runs, spec, train_quantile=train_quantile, beyond=beyond, family=scored,
-                                       seed=seed, progress=progress, **settings)  # fmt: skip
+                one = cuts.forecasts(runs, spec, how.within("leave-future-out", name), seed=seed, progress=progress)
+                tests[name] = cuts.backtest(runs, spec, one, options, seed)
+                found[name] = one
             except BayescaleError as error:
                 untested[name] = str(error)
     if not fits:
         raise next(iter(failed.values()))
     chosen = {"flops": flops, "family": family, "seed": seed, "train_quantile": train_quantile, "beyond": beyond}
     left_out = {"fits": {name: str(error) for name, error in failed.items()}, "beyond": untested}
-    result = _examined(runs.name, runs.card, fits, tests, chosen, left_out)
+    result = _examined(runs.name, runs.card, fits, tests, cuts.joined(found, CUTS), chosen, left_out)
     if not result.converged:
-        warnings.warn(result.problems, ConvergenceWarning, 2)
+        warnings.warn(str(result.verdict), ConvergenceWarning, 2)
     return result
 
 
@@ -303,12 +321,12 @@ def examine(
     chosen = {"flops": Allocation(flops or TIMES_LARGEST * largest).budget, "family": family,
               "seed": first.meta["seed"], "train_quantile": None, "beyond": None}  # fmt: skip
     card = dict(_card(first) if card is None else card)
-    return _examined(first.meta["runs"], card, dict(fits), {}, chosen, {"fits": {}, "beyond": {}})
+    return _examined(first.meta["runs"], card, dict(fits), {}, None, chosen, {"fits": {}, "beyond": {}})
 
 
 def _examined(
-    runs: str, card: dict[str, Any], fits: dict[str, Fit], tests: dict[str, Backtest], settings: dict[str, Any],
-    left_out: dict[str, dict[str, str]],
+    runs: str, card: dict[str, Any], fits: dict[str, Fit], tests: dict[str, Backtest],
+    forecasts: LeaveFutureOut | None, settings: dict[str, Any], left_out: dict[str, dict[str, str]],
 ) -> Comparison:  # fmt: skip
     choices: dict[str, AllocationChoice] = {}
     undecided = {}
@@ -320,12 +338,15 @@ def _examined(
             continue
         if isinstance(choice, AllocationChoice):
             choices[name] = choice
+        if isinstance(choice, Withheld):
+            undecided[name] = choice.reason
     loo, unread = tabulating.interpolation(fits)
     beyond, horizons = tabulating.beyond(tests)
-    weights, why = tabulating.stack(tests)
-    unstacked = {} if weights else {"all": why}
+    several = forecasts is not None and len(forecasts.models) > 1
+    weights = forecasts.weights() if forecasts is not None and several else None
+    unstacked = {} if several else {"all": "fewer than two models have scored forecasts"}
     return Comparison(
-        runs=runs, card=card, fits=fits, backtests=tests, choices=choices, weights=weights,
+        runs=runs, card=card, fits=fits, backtests=tests, choices=choices, forecasts=forecasts, weights=weights,
         interpolation=loo, beyond=beyond, horizons=horizons,
         findings=tabulating.findings(fits), coefficients=tabulating.coefficients(fits, choices),
         budget=tabulating.budgets(choices), cross=tabulating.crossed(choices),
@@ -370,9 +391,8 @@ def _budget(runs: Runs, flops: float | str | None, family: str | None) -> float:
 
 
 def _asked(coefficients: pd.DataFrame) -> pd.DataFrame:
-    """The exponents and E: what a reader of a terminal asks for first."""
-    kinds = coefficients["kind"].isin(("exponent", "effective", "optimum"))
-    return coefficients[kinds | (coefficients["name"] == "E")]
+    """The exponents and the irreducible loss: what a reader of a terminal asks for first."""
+    return coefficients[coefficients["kind"].isin((*tabulating.EXPONENTS, Kind.FLOOR))]
 
 
 def _weights_table(weights: Weights | None) -> pd.DataFrame:

@@ -14,6 +14,7 @@ import numpy as np
 from arviz_stats.base import array_stats
 
 from bayescale.mixing import AbstractFit
+from bayescale.verdict import Verdict
 
 
 class AbstractDecision(ABC):
@@ -30,24 +31,110 @@ class AbstractDecision(ABC):
 class Choice(ABC):
     """What was chosen, what it is expected to cost against hindsight, and how sure that is."""
 
-    verdict: str
+    @property
+    @abstractmethod
+    def verdict(self) -> Verdict:
+        """Whether the fit behind it has converged."""
+
+    @property
+    @abstractmethod
+    def problem(self) -> str:
+        """What was asked, in words."""
+
+    @property
+    @abstractmethod
+    def asked(self) -> dict[str, Any]:
+        """What was asked, as plain values: those of :meth:`to_dict` that are no answer."""
 
     @abstractmethod
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, for JSON."""
 
 
+@dataclass(frozen=True, eq=False)
+class Withheld(Choice):
+    """No recommendation: the fit has not converged. It says why, and what to do.
+
+    Attributes
+    ----------
+    provisional : Choice
+        What would have been chosen by the draws as they are. Chains that disagree have no common posterior, so that
+        its regret, too, is that of an arbitrary mixture: for diagnosis only.
+    """
+
+    provisional: Choice
+
+    @property
+    def verdict(self) -> Verdict:
+        """Why there is no recommendation."""
+        return self.provisional.verdict
+
+    @property
+    def problem(self) -> str:
+        """What was asked, in words."""
+        return self.provisional.problem
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What was asked, as plain values."""
+        return self.provisional.asked
+
+    @property
+    def reason(self) -> str:
+        """Why there is no recommendation and what to do, on one line."""
+        to_do = f"; to do: {'; '.join(self.verdict.advice)}" if self.verdict.advice else ""
+        return f"no recommendation: {self.verdict}{to_do}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Keys as of a choice, without its answers: those are under ``provisional``."""
+        found = self.provisional.to_dict()
+        answers = {key: value for key, value in found.items() if key not in (*self.asked, "verdict")}
+        return {
+            **self.asked,
+            **dict.fromkeys(answers),
+            "verdict": str(self.verdict),
+            "reasons": list(self.verdict.problems),
+            "advice": list(self.verdict.advice),
+            "provisional": answers,
+        }
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        raise AttributeError(f"no recommendation, and so no {name}: {self.verdict}")
+
+    def __repr__(self) -> str:
+        lines = [f"{self.verdict.status}: no recommendation", self.problem]
+        lines += [f"  reason       {problem}" for problem in self.verdict.problems]
+        lines += [f"  to do        {advice}" for advice in self.verdict.advice]
+        return "\n".join(lines)
+
+
 def decide(decision: AbstractDecision, fit: AbstractFit) -> Choice:
     """Solve a decision problem on a fit.
+
+    Parameters
+    ----------
+    decision : AbstractDecision
+        The problem, such as an :class:`Allocation`.
+    fit : Fit or Average
+        The posterior.
+
+    Returns
+    -------
+    Choice
+        The action of highest expected utility; of a fit that has not converged a :class:`Withheld`, which recommends
+        nothing.
 
     Examples
     --------
     >>> decide(Allocation(flops=1e24), fit)  # doctest: +SKIP
     """
-    return decision.solve(fit)
+    choice = decision.solve(fit)
+    return choice if choice.verdict.ok else Withheld(choice)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Best:
     """Solution of a matrix of losses, draws × actions.
 

@@ -21,7 +21,7 @@ import xarray as xr
 from bayescale import sampling
 from bayescale.compiling import devices_for, use_cache
 from bayescale.converging import Criterion, criteria, summarised
-from bayescale.errors import ConvergenceWarning, FitError
+from bayescale.errors import ConvergenceWarning, DefinitionError, FitError
 from bayescale.lanes import sample_side_by_side
 from bayescale.law import part
 from bayescale.mixing import AbstractFit
@@ -38,7 +38,7 @@ _KEEP = ("params", "tokens", "flops", "loss")
 _PACKAGES = ("bayescale", "jax", "numpyro", "arviz", "numpy", "xarray")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Fit(AbstractFit):
     """Posterior draws with the spec, the runs and the seed they came from; made by :func:`fit`.
 
@@ -130,10 +130,11 @@ class Fit(AbstractFit):
 
     def __repr__(self) -> str:
         size = self.tree["posterior"].sizes
-        return (
+        said = (
             f"Fit({self.spec.name!r} on {self.meta['runs']!r}: {len(self.tree['constant_data'][RUN])} runs, "
-            f"{len(self.families)} families, {size[CHAIN]} × {size[DRAW]} draws, {self.verdict})"
+            f"{len(self.families)} families, {size[CHAIN]} × {size[DRAW]} draws, {self.verdict.status})"
         )
+        return self.verdict.above(said)
 
     def stored(self) -> xr.DataTree:
         """All that is saved."""
@@ -331,6 +332,11 @@ def _published(spec: Spec, points: Design, sites: Mapping[str, np.ndarray]) -> d
     wide = max(v.ndim for v in values)
     aligned = {k: v if v.ndim == wide else v[..., None] for k, v in zip(law.parameters, values, strict=True)}
     found = law.published(*(points.anchor[name] for name in spec.inputs), loss=points.anchor_loss, **aligned)
+    unknown = found.keys() - law.quantities.keys()
+    if unknown:
+        raise DefinitionError(f"{law.__name__}.published and {law.__name__}.quantities disagree",
+                              wanted=f"coefficients among {sorted(law.quantities)}", came=f"{sorted(unknown)}",
+                              do="declare each coefficient in quantities, with kind, unit and meaning")  # fmt: skip
     return {k: np.asarray(v) for k, v in found.items()}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -37,7 +38,8 @@ from bayescale.modelling import (
 from bayescale.querying import NEW, as_new, flops_of, queries_of
 from bayescale.sorting import alike, lots_of, spreads, way_of
 from bayescale.spec import Spec
-from bayescale.trees import CHAIN, DRAW, KINDS, MADE, QUANTILES, QUERY
+from bayescale.trees import CHAIN, DRAW, KINDS, MADE, PROVISIONAL, QUANTILES, QUERY, VERDICT
+from bayescale.verdict import Verdict
 
 _FLAT = 0.03  # e-folds: by which params or tokens that are counted alike may differ
 _CHUNK = 50  # draws evaluated at a time: bounds memory at draws × queries of the result itself
@@ -45,7 +47,7 @@ _NUMBERS = 2_000_000  # in an array over draws and queries, at most: 16 MB
 _TAIL = 0.001  # share cut off each tail for mean and SD
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Forecast:
     """Posterior-predictive draws at queries, with how far they reach beyond the runs.
 
@@ -59,15 +61,17 @@ class Forecast:
         Dims ``chain draw query``: ``epred`` (the law's curve, no run noise) and ``predictive`` (a run,
         noise included), in the response's unit. One draw is one law: differences between queries of a
         draw are coherent.
-    response, unit, verdict : str
-        What is forecast, in what unit, and the fit's convergence in one line.
+    response, unit : str
+        What is forecast, in what unit.
+    verdict : Verdict
+        Convergence of the fit. If it is bad, all numbers are provisional.
     """
 
     queries: pd.DataFrame
     draws: xr.Dataset
     response: str
     unit: str
-    verdict: str
+    verdict: Verdict
 
     @property
     def summary(self) -> pd.DataFrame:
@@ -89,15 +93,28 @@ class Forecast:
         return table
 
     @property
+    def table(self) -> pd.DataFrame:
+        """The summary with the fit's ``verdict`` in every row, and ``provisional`` where that is bad."""
+        table = self.summary.assign(**{VERDICT: str(self.verdict)})
+        return table if self.verdict.ok else table.assign(**{PROVISIONAL: True})
+
+    @property
     def evidence(self) -> list[str]:
-        """What backtests measured of the 90 % interval, a sentence for each class and bin among the queries."""
-        return sentences(self.queries)
+        """What backtests measured of the 90% interval, a sentence for each class and bin among the queries.
+
+        Nothing was measured of intervals from chains that have not converged.
+        """
+        return sentences(self.queries) if self.verdict.ok else []
 
     def __repr__(self) -> str:
-        return f"Forecast of {self.response} ({self.unit}) at {len(self.queries)} queries, fit {self.verdict}"
+        fit = f"fit {self.verdict}" if self.verdict.ok else "provisional"
+        said = f"Forecast of {self.response} ({self.unit}) at {len(self.queries)} queries, {fit}"
+        return "\n".join(filter(None, [self.verdict.caution, said]))
 
     def _repr_html_(self) -> str:
-        return f"<p>{self!r}</p>" + self.summary.to_html(index=False, float_format="{:.4g}".format)
+        said = "<br>".join(html.escape(repr(self)).splitlines())
+        table = self.summary if self.verdict.ok else self.table
+        return f"<p>{said}</p>" + table.to_html(index=False, float_format="{:.4g}".format)
 
 
 def forecast(
@@ -161,7 +178,7 @@ def forecast(
             "predictive": (dims, sites[chosen.observed].reshape(shape)),
         },
         coords={QUERY: np.arange(len(table))},
-        attrs={"verdict": fit.verdict, "unit": chosen.unit},
+        attrs={VERDICT: str(fit.verdict), "unit": chosen.unit},
     )
     about = measured(reach(fit, table), kept if chosen.name == "loss" else None, (table["family"] == NEW).to_numpy())
     return Forecast(about, draws, chosen.name, chosen.unit, fit.verdict)

@@ -16,6 +16,7 @@ import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from functools import cache
 from importlib import import_module
 from typing import Any, ClassVar, NamedTuple
@@ -192,6 +193,39 @@ class JohnsonSU(Prior):
         return float(self.median)
 
 
+class Kind(StrEnum):
+    """What a law's number is: readers ask this, never its name or its meaning in words."""
+
+    EXPONENT = "exponent"
+    """A parameter that is a power; those of different laws are not the same quantity."""
+    EFFECTIVE = "effective"
+    """The power by which a term falls far from balance: comparable between laws."""
+    FLOOR = "floor"
+    """The irreducible loss."""
+    PUBLISHED = "published"
+    """Another coefficient as the literature writes it."""
+    PARAMETER = "parameter"
+    """Any other parameter."""
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A number that a law reports beside its parameters.
+
+    Attributes
+    ----------
+    kind : Kind
+    unit, meaning : str
+    scale : {"linear", "log"}
+        The scale that it is read on: "log" of one that is positive and spans orders of magnitude.
+    """
+
+    kind: Kind
+    unit: str
+    meaning: str
+    scale: str = "linear"
+
+
 PRIORS: dict[str, type[Prior]] = {kind.__name__: kind for kind in (Normal, LogNormal, LogitNormal, JohnsonSU)}
 
 
@@ -213,6 +247,8 @@ class Parameter:
         prior of it that is learnt has a trend.
     own : bool
         Whether a family's runs tell it, however few, and other families' do not: its prior is not learnt.
+    kind : Kind
+        What it is: an exponent, or any other parameter.
     """
 
     prior: Prior
@@ -222,6 +258,7 @@ class Parameter:
     source: str = ""
     at_anchor: bool = False
     own: bool = False
+    kind: Kind = Kind.PARAMETER
 
 
 class Part(ABC):
@@ -258,9 +295,13 @@ class AbstractLaw(Part):
 
     formula = "log_loss"
     inputs: ClassVar[tuple[str, ...]]
+    quantities: ClassVar[Mapping[str, Quantity]]
+    """What :meth:`published` and :meth:`effective` return, by name."""
     balance: ClassVar[Callable[..., Array] | None] = None
     """``balance(log_tokens, **parameters)``: ln(params) at which tokens are compute-optimal, both in
     anchor units; None where the law has no closed form for it."""
+    effective: ClassVar[Callable[..., dict[str, Any]] | None] = None
+    """``effective(**parameters)``: exponents far from balance, by name; None where they are not constant."""
 
     @staticmethod
     @abstractmethod

@@ -10,7 +10,8 @@ import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +19,7 @@ import numpy as np
 from scipy.special import logsumexp, softmax
 from scipy.stats import norm
 
-from bayescale.batching import fit_many
+from bayescale.batching import FitOptions, fit_many
 from bayescale.errors import ConvergenceWarning, RunsError, SpecError
 from bayescale.fitting import Fit
 from bayescale.flattening import held
@@ -62,7 +63,7 @@ class Missed(NamedTuple):
         return self.mean[-1] + gain @ moved, np.sqrt(variance)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Learner:
     """Families fitted alone under a spec with wide priors; made by :func:`study`.
 
@@ -165,7 +166,21 @@ class Learner:
         )
 
 
-def learn(runs: Runs, base: Spec, without: Collection[str] = (), **settings: Any) -> Spec:
+def learn(
+    runs: Runs,
+    base: Spec,
+    without: Collection[str] = (),
+    *,
+    seed: int = 0,
+    chains: int = 4,
+    warmup: int | None = None,
+    draws: int = 1000,
+    device: str = "auto",
+    progress: bool | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    folder: str | Path | None = None,
+) -> Spec:
     """Return a spec with priors learnt on families, as :func:`study` and :meth:`Learner.learn` do.
 
     Parameters
@@ -176,18 +191,37 @@ def learn(runs: Runs, base: Spec, without: Collection[str] = (), **settings: Any
         A spec with wide priors and without pooling (``coupled-unpooled`` is shipped).
     without : collection of str
         Families to leave out.
-    **settings
+    seed, chains, warmup, draws, device, progress, workers, scheduler, folder
         As in :func:`fit_many`.
+
+    Returns
+    -------
+    Spec
 
     Examples
     --------
     >>> spec = learn(load_runs("open-families"), load_spec("coupled-unpooled"))  # doctest: +SKIP
     """
-    return study(runs, base, **settings).learn([without])[0]
+    found = study(
+        runs, base, seed=seed, chains=chains, warmup=warmup, draws=draws, device=device, progress=progress,
+        workers=workers, scheduler=scheduler, folder=folder,
+    )  # fmt: skip
+    return found.learn([without])[0]
 
 
 def study(
-    runs: Runs, base: Spec, *, seed: int = 0, draws: int = 1000, progress: bool | None = None, **settings: Any
+    runs: Runs,
+    base: Spec,
+    *,
+    seed: int = 0,
+    chains: int = 4,
+    warmup: int | None = None,
+    draws: int = 1000,
+    device: str = "auto",
+    progress: bool | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    folder: str | Path | None = None,
 ) -> Learner:
     """Fit each family alone, under priors wide enough that its own runs speak.
 
@@ -199,8 +233,12 @@ def study(
         Several families.
     base : Spec
         A spec without pooling.
-    seed, draws, progress, **settings
+    seed, chains, warmup, draws, device, progress, workers, scheduler, folder
         As in :func:`fit_many`.
+
+    Returns
+    -------
+    Learner
 
     Raises
     ------
@@ -220,11 +258,11 @@ def study(
             came=", ".join(pooled),
             do="learn from coupled-unpooled, or a spec of your own like it",
         )
-    settings |= {"seed": seed, "draws": draws, "progress": progress}
+    how = FitOptions(chains, warmup, draws, device, workers, scheduler, folder)
     plain = _without_discrepancy(base, base.discrepancy)
     tables = {name: runs.where(family=name) for name in runs.families}
     specs = {name: _anchored(plain, table) for name, table in tables.items()}
-    fits, left_out = _converged(tables, specs, **settings)
+    fits, left_out = _converged(tables, specs, how, seed=seed, progress=progress)
     if len(fits) < FEWEST:
         raise RunsError(
             "too few families to learn priors from",
@@ -233,7 +271,7 @@ def study(
         )
     families = tuple(fits)
     suites = members(BySuite, runs.where(family=list(families)).frame)
-    misses, unread = _forecasts(runs, base, families, settings)
+    misses, unread = _forecasts(runs, base, families, how, seed=seed, progress=progress)
     return Learner(
         runs=runs,
         base=base,
@@ -245,27 +283,28 @@ def study(
 
 
 def _converged(
-    tables: Mapping[str, Runs], specs: Mapping[str, Spec], *, draws: int, **settings: Any
+    tables: Mapping[str, Runs], specs: Mapping[str, Spec], how: FitOptions, *, seed: int, progress: bool | None
 ) -> tuple[dict[str, Fit], dict[str, str]]:
     """Fits whose chains agree, long ones if need be; and why other tables have none."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # those that do not agree in the end are told
-        first = fit_many(tables, specs, draws=draws, **settings)
+        first = fit_many(tables, specs, seed=seed, progress=progress, **vars(how))
         found = first.fits
         # By names of their own, since a folder keeps fits by name.
         apart = {f"{name}, longer": name for name, fit in found.items() if not fit.converged}
         if apart:
             again = {long: tables[name] for long, name in apart.items()}
             own = {long: specs[name] for long, name in apart.items()}
-            longer = fit_many(again, own, draws=_LONGER * draws, **settings)
+            more = replace(how, draws=_LONGER * how.draws)
+            longer = fit_many(again, own, seed=seed, progress=progress, **vars(more))
             found = found | {apart[long]: fit for long, fit in longer.fits.items()}
     why = {name: str(error) for name, error in first.failed.items()}
-    why |= {name: fit.verdict for name, fit in found.items() if not fit.converged}
+    why |= {name: str(fit.verdict) for name, fit in found.items() if not fit.converged}
     return {name: fit for name, fit in found.items() if fit.converged}, why
 
 
 def _forecasts(
-    runs: Runs, base: Spec, families: Sequence[str], settings: Mapping[str, Any]
+    runs: Runs, base: Spec, families: Sequence[str], how: FitOptions, *, seed: int, progress: bool | None
 ) -> tuple[dict[str, tuple[Missed, ...]], dict[str, str]]:
     """What the dearer runs of each family say of the discrepancy beyond those that are fitted; and why cuts do not."""
     beyond = _uninformed(base)
@@ -273,7 +312,8 @@ def _forecasts(
     if not beyond or not cuts:
         return {}, {}
     tables = {name: runs.take(found.train) for name, found in cuts.items()}
-    fits, left_out = _converged(tables, dict.fromkeys(tables, _without_discrepancy(base, beyond)), **settings)
+    specs = dict.fromkeys(tables, _without_discrepancy(base, beyond))
+    fits, left_out = _converged(tables, specs, how, seed=seed, progress=progress)
     misses: dict[str, tuple[Missed, ...]] = {}
     for name, fit in fits.items():
         family, test = cuts[name].family, cuts[name].test

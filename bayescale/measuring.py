@@ -6,7 +6,7 @@ How often forecasts covered in backtests, by how far beyond the runs they reache
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -63,7 +63,7 @@ class Record:
 
     spec: str
     spec_digest: str
-    backtests: tuple[dict[str, Any], ...]
+    backtests: tuple[dict[str, Any], ...] = field(hash=False)
 
     def measured(self, horizon: str, *, new: bool = False) -> Measured:
         """What was measured in a bin of :data:`HORIZONS`, for a family with runs, or for a `new` one."""
@@ -237,7 +237,7 @@ def calibration_words(record: dict[str, Any], digest: str) -> str:
     """What a calibration's record says of the spec with a digest, in one line."""
     made = f"{record['simulations']} simulations, seed {record['seed']}, bayescale {record['versions']['bayescale']}"
     said = f"ranks of {len(record['quantities'])} quantities inside their bands"
-    said = said if record["passed"] else f"FAILED: {record['verdict']}"
+    said = said if record["passed"] else record["verdict"]
     stale = "" if record["spec_digest"] == digest else "STALE, of another version of this spec: "
     return f"{stale}{said} ({made})"
 

@@ -21,6 +21,7 @@ import xarray as xr
 from bayescale.errors import FitError
 from bayescale.saving import whole
 from bayescale.stacking import Weights, given
+from bayescale.verdict import Verdict, of_chains
 
 SCHEMA = 2
 """Newest file format: 1 holds a fit, 2 an average of fits. A newer file is refused."""
@@ -104,19 +105,15 @@ class AbstractFit(ABC):
         """All that is saved."""
 
     @property
-    def problems(self) -> list[str]:
-        """What keeps the chains from counting as converged, a sentence each."""
-        return [c.sentence for c in self.convergence if not c.passed]
-
-    @property
     def converged(self) -> bool:
         """Whether the chains agree and have enough draws."""
-        return not self.problems
+        return self.verdict.ok
 
     @property
-    def verdict(self) -> str:
-        """One line that every output built from the fit carries."""
-        return "converged" if self.converged else "NOT CONVERGED: " + "; ".join(self.problems)
+    def verdict(self) -> Verdict:
+        """Convergence of the chains, which every output built from the fit carries."""
+        failed = [c for c in self.convergence if not c.passed]
+        return of_chains((c.sentence for c in failed), (c.advice for c in failed))
 
     def save(self, path: str | Path) -> Path:
         """Write the fit as netCDF, whole or not at all; return the path.
@@ -135,7 +132,7 @@ class AbstractFit(ABC):
         return path
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Average(AbstractFit):
     """Fits of several models to the same runs, read as one mixture; made by :func:`average`.
 
@@ -229,11 +226,12 @@ class Average(AbstractFit):
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __repr__(self) -> str:
-        chains, draws = self.shape
-        return (
+        count, draws = self.shape
+        said = (
             f"Average on {self.meta['runs']!r}: {len(self.design_frame)} runs, {len(self.families)} families, "
-            f"{chains} × {draws} draws, {self.verdict}\n  {self.weights!r}"
+            f"{count} × {draws} draws, {self.verdict.status}\n  {self.weights!r}"
         )
+        return self.verdict.above(said)
 
 
 def average(fits: Mapping[str, Any], weights: Weights | Mapping[str, float] | None = None) -> Average:

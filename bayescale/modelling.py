@@ -61,7 +61,7 @@ _BLOCK_COST = 4  # of looking up a block's parameters, in runs: measured on a CP
     ],
     meta_fields=["families", "lots"],
 )
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Design:
     """Runs as arrays, the arguments of a compiled program.
 

@@ -78,9 +78,11 @@ PAIRS: tuple[tuple[str, str, Callable[[pd.DataFrame], pd.Series], str, str], ...
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Runs:
     """A frozen table of runs; make one with :func:`load_runs`.
+
+    Tables are equal if their content, name and card are, and may be keys of a dict.
 
     Attributes
     ----------
@@ -127,6 +129,18 @@ class Runs:
         """SHA-256 of the table's content, whatever the order of its columns."""
         text = self._frame[sorted(self._frame.columns)].to_csv(index=False)
         return hashlib.sha256(text.encode()).hexdigest()
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Runs):
+            return NotImplemented
+        return self._identity == other._identity and self.card == other.card
+
+    def __hash__(self) -> int:
+        return hash(self._identity)
+
+    @property
+    def _identity(self) -> tuple[str, str, bool]:
+        return self.digest, self.name, self.flops_assumed
 
     def __len__(self) -> int:
         return len(self._frame)

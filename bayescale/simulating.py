@@ -39,7 +39,7 @@ _ITEMS, _CHANCE = 1000, 0.25  # of a benchmark with four answers
 _LOSS_ERROR = 0.003  # nats/token: of a million tokens whose losses scatter by 3 nats
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Simulated:
     """Tables of runs that a spec made, with the truth behind each; made by :func:`simulate`.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -39,8 +39,8 @@ class Weights:
         What was done, in words.
     """
 
-    weights: dict[str, float]
-    se: dict[str, float]
+    weights: dict[str, float] = field(hash=False)
+    se: dict[str, float] = field(hash=False)
     method: str
     forecasts: int
     groups: int

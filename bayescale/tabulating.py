@@ -15,12 +15,9 @@ from arviz_stats import loo
 from bayescale.backtesting import Backtest
 from bayescale.checking import check
 from bayescale.decisions.allocation import AllocationChoice
-from bayescale.errors import BayescaleError
 from bayescale.fitting import Fit
-from bayescale.law import part
-from bayescale.measuring import horizon_of
+from bayescale.law import AbstractLaw, Kind, part
 from bayescale.quantities import count
-from bayescale.stacking import Weights, weigh
 from bayescale.trees import FAMILY, RUN
 
 POPULATION = "population"
@@ -29,9 +26,11 @@ POPULATION = "population"
 _LOSS = "loss"  # the observed site that all compared specs share
 _K_LIMIT = 0.7  # Pareto k above which PSIS is unreliable at any number of draws (Vehtari et al. 2024)
 _QUANTILES = {"q05": 0.05, "q50": 0.5, "q95": 0.95}
-# Exponents far from balance, where a law raises its reducible part to a power (1 where it does not).
-_EFFECTIVE = (("alpha_N", "kappa", "params"), ("beta_D", "kappa", "tokens"))
-_CONSTANT = {"level", "ratio_A", "ratio_B", "ratio_D", "alpha_N", "beta_D", "kappa"}  # of laws whose exponents are
+OPTIMUM = "optimum"
+"""Kind of the growth of the optimal params; the other kinds are those of :class:`bayescale.law.Kind`."""
+EXPONENTS = (Kind.EXPONENT, Kind.EFFECTIVE, OPTIMUM)
+"""Kinds of powers."""
+
 _HALF_DECADE = 0.5  # on either side of the budget, over which the slope of the optimal params is taken
 
 
@@ -46,14 +45,18 @@ def interpolation(fits: Mapping[str, Fit]) -> tuple[pd.DataFrame, dict[str, str]
         for name, fit in fits.items()
         if RUN not in fit.tree["log_likelihood"][_LOSS].dims
     }
-    whole = {name: fit for name, fit in fits.items() if name not in left_out}
-    if not whole:
-        return pd.DataFrame(), left_out
+    found = {}
     with warnings.catch_warnings():
         # ArviZ warns of large Pareto k: the table counts them.
         warnings.filterwarnings("ignore", "Estimated shape parameter", UserWarning)
-        found = {name: loo(fit.tree, pointwise=True, var_name=_LOSS) for name, fit in whole.items()}
+        for name in (name for name in fits if name not in left_out):
+            try:
+                found[name] = loo(fits[name].tree, pointwise=True, var_name=_LOSS)
+            except ValueError as error:  # of fewer draws than a tail can be fitted to
+                left_out[name] = f"it has too few draws: {error}"
         ranked = compare_elpd(found, round_to="none") if len(found) > 1 else None
+    if not found:
+        return pd.DataFrame(), left_out
     rows = []
     for name, one in found.items():
         k, limit = one.pareto_k.to_numpy(), min(_K_LIMIT, float(one.good_k))
@@ -62,7 +65,7 @@ def interpolation(fits: Mapping[str, Fit]) -> tuple[pd.DataFrame, dict[str, str]
             {"model": name, "elpd": float(one.elpd), "se": float(one.se), "p": float(one.p),
              "elpd_diff": float(difference), "dse": float(error),
              "k_above": int((k > limit).sum()), "k_limit": limit, "k_worst": float(k.max()),
-             "worst_run": _run_words(whole[name], int(k.argmax())), "verdict": whole[name].verdict}
+             "worst_run": _run_words(fits[name], int(k.argmax())), "verdict": str(fits[name].verdict)}
         )  # fmt: skip
     return pd.DataFrame(rows).sort_values("elpd", ascending=False, ignore_index=True), left_out
 
@@ -72,30 +75,11 @@ def beyond(backtests: Mapping[str, Backtest]) -> tuple[pd.DataFrame, pd.DataFram
     rows, horizons = [], []
     for name, test in backtests.items():
         counts = {"families": len(test.families), "n_test": len(test.runs)}
-        rows.append({"model": name, **counts, **test.mean, "verdict": _verdict(test)})
-        horizons.append(test.horizons.assign(model=name, verdict=_verdict(test)))
+        rows.append({"model": name, **counts, **test.mean, "verdict": str(test.verdict)})
+        horizons.append(test.horizons.assign(model=name, verdict=str(test.verdict)))
     by_horizon = pd.concat(horizons, ignore_index=True) if horizons else pd.DataFrame()
     first = [c for c in ("model", "horizon") if c in by_horizon]
     return pd.DataFrame(rows), by_horizon[[*first, *(c for c in by_horizon if c not in first)]]
-
-
-def stack(backtests: Mapping[str, Backtest]) -> tuple[Weights | None, str]:
-    """Stacking weights from the log scores of forecasts that all models made, or why there are none."""
-    if len(backtests) < 2:
-        return None, "fewer than two models have scored forecasts"
-    shared = set.intersection(*(set(test.families["family"]) for test in backtests.values()))
-    tables = [
-        test.runs[test.runs["family"].isin(shared)].sort_values("family", kind="stable")
-        for test in backtests.values()
-    ]  # fmt: skip
-    first = tables[0]
-    if not shared or any(not np.array_equal(first[["flops", "loss"]], t[["flops", "loss"]]) for t in tables):
-        return None, "the models have not forecast the same runs"
-    try:
-        scores = np.column_stack([t["log_score"] for t in tables])
-        return weigh(scores, first["family"].to_numpy(), list(backtests), horizon_of(first["reach_decades"])), ""
-    except BayescaleError as error:
-        return None, str(error)
 
 
 def findings(fits: Mapping[str, Fit]) -> pd.DataFrame:
@@ -108,15 +92,14 @@ def findings(fits: Mapping[str, Fit]) -> pd.DataFrame:
 def coefficients(fits: Mapping[str, Fit], choices: Mapping[str, AllocationChoice]) -> pd.DataFrame:
     """Mean and 90 % interval of each model's parameters and derived coefficients, by family.
 
-    `kind` is ``exponent`` or ``parameter`` (of the law), ``effective`` (exponents times the power that some
-    laws raise their reducible part to), ``published`` (E, A, B …) or ``optimum`` (the power of compute by
-    which the optimal params grow, around the budget).
+    `kind` is the law's own word for it (:class:`bayescale.law.Kind`), or ``optimum``: the power of compute by which
+    the optimal params grow, around the budget.
     """
     rows = [row for name, fit in fits.items() for row in _coefficients(name, fit)]
     for name, choice in choices.items():
         slope = _growth(choice)
         meaning = "power of compute by which the best params grow, around the budget"
-        rows.append(_row(name, choice.family, "optimum", "d ln N* / d ln C", meaning, "1", slope, choice.verdict))
+        rows.append(_row(name, choice.family, OPTIMUM, "d ln N* / d ln C", meaning, "1", slope, str(choice.verdict)))
     return pd.DataFrame(rows)
 
 
@@ -133,7 +116,7 @@ def budgets(choices: Mapping[str, AllocationChoice]) -> pd.DataFrame:
              "loss_q05": float(np.quantile(choice.outcome, 0.05)), "loss_q95": float(np.quantile(choice.outcome, 0.95)),
              "regret_nats": choice.regret_nats, "waste_fraction": choice.waste_fraction,
              "band_low": choice.band[0], "band_high": choice.band[1],
-             "reach_decades": choice.reach_decades, "verdict": choice.verdict}
+             "reach_decades": choice.reach_decades, "verdict": str(choice.verdict)}
         )  # fmt: skip
     return pd.DataFrame(rows)
 
@@ -152,7 +135,7 @@ def crossed(choices: Mapping[str, AllocationChoice]) -> pd.DataFrame:
             rows.append(
                 {"chosen_by": chosen, "judged_by": judge, "params": theirs.params, "loss": loss,
                  "extra_loss": loss - mine.solved.expected_loss, "waste": waste,
-                 "extra_waste": waste - mine.waste_fraction, "verdict": mine.verdict}
+                 "extra_waste": waste - mine.waste_fraction, "verdict": str(mine.verdict)}
             )  # fmt: skip
     return pd.DataFrame(rows)
 
@@ -175,25 +158,31 @@ def _coefficients(model: str, fit: Fit) -> list[dict[str, Any]]:
 
     def add(kind: str, name: str, meaning: str, unit: str, draws: xr.DataArray, whole: str) -> None:
         for family, x in _by_family(draws, whole):
-            rows.append(_row(model, family, kind, name, meaning, unit, x, fit.verdict))
+            rows.append(_row(model, family, kind, name, meaning, unit, x, str(fit.verdict)))
 
     alone = fit.families[0] if len(fit.families) == 1 else "all"
     for name, row in law.parameters.items():
-        kind = "exponent" if "exponent" in row.meaning else "parameter"
-        add(kind, name, row.meaning, row.unit, posterior[name], alone)
+        add(row.kind, name, row.meaning, row.unit, posterior[name], alone)
         if f"{name}_center" in posterior:
-            add(kind, name, row.meaning, row.unit, posterior[f"{name}_center"], POPULATION)
-    for name, power, column in _EFFECTIVE if set(law.parameters) <= _CONSTANT else ():
-        for suffix, whole in (("", alone), ("_center", POPULATION)):
-            draws, times = posterior.get(f"{name}{suffix}"), posterior.get(f"{power}{suffix}")
-            if draws is not None and (times is not None or power not in law.parameters):
-                meaning = f"exponent of {column}, far from balance"
-                add("effective", f"effective {name}", meaning, "1", draws if times is None else draws * times, whole)
-    for name in fit.meta["published"]:
-        unit = "nats/token" if name == "E" else "units of the published form"
-        add("published", name, "irreducible loss, of this form" if name == "E" else "published coefficient", unit,
-            posterior[name], alone)  # fmt: skip
+            add(row.kind, name, row.meaning, row.unit, posterior[f"{name}_center"], POPULATION)
+    derived = (
+        (law.effective(**{name: posterior[name] for name in law.parameters}) if law.effective else {}, alone),
+        (_of_population(law, posterior), POPULATION),
+        ({name: posterior[name] for name in fit.meta["published"]}, alone),
+    )
+    for values, whole in derived:
+        for name, draws in values.items():
+            one = law.quantities[name]
+            add(one.kind, name, one.meaning, one.unit, draws, whole)
     return rows
+
+
+def _of_population(law: type[AbstractLaw], posterior: xr.Dataset) -> dict[str, xr.DataArray]:
+    """Effective exponents of the centre of a partial pooling: those that no parameter of each family's own enters."""
+    if law.effective is None or not any(f"{name}_center" in posterior for name in law.parameters):
+        return {}
+    found = law.effective(**{name: posterior.get(f"{name}_center", posterior[name]) for name in law.parameters})
+    return {name: draws for name, draws in found.items() if FAMILY not in draws.dims}
 
 
 def _by_family(draws: xr.DataArray, whole: str) -> list[tuple[str, np.ndarray]]:
@@ -214,8 +203,3 @@ def _run_words(fit: Fit, index: int) -> str:
     run = fit.design_frame.iloc[index]
     inside = f"{run['family']}, " if len(fit.families) > 1 else ""
     return f"{inside}{count(run['params'])} params on {count(run['tokens'])} tokens"
-
-
-def _verdict(test: Backtest) -> str:
-    troubled = [f"{name}: {verdict}" for name, verdict in test.verdicts.items() if verdict != "converged"]
-    return "; ".join(troubled) or "converged"

@@ -22,7 +22,10 @@ KINDS = {"predictive": "", "epred": "epred_"}
 
 # A table of queries that holds them is an earlier forecast's output.
 MADE = {prefix + name for prefix in KINDS.values() for name in ("mean", "sd", *QUANTILES)}
-MADE |= {"reach_decades", "distance", "extrapolation", "covered_90", "backtests", "backtest_families", "verdict"}
+MADE |= {"reach_decades", "distance", "extrapolation", "covered_90", "backtests", "backtest_families"}
+VERDICT, PROVISIONAL = "verdict", "provisional"
+"""Columns that say whether a forecast's numbers can be relied on; the second is there only where they cannot."""
+MADE |= {VERDICT, PROVISIONAL}
 """Columns that a forecast makes."""
 
 DATA_GROUPS = ("observed_data", "constant_data")

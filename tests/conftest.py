@@ -39,5 +39,5 @@ def trio_fit(trio: bs.Runs) -> bs.Fit:
 def comparison(pool: bs.Runs) -> bs.Comparison:
     """Two laws on one small family, and a spec that its table cannot feed."""
     runs = pool.where(family="OpenLM-C4")
-    with pytest.warns(bs.ConvergenceWarning, match="repetition: FAILED"):
+    with pytest.warns(bs.ConvergenceWarning, match="FAILED: repetition: "):
         return bs.compare(runs, ["additive", "coupled", "repetition"], flops="1e23", seed=0, draws=500)

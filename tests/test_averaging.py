@@ -130,8 +130,8 @@ def test_a_members_trouble_is_the_averages(chinchilla_fit, fits) -> None:
     tree["sample_stats"] = tree["sample_stats"].to_dataset().assign(diverging=lambda d: d["diverging"] | True)
     result = bs.average({"additive": chinchilla_fit, "hasty": bs.Fit(tree, fits["steep"].spec, fits["steep"].meta)})
     assert not result.converged
-    assert result.verdict.startswith("NOT CONVERGED: hasty: 4000 draws diverged")
-    assert len(result.problems) == 1
+    assert str(result.verdict).startswith("NOT CONVERGED: hasty: 4000 draws diverged")
+    assert len(result.verdict.problems) == 1
 
 
 def test_save_and_load_give_the_average_back(both, curves, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from matplotlib import pyplot as plt
 
 import bayescale as bs
 from bayescale import measuring, ranking, recording, shipped
+from bayescale.batching import FitOptions
 from bayescale.calibrating import RANKED, Calibration, ranked
 from bayescale.cli import main
 from bayescale.errors import ConvergenceWarning, FitError, QueryError, RunsError
@@ -22,8 +23,10 @@ from bayescale.law import part
 from bayescale.modelling import design
 from bayescale.plots import figures
 from bayescale.simulating import BEYOND, Simulated, extremes, simulate, sweep_for
+from bayescale.verdict import of_chains
 
 SETTINGS = {"seed": 0, "progress": False}
+BRIEF = FitOptions(draws=500, warmup=300)
 FEW = 20
 
 
@@ -195,18 +198,18 @@ def simulated(many: Simulated) -> Simulated:
 @pytest.fixture
 def two(simulated: Simulated, monkeypatch: pytest.MonkeyPatch) -> Simulated:
     """Two simulations, no fit of which counts as converged; a stated `warmup` keeps them from being drawn again."""
-    monkeypatch.setattr(bs.Fit, "problems", property(lambda _: ["too few draws, say"]))
+    monkeypatch.setattr(bs.Fit, "verdict", property(lambda _: of_chains(["too few draws, say"])))
     return replace(simulated, tables=dict(list(simulated.tables.items())[1:3]))
 
 
 @pytest.fixture(scope="module")
 def result(simulated: Simulated) -> Calibration:
-    return ranked(simulated, bs.load_spec("additive-unpooled"), **SETTINGS)
+    return ranked(simulated, bs.load_spec("additive-unpooled"), FitOptions(draws=500), **SETTINGS)
 
 
 def test_a_right_computation_passes(result: Calibration) -> None:
     assert result.passed, result
-    assert result.verdict == "passed"
+    assert str(result.verdict) == "passed"
     assert result.ranks.shape == (FEW, len(result.table))
     assert result.ranks.to_numpy().min() >= 0
     assert result.ranks.to_numpy().max() <= RANKED
@@ -225,10 +228,10 @@ def test_a_right_computation_passes(result: Calibration) -> None:
 def test_another_prior_than_the_one_that_made_the_runs_fails(simulated: Simulated) -> None:
     narrow = bs.LogNormal(1.5, 0.05, above=1.0)
     wrong = bs.load_spec("additive-unpooled").with_prior(nu=narrow)
-    found = ranked(simulated, wrong, **SETTINGS)
+    found = ranked(simulated, wrong, FitOptions(draws=500), **SETTINGS)
     assert not found.passed
     assert "nu" in found.problems
-    assert "leave their band" in found.verdict
+    assert "leave their band" in str(found.verdict)
 
 
 def test_regret_that_is_not_as_expected_fails(result: Calibration) -> None:
@@ -241,9 +244,9 @@ def test_a_simulation_that_was_dropped_is_told_and_fails(two: Simulated) -> None
     names = list(two.tables)
     ray = two.tables[names[0]].frame.assign(tokens=lambda t: 20 * t["params"])
     tables = {"ray": bs.Runs(ray.assign(family="ray"), "ray"), **two.tables}
-    found = ranked(replace(two, tables=tables), bs.load_spec("additive-unpooled"), warmup=300, **SETTINGS)
+    found = ranked(replace(two, tables=tables), bs.load_spec("additive-unpooled"), BRIEF, **SETTINGS)
     assert list(found.dropped) == ["ray"]
-    assert "ray: 'ray': every run has the same tokens per param" in found.verdict
+    assert "ray: 'ray': every run has the same tokens per param" in str(found.verdict)
     # What has not converged is ranked all the same.
     assert list(found.ranks.index) == list(found.unconverged) == names
     assert "2 simulations ranked, 1 dropped, 2 not converged" in repr(found)
@@ -257,7 +260,7 @@ def test_fits_that_have_not_converged_are_warned_of(two: Simulated, monkeypatch:
 
 def test_too_few_draws_or_simulations_are_refused(simulated: Simulated) -> None:
     with pytest.raises(FitError, match="too few draws"):
-        ranked(simulated, bs.load_spec("additive-unpooled"), chains=2, draws=20, **SETTINGS)
+        ranked(simulated, bs.load_spec("additive-unpooled"), FitOptions(chains=2, draws=20), **SETTINGS)
     with pytest.raises(FitError, match="at least 20"):
         bs.calibrate("additive-unpooled", simulations=5)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from click.testing import CliRunner
 
 import bayescale as bs
 from bayescale import batching, comparing, tabulating
-from bayescale.backtesting import SCORES, Backtest
+from bayescale.averaging import CUTS
+from bayescale.backtesting import SCORES
 from bayescale.cli import main
 from bayescale.errors import QueryError, UnknownName
 from bayescale.forecasting import predict
@@ -28,7 +30,7 @@ def test_a_model_whose_fit_fails_is_reported_and_hides_no_other(comparison: bs.C
     assert list(comparison.fits) == BOTH
     assert comparison.models == [*BOTH, "repetition"]
     assert "unique_tokens" in comparison.left_out["fits"]["repetition"]
-    assert comparison.verdicts["repetition"].startswith("FAILED")
+    assert str(comparison.verdicts["repetition"]).startswith("FAILED")
     assert not comparison.converged
     row = comparison.table.set_index("model").loc["repetition"]
     assert row["verdict"].startswith("FAILED")
@@ -49,7 +51,7 @@ def test_every_table_has_both_models_and_their_verdicts(comparison: bs.Compariso
 
 
 def test_no_model_is_fitted_twice(pool: bs.Runs, comparison: bs.Comparison, monkeypatch) -> None:
-    """A fit to all runs and one to the cheaper ones, for each model: four in all."""
+    """A fit to all runs and one below each cut, for each model: eight in all."""
     made = []
 
     def instead(**task):
@@ -60,8 +62,8 @@ def test_no_model_is_fitted_twice(pool: bs.Runs, comparison: bs.Comparison, monk
     monkeypatch.setattr(batching, "_check_same", lambda *args, **task: None)
     runs = pool.where(family="OpenLM-C4")
     bs.compare(runs, BOTH, flops=1e23, seed=0)
-    cheaper = int((runs["flops"] <= np.quantile(runs["flops"], 0.7)).sum())
-    assert sorted(made) == sorted((name, size) for name in BOTH for size in (len(runs), cheaper))
+    below = [int((runs["flops"] <= np.quantile(runs["flops"], quantile)).sum()) for quantile in CUTS]
+    assert sorted(made) == sorted((name, size) for name in BOTH for size in (len(runs), *below))
 
 
 def test_leave_one_out_is_ranked_with_its_diagnostics(comparison: bs.Comparison) -> None:
@@ -94,26 +96,14 @@ def test_scores_beyond_are_those_of_the_backtests(comparison: bs.Comparison) -> 
     assert counts.to_dict() == {name: len(test.runs) for name, test in comparison.backtests.items()}
 
 
-def scored(family: str, density: float, flops: list[float]) -> Backtest:
-    """A backtest of runs that all have one log score."""
-    runs = pd.DataFrame({"family": family, "flops": flops, "loss": 2.0, "log_score": density})
-    runs["reach_decades"] = np.log10(runs["flops"] / 5e19)
-    return Backtest(pd.DataFrame({"family": [family]}), runs, {}, {family: "converged"})
-
-
-def test_weights_go_to_the_better_forecasts() -> None:
-    flops = list(np.geomspace(1e20, 1e21, 30))
-    weights, why = tabulating.stack({"good": scored("F", 2.0, flops), "bad": scored("F", -3.0, flops)})
-    assert why == ""
-    assert weights.weights["good"] > 0.99
-    assert (weights.forecasts, weights.method) == (30, "stacking")
-
-
-@pytest.mark.parametrize("other", [scored("G", 1.0, [1e20] * 30), scored("F", 1.0, [1e20] * 29 + [2e20])])
-def test_forecasts_of_other_runs_are_not_stacked(other: Backtest) -> None:
-    weights, why = tabulating.stack({"one": scored("F", 2.0, [1e20] * 30), "other": other})
-    assert weights is None
-    assert why == "the models have not forecast the same runs"
+def test_weights_are_those_of_stack(pool: bs.Runs, comparison: bs.Comparison) -> None:
+    """One stacking, one evidence: what `compare` prints is what `fit` of several models averages by."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", bs.ConvergenceWarning)  # few draws, below the lowest cut
+        both = bs.stack(pool.where(family="OpenLM-C4"), BOTH, seed=0, draws=500)
+    assert comparison.weights == both.weights
+    assert comparison.weights == comparison.forecasts.weights()
+    assert "30%, 50%, 70%" in comparison.weights.sentence
 
 
 def test_coefficients_are_quantiles_of_the_draws(comparison: bs.Comparison) -> None:
@@ -241,7 +231,7 @@ def test_the_command_prints_every_table_and_the_failure(command, comparison: bs.
     assert result.exit_code == 1
     for title in comparison.tables:
         assert title in result.stdout
-    assert "repetition: FAILED" in result.stderr
+    assert "FAILED: repetition: " in result.stderr
 
 
 def test_the_command_writes_its_table_its_report_and_json(command, comparison, tmp_path: Path) -> None:

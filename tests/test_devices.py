@@ -52,7 +52,7 @@ lanes.run_chains = Watched
 made = {}
 for chains in (4, 6):
     fit = bs.fit("hoffmann2022", "additive", seed=3, chains=chains, progress=False)
-    made[chains] = fit.summary[["mean", "sd", "ess_bulk"]].to_dict("index") | {"verdict": fit.verdict}
+    made[chains] = fit.summary[["mean", "sd", "ess_bulk"]].to_dict("index") | {"verdict": str(fit.verdict)}
 print(json.dumps({"devices": len(jax.devices()), "used": used, "made": made}))
 """
 

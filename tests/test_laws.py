@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,9 +12,10 @@ from numpyro.distributions import biject_to
 from scipy.stats import norm
 
 import bayescale as bs
-from bayescale import shipped
+from bayescale import fitting, shipped, tabulating
 from bayescale.errors import DefinitionError
-from bayescale.law import AbstractLaw, JohnsonSU, LogitNormal, LogNormal, Normal, Parameter, catalogue
+from bayescale.law import AbstractLaw, JohnsonSU, Kind, LogitNormal, LogNormal, Normal, Parameter, catalogue
+from bayescale.modelling import design
 
 LAWS = catalogue("bayescale.laws")
 PARTS = {
@@ -151,6 +154,57 @@ def test_published_coefficients_give_the_loss_of_the_textbook_formula(name):
         jnp.exp(anchor_loss + law.log_loss(*inputs, **parameters)),
         rtol=PUBLISHED,
     )
+
+
+@every_law
+def test_what_a_law_reports_is_declared_with_kind_unit_and_meaning(law: type[AbstractLaw]) -> None:
+    """By name: nobody reads from prose, or from the names of its parameters, what a number is."""
+    parameters = prior_draws(law)
+    anchor = [jnp.log(2e9), jnp.log(5e10)][: len(law.inputs)]
+    found = dict(law.published(*anchor, loss=jnp.log(2.7), **parameters))
+    effective = law.effective(**parameters) if law.effective else {}
+    assert (found | effective).keys() == law.quantities.keys()
+    for name, one in law.quantities.items():
+        assert one.unit
+        assert one.meaning
+        assert (one.kind is Kind.EFFECTIVE) == (name in effective), name
+        assert one.scale in ("linear", "log")
+        if one.scale == "log":
+            assert (found[name] > 0).all(), name
+
+
+@pytest.mark.parametrize("name", sorted(name for name, law in LAWS.items() if law.effective))
+def test_effective_exponents_are_the_slopes_far_from_balance(name: str) -> None:
+    """Where the floor and the other term are nothing, the reducible loss falls by that power of an input."""
+    law, far = LAWS[name], 200.0
+    medians = {k: jnp.asarray(row.prior.median) for k, row in law.parameters.items()}
+    lowest = law.log_loss(*[jnp.asarray(4 * far)] * 2, **medians)  # the floor, or as good as none
+    for i, key in enumerate(("effective alpha_N", "effective beta_D")):
+        at = [[jnp.asarray(-far + step if j == i else 4 * far) for j in range(2)] for step in (0.0, 1.0)]
+        high, low = (jnp.log(jnp.exp(law.log_loss(*inputs, **medians)) - jnp.exp(lowest)) for inputs in at)
+        np.testing.assert_allclose(high - low, law.effective(**medians)[key], rtol=1e-9)
+
+
+def test_the_kind_of_a_parameter_is_declared_and_not_read_from_its_meaning(comparison: bs.Comparison) -> None:
+    fit = comparison.fits["coupled"]
+    law = LAWS["coupled"]
+    exponents = {name for name, row in law.parameters.items() if row.kind is Kind.EXPONENT}
+    assert exponents == {"alpha_N", "beta_D", "kappa"}
+    renamed = {name: replace(row, meaning="an exponent, in words") for name, row in law.parameters.items()}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(law, "parameters", renamed)
+        table = tabulating.coefficients({"coupled": fit}, {})
+    assert set(table["name"][table["kind"] == Kind.EXPONENT]) == exponents
+    of = table.set_index("name")
+    assert (of.loc["E", "kind"], of.loc["E", "unit"]) == ("floor", "nats/token")
+    assert of.loc["A", "unit"] == "(nats/token)^(1/kappa) · params^alpha_N"
+
+
+def test_a_law_that_reports_what_it_does_not_declare_is_refused(chinchilla: bs.Runs, monkeypatch) -> None:
+    spec, law = bs.load_spec("additive"), LAWS["additive"]
+    monkeypatch.setattr(law, "quantities", {})
+    with pytest.raises(DefinitionError, match="declare each coefficient in quantities"):
+        fitting._published(spec, design(spec, chinchilla), prior_draws(law))
 
 
 def test_published_coefficients_of_drift_are_those_at_the_anchors_params():

@@ -71,16 +71,23 @@ def fit(
         about = _average_dict(result) if isinstance(result, Average) else _fit_dict(result)
         print_json(_said(result, out) | about | {"seconds": seconds})
     else:
+        _warn(result.verdict)
         named = result.summary if isinstance(result, Average) else result.summary.rename_axis("parameter")
         print_table(named.reset_index())
         shown = ", ".join(f"{name} {value:.1f}" for name, value in seconds.items())
         click.echo(f"\n{result!r}\nseconds: {shown}\nsaved {out}")
-    finish(result.converged, result.verdict)
+    finish(result.converged, str(result.verdict))
+
+
+def _warn(verdict: Any) -> None:
+    """Say first of all if the numbers that follow are provisional, why, and what to do."""
+    if verdict.caution:
+        click.echo(f"{verdict.caution}\n")
 
 
 def _said(result: Any, out: Path) -> dict[str, Any]:
     about = {"model": result.name, "runs": result.meta["runs"], "out": str(out)}
-    about |= {"converged": result.converged, "verdict": result.verdict}
+    about |= {"converged": result.converged, "verdict": str(result.verdict)}
     return about | {name: result.meta[name] for name in ("seed", "device")}
 
 
@@ -89,7 +96,7 @@ def _fit_dict(fit: Any) -> dict[str, Any]:
 
 
 def _average_dict(average: Any) -> dict[str, Any]:
-    members = {name: {"verdict": fit.verdict, **_fit_dict(fit)} for name, fit in average.members.items()}
+    members = {name: {"verdict": str(fit.verdict), **_fit_dict(fit)} for name, fit in average.members.items()}
     return {"weights": average.weights.to_dict(), "members": members}
 
 
@@ -106,7 +113,7 @@ def check(fit_file: str, as_json: bool) -> None:
         print_json(findings.to_dict())
     else:
         click.echo(repr(findings))
-    finish(loaded.converged, loaded.verdict)
+    finish(loaded.converged, str(loaded.verdict))
     sys.exit(0 if findings.passed else 1)
 
 
@@ -143,17 +150,18 @@ def forecast(
     columns: dict[str, Any] = {k: v for k, v in (("params", params), ("tokens", tokens)) if v is not None}
     table = None if at is None else read_queries(at)
     result = forecasting.forecast(loaded, table, family=family, seed=seed, record=record, **columns)
-    summary = result.summary.assign(verdict=result.verdict)
+    summary = result.table
     if out is not None:
         write_csv(summary, out)
     if as_json:
         print_json(summary.to_dict("records"))
     else:
+        _warn(result.verdict)
         unit = f"{result.response}, {result.unit}; run noise included, epred_… without"
         print_table(summary[[c for c in _FORECAST if c in summary]])
-        click.echo(f"\n{unit}\n{forecasting.reach_words(loaded, result.queries)}; fit {result.verdict}")
+        click.echo(f"\n{unit}\n{forecasting.reach_words(loaded, result.queries)}; fit {result.verdict.status}")
         click.echo("\n".join(result.evidence))
-    finish(loaded.converged, loaded.verdict)
+    finish(loaded.converged, str(loaded.verdict))
 
 
 @click.group()
@@ -181,7 +189,7 @@ def allocation(
         print_json(choice.to_dict())
     else:
         click.echo(f"{choice!r}")
-    finish(loaded.converged, loaded.verdict)
+    finish(loaded.converged, str(loaded.verdict))
 
 
 @click.command()
@@ -196,4 +204,4 @@ def report(fit_file: str, out: Path, flops: float | None, family: str | None) ->
     reporting.check_target(out)
     loaded = loading.load_fit(fit_file)
     click.echo(f"{reporting.report(loaded, out, flops=flops, family=family)}")
-    finish(loaded.converged, loaded.verdict)
+    finish(loaded.converged, str(loaded.verdict))

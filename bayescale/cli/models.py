@@ -75,8 +75,7 @@ def backtest(
         print_json(result.to_dict())
     else:
         _print_backtest(result)
-    troubled = "; ".join(f"{k} {v}" for k, v in result.verdicts.items() if v != "converged")
-    finish(result.converged, troubled)
+    finish(result.converged, str(result.verdict))
 
 
 def _record_paths(runs: str, specs: tuple[str, ...], out: Path | None, keep: bool) -> list[Path]:
@@ -138,7 +137,7 @@ def calibrate(
         print_json(result.to_dict())
     else:
         click.echo(repr(result))
-    finish(result.passed, result.verdict)
+    finish(result.passed, str(result.verdict))
 
 
 @click.command()
@@ -177,7 +176,7 @@ def compare(
             click.echo(f"{title}:")
             print_table(table)
         click.echo(f"{result!r}" + f"\nreport: {page}" * (page is not None))
-    finish(result.converged, result.problems)
+    finish(result.converged, str(result.verdict))
 
 
 @click.command()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from numbers import Real
 from typing import Any
@@ -21,6 +21,7 @@ from bayescale.quantities import LEAST, MOST, count, quantity
 from bayescale.querying import resolve_family
 from bayescale.runs import FLOPS_PER_PARAM_TOKEN
 from bayescale.trees import ACTION, BUDGET, DRAW
+from bayescale.verdict import Verdict
 
 _ACTIONS = 400  # grid in ln params; the vertex of a parabola refines each draw's optimum
 _DECADES = 3.0  # of params on either side of where the fit's runs had them at this compute
@@ -78,7 +79,7 @@ class Allocation(AbstractDecision):
         return _budget(self.flops)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class AllocationChoice(Choice):
     """The params and tokens of least expected loss, with their regret.
 
@@ -182,10 +183,24 @@ class AllocationChoice(Choice):
         return float(self._query["reach_decades"].iloc[0])
 
     @property
-    def verdict(self) -> str:  # type: ignore[override]
+    def verdict(self) -> Verdict:
         """Convergence of the fit, and whether some draws wanted params beyond the grid."""
-        edge = f"; {self.at_edge:.1%} of draws have no optimum inside the grid" if self.at_edge else ""
-        return self.fit.verdict + edge
+        found = self.fit.verdict
+        edge = f"{self.at_edge:.1%} of draws have no optimum inside the grid"
+        return replace(found, notes=(*found.notes, edge)) if self.at_edge else found
+
+    @property
+    def problem(self) -> str:
+        """The budget, the family, and how far the budget lies beyond the runs."""
+        recipe = "".join(f", {column} {value:g}" for column, value in self.recipe.items())
+        where = reach_words(self.fit, self._query)
+        return f"Allocation of {count(self.flops)} FLOP, family {self.family!r}{recipe}, {where}"
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """The budget, the family and the recipe."""
+        recipe = {"recipe": self.recipe} if self.recipe else {}
+        return {"flops": self.flops, "family": self.family, **recipe}
 
     @property
     def matrix(self) -> xr.DataArray:
@@ -207,9 +222,7 @@ class AllocationChoice(Choice):
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, for JSON."""
         return {
-            "flops": self.flops,
-            "family": self.family,
-            **({"recipe": self.recipe} if self.recipe else {}),
+            **self.asked,
             "params": self.params,
             "tokens": self.tokens,
             "tokens_per_param": self.tokens / self.params,
@@ -224,17 +237,15 @@ class AllocationChoice(Choice):
             "optimum": self.optimum,
             "curve": self.curve.to_dict("records"),
             "reach_decades": self.reach_decades,
-            "verdict": self.verdict,
+            "verdict": str(self.verdict),
         }
 
     def __repr__(self) -> str:
         low, high = self.band
         band = "none" if np.isnan(low) else f"{count(low)} to {count(high)} params"
         ratio = self.optimum["tokens_per_param"]
-        recipe = "".join(f", {column} {value:g}" for column, value in self.recipe.items())
-        return (
-            f"Allocation of {count(self.flops)} FLOP, family {self.family!r}{recipe}, "
-            f"{reach_words(self.fit, self._query)}\n"
+        return self.verdict.above(
+            f"{self.problem}\n"
             f"  train        {count(self.params)} params on {count(self.tokens)} tokens "
             f"({self.tokens / self.params:.1f} tokens per param)\n"
             f"  expected     loss {self.expected_loss:.3f} nats/token\n"

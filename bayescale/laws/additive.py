@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from bayescale.law import AbstractLaw, LogNormal, Parameter, log_sum
+from bayescale.law import AbstractLaw, Kind, LogNormal, Parameter, Quantity, log_sum
 
 # Shares of the anchor loss: odds with median .3 and log-SD 1 put the irreducible share's 90 % interval
 # at .26 to .83, as Dirichlet(4, 1.5, 1.5) does, which spans the floors of published fits (.69, .70).
@@ -11,8 +11,15 @@ EXPONENT = LogNormal(0.33, 0.35)
 LEVEL = Parameter(LogNormal(1.0, 0.3), "median loss", "loss at the anchor run", spread=0.15, own=True)
 RATIO_A = Parameter(SHARE, "1", "params term over irreducible loss, at the anchor", spread=0.3, at_anchor=True)
 RATIO_B = Parameter(SHARE, "1", "tokens term over irreducible loss, at the anchor", spread=0.3, at_anchor=True)
-ALPHA_N = Parameter(EXPONENT, "1", "exponent of params", spread=0.1, source="published .28-.37 with a free floor")
-BETA_D = Parameter(EXPONENT, "1", "exponent of tokens", spread=0.1, source="published .28-.37 with a free floor")
+FREE_FLOOR = "published .28-.37 with a free floor"
+ALPHA_N = Parameter(EXPONENT, "1", "exponent of params", spread=0.1, source=FREE_FLOOR, kind=Kind.EXPONENT)
+BETA_D = Parameter(EXPONENT, "1", "exponent of tokens", spread=0.1, source=FREE_FLOOR, kind=Kind.EXPONENT)
+
+IRREDUCIBLE = Quantity(Kind.FLOOR, "nats/token", "irreducible loss, of this form")
+EFFECTIVE = {
+    "effective alpha_N": Quantity(Kind.EFFECTIVE, "1", "exponent of params, far from balance"),
+    "effective beta_D": Quantity(Kind.EFFECTIVE, "1", "exponent of tokens, far from balance"),
+}
 
 
 class Additive(AbstractLaw):
@@ -33,6 +40,16 @@ class Additive(AbstractLaw):
         "alpha_N": ALPHA_N,
         "beta_D": BETA_D,
     }
+    quantities = {
+        "E": IRREDUCIBLE,
+        "A": Quantity(Kind.PUBLISHED, "nats/token · params^alpha_N", "coefficient of the params term", "log"),
+        "B": Quantity(Kind.PUBLISHED, "nats/token · tokens^beta_D", "coefficient of the tokens term", "log"),
+        **EFFECTIVE,
+    }
+
+    @staticmethod
+    def effective(*, alpha_N, beta_D, **_):
+        return {"effective alpha_N": alpha_N, "effective beta_D": beta_D}
 
     @staticmethod
     def log_loss(params, tokens, *, level, ratio_A, ratio_B, alpha_N, beta_D):

@@ -2,8 +2,8 @@
 
 import jax.numpy as jnp
 
-from bayescale.law import AbstractLaw, LogNormal, Parameter, log_sum
-from bayescale.laws.additive import Additive
+from bayescale.law import AbstractLaw, Kind, LogNormal, Parameter, Quantity, log_sum
+from bayescale.laws.additive import EFFECTIVE, IRREDUCIBLE, Additive
 
 KAPPA = Parameter(
     LogNormal(1.0, 0.3),
@@ -11,6 +11,7 @@ KAPPA = Parameter(
     "coupling exponent; 1 is the additive law",
     spread=0.1,
     source="Busbridge et al. 2025, arXiv:2502.08606 (.452)",
+    kind=Kind.EXPONENT,
 )
 
 
@@ -29,6 +30,20 @@ class Coupled(AbstractLaw):
         **Additive.parameters,
         "kappa": KAPPA,
     }
+    quantities = {
+        "E": IRREDUCIBLE,
+        "A": Quantity(
+            Kind.PUBLISHED, "(nats/token)^(1/kappa) · params^alpha_N", "coefficient of the params term", "log"
+        ),
+        "B": Quantity(
+            Kind.PUBLISHED, "(nats/token)^(1/kappa) · tokens^beta_D", "coefficient of the tokens term", "log"
+        ),
+        **EFFECTIVE,
+    }
+
+    @staticmethod
+    def effective(*, alpha_N, beta_D, kappa, **_):
+        return {"effective alpha_N": alpha_N * kappa, "effective beta_D": beta_D * kappa}
 
     @staticmethod
     def log_loss(params, tokens, *, level, ratio_A, ratio_B, alpha_N, beta_D, kappa):

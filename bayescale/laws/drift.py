@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 
 from bayescale.law import AbstractLaw, Normal, Parameter, log_sum
-from bayescale.laws.additive import Additive
+from bayescale.laws.additive import IRREDUCIBLE, Additive
 
 LI = "local, log-linear version of Li et al. 2025, arXiv:2506.10972"
 
@@ -25,6 +25,7 @@ class Drift(AbstractLaw):
         "c_x": Parameter(Normal(0.0, 0.2), "per e-fold of params", "drift of ln B", 0.05, LI),
         "c_xy": Parameter(Normal(0.0, 0.1), "per e-fold of params", "drift of ln beta_D", 0.03, LI),
     }
+    quantities = {"E": IRREDUCIBLE, "A": Additive.quantities["A"], "B": Additive.quantities["B"]}
 
     @staticmethod
     def log_loss(params, tokens, *, level, ratio_A, ratio_B, alpha_N, beta_D, c_x, c_xy):

@@ -34,6 +34,8 @@ class Floored(AbstractLaw):
         "alpha_N": ALPHA_N,
         "beta_D": BETA_D,
     }
+    quantities = Additive.quantities
+    effective = Additive.effective
 
     @staticmethod
     def log_loss(params, tokens, *, floor, ratio_A, ratio_B, alpha_N, beta_D):

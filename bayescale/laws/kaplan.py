@@ -2,8 +2,8 @@
 
 import jax.numpy as jnp
 
-from bayescale.law import AbstractLaw, LogNormal, Parameter, log_sum
-from bayescale.laws.additive import LEVEL
+from bayescale.law import AbstractLaw, Kind, LogNormal, Parameter, Quantity, log_sum
+from bayescale.laws.additive import EFFECTIVE, LEVEL, Additive
 
 FLOOR_FREE = LogNormal(0.08, 0.4)
 KAPLAN = "Kaplan et al. 2020 (.076, .103); never comparable with exponents of laws that have a floor"
@@ -25,9 +25,15 @@ class Kaplan(AbstractLaw):
         "ratio_D": Parameter(
             LogNormal(1.0, 1.0), "1", "tokens term over params term, at the anchor", 0.3, at_anchor=True
         ),
-        "alpha_N": Parameter(FLOOR_FREE, "1", "exponent of params", 0.1, KAPLAN),
-        "beta_D": Parameter(FLOOR_FREE, "1", "exponent of tokens", 0.1, KAPLAN),
+        "alpha_N": Parameter(FLOOR_FREE, "1", "exponent of params", 0.1, KAPLAN, kind=Kind.EXPONENT),
+        "beta_D": Parameter(FLOOR_FREE, "1", "exponent of tokens", 0.1, KAPLAN, kind=Kind.EXPONENT),
     }
+    quantities = {
+        "N_c": Quantity(Kind.PUBLISHED, "params", "params at which their term is one nat/token", "log"),
+        "D_c": Quantity(Kind.PUBLISHED, "tokens", "tokens at which their term is one nat/token", "log"),
+        **EFFECTIVE,
+    }
+    effective = Additive.effective
 
     @staticmethod
     def log_loss(params, tokens, *, level, ratio_D, alpha_N, beta_D):

@@ -2,8 +2,8 @@
 
 import jax.numpy as jnp
 
-from bayescale.law import AbstractLaw, LogNormal, Parameter, log_sum
-from bayescale.laws.additive import LEVEL
+from bayescale.law import AbstractLaw, Kind, LogNormal, Parameter, Quantity, log_sum
+from bayescale.laws.additive import IRREDUCIBLE, LEVEL
 from bayescale.laws.kaplan import FLOOR_FREE, KAPLAN
 
 
@@ -16,7 +16,11 @@ class Power(AbstractLaw):
     name = "power"
     source = "Kaplan et al. 2020, arXiv:2001.08361"
     inputs = ("flops",)
-    parameters = {"level": LEVEL, "exponent": Parameter(FLOOR_FREE, "1", "exponent", 0.1, KAPLAN)}
+    parameters = {
+        "level": LEVEL,
+        "exponent": Parameter(FLOOR_FREE, "1", "exponent", 0.1, KAPLAN, kind=Kind.EXPONENT),
+    }
+    quantities = {"X_c": Quantity(Kind.PUBLISHED, "of the input", "input at which the loss is one nat/token", "log")}
 
     @staticmethod
     def log_loss(x, *, level, exponent):
@@ -41,7 +45,13 @@ class PowerFloor(AbstractLaw):
         "ratio_X": Parameter(
             LogNormal(0.6, 0.9), "1", "reducible over irreducible loss, at the anchor", 0.3, at_anchor=True
         ),
-        "exponent": Parameter(LogNormal(0.25, 0.5), "1", "exponent", 0.1, "compute .15-.18, params and tokens .28-.37"),
+        "exponent": Parameter(
+            LogNormal(0.25, 0.5), "1", "exponent", 0.1, "compute .15-.18, params and tokens .28-.37", kind=Kind.EXPONENT
+        ),
+    }
+    quantities = {
+        "E": IRREDUCIBLE,
+        "x_0": Quantity(Kind.PUBLISHED, "of the input", "input at which the reducible loss is one nat/token", "log"),
     }
 
     @staticmethod

@@ -14,13 +14,12 @@ mpl.use("agg")
 fit, folder = load_fit(sys.argv[1]), Path(sys.argv[2])
 budget = 10**1.5 * float(fit.design_frame["flops"].max())
 choice = decide(Allocation(budget), fit)
-if not isinstance(choice, AllocationChoice):
-    raise TypeError(f"an allocation gives an AllocationChoice, not {type(choice).__name__}")
+decided = {"allocation": figures.plot_allocation(choice)} if isinstance(choice, AllocationChoice) else {}
 folder.mkdir(parents=True, exist_ok=True)
 for name, ax in {
     "loss": figures.plot_loss(fit),
     "forecast": figures.plot_forecast(fit),
-    "allocation": figures.plot_allocation(choice),
+    **decided,
     "residuals": figures.plot_residuals(fit),
     "prior_posterior": figures.plot_prior_posterior(next(iter(fit.members.values())), "alpha_N"),
 }.items():

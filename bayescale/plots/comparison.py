@@ -15,7 +15,7 @@ from bayescale.measuring import HORIZONS
 from bayescale.plots import figures
 from bayescale.plots.figures import _GREY, _GRID, _axes, _log_axis, near_optimal
 from bayescale.quantities import count
-from bayescale.tabulating import POPULATION
+from bayescale.tabulating import EXPONENTS, OPTIMUM, POPULATION
 
 # Colours that colour-blind readers tell apart (after Okabe and Ito), darkened to differ in grey as well;
 # line and marker tell models apart without any.
@@ -104,7 +104,7 @@ def plot_exponents(comparison: Comparison, *, ax: Axes | None = None) -> Axes:
     """Exponents of every model with 90 % intervals; of a pool, the population's centres."""
     table = comparison.coefficients
     order = _family_order(comparison)
-    shown = table["kind"].isin(("exponent", "effective", "optimum")) & table["family"].isin(order)
+    shown = table["kind"].isin(EXPONENTS) & table["family"].isin(order)
     table = table[shown].sort_values("family", key=lambda family: family.map(order.index), kind="stable")
     table = table.drop_duplicates(["model", "name"]).sort_index()
     rows = list(dict.fromkeys(_row_label(r) for r in table.itertuples()))
@@ -188,4 +188,4 @@ def _family_order(comparison: Comparison) -> list[str]:
 
 
 def _row_label(row: Any) -> str:
-    return str(row.name) if row.kind != "optimum" else "optimal params, per ln FLOP"
+    return str(row.name) if row.kind != OPTIMUM else "optimal params, per ln FLOP"

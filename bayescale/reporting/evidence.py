@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from bayescale.comparing import FORM_CAVEAT, INTERPOLATION_ONLY, Comparison
+from bayescale.law import Kind
 from bayescale.plots import comparison as figures
 from bayescale.reporting.words import (
     MODEL,
@@ -30,9 +31,9 @@ from bayescale.reporting.words import (
     whole,
     written,
 )
+from bayescale.tabulating import EXPONENTS
 
-_COMPARED = ("exponent", "effective", "optimum")
-_KINDS = ("exponent", "effective", "optimum", "published", "parameter")  # of coefficients, most asked for first
+_KINDS = (*EXPONENTS, Kind.FLOOR, Kind.PUBLISHED, Kind.PARAMETER)  # of coefficients, most asked for first
 _COUNTS: tuple[Column, ...] = (
     ("families", "", whole, lambda r: r.families), ("runs", "", whole, lambda r: r.n_test),
 )  # fmt: skip
@@ -53,7 +54,7 @@ def checks(c: Comparison) -> Section:
     """Findings that passed, counted, and those that failed, with advice."""
     names = list(dict.fromkeys(c.checks["check"]))
     cells = {(r.model, r.check): f"{r.passed} of {r.passed + r.failed}" for r in c.checks.itertuples()}
-    rows = tuple((m, *(cells.get((m, n), NOTHING) for n in names), c.fits[m].verdict) for m in c.fits)
+    rows = tuple((m, *(cells.get((m, n), NOTHING) for n in names), str(c.fits[m].verdict)) for m in c.fits)
     header = (("model", ""), *((n, "passed") for n in names), ("fit", ""))
     table = Table("Findings that passed", header, rows, (False, *(True for _ in names), False))
     says = (
@@ -143,11 +144,11 @@ def exponents(c: Comparison) -> Section:
     keys.sort(key=lambda k: names.index(k.name))
     several = len({k.family for k in keys}) > 1
     if several:  # the rest would fill pages
-        keys = [k for k in keys if k.name == "E" or k.kind in _COMPARED]
-    cells = {(r.model, r.family, r.name): _estimate(r.q50, r.q05, r.q95) for r in table.itertuples()}
+        keys = [k for k in keys if k.kind in (*EXPONENTS, Kind.FLOOR)]
+    cells = {(r.model, r.family, r.name, r.unit): _estimate(r.q50, r.q05, r.q95) for r in table.itertuples()}
     rows = []
     for k in keys:
-        figures_of = (cells.get((m, k.family, k.name), NOTHING) for m in c.fits)
+        figures_of = (cells.get((m, k.family, k.name, k.unit), NOTHING) for m in c.fits)
         unit = "" if k.unit == "1" else f", in {k.unit}"
         rows.append((*([k.family] * several), k.name, f"{k.meaning}{unit}", *figures_of))
     leading = (*(["family"] * several), "name", "meaning")

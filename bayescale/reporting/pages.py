@@ -69,7 +69,8 @@ def lead(c: Comparison) -> tuple[str, str]:
     if c.weights is not None and c.weights.method == "stacking" and set(able) & set(c.weights.weights):
         weights = c.weights.weights
         name = max((m for m in weights if m in able), key=weights.__getitem__)
-        return name, f"the largest stacking weight from forecasts beyond the fitted runs, {weights[name]:.2f}"
+        among = "" if weights[name] == max(weights.values()) else " of those with a recommendation"
+        return name, f"the largest stacking weight{among} from forecasts beyond the fitted runs, {weights[name]:.2f}"
     scored = c.beyond[c.beyond["model"].isin(able)] if len(c.beyond) else c.beyond
     if len(scored):
         return str(scored.sort_values("crps")["model"].iloc[0]), "the least CRPS of forecasts beyond the fitted runs"
@@ -138,7 +139,7 @@ def _trust(c: Comparison, name: str) -> list[str]:
                 "is a forecast: leave-future-out is the evidence for it."
             )
     failed = c.failures.groupby("model").size()
-    says += [f"{model}: {verdict}." for model, verdict in c.verdicts.items() if verdict != "converged"]
+    says += [f"{model}: {verdict}." for model, verdict in c.verdicts.items() if not verdict.ok]
     return says + [f"{model}: {n} finding{'s' * (n != 1)} of its checks failed." for model, n in failed.items()]
 
 
@@ -191,7 +192,7 @@ def _spec_words(fit: Fit) -> tuple[tuple[str, str], ...]:
         ("discrepancies of the law", ", ".join(spec.discrepancy) or "none"),
         ("priors learnt from", f"{learned['runs']}, under {learned['model']} before" if learned else "not learnt"),
         ("digest of the spec", spec.digest),
-        ("verdict of the fit", fit.verdict),
+        ("verdict of the fit", str(fit.verdict)),
     )
 
 
