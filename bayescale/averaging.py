@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 
 from bayescale.backtesting import (
-    SCORES,
     Backtest,
     Forecasts,
     Scored,
@@ -19,6 +18,7 @@ from bayescale.backtesting import (
     fit_tasks,
     forecasts_of,
     gather,
+    log_score_cut,
     plan,
     score_cut,
     tasks_of,
@@ -27,7 +27,7 @@ from bayescale.batching import FitOptions
 from bayescale.errors import ConvergenceWarning, QueryError, RunsError, SpecError, nearest
 from bayescale.fitting import sampled
 from bayescale.measuring import HORIZONS, horizon_of
-from bayescale.mixing import Average, average
+from bayescale.mixing import AbstractFit, Average, average
 from bayescale.modelling import design
 from bayescale.progress import Stages, on_terminal
 from bayescale.runs import Runs, load_runs
@@ -56,8 +56,8 @@ class LeaveFutureOut:
     models : tuple of str
     scores : DataFrame
         One forecast of one model a row: ``model``, ``family``, ``cut`` (quantile of compute), ``row`` (position
-        of the run in the table), ``reach_decades``, ``horizon`` (bin of that) and the scores of a backtest, of which
-        ``log_score`` is the log of the predictive density of the log loss that came.
+        of the run in the table), ``reach_decades``, ``horizon`` (bin of that) and ``log_score``: the log of the
+        predictive density of the log loss that came.
     left_out : dict
         Families (at a cut) with too few runs, or a model's fit that failed, and why.
     verdicts : dict of Verdict
@@ -204,11 +204,16 @@ class Cuts:
             left_out |= {f"{name} {label}": why for name, why in lacking.items() if family in (None, name)}
         return cls(labels, tuple(every), tuple(one for one in every if family in (None, one.family)), left_out)
 
-    def forecasts(self, runs: Runs, spec: Spec, how: FitOptions, *, seed: int, progress: bool | None) -> Forecasts:
-        """Fit a model below the cuts, and score its forecasts beyond."""
-        return forecasts_of(
-            runs, spec, tasks_of(runs, [spec], self.every, self.scored), how, seed=seed, progress=progress
-        )
+    def forecasts(
+        self, runs: Runs, spec: Spec, how: FitOptions, *, seed: int, progress: bool | None, backtested: float = np.nan
+    ) -> Forecasts:
+        """Fit a model below the cuts, and score its forecasts beyond: by every score at a quantile to be backtested."""
+
+        def score(fit: AbstractFit, runs: Runs, one: Cut) -> pd.DataFrame:
+            return (score_cut if self.quantiles[one.label] == backtested else log_score_cut)(fit, runs, one)
+
+        tasks = tasks_of(runs, [spec], self.every, self.scored)
+        return forecasts_of(runs, spec, tasks, how, score, seed=seed, progress=progress)
 
     def joined(self, found: Mapping[str, Forecasts], quantiles: Sequence[float] | None = None) -> LeaveFutureOut:
         """Forecasts of several models as one table: from every cut, or from those at some of the quantiles."""
@@ -220,7 +225,7 @@ class Cuts:
         return LeaveFutureOut(tuple(found), scores, self.left_out | lacking, verdicts)
 
     def backtest(self, runs: Runs, spec: Spec, found: Forecasts, options: Options, seed: int) -> Backtest:
-        """Make the backtest at one of the quantiles, from the forecasts of a model.
+        """Make the backtest at the quantile whose forecasts have every score.
 
         Raises
         ------
@@ -247,8 +252,8 @@ class Cuts:
     def _table(self, model: str, one: Scored) -> pd.DataFrame:
         reach = one.scores["reach_decades"]
         return pd.DataFrame({"model": model, "family": one.cut.family, "cut": self.quantiles[one.cut.label],
-                             "row": np.flatnonzero(one.cut.test), "horizon": horizon_of(reach),
-                             **one.scores[list(SCORES)]})  # fmt: skip
+                             "row": np.flatnonzero(one.cut.test), "reach_decades": reach, "horizon": horizon_of(reach),
+                             "log_score": one.scores["log_score"]})  # fmt: skip
 
 
 def stack(
@@ -429,6 +434,6 @@ def _bin(horizon: str | float) -> str:
 
 
 def _nothing() -> pd.DataFrame:
-    columns = ["model", *_KEY, "horizon", *SCORES]
+    columns = ["model", *_KEY, "horizon", "reach_decades", "log_score"]
     texts = ("family", "model", "horizon")
     return pd.DataFrame({name: pd.Series(dtype=object if name in texts else float) for name in columns})

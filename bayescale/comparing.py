@@ -277,7 +277,8 @@ def compare(
             if name in batch.failed:
                 continue
             try:
-                one = cuts.forecasts(runs, spec, how.within("leave-future-out", name), seed=seed, progress=progress)
+                one = cuts.forecasts(runs, spec, how.within("leave-future-out", name), seed=seed, progress=progress,
+                                     backtested=train_quantile)  # fmt: skip
                 tests[name] = cuts.backtest(runs, spec, one, options, seed)
                 found[name] = one
             except BayescaleError as error:

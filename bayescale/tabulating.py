@@ -52,8 +52,8 @@ def interpolation(fits: Mapping[str, Fit]) -> tuple[pd.DataFrame, dict[str, str]
         for name in (name for name in fits if name not in left_out):
             try:
                 found[name] = loo(fits[name].tree, pointwise=True, var_name=_LOSS)
-            except ValueError as error:  # of fewer draws than a tail can be fitted to
-                left_out[name] = f"it has too few draws: {error}"
+            except ValueError as reason:  # of fewer draws than a tail can be fitted to
+                left_out[name] = f"it has too few draws: {reason}"
         ranked = compare_elpd(found, round_to="none") if len(found) > 1 else None
     if not found:
         return pd.DataFrame(), left_out
