@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import sys
+import textwrap
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,8 +19,10 @@ from bayescale.quantities import count
 
 if TYPE_CHECKING:
     import pandas as pd
+    from rich.table import Table
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"  # the first bytes of every file that Fit.save writes
+_UNBOUNDED = 10_000  # characters: wider than any table of results
 
 
 def print_json(content: Any) -> None:
@@ -26,9 +31,33 @@ def print_json(content: Any) -> None:
 
 
 def print_table(table: pd.DataFrame) -> None:
-    """Print a table with counts as people write them and four significant digits elsewhere."""
-    from rich import box
+    """Print a table with counts as people write them and four significant digits elsewhere.
+
+    A table that is wider than the terminal is printed as records, a column a line: no cell is ever cut.
+    """
     from rich.console import Console
+    from rich.measure import Measurement
+
+    width, drawn = columns(), _drawn(table)
+    wide = Console(width=_UNBOUNDED, markup=False, emoji=False)  # a family may be called as a tag is
+    needed = Measurement.get(wide, wide.options, drawn).maximum
+    if width is not None and needed > width:
+        click.echo("\n\n".join(_records(table, width)))
+    else:
+        wide.print(drawn, width=needed)
+
+
+def columns() -> int | None:
+    """Width of the terminal that standard output is, in characters; None if it is none."""
+    return shutil.get_terminal_size().columns if _is_terminal() else None
+
+
+def _is_terminal() -> bool:
+    return sys.stdout.isatty()
+
+
+def _drawn(table: pd.DataFrame) -> Table:
+    from rich import box
     from rich.table import Table
 
     drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False)
@@ -36,9 +65,21 @@ def print_table(table: pd.DataFrame) -> None:
         text = table[column].dtype.kind not in "if"
         drawn.add_column(column, justify="left" if text else "right", no_wrap=True)
     for row in table.itertuples(index=False):
-        drawn.add_row(*(_cell(name, value) for name, value in zip(table, row, strict=True)))
-    wide = max(200, sum(len(c) + 12 for c in table)) if not sys.stdout.isatty() else None
-    Console(width=wide, markup=False, emoji=False).print(drawn)  # a family may be called as a tag is
+        drawn.add_row(*(cell(name, value) for name, value in zip(table, row, strict=True)))
+    return drawn
+
+
+def _records(table: pd.DataFrame, width: int) -> Iterator[str]:
+    """Each row as lines of a column's name and its value; what is long is wrapped between words."""
+    label = max(len(name) for name in table) + 2
+    for row in table.itertuples(index=False):
+        cells = zip(table, row, strict=True)
+        yield "\n".join(
+            textwrap.fill(cell(name, value), max(width, label + 1), initial_indent=f"{name:{label}}",
+                          subsequent_indent=" " * label, break_long_words=False, break_on_hyphens=False)
+            or name
+            for name, value in cells
+        )  # fmt: skip
 
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:
@@ -92,7 +133,8 @@ def _plain(thing: Any) -> Any:
     return None if isinstance(thing, float) and not math.isfinite(thing) else thing
 
 
-def _cell(name: str, value: Any) -> str:
+def cell(name: str, value: Any) -> str:
+    """Write a value of a column: counts as people write them, other numbers to four significant digits."""
     if isinstance(value, str):
         return value
     if str(value) == "<NA>" or value != value:
