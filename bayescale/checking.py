@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar
 
 import pandas as pd
@@ -64,6 +64,9 @@ class Findings:
 
     findings: tuple[Finding, ...]
     verdict: str
+    excluded: dict[str, int] = field(default_factory=dict)
+    """Count of the fitted runs that their table marks as excluded, by reason."""
+    excluded_words: str = ""
 
     @property
     def passed(self) -> bool:
@@ -77,7 +80,8 @@ class Findings:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
-        return {"passed": self.passed, "verdict": self.verdict, "findings": [asdict(f) for f in self.findings]}
+        found = [asdict(f) for f in self.findings]
+        return {"passed": self.passed, "verdict": self.verdict, "excluded": self.excluded, "findings": found}
 
     def __iter__(self) -> Iterator[Finding]:
         return iter(self.findings)
@@ -88,7 +92,7 @@ class Findings:
             lines.append(f"  {'pass' if f.passed else 'FAIL'}  {f.check:15} {f.sentence}")
             if not f.passed:
                 lines.append(f"        {'':15} → {f.advice}")
-        return "\n".join(lines)
+        return "\n".join([*lines, *([self.excluded_words] if self.excluded else [])])
 
 
 def check(fit: AbstractFit, *names: str) -> Findings:
@@ -109,7 +113,7 @@ def check(fit: AbstractFit, *names: str) -> Findings:
         if name not in checks:
             raise UnknownName(f"no check is called {name!r}", do=nearest(name, checks))
     found = [finding for name in names or checks for finding in _asked(checks[name], fit)]
-    return Findings(tuple(found), fit.verdict)
+    return Findings(tuple(found), fit.verdict, fit.excluded, fit.excluded_words)
 
 
 def _asked(question: type[AbstractCheck], fit: AbstractFit) -> list[Finding]:

@@ -109,6 +109,23 @@ class AbstractFit(ABC):
         return [c.sentence for c in self.convergence if not c.passed]
 
     @property
+    def excluded(self) -> dict[str, int]:
+        """Count of the fitted runs that their table marks as excluded, by reason; see :attr:`Runs.excluded`."""
+        return dict(self.meta.get("excluded", {}))
+
+    @property
+    def excluded_words(self) -> str:
+        """How many fitted runs are marked as excluded, why, and how to leave them out; empty if none is."""
+        if not self.excluded:
+            return ""
+        reasons = "; ".join(f"{count}: {reason}" for reason, count in self.excluded.items())
+        return (
+            f"{sum(self.excluded.values())} of the {len(self.design_frame)} fitted runs are marked as excluded in "
+            f'their table ({reasons}); to leave them out, fit runs.where(exclusion=""), on the command line '
+            "--where 'exclusion=\"\"'"
+        )
+
+    @property
     def converged(self) -> bool:
         """Whether the chains agree and have enough draws."""
         return not self.problems
@@ -279,7 +296,7 @@ def average(fits: Mapping[str, Any], weights: Weights | Mapping[str, float] | No
     if set(weights.weights) != set(fits):
         raise FitError("the weights are not those of the members", wanted=", ".join(fits),
                        came=", ".join(weights.weights))  # fmt: skip
-    kept = ("runs", "runs_digest", "families", "anchor", "seed", "device")
+    kept = ("runs", "runs_digest", "families", "anchor", "seed", "device", "excluded")
     meta = {key: _first(fits).meta[key] for key in kept if key in _first(fits).meta}
     return Average(dict(fits), weights, meta | {"weights": weights.to_dict()})
 

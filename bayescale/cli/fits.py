@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from bayescale.cli.options import Quantity, as_json_option, models_option, seed_option
-from bayescale.cli.printing import check_out, finish, print_json, print_table, read_queries, write_csv
+from bayescale.cli.options import Quantity, as_json_option, models_option, seed_option, where_option
+from bayescale.cli.printing import check_out, finish, print_json, print_table, read_queries, read_runs, write_csv
 
 # What a terminal shows of a forecast; --json and --out hold all.
 _FORECAST = ("family", "params", "tokens", "mean", "sd", "q05", "q50", "q95", "epred_q05", "epred_q95", "reach_decades")
@@ -19,6 +19,7 @@ _FORECAST = ("family", "params", "tokens", "mean", "sd", "q05", "q50", "q95", "e
 @click.command()
 @click.argument("runs")
 @models_option
+@where_option
 @click.option("--horizon", type=click.FloatRange(1, min_open=True),
               help="Average by forecasts so many times beyond the fitted compute; by default by all.")  # fmt: skip
 @click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="File to write.")
@@ -32,6 +33,7 @@ _FORECAST = ("family", "params", "tokens", "mean", "sd", "q05", "q50", "q95", "e
 def fit(
     runs: str,
     specs: tuple[str, ...],
+    conditions: tuple[tuple[str, str], ...],
     horizon: float | None,
     out: Path,
     seed: int,
@@ -54,13 +56,14 @@ def fit(
 
     stages = progress.Stages(show=progress.on_terminal())
     stages.seconds["import"] = time.perf_counter() - started
+    table = read_runs(runs, conditions)
     settings: dict[str, Any] = {"seed": seed, "chains": chains, "warmup": warmup, "draws": draws, "device": device}
     if len(specs) == 1:
-        result: fitting.Fit | Average = fitting.fit(runs, specs[0], stages=stages, **settings)
+        result: fitting.Fit | Average = fitting.fit(table, specs[0], stages=stages, **settings)
     else:
         from bayescale import averaging
 
-        result = averaging.stack(runs, specs, horizon=horizon, stages=stages, **settings)
+        result = averaging.stack(table, specs, horizon=horizon, stages=stages, **settings)
     with stages("save"):
         result.save(out)
     seconds = {name: round(value, 3) for name, value in stages.seconds.items()}
@@ -71,13 +74,14 @@ def fit(
         named = result.summary if isinstance(result, Average) else result.summary.rename_axis("parameter")
         print_table(named.reset_index())
         shown = ", ".join(f"{name} {value:.1f}" for name, value in seconds.items())
-        click.echo(f"\n{result!r}\nseconds: {shown}\nsaved {out}")
+        words = [repr(result), *filter(None, [result.excluded_words]), f"seconds: {shown}", f"saved {out}"]
+        click.echo("\n" + "\n".join(words))
     finish(result.converged, result.verdict)
 
 
 def _said(result: Any, out: Path) -> dict[str, Any]:
     about = {"model": result.name, "runs": result.meta["runs"], "out": str(out)}
-    about |= {"converged": result.converged, "verdict": result.verdict}
+    about |= {"converged": result.converged, "verdict": result.verdict, "excluded": result.excluded}
     return about | {name: result.meta[name] for name in ("seed", "device")}
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bayescale.cli.options import Quantity, as_json_option, models_option, seed_option, sweep_options
-from bayescale.cli.printing import check_out, finish, print_json, print_table, write_csv
+from bayescale.cli.options import Quantity, as_json_option, models_option, seed_option, sweep_options, where_option
+from bayescale.cli.printing import check_out, finish, print_json, print_table, read_runs, write_csv
 from bayescale.errors import QueryError
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ _WAYS = ("quantile", "expanding", "leave-largest-out", "leave-family-out", "besi
 @click.command()
 @click.argument("runs")
 @models_option
+@where_option
 @click.option("--way", type=click.Choice(_WAYS), default="quantile", show_default=True,
               help="How to split: runs below a quantile of compute; several quantiles; all but the largest model "
               "size; other families alone; a family's cheapest runs beside those it is pooled with.")  # fmt: skip
@@ -39,9 +40,9 @@ _WAYS = ("quantile", "expanding", "leave-largest-out", "leave-family-out", "besi
 @seed_option
 @as_json_option
 def backtest(
-    runs: str, specs: tuple[str, ...], way: str, train_quantile: float, cheapest: int | None, beyond: float,
-    family: str | None, workers: int | None, scheduler: str | None, folder: str | None, out: Path | None, keep: bool,
-    seed: int, as_json: bool,
+    runs: str, specs: tuple[str, ...], conditions: tuple[tuple[str, str], ...], way: str, train_quantile: float,
+    cheapest: int | None, beyond: float, family: str | None, workers: int | None, scheduler: str | None,
+    folder: str | None, out: Path | None, keep: bool, seed: int, as_json: bool,
 ) -> None:  # fmt: skip
     """Fit some of each family's runs, by default the cheaper ones, and score forecasts of others, on log loss.
 
@@ -50,14 +51,15 @@ def backtest(
     written = _record_paths(runs, specs, out, keep)
     from bayescale import averaging, backtesting, measuring
 
+    table = read_runs(runs, conditions)
     settings: dict[str, Any] = {
         "way": way, "train_quantile": train_quantile, "cheapest": cheapest, "beyond": beyond, "family": family,
         "seed": seed, "workers": workers, "scheduler": scheduler, "folder": folder,
     }  # fmt: skip
     if len(specs) == 1:
-        result = backtesting.backtest(runs, specs[0], **settings)
+        result = backtesting.backtest(table, specs[0], **settings)
     else:
-        result = averaging.backtest_average(runs, specs, **settings)
+        result = averaging.backtest_average(table, specs, **settings)
     for name, why in result.left_out.items():
         click.echo(f"left out: {name} ({why})", err=True)
     for path in written:
@@ -134,6 +136,7 @@ def calibrate(
 @click.argument("runs")
 @click.option("--model", "specs", multiple=True, required=True,
               help="Spec to compare, twice or more: a shipped name, or the path of a TOML file.")  # fmt: skip
+@where_option
 @click.option("--flops", type=Quantity(), help="Budget in FLOP; by default ten times the largest run's.")
 @click.option("--family", help="Whose budget is split and whose forecasts are scored, or 'new'; by default all.")
 @click.option("--report", "page", type=click.Path(dir_okay=False, path_type=Path), help="HTML report to write.")
@@ -141,8 +144,8 @@ def calibrate(
 @seed_option
 @as_json_option
 def compare(
-    runs: str, specs: tuple[str, ...], flops: float | None, family: str | None, page: Path | None, out: Path | None,
-    seed: int, as_json: bool,
+    runs: str, specs: tuple[str, ...], conditions: tuple[tuple[str, str], ...], flops: float | None,
+    family: str | None, page: Path | None, out: Path | None, seed: int, as_json: bool,
 ) -> None:  # fmt: skip
     """Fit several models to RUNS, test their forecasts, and set their decisions side by side."""
     if out is not None:
@@ -153,7 +156,7 @@ def compare(
 
     if page is not None:
         reporting.check_target(page)
-    result = comparing.compare(runs, specs, flops=flops, family=family, seed=seed)
+    result = comparing.compare(read_runs(runs, conditions), specs, flops=flops, family=family, seed=seed)
     if out is not None:
         write_csv(result.table, out)
     if page is not None:

@@ -7,7 +7,7 @@ import math
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,8 @@ from bayescale.quantities import count
 if TYPE_CHECKING:
     import pandas as pd
     from rich.table import Table
+
+    from bayescale.runs import Runs
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"  # the first bytes of every file that Fit.save writes
 _UNBOUNDED = 10_000  # characters: wider than any table of results
@@ -97,6 +99,16 @@ def read_queries(path: Path) -> pd.DataFrame:
     if not path.exists():
         raise QueryError(f"no file at {path}", wanted="a CSV file of queries, one a row")
     return read_csv(path, partial(QueryError, f"{path} is no table of queries"))
+
+
+def read_runs(source: str, conditions: Sequence[tuple[str, str]]) -> Runs:
+    """Read a table of runs, and keep those that meet every condition; values of one column are alternatives."""
+    from bayescale.runs import load_runs
+
+    runs, values = load_runs(source), dict[str, list[str]]()
+    for column, value in conditions:
+        values.setdefault(column, []).append(value)
+    return runs.where(**{k: v[0] if len(v) == 1 else v for k, v in values.items()}) if values else runs
 
 
 def check_out(out: Path, *sources: str, fit: bool) -> None:

@@ -224,13 +224,14 @@ class AllocationChoice(Choice):
             "optimum": self.optimum,
             "curve": self.curve.to_dict("records"),
             "reach_decades": self.reach_decades,
+            "excluded": self.fit.excluded,
             "verdict": self.verdict,
         }
 
     def __repr__(self) -> str:
         low, high = self.band
         band = "none" if np.isnan(low) else f"{count(low)} to {count(high)} params"
-        ratio = self.optimum["tokens_per_param"]
+        ratio, words = self.optimum["tokens_per_param"], self.fit.excluded_words
         recipe = "".join(f", {column} {value:g}" for column, value in self.recipe.items())
         return (
             f"Allocation of {count(self.flops)} FLOP, family {self.family!r}{recipe}, "
@@ -242,7 +243,7 @@ class AllocationChoice(Choice):
             f"(95 % of draws under {self.waste_q95:.1%}): what knowing {self.unknown} would be worth\n"
             f"  indifferent  {band} (waste under 1 % with probability at least 1/2)\n"
             f"  hindsight    {ratio['q50']:.1f} tokens per param, 90 % in {ratio['q05']:.1f} to {ratio['q95']:.1f}\n"
-            f"  verdict      {self.verdict}"
+            f"  verdict      {self.verdict}" + (f"\n  excluded     {words}" if words else "")
         )
 
 
