@@ -32,6 +32,16 @@ class Choice(ABC):
 
     verdict: str
 
+    @property
+    def unsettled(self) -> str:
+        """Why the runs do not settle what to choose; empty where they do. A choice that is unsettled gives ranges."""
+        return ""
+
+    @property
+    def settled(self) -> bool:
+        """Whether the runs say enough to name one action."""
+        return not self.unsettled
+
     @abstractmethod
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, for JSON."""

@@ -31,6 +31,9 @@ MEMBER = "member_{}"
 # Multiples of the golden ratio are spread evenly, and so are those of every second, third … draw: in whatever
 # way draws are thinned, each member keeps its share, to within a draw or two.
 _GOLDEN = (5**0.5 - 1) / 2
+LEAVE_OUT = 'to leave them out, fit runs.where(exclusion=""), on the command line --where \'exclusion=""\''
+"""What to do about fitted runs that their table marks as excluded."""
+
 _OWN = ("spec", "tree", "posterior", "sampled")
 
 
@@ -115,15 +118,12 @@ class AbstractFit(ABC):
 
     @property
     def excluded_words(self) -> str:
-        """How many fitted runs are marked as excluded, why, and how to leave them out; empty if none is."""
+        """How many fitted runs are marked as excluded, and why; empty if none is."""
         if not self.excluded:
             return ""
         reasons = "; ".join(f"{count}: {reason}" for reason, count in self.excluded.items())
-        return (
-            f"{sum(self.excluded.values())} of the {len(self.design_frame)} fitted runs are marked as excluded in "
-            f'their table ({reasons}); to leave them out, fit runs.where(exclusion=""), on the command line '
-            "--where 'exclusion=\"\"'"
-        )
+        few, all_ = sum(self.excluded.values()), len(self.design_frame)
+        return f"{few} of the {all_} fitted runs are marked as excluded in their table ({reasons})"
 
     @property
     def converged(self) -> bool:

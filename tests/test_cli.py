@@ -18,6 +18,7 @@ from bayescale import shipped
 from bayescale.cli import main
 from bayescale.cli.models import _WAYS
 from bayescale.cli.printing import print_table, read_runs
+from bayescale.decisions import allocation
 from bayescale.splitting import WAYS
 
 COMMANDS = (
@@ -410,3 +411,11 @@ def test_conditions_on_several_columns_must_all_hold_and_values_of_one_are_alter
     assert runs.families == ["OPT", "OpenLM-C4"]
     assert runs["params"].max() < 1e9
     assert len(read_runs("open-families", [])) == 860
+
+
+def test_a_split_that_is_not_settled_exits_1_without_a_single_figure(saved: Path, monkeypatch) -> None:
+    monkeypatch.setattr(allocation, "_MOST_WASTE", 0.0)
+    said = run("decide", "allocation", saved, "--flops", "1e24", "--json")
+    assert (said.exit_code, parsed(said)["settled"], parsed(said)["params"]) == (1, False, None)
+    assert said.stderr.startswith("bayescale: these runs do not settle the split: expected waste is")
+    assert "tokens per param (90% intervals)" in run("decide", "allocation", saved, "--flops", "1e24").stdout

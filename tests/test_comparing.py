@@ -48,6 +48,16 @@ def test_every_table_has_both_models_and_their_verdicts(comparison: bs.Compariso
     assert counted["failed"].sum() == len(comparison.failures)
 
 
+def test_the_budget_of_a_family_is_ten_times_its_own_largest_run(trio_fit: bs.Fit) -> None:
+    runs = trio_fit.design_frame
+    largest = runs.groupby("family")["flops"].max()
+    assert largest.nunique() > 1
+    for family in trio_fit.families:
+        examined = comparing.examine({"additive": trio_fit}, family=family)
+        assert examined.settings["flops"] == 10 * largest[family]
+    assert comparing.examine({"additive": trio_fit}).settings["flops"] == 10 * largest.max()
+
+
 def test_no_model_is_fitted_twice(pool: bs.Runs, comparison: bs.Comparison, monkeypatch) -> None:
     """A fit to all runs and one to the cheaper ones, for each model: four in all."""
     made = []

@@ -52,7 +52,7 @@ def fit(
     check_out(out, runs, *specs, fit=True)
     started = time.perf_counter()
     from bayescale import fitting, progress
-    from bayescale.mixing import Average
+    from bayescale.mixing import LEAVE_OUT, Average
 
     stages = progress.Stages(show=progress.on_terminal())
     stages.seconds["import"] = time.perf_counter() - started
@@ -74,8 +74,8 @@ def fit(
         named = result.summary if isinstance(result, Average) else result.summary.rename_axis("parameter")
         print_table(named.reset_index())
         shown = ", ".join(f"{name} {value:.1f}" for name, value in seconds.items())
-        words = [repr(result), *filter(None, [result.excluded_words]), f"seconds: {shown}", f"saved {out}"]
-        click.echo("\n" + "\n".join(words))
+        marked = [f"{result.excluded_words}; {LEAVE_OUT}"] if result.excluded else []
+        click.echo("\n".join(["", repr(result), *marked, f"seconds: {shown}", f"saved {out}"]))
     finish(result.converged, result.verdict)
 
 
@@ -183,6 +183,7 @@ def allocation(
     else:
         click.echo(f"{choice!r}")
     finish(loaded.converged, loaded.verdict)
+    finish(choice.settled, f"these runs do not settle the split: {choice.unsettled}")
 
 
 @click.command()
