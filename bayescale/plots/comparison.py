@@ -91,12 +91,13 @@ def plot_coverage(comparison: Comparison, *, ax: Axes | None = None) -> Axes:
     bins = [name for name in HORIZONS if name in set(table["horizon"])]
     counts = table.groupby("horizon")["n_test"].max()
     middle = len(comparison.backtests) - 0.5
+    apart = min(0.09, 0.4 / len(comparison.backtests))  # bins stay apart, however many models there are
     for i, (name, style) in enumerate(_styled(comparison.backtests)):
         mine = table[table["model"] == name]
-        at = np.asarray([bins.index(h) for h in mine["horizon"]]) + 0.09 * (2 * i - middle)
+        at = np.asarray([bins.index(h) for h in mine["horizon"]]) + apart * (2 * i - middle)
         style = {"color": style["color"], "marker": style["marker"], "ms": 6}
         draw_coverage(ax, at, mine, 90, label=f"{_label(comparison, name)}, 90%", **style)
-        draw_coverage(ax, at + 0.09, mine, 50, label=f"{name}, 50%", mfc="white", **style)
+        draw_coverage(ax, at + apart, mine, 50, label=f"{name}, 50%", mfc="white", **style)
     for level in (90, 50):
         ax.axhline(level, color=_GREY, lw=0.8)
     ax.set_xticks(range(len(bins)), [f"{h}\n{figures.counted(counts[h], 'run')}" for h in bins])
