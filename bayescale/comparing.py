@@ -214,7 +214,10 @@ class Comparison:
 
     def __repr__(self) -> str:
         lines = [f"Comparison of {len(self.models)} models on {self.runs!r}"]
-        return "\n".join([*lines, *(f"  {name}: {verdict}" for name, verdict in self.verdicts.items())])
+        lines += [f"  {name}: {verdict}" for name, verdict in self.verdicts.items()]
+        for name, choice in self.choices.items():
+            lines += [f"  {name}: these runs do not settle the split: {choice.unsettled}"] * (not choice.settled)
+        return "\n".join(lines)
 
 
 def compare(

@@ -16,6 +16,7 @@ import bayescale as bs
 from bayescale import batching, comparing, tabulating
 from bayescale.backtesting import SCORES, Backtest
 from bayescale.cli import main
+from bayescale.decisions import allocation
 from bayescale.errors import QueryError, UnknownName
 from bayescale.forecasting import predict
 from bayescale.trees import FAMILY
@@ -46,6 +47,16 @@ def test_every_table_has_both_models_and_their_verdicts(comparison: bs.Compariso
     counted = comparison.checks
     assert counted["passed"].sum() + counted["failed"].sum() == len(comparison.findings)
     assert counted["failed"].sum() == len(comparison.failures)
+
+
+def test_a_split_that_is_not_settled_has_no_single_figure(comparison: bs.Comparison, monkeypatch) -> None:
+    monkeypatch.setattr(allocation, "_MOST_WASTE", 0.0)
+    budget = tabulating.budgets(comparison.choices)
+    assert budget[["params", "tokens", "tokens_per_param", "expected_loss"]].isna().all(axis=None)
+    assert (budget["params_q05"] < budget["params_q95"]).all()
+    assert (budget["loss_q05"] < budget["loss_q95"]).all()
+    for name in BOTH:
+        assert f"{name}: these runs do not settle the split: expected waste is" in repr(comparison)
 
 
 def test_the_budget_of_a_family_is_ten_times_its_own_largest_run(trio_fit: bs.Fit) -> None:
