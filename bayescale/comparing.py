@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -14,12 +15,14 @@ from bayescale import shipped, tabulating
 from bayescale.averaging import CUTS, Cuts, LeaveFutureOut
 from bayescale.backtesting import Backtest, Forecasts
 from bayescale.batching import FitOptions, fit_many
+from bayescale.checking import Answer, Finding, covered, marked, statuses
 from bayescale.deciding import Withheld, decide
 from bayescale.decisions.allocation import Allocation, AllocationChoice
 from bayescale.errors import BayescaleError, ConvergenceWarning, QueryError, nearest
 from bayescale.fitting import Fit
 from bayescale.forecasting import NEW
 from bayescale.law import Kind
+from bayescale.measuring import NOTHING, Measured, horizon_of, record_of
 from bayescale.runs import Runs, load_runs
 from bayescale.spec import Spec
 from bayescale.specifying import load_spec
@@ -36,8 +39,8 @@ TIMES_LARGEST = 10.0
 _LOO = ("model", "elpd", "se", "elpd_diff", "dse", "k_above", "k_worst", "worst_run")
 _SCORES = ("n_test", "coverage_50", "coverage_80", "coverage_90", "width_90", "crps", "log_score", "are", "bias")
 _COEFFICIENTS = ("model", "family", "name", "q05", "q50", "q95")
-_BUDGET = ("model", "family", "params", "tokens", "tokens_per_param", "expected_loss", "regret_nats",
-           "waste_fraction", "band_low", "band_high", "reach_decades")  # fmt: skip
+_BUDGET = ("model", "family", "params", "tokens", "tokens_per_param", "tokens_per_param_q05", "tokens_per_param_q95",
+           "expected_loss", "regret_nats", "waste_fraction", "band_low", "band_high", "reach_decades")  # fmt: skip
 _CROSS = ("chosen_by", "judged_by", "loss", "extra_loss", "waste")
 
 
@@ -139,6 +142,31 @@ class Comparison:
         return self.findings[~self.findings["passed"]]
 
     @property
+    def status(self) -> dict[str, tuple[Answer, ...]]:
+        """By model: where each question stands, that of coverage at the reach of its budget; see :func:`statuses`."""
+        fields = list(Finding.__dataclass_fields__)
+        mine = {name: self.findings[self.findings["model"] == name][fields] for name in self.fits}
+        return {
+            name: (
+                *statuses(Finding(*row) for row in table.itertuples(index=False)),
+                self._covered(name),
+                *marked(self.fits[name]),
+            )
+            for name, table in mine.items()
+        }
+
+    def _covered(self, name: str) -> Answer:
+        """Coverage that this comparison's own backtest measured; else, and of a new family, the record that ships."""
+        choice, record = self.choices.get(name), record_of([self.fits[name].spec])
+        reach, new = (choice.reach_decades, choice.family == NEW) if choice else (math.log10(TIMES_LARGEST), False)
+        bin_ = str(horizon_of(reach))
+        found = record.measured(bin_, new=new) if record else NOTHING
+        for row in () if new else self.horizons.itertuples():
+            if (row.model, row.horizon) == (name, bin_):
+                found = Measured(row.coverage_90, row.n_test, row.families)
+        return covered(reach, found, name, new=new)
+
+    @property
     def table(self) -> pd.DataFrame:
         """One model a row: verdict, LOO, leave-future-out, weight, findings, and the budget's split."""
         table = pd.DataFrame({"model": self.models, "verdict": list(map(str, self.verdicts.values()))})
@@ -193,6 +221,8 @@ class Comparison:
         lines = [f"Comparison of {len(self.models)} models on {self.runs!r}"]
         lines += [f"  {name}: {verdict}" for name, verdict in self.verdicts.items()]
         lines += [f"  {name}: {why.splitlines()[0]}" for name, why in self.left_out["budget"].items()]
+        for name, choice in self.choices.items():
+            lines += [f"  {name}: these runs do not settle the split: {choice.unsettled}"] * (not choice.settled)
         return "\n".join(lines)
 
 
@@ -318,7 +348,9 @@ def examine(
     first = next(iter(fits.values()))
     if len({fit.meta["runs_digest"] for fit in fits.values()}) > 1:
         raise QueryError("the fits are of different runs", do="fit every model to one table")
-    largest = float(first.design_frame["flops"].max())
+    runs = first.design_frame
+    mine = runs[runs["family"] == family] if family in first.families else runs
+    largest = float(mine["flops"].max())
     chosen = {"flops": Allocation(flops or TIMES_LARGEST * largest).budget, "family": family,
               "seed": first.meta["seed"], "train_quantile": None, "beyond": None}  # fmt: skip
     card = dict(_card(first) if card is None else card)

@@ -46,6 +46,16 @@ class Choice(ABC):
     def asked(self) -> dict[str, Any]:
         """What was asked, as plain values: those of :meth:`to_dict` that are no answer."""
 
+    @property
+    def unsettled(self) -> str:
+        """Why the runs do not settle what to choose; empty where they do. A choice that is unsettled gives ranges."""
+        return ""
+
+    @property
+    def settled(self) -> bool:
+        """Whether the runs say enough to name one action."""
+        return not self.unsettled
+
     @abstractmethod
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, for JSON."""

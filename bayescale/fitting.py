@@ -348,6 +348,7 @@ def _about(runs: Runs, spec: Spec, points: Design) -> dict[str, Any]:
         "runs_source": {k: runs.card[k] for k in ("title", "licence", "citation") if k in runs.card},
         "flops_assumed": runs.flops_assumed,
         "loss_unit_assumed": runs.loss_unit_assumed,
+        "excluded": runs.excluded,
         "spec_digest": spec.digest,
         "families": runs.families,
         "anchor": {k: float(np.exp(v)) for k, v in points.anchor.items()} | {"loss": float(np.exp(points.anchor_loss))},

@@ -32,6 +32,9 @@ MEMBER = "member_{}"
 # Multiples of the golden ratio are spread evenly, and so are those of every second, third … draw: in whatever
 # way draws are thinned, each member keeps its share, to within a draw or two.
 _GOLDEN = (5**0.5 - 1) / 2
+LEAVE_OUT = 'to leave them out, fit runs.where(exclusion=""), on the command line --where \'exclusion=""\''
+"""What to do about fitted runs that their table marks as excluded."""
+
 _OWN = ("spec", "tree", "posterior", "sampled")
 
 
@@ -103,6 +106,20 @@ class AbstractFit(ABC):
     @abstractmethod
     def stored(self) -> xr.DataTree:
         """All that is saved."""
+
+    @property
+    def excluded(self) -> dict[str, int]:
+        """Count of the fitted runs that their table marks as excluded, by reason; see :attr:`Runs.excluded`."""
+        return dict(self.meta.get("excluded", {}))
+
+    @property
+    def excluded_words(self) -> str:
+        """How many fitted runs are marked as excluded, and why; empty if none is."""
+        if not self.excluded:
+            return ""
+        reasons = "; ".join(f"{count}: {reason}" for reason, count in self.excluded.items())
+        few, all_ = sum(self.excluded.values()), len(self.design_frame)
+        return f"{few} of the {all_} fitted runs are marked as excluded in their table ({reasons})"
 
     @property
     def converged(self) -> bool:
@@ -277,7 +294,7 @@ def average(fits: Mapping[str, Any], weights: Weights | Mapping[str, float] | No
     if set(weights.weights) != set(fits):
         raise FitError("the weights are not those of the members", wanted=", ".join(fits),
                        came=", ".join(weights.weights))  # fmt: skip
-    kept = ("runs", "runs_digest", "families", "anchor", "seed", "device")
+    kept = ("runs", "runs_digest", "families", "anchor", "seed", "device", "excluded")
     meta = {key: _first(fits).meta[key] for key in kept if key in _first(fits).meta}
     return Average(dict(fits), weights, meta | {"weights": weights.to_dict()})
 

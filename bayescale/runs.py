@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import tomllib
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -141,6 +142,12 @@ class Runs:
     @property
     def _identity(self) -> tuple[str, str, bool]:
         return self.digest, self.name, self.flops_assumed
+
+    @property
+    def excluded(self) -> dict[str, int]:
+        """Count of the runs that the table itself marks as excluded, by reason: the text in column ``exclusion``."""
+        reasons = [text(cell) for cell in self._frame.get("exclusion", ())]
+        return dict(Counter(reason for reason in reasons if reason))
 
     def __len__(self) -> int:
         return len(self._frame)
@@ -486,16 +493,21 @@ def _duplicates(frame: pd.DataFrame, rows_by: tuple[str, ...]) -> list[str]:
 
 def _meets(cells: pd.Series, way: str, value: Any, condition: str) -> pd.Series:
     if way == "equal":
-        wanted = value if isinstance(value, Iterable) and not isinstance(value, str) else [value]
-        return cells.isin(list(wanted))
+        values = list(value) if isinstance(value, Iterable) and not isinstance(value, str) else [value]
+        return cells.isin([_bound(v, condition) for v in values] if pd.api.types.is_numeric_dtype(cells) else values)
     if not pd.api.types.is_numeric_dtype(cells):
         raise RunsError(f"column {cells.name!r} holds text, which is neither below nor above",
                         came=condition, do=f"where({cells.name}=…) takes a value or a list of them")  # fmt: skip
+    bound = _bound(value, condition)
+    return cells < bound if way == "below" else cells > bound
+
+
+def _bound(value: Any, condition: str) -> float:
+    """A number that a column of numbers is compared with; NaN stands for an empty cell."""
     try:
-        bound = quantity(value)
+        return np.nan if is_empty(value) else quantity(value)
     except (TypeError, ValueError):
         raise RunsError(f"{condition} is no number", wanted="7e10 or '70B', say", came=repr(value)) from None
-    return cells < bound if way == "below" else cells > bound
 
 
 def _missing(column: str, columns: Iterable[str], name: str) -> RunsError:

@@ -60,10 +60,10 @@ def interpolation(fits: Mapping[str, Fit]) -> tuple[pd.DataFrame, dict[str, str]
     rows = []
     for name, one in found.items():
         k, limit = one.pareto_k.to_numpy(), min(_K_LIMIT, float(one.good_k))
-        difference, error = (0.0, 0.0) if ranked is None else ranked.loc[name, ["elpd_diff", "dse"]]
+        difference, dse = (0.0, 0.0) if ranked is None else ranked.loc[name, ["elpd_diff", "dse"]]
         rows.append(
             {"model": name, "elpd": float(one.elpd), "se": float(one.se), "p": float(one.p),
-             "elpd_diff": float(difference), "dse": float(error),
+             "elpd_diff": float(difference), "dse": float(dse),
              "k_above": int((k > limit).sum()), "k_limit": limit, "k_worst": float(k.max()),
              "worst_run": _run_words(fits[name], int(k.argmax())), "verdict": str(fits[name].verdict)}
         )  # fmt: skip
@@ -104,16 +104,15 @@ def coefficients(fits: Mapping[str, Fit], choices: Mapping[str, AllocationChoice
 
 
 def budgets(choices: Mapping[str, AllocationChoice]) -> pd.DataFrame:
-    """What each model would spend the budget on, one model a row."""
+    """What each model would spend the budget on, one model a row; no single figure where `unsettled` says why."""
     rows = []
     for name, choice in choices.items():
-        ratio = choice.optimum["tokens_per_param"]
+        params, ratio = choice.optimum["params"], choice.optimum["tokens_per_param"]
         rows.append(
-            {"model": name, "family": choice.family, "flops": choice.flops, "params": choice.params,
-             "tokens": choice.tokens, "tokens_per_param": choice.tokens / choice.params,
+            {"model": name, "family": choice.family, "flops": choice.flops, "unsettled": choice.unsettled,
+             **choice.figures, "params_q05": params["q05"], "params_q95": params["q95"],
              "tokens_per_param_q05": ratio["q05"], "tokens_per_param_q95": ratio["q95"],
-             "expected_loss": choice.expected_loss,
-             "loss_q05": float(np.quantile(choice.outcome, 0.05)), "loss_q95": float(np.quantile(choice.outcome, 0.95)),
+             "loss_q05": choice.loss["q05"], "loss_q95": choice.loss["q95"],
              "regret_nats": choice.regret_nats, "waste_fraction": choice.waste_fraction,
              "band_low": choice.band[0], "band_high": choice.band[1],
              "reach_decades": choice.reach_decades, "verdict": str(choice.verdict)}

@@ -17,7 +17,8 @@ import bayescale as bs
 from bayescale import shipped
 from bayescale.cli import main
 from bayescale.cli.models import _WAYS
-from bayescale.cli.printing import print_table
+from bayescale.cli.printing import print_table, read_runs
+from bayescale.decisions import allocation
 from bayescale.splitting import WAYS
 
 COMMANDS = (
@@ -401,3 +402,48 @@ def test_what_losses_are_taken_for_is_said_unless_their_unit_is_stated(
         assert "loss taken" not in refused.stderr
         assert "perplexities?" not in refused.stderr
     assert "perplexities?" in run(verb, "perplexities.csv", *rest).stderr
+
+
+_REASON = "few tokens per param (at most 0.41): high leverage on the data term"
+
+
+def test_runs_marked_as_excluded_are_named_wherever_they_are_relied_on(saved: Path, hasty: tuple[Path, Result]) -> None:
+    """The five runs that the published analyses of hoffmann2022 drop move its split by a factor of nearly three."""
+    commands = (("check", saved), ("decide", "allocation", saved, "--flops", "1e24"))
+    for said in (hasty[1].stdout, *(run(*command).stdout for command in commands)):
+        assert "5 of the 245 fitted runs are marked as excluded" in said
+        assert _REASON in said
+        assert "--where 'exclusion=\"\"'" in said
+    for command in commands:
+        assert parsed(run(*command, "--json"))["excluded"] == {_REASON: 5}
+
+
+def test_runs_are_left_out_by_a_condition(tmp_path: Path) -> None:
+    few = ("--model", "additive", "--draws", "10", "--warmup", "20", "--chains", "2")
+    where = ("--where", 'exclusion=""')
+    said = parsed(run("fit", "hoffmann2022", *few, *where, "--out", tmp_path / "fit.nc", "--json"))
+    assert said["excluded"] == {}
+    assert len(bs.load_fit(tmp_path / "fit.nc").design_frame) == 240
+    assert "excluded" not in run("check", tmp_path / "fit.nc").stdout
+    for command in ("fit", "backtest", "compare"):
+        refused = run(
+            command, "hoffmann2022", "--model", "additive", "--where", "exclusion", "--out", tmp_path / "f.nc"
+        )
+        assert refused.exit_code == 2
+        assert "COLUMN=VALUE" in refused.stderr
+
+
+def test_conditions_on_several_columns_must_all_hold_and_values_of_one_are_alternatives() -> None:
+    conditions = [("family", "OPT"), ("family", "OpenLM-C4"), ("params_below", "1B")]
+    runs = read_runs("open-families", conditions=conditions)
+    assert runs.families == ["OPT", "OpenLM-C4"]
+    assert runs["params"].max() < 1e9
+    assert len(read_runs("open-families")) == 860
+
+
+def test_a_split_that_is_not_settled_exits_1_without_a_single_figure(saved: Path, monkeypatch) -> None:
+    monkeypatch.setattr(allocation, "_MOST_WASTE", 0.0)
+    said = run("decide", "allocation", saved, "--flops", "1e24", "--json")
+    assert (said.exit_code, parsed(said)["settled"], parsed(said)["params"]) == (1, False, None)
+    assert said.stderr.startswith("bayescale: these runs do not settle the split: expected waste is")
+    assert "tokens per param (90% intervals)" in run("decide", "allocation", saved, "--flops", "1e24").stdout

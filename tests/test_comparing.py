@@ -18,6 +18,7 @@ from bayescale import batching, comparing, tabulating
 from bayescale.averaging import CUTS
 from bayescale.backtesting import SCORES
 from bayescale.cli import main
+from bayescale.decisions import allocation
 from bayescale.errors import QueryError, UnknownName
 from bayescale.forecasting import predict
 from bayescale.trees import FAMILY
@@ -48,6 +49,26 @@ def test_every_table_has_both_models_and_their_verdicts(comparison: bs.Compariso
     counted = comparison.checks
     assert counted["passed"].sum() + counted["failed"].sum() == len(comparison.findings)
     assert counted["failed"].sum() == len(comparison.failures)
+
+
+def test_a_split_that_is_not_settled_has_no_single_figure(comparison: bs.Comparison, monkeypatch) -> None:
+    monkeypatch.setattr(allocation, "_MOST_WASTE", 0.0)
+    budget = tabulating.budgets(comparison.choices)
+    assert budget[["params", "tokens", "tokens_per_param", "expected_loss"]].isna().all(axis=None)
+    assert (budget["params_q05"] < budget["params_q95"]).all()
+    assert (budget["loss_q05"] < budget["loss_q95"]).all()
+    for name in BOTH:
+        assert f"{name}: these runs do not settle the split: expected waste is" in repr(comparison)
+
+
+def test_the_budget_of_a_family_is_ten_times_its_own_largest_run(trio_fit: bs.Fit) -> None:
+    runs = trio_fit.design_frame
+    largest = runs.groupby("family")["flops"].max()
+    assert largest.nunique() > 1
+    for family in trio_fit.families:
+        examined = comparing.examine({"additive": trio_fit}, family=family)
+        assert examined.settings["flops"] == 10 * largest[family]
+    assert comparing.examine({"additive": trio_fit}).settings["flops"] == 10 * largest.max()
 
 
 def test_no_model_is_fitted_twice(pool: bs.Runs, comparison: bs.Comparison, monkeypatch) -> None:

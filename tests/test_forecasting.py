@@ -1,5 +1,6 @@
 """Forecasts, allocations and backtests."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import bayescale as bs
 from bayescale.errors import RunsError
 from bayescale.forecasting import predict, reach
+from bayescale.quantities import count
 from bayescale.scoring import scores
 from bayescale.splitting import split
 
@@ -112,6 +114,37 @@ def test_regret_and_band_hang_together(choice):
     assert low < choice.params < high
     assert 0 < choice.regret_nats < 1e-3
     assert 0.002 < choice.waste_fraction < 0.01  # expected waste .48 % in the reference
+
+
+def test_a_settled_split_has_single_figures(choice):
+    assert choice.settled
+    assert choice.unsettled == ""
+    said = choice.to_dict()
+    assert said["settled"] is True
+    assert (said["params"], said["expected_loss"]) == (choice.params, choice.expected_loss)
+
+
+@pytest.mark.parametrize("cause", ["waste", "ratio"])
+def test_where_nothing_is_known_there_is_no_single_figure(choice, cause):
+    """Either alone is enough: an expected waste over half of the compute, a 90% interval of the ratio over 30-fold."""
+    if cause == "waste":
+        unsure = replace(choice, waste=choice.waste + 0.5)
+    else:  # the ratio goes as the inverse square of params: 1.1 each way is a factor of exp(4.4) = 81
+        wide = np.linspace(-1.1, 1.1, len(choice.ln_optimum))[:, None] / 0.9
+        unsure = replace(choice, ln_optimum=np.median(choice.ln_optimum, axis=0) + wide)
+    assert not unsure.settled
+    assert {"waste": "expected waste is 50% of compute", "ratio": "spans a factor of 81"}[cause] in unsure.unsettled
+    said, words = unsure.to_dict(), repr(unsure)
+    assert said["settled"] is False
+    for name in ("params", "tokens", "tokens_per_param", "expected_loss"):
+        assert np.isnan(said[name])
+    assert {"params", "tokens", "tokens_per_param"} == set(said["optimum"])
+    assert said["loss"]["q05"] < choice.expected_loss < said["loss"]["q95"]
+    assert "these runs do not settle the split" in words
+    for single in (count(choice.params), count(choice.tokens), f"{choice.expected_loss:.3f}"):
+        assert single not in words
+    for known in (*(count(unsure.optimum["params"][q]) for q in ("q05", "q95")), f"{unsure.loss['q95']:.3f}"):
+        assert known in words
 
 
 def test_scores_of_a_known_normal_are_theirs():

@@ -12,9 +12,11 @@ import pytest
 from click.testing import CliRunner
 
 import bayescale as bs
+from bayescale import tabulating
 from bayescale.cli import main
+from bayescale.decisions import allocation
 from bayescale.errors import QueryError
-from bayescale.reporting import checklist, pages, words, writing
+from bayescale.reporting import checklist, evidence, pages, words, writing
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 LOADS = {"src", "href", "srcset", "action", "data", "poster", "background"}
@@ -104,10 +106,59 @@ def test_the_decision_comes_first_and_names_the_budget(page: Page, comparison: b
     name, _ = pages.lead(comparison)
     chosen = comparison.choices[name]
     assert page.ids[0] == "decision"
-    decided = f"train {words.counted(chosen.params)} params on {words.counted(chosen.tokens)} tokens"
+    decided = pages._decision(comparison).sentences[0]
     assert (
         page.text.index(words.number(chosen.flops)) < page.text.index(decided) < page.text.index("digest of the runs")
     )
+
+
+def test_the_headline_carries_its_ranges(comparison: bs.Comparison, monkeypatch) -> None:
+    monkeypatch.setattr(allocation, "_WIDEST", 1000.0)  # so few runs as these settle little
+    name, _ = pages.lead(comparison)
+    chosen = comparison.choices[name]
+    settled = replace(comparison, budget=tabulating.budgets(comparison.choices))
+    headline = pages._decision(settled).sentences[0]
+    assert f"train {words.counted(chosen.params)} params" in headline
+    assert f"on {words.counted(chosen.tokens)} tokens" in headline
+    params, ratio = chosen.optimum["params"], chosen.optimum["tokens_per_param"]
+    assert f"params (90%: {words.interval(params['q05'], params['q95'], words.counted)})" in headline
+    assert f"tokens per param (90%: {words.interval(ratio['q05'], ratio['q95'])})" in headline
+    assert f"nats/token (90%: {words.interval(chosen.loss['q05'], chosen.loss['q95'], words.loss)})" in headline
+
+
+def test_where_nothing_is_known_the_headline_gives_ranges_alone(comparison: bs.Comparison, monkeypatch) -> None:
+    monkeypatch.setattr(allocation, "_MOST_WASTE", 0.0)
+    nothing = replace(comparison, budget=tabulating.budgets(comparison.choices))
+    name, _ = pages.lead(comparison)
+    chosen = comparison.choices[name]
+    section = pages._decision(nothing)
+    assert "these runs do not settle the split: expected waste is" in section.sentences[0]
+    ratio = chosen.optimum["tokens_per_param"]
+    assert words.interval(ratio["q05"], ratio["q95"]) in section.sentences[0]
+    said = " ".join(section.sentences) + str(section.tables)
+    for figure in (words.counted(chosen.params), words.counted(chosen.tokens), words.loss(chosen.expected_loss)):
+        assert figure not in said
+    assert "does not settle the split" in evidence.budget(nothing).pictures[0].alt
+
+
+def test_runs_marked_as_excluded_are_on_the_decision_card(comparison: bs.Comparison) -> None:
+    name, _ = pages.lead(comparison)
+    fit = comparison.fits[name]
+    marked = replace(fit, meta=fit.meta | {"excluded": {"high leverage": 2}})
+    assert "excluded" not in " ".join(pages._decision(comparison).sentences)
+    said = " ".join(pages._decision(replace(comparison, fits=comparison.fits | {name: marked})).sentences)
+    assert "2 of the 34 fitted runs are marked as excluded in their table (2: high leverage)" in said
+    assert "--where 'exclusion=\"\"'" in said
+
+
+def test_the_top_of_the_page_says_where_every_question_stands(page: Page, comparison: bs.Comparison) -> None:
+    top = page.text[: page.text.index("Decision")]
+    for model, questions in comparison.status.items():
+        assert f"{model}: {comparison.verdicts[model]}" in top
+        for one in questions:
+            assert one.sentence in top
+            assert one.state == "PASS" or one.action in top
+    assert "✓" not in page.text
 
 
 def test_every_table_figure_and_failure_is_on_the_page(page: Page, comparison: bs.Comparison) -> None:

@@ -164,6 +164,22 @@ def test_where_keeps_the_runs_that_meet_every_condition(conditions: dict, kept: 
     assert bs.load_runs(frame).where(**conditions)["run_id"].tolist() == kept
 
 
+def test_where_reads_numbers_as_they_are_written(frame: pd.DataFrame) -> None:
+    runs = bs.load_runs(frame.assign(n_items=[10, 20, None, 10, 20, 30]))
+    assert runs.where(params="70B")["run_id"].tolist() == ["r2", "r5"]
+    assert runs.where(n_items=["10", ""])["run_id"].tolist() == ["r0", "r2", "r3"]
+    with pytest.raises(RunsError, match="is no number"):
+        runs.where(params="many")
+
+
+def test_runs_that_the_table_marks_as_excluded_are_counted_by_reason(frame: pd.DataFrame) -> None:
+    frame.loc[2, "exclusion"] = "too hot"
+    runs = bs.load_runs(frame)
+    assert runs.excluded == {"too hot": 2, "too cold": 1}
+    assert runs.where(exclusion="").excluded == {}
+    assert bs.load_runs(frame.drop(columns="exclusion")).excluded == {}
+
+
 def test_where_takes_a_column_whose_name_ends_like_a_condition(frame: pd.DataFrame) -> None:
     runs = bs.load_runs(frame.assign(tokens_above=["x", "y", "x", "x", "x", "x"]))
     assert runs.where(tokens_above="y")["run_id"].tolist() == ["r1"]

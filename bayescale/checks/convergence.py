@@ -8,6 +8,7 @@ class Convergence(AbstractCheck):
 
     name = "convergence"
     source = "Vehtari et al. 2021, arXiv:1903.08008; Betancourt 2017, arXiv:1701.02434"
+    decisive = True
     asks = "do the chains agree, and are there enough draws?"
 
     @staticmethod

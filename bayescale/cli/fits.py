@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from bayescale.cli.options import Quantity, as_json_option, loss_unit_option, models_option, seed_option
+from bayescale.cli.options import Quantity, as_json_option, loss_unit_option, models_option, seed_option, where_option
 from bayescale.cli.printing import check_out, finish, print_json, print_table, read_queries, read_runs, write_csv
 
 # What a terminal shows of a forecast; --json and --out hold all.
@@ -20,6 +20,7 @@ _FORECAST = ("family", "params", "tokens", "mean", "sd", "q05", "q50", "q95", "e
 @click.argument("runs")
 @models_option
 @loss_unit_option
+@where_option
 @click.option("--horizon", type=click.FloatRange(1, min_open=True),
               help="Average by forecasts so many times beyond the fitted compute; by default by all.")  # fmt: skip
 @click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="File to write.")
@@ -34,6 +35,7 @@ def fit(
     runs: str,
     specs: tuple[str, ...],
     loss_unit: str | None,
+    conditions: tuple[tuple[str, str], ...],
     horizon: float | None,
     out: Path,
     seed: int,
@@ -52,11 +54,11 @@ def fit(
     check_out(out, runs, *specs, fit=True)
     started = time.perf_counter()
     from bayescale import fitting, progress
-    from bayescale.mixing import Average
+    from bayescale.mixing import LEAVE_OUT, Average
 
     stages = progress.Stages(show=progress.on_terminal())
     stages.seconds["import"] = time.perf_counter() - started
-    table = read_runs(runs, loss_unit)
+    table = read_runs(runs, loss_unit, conditions)
     settings: dict[str, Any] = {"seed": seed, "chains": chains, "warmup": warmup, "draws": draws, "device": device}
     if len(specs) == 1:
         result: fitting.Fit | Average = fitting.fit(table, specs[0], stages=stages, **settings)
@@ -75,7 +77,8 @@ def fit(
         named = result.summary if isinstance(result, Average) else result.summary.rename_axis("parameter")
         print_table(named.reset_index())
         shown = ", ".join(f"{name} {value:.1f}" for name, value in seconds.items())
-        click.echo(f"\n{result!r}\nseconds: {shown}\nsaved {out}")
+        marked = [f"{result.excluded_words}; {LEAVE_OUT}"] if result.excluded else []
+        click.echo("\n".join(["", repr(result), *marked, f"seconds: {shown}", f"saved {out}"]))
     finish(result.converged, str(result.verdict))
 
 
@@ -87,7 +90,7 @@ def _warn(verdict: Any) -> None:
 
 def _said(result: Any, out: Path) -> dict[str, Any]:
     about = {"model": result.name, "runs": result.meta["runs"], "out": str(out)}
-    about |= {"converged": result.converged, "verdict": str(result.verdict)}
+    about |= {"converged": result.converged, "verdict": str(result.verdict), "excluded": result.excluded}
     return about | {name: result.meta[name] for name in ("seed", "device")}
 
 
@@ -190,6 +193,7 @@ def allocation(
     else:
         click.echo(f"{choice!r}")
     finish(loaded.converged, str(loaded.verdict))
+    finish(choice.settled, f"these runs do not settle the split: {choice.unsettled}")
 
 
 @click.command()

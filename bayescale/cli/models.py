@@ -15,6 +15,7 @@ from bayescale.cli.options import (
     models_option,
     seed_option,
     sweep_options,
+    where_option,
 )
 from bayescale.cli.printing import check_out, finish, print_json, print_table, read_runs, write_csv
 from bayescale.errors import QueryError
@@ -31,6 +32,7 @@ _WAYS = ("quantile", "expanding", "leave-largest-out", "leave-family-out", "besi
 @click.argument("runs")
 @models_option
 @loss_unit_option
+@where_option
 @click.option("--way", type=click.Choice(_WAYS), default="quantile", show_default=True,
               help="How to split: runs below a quantile of compute; several quantiles; all but the largest model "
               "size; other families alone; a family's cheapest runs beside those it is pooled with.")  # fmt: skip
@@ -47,9 +49,9 @@ _WAYS = ("quantile", "expanding", "leave-largest-out", "leave-family-out", "besi
 @seed_option
 @as_json_option
 def backtest(
-    runs: str, specs: tuple[str, ...], loss_unit: str | None, way: str, train_quantile: float, cheapest: int | None,
-    beyond: float, family: str | None, workers: int | None, scheduler: str | None, folder: str | None,
-    out: Path | None, keep: bool, seed: int, as_json: bool,
+    runs: str, specs: tuple[str, ...], loss_unit: str | None, conditions: tuple[tuple[str, str], ...], way: str,
+    train_quantile: float, cheapest: int | None, beyond: float, family: str | None, workers: int | None,
+    scheduler: str | None, folder: str | None, out: Path | None, keep: bool, seed: int, as_json: bool,
 ) -> None:  # fmt: skip
     """Fit some of each family's runs, by default the cheaper ones, and score forecasts of others, on log loss.
 
@@ -62,7 +64,7 @@ def backtest(
         "way": way, "train_quantile": train_quantile, "cheapest": cheapest, "beyond": beyond, "family": family,
         "seed": seed, "workers": workers, "scheduler": scheduler, "folder": folder,
     }  # fmt: skip
-    table = read_runs(runs, loss_unit)
+    table = read_runs(runs, loss_unit, conditions)
     if len(specs) == 1:
         result = backtesting.backtest(table, specs[0], **settings)
     else:
@@ -145,6 +147,7 @@ def calibrate(
 @click.option("--model", "specs", multiple=True, required=True,
               help="Spec to compare, twice or more: a shipped name, or the path of a TOML file.")  # fmt: skip
 @loss_unit_option
+@where_option
 @click.option("--flops", type=Quantity(), help="Budget in FLOP; by default ten times the largest run's.")
 @click.option("--family", help="Whose budget is split and whose forecasts are scored, or 'new'; by default all.")
 @click.option("--report", "page", type=click.Path(dir_okay=False, path_type=Path), help="HTML report to write.")
@@ -152,8 +155,8 @@ def calibrate(
 @seed_option
 @as_json_option
 def compare(
-    runs: str, specs: tuple[str, ...], loss_unit: str | None, flops: float | None, family: str | None,
-    page: Path | None, out: Path | None, seed: int, as_json: bool,
+    runs: str, specs: tuple[str, ...], loss_unit: str | None, conditions: tuple[tuple[str, str], ...],
+    flops: float | None, family: str | None, page: Path | None, out: Path | None, seed: int, as_json: bool,
 ) -> None:  # fmt: skip
     """Fit several models to RUNS, test their forecasts, and set their decisions side by side."""
     if out is not None:
@@ -164,7 +167,8 @@ def compare(
 
     if page is not None:
         reporting.check_target(page)
-    result = comparing.compare(read_runs(runs, loss_unit), specs, flops=flops, family=family, seed=seed)
+    table = read_runs(runs, loss_unit, conditions)
+    result = comparing.compare(table, specs, flops=flops, family=family, seed=seed)
     if out is not None:
         write_csv(result.table, out)
     if page is not None:

@@ -29,6 +29,21 @@ class Quantity(click.ParamType):
         return number
 
 
+class Condition(click.ParamType):
+    """A condition on a column of the runs, such as ``family=OPT`` or ``exclusion=""``."""
+
+    name = "condition"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, str]:
+        """Part the column from its value, quotes taken off; without an equals sign, fail as wrong usage."""
+        column, equals, wanted = value.partition("=")
+        if not equals or not column.strip():
+            self.fail(f"expected COLUMN=VALUE, got {value!r}", param, ctx)
+        wanted = wanted.strip()
+        quoted = len(wanted) > 1 and wanted[0] == wanted[-1] and wanted[0] in "\"'"
+        return column.strip(), wanted[1:-1] if quoted else wanted
+
+
 class Group(click.Group):
     """Turns the errors that bayescale raises on purpose into exit code 2."""
 
@@ -54,6 +69,11 @@ loss_unit_option = click.option(
 models_option = click.option(
     "--model", "specs", multiple=True, default=("default",), show_default=True,
     help="Spec: a shipped name, or the path of a TOML file. Several are averaged.",
+)  # fmt: skip
+where_option = click.option(
+    "--where", "conditions", type=Condition(), multiple=True, metavar="COLUMN=VALUE",
+    help="Read only runs that meet a condition: 'exclusion=\"\"' (an empty cell), params_below=1B, family=OPT. "
+    "Conditions on several columns must all hold; several values of one column are alternatives.",
 )  # fmt: skip
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import sys
+import textwrap
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,10 +19,12 @@ from bayescale.quantities import count
 
 if TYPE_CHECKING:
     import pandas as pd
+    from rich.table import Table
 
     from bayescale.runs import Runs
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"  # the first bytes of every file that Fit.save writes
+_UNBOUNDED = 10_000  # characters: wider than any table of results
 
 
 def print_json(content: Any) -> None:
@@ -28,9 +33,33 @@ def print_json(content: Any) -> None:
 
 
 def print_table(table: pd.DataFrame) -> None:
-    """Print a table with counts as people write them and four significant digits elsewhere."""
-    from rich import box
+    """Print a table with counts as people write them and four significant digits elsewhere.
+
+    A table that is wider than the terminal is printed as records, a column a line: no cell is ever cut.
+    """
     from rich.console import Console
+    from rich.measure import Measurement
+
+    width, drawn = columns(), _drawn(table)
+    wide = Console(width=_UNBOUNDED, markup=False, emoji=False)  # a family may be called as a tag is
+    needed = Measurement.get(wide, wide.options, drawn).maximum
+    if width is not None and needed > width:
+        click.echo("\n\n".join(_records(table, width)))
+    else:
+        wide.print(drawn, width=needed)
+
+
+def columns() -> int | None:
+    """Width of the terminal that standard output is, in characters; None if it is none."""
+    return shutil.get_terminal_size().columns if _is_terminal() else None
+
+
+def _is_terminal() -> bool:
+    return sys.stdout.isatty()
+
+
+def _drawn(table: pd.DataFrame) -> Table:
+    from rich import box
     from rich.table import Table
 
     drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False)
@@ -38,9 +67,21 @@ def print_table(table: pd.DataFrame) -> None:
         text = table[column].dtype.kind not in "if"
         drawn.add_column(column, justify="left" if text else "right", no_wrap=True)
     for row in table.itertuples(index=False):
-        drawn.add_row(*(_cell(name, value) for name, value in zip(table, row, strict=True)))
-    wide = max(200, sum(len(c) + 12 for c in table)) if not sys.stdout.isatty() else None
-    Console(width=wide, markup=False, emoji=False).print(drawn)  # a family may be called as a tag is
+        drawn.add_row(*(cell(name, value) for name, value in zip(table, row, strict=True)))
+    return drawn
+
+
+def _records(table: pd.DataFrame, width: int) -> Iterator[str]:
+    """Each row as lines of a column's name and its value; what is long is wrapped between words."""
+    label = max(len(name) for name in table) + 2
+    for row in table.itertuples(index=False):
+        cells = zip(table, row, strict=True)
+        yield "\n".join(
+            textwrap.fill(cell(name, value), max(width, label + 1), initial_indent=f"{name:{label}}",
+                          subsequent_indent=" " * label, break_long_words=False, break_on_hyphens=False)
+            or name
+            for name, value in cells
+        )  # fmt: skip
 
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:
@@ -60,14 +101,19 @@ def read_queries(path: Path) -> pd.DataFrame:
     return read_csv(path, partial(QueryError, f"{path} is no table of queries"))
 
 
-def read_runs(source: str, loss_unit: str | None) -> Runs:
-    """Read a table of runs; say on standard error what its losses are taken for, where nothing states their unit."""
+def read_runs(source: str, loss_unit: str | None = None, conditions: Sequence[tuple[str, str]] = ()) -> Runs:
+    """Read a table of runs, and keep those that meet every condition; values of one column are alternatives.
+
+    What losses are taken for is said on standard error where nothing states their unit.
+    """
     from bayescale.runs import load_runs
 
-    runs = load_runs(source, loss_unit=loss_unit)
+    runs, values = load_runs(source, loss_unit=loss_unit), dict[str, list[str]]()
     if runs.loss_unit_assumed:
         click.echo(f"loss taken as nats per token: {runs.name!r} states no unit (--loss-unit)", err=True)
-    return runs
+    for column, value in conditions:
+        values.setdefault(column, []).append(value)
+    return runs.where(**{k: v[0] if len(v) == 1 else v for k, v in values.items()}) if values else runs
 
 
 def check_out(out: Path, *sources: str, fit: bool) -> None:
@@ -104,7 +150,8 @@ def _plain(thing: Any) -> Any:
     return None if isinstance(thing, float) and not math.isfinite(thing) else thing
 
 
-def _cell(name: str, value: Any) -> str:
+def cell(name: str, value: Any) -> str:
+    """Write a value of a column: counts as people write them, other numbers to four significant digits."""
     if isinstance(value, str):
         return value
     if str(value) == "<NA>" or value != value:

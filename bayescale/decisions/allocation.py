@@ -15,7 +15,7 @@ import xarray as xr
 from bayescale.deciding import AbstractDecision, Best, Choice, best
 from bayescale.errors import QueryError, nearest
 from bayescale.forecasting import QUANTILES, predict, reach, reach_words
-from bayescale.mixing import AbstractFit
+from bayescale.mixing import LEAVE_OUT, AbstractFit
 from bayescale.modelling import LAW
 from bayescale.quantities import LEAST, MOST, count, quantity
 from bayescale.querying import resolve_family
@@ -29,6 +29,10 @@ _DECADES = 3.0  # of params on either side of where the fit's runs had them at t
 _BELOW = (-2.0, -1.0, -0.5, -0.25, -0.1, -0.03, -0.01, 0.0)
 _CURVE = (-2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0)  # decades around the budget at which the optimum is reported
 _FEW = 0.01  # waste that a band of indifferent actions may have, as a share of compute
+_MOST_WASTE = 0.5  # expected, over what the best split needs: a third of the budget would buy nothing
+# Times, 95 over 5 % quantile of tokens per param: GPT-3 (1.7) and Chinchilla (20) differ twelvefold, and an interval
+# of two and a half times that holds advice as far apart as theirs on either side.
+_WIDEST = 30.0
 _MOST_DRAWS = 2000  # of the posterior, evenly thinned: bounds draws × actions × budgets
 
 
@@ -173,6 +177,21 @@ class AllocationChoice(Choice):
         }
 
     @property
+    def unsettled(self) -> str:
+        """Why the runs do not settle the split: an expected waste, or an interval of the ratio, that is too large."""
+        ratio = self.optimum["tokens_per_param"]
+        reasons = [f"expected waste is {self.waste_fraction:.0%} of compute"] * (self.waste_fraction > _MOST_WASTE)
+        if not ratio["q95"] <= _WIDEST * ratio["q05"]:
+            times = ratio["q95"] / ratio["q05"]
+            reasons.append(f"the 90% interval of tokens per param spans a factor of {count(times, 2)}")
+        return " and ".join(reasons)
+
+    @property
+    def loss(self) -> dict[str, float]:
+        """Quantiles over draws of :attr:`outcome`."""
+        return _quantiles(self.outcome)
+
+    @property
     def unknown(self) -> str:
         """What the regret is counted over: the law's parameters, or its form too where several are averaged."""
         return "the law" if len(self.fit.members) == 1 else "the law and its form"
@@ -219,14 +238,21 @@ class AllocationChoice(Choice):
         row["unique_tokens"] = self.tokens  # nothing repeated, as the actions are
         return reach(self.fit, pd.DataFrame([row]).assign(flops=self.flops))
 
+    @property
+    def figures(self) -> dict[str, float]:
+        """The split and its expected loss; NaN where the runs do not settle them."""
+        found = {"params": self.params, "tokens": self.tokens, "tokens_per_param": self.tokens / self.params,
+                 "expected_loss": self.expected_loss}  # fmt: skip
+        return found if self.settled else dict.fromkeys(found, float("nan"))
+
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, for JSON."""
         return {
             **self.asked,
-            "params": self.params,
-            "tokens": self.tokens,
-            "tokens_per_param": self.tokens / self.params,
-            "expected_loss": self.expected_loss,
+            "settled": self.settled,
+            "unsettled": self.unsettled,
+            **self.figures,
+            "loss": self.loss,
             "regret_nats": self.regret_nats,
             "regret_mcse": self.solved.regret_mcse,
             "regret_over": list(self.fit.members),
@@ -237,24 +263,48 @@ class AllocationChoice(Choice):
             "optimum": self.optimum,
             "curve": self.curve.to_dict("records"),
             "reach_decades": self.reach_decades,
+            "excluded": self.fit.excluded,
             "verdict": str(self.verdict),
         }
 
     def __repr__(self) -> str:
+        words = self.fit.excluded_words
+        lines = [
+            self.problem,
+            *(self._chosen if self.settled else self._ranges),
+            f"verdict      {self.verdict}",
+            *([f"excluded     {words}; {LEAVE_OUT}"] if words else []),
+        ]
+        return "\n  ".join(lines)
+
+    @property
+    def _chosen(self) -> list[str]:
+        """The choice and what it costs, a line each."""
         low, high = self.band
         band = "none" if np.isnan(low) else f"{count(low)} to {count(high)} params"
         ratio = self.optimum["tokens_per_param"]
-        return self.verdict.above(
-            f"{self.problem}\n"
-            f"  train        {count(self.params)} params on {count(self.tokens)} tokens "
-            f"({self.tokens / self.params:.1f} tokens per param)\n"
-            f"  expected     loss {self.expected_loss:.3f} nats/token\n"
-            f"  regret       {self.regret_nats:.2g} nats, {self.waste_fraction:.2%} of compute "
-            f"(95 % of draws under {self.waste_q95:.1%}): what knowing {self.unknown} would be worth\n"
-            f"  indifferent  {band} (waste under 1 % with probability at least 1/2)\n"
-            f"  hindsight    {ratio['q50']:.1f} tokens per param, 90 % in {ratio['q05']:.1f} to {ratio['q95']:.1f}\n"
-            f"  verdict      {self.verdict}"
-        )
+        return [
+            f"train        {count(self.params)} params on {count(self.tokens)} tokens "
+            f"({self.tokens / self.params:.1f} tokens per param)",
+            f"expected     loss {self.expected_loss:.3f} nats/token, "
+            f"90% interval {self.loss['q05']:.3f} to {self.loss['q95']:.3f}",
+            f"regret       {self.regret_nats:.2g} nats, {self.waste_fraction:.2%} of compute "
+            f"(95 % of draws under {self.waste_q95:.1%}): what knowing {self.unknown} would be worth",
+            f"indifferent  {band} (waste under 1 % with probability at least 1/2)",
+            f"hindsight    {ratio['q50']:.1f} tokens per param, 90 % in {ratio['q05']:.1f} to {ratio['q95']:.1f}",
+        ]
+
+    @property
+    def _ranges(self) -> list[str]:
+        """What is known where no split is settled, a line each: 90 % intervals over draws."""
+        params, tokens, ratio = ({q: count(v) for q, v in of.items()} for of in self.optimum.values())
+        return [
+            f"train        these runs do not settle the split: {self.unsettled}",
+            f"best split   {params['q05']} to {params['q95']} params, {tokens['q05']} to {tokens['q95']} tokens, "
+            f"{ratio['q05']} to {ratio['q95']} tokens per param (90% intervals)",
+            f"loss         {self.loss['q05']:.3f} to {self.loss['q95']:.3f} nats/token (90% interval)",
+            "advice       add runs with other tokens per param, larger runs, or runs of the family itself",
+        ]
 
 
 def _budget(flops: float | str) -> float:

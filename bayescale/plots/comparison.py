@@ -13,8 +13,9 @@ from bayescale.comparing import Comparison
 from bayescale.forecasting import NEW, predict
 from bayescale.measuring import HORIZONS
 from bayescale.plots import figures
-from bayescale.plots.figures import _GREY, _GRID, _axes, _log_axis, near_optimal
+from bayescale.plots.figures import _GREY, _GRID, _axes, _log_axis, draw_coverage, near_optimal
 from bayescale.quantities import count
+from bayescale.querying import resolve_family
 from bayescale.tabulating import EXPONENTS, OPTIMUM, POPULATION
 
 # Colours that colour-blind readers tell apart (after Okabe and Ito), darkened to differ in grey as well;
@@ -30,6 +31,7 @@ STYLES = tuple(
         ("#b8860b", (0, (1, 3)), "P"),
     )
 )
+_WHOSE = {NEW: "a new family", POPULATION: "its population", "all": "shared by all families"}
 _DECADES = 0.5  # beyond the budget, so that the budget is seen inside
 _MOST_WASTE = 0.15  # of compute: a split that wastes more is no candidate,
 _MOST_TIMES = 2.0  # unless the best one wastes half of that
@@ -80,28 +82,43 @@ def plot_losses(comparison: Comparison, *, beyond: bool = False, ax: Axes | None
 
 
 def plot_coverage(comparison: Comparison, *, ax: Axes | None = None) -> Axes:
-    """Coverage of the 90 and 50 % intervals of leave-future-out, by compute beyond the fitted runs."""
+    """Coverage of the 90 and 50% intervals of leave-future-out, by compute beyond the fitted runs, ± one SE.
+
+    Standard errors as in :func:`plot_horizons`; a bin of one run is faint.
+    """
     ax = _axes(ax)
     table = comparison.horizons
     bins = [name for name in HORIZONS if name in set(table["horizon"])]
     counts = table.groupby("horizon")["n_test"].max()
-    models = list(comparison.backtests)
+    middle = len(comparison.backtests) - 0.5
+    apart = min(0.09, 0.4 / len(comparison.backtests))  # bins stay apart, however many models there are
     for i, (name, style) in enumerate(_styled(comparison.backtests)):
-        mine = table[table["model"] == name].set_index("horizon")
-        at = [bins.index(h) + 0.08 * (i - (len(models) - 1) / 2) for h in mine.index]
-        ax.plot(at, 100 * mine["coverage_90"], **style, ms=6, label=f"{_label(comparison, name)}, 90 %")
-        ax.plot(at, 100 * mine["coverage_50"], **style, ms=6, mfc="white", lw=0.9, label=f"{name}, 50 %")
+        mine = table[table["model"] == name]
+        at = np.asarray([bins.index(h) for h in mine["horizon"]]) + apart * (2 * i - middle)
+        style = {"color": style["color"], "marker": style["marker"], "ms": 6}
+        draw_coverage(ax, at, mine, 90, label=f"{_label(comparison, name)}, 90%", **style)
+        draw_coverage(ax, at + apart, mine, 50, label=f"{name}, 50%", mfc="white", **style)
     for level in (90, 50):
         ax.axhline(level, color=_GREY, lw=0.8)
-    ax.set_xticks(range(len(bins)), [f"{h}\n{counts[h]:.0f} runs" for h in bins])
-    ax.set(xlim=(-0.5, len(bins) - 0.5), ylim=(-3, 103), xlabel="compute over the largest fitted run",
-           ylabel="runs in the interval (%)", title="coverage beyond the fitted runs; grey: as promised")  # fmt: skip
-    ax.legend(fontsize="small", frameon=False, ncols=len(models), loc="upper center", bbox_to_anchor=(0.5, -0.24))
+    ax.set_xticks(range(len(bins)), [f"{h}\n{figures.counted(counts[h], 'run')}" for h in bins])
+    ax.set(xlim=(-0.5, len(bins) - 0.5), ylim=(-3, 103), xlabel="compute over that of the largest fitted run",
+           ylabel="runs in the interval (%), ± one SE",
+           title="coverage beyond the fitted runs; grey: nominal")  # fmt: skip
+    ax.legend(
+        fontsize="small",
+        frameon=False,
+        ncols=len(comparison.backtests),
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.24),
+    )
     return ax
 
 
 def plot_exponents(comparison: Comparison, *, ax: Axes | None = None) -> Axes:
-    """Exponents of every model with 90 % intervals; of a pool, the population's centres."""
+    """Exponents of every model with 90% intervals: of the family that is asked for, else of the one decided for.
+
+    Of a new family those of the population it is drawn from, or that all families share.
+    """
     table = comparison.coefficients
     order = _family_order(comparison)
     shown = table["kind"].isin(EXPONENTS) & table["family"].isin(order)
@@ -117,17 +134,20 @@ def plot_exponents(comparison: Comparison, *, ax: Axes | None = None) -> Axes:
         ax.hlines(at, mine["q05"], mine["q95"], color=style["color"], ls=style["ls"], lw=1.6)
         ax.plot(mine["q50"], at, ls="", marker=style["marker"], color=style["color"], label=_label(comparison, name))
     ax.set_yticks(range(len(rows)), rows)
-    ax.set_ylim(len(rows) - 0.5, -0.5)
+    ax.set_ylim(max(len(rows), 1) - 0.5, -0.5)
     ax.grid(axis="x", lw=0.4, color="#d1d5db")
-    ax.set(
-        xlabel="exponent (median and 90 % interval)", title=f"exponents, {', '.join(dict.fromkeys(table['family']))}"
-    )
-    ax.legend(fontsize="small", frameon=False)
+    shown = sorted(set(table["family"]), key=order.index)
+    title = f"exponents: {', '.join(_WHOSE.get(family, family) for family in shown) or 'none'}"
+    if order[0] == NEW and POPULATION not in shown and "all" not in shown:
+        title += "\nno fitted run informs the exponents of its law"
+    ax.set(xlabel="exponent (median and 90% interval)", title=title)
+    if len(table):
+        ax.legend(fontsize="small", frameon=False)
     return ax
 
 
 def plot_splits(comparison: Comparison, *, ax: Axes | None = None) -> Axes:
-    """Expected compute wasted against params at the budget, under each model; each one's choice is marked."""
+    """Expected compute wasted against params at the budget, under each model; a choice that is settled is marked."""
     ax = _axes(ax)
     spans = []
     for name, style in _styled(comparison.choices):
@@ -136,8 +156,9 @@ def plot_splits(comparison: Comparison, *, ax: Axes | None = None) -> Axes:
         near = mean < max(_MOST_WASTE, _MOST_TIMES * mean.min())
         spans += list(params[near][[0, -1]]) if near.any() else [choice.params]
         ax.plot(params[near], 100 * mean[near], color=style["color"], ls=style["ls"], label=_label(comparison, name))
-        ax.plot(choice.params, 100 * choice.waste_fraction, marker=style["marker"], color=style["color"], ms=8, ls="",
-                label=f"its choice, {count(choice.params)}")  # fmt: skip
+        if choice.settled:
+            ax.plot(choice.params, 100 * choice.waste_fraction, marker=style["marker"], color=style["color"], ms=8,
+                    ls="", label=f"its choice, {count(choice.params)}")  # fmt: skip
     if spans:
         ax.set_xlim(min(spans), max(spans))
     _log_axis(ax, "x", "params")
@@ -178,13 +199,14 @@ def _label(comparison: Comparison, name: str) -> str:
 
 
 def _family(comparison: Comparison) -> str:
-    return next(iter(comparison.choices.values())).family
+    """Whose the budget is."""
+    return resolve_family(next(iter(comparison.fits.values())), comparison.settings["family"])
 
 
 def _family_order(comparison: Comparison) -> list[str]:
-    """Whose exponents a figure shows, the first that a model has: the one asked for, the population, all, a fitted."""
-    asked, fitted = comparison.settings["family"], next(iter(comparison.fits.values())).families
-    return list(dict.fromkeys([*([asked] if asked else []), POPULATION, "all", *fitted, NEW]))
+    """Whose exponents a figure shows: the family's, what all share, and of a new one the population's; no other's."""
+    family = _family(comparison)
+    return [family, *([POPULATION] if family == NEW else []), "all"]
 
 
 def _row_label(row: Any) -> str:

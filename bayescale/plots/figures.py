@@ -9,20 +9,32 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from scipy.stats import binomtest
 
 from bayescale import ranking
 from bayescale.backtesting import Backtest
 from bayescale.calibrating import RANKED, Calibration
 from bayescale.decisions.allocation import AllocationChoice
+from bayescale.errors import QueryError
 from bayescale.fitting import Fit
 from bayescale.forecasting import predict
 from bayescale.mixing import AbstractFit
 from bayescale.quantities import count
 from bayescale.querying import resolve_family
 from bayescale.runs import FLOPS_PER_PARAM_TOKEN
+from bayescale.trees import FAMILY
 
 _GRID = 60  # points of a curve
-_LINES = 5  # IsoFLOP curves
+_LINES = 5  # IsoFLOP curves, where runs have no budgets of their own
+_MOST_BUDGETS = 8  # IsoFLOP curves whose colours are told apart
+_NEAR = np.log(1.3)  # of compute from a budget, up to which runs are shown with it
+_TIGHT = np.log(1.1)  # of compute from its middle, within which runs make a cluster
+_CLUSTER = 5  # runs of a cluster: fewer show no valley
+_MOST_WASTE = 0.5  # of compute: splits that waste more are of no interest,
+_MOST_TIMES = 2.0  # unless the best one wastes half of that
+_AROUND = 20.0  # times the chosen params, on either side
+_ONE_SE = 0.6827  # of a Normal within one standard error
+_FAINT = 0.3  # opacity of what one forecast says
 _FEW_DRAWS = 400  # place a median's minimum on a coarse grid as well as thousands
 _BLUE, _ORANGE, _GREY = "#2a6f97", "#e07a2f", "#6b7280"
 
@@ -38,17 +50,26 @@ def plot_loss(
     family : str, optional
         As in :func:`forecast`.
     flops : list of float, optional
-        Budgets in FLOP; by default five over the runs' span. Runs within a factor of 1.3 of one are shown with it.
+        Budgets in FLOP; by default those where the runs' compute clusters, at most eight, or where it does not, the
+        five with most runs near.
     ax : Axes, optional
+
+    Notes
+    -----
+    Runs within a factor of 1.3 of a budget are shown with the nearest, brought to it: each run's log loss less what
+    the median of its own family's curve changes between its compute and the budget, at its own params. So a run lies
+    off the curve by its residual alone.
     """
     ax = _axes(ax)
     family = resolve_family(fit, family)
     runs = fit.design_frame
     runs = runs[runs["family"] == family] if family in fit.families else runs
-    budgets = flops or list(np.geomspace(runs["flops"].quantile(0.05), runs["flops"].quantile(0.98), _LINES))
+    budgets = np.asarray(flops or _budgets(runs["flops"].to_numpy()))
+    away = np.abs(np.log(runs["flops"].to_numpy()[:, None] / budgets))
+    whose = np.where(away.min(axis=1) < _NEAR, away.argmin(axis=1), -1)
     colors = plt.get_cmap("viridis")(np.linspace(0.05, 0.85, len(budgets)))
-    for budget, color in zip(budgets, colors, strict=True):
-        near = runs[np.abs(np.log(runs["flops"] / budget)) < np.log(1.3)]
+    for i, (budget, color) in enumerate(zip(budgets, colors, strict=True)):
+        near = runs[whose == i]
         low, high = (near["params"].min(), near["params"].max()) if len(near) else (np.nan, np.nan)
         if not low < high:
             low, high = runs["params"].min(), runs["params"].max()
@@ -56,9 +77,13 @@ def plot_loss(
         curve = _curve(fit, family, params, budget / (FLOPS_PER_PARAM_TOKEN * params))
         ax.fill_between(params, curve[0], curve[2], color=color, alpha=0.25, lw=0)
         ax.plot(params, curve[1], color=color, label=f"{budget:.1e} FLOP")
-        ax.scatter(near["params"], near["loss"], color=color, s=14, edgecolor="white", linewidth=0.4, zorder=3)
+        if len(near):
+            ax.scatter(near["params"], _brought(fit, near, float(budget)), color=color, s=14, edgecolor="white",
+                       linewidth=0.4, zorder=3)  # fmt: skip
     _log_axis(ax, "x", "params")
-    ax.set(ylabel="loss (nats/token)", title=_title(fit, f"{family}: loss at fixed compute, 90 % band of the curve"))
+    shown = f"{(whose >= 0).sum()} of {len(runs)} runs, brought to the nearest budget"
+    title = f"{family}: loss at fixed compute, 90% band of the curve\n{shown}"
+    ax.set(ylabel="loss (nats/token)", title=_title(fit, title))
     ax.legend(title="compute", fontsize="small", frameon=False)
     return ax
 
@@ -94,40 +119,68 @@ def plot_forecast(fit: AbstractFit, *, family: str | None = None, decades: float
 
 
 def plot_allocation(choice: AllocationChoice, *, ax: Axes | None = None) -> Axes:
-    """Compute wasted against params at the budget: mean and 90 % over draws, with the band of indifference."""
+    """Compute wasted against params at the budget: mean and 90% over draws, with the band of indifference.
+
+    Where the runs do not settle the split, no choice is marked and the figure says why.
+    """
     ax = _axes(ax)
-    params = np.exp(choice.ln_params)
-    mean = choice.waste.mean(axis=0)
+    params, mean = np.exp(choice.ln_params), choice.waste.mean(axis=0)
     low, high = np.quantile(choice.waste, [0.05, 0.95], axis=0)
-    near = (mean < 0.5) & (params > choice.params / 20) & (params < choice.params * 20)
-    ax.fill_between(
-        params[near], 100 * low[near], 100 * high[near], color=_BLUE, alpha=0.2, lw=0, label="90 % of draws"
-    )
+    near = mean <= max(_MOST_WASTE, _MOST_TIMES * mean.min())
+    if choice.settled:
+        near &= (params > choice.params / _AROUND) & (params < choice.params * _AROUND)
+    ax.fill_between(params[near], 100 * low[near], 100 * high[near], color=_BLUE, alpha=0.2, lw=0, label="90% of draws")
     ax.plot(params[near], 100 * mean[near], color=_BLUE, label="expected waste")
-    ax.axvline(choice.params, color=_ORANGE, label=f"chosen: {count(choice.params)} params")
+    if choice.settled:
+        ax.axvline(choice.params, color=_ORANGE, label=f"chosen: {count(choice.params)} params")
     if np.isfinite(choice.band[0]):
         ax.axvspan(*choice.band, color=_ORANGE, alpha=0.15, lw=0, label="indifferent")
     _log_axis(ax, "x", "params")
-    ax.set(
-        ylabel="compute wasted (%)", ylim=(0, 50),
-        title=_title(choice.fit, f"{choice.family}: {count(choice.flops)} FLOP"),
-    )  # fmt: skip
+    title = f"{choice.family}: {count(choice.flops)} FLOP"
+    title += "" if choice.settled else f"\nnot settled: {choice.unsettled.replace(' and ', '\nand ')}"
+    ax.set(ylabel="compute wasted (%)", title=_title(choice.fit, title))
+    if mean.min() > _MOST_WASTE:
+        ax.set(yscale="log", ylim=(1, None), ylabel="compute wasted (%), counted up to 9,900")
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    else:
+        ax.set_ylim(0, 100 * _MOST_WASTE)
     ax.legend(fontsize="small", loc="upper center", framealpha=0.9)
     return ax
 
 
-def plot_prior_posterior(fit: Fit, name: str, *, ax: Axes | None = None) -> Axes:
-    """Prior density of a parameter over the histogram of its posterior (its centre where it is pooled)."""
+def plot_prior_posterior(fit: Fit, name: str, *, family: str | None = None, ax: Axes | None = None) -> Axes:
+    """Prior density of a parameter over the histogram of its posterior.
+
+    Parameters
+    ----------
+    fit : Fit
+    name : str
+        The parameter. Of one that is partially pooled the centre is drawn, which families share.
+    family : str, optional
+        Whose, of a parameter that families do not share; by default the only one.
+    ax : Axes, optional
+
+    Raises
+    ------
+    QueryError
+        If families have a parameter each and none is named, or the name is not a fitted family's.
+    """
     ax = _axes(ax)
     setting, row = fit.spec.at(fit.meta["anchor"]).parameters[name], fit.spec.table[name]
     site = f"{name}_center" if f"{name}_center" in fit.posterior else name
-    draws = fit.posterior[site].to_numpy().ravel()
-    low, high = setting.prior.interval()
-    grid = np.linspace(min(low, draws.min()), max(high, draws.max()), 400)
-    ax.hist(draws, bins=40, density=True, color=_BLUE, alpha=0.5, label="posterior")
+    values, title = fit.posterior[site], row.meaning
+    if FAMILY in values.dims:
+        family = _fitted(fit, name, family)
+        values = values.sel({FAMILY: family})
+        title = f"{family}: {title}"
+    draws = values.to_numpy().ravel()
+    low, high = np.quantile(draws, [0.005, 0.995])  # a heavy tail would flatten all else
+    least, most = setting.prior.interval()
+    grid = np.linspace(min(least, low), max(most, high), 400)
+    ax.hist(draws, bins=40, range=(low, high), density=True, color=_BLUE, alpha=0.5, label="posterior")
     density = np.exp(np.asarray(setting.prior.distribution().log_prob(grid)))
     ax.plot(grid, density, color=_ORANGE, label="prior")
-    ax.set(xlabel=site if row.unit == "1" else f"{site} ({row.unit})", ylabel="density", title=row.meaning)
+    ax.set(xlabel=site if row.unit == "1" else f"{site} ({row.unit})", ylabel="density", title=title)
     ax.xaxis.set_major_locator(MaxNLocator(5))
     ax.legend(fontsize="small", frameon=False)
     return ax
@@ -171,26 +224,35 @@ def plot_backtest(result: Backtest, *, ax: Axes | None = None) -> Axes:
 def plot_horizons(result: Backtest, *, ax: Axes | None = None) -> Axes:
     """Coverage of the 50, 80 and 90 % intervals by compute beyond the fitted runs, against what they promise.
 
-    Bars are one standard error over families; a bin of one family has none.
+    Bars are one standard error: over families, or the binomial one (Wilson's interval) where that is wider or a bin
+    has one family. A bin of one forecast is faint.
     """
     ax = _axes(ax)
     table = result.horizons
-    at = np.arange(len(table))
     for i, (level, color) in enumerate(((50, _GREY), (80, _ORANGE), (90, _BLUE))):
-        name = f"coverage_{level}"
         ax.axhline(level, color=color, ls=":", lw=1)
-        error = 100 * table[f"{name}_se"].fillna(0)
-        ax.errorbar(at + (i - 1) * 0.12, 100 * table[name], error, color=color, marker="o", ms=5, capsize=3, lw=1,
-                    ls="", label=f"{level} %, ± one SE")  # fmt: skip
-    labels = [f"{r.horizon}\n{r.n_test} forecasts\n{r.families} families" for r in table.itertuples()]
-    ax.set_xticks(at, labels)
+        draw_coverage(ax, np.arange(len(table)) + (i - 1) * 0.12, table, level, color=color, marker="o", ms=5,
+                      label=f"{level}%, ± one SE")  # fmt: skip
+    labels = [f"{r.horizon}\n{counted(r.n_test, 'forecast')}\n{counted(r.families, 'family', 'families')}"
+              for r in table.itertuples()]  # fmt: skip
+    ax.set_xticks(range(len(table)), labels)
     ax.set_yticks(range(0, 101, 20))
     title = f"{result.meta['spec']}: coverage beyond the runs"
     title = title if result.converged else f"{title}\nNOT ALL CONVERGED"
-    ax.set(xlabel="compute over the dearest fitted run's", xlim=(-0.5, len(table) - 0.5), ylim=(-3, 122), title=title,
-           ylabel="inside the interval (%); dotted: promised")  # fmt: skip
+    ax.set(xlabel="compute over that of the largest fitted run", xlim=(-0.5, len(table) - 0.5), ylim=(-3, 122),
+           title=title, ylabel="inside the interval (%); dotted: nominal")  # fmt: skip
     ax.legend(fontsize="small", frameon=False, loc="upper center", ncols=3)
     return ax
+
+
+def draw_coverage(ax: Axes, at: np.ndarray, table: pd.DataFrame, level: int, *, label: str, **style: Any) -> None:
+    """Coverage of one interval by bin, a row of `table` each, with one standard error; bins are not joined."""
+    for i, (x, row) in enumerate(zip(at, table.to_dict("records"), strict=True)):
+        share, error = row[f"coverage_{level}"], row.get(f"coverage_{level}_se", np.nan)
+        likely = binomtest(round(share * row["n_test"]), int(row["n_test"])).proportion_ci(_ONE_SE, "wilson")
+        low, high = np.nanmin([likely.low, share - error]), np.nanmax([likely.high, share + error])
+        ax.errorbar(x, 100 * share, 100 * np.array([[share - low], [high - share]]), capsize=3, lw=1, ls="",
+                    alpha=_FAINT if row["n_test"] < 2 else 1.0, label="_" if i else label, **style)  # fmt: skip
 
 
 def plot_calibration(result: Calibration, *, ax: Axes | None = None) -> Axes:
@@ -211,6 +273,50 @@ def plot_calibration(result: Calibration, *, ax: Axes | None = None) -> Axes:
            xlim=(0, 1), title=f"{result.spec.name}: {len(result.ranks)} simulations")  # fmt: skip
     ax.legend(fontsize="small", frameon=False, loc="upper right")
     return ax
+
+
+def _budgets(flops: np.ndarray) -> list[float]:
+    """Budgets where runs' compute clusters, those with most runs; where it does not, those that have most runs near."""
+    tight = [one for one in _dense(np.log(flops), _TIGHT) if one[0] >= _CLUSTER]
+    found = sorted(tight)[-_MOST_BUDGETS:] or sorted(_dense(np.log(flops), _NEAR))[-_LINES:]
+    return sorted(float(np.exp(middle)) for _, middle in found)
+
+
+def _dense(ln: np.ndarray, half: float) -> list[tuple[int, float]]:
+    """Count of runs and middle of the densest windows of a width, each's surroundings taken away before the next."""
+    ln, found = np.sort(ln), list[tuple[int, float]]()
+    while len(ln):
+        ends = np.searchsorted(ln, ln + 2 * half, side="right")
+        size = ends - np.arange(len(ln))
+        first = int(size.argmax())
+        middle = float(np.median(ln[first : ends[first]]))
+        found.append((int(size[first]), middle))
+        ln = ln[np.abs(ln - middle) >= 2 * _NEAR]
+    return found
+
+
+def _brought(fit: AbstractFit, runs: pd.DataFrame, budget: float) -> np.ndarray:
+    """Losses of runs as they would be at a budget: moved along the median of their own families' curves."""
+    there = runs.assign(tokens=budget / (FLOPS_PER_PARAM_TOKEN * runs["params"]), flops=budget)
+    if "unique_tokens" in runs:
+        there["unique_tokens"] = runs["unique_tokens"] / runs["tokens"] * there["tokens"]
+    here, at = (np.median(predict(fit, table, only="log_loss"), axis=0) for table in (runs, there))
+    return np.exp(np.log(runs["loss"].to_numpy()) + at - here)
+
+
+def _fitted(fit: AbstractFit, name: str, family: str | None) -> str:
+    """Family that a parameter is drawn of."""
+    if family is None and len(fit.families) == 1:
+        return fit.families[0]
+    if family not in fit.families:
+        raise QueryError(f"families do not share {name!r}: name a fitted one", wanted=", ".join(fit.families),
+                         came=repr(family), do=f"plot_prior_posterior(fit, {name!r}, family=…)")  # fmt: skip
+    return family
+
+
+def counted(number: int, one: str, several: str = "") -> str:
+    """A count of things, in words: 1 run, 2 runs."""
+    return f"{number} {one if number == 1 else several or one + 's'}"
 
 
 def _axes(ax: Axes | None) -> Axes:

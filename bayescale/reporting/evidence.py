@@ -215,7 +215,10 @@ def budget(c: Comparison) -> Section:
         header = (("chosen by", ""), *((f"if {j} is right", "waste (extra nats/token)") for j in c.choices))
         numeric = (False, *(True for _ in c.choices))
         tables.append(Table("The cost of choosing by the wrong law", header, rows, numeric))
-    told = "; ".join(f"{r.model} chooses {counted(r.params)} params" for r in c.budget.itertuples())
+    told = "; ".join(
+        f"{r.model} does not settle the split" if r.unsettled else f"{r.model} chooses {counted(r.params)} params"
+        for r in c.budget.itertuples()
+    )
     picture = drawn(figures.plot_splits(c), f"expected waste of compute against params under each model: {told}",
                     "Each curve is judged by its own model.")  # fmt: skip
     return Section("budget", title, says, tuple(tables), pictures=(picture,))

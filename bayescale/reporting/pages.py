@@ -14,6 +14,7 @@ from bayescale.comparing import Comparison
 from bayescale.fitting import Fit
 from bayescale.forecasting import NEW
 from bayescale.law import part
+from bayescale.mixing import LEAVE_OUT
 from bayescale.plots import comparison as figures
 from bayescale.reporting import checklist, evidence
 from bayescale.reporting.checklist import fitted_sources
@@ -56,7 +57,7 @@ def page(c: Comparison) -> dict[str, Any]:
         "title": f"Scaling laws compared: {title}" if several else f"Scaling law: {title}",
         "subtitle": f"{_size(c)}; model{'s' * several} {', '.join(c.models)}; "
         f"budget {number(c.settings['flops'])} FLOP",
-        "verdicts": tuple(c.verdicts.items()),
+        "status": tuple((model, verdict, c.status.get(model, ())) for model, verdict in c.verdicts.items()),
         "sections": tuple(sections),
         "version": next(iter(c.fits.values())).meta["versions"]["bayescale"],
         "created": max(fit.meta["created_at"] for fit in c.fits.values()),
@@ -93,11 +94,12 @@ def _decision(c: Comparison) -> Section:
     name, why = lead(c)
     row = next(r for r in c.budget.itertuples() if r.model == name)
     whose = "a new family" if row.family == NEW else f"family {row.family}"
+    excluded = c.fits[name].excluded_words
     says = [
-        f"For {number(c.settings['flops'])} FLOP in {whose}: train {counted(row.params)} params on "
-        f"{counted(row.tokens)} tokens, {number(row.tokens_per_param)} tokens per param.",
-        f"Expected loss {loss(row.expected_loss)} nats/token, {interval(row.loss_q05, row.loss_q95, loss)} in "
-        f"90{PERCENT} of the draws of the law's curve; {_reach(row.reach_decades)}; fit {row.verdict}.",
+        f"For {number(c.settings['flops'])} FLOP in {whose}{_ranges(row) if row.unsettled else _split(row)}",
+        "Ranges hold 90% of the draws: of the best split under each, and of the law's curve at the split of least "
+        f"expected loss; {_reach(row.reach_decades)}; fit {row.verdict}.",
+        *([f"{excluded}; {LEAVE_OUT}."] if excluded else []),
         *([f"This is the split of {name}, which has {why}."] if why else []),
         f"No split wastes under 1{PERCENT} of compute with probability one half: the law is not known well enough."
         if pd.isna(row.band_low)
@@ -110,8 +112,28 @@ def _decision(c: Comparison) -> Section:
     return Section("decision", "Decision", tuple(says), (table,))
 
 
+def _split(row: Any) -> str:
+    """The split and its loss, each with its range."""
+    return (
+        f": train {counted(row.params)} params (90%: {interval(row.params_q05, row.params_q95, counted)}) on "
+        f"{counted(row.tokens)} tokens, {number(row.tokens_per_param)} tokens per param "
+        f"(90%: {interval(row.tokens_per_param_q05, row.tokens_per_param_q95)}), for a loss of "
+        f"{loss(row.expected_loss)} nats/token (90%: {interval(row.loss_q05, row.loss_q95, loss)})."
+    )
+
+
+def _ranges(row: Any) -> str:
+    """Why there is no one split, and the ranges that are known."""
+    return (
+        f", these runs do not settle the split: {row.unsettled}. The best split has "
+        f"{interval(row.params_q05, row.params_q95, counted)} params, "
+        f"{interval(row.tokens_per_param_q05, row.tokens_per_param_q95)} tokens per param, and a loss of "
+        f"{interval(row.loss_q05, row.loss_q95, loss)} nats/token."
+    )
+
+
 def _disagreement(c: Comparison) -> list[str]:
-    if len(c.choices) < 2:
+    if len(c.choices) < 2 or not all(choice.settled for choice in c.choices.values()):
         return []
     worst = c.cross.loc[c.cross["extra_waste"].idxmax()]
     span = c.budget["expected_loss"].max() - c.budget["expected_loss"].min()
