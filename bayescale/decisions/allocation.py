@@ -275,7 +275,7 @@ class AllocationChoice(Choice):
             f"verdict      {self.verdict}",
             *([f"excluded     {words}; {LEAVE_OUT}"] if words else []),
         ]
-        return "\n  ".join(lines)
+        return self.verdict.above("\n  ".join(lines))
 
     @property
     def _chosen(self) -> list[str]:
