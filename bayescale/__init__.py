@@ -9,84 +9,87 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-# Rooms of verbs are named in the gerund (fitting.py holds fit): a submodule would hide its function.
+# Packages are named by nouns that equal no exported function: a submodule would hide it.
 _EXPORTS = {
-    "AbstractCheck": "checking",
-    "AbstractDecision": "deciding",
-    "AbstractLaw": "law",
+    "AbstractCheck": "evaluation.checks.base",
+    "AbstractDecision": "decisions.base",
+    "AbstractLaw": "parts.base",
     "Allocation": "decisions.allocation",
-    "Average": "mixing",
-    "Backtest": "backtesting",
-    "Batch": "batching",
-    "BayescaleError": "errors",
-    "Calibration": "calibrating",
-    "Comparison": "comparing",
-    "ConvergenceWarning": "errors",
-    "Finding": "checking",
-    "Fit": "fitting",
-    "Forecast": "forecasting",
-    "LeaveFutureOut": "averaging",
-    "LogNormal": "law",
-    "LogitNormal": "law",
-    "NEW": "forecasting",
-    "Normal": "law",
-    "Parameter": "law",
-    "Record": "measuring",
-    "Runs": "runs",
-    "Spec": "spec",
-    "Weights": "stacking",
-    "average": "mixing",
-    "backtest": "backtesting",
-    "backtest_average": "averaging",
-    "calibrate": "calibrating",
-    "check": "checking",
-    "compare": "comparing",
-    "decide": "deciding",
-    "fit": "fitting",
-    "fit_many": "batching",
-    "forecast": "forecasting",
-    "learn": "learning",
-    "leave_future_out": "averaging",
-    "load_fit": "loading",
-    "load_record": "measuring",
-    "load_runs": "runs",
-    "load_spec": "specifying",
-    "make_spec": "specifying",
-    "model": "modelling",
-    "predictive": "predicting",
-    "quantity": "quantities",
+    "Average": "inference.average",
+    "Backtest": "evaluation.backtest",
+    "Batch": "inference.batch",
+    "BayescaleError": "core.errors",
+    "Calibration": "evaluation.sbc",
+    "Comparison": "evaluation.comparison",
+    "ConvergenceWarning": "core.errors",
+    "Finding": "evaluation.checks.base",
+    "Fit": "inference.fit",
+    "Forecast": "prediction.forecast",
+    "LeaveFutureOut": "evaluation.stacking",
+    "LogNormal": "parts.priors",
+    "LogitNormal": "parts.priors",
+    "NEW": "prediction.queries",
+    "Normal": "parts.priors",
+    "Parameter": "parts.base",
+    "Record": "prediction.records",
+    "Runs": "runs.table",
+    "Spec": "modelling.spec",
+    "Weights": "inference.weights",
+    "average": "inference.average",
+    "backtest": "evaluation.backtest",
+    "backtest_average": "evaluation.stacking",
+    "calibrate": "evaluation.sbc",
+    "check": "evaluation.checks.base",
+    "compare": "evaluation.comparison",
+    "decide": "decisions.base",
+    "fit": "inference.fit",
+    "fit_many": "inference.batch",
+    "forecast": "prediction.forecast",
+    "learn": "transfer.learn",
+    "leave_future_out": "evaluation.stacking",
+    "load_fit": "inference.fit_io",
+    "load_record": "prediction.records",
+    "load_runs": "runs.readers",
+    "load_spec": "modelling.spec_io",
+    "make_spec": "modelling.spec_io",
+    "model": "modelling.interpreter",
+    "predictive": "prediction.predictive",
+    "quantity": "core.quantities",
     "report": "reporting",
-    "stack": "averaging",
-    "write_spec": "specifying",
+    "stack": "evaluation.stacking",
+    "write_spec": "modelling.spec_io",
 }
 
 __all__ = sorted([*_EXPORTS, "__version__"])
 
 if TYPE_CHECKING:
-    from bayescale.averaging import LeaveFutureOut, backtest_average, leave_future_out, stack
-    from bayescale.backtesting import Backtest, backtest
-    from bayescale.batching import Batch, fit_many
-    from bayescale.calibrating import Calibration, calibrate
-    from bayescale.checking import AbstractCheck, Finding, check
-    from bayescale.comparing import Comparison, compare
-    from bayescale.deciding import AbstractDecision, decide
+    from bayescale.core.errors import BayescaleError, ConvergenceWarning
+    from bayescale.core.quantities import quantity
     from bayescale.decisions.allocation import Allocation
-    from bayescale.errors import BayescaleError, ConvergenceWarning
-    from bayescale.fitting import Fit, fit
-    from bayescale.forecasting import NEW, Forecast, forecast
-    from bayescale.law import AbstractLaw, LogitNormal, LogNormal, Normal, Parameter
-    from bayescale.learning import learn
-    from bayescale.loading import load_fit
-    from bayescale.measuring import Record, load_record
-    from bayescale.mixing import Average, average
-    from bayescale.modelling import model
-    from bayescale.predicting import predictive
-    from bayescale.quantities import quantity
+    from bayescale.decisions.base import AbstractDecision, decide
+    from bayescale.evaluation.backtest import Backtest, backtest
+    from bayescale.evaluation.checks.base import AbstractCheck, Finding, check
+    from bayescale.evaluation.comparison import Comparison, compare
+    from bayescale.evaluation.sbc import Calibration, calibrate
+    from bayescale.evaluation.stacking import LeaveFutureOut, backtest_average, leave_future_out, stack
+    from bayescale.inference.average import Average, average
+    from bayescale.inference.batch import Batch, fit_many
+    from bayescale.inference.fit import Fit, fit
+    from bayescale.inference.fit_io import load_fit
+    from bayescale.inference.weights import Weights
+    from bayescale.modelling.interpreter import model
+    from bayescale.modelling.spec import Spec
+    from bayescale.modelling.spec_io import load_spec, make_spec, write_spec
+    from bayescale.parts.base import AbstractLaw, Parameter
+    from bayescale.parts.priors import LogitNormal, LogNormal, Normal
+    from bayescale.prediction.forecast import Forecast, forecast
+    from bayescale.prediction.predictive import predictive
+    from bayescale.prediction.queries import NEW
+    from bayescale.prediction.records import Record, load_record
     from bayescale.reporting import report
-    from bayescale.runs import Runs, load_runs
-    from bayescale.spec import Spec
-    from bayescale.specifying import load_spec, make_spec, write_spec
-    from bayescale.stacking import Weights
+    from bayescale.runs.readers import load_runs
+    from bayescale.runs.table import Runs
+    from bayescale.transfer.learn import learn
 
 
 def __getattr__(name: str) -> Any:

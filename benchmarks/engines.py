@@ -99,8 +99,7 @@ def nutpie(data: str) -> dict[str, Any]:
     import pymc as pm
     import pytensor.tensor as pt
 
-    from bayescale.law import LogNormal
-    from bayescale.pooling.ways import spread_prior
+    from bayescale.parts.priors import LogNormal, spread_prior
 
     runs, spec = runs_of(data), bs.load_spec(SPEC)
     index, families = np.searchsorted(runs.families, runs["family"]), len(runs.families)

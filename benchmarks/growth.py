@@ -22,8 +22,9 @@ import numpy as np
 import pandas as pd
 
 import bayescale as bs
-from bayescale.flattening import flatten, initial
-from bayescale.modelling import blocked, design, layout
+from bayescale.inference.potential import flatten, initial
+from bayescale.modelling.design import design
+from bayescale.modelling.layout import blocked, layout
 
 HERE = Path(__file__).parent
 GRADIENT_RUNS = (100, 1_000, 10_000, 100_000, 1_000_000)

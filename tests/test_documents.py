@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 import bayescale as bs
 from bayescale.cli import main
-from bayescale.law import AbstractLaw
+from bayescale.parts.base import AbstractLaw
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md")

@@ -15,13 +15,13 @@ import pandas as pd
 import pytest
 
 import bayescale as bs
-from bayescale.batching import FitOptions, fit_many
-from bayescale.calibrating import RANKED
-from bayescale.law import part
-from bayescale.learning import study
-from bayescale.measuring import load_record
-from bayescale.runs import Runs
-from bayescale.stacking import given
+from bayescale.evaluation.sbc import RANKED
+from bayescale.inference.batch import FitOptions, fit_many
+from bayescale.inference.weights import given
+from bayescale.parts.catalogue import part
+from bayescale.prediction.records import load_record
+from bayescale.runs.table import Runs
+from bayescale.transfer.learn import study
 
 ARRAYS = ("ndarray", "DataFrame", "Series", "Dataset", "DataArray", "DataTree", "Array")
 MODULES = [import_module(info.name) for info in pkgutil.walk_packages(bs.__path__, "bayescale.")
@@ -133,7 +133,11 @@ def test_every_verb_takes_the_options_of_fit_many(verb: Callable[..., Any]) -> N
 
 def test_options_reach_the_fits(trio: bs.Runs, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each verb hands on every option that it was given, to every fit."""
-    from bayescale import averaging, backtesting, calibrating, comparing, learning
+    from bayescale.evaluation import backtest as backtesting
+    from bayescale.evaluation import comparison as comparing
+    from bayescale.evaluation import sbc
+    from bayescale.evaluation import stacking as averaging
+    from bayescale.transfer import learn as learning
 
     class Asked(Exception):
         pass
@@ -142,7 +146,7 @@ def test_options_reach_the_fits(trio: bs.Runs, monkeypatch: pytest.MonkeyPatch) 
         assert options.pop("folder") is not None
         raise Asked(options | {"seed": seed, "progress": progress})
 
-    for module in (backtesting, calibrating, comparing, learning):
+    for module in (backtesting, sbc, comparing, learning):
         monkeypatch.setattr(module, "fit_many", spy)
     monkeypatch.setattr(averaging, "sampled", None)
     options = {"chains": 3, "warmup": 33, "draws": RANKED, "device": "cpu", "workers": 2, "scheduler": None}

@@ -53,8 +53,9 @@ def fit(
         raise click.UsageError("--horizon weighs several models: give --model more than once")
     check_out(out, runs, *specs, fit=True)
     started = time.perf_counter()
-    from bayescale import fitting, progress
-    from bayescale.mixing import LEAVE_OUT, Average
+    from bayescale.core import progress
+    from bayescale.inference import fit as fitting
+    from bayescale.inference.average import LEAVE_OUT, Average
 
     stages = progress.Stages(show=progress.on_terminal())
     stages.seconds["import"] = time.perf_counter() - started
@@ -63,9 +64,9 @@ def fit(
     if len(specs) == 1:
         result: fitting.Fit | Average = fitting.fit(table, specs[0], stages=stages, **settings)
     else:
-        from bayescale import averaging
+        from bayescale.evaluation import stacking
 
-        result = averaging.stack(table, specs, horizon=horizon, stages=stages, **settings)
+        result = stacking.stack(table, specs, horizon=horizon, stages=stages, **settings)
     with stages("save"):
         result.save(out)
     seconds = {name: round(value, 3) for name, value in stages.seconds.items()}
@@ -108,10 +109,11 @@ def _average_dict(average: Any) -> dict[str, Any]:
 @as_json_option
 def check(fit_file: str, as_json: bool) -> None:
     """Ask every check of a fit; exit 1 if a finding fails."""
-    from bayescale import checking, loading
+    from bayescale.evaluation.checks import base
+    from bayescale.inference import fit_io
 
-    loaded = loading.load_fit(fit_file)
-    findings = checking.check(loaded)
+    loaded = fit_io.load_fit(fit_file)
+    findings = base.check(loaded)
     if as_json:
         print_json(findings.to_dict())
     else:
@@ -147,12 +149,13 @@ def forecast(
         raise click.UsageError("give either --params and --tokens, or --at QUERIES.csv")
     if out is not None:
         check_out(out, fit_file, fit=False)
-    from bayescale import forecasting, loading
+    from bayescale.inference import fit_io
+    from bayescale.prediction import extrapolation, forecast
 
-    loaded = loading.load_fit(fit_file)
+    loaded = fit_io.load_fit(fit_file)
     columns: dict[str, Any] = {k: v for k, v in (("params", params), ("tokens", tokens)) if v is not None}
     table = None if at is None else read_queries(at)
-    result = forecasting.forecast(loaded, table, family=family, seed=seed, record=record, **columns)
+    result = forecast.forecast(loaded, table, family=family, seed=seed, record=record, **columns)
     summary = result.table
     if out is not None:
         write_csv(summary, out)
@@ -162,7 +165,7 @@ def forecast(
         _warn(result.verdict)
         unit = f"{result.response}, {result.unit}; run noise included, epred_… without"
         print_table(summary[[c for c in _FORECAST if c in summary]])
-        click.echo(f"\n{unit}\n{forecasting.reach_words(loaded, result.queries)}; fit {result.verdict.status}")
+        click.echo(f"\n{unit}\n{extrapolation.reach_words(loaded, result.queries)}; fit {result.verdict.status}")
         click.echo("\n".join(result.evidence))
     finish(loaded.converged, str(loaded.verdict))
 
@@ -183,11 +186,12 @@ def allocation(
     fit_file: str, flops: float, family: str | None, recipe: tuple[tuple[str, float], ...], as_json: bool
 ) -> None:
     """Split a FLOP budget into params and tokens."""
-    from bayescale import deciding, loading
+    from bayescale.decisions import base
     from bayescale.decisions.allocation import Allocation
+    from bayescale.inference import fit_io
 
-    loaded = loading.load_fit(fit_file)
-    choice = deciding.decide(Allocation(flops, family, dict(recipe)), loaded)
+    loaded = fit_io.load_fit(fit_file)
+    choice = base.decide(Allocation(flops, family, dict(recipe)), loaded)
     if as_json:
         print_json(choice.to_dict())
     else:
@@ -203,9 +207,10 @@ def allocation(
 @click.option("--family", help="A fitted family, or 'new'; by default the only one, else 'new'.")
 def report(fit_file: str, out: Path, flops: float | None, family: str | None) -> None:
     """Write a self-contained HTML report of a fit: decision, data, checks, and the checklist."""
-    from bayescale import loading, reporting
+    from bayescale import reporting
+    from bayescale.inference import fit_io
 
     reporting.check_target(out)
-    loaded = loading.load_fit(fit_file)
+    loaded = fit_io.load_fit(fit_file)
     click.echo(f"{reporting.report(loaded, out, flops=flops, family=family)}")
     finish(loaded.converged, str(loaded.verdict))

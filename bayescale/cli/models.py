@@ -18,12 +18,12 @@ from bayescale.cli.options import (
     where_option,
 )
 from bayescale.cli.printing import check_out, finish, print_json, print_table, read_runs, write_csv
-from bayescale.errors import QueryError
+from bayescale.core.errors import QueryError
 
 if TYPE_CHECKING:
-    from bayescale.backtesting import Backtest
+    from bayescale.evaluation.backtest import Backtest
 
-_KINDS = ("models", "data", "laws", "resources", "responses", "noise", "discrepancy", "decisions", "checks")
+_KINDS = ("models", "data", "laws", "resources", "responses", "noise", "discrepancies", "decisions", "checks")
 # Those of splitting.WAYS, which cannot be read without NumPy.
 _WAYS = ("quantile", "expanding", "leave-largest-out", "leave-family-out", "beside")
 
@@ -58,7 +58,9 @@ def backtest(
     Several models are scored as their average, with weights learnt without the family that is scored.
     """
     written = _record_paths(runs, specs, out, keep)
-    from bayescale import averaging, backtesting, measuring
+    from bayescale.evaluation import backtest as backtesting
+    from bayescale.evaluation import stacking
+    from bayescale.prediction import records
 
     settings: dict[str, Any] = {
         "way": way, "train_quantile": train_quantile, "cheapest": cheapest, "beyond": beyond, "family": family,
@@ -68,11 +70,11 @@ def backtest(
     if len(specs) == 1:
         result = backtesting.backtest(table, specs[0], **settings)
     else:
-        result = averaging.backtest_average(table, specs, **settings)
+        result = stacking.backtest_average(table, specs, **settings)
     for name, why in result.left_out.items():
         click.echo(f"left out: {name} ({why})", err=True)
     for path in written:
-        click.echo(f"record: {measuring.write_record(result.record, path)}", err=True)
+        click.echo(f"record: {records.write_record(result.record, path)}", err=True)
     if as_json:
         print_json(result.to_dict())
     else:
@@ -84,7 +86,8 @@ def _record_paths(runs: str, specs: tuple[str, ...], out: Path | None, keep: boo
     """Where to write a backtest's record; refused before any work where it cannot be."""
     if len(specs) > 1 and (keep or out):
         raise click.UsageError("a record is of one model: --keep and --out take one --model")
-    from bayescale import measuring, shipped
+    from bayescale.core import shipped
+    from bayescale.prediction import records
 
     spec = specs[0]
     if keep and spec not in shipped.names("models"):
@@ -92,8 +95,8 @@ def _record_paths(runs: str, specs: tuple[str, ...], out: Path | None, keep: boo
     if out is not None:
         check_out(out, runs, spec, fit=False)
         if out.is_file() and out.stat().st_size:
-            measuring.load_record(out)
-    return [*([out] if out else []), *([measuring.home() / f"{spec}.toml"] if keep else [])]
+            records.load_record(out)
+    return [*([out] if out else []), *([records.home() / f"{spec}.toml"] if keep else [])]
 
 
 def _print_backtest(result: Backtest) -> None:
@@ -128,10 +131,11 @@ def calibrate(
     """Simulate runs from SPEC's prior, fit them, and ask whether truths rank as they should; exit 1 if not."""
     if out is not None:
         check_out(out, spec, *([runs] if runs else []), fit=False)
-    from bayescale import calibrating, recording
+    from bayescale.core import toml as recording
+    from bayescale.evaluation import sbc
 
     table = read_runs(runs, loss_unit) if runs else None
-    result = calibrating.calibrate(spec, runs=table, simulations=simulations, seed=seed, chains=chains,
+    result = sbc.calibrate(spec, runs=table, simulations=simulations, seed=seed, chains=chains,
         warmup=warmup, draws=draws, workers=workers, scheduler=scheduler, folder=folder)  # fmt: skip
     if out is not None:
         recording.write(result.to_dict(), out)
@@ -163,12 +167,13 @@ def compare(
         if page is not None and out.absolute() == page.absolute():
             raise click.UsageError("--out and --report name one file")
         check_out(out, runs, *specs, fit=False)
-    from bayescale import comparing, reporting
+    from bayescale import reporting
+    from bayescale.evaluation import comparison
 
     if page is not None:
         reporting.check_target(page)
     table = read_runs(runs, loss_unit, conditions)
-    result = comparing.compare(table, specs, flops=flops, family=family, seed=seed)
+    result = comparison.compare(table, specs, flops=flops, family=family, seed=seed)
     if out is not None:
         write_csv(result.table, out)
     if page is not None:
@@ -195,8 +200,9 @@ def compare(
 def learn(runs: str, spec: str, loss_unit: str | None, out: Path, title: str | None, keep: bool, seed: int) -> None:
     """Learn priors from the families of RUNS, for a family that is not among them."""
     check_out(out, runs, spec, fit=False)
-    from bayescale import learning, remembering
-    from bayescale.specifying import load_spec, write_spec
+    from bayescale.modelling.spec_io import load_spec, write_spec
+    from bayescale.transfer import evidence_io
+    from bayescale.transfer import learn as learning
 
     learner = learning.study(read_runs(runs, loss_unit), load_spec(spec), seed=seed)
     for name, why in learner.left_out.items():
@@ -207,7 +213,7 @@ def learn(runs: str, spec: str, loss_unit: str | None, out: Path, title: str | N
     path = write_spec(replace(learnt, title=title or learnt.title, learned=tuple(origin.items())), out)
     click.echo(f"{path}: priors learnt from {len(learner.families)} families of {runs}")
     if keep:
-        click.echo(f"kept {remembering.remember(learner, out.parent / remembering.FOLDER / out.name)}")
+        click.echo(f"kept {evidence_io.remember(learner, out.parent / evidence_io.FOLDER / out.name)}")
 
 
 @click.command()
@@ -216,9 +222,15 @@ def learn(runs: str, spec: str, loss_unit: str | None, out: Path, title: str | N
 @as_json_option
 def show(kind: str, name: str | None, as_json: bool) -> None:
     """List what ships (KIND: models, data, laws, decisions, checks …), or show one NAME whole."""
-    from bayescale import showing
+    from bayescale.cli import show as showing
 
-    kind = {"model": "models", "law": "laws", "decision": "decisions", "check": "checks"}.get(kind, kind)
+    kind = {
+        "model": "models",
+        "law": "laws",
+        "discrepancy": "discrepancies",
+        "decision": "decisions",
+        "check": "checks",
+    }.get(kind, kind)
     if name is None:
         rows = showing.list_of(kind)
         if as_json:

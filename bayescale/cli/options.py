@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
-from bayescale.errors import BayescaleError, ConvergenceWarning
-from bayescale.quantities import LEAST, MOST, quantity
-from bayescale.units import LOSS_UNITS
+from bayescale.core.errors import BayescaleError, ConvergenceWarning
+from bayescale.core.quantities import LEAST, MOST, quantity
+from bayescale.core.units import LOSS_UNITS
 
 
 class Quantity(click.ParamType):

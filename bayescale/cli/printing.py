@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bayescale.errors import QueryError
-from bayescale.quantities import count
+from bayescale.core.errors import QueryError
+from bayescale.core.quantities import count
 
 if TYPE_CHECKING:
     import pandas as pd
     from rich.table import Table
 
-    from bayescale.runs import Runs
+    from bayescale.runs.table import Runs
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"  # the first bytes of every file that Fit.save writes
 _UNBOUNDED = 10_000  # characters: wider than any table of results
@@ -94,7 +94,7 @@ def write_csv(table: pd.DataFrame, path: Path) -> None:
 
 def read_queries(path: Path) -> pd.DataFrame:
     """Read a CSV file of queries, or say what is wrong with it."""
-    from bayescale.runs import read_csv
+    from bayescale.runs.readers import read_csv
 
     if not path.exists():
         raise QueryError(f"no file at {path}", wanted="a CSV file of queries, one a row")
@@ -106,7 +106,7 @@ def read_runs(source: str, loss_unit: str | None = None, conditions: Sequence[tu
 
     What losses are taken for is said on standard error where nothing states their unit.
     """
-    from bayescale.runs import load_runs
+    from bayescale.runs.readers import load_runs
 
     runs, values = load_runs(source, loss_unit=loss_unit), dict[str, list[str]]()
     if runs.loss_unit_assumed:

@@ -1,1 +1,1 @@
-"""Decisions: problems with actions and a utility, one file a problem."""
+"""Decisions: actions and a utility → a choice with its regret, one problem a file."""

@@ -12,16 +12,17 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayescale.deciding import AbstractDecision, Best, Choice, best
-from bayescale.errors import QueryError, nearest
-from bayescale.forecasting import QUANTILES, predict, reach, reach_words
-from bayescale.mixing import LEAVE_OUT, AbstractFit
-from bayescale.modelling import LAW
-from bayescale.quantities import LEAST, MOST, count, quantity
-from bayescale.querying import resolve_family
-from bayescale.runs import FLOPS_PER_PARAM_TOKEN
-from bayescale.trees import ACTION, BUDGET, DRAW
-from bayescale.verdict import Verdict
+from bayescale.core.dims import ACTION, BUDGET, DRAW, QUANTILES
+from bayescale.core.errors import QueryError, nearest
+from bayescale.core.quantities import LEAST, MOST, count, quantity
+from bayescale.core.verdict import Verdict
+from bayescale.decisions.base import AbstractDecision, Best, Choice, best
+from bayescale.inference.average import LEAVE_OUT, AbstractFit
+from bayescale.modelling.interpreter import LAW
+from bayescale.prediction.extrapolation import reach, reach_words
+from bayescale.prediction.predict import predict
+from bayescale.prediction.queries import resolve_family
+from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN
 
 _ACTIONS = 400  # grid in ln params; the vertex of a parabola refines each draw's optimum
 _DECADES = 3.0  # of params on either side of where the fit's runs had them at this compute

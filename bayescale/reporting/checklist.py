@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from bayescale.comparing import Comparison
-from bayescale.fitting import Fit
-from bayescale.law import part
+from bayescale.evaluation.comparison import Comparison
+from bayescale.inference.fit import Fit
+from bayescale.modelling.spec import Spec
+from bayescale.parts.catalogue import part
 from bayescale.reporting.words import SILENT, Section, counted, interval, number
-from bayescale.spec import Spec
 
 SOURCE = "Li, Kudugunta, Zettlemoyer 2025, arXiv:2502.18969"
 Answers = tuple[tuple[str, str], ...]
@@ -152,7 +152,7 @@ def _likelihood(fit: Fit) -> str:
 
 
 def _dependence(spec: Spec) -> str:
-    shared = ", ".join(name for name in spec.discrepancy if part("discrepancy", name).coordinates)
+    shared = ", ".join(name for name in spec.discrepancy if part("discrepancies", name).coordinates)
     return "runs are independent given the law" + (f" and the errors that they share ({shared})" if shared else "")
 
 

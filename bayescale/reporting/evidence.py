@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pandas as pd
 
-from bayescale.comparing import FORM_CAVEAT, INTERPOLATION_ONLY, Comparison
-from bayescale.law import Kind
-from bayescale.plots import comparison as figures
+from bayescale.evaluation.comparison import FORM_CAVEAT, INTERPOLATION_ONLY, Comparison
+from bayescale.evaluation.comparison_tables import EXPONENTS
+from bayescale.parts.base import Kind
+from bayescale.reporting.plots import comparison as figures
 from bayescale.reporting.words import (
     MODEL,
     NO_BREAK,
@@ -31,7 +32,6 @@ from bayescale.reporting.words import (
     whole,
     written,
 )
-from bayescale.tabulating import EXPONENTS
 
 _KINDS = (*EXPONENTS, Kind.FLOOR, Kind.PUBLISHED, Kind.PARAMETER)  # of coefficients, most asked for first
 _COUNTS: tuple[Column, ...] = (

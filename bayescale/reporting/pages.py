@@ -10,14 +10,14 @@ from typing import Any
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from bayescale.comparing import Comparison
-from bayescale.fitting import Fit
-from bayescale.forecasting import NEW
-from bayescale.law import part
-from bayescale.mixing import LEAVE_OUT
-from bayescale.plots import comparison as figures
+from bayescale.evaluation.comparison import Comparison
+from bayescale.inference.average import LEAVE_OUT
+from bayescale.inference.fit import Fit
+from bayescale.parts.catalogue import part
+from bayescale.prediction.queries import NEW
 from bayescale.reporting import checklist, evidence
 from bayescale.reporting.checklist import fitted_sources
+from bayescale.reporting.plots import comparison as figures
 from bayescale.reporting.words import (
     MODEL,
     PERCENT,

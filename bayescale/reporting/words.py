@@ -13,7 +13,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bayescale.quantities import count
+from bayescale.core.quantities import count
 
 SILENT = "not stated on the card"
 NOTHING = "–"

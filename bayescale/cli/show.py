@@ -1,0 +1,140 @@
+"""What is shipped, as rows and in words: models, data, laws and the other catalogues."""
+
+from __future__ import annotations
+
+import inspect
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from bayescale.core import shipped
+from bayescale.core.quantities import count
+from bayescale.modelling.spec import Spec
+from bayescale.modelling.spec_io import load_spec
+from bayescale.parts.base import Parameter
+from bayescale.parts.catalogue import catalogue, find, part
+from bayescale.parts.priors import Prior
+from bayescale.prediction import records
+
+_HOMES = {"checks": "bayescale.evaluation.checks", "decisions": "bayescale.decisions"}
+
+
+def _home(kind: str) -> str:
+    """Package that holds what is of a kind; parts have one each."""
+    return _HOMES.get(kind, f"bayescale.parts.{kind}")
+
+
+def list_of(kind: str) -> list[dict[str, str]]:
+    """Name and one line about everything of a kind."""
+    if kind == "models":
+        return [{"name": n, "about": load_spec(n).title} for n in shipped.names("models")]
+    if kind == "data":
+        return [{"name": n, "about": _card(n)["title"]} for n in shipped.names("data")]
+    found = catalogue(_home(kind))
+    return [{"name": name, "about": _first_line(thing)} for name, thing in found.items()]
+
+
+def one(kind: str, name: str) -> dict[str, Any]:
+    """Everything about one of a kind, as plain data."""
+    if kind == "data":
+        shipped.locate("data", name)
+        return _card(name)
+    if kind == "models":
+        spec = load_spec(name)
+        return {"name": spec.name, "title": spec.title, "digest": spec.digest, **spec.to_dict(),
+                "learned": dict(spec.learned), "calibration": records.calibration(name),
+                "backtests": _backtests(spec),
+                "in_words": {n: _prior_words(spec, n) for n in spec.parameters}}  # fmt: skip
+    thing = find(_home(kind), name)
+    content = {"name": name, "about": inspect.getdoc(thing) or "", "source": thing.source}
+    if kind in ("laws", "resources", "responses", "noise", "discrepancies"):
+        content["parameters"] = {k: _row_words(p) for k, p in thing.parameters.items()}
+    if kind == "laws":
+        content["inputs"] = list(thing.inputs)
+    return content
+
+
+def words(kind: str, content: dict[str, Any]) -> str:
+    """Put what :func:`one` returns in words."""
+    if kind == "data":
+        return _card_words(content)
+    lines = [content.get("title", content["name"])]
+    if kind == "models":
+        learnt, reference = content["learned"], content.get("reference", {})
+        at = ", ".join(f"{count(value)} {column}" for column, value in reference.items())
+        where = f", those that move at a family's reference run of {at}" if reference else ""
+        lines += [
+            f"digest     {content['digest'][:16]}…",
+            f"law        {content['law']} of {', '.join(content['inputs'])}",
+            f"resources  {', '.join(content['resources']) or 'none'}",
+            *(f"observes   {r} with {n} noise" for r, n in content["responses"].items()),
+            *(
+                f"beside     it, errors of the law: {', '.join(found)}; larger where loss falls steeply"
+                for found in [content.get("discrepancy")]
+                if found
+            ),
+            *(f"calibrated {records.calibration_words(r, content['digest'])}" for r in [content["calibration"]] if r),
+            *(f"backtested {_backtest_words(kept)}" for kept in content["backtests"]),
+            *([f"learnt     from {learnt['runs']}, under {learnt['model']} before"] if learnt else []),
+            f"priors (90 % interval){where}",
+        ]
+        rows = content["in_words"]
+    else:
+        lines += ["", content["about"], "", f"source: {content['source']}"]
+        rows = content.get("parameters", {})
+        lines += ["", "parameters"] if rows else []
+    width = max(map(len, rows), default=0)
+    return "\n".join([*lines, *(f"  {name:{width}}  {text}" for name, text in rows.items())])
+
+
+def _backtests(spec: Spec) -> list[dict[str, Any]]:
+    """What ships of backtests of a spec as it is, one way each."""
+    record = records.record_of([spec])
+    return [] if record is None else list(record.backtests)
+
+
+def _backtest_words(kept: dict[str, Any]) -> str:
+    rows = (f"{100 * row['coverage_90']:.0f} % {row['horizon']}" for row in kept["horizons"])
+    return f"{kept['way']}, on {kept['runs']}: the 90 % interval covered {', '.join(rows)}"
+
+
+def _prior_words(spec: Spec, name: str) -> str:
+    setting, row = spec.parameters[name], spec.table[name]
+    spread = f"{setting.spread:.2g} {_coordinate(setting.prior)}"
+    pooled = part("pooling", setting.pooling).about.format(spread=spread)
+    slopes = setting.trend.slopes if setting.trend else ()
+    moves = f", moving by {' and '.join(f'{slope:+.2g} an e-fold of {c}' for c, slope in slopes)}" if slopes else ""
+    return f"{row.meaning} [{row.unit}]: {_describe(setting.prior)}{moves}; {pooled}"
+
+
+def _row_words(row: Parameter) -> str:
+    source = f" ({row.source})" if row.source else ""
+    return f"{row.meaning} [{row.unit}]: {_describe(row.prior)}{source}"
+
+
+def _describe(prior: Prior) -> str:
+    low, high = prior.interval()
+    return f"{type(prior).__name__}, median {prior.median:g}, {low:.3g} to {high:.3g}"
+
+
+def _coordinate(prior: Prior) -> str:
+    return {"LogNormal": "e-folds", "LogitNormal": "logits"}.get(type(prior).__name__, "its own unit")
+
+
+def _first_line(thing: Any) -> str:
+    return (inspect.getdoc(thing) or "").splitlines()[0]
+
+
+def _card(name: str) -> dict[str, Any]:
+    path: Path = shipped.folder("data") / name / "card.toml"
+    return tomllib.loads(path.read_text(encoding="utf-8"))
+
+
+def _card_words(card: dict[str, Any]) -> str:
+    plain = ("summary", "source", "citation", "licence", "licence_note", "made")
+    lines = [card["title"], f"{card['rows']} rows, {card['families']} families; sha256 {card['sha256'][:16]}…"]
+    lines += [f"{key + ':':14} {card[key]}" for key in plain if card.get(key)]
+    lines += ["columns"] + [f"  {name:16} [{c['unit']}] {c['meaning']}" for name, c in card["columns"].items()]
+    lines += ["exclusions"] * bool(card["exclusions"])
+    lines += [f"  {e['rows']} runs: {e['reason']}" for e in card["exclusions"]]
+    return "\n".join([*lines, "known faults", *(f"  - {fault}" for fault in card["faults"])])

@@ -1,0 +1,1 @@
+"""Core: errors, files, counts, dims and executors; knows nothing of scaling laws."""

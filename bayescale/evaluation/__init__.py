@@ -1,0 +1,1 @@
+"""Evaluation: checks, backtests, stacking, calibration and comparison."""

@@ -1,0 +1,66 @@
+"""Do the runs, rather than the prior, say what the parameters are?"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bayescale.evaluation.checks.base import AbstractCheck, Finding
+from bayescale.parts.catalogue import part
+
+_LEAST_CONTRACTION = 0.5
+_LEAST_DECADES = 1.0  # of compute; two identify a floor well
+_LEAST_RATIO = 3.0  # largest over smallest tokens per param
+
+
+class Identification(AbstractCheck):
+    """Prior-to-posterior contraction of every parameter, and the span of the design.
+
+    Contraction is ``1 - Var_posterior / Var_prior`` in the prior's Gaussian coordinate: 1 where the
+    runs say all, 0 where the prior does. Pooled parameters are judged by their centre. Those of discrepancies are
+    not asked about: what a law is wrong by is meant to be decided by other families, whose errors are known.
+    """
+
+    name = "identification"
+    source = "science of the design: spans of compute and of tokens per param identify floor and exponents"
+    asks = "do the runs, rather than the prior, say what the parameters are?"
+    of_each = True
+
+    @staticmethod
+    def ask(fit):
+        posterior, findings = fit.posterior, []
+        law = part("laws", fit.spec.law)
+        decided = {name for of in fit.spec.discrepancy for name in part("discrepancies", of).parameters}
+        for name, setting in fit.spec.at(fit.meta["anchor"]).settings:
+            if name in decided:
+                continue
+            site = f"{name}_center" if f"{name}_center" in posterior else name
+            value = np.asarray(setting.prior.transform.inv(posterior[site].to_numpy()))
+            variance = value.reshape(*value.shape[:2], -1).var(axis=(0, 1)).max()
+            contraction = float(1 - variance / setting.prior.scale**2)
+            findings.append(
+                Finding(
+                    "identification", site, contraction >= _LEAST_CONTRACTION, contraction, _LEAST_CONTRACTION,
+                    f"{site}: the runs take away {max(contraction, 0):.0%} of the prior's variance",
+                    f"the prior decides about {site}; say so, or add runs that inform it",
+                )
+            )  # fmt: skip
+        runs = fit.design_frame
+        decades = float(np.log10(runs["flops"].max() / runs["flops"].min()))
+        findings.append(
+            Finding(
+                "identification", "compute", decades >= _LEAST_DECADES, decades, _LEAST_DECADES,
+                f"runs span {decades:.1f} decades of compute",
+                "add smaller or larger runs: a floor needs at least one decade, better two",
+            )
+        )  # fmt: skip
+        if len(law.inputs) == 2:
+            ratio = runs["tokens"] / runs["params"]
+            span = float(ratio.max() / ratio.min())
+            findings.append(
+                Finding(
+                    "identification", "tokens per param", span >= _LEAST_RATIO, span, _LEAST_RATIO,
+                    f"tokens per param run from {ratio.min():.3g} to {ratio.max():.3g}",
+                    "add runs with other ratios: on a ray the two exponents are not identified",
+                )
+            )  # fmt: skip
+        return findings

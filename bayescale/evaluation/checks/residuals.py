@@ -1,0 +1,80 @@
+"""Are the residuals free of structure in params, tokens, tokens per param and family?"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from bayescale.core.quantities import count
+from bayescale.evaluation.checks.base import AbstractCheck, Finding
+from bayescale.inference.average import AbstractFit
+from bayescale.parts.catalogue import part
+from bayescale.prediction.predict import predict
+
+_BINS = 6
+_FEWEST = 5  # runs a bin
+_LEAST_P = 0.01
+_MOST_DRAWS = 1000
+_MOST_RUNS = 10_000  # of larger tables every second, third … run says as much
+
+
+class Residuals(AbstractCheck):
+    """Posterior-predictive p-value of the mean rank of observations within bins of a column.
+
+    A run's rank is the share of predictive draws below what was observed, so that heavy tails count
+    no more than light ones; replicated runs, ranked alike, say how far bins wander by chance.
+    """
+
+    name = "residuals"
+    source = "Gelman, Meng, Stern 1996 (posterior predictive assessment)"
+    asks = "do residuals drift with params, tokens, tokens per param or family?"
+
+    @staticmethod
+    def ask(fit):
+        runs = fit.design_frame
+        runs = runs.iloc[:: -(-len(runs) // _MOST_RUNS)]
+        site = part("responses", fit.responses[0]).observed
+        draws = predict(fit, runs, seed=fit.meta["seed"], only=site, most=_MOST_DRAWS)
+        observed = runs[site].to_numpy()
+        rank = ((draws < observed).mean(axis=0) + (draws <= observed).mean(axis=0)) / 2
+        # A replicate's rank among the draws it is one of; ties do not occur in continuous draws.
+        replicated = (draws.argsort(axis=0).argsort(axis=0) + 0.5) / len(draws)
+        return [_finding(subject, bins, labels, rank, replicated) for subject, bins, labels in _groups(runs, fit)]
+
+
+def _groups(runs: pd.DataFrame, fit: AbstractFit) -> list[tuple[str, np.ndarray, list[str]]]:
+    columns = {"params": runs["params"], "tokens": runs["tokens"]}
+    columns["tokens per param"] = runs["tokens"] / runs["params"]
+    count_bins = min(_BINS, len(runs) // _FEWEST)
+    groups = []
+    for subject, values in columns.items():
+        if count_bins < 2 or values.nunique() < 2:
+            continue
+        bins, edges = pd.qcut(values, count_bins, labels=False, retbins=True, duplicates="drop")
+        labels = [f"{count(a)} to {count(b)}" for a, b in zip(edges[:-1], edges[1:], strict=True)]
+        groups.append((subject, bins.to_numpy(), labels))
+    if len(fit.families) > 1:
+        codes = np.searchsorted(fit.families, runs["family"])
+        groups.append(("family", codes, fit.families))
+    return groups
+
+
+def _finding(subject: str, bins: np.ndarray, labels: list[str], rank: np.ndarray, replicated: np.ndarray) -> Finding:
+    sizes = np.bincount(bins, minlength=len(labels))
+
+    def excess(ranks: np.ndarray) -> np.ndarray:
+        """Squared mean rank of every bin about 1/2, in units of a uniform's variance."""
+        sums = np.stack([np.bincount(bins, weights=r - 0.5, minlength=len(labels)) for r in ranks])
+        return 12 * sums**2 / np.maximum(sizes, 1)
+
+    mine = excess(rank[None])[0]
+    p = float((1 + (excess(replicated).sum(axis=1) >= mine.sum()).sum()) / (1 + len(replicated)))
+    worst = int(mine.argmax())
+    mean = rank[bins == worst].mean()
+    where = f"{subject} {labels[worst]}" if subject != "family" else f"family {labels[worst]}"
+    side = "above" if mean > 0.5 else "below"
+    return Finding(
+        "residuals", subject, p >= _LEAST_P, p, _LEAST_P,
+        f"against {subject}: p = {p:.3f}; farthest at {where}, observed {side} predicted (mean rank {mean:.2f})",
+        "another law may bend where this one does not: try coupled or drift, and compare",
+    )  # fmt: skip

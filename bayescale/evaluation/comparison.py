@@ -1,0 +1,437 @@
+"""Compare: several models of one table of runs, and what each would have you do."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bayescale.core import shipped
+from bayescale.core.errors import BayescaleError, ConvergenceWarning, QueryError, nearest
+from bayescale.core.verdict import Status, Verdict, joined
+from bayescale.decisions.allocation import Allocation, AllocationChoice
+from bayescale.decisions.base import Withheld, decide
+from bayescale.evaluation import comparison_tables
+from bayescale.evaluation.backtest import Backtest, Forecasts
+from bayescale.evaluation.checks.base import Answer, Finding, covered, marked, statuses
+from bayescale.evaluation.stacking import CUTS, Cuts, LeaveFutureOut
+from bayescale.inference.batch import FitOptions, fit_many
+from bayescale.inference.fit import Fit
+from bayescale.inference.weights import Weights
+from bayescale.modelling.spec import Spec
+from bayescale.modelling.spec_io import load_spec
+from bayescale.parts.base import Kind
+from bayescale.prediction.queries import NEW
+from bayescale.prediction.records import NOTHING, Measured, horizon_of, record_of
+from bayescale.runs.readers import load_runs
+from bayescale.runs.splits import BEYOND, TRAIN_QUANTILE, Options
+from bayescale.runs.table import Runs
+
+INTERPOLATION_ONLY = "interpolation only: it cannot rank extrapolators"
+FORM_CAVEAT = "E belongs to a law's form: it is a coefficient, not a constant of nature, and forms disagree on it"
+TIMES_LARGEST = 10.0
+"""Times the compute of the largest run: the budget where none is named, one decade beyond the data."""
+
+
+_LOO = ("model", "elpd", "se", "elpd_diff", "dse", "k_above", "k_worst", "worst_run")
+_SCORES = ("n_test", "coverage_50", "coverage_80", "coverage_90", "width_90", "crps", "log_score", "are", "bias")
+_COEFFICIENTS = ("model", "family", "name", "q05", "q50", "q95")
+_BUDGET = ("model", "family", "params", "tokens", "tokens_per_param", "tokens_per_param_q05", "tokens_per_param_q95",
+           "expected_loss", "regret_nats", "waste_fraction", "band_low", "band_high", "reach_decades")  # fmt: skip
+_CROSS = ("chosen_by", "judged_by", "loss", "extra_loss", "waste")
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Models side by side; made by :func:`compare` (or :func:`examine`, of fits at hand).
+
+    Tables are tidy, one row a model or a model's finding, and carry the fit's ``verdict``.
+
+    Attributes
+    ----------
+    runs : str
+        Name of the table.
+    card : dict
+        Its card.
+    fits, backtests, choices : dict
+        By model: the fit on all runs, the leave-future-out backtest, the split of the budget.
+    forecasts : LeaveFutureOut or None
+        Scored forecasts of all models beyond several cuts: those that :func:`bayescale.stack` weighs models by.
+    weights : Weights or None
+        Stacking weights from `forecasts`, with standard errors.
+    interpolation : DataFrame
+        PSIS-LOO, best first; see :data:`INTERPOLATION_ONLY`.
+    beyond, horizons : DataFrame
+        Leave-future-out scores of log loss: means over families, and by compute beyond the fitted runs.
+    findings : DataFrame
+        Every finding of every check.
+    coefficients : DataFrame
+        Parameters and derived coefficients with 90 % intervals, by family.
+    budget, cross : DataFrame
+        What each law implies for one budget, and each one's choice under the other's draws.
+    left_out : dict of dict
+        By table, the models that are not in it, and why; ``fits`` holds those whose fit failed.
+    settings : dict
+        ``flops family seed train_quantile beyond``.
+    """
+
+    runs: str
+    card: dict[str, Any] = field(repr=False)
+    fits: dict[str, Fit] = field(repr=False)
+    backtests: dict[str, Backtest] = field(repr=False)
+    choices: dict[str, AllocationChoice] = field(repr=False)
+    forecasts: LeaveFutureOut | None = field(repr=False)
+    weights: Weights | None
+    interpolation: pd.DataFrame
+    beyond: pd.DataFrame
+    horizons: pd.DataFrame
+    findings: pd.DataFrame
+    coefficients: pd.DataFrame
+    budget: pd.DataFrame
+    cross: pd.DataFrame
+    left_out: dict[str, dict[str, str]]
+    settings: dict[str, Any]
+
+    @property
+    def models(self) -> list[str]:
+        """Names of all models that were asked for, those whose fit failed too."""
+        return [*self.fits, *self.left_out["fits"]]
+
+    @property
+    def verdicts(self) -> dict[str, Verdict]:
+        """By model: the convergence of its fit, or how the fit failed."""
+        return {k: fit.verdict for k, fit in self.fits.items()} | {
+            k: Verdict(Status.FAILED, (why,)) for k, why in self.left_out["fits"].items()
+        }
+
+    @property
+    def converged(self) -> bool:
+        """Whether every model's fit was made and converged, those behind the backtests too."""
+        return self.verdict.ok
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether every model's fit was made and converged, those behind the forecasts too."""
+        behind = {} if self.forecasts is None else self.forecasts.verdicts
+        if self.settings["train_quantile"] not in CUTS:
+            behind = behind | {f"{k}, {of}": v for k, test in self.backtests.items() for of, v in test.verdicts.items()}
+        return joined(self.verdicts | behind)
+
+    @property
+    def checks(self) -> pd.DataFrame:
+        """Findings passed and failed, one model and check a row."""
+        groups = self.findings.groupby(["model", "check"], sort=False)["passed"]
+        return groups.agg(passed="sum", failed=lambda x: int((~x).sum())).reset_index()
+
+    @property
+    def residuals(self) -> pd.DataFrame:
+        """Posterior-predictive findings: do residuals drift?"""
+        return self.findings[self.findings["check"] == "residuals"]
+
+    @property
+    def sensitivity(self) -> pd.DataFrame:
+        """Findings of power-scaling: would a slightly heavier prior move the posterior?"""
+        return self.findings[self.findings["check"] == "sensitivity"]
+
+    @property
+    def failures(self) -> pd.DataFrame:
+        """Findings that did not pass."""
+        return self.findings[~self.findings["passed"]]
+
+    @property
+    def status(self) -> dict[str, tuple[Answer, ...]]:
+        """By model: where each question stands, that of coverage at the reach of its budget; see :func:`statuses`."""
+        fields = list(Finding.__dataclass_fields__)
+        mine = {name: self.findings[self.findings["model"] == name][fields] for name in self.fits}
+        return {
+            name: (
+                *statuses(Finding(*row) for row in table.itertuples(index=False)),
+                self._covered(name),
+                *marked(self.fits[name]),
+            )
+            for name, table in mine.items()
+        }
+
+    def _covered(self, name: str) -> Answer:
+        """Coverage that this comparison's own backtest measured; else, and of a new family, the record that ships."""
+        choice, record = self.choices.get(name), record_of([self.fits[name].spec])
+        reach, new = (choice.reach_decades, choice.family == NEW) if choice else (math.log10(TIMES_LARGEST), False)
+        bin_ = str(horizon_of(reach))
+        found = record.measured(bin_, new=new) if record else NOTHING
+        for row in () if new else self.horizons.itertuples():
+            if (row.model, row.horizon) == (name, bin_):
+                found = Measured(row.coverage_90, row.n_test, row.families)
+        return covered(reach, found, name, new=new)
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """One model a row: verdict, LOO, leave-future-out, weight, findings, and the budget's split."""
+        table = pd.DataFrame({"model": self.models, "verdict": list(map(str, self.verdicts.values()))})
+        passed = self.findings.groupby("model")["passed"].agg(findings="size", passed="sum").reset_index()
+        loo = self.interpolation.rename(columns={"elpd": "elpd_loo", "elpd_diff": "loo_diff", "dse": "loo_diff_se"})
+        parts = [
+            (passed, ["findings", "passed"]),
+            (loo, ["elpd_loo", "loo_diff", "loo_diff_se", "k_above"]),
+            (self.beyond, ["n_test", "coverage_50", "coverage_80", "coverage_90", "width_90", "interval_score_90",
+                           "crps", "log_score", "are", "bias"]),
+            (_weights_table(self.weights), ["weight", "weight_se"]),
+            (self.budget, ["flops", "params", "tokens", "tokens_per_param", "expected_loss", "regret_nats",
+                           "waste_fraction", "band_low", "band_high", "reach_decades"]),
+        ]  # fmt: skip
+        for piece, columns in parts:
+            if len(piece):
+                table = table.merge(piece[["model", *columns]], how="left", on="model")
+        return table
+
+    @property
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """What a terminal shows, by title: the tables' first columns."""
+        shown = {
+            f"leave-one-out ({INTERPOLATION_ONLY})": (self.interpolation, _LOO),
+            "leave-future-out, mean over families": (self.beyond, ("model", *_SCORES)),
+            "leave-future-out by compute beyond the fitted runs": (self.horizons, ("model", "horizon", *_SCORES)),
+            f"stacking weights ({'none' if self.weights is None else self.weights.sentence})": (
+                _weights_table(self.weights), ("model", "weight", "weight_se")),
+            "findings of the checks": (self.checks, ("model", "check", "passed", "failed")),
+            f"exponents, of one form each, and E ({FORM_CAVEAT})": (_asked(self.coefficients), _COEFFICIENTS),
+            f"the budget of {self.settings['flops']:.3g} FLOP under each law": (self.budget, _BUDGET),
+            "choosing by the wrong law": (self.cross, _CROSS),
+        }  # fmt: skip
+        return {title: table[list(columns)] for title, (table, columns) in shown.items() if len(table)}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        tables = ("interpolation", "beyond", "horizons", "findings", "coefficients", "budget", "cross")
+        return {
+            "runs": self.runs,
+            "settings": self.settings,
+            "verdicts": {name: str(verdict) for name, verdict in self.verdicts.items()},
+            "converged": self.converged,
+            "interpolation_note": INTERPOLATION_ONLY,
+            "form_note": FORM_CAVEAT,
+            "weights": None if self.weights is None else self.weights.to_dict(),
+            **{name: getattr(self, name).to_dict("records") for name in tables},
+            "left_out": self.left_out,
+        }
+
+    def __repr__(self) -> str:
+        lines = [f"Comparison of {len(self.models)} models on {self.runs!r}"]
+        lines += [f"  {name}: {verdict}" for name, verdict in self.verdicts.items()]
+        lines += [f"  {name}: {why.splitlines()[0]}" for name, why in self.left_out["budget"].items()]
+        for name, choice in self.choices.items():
+            lines += [f"  {name}: these runs do not settle the split: {choice.unsettled}"] * (not choice.settled)
+        return "\n".join(lines)
+
+
+def compare(
+    runs: Runs | str | Path | pd.DataFrame,
+    specs: Iterable[Spec | str | Path],
+    *,
+    flops: float | str | None = None,
+    family: str | None = None,
+    seed: int = 0,
+    train_quantile: float = TRAIN_QUANTILE,
+    beyond: float = BEYOND,
+    chains: int = 4,
+    warmup: int | None = None,
+    draws: int = 1000,
+    device: str = "auto",
+    progress: bool | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    folder: str | Path | None = None,
+) -> Comparison:
+    """Fit several models to one table of runs, test their forecasts, and set their decisions side by side.
+
+    Each model is fitted once to all runs, which PSIS-LOO, checks and decisions read, and once below each of
+    :data:`.stacking.CUTS` (and the train quantile). Stacking weights are those of :func:`stack`, from the
+    forecasts beyond the cuts; the table of leave-future-out is of the forecasts beyond the train quantile.
+
+    Parameters
+    ----------
+    runs
+        As in :func:`fit`.
+    specs : sequence of Spec, or of what :func:`load_spec` takes
+        The models, two or more.
+    flops : float or str, optional
+        Budget that each law splits; by default :data:`TIMES_LARGEST` times the largest run's compute.
+    family : str, optional
+        Whose budget is split and whose forecasts are scored; by default the only one. With several families,
+        by default all are scored, and the budget is a new family's.
+    train_quantile, beyond : float
+        As in :func:`backtest`.
+    seed, chains, warmup, draws, device, progress, workers, scheduler, folder
+        As in :func:`fit_many`.
+
+    Returns
+    -------
+    Comparison
+
+    Warns
+    -----
+    ConvergenceWarning
+        If a fit has failed or has not converged; once, naming each.
+
+    Raises
+    ------
+    QueryError
+        If fewer than two models are named, one twice, one that forecasts no loss, or the budget is implausible.
+    BayescaleError
+        If no model can be fitted: the first one's error.
+
+    Examples
+    --------
+    >>> compare("hoffmann2022", ["additive", "coupled"], flops="1e24").budget  # doctest: +SKIP
+    """
+    runs = runs if isinstance(runs, Runs) else load_runs(runs)
+    models = _models(specs)
+    flops = _budget(runs, flops, family)
+    options = Options(train_quantile, None, beyond)
+    cuts = Cuts.of(runs, list(dict.fromkeys([*CUTS, train_quantile])), beyond, None if family == NEW else family)
+    how = FitOptions(chains, warmup, draws, device, workers, scheduler, folder)
+    fits: dict[str, Fit] = {}
+    tests: dict[str, Backtest] = {}
+    found: dict[str, Forecasts] = {}
+    failed: dict[str, BayescaleError] = {}
+    untested: dict[str, str] = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # one for all, below
+        for name, spec in models.items():
+            # A batch of one: tracing two structures in threads side by side would mix NumPyro's handlers.
+            batch = fit_many({name: runs}, spec, seed=seed, progress=progress, **vars(how.within("all runs")))
+            fits |= batch.fits
+            failed |= batch.failed
+            if name in batch.failed:
+                continue
+            try:
+                one = cuts.forecasts(runs, spec, how.within("leave-future-out", name), seed=seed, progress=progress,
+                                     backtested=train_quantile)  # fmt: skip
+                tests[name] = cuts.backtest(runs, spec, one, options, seed)
+                found[name] = one
+            except BayescaleError as error:
+                untested[name] = str(error)
+    if not fits:
+        raise next(iter(failed.values()))
+    chosen = {"flops": flops, "family": family, "seed": seed, "train_quantile": train_quantile, "beyond": beyond}
+    left_out = {"fits": {name: str(error) for name, error in failed.items()}, "beyond": untested}
+    result = _examined(runs.name, runs.card, fits, tests, cuts.joined(found, CUTS), chosen, left_out)
+    if not result.converged:
+        warnings.warn(str(result.verdict), ConvergenceWarning, 2)
+    return result
+
+
+def examine(
+    fits: Mapping[str, Fit], *, flops: float | str | None = None, family: str | None = None,
+    card: Mapping[str, Any] | None = None,
+) -> Comparison:  # fmt: skip
+    """Compare fits of one table that are at hand, without backtests; one fit is enough.
+
+    Parameters
+    ----------
+    fits : mapping of str to Fit
+        By name of the model.
+    flops, family
+        As in :func:`compare`.
+    card : mapping, optional
+        Card of the runs; by default the shipped one, if the fits are of a shipped table, or what they carry of it.
+
+    Raises
+    ------
+    QueryError
+        If there is no fit, or they are of different runs.
+    """
+    if not fits:
+        raise QueryError("there is no fit to examine")
+    first = next(iter(fits.values()))
+    if len({fit.meta["runs_digest"] for fit in fits.values()}) > 1:
+        raise QueryError("the fits are of different runs", do="fit every model to one table")
+    runs = first.design_frame
+    mine = runs[runs["family"] == family] if family in first.families else runs
+    largest = float(mine["flops"].max())
+    chosen = {"flops": Allocation(flops or TIMES_LARGEST * largest).budget, "family": family,
+              "seed": first.meta["seed"], "train_quantile": None, "beyond": None}  # fmt: skip
+    card = dict(_card(first) if card is None else card)
+    return _examined(first.meta["runs"], card, dict(fits), {}, None, chosen, {"fits": {}, "beyond": {}})
+
+
+def _examined(
+    runs: str, card: dict[str, Any], fits: dict[str, Fit], tests: dict[str, Backtest],
+    forecasts: LeaveFutureOut | None, settings: dict[str, Any], left_out: dict[str, dict[str, str]],
+) -> Comparison:  # fmt: skip
+    choices: dict[str, AllocationChoice] = {}
+    undecided = {}
+    for name, fit in fits.items():
+        try:
+            choice = decide(Allocation(settings["flops"], settings["family"]), fit)
+        except QueryError as error:
+            undecided[name] = str(error)
+            continue
+        if isinstance(choice, AllocationChoice):
+            choices[name] = choice
+        if isinstance(choice, Withheld):
+            undecided[name] = choice.reason
+    loo, unread = comparison_tables.interpolation(fits)
+    beyond, horizons = comparison_tables.beyond(tests)
+    several = forecasts is not None and len(forecasts.models) > 1
+    weights = forecasts.weights() if forecasts is not None and several else None
+    unstacked = {} if several else {"all": "fewer than two models have scored forecasts"}
+    return Comparison(
+        runs=runs, card=card, fits=fits, backtests=tests, choices=choices, forecasts=forecasts, weights=weights,
+        interpolation=loo, beyond=beyond, horizons=horizons,
+        findings=comparison_tables.findings(fits), coefficients=comparison_tables.coefficients(fits, choices),
+        budget=comparison_tables.budgets(choices), cross=comparison_tables.crossed(choices),
+        left_out=left_out | {"interpolation": unread, "weights": unstacked, "budget": undecided},
+        settings=settings,
+    )  # fmt: skip
+
+
+def _card(fit: Fit) -> Mapping[str, Any]:
+    """The shipped card that a fit names and agrees with; else the little that the fit carries of its own."""
+    told = fit.meta.get("runs_source", {})
+    if told and fit.meta["runs"] in shipped.names("data"):
+        card = load_runs(fit.meta["runs"]).card
+        if all(card.get(key) == value for key, value in told.items()):
+            return card
+    return told
+
+
+def _models(specs: Iterable[Spec | str | Path]) -> dict[str, Spec]:
+    loaded = [spec if isinstance(spec, Spec) else load_spec(spec) for spec in specs]
+    seen: dict[str, Spec] = {}
+    for spec in loaded:
+        same = next((other for other in seen.values() if other.digest == spec.digest or other.name == spec.name), None)
+        if same is not None:
+            what = "one model is given twice" if same.digest == spec.digest else "two models have one name"
+            raise QueryError(what, wanted="different models under different names",
+                             came=f"{same.name!r} and {spec.name!r}", do="drop one, or rename its file")  # fmt: skip
+        if "loss" not in dict(spec.responses):
+            raise QueryError(f"spec {spec.name!r} forecasts no loss", do="compare specs with a loss response")
+        seen[spec.name] = spec
+    if len(seen) < 2:
+        raise QueryError("a comparison needs at least two models", came=", ".join(seen) or "none",
+                         do="name each: --model additive --model coupled")  # fmt: skip
+    return seen
+
+
+def _budget(runs: Runs, flops: float | str | None, family: str | None) -> float:
+    if family not in (None, NEW, *runs.families):
+        raise QueryError(f"no family {family!r} in {runs.name!r}", do=nearest(str(family), runs.families))
+    mine = runs["flops"][runs["family"] == family] if family in runs.families else runs["flops"]
+    return Allocation(TIMES_LARGEST * float(mine.max()) if flops is None else flops).budget
+
+
+def _asked(coefficients: pd.DataFrame) -> pd.DataFrame:
+    """The exponents and the irreducible loss: what a reader of a terminal asks for first."""
+    return coefficients[coefficients["kind"].isin((*comparison_tables.EXPONENTS, Kind.FLOOR))]
+
+
+def _weights_table(weights: Weights | None) -> pd.DataFrame:
+    if weights is None:
+        return pd.DataFrame()
+    return pd.DataFrame({"model": list(weights.weights), "weight": list(weights.weights.values()),
+                         "weight_se": list(weights.se.values())})  # fmt: skip

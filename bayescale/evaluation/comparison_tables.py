@@ -1,0 +1,205 @@
+"""Tabulate: fits, backtests and choices of several models → one tidy table a question."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from arviz_stats import compare as compare_elpd
+from arviz_stats import loo
+
+from bayescale.core.dims import FAMILY, RUN
+from bayescale.core.quantities import count
+from bayescale.decisions.allocation import AllocationChoice
+from bayescale.evaluation.backtest import Backtest
+from bayescale.evaluation.checks.base import check
+from bayescale.inference.fit import Fit
+from bayescale.parts.base import AbstractLaw, Kind
+from bayescale.parts.catalogue import part
+
+POPULATION = "population"
+"""The family under which centres of a partial pooling are told."""
+
+_LOSS = "loss"  # the observed site that all compared specs share
+_K_LIMIT = 0.7  # Pareto k above which PSIS is unreliable at any number of draws (Vehtari et al. 2024)
+_QUANTILES = {"q05": 0.05, "q50": 0.5, "q95": 0.95}
+OPTIMUM = "optimum"
+"""Kind of the growth of the optimal params; the other kinds are those of :class:`.base.Kind`."""
+EXPONENTS = (Kind.EXPONENT, Kind.EFFECTIVE, OPTIMUM)
+"""Kinds of powers."""
+
+_HALF_DECADE = 0.5  # on either side of the budget, over which the slope of the optimal params is taken
+
+
+def interpolation(fits: Mapping[str, Fit]) -> tuple[pd.DataFrame, dict[str, str]]:
+    """PSIS-LOO, one model a row, best first, and the models that it cannot be had for, with the reason.
+
+    It ranks interpolators: a run that is left out lies amid those that stay (Vehtari, Gelman, Gabry 2017,
+    arXiv:1507.04544). `k_above` counts runs whose Pareto k is above `k_limit`; `worst_run` has the largest.
+    """
+    left_out = {
+        name: "its log likelihood is summed by family, as of all large tables"
+        for name, fit in fits.items()
+        if RUN not in fit.tree["log_likelihood"][_LOSS].dims
+    }
+    found = {}
+    with warnings.catch_warnings():
+        # ArviZ warns of large Pareto k: the table counts them.
+        warnings.filterwarnings("ignore", "Estimated shape parameter", UserWarning)
+        for name in (name for name in fits if name not in left_out):
+            try:
+                found[name] = loo(fits[name].tree, pointwise=True, var_name=_LOSS)
+            except ValueError as reason:  # of fewer draws than a tail can be fitted to
+                left_out[name] = f"it has too few draws: {reason}"
+        ranked = compare_elpd(found, round_to="none") if len(found) > 1 else None
+    if not found:
+        return pd.DataFrame(), left_out
+    rows = []
+    for name, one in found.items():
+        k, limit = one.pareto_k.to_numpy(), min(_K_LIMIT, float(one.good_k))
+        difference, dse = (0.0, 0.0) if ranked is None else ranked.loc[name, ["elpd_diff", "dse"]]
+        rows.append(
+            {"model": name, "elpd": float(one.elpd), "se": float(one.se), "p": float(one.p),
+             "elpd_diff": float(difference), "dse": float(dse),
+             "k_above": int((k > limit).sum()), "k_limit": limit, "k_worst": float(k.max()),
+             "worst_run": _run_words(fits[name], int(k.argmax())), "verdict": str(fits[name].verdict)}
+        )  # fmt: skip
+    return pd.DataFrame(rows).sort_values("elpd", ascending=False, ignore_index=True), left_out
+
+
+def beyond(backtests: Mapping[str, Backtest]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Scores of leave-future-out: means over families, one model a row; and by horizon."""
+    rows, horizons = [], []
+    for name, test in backtests.items():
+        counts = {"families": len(test.families), "n_test": len(test.runs)}
+        rows.append({"model": name, **counts, **test.mean, "verdict": str(test.verdict)})
+        horizons.append(test.horizons.assign(model=name, verdict=str(test.verdict)))
+    by_horizon = pd.concat(horizons, ignore_index=True) if horizons else pd.DataFrame()
+    first = [c for c in ("model", "horizon") if c in by_horizon]
+    return pd.DataFrame(rows), by_horizon[[*first, *(c for c in by_horizon if c not in first)]]
+
+
+def findings(fits: Mapping[str, Fit]) -> pd.DataFrame:
+    """Every finding of every check, one a row, with its model."""
+    tables = [check(fit).table.assign(model=name) for name, fit in fits.items()]
+    table = pd.concat(tables, ignore_index=True)
+    return table[["model", *(c for c in table if c != "model")]]
+
+
+def coefficients(fits: Mapping[str, Fit], choices: Mapping[str, AllocationChoice]) -> pd.DataFrame:
+    """Mean and 90 % interval of each model's parameters and derived coefficients, by family.
+
+    `kind` is the law's own word for it (:class:`.base.Kind`), or ``optimum``: the power of compute by which
+    the optimal params grow, around the budget.
+    """
+    rows = [row for name, fit in fits.items() for row in _coefficients(name, fit)]
+    for name, choice in choices.items():
+        slope = _growth(choice)
+        meaning = "power of compute by which the best params grow, around the budget"
+        rows.append(_row(name, choice.family, OPTIMUM, "d ln N* / d ln C", meaning, "1", slope, str(choice.verdict)))
+    return pd.DataFrame(rows)
+
+
+def budgets(choices: Mapping[str, AllocationChoice]) -> pd.DataFrame:
+    """What each model would spend the budget on, one model a row; no single figure where `unsettled` says why."""
+    rows = []
+    for name, choice in choices.items():
+        params, ratio = choice.optimum["params"], choice.optimum["tokens_per_param"]
+        rows.append(
+            {"model": name, "family": choice.family, "flops": choice.flops, "unsettled": choice.unsettled,
+             **choice.figures, "params_q05": params["q05"], "params_q95": params["q95"],
+             "tokens_per_param_q05": ratio["q05"], "tokens_per_param_q95": ratio["q95"],
+             "loss_q05": choice.loss["q05"], "loss_q95": choice.loss["q95"],
+             "regret_nats": choice.regret_nats, "waste_fraction": choice.waste_fraction,
+             "band_low": choice.band[0], "band_high": choice.band[1],
+             "reach_decades": choice.reach_decades, "verdict": str(choice.verdict)}
+        )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def crossed(choices: Mapping[str, AllocationChoice]) -> pd.DataFrame:
+    """The cost of choosing by the wrong law: each model's choice under each model's draws.
+
+    `loss` is the expected loss, `extra_loss` what it lies above that of the judging model's own choice, in
+    nats/token; `waste` the expected share of compute spent over what each draw's best split needs, and
+    `extra_waste` what it lies above the judging model's own.
+    """
+    rows = []
+    for chosen, theirs in choices.items():
+        for judge, mine in choices.items():
+            loss, waste = (_at(theirs.params, mine.ln_params, draws) for draws in (mine.losses, mine.waste))
+            rows.append(
+                {"chosen_by": chosen, "judged_by": judge, "params": theirs.params, "loss": loss,
+                 "extra_loss": loss - mine.solved.expected_loss, "waste": waste,
+                 "extra_waste": waste - mine.waste_fraction, "verdict": str(mine.verdict)}
+            )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _at(params: float, grid: np.ndarray, draws: np.ndarray) -> float:
+    """Mean over draws at params, between actions of the grid (a few percent apart); NaN outside it."""
+    return float(np.interp(np.log(params), grid, draws.mean(axis=0), left=np.nan, right=np.nan))
+
+
+def _growth(choice: AllocationChoice) -> np.ndarray:
+    """Slope of each draw's ln optimal params over ln compute, across a decade around the budget."""
+    decades = np.log10(choice.budgets / choice.flops)
+    ends = [int(np.argmin(np.abs(decades - side * _HALF_DECADE))) for side in (-1, 1)]
+    low, high = choice.ln_optimum[:, ends].T
+    return (high - low) / float(np.log(choice.budgets[ends[1]] / choice.budgets[ends[0]]))
+
+
+def _coefficients(model: str, fit: Fit) -> list[dict[str, Any]]:
+    law, posterior, rows = part("laws", fit.spec.law), fit.posterior, []
+
+    def add(kind: str, name: str, meaning: str, unit: str, draws: xr.DataArray, whole: str) -> None:
+        for family, x in _by_family(draws, whole):
+            rows.append(_row(model, family, kind, name, meaning, unit, x, str(fit.verdict)))
+
+    alone = fit.families[0] if len(fit.families) == 1 else "all"
+    for name, row in law.parameters.items():
+        add(row.kind, name, row.meaning, row.unit, posterior[name], alone)
+        if f"{name}_center" in posterior:
+            add(row.kind, name, row.meaning, row.unit, posterior[f"{name}_center"], POPULATION)
+    derived = (
+        (law.effective(**{name: posterior[name] for name in law.parameters}) if law.effective else {}, alone),
+        (_of_population(law, posterior), POPULATION),
+        ({name: posterior[name] for name in fit.meta["published"]}, alone),
+    )
+    for values, whole in derived:
+        for name, draws in values.items():
+            one = law.quantities[name]
+            add(one.kind, name, one.meaning, one.unit, draws, whole)
+    return rows
+
+
+def _of_population(law: type[AbstractLaw], posterior: xr.Dataset) -> dict[str, xr.DataArray]:
+    """Effective exponents of the centre of a partial pooling: those that no parameter of each family's own enters."""
+    if law.effective is None or not any(f"{name}_center" in posterior for name in law.parameters):
+        return {}
+    found = law.effective(**{name: posterior.get(f"{name}_center", posterior[name]) for name in law.parameters})
+    return {name: draws for name, draws in found.items() if FAMILY not in draws.dims}
+
+
+def _by_family(draws: xr.DataArray, whole: str) -> list[tuple[str, np.ndarray]]:
+    if FAMILY not in draws.dims:
+        return [(whole, draws.to_numpy())]
+    return [(str(name), draws.sel({FAMILY: name}).to_numpy()) for name in draws[FAMILY].to_numpy()]
+
+
+def _row(
+    model: str, family: str, kind: str, name: str, meaning: str, unit: str, draws: np.ndarray, verdict: str
+) -> dict[str, Any]:
+    figures = {"mean": float(draws.mean())} | {q: float(np.quantile(draws, at)) for q, at in _QUANTILES.items()}
+    return {"model": model, "family": family, "kind": kind, "name": name, "meaning": meaning, "unit": unit,
+            **figures, "verdict": verdict}  # fmt: skip
+
+
+def _run_words(fit: Fit, index: int) -> str:
+    run = fit.design_frame.iloc[index]
+    inside = f"{run['family']}, " if len(fit.families) > 1 else ""
+    return f"{inside}{count(run['params'])} params on {count(run['tokens'])} tokens"

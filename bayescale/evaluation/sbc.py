@@ -1,0 +1,296 @@
+"""Calibration of the computation: do fits of simulated runs find the truth as often as they say?
+
+Parameters are drawn from a spec's prior, runs from the parameters, and the spec is fitted to the runs. If
+prior, likelihood, sampler and forecasts agree, the true value of any quantity ranks uniformly among its
+posterior draws (Talts et al. 2018, arXiv:1804.06788).
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import batched
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import ttest_1samp
+
+from bayescale.core.errors import ConvergenceWarning, FitError
+from bayescale.core.verdict import Verdict, of_tests
+from bayescale.decisions.base import best
+from bayescale.evaluation import uniformity
+from bayescale.evaluation.simulation import Simulated, simulate
+from bayescale.inference.batch import FitOptions, fit_many
+from bayescale.inference.diagnostics import scalars
+from bayescale.inference.fit import Fit
+from bayescale.modelling.spec import Spec
+from bayescale.modelling.spec_io import DEFAULT, load_spec
+from bayescale.prediction.predict import predict
+from bayescale.runs.readers import load_runs
+from bayescale.runs.table import Runs
+
+RANKED = 99
+"""Posterior draws among which a truth is ranked: evenly thinned, so that chains with an ESS of a few hundred give
+nearly independent ones; a hundred possible ranks, which tens and quarters divide."""
+
+LEVEL = 0.99
+"""Probability that a right computation passes. Ten right specs then fail once in ten rounds, not four times."""
+
+_LEVELS = (0.5, 0.8, 0.9)
+_AT_A_TIME = 100  # fits held in memory: some 300 MB of hierarchies
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """Ranks of truths among posterior draws, and what they say of the computation; made by :func:`calibrate`.
+
+    Attributes
+    ----------
+    spec : Spec
+        The spec that was calibrated.
+    ranks : DataFrame of int
+        One simulation a row, one quantity a column: how many of :data:`RANKED` thinned draws lie below the truth.
+    regret : DataFrame
+        One simulation a row: regret in nats/token of the split that the posterior chooses, ``expected`` by the
+        posterior and ``realised`` under the truth. Empty where the law has no split to choose.
+    unconverged, dropped : dict of str
+        Simulations whose fit has not converged (they are ranked like any other), and those without ranks, as
+        their fit failed or their runs were no numbers; by name, and why.
+    meta : dict
+        Seed, chains, draws, the runs that were simulated, versions.
+    """
+
+    spec: Spec
+    ranks: pd.DataFrame
+    regret: pd.DataFrame
+    unconverged: dict[str, str]
+    dropped: dict[str, str]
+    meta: dict[str, Any] = field(repr=False)
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """One quantity a row: ``p`` of its rank band, ``chi2_p``, coverage of 50, 80 and 90 %, ``passed``."""
+        rows = []
+        for name in self.ranks:
+            ranks = self.ranks[name].to_numpy()
+            p = uniformity.band_p(ranks, RANKED)
+            row = {"quantity": name, "p": p, "chi2_p": uniformity.chi_square_p(ranks, RANKED)}
+            row |= {f"coverage_{100 * level:.0f}": uniformity.coverage(ranks, RANKED, level) for level in _LEVELS}
+            rows.append(row | {"passed": bool(p >= self.alpha)})
+        return pd.DataFrame(rows)
+
+    @property
+    def alpha(self) -> float:
+        """P-value under which one quantity fails: what :data:`LEVEL` leaves, over all that are asked (Bonferroni)."""
+        return (1 - LEVEL) / (self.ranks.shape[1] + (not self.regret.empty))
+
+    @cached_property
+    def regret_check(self) -> dict[str, Any]:
+        """Means of expected and realised regret, their difference with its Monte Carlo error, p-value, ``passed``."""
+        if self.regret.empty:
+            return {}
+        difference = (self.regret["realised"] - self.regret["expected"]).to_numpy()
+        p = float(ttest_1samp(difference, 0.0).pvalue)
+        means = {name: float(self.regret[name].mean()) for name in ("expected", "realised")}
+        error = float(difference.std(ddof=1) / np.sqrt(len(difference)))
+        return means | {"difference": float(difference.mean()), "mcse": error, "p": p, "passed": bool(p >= self.alpha)}
+
+    @property
+    def problems(self) -> dict[str, str]:
+        """Quantities that left their band, regret that was not as expected, simulations that were dropped; and why."""
+        bad = self.table[~self.table["passed"]]
+        found = {str(row.quantity): f"ranks leave their band, p = {row.p:.2g}" for row in bad.itertuples()}
+        check = self.regret_check
+        if check and not check["passed"]:
+            found["mean regret"] = f"realised minus expected {check['difference']:.2g} nats, p = {check['p']:.2g}"
+        return found | self.dropped
+
+    @property
+    def passed(self) -> bool:
+        """Whether there are no problems."""
+        return self.verdict.ok
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether every quantity passed, and what was wrong."""
+        return of_tests(f"{name}: {why}" for name, why in self.problems.items())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON and for the record that is kept with the spec."""
+        return {
+            "spec": self.spec.name,
+            "spec_digest": self.spec.digest,
+            "passed": self.passed,
+            "verdict": str(self.verdict),
+            "simulations": len(self.ranks) + len(self.dropped),
+            "unconverged": len(self.unconverged),
+            "dropped": len(self.dropped),
+            "ranked_among": RANKED,
+            "level": LEVEL,
+            "alpha": self.alpha,
+            **self.meta,
+            "regret": self.regret_check,
+            "quantities": self.table.set_index("quantity").to_dict("index"),
+        }
+
+    def __repr__(self) -> str:
+        lines = [
+            f"Calibration of {self.spec.name!r}: {len(self.ranks)} simulations ranked, {len(self.dropped)} dropped, "
+            f"{len(self.unconverged)} not converged",
+            self.table.to_string(index=False, float_format="{:.3f}".format),
+        ]
+        if check := self.regret_check:
+            lines.append(
+                f"mean regret  expected {check['expected']:.2g}, realised {check['realised']:.2g} nats; "
+                f"difference {check['difference']:.2g} ± {check['mcse']:.1g}, p = {check['p']:.3f}"
+            )
+        return "\n".join([*lines, f"verdict      {self.verdict} (one quantity fails under p = {self.alpha:.2g})"])
+
+
+def calibrate(
+    spec: Spec | str | Path = DEFAULT,
+    *,
+    runs: Runs | str | Path | pd.DataFrame | None = None,
+    simulations: int = 200,
+    seed: int = 0,
+    chains: int = 4,
+    warmup: int | None = None,
+    draws: int = 500,
+    device: str = "auto",
+    progress: bool | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    folder: str | Path | None = None,
+) -> Calibration:
+    """Ask by simulation whether a spec's posteriors, forecasts and decisions are what its prior implies.
+
+    Each simulation draws parameters from the prior and runs from them, fits the runs, and ranks the truth
+    among the draws: every parameter, the log likelihood, the loss and the best params at fifty times the
+    dearest run's compute, and the regret of the split that the posterior chooses there.
+
+    Parameters
+    ----------
+    spec : Spec, or what :func:`load_spec` takes
+        By default the shipped ``default``.
+    runs : Runs, or what :func:`load_runs` takes, optional
+        Where to simulate. Of what they observed, only the median loss is used: it is the anchor's. By default a
+        plain sweep (:func:`bayescale.evaluation.simulation.sweep_for`).
+    simulations : int
+        At least twenty. Two hundred notice draws that are .7 times as wide as they should be, or off by .4 of
+        their SD, nine times out of ten.
+    seed : int
+        Seed of the simulations; the fits' count on from it.
+    chains, warmup, draws, device, progress, workers, scheduler, folder
+        As in :func:`bayescale.fit_many`, with 500 draws of each chain by default. A stated `warmup` (500 for a
+        hierarchy) keeps chains that do not agree from being drawn again: a hierarchy then takes a third of the time,
+        and more fits count as not converged.
+
+    Returns
+    -------
+    Calibration
+
+    Warns
+    -----
+    ConvergenceWarning
+        If fits have not converged. They are ranked all the same: to leave them out would be to choose among truths.
+
+    Raises
+    ------
+    FitError
+        If there are too few simulations or draws.
+    RunsError
+        If the runs lack a column, or cannot identify the law.
+
+    Examples
+    --------
+    >>> calibrate("additive-unpooled", simulations=20, seed=0).passed  # doctest: +SKIP
+    True
+    """
+    spec = spec if isinstance(spec, Spec) else load_spec(spec)
+    if runs is not None and not isinstance(runs, Runs):
+        runs = load_runs(runs)
+    how = FitOptions(chains, warmup, draws, device, workers, scheduler, folder)
+    made = simulate(spec, runs, simulations=simulations, seed=seed)
+    result = ranked(made, spec, how, seed=seed, progress=progress)
+    if result.unconverged:
+        first = next(iter(result.unconverged.values()))
+        found = f"{len(result.unconverged)} of {len(result.ranks)} fits have not converged: {first}"
+        warnings.warn(found, ConvergenceWarning, 2)
+    return result
+
+
+def ranked(
+    simulated: Simulated, spec: Spec, how: FitOptions, *, seed: int, progress: bool | None = None
+) -> Calibration:
+    """Fit simulated tables under a spec and rank their truths; the spec need not be the one that made them."""
+    if how.chains * how.draws < RANKED:
+        came = f"{how.chains} chains of {how.draws}"
+        raise FitError("there are too few draws to rank among", wanted=f"at least {RANKED} in all", came=came)
+    fixed = replace(spec, anchor=simulated.spec.anchor)
+    rng = np.random.default_rng(seed)
+    ranks, regrets, unconverged, dropped = {}, {}, {}, dict(simulated.dropped)
+    meta: dict[str, Any] = {"seed": seed, "chains": how.chains, "draws": how.draws, "warmup": how.warmup or "auto"}
+    for name, fit in _fits(simulated, fixed, dropped, how, seed=seed, progress=progress):
+        truth, drawn = _parameters(simulated, name, fit)
+        regret = _beyond(simulated, name, fit, truth, drawn)
+        ranks[name] = {key: uniformity.rank_of(truth[key], _thinned(drawn[key]), rng) for key in truth}
+        if regret:
+            regrets[name] = regret
+        if not fit.converged:
+            unconverged[name] = str(fit.verdict)
+        meta["versions"] = fit.meta["versions"]
+    if not ranks:
+        name, why = next(iter(dropped.items()))
+        raise FitError("no simulation could be fitted", came=f"{name}: {why}")
+    runs = next(iter(simulated.tables.values()))
+    sizes = {family: int((runs["family"] == family).sum()) for family in runs.families}
+    meta |= {"runs": sizes, "anchor": dict(simulated.spec.anchor), "beyond_in": str(simulated.probes["family"][0])}
+    table, regret = (pd.DataFrame.from_dict(rows, orient="index") for rows in (ranks, regrets))
+    return Calibration(spec, table, regret, unconverged, dropped, meta)
+
+
+def _fits(
+    simulated: Simulated, spec: Spec, dropped: dict[str, str], how: FitOptions, *, seed: int, progress: bool | None
+) -> Iterator[tuple[str, Fit]]:
+    """Fits as they come, some at a time; those that fail are told in `dropped`."""
+    for first, names in enumerate(batched(simulated.tables, _AT_A_TIME)):
+        tables = {name: simulated.tables[name] for name in names}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # told once, for all
+            batch = fit_many(tables, spec, seed=seed + first * _AT_A_TIME, progress=progress, **vars(how))
+        dropped |= {name: str(error).partition("\n")[0] for name, error in batch.failed.items()}
+        yield from batch.fits.items()
+
+
+def _parameters(simulated: Simulated, name: str, fit: Fit) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+    """Truth and draws of what the table of truths holds."""
+    truth = simulated.truths.loc[name].to_dict()
+    likelihood = fit.tree["log_likelihood"].data_vars.values()
+    total = sum(value.to_numpy().sum(axis=-1) for value in likelihood)
+    return truth, {**scalars(fit.posterior), "log_likelihood": np.asarray(total)}
+
+
+def _beyond(
+    simulated: Simulated, name: str, fit: Fit, truth: dict[str, float], drawn: dict[str, np.ndarray]
+) -> dict[str, float]:
+    """Add the loss at the target, the best params and the regret there; return expected and realised regret."""
+    true, draws = simulated.log_loss.loc[name].to_numpy(), predict(fit, simulated.probes, only="log_loss")
+    truth["loss_beyond"], drawn["loss_beyond"] = true[0], draws[:, 0]
+    true, draws = np.exp(true[1:]), np.exp(draws[:, 1:])
+    if not len(true):
+        return {}
+    solved = best(draws, fit.posterior.sizes["chain"])
+    # Both as places on the grid of splits: coarse, but alike, and ties are broken at random.
+    truth["params_beyond"], drawn["params_beyond"] = true.argmin(), solved.by_draw
+    truth["regret_beyond"] = true[solved.action] - true.min()
+    drawn["regret_beyond"] = draws[:, solved.action] - draws.min(axis=1)
+    return {"expected": solved.regret, "realised": float(truth["regret_beyond"])}
+
+
+def _thinned(draws: np.ndarray) -> np.ndarray:
+    """As many draws as are ranked among, evenly spaced along the chains."""
+    return draws.ravel()[np.linspace(0, draws.size - 1, RANKED).round().astype(int)]

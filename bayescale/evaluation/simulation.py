@@ -1,0 +1,219 @@
+"""Simulate: tables of runs from a spec's prior, with the truth behind each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import numpy as np
+import pandas as pd
+
+from bayescale.core.errors import FitError, RunsError
+from bayescale.inference.aot import use_cache
+from bayescale.modelling.design import SPENT, USUAL_SLOPE, Design, bases, design, fitted_runs, rows_at
+from bayescale.modelling.grouping import suites_of
+from bayescale.modelling.spec import Spec
+from bayescale.prediction.predictive import from_prior
+from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN
+from bayescale.runs.readers import load_runs
+from bayescale.runs.table import Runs
+
+FEWEST = 20
+"""Simulations under which no figure over them is worth a look."""
+
+BEYOND = 50.0
+"""Compute of the target over the family's dearest run: 1.7 decades, about where decisions are taken."""
+
+_RATIO = 20.0  # tokens per param of the target, and of the middle action
+_ACTIONS, _DECADES = 81, 2.0  # splits of the target's compute: params on either side of the middle, 12 % apart
+_STREAM = 0x5BC  # keeps the simulations' key apart from the fits' own, which count on from the seed
+
+# The sweep: fans at fixed compute over 2.5 decades, tokens per param from 5 to 320.
+_BUDGETS = np.geomspace(1e18, 3e20, 6)
+_RATIOS = np.geomspace(5, 320, 5)
+# Families by the step at which they take runs of the sweep: 30, 15 and 6 runs, so that of a hierarchy one is held
+# by its own runs and one by its peers, which the engine samples in different coordinates.
+_STEPS = {"all": 1, "half": 2, "fifth": 5}
+_LOSS = 3.0  # nats/token at the anchor: of small runs on web text; only the midpoint of an accuracy depends on it
+_EPOCHS = (1.0, 4.0, 16.0, 60.0)  # from no repeats to far beyond the decay of their worth
+_ITEMS, _CHANCE = 1000, 0.25  # of a benchmark with four answers
+_LOSS_ERROR = 0.003  # nats/token: of a million tokens whose losses scatter by 3 nats
+
+
+@dataclass(frozen=True, eq=False)
+class Simulated:
+    """Tables of runs that a spec made, with the truth behind each; made by :func:`simulate`.
+
+    Attributes
+    ----------
+    spec : Spec
+        The spec, its anchor fixed.
+    tables : dict of Runs
+        Simulated runs by name.
+    truths : DataFrame
+        One simulation a row, one quantity a column: parameters, and the log likelihood of the runs.
+    log_loss : DataFrame
+        One simulation a row: true log loss at the probes.
+    probes : DataFrame
+        Queries in one family: the target beyond the runs, then the splits of its compute (none for a law
+        without params and tokens).
+    dropped : dict of str
+        Simulations whose runs are no numbers, and why.
+    """
+
+    spec: Spec
+    tables: dict[str, Runs]
+    truths: pd.DataFrame
+    log_loss: pd.DataFrame
+    probes: pd.DataFrame
+    dropped: dict[str, str]
+
+
+def simulate(spec: Spec, runs: Runs | None = None, *, simulations: int, seed: int) -> Simulated:
+    """Draw parameters from the prior, and from them what would be observed at the columns of some runs.
+
+    The anchor is fixed, at that of the given runs, and so is the slope that discrepancies go by, a usual one. A fit
+    that took them from a simulated table's own losses would have another prior than the one that made the table.
+
+    Parameters
+    ----------
+    spec : Spec
+    runs : Runs, optional
+        By default :func:`sweep_for`.
+    simulations, seed : int
+
+    Raises
+    ------
+    FitError
+        If there are too few simulations.
+    RunsError
+        If the runs lack a column, or cannot identify the law.
+    """
+    if simulations < FEWEST:
+        raise FitError("simulations is too small", wanted=f"at least {FEWEST}", came=str(simulations))
+    runs = sweep_for(spec) if runs is None else runs
+    spec, probes, count = _anchored(spec, runs), _probes(spec, runs), len(runs)
+    points = design(spec, runs)
+    names = pd.Index([f"{i:04d}" for i in range(simulations)], name="simulation")
+    use_cache()
+    with jax.enable_x64(True):
+        keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), _STREAM), simulations)
+        drawn = from_prior(keys, _with_probes(spec, points, runs, probes), spec=spec.structure)
+        sites = {name: np.asarray(value) for name, value in drawn.items()}
+    observed = {name: sites[name][:, :count] for name in points.observed}
+    likelihood = np.sum([sites[f"{name}_log_density"][:, :count] for name in observed], axis=(0, 2))
+    fine = np.isfinite(likelihood) & np.all([np.isfinite(x).all(axis=1) for x in observed.values()], axis=0)
+    kept = ("family", "params", "tokens", "flops", *spec.columns, *spec.labels, *spec.sorting)
+    frame = runs.frame[[column for column in dict.fromkeys(kept) if column in runs.frame]]
+    # Not through load_runs: its bound on a loss finds wrong units, and would cut off part of the prior.
+    tables = {
+        names[i]: Runs(frame.assign(**{k: x[i] for k, x in observed.items()}), f"simulation {names[i]}")
+        for i in np.flatnonzero(fine)
+    }
+    return Simulated(
+        spec=spec,
+        tables=tables,
+        truths=pd.DataFrame(_parameters(spec, runs, sites), names).assign(log_likelihood=likelihood),
+        log_loss=pd.DataFrame(sites["log_loss"][:, count:], names),
+        probes=probes,
+        dropped={names[i]: "a simulated run is zero, infinite or no number" for i in np.flatnonzero(~fine)},
+    )
+
+
+def sweep_for(spec: Spec) -> Runs:
+    """Runs of a plain sweep with the columns that a spec reads; what they observed is a placeholder.
+
+    Six budgets over 2.5 decades of compute, five ratios of tokens to params from 5 to 320 each. One family; three
+    of 30, 15 and 6 runs for a spec that pools.
+
+    Raises
+    ------
+    RunsError
+        If the spec reads a column that no plain sweep has.
+    """
+    budgets, ratios = (grid.ravel() for grid in np.meshgrid(_BUDGETS, _RATIOS, indexing="ij"))
+    params = np.sqrt(budgets / (FLOPS_PER_PARAM_TOKEN * ratios))
+    frame = pd.DataFrame({"params": params, "tokens": params * ratios, "flops": budgets, "loss": _LOSS})
+    epochs = np.resize(_EPOCHS, len(frame))
+    more = {
+        "unique_tokens": frame["tokens"] / epochs,
+        "n_items": _ITEMS,
+        "n_correct": 0,
+        "chance": _CHANCE,
+        "loss_error": _LOSS_ERROR,
+        "group": [f"{flops:.3g}" for flops in budgets],
+        "eval_set": "text",
+        "tokenizer": "words",
+        "suite": "sweep",
+        **{
+            column: np.random.default_rng(i).permutation(np.resize([0.0, 1.0], len(frame)))
+            for i, (column, _) in enumerate(spec.covariates)
+        },
+    }
+    for column in {*spec.columns, *spec.labels, *spec.sorting} - set(frame):
+        if column not in more:
+            raise RunsError(f"no plain sweep has the column {column!r}, which spec {spec.name!r} reads",
+                            do="name runs of your own (--runs)")  # fmt: skip
+        frame[column] = more[column]
+    pools = any(setting.pooling != "none" for _, setting in spec.settings)
+    steps = _STEPS if pools else {"all": 1}
+    families = pd.concat([frame[::step].assign(family=name) for name, step in steps.items()])
+    return load_runs(families, name="sweep", loss_unit="nats")
+
+
+def _anchored(spec: Spec, runs: Runs) -> Spec:
+    """Return the spec with its anchor fixed, at that of the runs; discrepancies go by a usual slope."""
+    points = design(spec, runs)
+    logs = {**points.anchor, "loss": points.anchor_loss}
+    anchor = {column: float(np.exp(logs[column])) for column in (*spec.inputs, "loss")}
+    slope = {"slope": USUAL_SLOPE} if spec.discrepancy else {}
+    return replace(spec, anchor=tuple((slope | dict(spec.anchor) | anchor).items()))
+
+
+def extremes(runs: Runs) -> list[str]:
+    """Names of the families with the most and with the fewest runs; once, if there is one."""
+    sizes = {name: int((runs["family"] == name).sum()) for name in runs.families}
+    return list(dict.fromkeys((max(sizes, key=sizes.__getitem__), min(sizes, key=sizes.__getitem__))))
+
+
+def _probes(spec: Spec, runs: Runs) -> pd.DataFrame:
+    """Queries in the family with the fewest runs; other columns as those of its first run."""
+    mine = runs.frame[runs["family"] == extremes(runs)[-1]]
+    flops = BEYOND * mine["flops"].max()
+    middle = np.sqrt(flops / (FLOPS_PER_PARAM_TOKEN * _RATIO))
+    splits = middle * np.logspace(-_DECADES, _DECADES, _ACTIONS)
+    params = np.append(middle, splits if {"params", "tokens"} <= set(spec.columns) else [])
+    table = pd.DataFrame([mine.iloc[0]] * len(params)).reset_index(drop=True)
+    table = table.assign(params=params, tokens=flops / (FLOPS_PER_PARAM_TOKEN * params), flops=flops)
+    return table.assign(unique_tokens=table["tokens"]).drop(columns="group", errors="ignore")  # of no fitted group
+
+
+def _with_probes(spec: Spec, points: Design, runs: Runs, probes: pd.DataFrame) -> Design:
+    """Runs and probes in one design, nothing observed."""
+    index = np.full(len(probes), runs.families.index(probes["family"][0]))
+    fitted = fitted_runs(spec, runs.frame, points.anchor)
+    beyond = bases(spec, rows_at(probes, points.anchor), index, fitted)
+
+    def joined(part: dict[str, Any]) -> dict[str, Any]:
+        added = {k: np.log(probes[k]) if k in SPENT else probes[k] for k in part}
+        return {k: np.concatenate([v, added[k].to_numpy(float)]) for k, v in part.items()}
+
+    return replace(points, spent=joined(points.spent), columns=joined(points.columns), observed={},
+                   basis={k: np.concatenate([v, beyond[k]]) for k, v in points.basis.items()},
+                   family=np.concatenate([points.family, index]))  # fmt: skip
+
+
+def _parameters(spec: Spec, runs: Runs, sites: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """True parameters by the names of :func:`bayescale.inference.fit.scalars`; of families, the extremes'."""
+    found: dict[str, np.ndarray] = {}
+    suites = suites_of(spec, runs.frame)
+    for name, _ in spec.settings:
+        found |= {site: sites[site] for site in (f"{name}_center", f"{name}_spread") if site in sites}
+        for i, suite in enumerate(suites if f"{name}_suite" in sites else []):
+            found[f"{name}_suite[{suite}]"] = sites[f"{name}_suite"][:, i]
+        if sites[name].ndim == 1:
+            found[name] = sites[name]
+        else:
+            found |= {f"{name}[{f}]": sites[name][:, runs.families.index(f)] for f in extremes(runs)}
+    return found

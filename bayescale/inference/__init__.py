@@ -1,0 +1,1 @@
+"""Inference: a model and runs → posterior draws, with their convergence."""

@@ -1,0 +1,211 @@
+"""Compiled programs: kept by shape in this process, and in the user's cache folder between processes.
+
+A process that finds both the trace (kept here) and the machine code (kept by JAX) neither traces nor
+compiles. Two programs compile at a time, while the caller traces the next.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import cache, lru_cache
+from importlib.metadata import version
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import platformdirs
+from jax import export
+
+from bayescale.core.errors import FitError
+from bayescale.modelling.spec import Spec
+
+PLATFORMS = ("cpu", "gpu", "tpu")
+DEVICES = ("auto", *PLATFORMS)
+"""What a fit may be asked to run on."""
+# Fewer runs are fitted on a CPU before an accelerator has compiled (benchmarks/devices.md).
+_LARGE = 20_000
+_DIGEST = 32  # bytes of a SHA-256
+_KEPT = ("cpu",)  # platforms whose traces are kept; named, since JAX exports for its own choice of one
+
+_TRACING = Lock()  # NumPyro's handlers are one stack for all threads: models traced side by side meet each other's
+
+
+def use_cache() -> None:
+    """Keep compiled programs in the user's cache folder, unless JAX has one already.
+
+    The folder is private to the user: compiled programs are trusted input. The environment variable
+    ``BAYESCALE_CACHE`` names another folder; empty, it switches the cache off.
+    """
+    folder = _folder()
+    if folder and jax.config.jax_compilation_cache_dir is None:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def _folder() -> Path | None:
+    name = os.environ.get("BAYESCALE_CACHE", platformdirs.user_cache_dir("bayescale"))
+    return Path(name) if name else None
+
+
+def devices_for(device: str, runs: int) -> list[Any]:
+    """Devices of this process on which to fit so many runs.
+
+    ``"auto"`` is the accelerator, if JAX has one and the table is large, else the CPU.
+
+    Raises
+    ------
+    FitError
+        If the name is unknown or JAX has no such device.
+    """
+    if device not in DEVICES:
+        raise FitError(f"no device is called {device!r}", wanted=f"one of: {', '.join(DEVICES)}", came=repr(device))
+    if device == "auto":
+        device = jax.default_backend() if runs >= _LARGE else "cpu"
+    try:
+        return jax.local_devices(backend=device)
+    except RuntimeError:
+        raise FitError(
+            f"JAX has no {device} here",
+            came=f"its devices: {', '.join(map(str, jax.devices()))}",
+            do=f"install JAX for the {device}, or leave the device to be chosen",
+        ) from None
+
+
+class Program:
+    """A function compiled for the shapes of its arguments; compiling goes on beside the caller.
+
+    Attributes
+    ----------
+    out : pytree of jax.ShapeDtypeStruct
+        Shapes of what it returns: enough to compile what comes next before this has run.
+    """
+
+    def __init__(self, lowered: Any, out: Any) -> None:
+        self.out = out
+        x64, device = jax.config.jax_enable_x64, jax.config.jax_default_device
+        self._compiled = _workers().submit(_compile, lowered, x64, device)
+
+    def wait(self) -> None:
+        """Return once it is compiled, or loaded from the cache."""
+        self._compiled.result()
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Run it, once it is compiled; the result has the structure of `out`."""
+        leaves = self._compiled.result()(*jax.tree.leaves(arguments))
+        return jax.tree.unflatten(jax.tree.structure(self.out), leaves)
+
+
+def call(function: Any, *arguments: Any, **settings: Any) -> Any:
+    """Run a function that is static in `settings`, compiled for the shapes of its arguments."""
+    return compiled(function, settings, *arguments)(*arguments)
+
+
+def compiled(function: Any, settings: dict[str, Any], *arguments: Any) -> Program:
+    """Return the program for these shapes: arrays, or what has a shape and a dtype."""
+    leaves, structure = jax.tree.flatten(arguments)
+    shapes = tuple((tuple(leaf.shape), str(leaf.dtype)) for leaf in leaves)
+    with _TRACING:
+        return _program(function, tuple(sorted(settings.items())), structure, shapes, jax.config.jax_default_device)
+
+
+@lru_cache(maxsize=64)
+def _program(function: Any, settings: tuple, structure: Any, shapes: tuple, device: Any) -> Program:
+    """Trace a function, or read what an earlier process traced."""
+    leaves = [jax.ShapeDtypeStruct(shape, _dtype(name)) for shape, name in shapes]
+    path = _path(function, settings, structure, shapes, device)
+    found = _read(path)
+    if not found:
+        structures: list[Any] = []
+
+        def flat(*leaves: Any) -> list[Any]:
+            result = function(*jax.tree.unflatten(structure, leaves), **dict(settings))
+            results, found = jax.tree.flatten(result)
+            structures.append(found)
+            return results
+
+        flat.__name__ = function.__name__
+        if path is None:
+            lowered = jax.jit(flat).lower(*leaves)
+            return Program(lowered, jax.tree.unflatten(structures[0], _like(lowered.out_info)))
+        traced = export.export(jax.jit(flat), platforms=_KEPT)(*leaves)
+        found = bytes(traced.serialize()), structures[0]
+        _write(path, found)
+    traced = export.deserialize(bytearray(found[0]))
+    out = jax.tree.unflatten(found[1], _like(traced.out_avals))
+    return Program(jax.jit(traced.call).lower(*leaves), out)
+
+
+def _like(avals: Any) -> list[Any]:
+    return [jax.ShapeDtypeStruct(aval.shape, aval.dtype) for aval in avals]
+
+
+def _compile(lowered: Any, x64: bool, device: Any) -> Any:
+    with jax.enable_x64(x64), jax.default_device(device):  # JAX's settings are set by thread
+        return lowered.compile()
+
+
+@cache
+def _workers() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(2, thread_name_prefix="compile")
+
+
+def _path(function: Any, settings: tuple, structure: Any, shapes: tuple, device: Any) -> Path | None:
+    """Where the trace is kept, or None where it is not: off the CPU, and for functions of other packages.
+
+    The name is a digest of all that a trace depends on: bayescale's sources, JAX, NumPyro, the settings
+    and the shapes.
+    """
+    folder = _folder()
+    package = __name__.partition(".")[0]
+    ours = function.__module__.partition(".")[0] == package
+    plain = all(isinstance(value, str | int | float | Spec | None) for _, value in settings)
+    platform = device.platform if device is not None else jax.default_backend()
+    if not (folder and ours and plain and platform in _KEPT):
+        return None
+    said = [(name, value.digest if isinstance(value, Spec) else value) for name, value in settings]
+    flags = sorted((name, str(value)) for name, value in jax.config.values.items() if "cache" not in name)
+    made_of = [_sources(), version("jax"), version("jaxlib"), version("numpyro"), sys.version, flags]
+    made_of += [function.__module__, function.__qualname__, said, str(structure), shapes]
+    return folder / "traced" / hashlib.sha256(repr(made_of).encode()).hexdigest()
+
+
+@cache
+def _sources() -> str:
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.parent.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _read(path: Path | None) -> Any:
+    """What :func:`_write` wrote; None if it is absent or damaged."""
+    try:
+        content = path.read_bytes() if path else b""
+    except OSError:
+        return None
+    digest, content = content[:_DIGEST], content[_DIGEST:]
+    return pickle.loads(content) if digest == hashlib.sha256(content).digest() else None
+
+
+def _write(path: Path, found: Any) -> None:
+    """Keep a trace, whole or not at all; a full disk costs the next process time, and nothing else."""
+    content = pickle.dumps(found)
+    with suppress(OSError):
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+            file.write(hashlib.sha256(content).digest() + content)
+        os.replace(file.name, path)
+
+
+def _dtype(name: str) -> Any:
+    return jax.random.key(0).dtype if name.startswith("key") else jnp.dtype(name)

@@ -1,0 +1,323 @@
+"""Mixing: what every fit has, and fits of several models read as one.
+
+Draw `s` of an average is draw `s` of one of its members, so that a draw is one law here too. Whose it is
+depends on `s` alone.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from bayescale.core.errors import FitError
+from bayescale.core.files import whole
+from bayescale.core.verdict import Verdict, of_chains
+from bayescale.inference.weights import Weights, given
+
+SCHEMA = 2
+"""Newest file format: 1 holds a fit, 2 an average of fits. A newer file is refused."""
+
+MEMBER = "member_{}"
+"""Group of a file that holds a member of an average."""
+
+# Multiples of the golden ratio are spread evenly, and so are those of every second, third … draw: in whatever
+# way draws are thinned, each member keeps its share, to within a draw or two.
+_GOLDEN = (5**0.5 - 1) / 2
+LEAVE_OUT = 'to leave them out, fit runs.where(exclusion=""), on the command line --where \'exclusion=""\''
+"""What to do about fitted runs that their table marks as excluded."""
+
+_OWN = ("spec", "tree", "posterior", "sampled")
+
+
+class AbstractFit(ABC):
+    """What forecasts, decisions, checks and figures read of a fit, be it of one model or an average.
+
+    Attributes
+    ----------
+    meta : dict
+        ``runs``, ``runs_digest``, ``families``, ``anchor``, ``seed``, and more.
+    """
+
+    meta: dict[str, Any]
+
+    @property
+    def families(self) -> list[str]:
+        """Names of the fitted families."""
+        return list(self.meta["families"])
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """Name of the model."""
+
+    @property
+    @abstractmethod
+    def columns(self) -> tuple[str, ...]:
+        """Columns of runs that the model reads."""
+
+    @property
+    @abstractmethod
+    def covariates(self) -> tuple[str, ...]:
+        """Those of them that say how runs were made, zero as usual."""
+
+    @property
+    @abstractmethod
+    def inputs(self) -> tuple[str, ...]:
+        """Columns that its law's inputs are read from."""
+
+    @property
+    @abstractmethod
+    def responses(self) -> tuple[str, ...]:
+        """Names of the responses that can be forecast."""
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, int]:
+        """Chains, and draws of each."""
+
+    @property
+    @abstractmethod
+    def design_frame(self) -> pd.DataFrame:
+        """The fitted runs: family and every column that the model reads."""
+
+    @property
+    @abstractmethod
+    def convergence(self) -> list[Any]:
+        """What chains must reach to count as converged, and what they reached: a Criterion each."""
+
+    @property
+    @abstractmethod
+    def members(self) -> Mapping[str, Any]:
+        """Fits of one model each that it is made of, by name; a fit's only one is itself."""
+
+    @abstractmethod
+    def lenders(self, draws: np.ndarray) -> list[tuple[Any, np.ndarray]]:
+        """Fits of one model each, with a mask of the draws (indices within a chain) that are theirs."""
+
+    @abstractmethod
+    def stored(self) -> xr.DataTree:
+        """All that is saved."""
+
+    @property
+    def excluded(self) -> dict[str, int]:
+        """Count of the fitted runs that their table marks as excluded, by reason; see :attr:`Runs.excluded`."""
+        return dict(self.meta.get("excluded", {}))
+
+    @property
+    def excluded_words(self) -> str:
+        """How many fitted runs are marked as excluded, and why; empty if none is."""
+        if not self.excluded:
+            return ""
+        reasons = "; ".join(f"{count}: {reason}" for reason, count in self.excluded.items())
+        few, all_ = sum(self.excluded.values()), len(self.design_frame)
+        return f"{few} of the {all_} fitted runs are marked as excluded in their table ({reasons})"
+
+    @property
+    def converged(self) -> bool:
+        """Whether the chains agree and have enough draws."""
+        return self.verdict.ok
+
+    @property
+    def verdict(self) -> Verdict:
+        """Convergence of the chains, which every output built from the fit carries."""
+        failed = [c for c in self.convergence if not c.passed]
+        return of_chains((c.sentence for c in failed), (c.advice for c in failed))
+
+    def save(self, path: str | Path) -> Path:
+        """Write the fit as netCDF, whole or not at all; return the path.
+
+        Raises
+        ------
+        FitError
+            If the folder does not exist or cannot be written.
+        """
+        path, tree = Path(path), self.stored()
+        try:
+            with whole(path) as temporary:
+                tree.to_netcdf(temporary, engine="h5netcdf", encoding=_encoding(tree))
+        except OSError as error:
+            raise FitError(f"cannot write {path}", came=str(error), do="choose a folder that exists") from None
+        return path
+
+
+@dataclass(frozen=True, eq=False)
+class Average(AbstractFit):
+    """Fits of several models to the same runs, read as one mixture; made by :func:`average`.
+
+    It forecasts, decides, is checked, drawn and saved as a fit is. Parameters belong to its members.
+
+    Attributes
+    ----------
+    fits : dict of Fit
+        The members by name.
+    weights : Weights
+        Their shares of the draws, with standard errors.
+    meta : dict
+        What the members share, and the weights.
+    """
+
+    fits: Mapping[str, Any]
+    weights: Weights
+    meta: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Name of the model."""
+        return "average of " + ", ".join(self.fits)
+
+    @property
+    def members(self) -> Mapping[str, Any]:
+        """The fits it is made of, by name."""
+        return self.fits
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns of runs that any member reads."""
+        return tuple(dict.fromkeys(c for fit in self.fits.values() for c in fit.columns))
+
+    @property
+    def covariates(self) -> tuple[str, ...]:
+        """Covariates that any member reads."""
+        return tuple(dict.fromkeys(c for fit in self.fits.values() for c in fit.covariates))
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Columns that any member's law reads its inputs from."""
+        return tuple(dict.fromkeys(c for fit in self.fits.values() for c in fit.inputs))
+
+    @property
+    def responses(self) -> tuple[str, ...]:
+        """Responses that every member forecasts."""
+        return _shared(self.fits)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Chains, and draws of each."""
+        return _first(self.fits).shape
+
+    @property
+    def design_frame(self) -> pd.DataFrame:
+        """The fitted runs: family and every column that any member reads."""
+        frames = [fit.design_frame for fit in self.fits.values()]
+        return frames[0].assign(**{c: frame[c] for frame in frames[1:] for c in frame})
+
+    @cached_property
+    def summary(self) -> pd.DataFrame:
+        """Summaries of the members' parameters, ``model`` first in the index."""
+        return pd.concat({name: fit.summary for name, fit in self.fits.items()}, names=["model", "parameter"])
+
+    @property
+    def convergence(self) -> list[Any]:
+        """Every member's criteria, under its name."""
+        return [
+            replace(c, name=f"{name}: {c.name}", sentence=f"{name}: {c.sentence}")
+            for name, fit in self.fits.items()
+            for c in fit.convergence
+        ]
+
+    def lenders(self, draws: np.ndarray) -> list[tuple[Any, np.ndarray]]:
+        """Members with the draws that are theirs, in proportion to the weights."""
+        upto = np.cumsum([self.weights.weights[name] for name in self.fits])
+        place = (np.asarray(draws) + 0.5) * _GOLDEN % 1.0 * upto[-1]
+        whose = np.searchsorted(upto, place, side="right")
+        return [(fit, whose == k) for k, fit in enumerate(self.fits.values()) if (whose == k).any()]
+
+    def stored(self) -> xr.DataTree:
+        """All that is saved: every member as a group, and what they share."""
+        tree = xr.DataTree.from_dict({MEMBER.format(k): f.stored() for k, f in enumerate(self.fits.values())})
+        tree.attrs["bayescale"] = json.dumps({"schema": SCHEMA, "members": list(self.fits), **self.meta})
+        return tree
+
+    def __getattr__(self, name: str) -> Any:
+        if name in _OWN:
+            raise AttributeError(f"an average has no {name} of its own; a member has: average.members[NAME].{name}")
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __repr__(self) -> str:
+        count, draws = self.shape
+        said = (
+            f"Average on {self.meta['runs']!r}: {len(self.design_frame)} runs, {len(self.families)} families, "
+            f"{count} × {draws} draws, {self.verdict.status}\n  {self.weights!r}"
+        )
+        return self.verdict.above(said)
+
+
+def average(fits: Mapping[str, Any], weights: Weights | Mapping[str, float] | None = None) -> Average:
+    """Read fits of several models to the same runs as one mixture.
+
+    Parameters
+    ----------
+    fits : mapping of str to Fit
+        Members by name, of the same runs, with as many chains and draws.
+    weights : Weights or mapping of str to float, optional
+        By member, as :func:`bayescale.inference.weights.weigh` makes them; equal by default.
+
+    Returns
+    -------
+    Average
+
+    Raises
+    ------
+    FitError
+        If there is no member, the members are not fits of the same runs with as many chains and draws, or
+        the weights are not theirs.
+
+    Examples
+    --------
+    >>> both = average({"additive": first, "coupled": second}, {"additive": 0.4, "coupled": 0.6})  # doctest: +SKIP
+    >>> bs.forecast(both, params="70B", tokens="1.4T")  # doctest: +SKIP
+    """
+    if not fits:
+        raise FitError("there is nothing to average", wanted="at least one fit", came="an empty mapping")
+    for what, read, do in (
+        ("runs", lambda fit: (fit.meta["runs"], fit.meta["runs_digest"]), "fit every member to the same runs"),
+        ("chains and draws", lambda fit: fit.shape, "fit every member with the same chains and draws"),
+    ):
+        found = {name: read(fit) for name, fit in fits.items()}
+        if len(set(found.values())) > 1:
+            raise FitError(f"members of an average differ in {what}", wanted=f"one table, the same {what}",
+                           came="; ".join(f"{n}: {_words(v)}" for n, v in found.items()), do=do)  # fmt: skip
+    if not _shared(fits):
+        raise FitError("members of an average forecast no response in common",
+                       came="; ".join(f"{n}: {', '.join(f.responses)}" for n, f in fits.items()))  # fmt: skip
+    if not isinstance(weights, Weights):
+        weights = given(dict(weights) if weights is not None else dict.fromkeys(fits, 1.0))
+    if set(weights.weights) != set(fits):
+        raise FitError("the weights are not those of the members", wanted=", ".join(fits),
+                       came=", ".join(weights.weights))  # fmt: skip
+    kept = ("runs", "runs_digest", "families", "anchor", "seed", "device", "excluded")
+    meta = {key: _first(fits).meta[key] for key in kept if key in _first(fits).meta}
+    return Average(dict(fits), weights, meta | {"weights": weights.to_dict()})
+
+
+def _first(fits: Mapping[str, Any]) -> Any:
+    return next(iter(fits.values()))
+
+
+def _shared(fits: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(r for r in _first(fits).responses if all(r in fit.responses for fit in fits.values()))
+
+
+def _words(value: tuple[Any, ...]) -> str:
+    return " × ".join(str(v)[:12] for v in value)
+
+
+def _encoding(tree: xr.DataTree) -> dict[str, Any]:
+    """Checksums on every array, so that damage is seen; pointwise likelihoods as float32."""
+    checked = {"zlib": True, "complevel": 4, "fletcher32": True}
+    encoding: dict[str, Any] = {}
+    for node in tree.subtree:
+        narrow = {"dtype": "float32"} if node.name == "log_likelihood" else {}
+        encoding[node.path] = {
+            name: checked | narrow for name, v in node.data_vars.items() if v.dtype.kind in "fi" and v.ndim
+        }
+    return encoding

@@ -1,0 +1,131 @@
+"""Converge: do the chains agree, and are there enough draws? What they must reach, and what they reached."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from arviz_stats.base import array_stats
+
+from bayescale.core.dims import FAMILY, SUITE
+from bayescale.inference import nuts
+from bayescale.modelling.interpreter import COORDINATES
+
+_FEW_DIVERGENCES = 0.001  # of all draws: a handful that cannot bias a 90 % interval
+_FEW_CUT = 0.05  # of all draws
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """What chains must reach to count as converged, and what they reached.
+
+    Attributes
+    ----------
+    name, figure, limit : str, float, float
+        Which figure, its worst value, and what was wanted.
+    passed : bool
+    sentence, advice : str
+        The finding in words, and what to do about it.
+    """
+
+    name: str
+    figure: float
+    limit: float
+    passed: bool
+    sentence: str
+    advice: str
+
+
+def criteria(tree: xr.DataTree, summary: pd.DataFrame) -> list[Criterion]:
+    """Worst R-hat, ESS and E-BFMI, divergences and tree depth, against their limits.
+
+    Limits are those of Vehtari et al. (2021), arXiv:1903.08008.
+
+    Parameters
+    ----------
+    tree : DataTree
+        Groups ``posterior`` and ``sample_stats``; dims ``chain draw``.
+    summary : DataFrame
+        As :func:`summarised` makes it, of the sampled scalars alone.
+    """
+    stats = tree["sample_stats"]
+    diverging, steps = stats["diverging"].to_numpy(), stats["n_steps"].to_numpy()
+    longer = "raise warmup and draws, and look at the trace of the parameter"
+    hats = summary["r_hat"].to_dict() | _coordinates_r_hat(tree)
+    worst, bulk, tail = (
+        max(hats, key=lambda name: hats[name]),
+        summary["ess_bulk"].idxmin(),
+        summary["ess_tail"].idxmin(),
+    )
+    bfmi = float(np.min(array_stats.bfmi(stats["energy"].to_numpy())))
+    cut = float((steps >= nuts.MOST_STEPS).mean())
+    return [
+        _at_most("r_hat", hats[worst], 1.01, f"R-hat {{:.3f}} ({worst})", longer),
+        _at_least("ess_bulk", summary["ess_bulk"].min(), 400, f"bulk ESS {{:.0f}} ({bulk})", longer),
+        _at_least("ess_tail", summary["ess_tail"].min(), 400, f"tail ESS {{:.0f}} ({tail})", longer),
+        _at_most(
+            "divergences", diverging.mean(), _FEW_DIVERGENCES, f"{diverging.sum()} draws diverged, {{:.2%}}",
+            "tighten the prior of what the data leave open (check identification says which)",
+        ),
+        _at_least("e_bfmi", bfmi, 0.3, "E-BFMI {:.2f}", "the tails are heavy: raise warmup"),
+        _at_most(
+            "tree_depth", cut, _FEW_CUT, "{:.1%} of draws cut off at the greatest tree depth",
+            "the posterior is a narrow ridge: tighten a prior, or pool",
+        ),
+    ]  # fmt: skip
+
+
+def _coordinates_r_hat(tree: xr.DataTree) -> dict[str, float]:
+    """Worst R-hat of discrepancies' coordinates, which a summary leaves out."""
+    posterior = tree["posterior"]
+    if COORDINATES not in posterior:
+        return {}
+    hats = array_stats.rhat(posterior[COORDINATES].to_numpy(), chain_axis=0, draw_axis=1)
+    return {COORDINATES: float(np.max(hats))}
+
+
+def summarised(posterior: xr.Dataset) -> pd.DataFrame:
+    """Mean, SD, 5 % and 95 % quantiles, R-hat and effective sample sizes, one scalar a row."""
+    return pd.DataFrame({name: _summary(x) for name, x in scalars(posterior).items()}).T.astype(float)
+
+
+def scalars(posterior: xr.Dataset | Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Every scalar of a posterior by name, ``alpha_N[OPT]`` for one of a family or suite; shape (chain, draw)."""
+    found = {}
+    for name in sorted(set(map(str, posterior)) - {COORDINATES}):
+        array = posterior[name]
+        of = next((dim for dim in (FAMILY, SUITE) if dim in array.dims), None)
+        if of is None:
+            found[name] = array.to_numpy()
+            continue
+        for member in array[of].to_numpy():
+            found[f"{name}[{member}]"] = array.sel({of: member}).to_numpy()
+    return found
+
+
+def _at_most(name: str, figure: float, limit: float, sentence: str, advice: str) -> Criterion:
+    passed = bool(figure <= limit)  # NaN fails
+    return Criterion(name, float(figure), limit, passed, f"{sentence.format(figure)}, wanted at most {limit:g}", advice)
+
+
+def _at_least(name: str, figure: float, limit: float, sentence: str, advice: str) -> Criterion:
+    passed = bool(figure >= limit)
+    return Criterion(
+        name, float(figure), limit, passed, f"{sentence.format(figure)}, wanted at least {limit:g}", advice
+    )
+
+
+def _summary(x: np.ndarray) -> dict[str, float]:
+    return {
+        "mean": x.mean(),
+        "sd": x.std(ddof=1),
+        "q05": np.quantile(x, 0.05),
+        "q95": np.quantile(x, 0.95),
+        "r_hat": array_stats.rhat(x),
+        "ess_bulk": array_stats.ess(x, method="bulk"),
+        "ess_tail": array_stats.ess(x, method="tail", prob=(0.05, 0.95)),
+    }

@@ -1,0 +1,371 @@
+"""Fit: runs + spec → posterior draws, with their convergence; saved by :meth:`Fit.save`."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from bayescale.core.dims import CHAIN, DRAW, FAMILY, KNOT, RUN, SUITE, TEXT, to_datatree
+from bayescale.core.errors import ConvergenceWarning, DefinitionError, FitError
+from bayescale.core.progress import Stages, on_terminal
+from bayescale.inference import nuts
+from bayescale.inference.aot import devices_for, use_cache
+from bayescale.inference.average import AbstractFit
+from bayescale.inference.diagnostics import Criterion, criteria, summarised
+from bayescale.inference.nuts import Care
+from bayescale.inference.vectorized import sample_side_by_side
+from bayescale.modelling.design import Design, design
+from bayescale.modelling.grouping import suites_of
+from bayescale.modelling.interpreter import COORDINATES
+from bayescale.modelling.layout import layout
+from bayescale.modelling.spec import Spec
+from bayescale.modelling.spec_io import DEFAULT, load_spec
+from bayescale.parts.catalogue import part
+from bayescale.runs.readers import load_runs
+from bayescale.runs.table import Runs
+
+_KEEP = ("params", "tokens", "flops", "loss")
+_PACKAGES = ("bayescale", "jax", "numpyro", "arviz", "numpy", "xarray")
+
+
+@dataclass(frozen=True, eq=False)
+class Fit(AbstractFit):
+    """Posterior draws with the spec, the runs and the seed they came from; made by :func:`fit`.
+
+    Attributes
+    ----------
+    tree : xarray.DataTree
+        ArviZ groups ``posterior``, ``sample_stats``, ``log_likelihood``, ``log_prior``, ``observed_data``
+        and ``constant_data``; dims ``chain draw run family``. Of large tables ``log_likelihood`` is summed
+        by family (dims ``chain draw family``): draws times runs would not fit into memory.
+    spec : Spec
+        The model.
+    meta : dict
+        Seed, anchor, digests, versions, device, engine and seconds by stage.
+    """
+
+    tree: xr.DataTree
+    spec: Spec
+    meta: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Name of the spec."""
+        return self.spec.name
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns of runs that the spec reads."""
+        return self.spec.columns
+
+    @property
+    def covariates(self) -> tuple[str, ...]:
+        """Covariates of the spec."""
+        return tuple(dict(self.spec.covariates))
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Columns that the law's inputs are read from."""
+        return self.spec.inputs
+
+    @property
+    def responses(self) -> tuple[str, ...]:
+        """Names of the spec's responses."""
+        return tuple(name for name, _ in self.spec.responses)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Chains, and draws of each."""
+        sizes = self.tree["posterior"].sizes
+        return sizes[CHAIN], sizes[DRAW]
+
+    @property
+    def members(self) -> dict[str, Fit]:
+        """Itself."""
+        return {self.spec.name: self}
+
+    def lenders(self, draws: np.ndarray) -> list[tuple[Fit, np.ndarray]]:
+        """Itself, with every draw."""
+        return [(self, np.ones(len(draws), bool))]
+
+    @property
+    def posterior(self) -> xr.Dataset:
+        """Draws of every parameter and of the published coefficients; dims ``chain draw [family | suite]``."""
+        return self.tree["posterior"].to_dataset()
+
+    @property
+    def design_frame(self) -> pd.DataFrame:
+        """The fitted runs: family, params, tokens, flops, loss, and every other column that the spec reads."""
+        data = self.tree["constant_data"].to_dataset()
+        frame = pd.DataFrame({name: data[name].to_numpy() for name in data.data_vars})
+        frame["family"] = np.asarray(self.families)[frame["family"].to_numpy()]
+        for name, values in self.tree["observed_data"].data_vars.items():
+            frame[name] = values.to_numpy()
+        return frame
+
+    @cached_property
+    def summary(self) -> pd.DataFrame:
+        """Mean, SD, 5 % and 95 % quantiles, R-hat and effective sample sizes of every scalar."""
+        return summarised(self.posterior)
+
+    @cached_property
+    def convergence(self) -> list[Criterion]:
+        """What chains must reach to count as converged, and what they reached; see :func:`criteria`."""
+        return criteria(self.tree, self.summary[[name.split("[")[0] in self.sampled for name in self.summary.index]])
+
+    @property
+    def sampled(self) -> set[str]:
+        """Names of the posterior's variables that are not published coefficients."""
+        return {str(name) for name in self.posterior.data_vars} - set(self.meta["published"])
+
+    def __repr__(self) -> str:
+        size = self.tree["posterior"].sizes
+        said = (
+            f"Fit({self.spec.name!r} on {self.meta['runs']!r}: {len(self.tree['constant_data'][RUN])} runs, "
+            f"{len(self.families)} families, {size[CHAIN]} × {size[DRAW]} draws, {self.verdict.status})"
+        )
+        return self.verdict.above(said)
+
+    def stored(self) -> xr.DataTree:
+        """All that is saved."""
+        tree = self.tree.copy()
+        tree.attrs["bayescale"] = json.dumps({"schema": 1, "spec": _spec_dict(self.spec), **self.meta})
+        return tree
+
+
+def fit(
+    runs: Runs | str | Path | pd.DataFrame,
+    spec: Spec | str | Path = DEFAULT,
+    *,
+    seed: int | None = None,
+    chains: int = 4,
+    warmup: int | None = None,
+    draws: int = 1000,
+    device: str = "auto",
+    progress: bool | None = None,
+    stages: Stages | None = None,
+) -> Fit:
+    """Sample the posterior of a spec given runs, by NUTS.
+
+    Parameters
+    ----------
+    runs : Runs, or what :func:`load_runs` takes
+        The runs.
+    spec : Spec, or what :func:`load_spec` takes
+        The model; by default the shipped ``default``.
+    seed : int, optional
+        Same seed and backend, same draws; None draws a fresh one and records it.
+    chains, warmup, draws : int
+        Chains, and draws of each that are kept. Without `warmup` it is 300 iterations in whitened
+        coordinates, 500 for a hierarchy and 1000 where whitening failed, and chains that fall short are
+        drawn again: in smaller steps if draws diverged and nothing else did, six times as long too if they
+        still do or mix slowly (``meta["engine"]`` says so). With it, they are not.
+    device : {"auto", "cpu", "gpu", "tpu"}
+        Where to sample; chains are shared among its devices. ``"auto"`` takes an accelerator for large
+        tables and the CPU for others. Arithmetic is float64 everywhere, which accelerators do slowly:
+        in float32 the terms of a law cancel to fewer digits than runs are measured to.
+    progress : bool, optional
+        Show stages with the time left; by default on a terminal.
+    stages : Stages, optional
+        Stopwatch to use.
+
+    Returns
+    -------
+    Fit
+
+    Warns
+    -----
+    ConvergenceWarning
+        If the chains do not agree yet.
+
+    Raises
+    ------
+    RunsError
+        If the runs cannot identify the law.
+    FitError
+        If a setting is out of range, or no finite start exists.
+
+    Examples
+    --------
+    >>> result = fit("hoffmann2022", "additive", seed=0, draws=200, warmup=200)
+    >>> round(float(result.posterior["alpha_N"].mean()), 2)
+    0.34
+    """
+    stages = stages or Stages(show=on_terminal() if progress is None else progress)
+    with stages.shown():
+        result = sampled(runs, spec, seed=seed, chains=chains, warmup=warmup, draws=draws, device=device, stages=stages)
+    if not result.converged:
+        warnings.warn(f"{result.verdict}; raise warmup and draws, or look at check()", ConvergenceWarning, 2)
+    return result
+
+
+def sampled(
+    runs: Runs | str | Path | pd.DataFrame,
+    spec: Spec | str | Path = DEFAULT,
+    *,
+    seed: int | None,
+    chains: int,
+    warmup: int | None,
+    draws: int,
+    device: str,
+    stages: Stages,
+    shape: tuple[int, int] | None = None,
+    threads: int = nuts.THREADS,
+) -> Fit:
+    """Sample as :func:`fit` does, without a warning; `shape`, `threads` as in :func:`.nuts.sample`."""
+    runs = runs if isinstance(runs, Runs) else load_runs(runs)
+    spec = spec if isinstance(spec, Spec) else load_spec(spec)
+    seed = secrets.randbits(31) if seed is None else seed
+    (result,) = sampled_many(
+        [(runs, spec, seed)], chains=chains, warmup=warmup, draws=draws, devices=devices_for(device, len(runs)),
+        stages=stages, shape=shape, threads=threads,
+    )  # fmt: skip
+    if isinstance(result, FitError):
+        raise result
+    return result
+
+
+def sampled_many(
+    tables: Sequence[tuple[Runs, Spec, int]],
+    *,
+    chains: int,
+    warmup: int | None,
+    draws: int,
+    devices: Sequence[jax.Device],
+    stages: Stages,
+    shape: tuple[int, int] | None = None,
+    threads: int = nuts.THREADS,
+) -> list[Fit | FitError]:
+    """Fit tables of runs, each with its spec and seed: on a lone CPU in turn, elsewhere in one program.
+
+    Specs and designs are of one structure. Each fit's seconds are its equal share.
+    """
+    _check_settings([seed for _, _, seed in tables], chains, warmup, draws)
+    use_cache()
+    made: dict[int, Fit | FitError] = {}
+    with jax.enable_x64(True), jax.default_device(devices[0]):
+        inputs = [(jax.random.key(seed), design(spec, runs), spec) for runs, spec, seed in tables]
+        settings: dict[str, Any] = {"chains": chains, "warmup": warmup, "draws": draws, "stages": stages}
+        settings["shape"] = shape or layout([points for _, points, _ in inputs])
+        for care in Care if warmup is None else (Care.USUAL,):
+            now = [i for i in range(len(tables)) if _wants(made.get(i), care)]
+            if not now:
+                continue
+            mine = [inputs[i] for i in now]
+            found: Iterable[nuts.Samples | FitError]
+            if len(devices) == 1 and devices[0].platform == "cpu":
+                found = (nuts.sample(*each, **settings, threads=threads, care=care) for each in mine)
+            else:
+                found = sample_side_by_side(mine, **settings, devices=devices, care=care)
+            for i, samples in zip(now, found, strict=True):
+                if isinstance(samples, FitError):
+                    made[i] = samples
+                    continue
+                runs, spec, seed = tables[i]
+                with stages("checks"):
+                    made[i] = _collect(runs, spec, inputs[i][1], samples, seed)
+    for fit in made.values():
+        if isinstance(fit, Fit):
+            fit.meta["seconds"] = {name: round(value / len(tables), 3) for name, value in stages.seconds.items()}
+    return [made[i] for i in range(len(tables))]
+
+
+def _wants(fit: Fit | FitError | None, care: Care) -> bool:
+    """Whether a table is to be sampled with this care, after what came of it with less."""
+    if not isinstance(fit, Fit):
+        return fit is None
+    failed = {criterion.name for criterion in fit.convergence if not criterion.passed}
+    return failed == {"divergences"} if care is Care.SMALL_STEPS else bool(failed)
+
+
+def _check_settings(seeds: Sequence[int], chains: int, warmup: int | None, draws: int) -> None:
+    for name, value, least in (("chains", chains, 1), ("draws", draws, 4), ("warmup", warmup or 20, 20)):
+        if value < least:
+            raise FitError(f"{name} is too small", wanted=f"at least {least}", came=str(value))
+    for seed in seeds:
+        if not 0 <= seed < 2**31:
+            raise FitError("seed is out of range", wanted="a whole number from 0 to 2147483647", came=str(seed))
+
+
+def _collect(runs: Runs, spec: Spec, points: Design, samples: nuts.Samples, seed: int) -> Fit:
+    sites = {k: np.asarray(v) for k, v in samples.sites.items()}
+    published = _published(spec, points, sites)
+    posterior = {k: v for k, v in sites.items() if not k.endswith(("_coordinate", "_text"))} | published
+    sorting = [column for column in spec.sorting if column in runs.frame]
+    kept = dict.fromkeys((*_KEEP, *spec.columns, *spec.labels, *sorting))
+    constant = {k: runs[k] for k in kept if k not in points.observed}
+    constant |= {k: points.columns[k] for k in dict(spec.covariates)} | {"family": points.family}
+    groups = {
+        "posterior": posterior,
+        "sample_stats": samples.stats,
+        "log_likelihood": samples.log_likelihood,
+        # Power-scaling needs the priors at the top of the hierarchy; with the families' it flags everything.
+        "log_prior": {k: v for k, v in samples.log_prior.items() if not k.endswith("_coordinate") and k != COORDINATES},
+        "observed_data": points.observed,
+        "constant_data": constant,
+    }
+    dims = dims_of({**sites, **posterior}) | dict.fromkeys([*samples.log_likelihood, *constant], (RUN,))
+    if not samples.pointwise:
+        dims |= {f"log_likelihood/{name}": (FAMILY,) for name in samples.log_likelihood}
+    tree = to_datatree(groups, dims, {FAMILY: runs.families, SUITE: suites_of(spec, runs.frame)})
+    made = {"created_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
+    inference = {"inference_library": "numpyro", "inference_library_version": version("numpyro")}
+    tree["posterior"].attrs |= inference | made | {"creation_library": "bayescale"}
+    how = {"seed": seed, "engine": samples.engine, "precision": str(sites[spec.settings[0][0]].dtype)}
+    return Fit(tree, spec, made | _about(runs, spec, points) | {"published": sorted(published)} | how)
+
+
+def _published(spec: Spec, points: Design, sites: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Coefficients as the literature writes them."""
+    law = part("laws", spec.law)
+    values = [sites[name] for name in law.parameters]
+    wide = max(v.ndim for v in values)
+    aligned = {k: v if v.ndim == wide else v[..., None] for k, v in zip(law.parameters, values, strict=True)}
+    found = law.published(*(points.anchor[name] for name in spec.inputs), loss=points.anchor_loss, **aligned)
+    unknown = found.keys() - law.quantities.keys()
+    if unknown:
+        raise DefinitionError(f"{law.__name__}.published and {law.__name__}.quantities disagree",
+                              wanted=f"coefficients among {sorted(law.quantities)}", came=f"{sorted(unknown)}",
+                              do="declare each coefficient in quantities, with kind, unit and meaning")  # fmt: skip
+    return {k: np.asarray(v) for k, v in found.items()}
+
+
+def _about(runs: Runs, spec: Spec, points: Design) -> dict[str, Any]:
+    """What a fit says of what it was made of, and with."""
+    return {
+        "runs": runs.name,
+        "runs_digest": runs.digest,
+        "runs_source": {k: runs.card[k] for k in ("title", "licence", "citation") if k in runs.card},
+        "flops_assumed": runs.flops_assumed,
+        "loss_unit_assumed": runs.loss_unit_assumed,
+        "excluded": runs.excluded,
+        "spec_digest": spec.digest,
+        "families": runs.families,
+        "anchor": {k: float(np.exp(v)) for k, v in points.anchor.items()} | {"loss": float(np.exp(points.anchor_loss))},
+        "versions": {name: version(name) for name in _PACKAGES},
+        "device": jax.config.jax_default_device.platform,
+    }
+
+
+def dims_of(draws: Mapping[str, np.ndarray]) -> dict[str, tuple[str, ...]]:
+    """Dims of the draws of each parameter, besides chain and draw."""
+    dims: dict[str, tuple[str, ...]] = {k: (FAMILY,) if v.ndim > 2 else () for k, v in draws.items()}
+    dims |= {k: (d,) for d in (TEXT, SUITE) for k in draws if k.endswith(f"_{d}")}
+    return dims | {COORDINATES: (FAMILY, KNOT)}
+
+
+def _spec_dict(spec: Spec) -> dict[str, Any]:
+    return {"name": spec.name, "title": spec.title, "learned": dict(spec.learned), **spec.to_dict()}

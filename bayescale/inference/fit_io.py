@@ -1,0 +1,75 @@
+"""Load: a file that a fit or an average was saved to → the same, or what is wrong with the file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from bayescale.core.errors import BayescaleError, FitError
+from bayescale.inference.average import MEMBER, SCHEMA, average
+from bayescale.inference.fit import Fit
+from bayescale.inference.weights import Weights
+from bayescale.modelling.spec_io import make_spec
+
+_GROUPS = ("posterior", "sample_stats", "log_likelihood", "log_prior", "observed_data", "constant_data")
+_META = ("spec", "families", "published", "anchor", "seed", "runs")
+
+
+def load_fit(path: str | Path) -> Any:
+    """Read what :meth:`Fit.save` or :meth:`Average.save` wrote.
+
+    Returns
+    -------
+    Fit or Average
+
+    Raises
+    ------
+    FitError
+        If the file is absent, damaged, no fit, or of a newer format.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FitError(f"no fit at {path}", do="make one: bayescale fit RUNS --model SPEC --out FIT.nc")
+    try:
+        with xr.open_datatree(path, engine="h5netcdf") as opened:
+            tree = opened.load()
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        came = str(error).partition("\n")[0] or type(error).__name__
+        raise FitError(f"{path} is damaged, or no netCDF file", came=came, do="fit again") from None
+    meta = _meta(tree, path)
+    if "members" not in meta:
+        return _read(tree, meta, path)
+    try:
+        weights = Weights.from_dict(meta["weights"])
+        members = {name: tree.children[MEMBER.format(k)].copy() for k, name in enumerate(meta["members"])}
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        came = f"an average whose weights or members cannot be read ({error})"
+        raise FitError(f"{path} holds no whole fit", came=came, do="fit again") from None
+    return average({name: _read(member, _meta(member, path), path) for name, member in members.items()}, weights)
+
+
+def _meta(tree: xr.DataTree, path: Path) -> dict[str, Any]:
+    """What a file says of itself, if this bayescale reads its format."""
+    try:
+        meta = json.loads(tree.attrs["bayescale"])
+        schema = int(meta.pop("schema"))
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise FitError(f"{path} holds no bayescale fit", wanted="a file that Fit.save wrote") from None
+    if schema > SCHEMA:
+        raise FitError(f"{path} has a newer format than this bayescale reads", wanted=f"format {SCHEMA} or older",
+                       came=f"format {schema}", do="pip install --upgrade bayescale")  # fmt: skip
+    return meta
+
+
+def _read(tree: xr.DataTree, meta: dict[str, Any], path: Path) -> Fit:
+    lacking = [name for name in _GROUPS if name not in tree.children] + [name for name in _META if name not in meta]
+    if lacking:
+        raise FitError(f"{path} holds no whole fit", came=f"a file without {', '.join(lacking)}", do="fit again")
+    try:
+        content = meta.pop("spec")
+        return Fit(tree, make_spec(content.pop("name"), **content), meta)
+    except (BayescaleError, AttributeError, KeyError, TypeError) as error:
+        raise FitError(f"{path}: its spec cannot be read: {error}") from None

@@ -1,0 +1,284 @@
+"""Flatten: a model as a potential on one flat vector, in coordinates that suit a sampler.
+
+Coordinates are in units of the prior. Where the model ties some of them to others along a curved ridge, they
+are seen through their mean given the others, or that and their SD.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.flatten_util import ravel_pytree
+from numpyro import handlers
+from numpyro.distributions import biject_to
+from numpyro.infer.util import potential_energy
+
+from bayescale.core.dims import FAMILY
+from bayescale.inference.preconditioner import (
+    Places,
+    arrow,
+    diagonal,
+)
+from bayescale.modelling.design import Design
+from bayescale.modelling.interpreter import COORDINATES, LAW, interpret
+from bayescale.modelling.spec import Spec
+from bayescale.parts.catalogue import part
+from bayescale.parts.pooling.partial import Partial
+
+CENTER, SPREAD, COORDINATE = "_center", "_spread", "_coordinate"
+_PRIOR_CURVATURE = (1e-2, 1e6)  # keeps a unit of the flat vector finite where a prior is flat or a spike
+
+
+class Roles(NamedTuple):
+    """Where in a flat vector lie families' own coordinates (family, o), and those of what they share.
+
+    `held` are scales that a search for the mode must not move, and `own_held` (family, o) families' own.
+    """
+
+    own: np.ndarray
+    own_held: np.ndarray
+    shared: np.ndarray
+    held: np.ndarray
+    centers: np.ndarray
+    spreads: np.ndarray
+
+    def places(self, *names: str) -> Places:
+        """Families' own coordinates, and the shared ones of these names."""
+        own = np.concatenate([self.own, *([self.own_held] if "held" in names else [])], axis=1)
+        return Places(own, np.concatenate([getattr(self, name) for name in names]))
+
+
+class Flat(NamedTuple):
+    """A model on a flat unconstrained vector.
+
+    `moved_centers` gives, where centres do not move, what their coordinates would be if they did.
+    """
+
+    potential: Callable[[Array], Array]
+    constrain: Callable[[Array], dict[str, Array]]
+    unravel: Callable[[Array], dict[str, Array]]
+    scale: Array
+    roles: Roles
+    moved_centers: Callable[[Array], Array]
+
+
+@partial(jax.jit, static_argnames="spec")
+def initial(design: Design, *, spec: Spec) -> dict[str, Array]:
+    """Prior medians of the latent sites, each given those before it."""
+
+    def median(site: dict[str, Any]) -> Array | None:
+        if site["type"] != "sample" or site["is_observed"]:
+            return None
+        return site["fn"].icdf(jnp.full(site["fn"].shape(), 0.5))
+
+    model = handlers.substitute(partial(interpret, spec), substitute_fn=median)
+    return {name: site["value"] for name, site in latent_sites(model, design).items()}
+
+
+class _Coordinates(NamedTuple):
+    """A model's latent sites from a flat vector that is `origin` at the beginning.
+
+    `place` gives unconstrained sites with the log determinant of going there; `centers` every centre's
+    conditional mean and SD, of unconstrained sites.
+    """
+
+    origin: Array
+    unravel: Callable[[Array], dict[str, Array]]
+    place: Callable[[Array], tuple[dict[str, Array], Array]]
+    centers: Callable[[dict[str, Array]], dict[str, tuple[Array, Array]]]
+    constrain: Callable[[dict[str, Array]], dict[str, Array]]
+    bijections: dict[str, Any]
+
+
+def flatten(
+    spec: Spec, design: Design, begin: dict[str, Array], scale: Array | None = None, *, moving: bool = True
+) -> Flat:
+    """Return the model on a flat vector in units of its prior: zero is the beginning, one about a prior SD.
+
+    `scale` is that of an earlier flattening, where there was one. Centres are `moving` along with their
+    families' coordinates, as suits a sampler; if not, families are independent given what they share.
+    """
+    model = partial(interpret, spec)
+    latent = latent_sites(handlers.substitute(model, data=begin), design)
+    roles, at = _roles(latent, held(spec)), _coordinates(spec, design, begin, latent, moving)
+
+    def log_prior(flat: Array) -> Array:
+        unconstrained, total = at.place(flat)
+        values = at.constrain(unconstrained)
+        trace = handlers.trace(handlers.substitute(model, data=values)).get_trace(design)
+        for name, value in values.items():
+            total += jnp.sum(trace[name]["fn"].log_prob(value))
+            total += jnp.sum(at.bijections[name].log_abs_det_jacobian(unconstrained[name], value))
+        return total
+
+    if scale is None:
+        size = at.origin.size
+        _, along = jax.linearize(jax.grad(lambda flat: -log_prior(flat)), at.origin)
+        everywhere = roles.places("shared", "held", "centers", "spreads")
+        curvature = diagonal(arrow(along, everywhere, size, size), everywhere, size)
+        scale = jax.lax.rsqrt(jnp.clip(curvature, *_PRIOR_CURVATURE))
+
+    def potential(white: Array) -> Array:
+        unconstrained, log_determinant = at.place(at.origin + scale * white)
+        return potential_energy(model, (design,), {}, unconstrained) - log_determinant
+
+    def constrain(white: Array) -> dict[str, Array]:
+        return at.constrain(at.place(at.origin + scale * white)[0])
+
+    def moved_centers(white: Array) -> Array:
+        sites = at.unravel(at.origin + scale * white)
+        found = at.centers(sites)
+        return jnp.stack([(sites[name] - found[name][0]) / found[name][1] for name in sorted(found)])
+
+    return Flat(potential, constrain, at.unravel, scale, roles, moved_centers)
+
+
+def _coordinates(
+    spec: Spec, design: Design, begin: dict[str, Array], latent: dict[str, Any], moving: bool
+) -> _Coordinates:
+    bijections = {name: biject_to(site["fn"].support) for name, site in latent.items()}
+    natural = {name: bijections[name].inv(site["value"]) for name, site in latent.items()}
+    follow = _following(spec, design, begin)
+
+    def constrain(unconstrained: dict[str, Array]) -> dict[str, Array]:
+        return {name: bijections[name](value) for name, value in unconstrained.items()}
+
+    def centers(unconstrained: dict[str, Array]) -> dict[str, tuple[Array, Array]]:
+        return {
+            name + CENTER: Partial.center_given(
+                spec.parameters[name].prior.placed(design.priors[name]),
+                unconstrained[name + COORDINATE],
+                bijections[name + SPREAD](unconstrained[name + SPREAD]),
+                centering,
+            )
+            for name, centering in design.centering.items()
+        }
+
+    if moving:
+        for name, (mean, sd) in centers(natural).items():
+            natural[name] = (natural[name] - mean) / sd
+    origin, unravel = ravel_pytree(natural)
+
+    def place(flat: Array) -> tuple[dict[str, Array], Array]:
+        sites, log_determinant = unravel(flat), jnp.zeros(())
+        for name, (mean, sd) in centers(sites).items() if moving else ():
+            sites[name] = mean + sd * sites[name]
+            log_determinant += jnp.log(sd)
+        if COORDINATES in sites:
+            sites[COORDINATES] += follow(constrain(sites))
+        return sites, log_determinant
+
+    return _Coordinates(origin, unravel, place, centers, constrain, bijections)
+
+
+def _following(spec: Spec, design: Design, begin: dict[str, Array]) -> Callable[[dict[str, Array]], Array]:
+    """How discrepancies' coordinates follow the law, so that their sum stays at the runs as the law moves.
+
+    Where runs hold the sum tightly, a law that moves freely ties the coordinates to it along a curved ridge.
+    Coordinates are seen through their mean given the law, were the noise Gaussian and the scales those of the
+    beginning: a shear, whose determinant is one.
+    """
+    widths = [part("discrepancies", name).coordinates for name in spec.discrepancy]
+    scales = {name: width for one in widths for name, width in one.items()}
+    if not scales:
+        return lambda values: jnp.zeros(())
+
+    def at(values: dict[str, Array]) -> tuple[Array, Array, dict[str, Any]]:
+        """Log loss by the law at runs, each family's scale of every coordinate, and all sites."""
+        model = handlers.substitute(partial(interpret, spec), data=values)
+        sites = handlers.trace(model).get_trace(design)
+        each = [jnp.broadcast_to(sites[name]["value"], (design.families,)) for name in scales]
+        repeated = jnp.repeat(jnp.stack(each, axis=1), np.array([*scales.values()]), axis=1)
+        return sites[LAW]["value"], repeated, sites
+
+    law, scale, sites = at(begin)
+    noise = jnp.broadcast_to(_noise_scale(spec, sites), law.shape)[..., None]
+    basis = jnp.concatenate([design.basis[name] for name, one in zip(spec.discrepancy, widths, strict=True) if one], -1)
+    weights = basis.reshape(*law.shape, -1) * scale[design.family] * design.mask[..., None] / noise
+    of = design.family[:, 0]
+    among = jnp.zeros((design.families, *2 * scale.shape[1:]))
+    precision = among.at[of].add(jnp.einsum("bsj,bsk->bjk", weights, weights))
+    inverse = jnp.linalg.inv(precision + jnp.eye(scale.shape[1]))
+
+    def follow(values: dict[str, Array]) -> Array:
+        now, wide, _ = at(values)
+        pull = jnp.zeros(scale.shape).at[of].add(jnp.einsum("bsk,bs->bk", weights / noise, law - now))
+        return jnp.einsum("fjk,fk->fj", inverse, pull) * scale / wide
+
+    return follow
+
+
+def _noise_scale(spec: Spec, sites: dict[str, Any]) -> Array:
+    """Scale of the noise on log loss at each run; infinite where no log loss is observed."""
+    for name, _ in spec.responses:
+        if part("responses", name).kind == "log":
+            noise = sites[part("responses", name).observed]["fn"]
+            while not hasattr(noise, "scale"):
+                noise = noise.base_dist
+            return noise.scale
+    return jnp.array(jnp.inf)
+
+
+def held(spec: Spec) -> set[str]:
+    """Scales of what has coordinates of its own, and of the noise beside it.
+
+    With them free the density is without bound: noise vanishes as the coordinates pass through every run.
+    """
+    parts = [part("discrepancies", name) for name in spec.discrepancy]
+    if not any(of.coordinates for of in parts):
+        return set()
+    parts = [of for of in parts if of.coordinates] + [part("noise", name) for _, name in spec.responses]
+    return {name for of in parts for name in of.parameters}
+
+
+def _roles(latent: dict[str, Any], held: set[str]) -> Roles:
+    own: dict[str, list[np.ndarray]] = {"own": [], "own_held": []}
+    common: dict[str, list[np.ndarray]] = {"shared": [], "held": [], "centers": [], "spreads": []}
+    first = families = 0
+    for name in sorted(latent):  # as a tree of arrays is ravelled
+        site, size = latent[name], int(np.size(latent[name]["value"]))
+        where, first = np.arange(first, first + size), first + size
+        still = name.removesuffix(COORDINATE) in held
+        if any(frame.name == FAMILY for frame in site["cond_indep_stack"]):
+            families = len(site["value"])
+            own["own_held" if still else "own"].append(where.reshape(families, -1))
+        elif still:
+            common["held"].append(where)
+        else:
+            role = "centers" if name.endswith(CENTER) else "spreads" if name.endswith(SPREAD) else "shared"
+            common[role].append(where)
+    empty = np.zeros((families, 0), int)
+    return Roles(
+        **{role: np.concatenate([empty, *where], axis=1) for role, where in own.items()},
+        **{role: np.concatenate([np.zeros(0, int), *where]) for role, where in common.items()},
+    )
+
+
+def latent_sites(model: Callable[..., None], design: Design) -> dict[str, Any]:
+    """Sites that are sampled, by name."""
+    trace = handlers.trace(model).get_trace(design)
+    return {k: s for k, s in trace.items() if s["type"] == "sample" and not s["is_observed"]}
+
+
+def sites_at(
+    spec: Spec, design: Design, values: dict[str, Array]
+) -> tuple[dict[str, Array], dict[str, Array], dict[str, Array]]:
+    """Sites, pointwise log likelihood and log prior at one point."""
+    model = handlers.substitute(partial(interpret, spec), data=values)
+    trace = handlers.trace(model).get_trace(design)
+    sites, likelihood, prior = {}, {}, {}
+    for name, site in trace.items():
+        if site["type"] == "sample" and site["is_observed"]:
+            likelihood[name] = site["fn"].log_prob(site["value"])
+        elif site["type"] == "sample":
+            sites[name] = site["value"]
+            prior[name] = site["fn"].log_prob(site["value"])
+        elif site["type"] == "deterministic" and name.removesuffix("_offset") in spec.parameters:
+            sites[name] = site["value"]
+    return sites, likelihood, prior

@@ -1,0 +1,1 @@
+"""Modelling: a spec and runs → a NumPyro model."""

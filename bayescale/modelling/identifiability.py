@@ -1,0 +1,125 @@
+"""Identify: can runs say anything of a law at all?"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from bayescale.core.errors import RunsError
+from bayescale.modelling.grouping import together
+from bayescale.modelling.spec import Spec
+from bayescale.parts.base import AbstractResponse
+from bayescale.parts.catalogue import part
+from bayescale.runs.table import Runs
+
+_SAME = 1e-9  # of the largest value: rounding alone
+_POINT = ("family", "run_id", "params", "tokens")
+_SHOWN = 3
+_FLAT = 0.02  # e-folds: rounding of counts scatters a fixed ratio by about a percent
+
+
+def check_identified(spec: Spec, runs: Runs) -> None:
+    """Refuse runs that cannot identify the law, whatever the prior."""
+    law = part("laws", spec.law)
+    frame = runs.frame
+    for response, _ in spec.responses:
+        _check_one_test(spec, part("responses", response), runs)
+    _check_one_row(runs)
+    for name in (*spec.columns, *spec.labels):
+        if frame[name].isna().any() if name in frame else runs[name] is None:
+            row = int(np.flatnonzero(frame[name].isna())[0])
+            some = frame[name].notna().any()
+            which = f"run {row} of {runs.name!r} has no" if some else f"no run of {runs.name!r} has"
+            raise RunsError(
+                f"{which} {name}, which spec {spec.name!r} needs",
+                do=f"drop the runs that have none, e.g. by runs.where({name}_above=0)" if some else "choose other runs",
+            )
+    for lot in dict.fromkeys(together([spec], frame).values()):
+        group = frame[frame["family"].isin(lot)]
+        family = runs.name if lot == frozenset(runs.families) and len(lot) > 1 else ", ".join(sorted(lot))
+        if len(group) < len(law.parameters) and not spec.learned:
+            raise RunsError(
+                f"{family!r} has fewer runs than law {law.name!r} has parameters",
+                wanted=f"at least {len(law.parameters)} runs",
+                came=str(len(group)),
+                do='add runs, or pool the family with others (pooling = "partial")',
+            )
+        if spec.learned:  # what these runs do not say, other families have
+            continue
+        logs = np.log(group[list(spec.inputs)].to_numpy())
+        for name, spread in zip(spec.inputs, logs.std(axis=0), strict=True):
+            if spread < _FLAT:
+                raise RunsError(
+                    f"{family!r}: every run has about the same {name}, so its exponent is not identified",
+                    came=f"{name} from {group[name].min():.3g} to {group[name].max():.3g}",
+                    do=f"add runs with other {name}, or fit a power law in the other input",
+                )
+        if len(spec.inputs) == 2 and (logs[:, 1] - logs[:, 0]).std() < _FLAT:
+            raise RunsError(
+                f"{family!r}: every run has the same {spec.inputs[1]} per {spec.inputs[0].removesuffix('s')}, "
+                "so the two exponents are not identified",
+                wanted="runs with several ratios, ideally from 2 to 300",
+                came=f"{np.exp((logs[:, 1] - logs[:, 0]).mean()):.3g} in all of them",
+                do='add runs off the ray, or fit law power-floor with inputs = ["flops"]',
+            )
+
+
+def _check_one_row(runs: Runs) -> None:
+    """Refuse several rows of one run at one point, which would count as so many runs."""
+    frame = runs.frame
+    if not runs.rows_by or not frame.duplicated(list(_POINT)).any():
+        return
+    raise RunsError(
+        f"{runs.name!r} has several rows a run, so that each would be counted several times",
+        wanted="one row a run",
+        came=f"{len(frame):,} rows for {runs.n_runs:,} runs",
+        do=_choose(next((c for c in runs.rows_by if frame[c].nunique() > 1), runs.rows_by[0]), frame),
+    )
+
+
+def _check_one_test(spec: Spec, response: type[AbstractResponse], runs: Runs) -> None:
+    """Refuse runs of several tests, benchmarks for example, where the response's parameters are those of one."""
+    frame, column = runs.frame, response.of_one
+    if column not in frame:
+        return
+    shared = any(spec.parameters[name].pooling == "complete" for name in response.parameters)
+    groups = [frame] if shared else [mine for _, mine in frame.groupby("family")]
+    tests = max((group[column].unique() for group in groups), key=len)
+    if len(tests) < 2:
+        return
+    complete = frame.dropna(subset=[c for c in (response.observed, *response.requires) if c in frame])
+    raise RunsError(
+        f"response {response.name!r} describes one {column}, by one {', one '.join(response.parameters)}",
+        wanted=f"runs of one {column}",
+        came=f"{len(tests)} in {runs.name!r}: {', '.join(map(str, tests[:_SHOWN]))}{', …' * (len(tests) > _SHOWN)}",
+        do=_choose(column, complete if len(complete) else frame),
+    )
+
+
+def _choose(column: str, frame: pd.DataFrame) -> str:
+    value = frame[column].iloc[0]
+    return f"choose one: runs.where({column}={repr(value) if isinstance(value, str) else f'{value:g}'})"
+
+
+def covariate(runs: Runs, column: str, alone: bool = True) -> np.ndarray:
+    """Values of a covariate, zero the usual; whether these runs `alone` tell what it is worth.
+
+    Raises
+    ------
+    RunsError
+        If some value is no finite number; or, alone, if all are alike or none is near zero.
+    """
+    cells = pd.Series(runs[column])
+    values = pd.to_numeric(cells, errors="coerce").to_numpy(float)
+    what = f"covariate {column!r} of {runs.name!r}"
+    if not np.isfinite(values).all():
+        row = int(np.flatnonzero(~np.isfinite(values))[0])
+        raise RunsError(f"{what}, run {row}: wanted a number, came {cells[row]!r}", do="fill it in, or drop the run")
+    low, high = values.min(), values.max()
+    if alone and high - low <= _SAME * max(abs(low), abs(high)):
+        raise RunsError(f"{what} is {low:g} in every run, so that nothing says what it is worth",
+                        do="add runs that differ in it, or leave it out")  # fmt: skip
+    if alone and not low <= 0 <= high:
+        raise RunsError(f"{what} is never near 0, where the law is that of the usual runs",
+                        came=f"{low:g} to {high:g}", do="subtract a usual value from the column")  # fmt: skip
+    return values

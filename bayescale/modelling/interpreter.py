@@ -1,0 +1,111 @@
+"""The interpreter: a spec and a design → an ordinary NumPyro model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from functools import partial
+
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+from jax import Array
+from numpyro import distributions as dist
+from numpyro import handlers
+
+from bayescale.core.dims import FAMILY, KNOT
+from bayescale.modelling.design import Design, design
+from bayescale.modelling.grouping import way_of
+from bayescale.modelling.spec import Spec
+from bayescale.parts.base import AbstractDiscrepancy, Families, Part, Values
+from bayescale.parts.catalogue import part
+from bayescale.runs.table import Runs
+
+LAW = "law"
+"""Site of the log loss by the law alone, its discrepancies left out."""
+
+COORDINATES = "coordinates"
+"""Site of each family's coordinates of all discrepancies, one after the other."""
+
+
+def interpret(spec: Spec, design: Design) -> None:
+    """Draw a spec's parameters, then observe its responses run by run."""
+    values, families = {}, Families(design.families, design.lot, dict(design.lots))
+    for name, setting in spec.settings:
+        way = way_of(setting, design.families, design.lot)
+        centering = design.centering.get(name, 0.0)
+        prior = setting.prior.placed(design.priors[name])
+        value = way.draw(name, prior, design.spreads.get(name, setting.spread), families, centering)
+        values[name] = value[design.family] if jnp.ndim(value) else value
+    pick = partial(_pick, values)
+    law = part("laws", spec.law)
+    columns = dict(zip(law.inputs, spec.inputs, strict=True))
+    anchor = {name: design.anchor[column] for name, column in columns.items()}
+
+    def balance(log_tokens: Array) -> Array:
+        return anchor["params"] + law.balance(log_tokens - anchor["tokens"], **pick(law))
+
+    worth = _worth(spec, design, values)
+    spent: Values = worth | {name: worth[column] for name, column in columns.items()}
+    for name in spec.resources:
+        resource = part("resources", name)
+        spent = resource.effective(spent, balance, **pick(resource))
+    inputs = [spent[name] - anchor[name] for name in law.inputs]
+    discrepancies = [part("discrepancies", name) for name in spec.discrepancy]
+    coordinates = _coordinates(discrepancies, design)
+    with _over_runs(design):
+        relative = law.log_loss(*inputs, **pick(law))
+        numpyro.deterministic(LAW, design.anchor_loss + relative)
+        for of, own in zip(discrepancies, coordinates, strict=True):
+            relative += of.shift(design.basis[of.name], own, **pick(of))
+        log_loss = numpyro.deterministic("log_loss", design.anchor_loss + relative)
+        for name, kind in spec.responses:
+            response, noise = part("responses", name), part("noise", kind)
+            location = response.location(log_loss, design.columns, **pick(response))
+            numpyro.deterministic(f"{name}_location", location)
+            likelihood = noise.distribution(location, {**design.columns, **design.basis}, **pick(noise))
+            numpyro.sample(response.observed, likelihood, obs=design.observed.get(response.observed))
+
+
+def _worth(spec: Spec, design: Design, values: Values) -> dict[str, Array]:
+    """What was spent, as much more as the runs' covariates make it worth; unique tokens as all tokens."""
+    spent = dict(design.spent)
+    for name, worth, column in spec.gains:
+        for also in {worth, worth.replace("tokens", "unique_tokens")} & set(spent):
+            spent[also] = spent[also] + values[name] * design.columns[column]
+    return spent
+
+
+def _coordinates(discrepancies: Sequence[type[AbstractDiscrepancy]], design: Design) -> list[Array]:
+    """Coordinates of each discrepancy in each run's family."""
+    ends = np.cumsum([sum(of.coordinates.values()) for of in discrepancies], dtype=int).tolist()
+    if not ends or not ends[-1]:
+        return [jnp.zeros(0)] * len(discrepancies)
+    with numpyro.plate(FAMILY, design.families, dim=-2), numpyro.plate(KNOT, ends[-1], dim=-1):
+        own = numpyro.sample(COORDINATES, dist.Normal(jnp.zeros((design.families, ends[-1])), 1.0))[design.family]
+    return jnp.split(own, ends[:-1], axis=-1)
+
+
+def _over_runs(design: Design) -> AbstractContextManager:
+    """One plate over the runs, or two over blocks and slots, of which the empty ones are masked."""
+    if design.mask is None:
+        return numpyro.plate("run", design.family.shape[0])
+    stack = ExitStack()
+    stack.enter_context(numpyro.plate_stack("run", design.mask.shape))
+    stack.enter_context(handlers.mask(mask=design.mask))
+    return stack
+
+
+def model(spec: Spec, runs: Runs) -> Callable[[], None]:
+    """Return a spec on runs as an ordinary NumPyro model without arguments.
+
+    Examples
+    --------
+    >>> from numpyro.infer import MCMC, NUTS
+    >>> mcmc = MCMC(NUTS(model(load_spec("additive"), load_runs("hoffmann2022"))), num_warmup=1, num_samples=1)
+    """
+    return partial(interpret, spec, design(spec, runs))
+
+
+def _pick(values: Values, of: type[Part]) -> dict[str, Array]:
+    return {name: values[name] for name in of.parameters}

@@ -1,0 +1,261 @@
+"""Spec: law × resources × responses and noise × pooling × priors, as plain data.
+
+A spec is one TOML file. Its resolved content, defaults filled in, has a digest; another prior is
+another model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from bayescale.core.errors import SpecError, nearest
+from bayescale.parts import catalogue
+from bayescale.parts.base import Parameter
+from bayescale.parts.priors import Normal, Prior
+
+GAIN = Normal(0.0, 0.4)
+"""Prior of what a unit of a covariate is worth: 90 % from half as much to twice as much."""
+
+
+@dataclass(frozen=True)
+class Trend:
+    """How a prior moves in its Gaussian coordinate, for each e-fold by which the anchor is away from a reference.
+
+    `slopes` by column, and their `covariance` in that order: of what is not known of them the prior is wider.
+    """
+
+    slopes: tuple[tuple[str, float], ...]
+    covariance: tuple[tuple[float, ...], ...]
+
+    def at(self, away: Mapping[str, float]) -> tuple[float, float]:
+        """By how much the location moves, and the variance that comes on top."""
+        steps = np.array([away[column] for column, _ in self.slopes])
+        return float(steps @ [slope for _, slope in self.slopes]), float(steps @ np.array(self.covariance) @ steps)
+
+    def to_dict(self) -> dict[str, Any]:
+        """In the shape of the TOML file."""
+        return {"slopes": dict(self.slopes), "covariance": [list(row) for row in self.covariance]}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a spec says of one parameter: its prior, its pooling and the prior scale of its spread."""
+
+    prior: Prior
+    pooling: str
+    spread: float
+    trend: Trend | None = None
+
+    def place(self, away: Mapping[str, float]) -> tuple[float, float]:
+        """Location and scale in the Gaussian coordinate, where the anchor is so many e-folds `away` in each input."""
+        if self.trend is None:
+            return self.prior.loc, self.prior.scale
+        moved, variance = self.trend.at(away)
+        return self.prior.loc + moved, math.hypot(self.prior.scale, math.sqrt(variance))
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A model as plain data; build one with :func:`load_spec` or :func:`make_spec`.
+
+    Attributes
+    ----------
+    name, title : str
+        For people; not part of the digest.
+    law : str
+        Name of the law.
+    inputs : tuple of str
+        Columns of the runs that the law's inputs are read from, in the law's order.
+    resources : tuple of str
+        Names of the resources, applied in order.
+    responses : tuple of (str, str)
+        Each response with its noise.
+    settings : tuple of (str, Setting)
+        Every parameter of every part, resolved.
+    discrepancy : tuple of str
+        Names of the discrepancies, which add up; empty, none.
+    anchor : tuple of (str, float)
+        The reference run's inputs and loss, and perhaps the slope that discrepancies go by; empty, the
+        geometric means of the inputs and the median loss of the runs that are fitted, and each family's slope.
+    learned : tuple of (str, str)
+        Where the priors were learnt, if they were: the ``runs``, and the ``model`` whose priors came before.
+        Not part of the digest.
+    reference : tuple of (str, float)
+        The inputs of the anchor at which priors are what is written; those with a `trend` move with it. Empty if
+        none has.
+    covariates : tuple of (str, tuple of str)
+        Columns of numbers that say how runs were made, each with what of it makes worth more: params, tokens.
+    """
+
+    name: str
+    title: str
+    law: str
+    inputs: tuple[str, ...]
+    resources: tuple[str, ...]
+    responses: tuple[tuple[str, str], ...]
+    settings: tuple[tuple[str, Setting], ...]
+    discrepancy: tuple[str, ...] = ()
+    anchor: tuple[tuple[str, float], ...] = ()
+    learned: tuple[tuple[str, str], ...] = ()
+    reference: tuple[tuple[str, float], ...] = ()
+    covariates: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+    @property
+    def parameters(self) -> dict[str, Setting]:
+        """Settings by parameter name."""
+        return dict(self.settings)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns of numbers that the runs must hold."""
+        wanted = [*self.inputs, *dict(self.covariates), *(spent for _, spent, _ in self.gains)]
+        for name in self.resources:
+            wanted += catalogue.part("resources", name).requires
+        for name, noise in self.responses:
+            response = catalogue.part("responses", name)
+            wanted += [response.observed, *response.requires, *catalogue.part("noise", noise).requires]
+        return tuple(dict.fromkeys(wanted))
+
+    @property
+    def gains(self) -> list[tuple[str, str, str]]:
+        """Parameter, what was spent, and the covariate that makes it worth more."""
+        return gains_of(self.covariates)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Columns of text that the runs must hold."""
+        wanted = [catalogue.part("discrepancies", name).labels for name in self.discrepancy]
+        ways = [catalogue.part("pooling", setting.pooling) for _, setting in self.settings]
+        wanted += [way.lots for way in ways if way.named]
+        return tuple(dict.fromkeys(label for labels in wanted for label in labels))
+
+    @property
+    def sorting(self) -> tuple[str, ...]:
+        """Columns of text that sort families into lots, where runs hold them."""
+        ways = [catalogue.part("pooling", setting.pooling) for _, setting in self.settings]
+        return tuple(dict.fromkeys(column for way in ways for column in way.lots))
+
+    @property
+    def based(self) -> tuple[Any, ...]:
+        """Parts that depend on where a run lies against its family's fitted runs."""
+        noise = [catalogue.part("noise", name) for _, name in self.responses]
+        return (
+            *(catalogue.part("discrepancies", name) for name in self.discrepancy),
+            *(of for of in noise if of.basis),
+        )
+
+    @property
+    def table(self) -> dict[str, Parameter]:
+        """The rows of the parts' tables: meaning, unit and source of each parameter."""
+        return table_of(self.law, self.resources, self.discrepancy, self.responses, self.gains)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the canonical JSON of what defines the model."""
+        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything that defines the model, in the shape of the TOML file."""
+        parameters = {
+            name: {"prior": _prior_dict(s.prior), "pooling": s.pooling, "spread": s.spread}
+            | ({"trend": s.trend.to_dict()} if s.trend else {})
+            for name, s in self.settings
+        }
+        optional: dict[str, Any] = {"discrepancy": list(self.discrepancy)} if self.discrepancy else {}
+        optional |= {key: dict(getattr(self, key)) for key in ("anchor", "reference") if getattr(self, key)}
+        optional |= {"covariates": {c: list(worth) for c, worth in self.covariates}} if self.covariates else {}
+        return {
+            "law": self.law,
+            "inputs": list(self.inputs),
+            "resources": list(self.resources),
+            **optional,
+            "responses": dict(self.responses),
+            "parameters": parameters,
+        }
+
+    @cached_property
+    def structure(self) -> Spec:
+        """The spec with standard priors and no name: what is compiled, for priors' places and spreads are data."""
+        known = {name for name, s in self.settings if catalogue.part("pooling", s.pooling).known}
+        settings = tuple(
+            (name, replace(s, prior=s.prior.standard, trend=None, spread=1.0 if name in known else s.spread))
+            for name, s in self.settings
+        )
+        return replace(self, name="", title="", settings=settings, anchor=(), learned=(), reference=())
+
+    def places(self, anchor: Mapping[str, float]) -> dict[str, tuple[float, float]]:
+        """Location and scale of every prior in its Gaussian coordinate, at the natural logs of an anchor's inputs."""
+        away = {column: float(anchor[column]) - math.log(value) for column, value in self.reference}
+        return {name: setting.place(away) for name, setting in self.settings}
+
+    def at(self, anchor: Mapping[str, float]) -> Spec:
+        """Return the spec with its priors as they are at an anchor's inputs, and no trend."""
+        if not self.reference:
+            return self
+        places = self.places({column: math.log(anchor[column]) for column in self.inputs})
+        settings = [(name, replace(s, prior=s.prior.moved(*places[name]), trend=None)) for name, s in self.settings]
+        return replace(self, settings=tuple(settings), reference=())
+
+    def with_prior(self, **priors: Prior) -> Spec:
+        """Return the spec with other priors, which do not move with the anchor."""
+        for name in priors:
+            if name not in self.parameters:
+                raise unknown("parameter", name, self.parameters)
+        settings = [
+            (name, replace(s, prior=priors[name], trend=None) if name in priors else s) for name, s in self.settings
+        ]
+        return replace(self, settings=tuple(settings))
+
+
+def gains_of(covariates: Iterable[tuple[str, tuple[str, ...]]]) -> list[tuple[str, str, str]]:
+    """Parameter, what was spent, and the covariate that makes it worth more, for each pair of these."""
+    return [(f"gain_{column}_{spent}", spent, column) for column, worth in covariates for spent in worth]
+
+
+def table_of(
+    law: str,
+    resources: tuple[str, ...],
+    discrepancy: tuple[str, ...],
+    responses: tuple,
+    gains: Iterable[tuple[str, str, str]] = (),
+) -> dict[str, Parameter]:
+    """Rows of the tables of all parts that a spec names, by parameter.
+
+    Raises
+    ------
+    SpecError
+        If two parts call different parameters alike.
+    """
+    used = [catalogue.part("laws", law), *(catalogue.part("resources", r) for r in resources)]
+    used += [catalogue.part("discrepancies", name) for name in discrepancy]
+    for response, noise in responses:
+        used += [catalogue.part("responses", response), catalogue.part("noise", noise)]
+    table: dict[str, Parameter] = {}
+    for part in used:
+        for name, parameter in part.parameters.items():
+            if table.setdefault(name, parameter) is not parameter:
+                raise SpecError(f"two parts of the spec have a parameter called {name!r}")
+    for name, spent, column in gains:
+        meaning = f"log of how many times more {spent} are worth for each unit of {column}"
+        table[name] = Parameter(GAIN, f"e-folds per unit of {column}", meaning, spread=0.1)
+    return table
+
+
+def _prior_dict(prior: Prior) -> dict[str, Any]:
+    return {"kind": type(prior).__name__, **asdict(prior)}
+
+
+def unknown(what: str, name: object, names: Iterable[str]) -> SpecError:
+    """Return the error of a name that is none of `names`, with the nearest."""
+    return SpecError(f"unknown {what}: {name!r}", wanted=f"one of: {', '.join(names)}", do=nearest(str(name), names))

@@ -1,0 +1,341 @@
+"""Specify: a TOML file, or what it would hold, ↔ a Spec."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bayescale.core import shipped
+from bayescale.core.dims import DIMS, MADE
+from bayescale.core.errors import SpecError, UnknownName
+from bayescale.modelling.spec import Setting, Spec, Trend, gains_of, table_of, unknown
+from bayescale.parts import base, catalogue
+from bayescale.parts.base import Parameter
+from bayescale.parts.priors import PRIORS, Prior
+from bayescale.runs.columns import LABELS, NUMBERS
+
+# What a key holds, what its items are, and how it is written.
+_KEYS: dict[str, tuple[type | tuple[type, ...], type | tuple[type, ...], str]] = {
+    "title": (str, str, 'title = "The law of my runs"'),
+    "law": (str, str, 'law = "additive"'),
+    "inputs": ((list, tuple), str, 'inputs = ["params", "tokens"]'),
+    "resources": ((list, tuple), str, 'resources = ["repetition"]'),
+    "anchor": (Mapping, (int, float), "anchor = {params = 2e8, tokens = 5e9, loss = 3.0}"),
+    "discrepancy": ((list, tuple, str), str, 'discrepancy = ["walk", "growth"]'),
+    "reference": (Mapping, (int, float), "reference = {params = 1e8, tokens = 2e9}"),
+    "learned": (Mapping, str, 'learned = {runs = "open-families", model = "coupled-unpooled"}'),
+    "covariates": (Mapping, (list, tuple), 'covariates = {curated = ["tokens"]}'),
+    "responses": (Mapping, str, 'responses = {loss = "student-t"}'),
+    "pooling": (Mapping, str, 'pooling = {default = "partial"}'),
+    "parameters": (Mapping, Mapping, "parameters = {alpha_N = {spread = 0.1}}"),
+}
+DEFAULT = "default"
+"""Name of the spec that is used when none is named."""
+
+_INPUTS = ("params", "tokens", "flops", "active_params", "step")
+# Columns with a meaning, and what forecasts and fits call theirs.
+_NO_COVARIATES = {*NUMBERS, *LABELS, *MADE, *DIMS, "family", "run_id", "benchmark", "fit", "queries", "record",
+                  "response", "seed"}  # fmt: skip
+_SETTINGS = ("prior", "pooling", "spread", "trend")
+
+
+def load_spec(source: str | Path) -> Spec:
+    """Load a spec by the path of a TOML file, or by the name of a shipped one.
+
+    Raises
+    ------
+    UnknownName
+        If there is neither such a file nor such a name.
+    SpecError
+        If the file is no TOML, or names or sets what does not exist.
+
+    Examples
+    --------
+    >>> load_spec("coupled").law
+    'coupled'
+    """
+    path = Path(source)
+    if path.suffix != ".toml" and not path.is_file():
+        path = shipped.locate("models", str(source))
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UnknownName(f"no spec at {path}", wanted="the path of a TOML file, or a shipped name") from None
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SpecError(f"{path} is not TOML", came=str(error), do="see models/additive.toml") from None
+    return make_spec(path.stem, **content)
+
+
+def make_spec(name: str, /, **content: Any) -> Spec:
+    """Make a spec from what a TOML file would hold (see ``models/``); defaults are filled in."""
+    _check_shapes(name, content)
+    if "law" not in content:
+        raise SpecError(f"spec {name!r} names no law", wanted='law = "additive", say')
+    law = catalogue.part("laws", content["law"])
+    inputs = tuple(content.get("inputs", law.inputs))
+    _check_inputs(name, law, inputs)
+    resources = tuple(content.get("resources", ()))
+    _check_resources(name, law, inputs, resources)
+    responses = tuple(dict(content.get("responses", {"loss": "student-t"})).items())
+    _check_responses(name, responses)
+    said = content.get("discrepancy", ())
+    discrepancy = (said,) if isinstance(said, str) else tuple(said)
+    _check_discrepancy(name, inputs, discrepancy)
+    covariates = tuple((column, tuple(worth)) for column, worth in content.get("covariates", {}).items())
+    _check_covariates(name, law, inputs, covariates)
+    table = table_of(law.name, resources, discrepancy, responses, gains_of(covariates))
+    settings = _settings(name, table, dict(content.get("pooling", {})), dict(content.get("parameters", {})))
+    reference = dict(content.get("reference", {}))
+    _check_reference(name, inputs, reference, settings)
+    return Spec(
+        name=name,
+        title=content.get("title", name),
+        law=law.name,
+        inputs=inputs,
+        resources=resources,
+        responses=responses,
+        settings=settings,
+        discrepancy=discrepancy,
+        anchor=_anchor(name, inputs, dict(content.get("anchor", {}))),
+        learned=tuple(sorted(dict(content.get("learned", {})).items())),
+        covariates=covariates,
+        reference=tuple((column, float(reference[column])) for column in inputs if reference),
+    )
+
+
+def _check_shapes(spec: str, content: Mapping[str, Any]) -> None:
+    for key, value in content.items():
+        if key not in _KEYS:
+            raise unknown(f"key of spec {spec!r}", key, _KEYS)
+        kind, items, example = _KEYS[key]
+        fits = isinstance(value, kind)
+        if fits and not isinstance(value, str):
+            fits = all(isinstance(item, items) for item in (value.values() if isinstance(value, Mapping) else value))
+        if not fits:
+            raise SpecError(f"spec {spec!r}: {key} has the wrong shape", wanted=f"{example}, say", came=repr(value))
+
+
+def _check_inputs(spec: str, law: type[base.AbstractLaw], inputs: tuple[str, ...]) -> None:
+    for column in inputs:
+        if column not in _INPUTS:
+            raise unknown(f"input of spec {spec!r}", column, _INPUTS)
+    if len(inputs) != len(law.inputs) or len(set(inputs)) != len(inputs):
+        raise SpecError(
+            f"spec {spec!r}: the inputs do not fit law {law.name!r}",
+            wanted=f"{len(law.inputs)} of: {', '.join(_INPUTS)}",
+            came=str(list(inputs)),
+        )
+
+
+def _anchor(spec: str, inputs: tuple[str, ...], anchor: dict[str, float]) -> tuple[tuple[str, float], ...]:
+    columns = (*inputs, "loss", *({"slope"} & set(anchor)))
+    if anchor and (set(anchor) != set(columns) or not all(0 < value < float("inf") for value in anchor.values())):
+        raise SpecError(
+            f"spec {spec!r}: the anchor does not fit the inputs",
+            wanted=f"a positive number for each of: {', '.join((*inputs, 'loss'))}, and perhaps slope",
+            came=repr(anchor),
+        )
+    return tuple((column, float(anchor[column])) for column in columns if anchor)
+
+
+def _check_resources(
+    spec: str, law: type[base.AbstractLaw], inputs: tuple[str, ...], resources: tuple[str, ...]
+) -> None:
+    columns = dict(zip(law.inputs, inputs, strict=True))
+    for resource in map(lambda r: catalogue.part("resources", r), resources):
+        lost = [name for name, able in resource.changes.items() if columns.get(name) not in able]
+        if lost:
+            fitting = " and ".join(f"{name} (column {' or '.join(able)})" for name, able in resource.changes.items())
+            raise SpecError(
+                f"spec {spec!r}: resource {resource.name!r} would have no effect, for the law reads no "
+                + " and no ".join(lost),
+                wanted=f"a law of {' and '.join(resource.changes)}, whose inputs are {fitting}",
+                came=f"law {law.name!r} of {', '.join(inputs)}",
+                do=f"name a column of {' and of '.join(lost)} among the inputs"
+                if set(lost) <= set(law.inputs)
+                else "use additive or coupled",
+            )
+        if resource.balanced and law.balance is None:
+            raise SpecError(
+                f"spec {spec!r}: resource {resource.name!r} needs a law with a balance of params and tokens",
+                came=f"law {law.name!r}",
+                do="use additive or coupled",
+            )
+
+
+def _check_reference(
+    spec: str, inputs: tuple[str, ...], reference: Mapping[str, float], settings: tuple[tuple[str, Setting], ...]
+) -> None:
+    if reference and (set(reference) != set(inputs) or not all(0 < x < float("inf") for x in reference.values())):
+        raise SpecError(
+            f"spec {spec!r}: the reference does not fit the inputs",
+            wanted=f"a positive number for each of: {', '.join(inputs)}",
+            came=repr(reference),
+        )
+    for name, setting in settings:
+        columns = set(dict(setting.trend.slopes)) if setting.trend else set()
+        if not columns <= set(reference):
+            raise SpecError(
+                f"spec {spec!r}: the trend of {name!r} has no reference to start from",
+                wanted=f"a reference of: {', '.join(inputs)}; and a trend in some of these",
+                came=f"a trend in {', '.join(sorted(columns))}, a reference of {', '.join(reference) or 'nothing'}",
+            )
+
+
+def _check_covariates(
+    spec: str,
+    law: type[base.AbstractLaw],
+    inputs: tuple[str, ...],
+    covariates: tuple[tuple[str, tuple[str, ...]], ...],
+) -> None:
+    able = [column for column in inputs if column in ("params", "tokens", "active_params")]
+    for column, worth in covariates:
+        if not (column.isascii() and column.isidentifier()) or column in _NO_COVARIATES:
+            raise SpecError(
+                f"spec {spec!r}: {column!r} is no name of a covariate",
+                wanted="a column of numbers of your own, of letters, digits and underscores",
+                do="rename the column",
+            )
+        if not worth or not set(worth) <= set(able) or len(set(worth)) < len(worth):
+            raise SpecError(
+                f"spec {spec!r}: covariate {column!r} does not say what it makes worth more",
+                wanted=f"some of: {', '.join(able) or f'params, tokens, which law {law.name!r} does not read'}",
+                came=repr(list(worth)),
+            )
+
+
+def _check_responses(name: str, responses: tuple[tuple[str, str], ...]) -> None:
+    if not responses:
+        raise SpecError(f"spec {name!r} observes nothing", wanted='[responses]\nloss = "student-t"')
+    for response, noise in responses:
+        kind, fits = catalogue.part("responses", response).kind, catalogue.part("noise", noise).kind
+        if kind != fits:
+            able = [n for n, c in catalogue.catalogue("bayescale.parts.noise").items() if c.kind == kind]
+            raise SpecError(
+                f"spec {name!r}: noise {noise!r} does not fit response {response!r}",
+                wanted=f"one of: {', '.join(able)}",
+                came=noise,
+            )
+
+
+def _check_discrepancy(spec: str, inputs: tuple[str, ...], discrepancy: tuple[str, ...]) -> None:
+    if len(set(discrepancy)) < len(discrepancy):
+        raise SpecError(f"spec {spec!r} names a discrepancy twice", came=", ".join(discrepancy))
+    for name in discrepancy:
+        if catalogue.part("discrepancies", name).planar and len(inputs) != 2:
+            raise SpecError(
+                f"spec {spec!r}: discrepancy {name!r} needs a law of two inputs",
+                came=", ".join(inputs),
+                do="take a law of params and tokens, or leave the discrepancy out",
+            )
+
+
+def _settings(
+    spec: str, table: dict[str, Parameter], pooling: dict[str, str], overrides: dict[str, Any]
+) -> tuple[tuple[str, Setting], ...]:
+    ways = list(catalogue.catalogue("bayescale.parts.pooling"))
+    for key, way in pooling.items():
+        if way not in ways:
+            raise unknown(f"way of pooling {key!r}", way, ways)
+    default = pooling.pop("default", "partial")
+    for key in [*pooling, *overrides]:
+        if key not in table:
+            raise unknown(f"parameter of spec {spec!r}", key, table)
+    settings = []
+    for name, row in table.items():
+        override = dict(overrides.get(name, {}))
+        for key in override:
+            if key not in _SETTINGS:
+                raise unknown(f"setting of parameter {name!r}", key, _SETTINGS)
+        way = override.get("pooling", pooling.get(name, default))
+        if way not in ways:
+            raise unknown(f"way of pooling {name!r}", way, ways)
+        prior = _prior(name, override["prior"]) if "prior" in override else row.prior
+        spread = override.get("spread", row.spread)
+        if not (isinstance(spread, int | float) and 0 < spread < float("inf")):
+            raise SpecError(f"spread of {name!r} is not a scale", wanted="a positive number", came=repr(spread))
+        if catalogue.part("pooling", way).known and spread >= prior.scale:
+            raise SpecError(
+                f"families of one suite would scatter by more in {name!r} than families at large",
+                wanted=f"a spread under the prior's scale, {prior.scale:g}",
+                came=f"{spread:g}",
+            )
+        settings.append((name, Setting(prior, way, float(spread), _trend(name, override.get("trend")))))
+    return tuple(settings)
+
+
+def _trend(name: str, content: Mapping[str, Any] | None) -> Trend | None:
+    if content is None:
+        return None
+    try:
+        fields = dict(content)
+        slopes = tuple((str(column), float(slope)) for column, slope in fields.pop("slopes").items())
+        covariance = np.array(fields.pop("covariance"), float)
+        right = not fields and covariance.shape == (len(slopes),) * 2 and np.isfinite([s for _, s in slopes]).all()
+        if not right or (covariance != covariance.T).any() or np.linalg.eigvalsh(covariance).min() < 0:
+            raise ValueError
+    except (AttributeError, KeyError, TypeError, ValueError, np.linalg.LinAlgError):
+        raise SpecError(
+            f"the trend of {name!r} is not one",
+            wanted="{slopes = {params = -0.5, tokens = 0.3}, covariance = [[0.01, 0.0], [0.0, 0.01]]}, say: e-folds of "
+            "the prior for each of the anchor, and a covariance of them",
+            came=repr(content),
+        ) from None
+    return Trend(slopes, tuple(map(tuple, covariance.tolist())))
+
+
+def _prior(name: str, content: Mapping[str, Any]) -> Prior:
+    try:
+        fields = dict(content)
+        kind = str(fields.pop("kind"))
+        if kind not in PRIORS:
+            raise unknown("kind", kind, PRIORS)
+        return PRIORS[kind](**{key: float(value) for key, value in fields.items()})
+    except SpecError as error:
+        raise SpecError(f"the prior of {name!r}: {error}") from None
+    except (KeyError, TypeError, ValueError):
+        raise SpecError(
+            f"the prior of {name!r} is not one",
+            wanted='{kind = "LogNormal", median = 0.33, scale = 0.35}, say',
+            came=repr(content),
+        ) from None
+
+
+def write_spec(spec: Spec, path: str | Path) -> Path:
+    """Write a spec as TOML, which :func:`load_spec` reads.
+
+    Examples
+    --------
+    >>> write_spec(load_spec("additive"), "mine.toml")  # doctest: +SKIP
+    """
+    content = spec.to_dict()
+    lines = [f'title = "{spec.title}"', f'law = "{spec.law}"', f"inputs = {list(spec.inputs)}".replace("'", '"')]
+    if spec.resources:
+        lines.append(f"resources = {list(spec.resources)}".replace("'", '"'))
+    for key, places in (("anchor", spec.anchor), ("reference", spec.reference)):
+        if places:
+            lines.append(f"{key} = {{{', '.join(f'{column} = {value!r}' for column, value in places)}}}")
+    if spec.discrepancy:
+        lines.append(f"discrepancy = {list(spec.discrepancy)}".replace("'", '"'))
+    if spec.covariates:
+        worth = (f"{column} = {list(spent)}".replace("'", '"') for column, spent in spec.covariates)
+        lines.append(f"covariates = {{{', '.join(worth)}}}")
+    tables = {"learned": dict(spec.learned)} if spec.learned else {}
+    for name, table in (tables | {"responses": content["responses"]}).items():
+        lines += ["", f"[{name}]", *(f'{key} = "{value}"' for key, value in table.items())]
+    for name, setting in content["parameters"].items():
+        fields = ", ".join(
+            f'{k} = "{v}"' if isinstance(v, str) else f"{k} = {v!r}" for k, v in setting["prior"].items()
+        )
+        lines += ["", f"[parameters.{name}]", f"prior = {{{fields}}}"]
+        lines += [f'pooling = "{setting["pooling"]}"', f"spread = {setting['spread']!r}"]
+        if "trend" in setting:
+            slopes = ", ".join(f"{column} = {slope!r}" for column, slope in setting["trend"]["slopes"].items())
+            lines.append(f"trend = {{slopes = {{{slopes}}}, covariance = {setting['trend']['covariance']}}}")
+    path = Path(path)
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path

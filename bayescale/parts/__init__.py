@@ -1,0 +1,1 @@
+"""Parts: laws, resources, responses, noise, discrepancies and pooling, found by their files."""

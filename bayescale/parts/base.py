@@ -1,0 +1,303 @@
+"""The abstract idea of a part of a model: a table of parameters and one formula over them.
+
+The table's names must equal the formula's keyword-only arguments. This is checked when the class is
+defined, so that a formula never meets a parameter by position.
+"""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, ClassVar, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from numpyro import distributions as dist
+
+from bayescale.core.errors import DefinitionError
+from bayescale.parts.priors import Placed, Prior
+
+Values = Mapping[str, Array]
+
+PARAMS, TOKENS = ("params", "active_params"), ("tokens",)
+"""Columns of runs that count params, and those that count tokens: what may fill an input of that name."""
+
+
+class Kind(StrEnum):
+    """What a law's number is: readers ask this, never its name or its meaning in words."""
+
+    EXPONENT = "exponent"
+    """A parameter that is a power; those of different laws are not the same quantity."""
+    EFFECTIVE = "effective"
+    """The power by which a term falls far from balance: comparable between laws."""
+    FLOOR = "floor"
+    """The irreducible loss."""
+    PUBLISHED = "published"
+    """Another coefficient as the literature writes it."""
+    PARAMETER = "parameter"
+    """Any other parameter."""
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A number that a law reports beside its parameters.
+
+    Attributes
+    ----------
+    kind : Kind
+    unit, meaning : str
+    scale : {"linear", "log"}
+        The scale that it is read on: "log" of one that is positive and spans orders of magnitude.
+    """
+
+    kind: Kind
+    unit: str
+    meaning: str
+    scale: str = "linear"
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One row of a part's table.
+
+    Attributes
+    ----------
+    prior : Prior
+        Default prior; a spec may name another.
+    unit, meaning, source : str
+        What a person needs to hold a prior about it, and where this one comes from.
+    spread : float
+        Prior scale of the standard deviation between families, in the prior's Gaussian coordinate
+        (e-folds, for a log-Normal); see :func:`bayescale.parts.priors.spread_prior`.
+    at_anchor : bool
+        Whether it is a value at the anchor, such as a term's share of the loss there: another at another anchor. A
+        prior of it that is learnt has a trend.
+    own : bool
+        Whether a family's runs tell it, however few, and other families' do not: its prior is not learnt.
+    kind : Kind
+        What it is: an exponent, or any other parameter.
+    """
+
+    prior: Prior
+    unit: str
+    meaning: str
+    spread: float
+    source: str = ""
+    at_anchor: bool = False
+    own: bool = False
+    kind: Kind = Kind.PARAMETER
+
+
+class Part(ABC):
+    """A table of parameters and one formula over them; never instantiated."""
+
+    name: ClassVar[str]
+    source: ClassVar[str]
+    parameters: ClassVar[Mapping[str, Parameter]] = {}
+    formula: ClassVar[str]
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        formula = getattr(cls, cls.formula)
+        if getattr(formula, "__isabstractmethod__", False):
+            return
+        signature = inspect.signature(formula).parameters.values()
+        asked = {p.name for p in signature if p.kind is p.KEYWORD_ONLY}
+        if asked != set(cls.parameters):
+            raise DefinitionError(
+                f"{cls.__name__}.{cls.formula} and {cls.__name__}.parameters disagree",
+                wanted=f"keyword-only arguments {sorted(cls.parameters)}",
+                came=f"{sorted(asked)}",
+                do="give every parameter of the table to the formula by keyword, and no other",
+            )
+
+
+class AbstractLaw(Part):
+    """Effective inputs → log loss, in anchor units.
+
+    The *anchor* is a reference run: the geometric mean of each input over the fitted runs, and their
+    median loss. A law sees inputs as ``ln(input / anchor)`` and returns ``ln(loss / anchor loss)``,
+    so that its parameters are nearly independent and of a size that a person can judge.
+    """
+
+    formula = "log_loss"
+    inputs: ClassVar[tuple[str, ...]]
+    quantities: ClassVar[Mapping[str, Quantity]]
+    """What :meth:`published` and :meth:`effective` return, by name."""
+    balance: ClassVar[Callable[..., Array] | None] = None
+    """``balance(log_tokens, **parameters)``: ln(params) at which tokens are compute-optimal, both in
+    anchor units; None where the law has no closed form for it."""
+    effective: ClassVar[Callable[..., dict[str, Any]] | None] = None
+    """``effective(**parameters)``: exponents far from balance, by name; None where they are not constant."""
+
+    @staticmethod
+    @abstractmethod
+    def log_loss(*inputs: Array, **parameters: Array) -> Array:
+        """``ln(loss / anchor loss)`` at ``ln(input / anchor)``; shapes broadcast."""
+
+    @staticmethod
+    @abstractmethod
+    def published(*anchor: Array, loss: Array, **parameters: Array) -> dict[str, Array]:
+        """Coefficients as the literature writes them, at the anchor's logs (inputs, then loss)."""
+
+
+class AbstractResource(Part):
+    """What was spent → effective inputs of the law, all as natural logs of base units.
+
+    A resource knows the inputs by the law's own names for them. Which columns of the runs they are read from is said
+    by the `inputs` of a spec, so that a resource changes what the law reads, whatever the column.
+    """
+
+    formula = "effective"
+    changes: ClassVar[Mapping[str, tuple[str, ...]]]
+    """Inputs of the law that it changes, each with the columns of runs that count what the resource takes it for."""
+    requires: ClassVar[tuple[str, ...]] = ()
+    """Columns of runs that it reads beside these inputs."""
+    balanced: ClassVar[bool] = True
+    """Whether it asks for the law's balance, which some laws have not."""
+
+    @staticmethod
+    @abstractmethod
+    def effective(spent: Values, balance: Callable[[Array], Array], **parameters: Array) -> dict[str, Array]:
+        """Return `spent` with the effective inputs replaced.
+
+        `spent` holds the law's inputs under the law's names, and the columns that the spec's resources require.
+        """
+
+
+class Rows(NamedTuple):
+    """Where runs lie: `inputs` (row, input) as ``ln(input / anchor)``, `flops` (row,) as natural logs.
+
+    `group` (row,) names what each shares its errors with: an IsoFLOP budget, a training curve, a batch of seeds.
+    Of fitted runs `told` is how many e-folds of compute the widest family spans that has the law in common.
+    """
+
+    inputs: np.ndarray
+    flops: np.ndarray
+    group: np.ndarray
+    told: float = 0.0
+
+    def take(self, rows: np.ndarray) -> Rows:
+        """Rows at positions."""
+        return Rows(self.inputs[rows], self.flops[rows], self.group[rows], self.told)
+
+
+class AbstractDiscrepancy(Part):
+    """What a law is wrong by: a family's own *coordinates*, standard Normal, times a *basis*.
+
+    The basis of a run depends on where it lies against the family's fitted runs, and is data of the model. It is
+    multiplied by how steeply the family's log loss falls, over a usual 0.1, where it is more (see
+    :func:`bayescale.modelling.design.slope_at`).
+    """
+
+    formula = "shift"
+    coordinates: ClassVar[Mapping[str, int]] = {}
+    """How many coordinates a family has, by the parameter that is their scale; in the order of the basis."""
+    labels: ClassVar[tuple[str, ...]] = ()
+    """Columns of text that runs must hold."""
+    planar: ClassVar[bool] = False
+    """Whether it needs a law of two inputs."""
+    informed: ClassVar[bool]
+    """Whether runs that are fitted say something of the parameters. If not, and there is one, in which the shift is
+    linear, its prior is learnt from forecasts of other families."""
+
+    @staticmethod
+    @abstractmethod
+    def basis(at: Rows, fitted: Rows) -> np.ndarray:
+        """Basis (row, width) of rows `at`, of a family whose runs are `fitted`."""
+
+    @staticmethod
+    @abstractmethod
+    def shift(basis: Array, coordinates: Array, **parameters: Array) -> Array:
+        """``ln(loss / the law's loss)``; `basis` (…, width), `coordinates` (…, coordinate)."""
+
+
+class AbstractResponse(Part):
+    """Log loss → the location of what was observed."""
+
+    formula = "location"
+    observed: ClassVar[str]
+    requires: ClassVar[tuple[str, ...]] = ()
+    of_one: ClassVar[str] = ""
+    """Column of text of which the parameters describe one value: a midpoint is that of one benchmark."""
+    kind: ClassVar[str]
+    unit: ClassVar[str]
+
+    @staticmethod
+    @abstractmethod
+    def location(log_loss: Array, columns: Values, **parameters: Array) -> Array:
+        """Log of a loss, or the probability that an item is answered correctly."""
+
+
+class AbstractNoise(Part):
+    """Location → distribution of what was observed; `kind` says of which responses."""
+
+    formula = "distribution"
+    kind: ClassVar[str]
+    requires: ClassVar[tuple[str, ...]] = ()
+    basis: ClassVar[Callable[[Rows, Rows], np.ndarray] | None] = None
+    """``basis(at, fitted)``, as a discrepancy's: what the noise needs to know of where a run lies, which the formula
+    finds in `columns` under the noise's name; None where it needs nothing."""
+
+    @staticmethod
+    @abstractmethod
+    def distribution(location: Array, columns: Values, **parameters: Array) -> dist.Distribution:
+        """Distribution of one observation a run."""
+
+
+def log_sum(*terms: Array | float) -> Array:
+    """``ln(Σ exp(term))`` over terms that broadcast, without overflow."""
+    total = jnp.asarray(terms[0])
+    for term in terms[1:]:
+        total = jnp.logaddexp(total, term)
+    return total
+
+
+class Families(NamedTuple):
+    """How many families there are, and which of so many `lots` each is in, by way of pooling: `lot` (family,)."""
+
+    size: int
+    lot: Mapping[str, Array]
+    lots: Mapping[str, int]
+
+
+class AbstractPooling(ABC):
+    """A way for families to share a parameter with a prior and a spread."""
+
+    name: ClassVar[str]
+    about: ClassVar[str]
+    """What families have in common, in words; of a parameter whose spread is ``{spread}``."""
+    lots: ClassVar[tuple[str, ...]] = ()
+    """Columns of text that sort families into lots: in one lot are those that are alike in all of them."""
+    named: ClassVar[bool] = True
+    """Whether runs must hold these columns."""
+    known: ClassVar[bool] = False
+    """Whether the spread is known: the standard deviation between families, not the scale of its prior."""
+    together: ClassVar[bool] = True
+    """Whether a family depends on every other; if not, on those of its lot alone."""
+
+    @staticmethod
+    @abstractmethod
+    def draw(name: str, prior: Placed, spread: Array | float, families: Families, centering: Array | float) -> Array:
+        """Draw the parameter: shape () if shared, else (family,)."""
+
+    @staticmethod
+    @abstractmethod
+    def latents(families: Families) -> int:
+        """Count of latent scalars that `draw` adds."""
+
+    @staticmethod
+    def given(name: str, draws: Mapping[str, Array], lots: Sequence[Any]) -> dict[str, Array]:
+        """Draws of its latent sites at centering 0, from those that a fit keeps; `lots` of the families, in order."""
+        return {name: draws[name]}
+
+    @staticmethod
+    @abstractmethod
+    def extend(
+        name: str, prior: Placed, spread: Array | float, draws: dict[str, Array], key: Array
+    ) -> dict[str, Array]:
+        """Latent sites to replace in `draws` (leading dim: draw) for one more, new family of a new lot at the end."""

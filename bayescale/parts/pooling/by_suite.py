@@ -1,0 +1,56 @@
+"""Pooling by suite: families of one suite scatter around its middle."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpyro
+from jax import Array
+from numpyro import distributions as dist
+
+from bayescale.parts.base import AbstractPooling
+from bayescale.parts.pooling._sites import apart, with_one_more, with_one_more_offset
+from bayescale.parts.priors import Placed
+
+
+class BySuite(AbstractPooling):
+    """Families of one suite, as the column ``suite`` names them, scatter about its middle by a spread that is known.
+
+    Every family by itself has the prior: suites' middles scatter by as much less. Families without a suite have one of
+    their own.
+    """
+
+    name = "suite"
+    about = "families of one suite scatter by {spread}"
+    lots = ("suite",)
+    named = False
+    known = True
+    together = False
+
+    @staticmethod
+    def draw(name, prior, spread, families, centering):
+        middle = apart(f"{name}_suite", "suite", BySuite.middles(prior, spread), families.lots["suite"])
+        with numpyro.plate("family", families.size):
+            offset = numpyro.sample(f"{name}_coordinate", dist.Normal(jnp.zeros(families.size), 1.0))
+        numpyro.deterministic(f"{name}_offset", offset)
+        mine = prior.transform.inv(middle)[families.lot["suite"]]
+        return numpyro.deterministic(name, prior.transform(mine + spread * offset))
+
+    @staticmethod
+    def middles(prior: Placed, spread: Array | float) -> Placed:
+        """Prior of suites' middles."""
+        return Placed(prior.transform, prior.loc, jnp.sqrt(prior.scale**2 - spread**2))
+
+    @staticmethod
+    def latents(families):
+        return families.lots["suite"] + families.size
+
+    @staticmethod
+    def given(name, draws, lots):
+        return {f"{name}_suite": draws[f"{name}_suite"], f"{name}_coordinate": draws[f"{name}_offset"]}
+
+    @staticmethod
+    def extend(name, prior, spread, draws, key):
+        own, suite = jax.random.split(key)
+        middles = BySuite.middles(prior, spread)
+        return with_one_more(f"{name}_suite", middles, draws, suite) | with_one_more_offset(name, draws, own)

@@ -1,0 +1,84 @@
+"""Partial pooling: families scatter around a common centre."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+import numpyro
+from jax import Array
+from numpyro import distributions as dist
+
+from bayescale.parts.base import AbstractPooling
+from bayescale.parts.pooling._sites import with_one_more_offset
+from bayescale.parts.priors import Placed, spread_prior
+
+
+class Partial(AbstractPooling):
+    """Families scatter around a common centre by a spread that is learnt.
+
+    A family's `centering` moves its coordinate from its offset in units of the spread (0, best where
+    its own runs say little) to its value (1, best where they say much); the posterior is the same.
+    """
+
+    name = "partial"
+    about = "families scatter by about {spread}"
+
+    @staticmethod
+    def draw(name, prior, spread, families, centering):
+        center = numpyro.sample(f"{name}_center", prior.distribution())
+        deviation = numpyro.sample(f"{name}_spread", spread_prior(spread).distribution())
+        middle = prior.transform.inv(center) - prior.loc
+        with numpyro.plate("family", families.size):
+            base = dist.Normal(centering * middle, deviation**centering)
+            coordinate = numpyro.sample(f"{name}_coordinate", base)
+        offset = (coordinate - centering * middle) / deviation**centering
+        numpyro.deterministic(f"{name}_offset", offset)
+        return numpyro.deterministic(name, prior.transform(prior.loc + middle + deviation * offset))
+
+    @staticmethod
+    def center_given(prior: Placed, coordinate: Array, spread: Array, centering: Array) -> tuple[Array, Array]:
+        """Mean and SD of the centre's Gaussian coordinate given the families' coordinates and the spread.
+
+        The prior's own conditional. Seen through it, the centre is independent of them: with few
+        families the centre's width follows the spread, a funnel of its own.
+        """
+        weight = centering / spread ** (2 * centering)
+        precision = 1 / prior.scale**2 + jnp.sum(centering * weight)
+        return prior.loc + jnp.sum(weight * coordinate) / precision, 1 / jnp.sqrt(precision)
+
+    @staticmethod
+    def restart(
+        name: str, prior: Placed, spread: float, sites: dict[str, Array], variance: Array, centering: Array
+    ) -> dict[str, Array]:
+        """Sites with the families' values kept, centre and spread moved to fit them, in other coordinates.
+
+        One step of expectation-maximisation, with the `variance` of each family's offset. It stays
+        clear of the joint mode, which is without bound where the spread vanishes.
+        """
+        old, deviation = prior.transform.inv(sites[f"{name}_center"]), sites[f"{name}_spread"]
+        offset = sites[f"{name}_offset"]
+        shift = jnp.mean(offset)
+        found = jnp.log(deviation) + jnp.log(jnp.mean((offset - shift) ** 2 + variance)) / 2
+        before = spread_prior(spread)
+        # The log of a spread found from n families has a precision of about 2 (n - 1).
+        weights = jnp.asarray([2.0 * (offset.size - 1), before.scale**-2])
+        wider = jnp.exp(jnp.sum(weights * jnp.stack([found, jnp.asarray(before.loc)])) / jnp.sum(weights))
+        center = old + deviation * shift
+        moved = deviation * (offset - shift) / wider
+        return {
+            f"{name}_center": prior.transform(center),
+            f"{name}_spread": wider,
+            f"{name}_coordinate": centering * (center - prior.loc) + moved * wider**centering,
+        }
+
+    @staticmethod
+    def latents(families):
+        return 2 + families.size
+
+    @staticmethod
+    def given(name, draws, lots):
+        shared = {site: draws[site] for site in (f"{name}_center", f"{name}_spread")}
+        return shared | {f"{name}_coordinate": draws[f"{name}_offset"]}
+
+    @staticmethod
+    def extend(name, prior, spread, draws, key):
+        return with_one_more_offset(name, draws, key)

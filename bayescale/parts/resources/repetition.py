@@ -1,0 +1,43 @@
+"""Repeated data: tokens seen again are worth less, and excess params too."""
+
+import jax.numpy as jnp
+
+from bayescale.parts.base import PARAMS, TOKENS, AbstractResource, Parameter
+from bayescale.parts.priors import LogNormal
+
+MUENNIGHOFF = "Muennighoff et al. 2023 (15.4, 5.3), conditional on a plugged-in base law"
+
+
+def _diminishing(unique, total, half):
+    """Ln of ``unique · (1 + half · (1 - exp(-repeats / half)))``, repeats = total / unique - 1."""
+    repeats = jnp.expm1(jnp.maximum(total - unique, 0.0))
+    return unique + jnp.log1p(-half * jnp.expm1(-repeats / half))
+
+
+class Repetition(AbstractResource):
+    r"""Effective tokens and params of Muennighoff et al. (2023).
+
+    .. math:: D' = U + U R_D^* (1 - e^{-R_D / R_D^*}),\quad R_D = D/U - 1
+
+    and likewise for params beyond `U_N`, the params at which `U` unique tokens are compute-optimal
+    under the base law (its `balance`), which is why base law and decay are inferred jointly.
+    """
+
+    name = "repetition"
+    source = "Muennighoff et al. 2023, arXiv:2305.16264"
+    changes = {"params": PARAMS, "tokens": TOKENS}
+    requires = ("unique_tokens",)
+    parameters = {
+        "R_D": Parameter(LogNormal(15.0, 0.8), "epochs", "decay of repeated tokens", 0.3, MUENNIGHOFF),
+        "R_N": Parameter(LogNormal(6.0, 1.0), "1", "decay of excess params", 0.3, MUENNIGHOFF),
+    }
+
+    @staticmethod
+    def effective(spent, balance, *, R_D, R_N):
+        unique = jnp.minimum(spent["unique_tokens"], spent["tokens"])
+        enough = jnp.minimum(balance(unique), spent["params"])
+        return {
+            **spent,
+            "tokens": _diminishing(unique, spent["tokens"], R_D),
+            "params": _diminishing(enough, spent["params"], R_N),
+        }

@@ -1,1 +1,0 @@
-"""Pooling: how groups share a parameter, one file a way."""

@@ -1,0 +1,1 @@
+"""Prediction: posterior draws → predictive draws at queries, with their reach and measured coverage."""

@@ -1,0 +1,200 @@
+"""Predict: run a fit's model at queries, every parameter replaced by its draws."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+from jax import Array
+from numpyro import handlers
+
+from bayescale.inference.aot import call, use_cache
+from bayescale.inference.average import AbstractFit
+from bayescale.inference.fit import Fit
+from bayescale.modelling.design import SPENT, Design, Fitted, bases, fitted_runs, places, rows_at
+from bayescale.modelling.grouping import alike, lots_of, spreads, way_of
+from bayescale.modelling.interpreter import COORDINATES, LAW, interpret
+from bayescale.modelling.spec import Spec
+from bayescale.parts.base import Rows
+from bayescale.parts.catalogue import part
+from bayescale.prediction.queries import NEW, as_new, flops_of
+
+_CHUNK = 50  # draws evaluated at a time: bounds memory at draws × queries of the result itself
+
+_NUMBERS = 2_000_000  # in an array over draws and queries, at most: 16 MB
+
+
+def predict(
+    fit: AbstractFit,
+    table: pd.DataFrame,
+    *,
+    observed: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    only: str | None = None,
+    most: int | None = None,
+) -> Any:
+    """Run the fit's model at queries, every parameter substituted by its draws.
+
+    Parameters
+    ----------
+    fit : Fit or Average
+        Each draw of an average is run through the model that it is of.
+    table : DataFrame
+        Queries with `family` and every column that the spec reads.
+    observed : mapping, optional
+        Observations at the queries; then ``NAME_log_density`` is returned for each, in place of draws.
+    seed : int
+        Seed of the noise and of new families.
+    only : str, optional
+        Return this site alone (and compute no other).
+    most : int, optional
+        Use at most so many draws, evenly thinned within chains.
+
+    Returns
+    -------
+    dict of ndarray, shape (chain·draw, query)
+        ``log_loss``, ``law`` (the same by the law alone, discrepancies left out), each response's
+        ``NAME_location``, and each observed site; or one of them.
+    """
+    use_cache()
+    new = (table["family"] == NEW).any() and NEW not in fit.families
+    noise_key, family_key = jax.random.split(jax.random.key(seed))
+    chains, length = fit.shape
+    thin = max(1, -(-chains * length // most)) if most else 1
+    lent = [(member, np.tile(mine, chains)) for member, mine in fit.lenders(np.arange(length)[::thin])]
+    found = []
+    with jax.enable_x64(True):
+        keys = jax.random.split(noise_key, len(lent[0][1]))
+        for member, mine in lent:
+            draws = {k: v[mine] for k, v in _substitutes(member, family_key, new, thin).items()}
+            points = design_at(member, table, observed or {}, new)
+            found.append(call(_predict, keys[mine], draws, points, spec=member.spec.structure, only=only))
+    sites = {name: _merged([(mine, f[name]) for (_, mine), f in zip(lent, found, strict=True)])
+             for name in found[0] if all(name in f for f in found)}  # fmt: skip
+    return sites[only] if only else sites
+
+
+def log_draws(fit: AbstractFit, table: pd.DataFrame, *, seed: int) -> np.ndarray:
+    """Logs of predictive draws of the loss, shape (chain·draw, query).
+
+    Finite: noise with heavy tails on a log now and then leaves what a loss in float64 can hold.
+    """
+    floats = np.finfo(float)
+    return np.log(np.clip(predict(fit, table, seed=seed, only="loss"), floats.tiny, floats.max))
+
+
+def _merged(pieces: Sequence[tuple[np.ndarray, Array]]) -> np.ndarray:
+    """Draws of several models in their places; shape (chain·draw, …)."""
+    (mine, first), *others = pieces
+    if not others:
+        return np.asarray(first)
+    whole = np.empty((len(mine), *first.shape[1:]))
+    for mine, values in pieces:
+        whole[mine] = values
+    return whole
+
+
+def design_at(fit: Fit, table: pd.DataFrame, observed: Mapping[str, Any], new: bool = False) -> Design:
+    """Queries as arrays in the fit's own anchor units, with one more family if `new`."""
+    index = {NEW: len(fit.families)} | {name: i for i, name in enumerate(fit.families)}
+    count = len(fit.families) + new
+    pooled = [n for n, s in fit.spec.settings if s.pooling == "partial"]
+    known = [c for c in fit.spec.columns if c in table]
+    wanted = {part("responses", name).observed for name, _ in fit.spec.responses}
+    family = np.asarray([index[name] for name in table["family"]], dtype=int)
+    anchor = {c: np.log(fit.meta["anchor"][c]) for c in fit.spec.inputs}
+    lot, lots = _lots(fit, table, new)
+    return Design(
+        spent={c: np.log(table[c].to_numpy(float)) for c in known if c in SPENT},
+        anchor=anchor,
+        anchor_loss=np.log(fit.meta["anchor"]["loss"]),
+        columns=dict.fromkeys(fit.covariates, np.zeros(len(table)))
+        | {c: table[c].to_numpy(float) for c in known if c not in SPENT and c not in wanted},
+        observed={k: np.asarray(v, float) for k, v in observed.items()},
+        basis=_bases(fit, table, anchor, family) if fit.spec.based else {},
+        family=family,
+        priors=places(fit.spec, anchor),
+        centering={n: np.zeros(count) for n in pooled} if count > 1 else {},
+        families=count,
+        spreads=spreads(fit.spec),
+        lot=lot,
+        lots=lots,
+    )
+
+
+def _lots(fit: Fit, table: pd.DataFrame, new: bool) -> tuple[dict[str, np.ndarray], tuple[tuple[str, int], ...]]:
+    """Index of each family's lot, and how many there are; a new family's may be one that was fitted."""
+    index, counts = {}, []
+    for way, keys in lots_of(fit.spec, fit.design_frame).items():
+        known = list(dict.fromkeys(keys))
+        mine = [known.index(key) for key in keys]
+        if new:
+            (key,) = lots_of(fit.spec, as_new(fit.spec, table)).get(way, [None])
+            mine.append(known.index(key) if key in known else len(known))
+        index[way] = np.array(mine)
+        counts.append((way, len(known) + new))
+    return index, tuple(counts)
+
+
+def _bases(fit: Fit, table: pd.DataFrame, anchor: dict[str, Any], family: np.ndarray) -> dict[str, np.ndarray]:
+    """Basis of each part that has one at queries.
+
+    A new family has no run, but compute up to that of all runs, the median slope, and the law of its like.
+    """
+    runs = fit.design_frame
+    fitted = fitted_runs(fit.spec, runs, anchor)
+    middle = float(np.median([one.slope for one in fitted]))
+    spans = {law: one.rows.told for law, one in zip(alike(fit.spec, runs), fitted, strict=True)}
+    told = max((spans.get(law, 0.0) for law in alike(fit.spec, as_new(fit.spec, table))), default=0.0)
+    nowhere = Rows(np.zeros((1, len(anchor))), np.log([runs["flops"].max()]), np.array([""], object), told)
+    fitted.append(Fitted(nowhere, middle))
+    return bases(fit.spec, rows_at(table.assign(flops=flops_of(table)), anchor), family, fitted)
+
+
+def _substitutes(fit: Fit, key: Array, extend: bool, thin: int) -> dict[str, Array]:
+    """Draws of the latent sites, coordinates at centering 0; with one more family if `extend`."""
+    flat = {k: v.to_numpy()[:, ::thin] for k, v in fit.posterior.data_vars.items() if k in fit.sampled}
+    kept = {k: jnp.asarray(v.reshape(-1, *v.shape[2:])) for k, v in flat.items()}
+    lots = lots_of(fit.spec, fit.design_frame)
+    placed = fit.spec.places({c: np.log(fit.meta["anchor"][c]) for c in fit.spec.inputs})
+    draws: dict[str, Array] = {}
+    for i, (name, setting) in enumerate(fit.spec.settings):
+        way = way_of(setting, len(fit.families), lots)
+        mine = way.given(name, kept, lots.get(way.name, []))
+        if extend:
+            prior, mine_key = setting.prior.placed(placed[name]), jax.random.fold_in(key, i)
+            mine |= way.extend(name, prior, setting.spread, mine, mine_key)
+        draws |= mine
+    if COORDINATES in kept:
+        draws[COORDINATES] = own = kept[COORDINATES]
+        if extend:
+            last = jax.random.fold_in(key, len(fit.spec.settings))
+            fresh = jax.random.normal(last, (len(own), 1, own.shape[-1]), own.dtype)
+            draws[COORDINATES] = jnp.concatenate([own, fresh], axis=1)
+    return draws
+
+
+@partial(jax.jit, static_argnames=("spec", "only"))
+def _predict(keys: Array, draws: dict[str, Array], points: Design, *, spec: Spec, only: str | None) -> dict[str, Array]:
+    def one(drawn: tuple[Array, dict[str, Array]]) -> dict[str, Array]:
+        model = handlers.substitute(handlers.seed(partial(interpret, spec), drawn[0]), data=drawn[1])
+        sites = handlers.trace(model).get_trace(points)
+        kept = {k: s["value"] for k, s in sites.items() if k in ("log_loss", LAW) or k.endswith("_location")}
+        for name, _ in spec.responses:
+            site = part("responses", name).observed
+            if site in points.observed:
+                kept[f"{site}_log_density"] = sites[site]["fn"].log_prob(sites[site]["value"])
+            else:
+                kept[site] = sites[site]["value"]
+        return {only: kept[only]} if only else kept
+
+    return jax.lax.map(
+        one,
+        (keys, draws),
+        batch_size=max(1, min(_CHUNK, _NUMBERS // max(points.family.shape[0], 1))),
+    )

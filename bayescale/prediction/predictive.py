@@ -1,0 +1,74 @@
+"""Prior, prior-predictive and posterior-predictive draws at the fitted runs, on demand."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import jax
+import numpy as np
+import xarray as xr
+from jax import Array
+from numpyro import handlers
+
+from bayescale.core.dims import CHAIN, DRAW, FAMILY, RUN, SUITE, to_datatree
+from bayescale.inference.aot import use_cache
+from bayescale.inference.fit import Fit, dims_of
+from bayescale.modelling.design import Design
+from bayescale.modelling.grouping import suites_of
+from bayescale.modelling.interpreter import interpret
+from bayescale.modelling.spec import Spec
+from bayescale.parts.catalogue import part
+from bayescale.prediction.predict import design_at, predict
+
+
+def predictive(fit: Fit, *, seed: int = 0, prior_draws: int = 500) -> xr.DataTree:
+    """Return the fit's DataTree with groups ``prior``, ``prior_predictive`` and ``posterior_predictive``.
+
+    Parameters
+    ----------
+    fit : Fit
+    seed : int
+        Seed of parameters drawn from the prior, and of the noise.
+    prior_draws : int
+        Draws from the prior, in one chain.
+
+    Examples
+    --------
+    >>> sorted(predictive(fit).children)  # doctest: +SKIP
+    """
+    use_cache()
+    sites = {part("responses", name).observed for name, _ in fit.spec.responses}
+    runs = fit.design_frame
+    sizes = fit.tree["posterior"].sizes
+    posterior = {name: predict(fit, runs, only=name, seed=seed) for name in sites}
+    points = design_at(fit, runs, {})
+    with jax.enable_x64(True):
+        keys = jax.random.split(jax.random.key(seed), prior_draws)
+        drawn = {k: np.asarray(v)[None] for k, v in from_prior(keys, points, spec=fit.spec.structure).items()}
+    groups = {
+        "prior": {k: v for k, v in drawn.items() if k in fit.sampled},
+        "prior_predictive": {k: v for k, v in drawn.items() if k in sites},
+        "posterior_predictive": {k: v.reshape(sizes[CHAIN], sizes[DRAW], -1) for k, v in posterior.items()},
+    }
+    tree = fit.tree.copy()
+    coords = {FAMILY: fit.families, SUITE: suites_of(fit.spec, runs)}
+    made = to_datatree(groups, dims_of(groups["prior"]) | dict.fromkeys(sites, (RUN,)), coords)
+    for name, group in made.children.items():
+        tree[name] = group.copy()
+    return tree
+
+
+@partial(jax.jit, static_argnames="spec")
+def from_prior(keys: Array, points: Design, *, spec: Spec) -> dict[str, Array]:
+    """Every site of a spec at some points, drawn from its prior once a key (leading dim).
+
+    What a response observes is drawn too, with its ``NAME_log_density`` under the parameters that made it.
+    """
+    responses = {part("responses", name).observed for name, _ in spec.responses}
+
+    def one(key: Array) -> dict[str, Array]:
+        trace = handlers.trace(handlers.seed(partial(interpret, spec), key)).get_trace(points)
+        values = {name: site["value"] for name, site in trace.items() if site["type"] != "plate"}
+        return values | {f"{name}_log_density": trace[name]["fn"].log_prob(trace[name]["value"]) for name in responses}
+
+    return jax.lax.map(one, keys)

@@ -1,0 +1,124 @@
+"""Query: what a forecast is asked for, read and validated."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+import pandas as pd
+
+from bayescale.core.errors import QueryError, nearest
+from bayescale.core.quantities import LEAST, MOST
+from bayescale.inference.average import AbstractFit
+from bayescale.modelling.spec import Spec
+from bayescale.parts.catalogue import part
+from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN, LABELS, is_empty, number, text
+
+_BOUNDS = {"chance": (0.0, 1.0), "loss_error": (0.0, MOST)}
+NEW = "new"
+"""The name under which a family that was not fitted is asked for."""
+
+
+def queries_of(
+    fit: AbstractFit,
+    queries: pd.DataFrame | None,
+    family: str | None,
+    columns: Mapping[str, Any],
+    made: Collection[str] = (),
+) -> pd.DataFrame:
+    """Queries as a validated table, columns that a forecast has `made` left out; messages name a row by its index."""
+    if queries is None:
+        sized = any(isinstance(v, Iterable) and not isinstance(v, str) for v in columns.values())
+        queries = pd.DataFrame(dict(columns), index=None if sized else [0])
+    table = queries.drop(columns=[c for c in queries if c in made])
+    if not len(table):
+        raise QueryError("there are no queries", wanted="at least one row")
+    if not table.columns.is_unique:
+        raise QueryError("the queries have two columns of one name", came=", ".join(map(str, table.columns)))
+    observed = {part("responses", name).observed for name in fit.responses}
+    read = set(fit.columns) - observed
+    if "unique_tokens" in read and "unique_tokens" not in table and "tokens" in table:
+        table["unique_tokens"] = table["tokens"]  # nothing repeated, unless the query says so
+    for column in fit.covariates:
+        table[column] = table.get(column, 0.0)  # as usual, unless the query says otherwise
+    read -= {"loss_error"} - set(table)  # a query without one asks for the loss itself
+    # The reach is told in compute, whatever the law reads.
+    needed = sorted(read if "flops" in table else read - {"flops"} | {"params", "tokens"})
+    for column in needed:
+        if column not in table:
+            came = [str(c) for c in table]
+            raise QueryError(f"a query needs {column!r}", wanted=", ".join(needed), came=", ".join(came),
+                             do=nearest(column, came, otherwise=f"give {column} with every query"))  # fmt: skip
+    for column in [c for c in table if c in {*needed, "params", "tokens", "flops"}]:
+        bounds = (-MOST, MOST) if column in fit.covariates else _BOUNDS.get(column, (LEAST, MOST))
+        table[column] = _column(table, column, *bounds)
+    for column in [c for c in table if c in LABELS]:
+        table[column] = [text(cell) for cell in table[column]]
+    for column in [c for c in table if c in observed]:  # carried along, to compare with
+        table[column] = pd.to_numeric(table[column], errors="coerce")
+    if "flops" in read:
+        table["flops"] = flops_of(table)
+    table["family"] = _families(fit, table, family)
+    return table.reset_index(drop=True)
+
+
+def resolve_family(fit: AbstractFit, family: str | None) -> str:
+    """Return the family that is meant; raise QueryError if it was not fitted and is not ``"new"``."""
+    families = fit.families
+    if family is None:
+        return families[0] if len(families) == 1 else NEW
+    if family in families:
+        return family
+    if family == NEW:
+        if len(families) > 1:
+            return NEW
+        raise QueryError(
+            "a fit of one family says nothing of how families differ",
+            wanted=f"family {families[0]!r}",
+            came=repr(NEW),
+            do="fit several families with partial pooling",
+        )
+    raise QueryError(
+        f"no family {family!r} in the fit",
+        wanted=f"one of: {', '.join(families)}, or {NEW!r} for one that was not fitted",
+        came=repr(family),
+        do=nearest(family, families),
+    )
+
+
+def flops_of(table: pd.DataFrame) -> pd.Series:
+    """FLOP of queries: their own, or 6·params·tokens."""
+    if "flops" in table:
+        return table["flops"]
+    return FLOPS_PER_PARAM_TOKEN * table.get("active_params", table["params"]) * table["tokens"]
+
+
+def _column(table: pd.DataFrame, column: str, least: float, most: float) -> list[float]:
+    values = []
+    for row, cell in table[column].items():
+        try:
+            values.append(number(cell))
+        except ValueError as error:
+            raise QueryError(f"row {row}, {column}: {error}") from None
+        if not least <= values[-1] <= most:
+            raise QueryError(f"row {row}, {column}: wanted a number from {least:g} to {most:g}, came {cell!r}")
+    return values
+
+
+def _families(fit: AbstractFit, table: pd.DataFrame, family: str | None) -> list[str]:
+    if "family" not in table:
+        return [resolve_family(fit, family)] * len(table)
+    found = []
+    for row, name in table["family"].items():
+        try:
+            found.append(resolve_family(fit, family if is_empty(name) else str(name)))
+        except QueryError as error:
+            raise QueryError(f"row {row}: {error}") from None
+    return found
+
+
+def as_new(spec: Spec, table: pd.DataFrame) -> pd.DataFrame:
+    """Queries in a new family; where they do not name what sorts families, it is like none."""
+    named = table[table["family"] == NEW]
+    sorts = {column for _, setting in spec.settings for column in part("pooling", setting.pooling).lots}
+    return named.assign(**dict.fromkeys(sorts - set(named), ""))

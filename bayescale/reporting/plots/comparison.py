@@ -1,0 +1,213 @@
+"""Figures of a comparison: several models on one Axes, told apart by colour, line and marker."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from bayescale.core.quantities import count
+from bayescale.evaluation.comparison import Comparison
+from bayescale.evaluation.comparison_tables import EXPONENTS, OPTIMUM, POPULATION
+from bayescale.prediction.predict import predict
+from bayescale.prediction.queries import NEW, resolve_family
+from bayescale.prediction.records import HORIZONS
+from bayescale.reporting.plots import figures
+from bayescale.reporting.plots.figures import _GREY, _GRID, _axes, _log_axis, draw_coverage, near_optimal
+
+# Colours that colour-blind readers tell apart (after Okabe and Ito), darkened to differ in grey as well;
+# line and marker tell models apart without any.
+STYLES = tuple(
+    {"color": color, "ls": line, "marker": marker}
+    for color, line, marker in (
+        ("#2a6f97", "-", "o"),
+        ("#e07a2f", "--", "s"),
+        ("#3b3b3b", "-.", "^"),
+        ("#8e5ea2", ":", "D"),
+        ("#009e73", (0, (6, 1, 1, 1, 1, 1)), "v"),
+        ("#b8860b", (0, (1, 3)), "P"),
+    )
+)
+_WHOSE = {NEW: "a new family", POPULATION: "its population", "all": "shared by all families"}
+_DECADES = 0.5  # beyond the budget, so that the budget is seen inside
+_MOST_WASTE = 0.15  # of compute: a split that wastes more is no candidate,
+_MOST_TIMES = 2.0  # unless the best one wastes half of that
+_TIMES = 4.0  # the 90 % quantile of absolute residuals: the axis of a figure of residuals
+_FEW = 2000  # points of a scatter that a vector figure can hold
+
+
+def plot_losses(comparison: Comparison, *, beyond: bool = False, ax: Axes | None = None) -> Axes:
+    """Loss of a run at each model's near-optimal split against compute, past the budget: median and 90 %.
+
+    `beyond` shows the dearest runs and what lies past them alone, where laws part.
+    """
+    ax = _axes(ax)
+    family, budget = _family(comparison), comparison.settings["flops"]
+    runs = next(iter(comparison.fits.values())).design_frame
+    runs = runs[runs["family"] == family] if family in set(runs["family"]) else runs
+    most = runs["flops"].max()
+    least = most * 10**-_DECADES if beyond else runs["flops"].min()
+    flops = np.geomspace(least, max(most, budget) * 10**_DECADES, _GRID)
+    runs = runs[runs["flops"] >= least]
+    top = 0.0
+    for name, style in _styled(comparison.choices):
+        fit = comparison.fits[name]
+        params, tokens = near_optimal(fit, family, flops)
+        table = pd.DataFrame({"params": params, "tokens": tokens, "flops": flops, "family": family})
+        draws = predict(fit, table.assign(unique_tokens=tokens), only="loss", seed=fit.meta["seed"])
+        low, middle, high = np.quantile(draws, [0.05, 0.5, 0.95], axis=0)
+        ax.fill_between(flops, low, high, color=style["color"], alpha=0.18, lw=0)
+        for edge in (low, high):  # seen where bands overlap, and in grey
+            ax.plot(flops, edge, color=style["color"], ls=style["ls"], lw=0.6)
+        ax.plot(flops, middle, color=style["color"], ls=style["ls"], lw=1.8, label=_label(comparison, name))
+        top = max(top, 1.1 * float(high.max()))
+    ax.scatter(runs["flops"], runs["loss"], s=7, color=_GREY, alpha=0.7, label="runs", zorder=3,
+               rasterized=len(runs) > _FEW)  # fmt: skip
+    ax.axvline(most, color=_GREY, ls=":", lw=1)
+    ax.axvline(budget, color="black", lw=0.8)
+    for at, text in ((most, "largest run"), (budget, "budget")):
+        ax.annotate(text, (at, 0.98), xycoords=("data", "axes fraction"), fontsize="small", rotation=90, va="top",
+                    ha="right", xytext=(-2, 0), textcoords="offset points", color=_GREY)  # fmt: skip
+    above = int((runs["loss"] > top).sum())
+    if above:
+        ax.annotate(f"{above} runs above", (0.02, 0.97), xycoords="axes fraction", fontsize="small", va="top")
+    where = "beyond the runs" if beyond else "against compute"
+    ax.set(xscale="log", xlabel="compute (FLOP)", ylabel="loss of a run (nats/token)", title=f"{family}: loss {where}")
+    ax.set_ylim(top=top)
+    ax.legend(fontsize="small", frameon=False, loc="lower left")
+    return ax
+
+
+def plot_coverage(comparison: Comparison, *, ax: Axes | None = None) -> Axes:
+    """Coverage of the 90 and 50% intervals of leave-future-out, by compute beyond the fitted runs, ± one SE.
+
+    Standard errors as in :func:`plot_horizons`; a bin of one run is faint.
+    """
+    ax = _axes(ax)
+    table = comparison.horizons
+    bins = [name for name in HORIZONS if name in set(table["horizon"])]
+    counts = table.groupby("horizon")["n_test"].max()
+    middle = len(comparison.backtests) - 0.5
+    apart = min(0.09, 0.4 / len(comparison.backtests))  # bins stay apart, however many models there are
+    for i, (name, style) in enumerate(_styled(comparison.backtests)):
+        mine = table[table["model"] == name]
+        at = np.asarray([bins.index(h) for h in mine["horizon"]]) + apart * (2 * i - middle)
+        style = {"color": style["color"], "marker": style["marker"], "ms": 6}
+        draw_coverage(ax, at, mine, 90, label=f"{_label(comparison, name)}, 90%", **style)
+        draw_coverage(ax, at + apart, mine, 50, label=f"{name}, 50%", mfc="white", **style)
+    for level in (90, 50):
+        ax.axhline(level, color=_GREY, lw=0.8)
+    ax.set_xticks(range(len(bins)), [f"{h}\n{figures.counted(counts[h], 'run')}" for h in bins])
+    ax.set(xlim=(-0.5, len(bins) - 0.5), ylim=(-3, 103), xlabel="compute over that of the largest fitted run",
+           ylabel="runs in the interval (%), ± one SE",
+           title="coverage beyond the fitted runs; grey: nominal")  # fmt: skip
+    ax.legend(
+        fontsize="small",
+        frameon=False,
+        ncols=len(comparison.backtests),
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.24),
+    )
+    return ax
+
+
+def plot_exponents(comparison: Comparison, *, ax: Axes | None = None) -> Axes:
+    """Exponents of every model with 90% intervals: of the family that is asked for, else of the one decided for.
+
+    Of a new family those of the population it is drawn from, or that all families share.
+    """
+    table = comparison.coefficients
+    order = _family_order(comparison)
+    shown = table["kind"].isin(EXPONENTS) & table["family"].isin(order)
+    table = table[shown].sort_values("family", key=lambda family: family.map(order.index), kind="stable")
+    table = table.drop_duplicates(["model", "name"]).sort_index()
+    rows = list(dict.fromkeys(_row_label(r) for r in table.itertuples()))
+    if ax is None:
+        ax = plt.subplots(figsize=(6.4, 1.4 + 0.42 * len(rows)), layout="constrained")[1]
+    models = list(comparison.fits)
+    for i, (name, style) in enumerate(_styled(comparison.fits)):
+        mine = table[table["model"] == name]
+        at = [rows.index(_row_label(r)) + 0.22 * (i - (len(models) - 1) / 2) for r in mine.itertuples()]
+        ax.hlines(at, mine["q05"], mine["q95"], color=style["color"], ls=style["ls"], lw=1.6)
+        ax.plot(mine["q50"], at, ls="", marker=style["marker"], color=style["color"], label=_label(comparison, name))
+    ax.set_yticks(range(len(rows)), rows)
+    ax.set_ylim(max(len(rows), 1) - 0.5, -0.5)
+    ax.grid(axis="x", lw=0.4, color="#d1d5db")
+    shown = sorted(set(table["family"]), key=order.index)
+    title = f"exponents: {', '.join(_WHOSE.get(family, family) for family in shown) or 'none'}"
+    if order[0] == NEW and POPULATION not in shown and "all" not in shown:
+        title += "\nno fitted run informs the exponents of its law"
+    ax.set(xlabel="exponent (median and 90% interval)", title=title)
+    if len(table):
+        ax.legend(fontsize="small", frameon=False)
+    return ax
+
+
+def plot_splits(comparison: Comparison, *, ax: Axes | None = None) -> Axes:
+    """Expected compute wasted against params at the budget, under each model; a choice that is settled is marked."""
+    ax = _axes(ax)
+    spans = []
+    for name, style in _styled(comparison.choices):
+        choice = comparison.choices[name]
+        params, mean = np.exp(choice.ln_params), choice.waste.mean(axis=0)
+        near = mean < max(_MOST_WASTE, _MOST_TIMES * mean.min())
+        spans += list(params[near][[0, -1]]) if near.any() else [choice.params]
+        ax.plot(params[near], 100 * mean[near], color=style["color"], ls=style["ls"], label=_label(comparison, name))
+        if choice.settled:
+            ax.plot(choice.params, 100 * choice.waste_fraction, marker=style["marker"], color=style["color"], ms=8,
+                    ls="", label=f"its choice, {count(choice.params)}")  # fmt: skip
+    if spans:
+        ax.set_xlim(min(spans), max(spans))
+    _log_axis(ax, "x", "params")
+    ax.set(ylabel="expected compute wasted (%)", ylim=(0, None),
+           title=f"{_family(comparison)}: splits of {_power(comparison.settings['flops'])} FLOP")  # fmt: skip
+    columns = max(len(comparison.choices), 1)
+    ax.legend(fontsize="small", frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=columns)
+    return ax
+
+
+def plot_residuals(comparison: Comparison, name: str, *, ax: Axes | None = None) -> Axes:
+    """Residuals of one model against tokens; stray runs that would flatten the rest lie outside, counted."""
+    ax = figures.plot_residuals(comparison.fits[name], ax=ax)
+    residuals = np.concatenate([np.asarray(c.get_offsets())[:, 1] for c in ax.collections])
+    limit = _TIMES * float(np.quantile(np.abs(residuals), 0.9))
+    outside = int((np.abs(residuals) > limit).sum())
+    if outside:
+        ax.set_ylim(-limit, limit)
+        ax.annotate(f"{outside} runs outside", (0.02, 0.97), xycoords="axes fraction", fontsize="small", va="top")
+    ax.set_title(f"{name}: {ax.get_title()}")
+    return ax
+
+
+def _power(value: float) -> str:
+    """A large number as a power of ten, for a title."""
+    mantissa, exponent = f"{value:.2e}".split("e")
+    mantissa = mantissa.rstrip("0").rstrip(".")
+    return rf"${mantissa}\times10^{{{int(exponent)}}}$"
+
+
+def _styled(names: Any) -> list[tuple[str, dict[str, Any]]]:
+    return [(name, STYLES[i % len(STYLES)]) for i, name in enumerate(names)]
+
+
+def _label(comparison: Comparison, name: str) -> str:
+    """Name of a model, with the verdict where its fit has not converged."""
+    return name if comparison.fits[name].converged else f"{name} (NOT CONVERGED)"
+
+
+def _family(comparison: Comparison) -> str:
+    """Whose the budget is."""
+    return resolve_family(next(iter(comparison.fits.values())), comparison.settings["family"])
+
+
+def _family_order(comparison: Comparison) -> list[str]:
+    """Whose exponents a figure shows: the family's, what all share, and of a new one the population's; no other's."""
+    family = _family(comparison)
+    return [family, *([POPULATION] if family == NEW else []), "all"]
+
+
+def _row_label(row: Any) -> str:
+    return str(row.name) if row.kind != OPTIMUM else "optimal params, per ln FLOP"

@@ -1,0 +1,366 @@
+"""One function a figure; each takes and returns matplotlib Axes and changes no global setting."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from scipy.stats import binomtest
+
+from bayescale.core.dims import FAMILY
+from bayescale.core.errors import QueryError
+from bayescale.core.quantities import count
+from bayescale.decisions.allocation import AllocationChoice
+from bayescale.evaluation import uniformity
+from bayescale.evaluation.backtest import Backtest
+from bayescale.evaluation.sbc import RANKED, Calibration
+from bayescale.inference.average import AbstractFit
+from bayescale.inference.fit import Fit
+from bayescale.prediction.predict import predict
+from bayescale.prediction.queries import resolve_family
+from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN
+
+_GRID = 60  # points of a curve
+_LINES = 5  # IsoFLOP curves, where runs have no budgets of their own
+_MOST_BUDGETS = 8  # IsoFLOP curves whose colours are told apart
+_NEAR = np.log(1.3)  # of compute from a budget, up to which runs are shown with it
+_TIGHT = np.log(1.1)  # of compute from its middle, within which runs make a cluster
+_CLUSTER = 5  # runs of a cluster: fewer show no valley
+_MOST_WASTE = 0.5  # of compute: splits that waste more are of no interest,
+_MOST_TIMES = 2.0  # unless the best one wastes half of that
+_AROUND = 20.0  # times the chosen params, on either side
+_ONE_SE = 0.6827  # of a Normal within one standard error
+_FAINT = 0.3  # opacity of what one forecast says
+_FEW_DRAWS = 400  # place a median's minimum on a coarse grid as well as thousands
+_BLUE, _ORANGE, _GREY = "#2a6f97", "#e07a2f", "#6b7280"
+
+
+def plot_loss(
+    fit: AbstractFit, *, family: str | None = None, flops: list[float] | None = None, ax: Axes | None = None
+) -> Axes:
+    """Loss against params at fixed budgets: runs, and the law's median with its 90 % band.
+
+    Parameters
+    ----------
+    fit : Fit
+    family : str, optional
+        As in :func:`forecast`.
+    flops : list of float, optional
+        Budgets in FLOP; by default those where the runs' compute clusters, at most eight, or where it does not, the
+        five with most runs near.
+    ax : Axes, optional
+
+    Notes
+    -----
+    Runs within a factor of 1.3 of a budget are shown with the nearest, brought to it: each run's log loss less what
+    the median of its own family's curve changes between its compute and the budget, at its own params. So a run lies
+    off the curve by its residual alone.
+    """
+    ax = _axes(ax)
+    family = resolve_family(fit, family)
+    runs = fit.design_frame
+    runs = runs[runs["family"] == family] if family in fit.families else runs
+    budgets = np.asarray(flops or _budgets(runs["flops"].to_numpy()))
+    away = np.abs(np.log(runs["flops"].to_numpy()[:, None] / budgets))
+    whose = np.where(away.min(axis=1) < _NEAR, away.argmin(axis=1), -1)
+    colors = plt.get_cmap("viridis")(np.linspace(0.05, 0.85, len(budgets)))
+    for i, (budget, color) in enumerate(zip(budgets, colors, strict=True)):
+        near = runs[whose == i]
+        low, high = (near["params"].min(), near["params"].max()) if len(near) else (np.nan, np.nan)
+        if not low < high:
+            low, high = runs["params"].min(), runs["params"].max()
+        params = np.geomspace(low / 1.5, high * 1.5, _GRID)
+        curve = _curve(fit, family, params, budget / (FLOPS_PER_PARAM_TOKEN * params))
+        ax.fill_between(params, curve[0], curve[2], color=color, alpha=0.25, lw=0)
+        ax.plot(params, curve[1], color=color, label=f"{budget:.1e} FLOP")
+        if len(near):
+            ax.scatter(near["params"], _brought(fit, near, float(budget)), color=color, s=14, edgecolor="white",
+                       linewidth=0.4, zorder=3)  # fmt: skip
+    _log_axis(ax, "x", "params")
+    shown = f"{(whose >= 0).sum()} of {len(runs)} runs, brought to the nearest budget"
+    title = f"{family}: loss at fixed compute, 90% band of the curve\n{shown}"
+    ax.set(ylabel="loss (nats/token)", title=_title(fit, title))
+    ax.legend(title="compute", fontsize="small", frameon=False)
+    return ax
+
+
+def plot_forecast(fit: AbstractFit, *, family: str | None = None, decades: float = 2.0, ax: Axes | None = None) -> Axes:
+    """Loss of the compute-optimal run against compute, `decades` beyond the runs: 50 and 90 % of a run's loss."""
+    ax = _axes(ax)
+    family = resolve_family(fit, family)
+    runs = fit.design_frame
+    runs = runs[runs["family"] == family] if family in fit.families else runs
+    most = runs["flops"].max()
+    flops = np.geomspace(runs["flops"].min(), most * 10**decades, _GRID)
+    params, tokens = near_optimal(fit, family, flops)
+    table = pd.DataFrame({"params": params, "tokens": tokens, "flops": flops, "family": family})
+    draws = predict(fit, table.assign(unique_tokens=tokens), only="loss", seed=fit.meta["seed"])
+    q = np.quantile(draws, [0.05, 0.25, 0.5, 0.75, 0.95], axis=0)
+    ax.fill_between(flops, q[0], q[4], color=_BLUE, alpha=0.2, lw=0, label="90 %")
+    ax.fill_between(flops, q[1], q[3], color=_BLUE, alpha=0.35, lw=0, label="50 %")
+    ax.plot(flops, q[2], color=_BLUE, label="median, near-optimal split")
+    ax.scatter(runs["flops"], runs["loss"], s=9, color=_GREY, label="runs", zorder=3)
+    ax.axvline(most, color=_GREY, ls=":", lw=1)
+    ax.annotate("beyond the runs →", (most, 0.97), xycoords=("data", "axes fraction"), fontsize="small",
+                xytext=(4, 0), textcoords="offset points", va="top", color=_GREY)  # fmt: skip
+    top = 1.1 * q[4].max()  # a few stray runs would flatten all others
+    above = int((runs["loss"] > top).sum())
+    if above:
+        ax.annotate(f"{above} runs above", (0.02, 0.97), xycoords="axes fraction", fontsize="small", va="top")
+    ax.set_ylim(top=top)
+    ax.set_xscale("log")
+    ax.set(xlabel="compute (FLOP)", ylabel="loss of a run (nats/token)", title=_title(fit, f"{family}: forecast"))
+    ax.legend(fontsize="small", frameon=False, loc="lower left")
+    return ax
+
+
+def plot_allocation(choice: AllocationChoice, *, ax: Axes | None = None) -> Axes:
+    """Compute wasted against params at the budget: mean and 90% over draws, with the band of indifference.
+
+    Where the runs do not settle the split, no choice is marked and the figure says why.
+    """
+    ax = _axes(ax)
+    params, mean = np.exp(choice.ln_params), choice.waste.mean(axis=0)
+    low, high = np.quantile(choice.waste, [0.05, 0.95], axis=0)
+    near = mean <= max(_MOST_WASTE, _MOST_TIMES * mean.min())
+    if choice.settled:
+        near &= (params > choice.params / _AROUND) & (params < choice.params * _AROUND)
+    ax.fill_between(params[near], 100 * low[near], 100 * high[near], color=_BLUE, alpha=0.2, lw=0, label="90% of draws")
+    ax.plot(params[near], 100 * mean[near], color=_BLUE, label="expected waste")
+    if choice.settled:
+        ax.axvline(choice.params, color=_ORANGE, label=f"chosen: {count(choice.params)} params")
+    if np.isfinite(choice.band[0]):
+        ax.axvspan(*choice.band, color=_ORANGE, alpha=0.15, lw=0, label="indifferent")
+    _log_axis(ax, "x", "params")
+    title = f"{choice.family}: {count(choice.flops)} FLOP"
+    title += "" if choice.settled else f"\nnot settled: {choice.unsettled.replace(' and ', '\nand ')}"
+    ax.set(ylabel="compute wasted (%)", title=_title(choice.fit, title))
+    if mean.min() > _MOST_WASTE:
+        ax.set(yscale="log", ylim=(1, None), ylabel="compute wasted (%), counted up to 9,900")
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    else:
+        ax.set_ylim(0, 100 * _MOST_WASTE)
+    ax.legend(fontsize="small", loc="upper center", framealpha=0.9)
+    return ax
+
+
+def plot_prior_posterior(fit: Fit, name: str, *, family: str | None = None, ax: Axes | None = None) -> Axes:
+    """Prior density of a parameter over the histogram of its posterior.
+
+    Parameters
+    ----------
+    fit : Fit
+    name : str
+        The parameter. Of one that is partially pooled the centre is drawn, which families share.
+    family : str, optional
+        Whose, of a parameter that families do not share; by default the only one.
+    ax : Axes, optional
+
+    Raises
+    ------
+    QueryError
+        If families have a parameter each and none is named, or the name is not a fitted family's.
+    """
+    ax = _axes(ax)
+    setting, row = fit.spec.at(fit.meta["anchor"]).parameters[name], fit.spec.table[name]
+    site = f"{name}_center" if f"{name}_center" in fit.posterior else name
+    values, title = fit.posterior[site], row.meaning
+    if FAMILY in values.dims:
+        family = _fitted(fit, name, family)
+        values = values.sel({FAMILY: family})
+        title = f"{family}: {title}"
+    draws = values.to_numpy().ravel()
+    low, high = np.quantile(draws, [0.005, 0.995])  # a heavy tail would flatten all else
+    least, most = setting.prior.interval()
+    grid = np.linspace(min(least, low), max(most, high), 400)
+    ax.hist(draws, bins=40, range=(low, high), density=True, color=_BLUE, alpha=0.5, label="posterior")
+    density = np.exp(np.asarray(setting.prior.distribution().log_prob(grid)))
+    ax.plot(grid, density, color=_ORANGE, label="prior")
+    ax.set(xlabel=site if row.unit == "1" else f"{site} ({row.unit})", ylabel="density", title=title)
+    ax.xaxis.set_major_locator(MaxNLocator(5))
+    ax.legend(fontsize="small", frameon=False)
+    return ax
+
+
+def plot_residuals(fit: AbstractFit, column: str = "tokens", *, ax: Axes | None = None) -> Axes:
+    """Residuals of log loss about the posterior median, in percent, against params, tokens or flops."""
+    ax = _axes(ax)
+    runs = fit.design_frame
+    center = np.quantile(predict(fit, runs, only="log_loss"), 0.5, axis=0)
+    for family in fit.families:
+        mine = (runs["family"] == family).to_numpy()
+        residual = 100 * (np.log(runs["loss"]) - center)[mine]
+        ax.scatter(runs[column][mine], residual, s=12, alpha=0.7, label=family)
+    ax.axhline(0, color=_GREY, lw=1)
+    if column == "flops":
+        ax.set_xscale("log")
+        ax.set_xlabel("compute (FLOP)")
+    else:
+        _log_axis(ax, "x", column)
+    ax.set(ylabel="observed over predicted loss (%)", title=_title(fit, "residuals"))
+    if len(fit.families) > 1:
+        ax.legend(fontsize="x-small", frameon=False, ncols=2)
+    return ax
+
+
+def plot_backtest(result: Backtest, *, ax: Axes | None = None) -> Axes:
+    """Coverage of the 90 % interval by family, against what it promises."""
+    ax = _axes(ax)
+    groups = result.runs.groupby("family")
+    table = groups.agg(coverage_90=("coverage_90", "mean"), count=("loss", "size"), reach=("reach_decades", "max"))
+    table = table.sort_values("coverage_90").reset_index()
+    labels = [f"{r.family} (n = {r.count}, {r.reach:.1f} decades)" for r in table.itertuples(name="Row")]
+    ax.barh(labels, 100 * table["coverage_90"], color=_BLUE, height=0.6)
+    ax.axvline(90, color=_ORANGE, label="promised")
+    ax.set(xlabel="runs inside the 90 % interval (%)", xlim=(0, 100), title="backtest: coverage beyond the cut")
+    ax.legend(fontsize="small", frameon=False, loc="lower right")
+    return ax
+
+
+def plot_horizons(result: Backtest, *, ax: Axes | None = None) -> Axes:
+    """Coverage of the 50, 80 and 90 % intervals by compute beyond the fitted runs, against what they promise.
+
+    Bars are one standard error: over families, or the binomial one (Wilson's interval) where that is wider or a bin
+    has one family. A bin of one forecast is faint.
+    """
+    ax = _axes(ax)
+    table = result.horizons
+    for i, (level, color) in enumerate(((50, _GREY), (80, _ORANGE), (90, _BLUE))):
+        ax.axhline(level, color=color, ls=":", lw=1)
+        draw_coverage(ax, np.arange(len(table)) + (i - 1) * 0.12, table, level, color=color, marker="o", ms=5,
+                      label=f"{level}%, ± one SE")  # fmt: skip
+    labels = [f"{r.horizon}\n{counted(r.n_test, 'forecast')}\n{counted(r.families, 'family', 'families')}"
+              for r in table.itertuples()]  # fmt: skip
+    ax.set_xticks(range(len(table)), labels)
+    ax.set_yticks(range(0, 101, 20))
+    title = f"{result.meta['spec']}: coverage beyond the runs"
+    title = title if result.converged else f"{title}\nNOT ALL CONVERGED"
+    ax.set(xlabel="compute over that of the largest fitted run", xlim=(-0.5, len(table) - 0.5), ylim=(-3, 122),
+           title=title, ylabel="inside the interval (%); dotted: nominal")  # fmt: skip
+    ax.legend(fontsize="small", frameon=False, loc="upper center", ncols=3)
+    return ax
+
+
+def draw_coverage(ax: Axes, at: np.ndarray, table: pd.DataFrame, level: int, *, label: str, **style: Any) -> None:
+    """Coverage of one interval by bin, a row of `table` each, with one standard error; bins are not joined."""
+    for i, (x, row) in enumerate(zip(at, table.to_dict("records"), strict=True)):
+        share, error = row[f"coverage_{level}"], row.get(f"coverage_{level}_se", np.nan)
+        likely = binomtest(round(share * row["n_test"]), int(row["n_test"])).proportion_ci(_ONE_SE, "wilson")
+        low, high = np.nanmin([likely.low, share - error]), np.nanmax([likely.high, share + error])
+        ax.errorbar(x, 100 * share, 100 * np.array([[share - low], [high - share]]), capsize=3, lw=1, ls="",
+                    alpha=_FAINT if row["n_test"] < 2 else 1.0, label="_" if i else label, **style)  # fmt: skip
+
+
+def plot_calibration(result: Calibration, *, ax: Axes | None = None) -> Axes:
+    """Rank distribution of every quantity less the uniform one, with the band that each must stay in."""
+    ax = _axes(ax)
+    points, low, high = uniformity.band(len(result.ranks), RANKED, 1 - result.alpha)
+    ax.fill_between(points, low - points, high - points, step="mid", color=_GREY, alpha=0.2, lw=0,
+                    label=f"{1 - result.alpha:.2%} band of each")  # fmt: skip
+    table = result.table.sort_values("p", ascending=False)
+    label = f"{int(table['passed'].sum())} quantities inside"
+    for row in table.itertuples():
+        away = uniformity.distribution(result.ranks[row.quantity].to_numpy(), RANKED) - points
+        ax.plot(points, away, color=_BLUE if row.passed else _ORANGE, lw=1, alpha=0.6 if row.passed else 1.0,
+                label=label if row.passed else f"{row.quantity}, p = {row.p:.1g}")  # fmt: skip
+        label = "_" if row.passed else label
+    ax.axhline(0, color=_GREY, lw=1)
+    ax.set(xlabel="rank of the truth among posterior draws, as a share", ylabel="share of truths up to it, less it",
+           xlim=(0, 1), title=f"{result.spec.name}: {len(result.ranks)} simulations")  # fmt: skip
+    ax.legend(fontsize="small", frameon=False, loc="upper right")
+    return ax
+
+
+def _budgets(flops: np.ndarray) -> list[float]:
+    """Budgets where runs' compute clusters, those with most runs; where it does not, those that have most runs near."""
+    tight = [one for one in _dense(np.log(flops), _TIGHT) if one[0] >= _CLUSTER]
+    found = sorted(tight)[-_MOST_BUDGETS:] or sorted(_dense(np.log(flops), _NEAR))[-_LINES:]
+    return sorted(float(np.exp(middle)) for _, middle in found)
+
+
+def _dense(ln: np.ndarray, half: float) -> list[tuple[int, float]]:
+    """Count of runs and middle of the densest windows of a width, each's surroundings taken away before the next."""
+    ln, found = np.sort(ln), list[tuple[int, float]]()
+    while len(ln):
+        ends = np.searchsorted(ln, ln + 2 * half, side="right")
+        size = ends - np.arange(len(ln))
+        first = int(size.argmax())
+        middle = float(np.median(ln[first : ends[first]]))
+        found.append((int(size[first]), middle))
+        ln = ln[np.abs(ln - middle) >= 2 * _NEAR]
+    return found
+
+
+def _brought(fit: AbstractFit, runs: pd.DataFrame, budget: float) -> np.ndarray:
+    """Losses of runs as they would be at a budget: moved along the median of their own families' curves."""
+    there = runs.assign(tokens=budget / (FLOPS_PER_PARAM_TOKEN * runs["params"]), flops=budget)
+    if "unique_tokens" in runs:
+        there["unique_tokens"] = runs["unique_tokens"] / runs["tokens"] * there["tokens"]
+    here, at = (np.median(predict(fit, table, only="log_loss"), axis=0) for table in (runs, there))
+    return np.exp(np.log(runs["loss"].to_numpy()) + at - here)
+
+
+def _fitted(fit: AbstractFit, name: str, family: str | None) -> str:
+    """Family that a parameter is drawn of."""
+    if family is None and len(fit.families) == 1:
+        return fit.families[0]
+    if family not in fit.families:
+        raise QueryError(f"families do not share {name!r}: name a fitted one", wanted=", ".join(fit.families),
+                         came=repr(family), do=f"plot_prior_posterior(fit, {name!r}, family=…)")  # fmt: skip
+    return family
+
+
+def counted(number: int, one: str, several: str = "") -> str:
+    """A count of things, in words: 1 run, 2 runs."""
+    return f"{number} {one if number == 1 else several or one + 's'}"
+
+
+def _axes(ax: Axes | None) -> Axes:
+    return ax if ax is not None else plt.subplots(figsize=(6.4, 4.2), layout="constrained")[1]
+
+
+def _log_axis(ax: Axes, axis: str, label: str) -> None:
+    """Log axis whose ticks are written as people write counts: 70M, 7B."""
+    ax.set(**{f"{axis}scale": "log", f"{axis}label": label})
+    chosen = getattr(ax, f"{axis}axis")
+    low, high = getattr(ax, f"get_{axis}lim")()
+    subs = (1.0,) if high / low > 30 else (1.0, 2.0, 5.0) if high / low > 6 else (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0)
+    chosen.set_major_locator(LogLocator(subs=subs))
+    chosen.set_major_formatter(FuncFormatter(lambda value, _: count(value, 1)))
+    chosen.set_minor_formatter(NullFormatter())
+
+
+def _curve(fit: AbstractFit, family: str, params: np.ndarray, tokens: np.ndarray) -> np.ndarray:
+    """Quantiles 5, 50 and 95 % of the law's loss; shape (3, point)."""
+    table = pd.DataFrame({"params": params, "tokens": tokens, "family": family})
+    table = table.assign(flops=FLOPS_PER_PARAM_TOKEN * table["params"] * table["tokens"], unique_tokens=tokens)
+    return np.exp(np.quantile(predict(fit, table, only="log_loss"), [0.05, 0.5, 0.95], axis=0))
+
+
+def near_optimal(fit: AbstractFit, family: str, flops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Params and tokens of least median loss on a coarse grid around equal growth from the anchor."""
+    anchor = fit.meta["anchor"]
+    ratio = anchor["tokens"] / anchor["params"] * np.geomspace(1 / 30, 30, 61)
+    params = np.sqrt(flops[:, None] / (FLOPS_PER_PARAM_TOKEN * ratio))
+    tokens = params * ratio
+    table = pd.DataFrame({"params": params.ravel(), "tokens": tokens.ravel(), "family": family})
+    table = table.assign(flops=np.repeat(flops, len(ratio)), unique_tokens=table["tokens"])
+    median = np.median(predict(fit, table, only="log_loss", most=_FEW_DRAWS), axis=0).reshape(params.shape)
+    best = (np.arange(len(flops)), median.argmin(axis=1))
+    return params[best], tokens[best]
+
+
+def _title(fit: AbstractFit, text: str) -> str:
+    """Title with the verdict where the fit has not converged: a picture never travels without it."""
+    return text if fit.converged else f"{text}\nNOT CONVERGED"
+
+
+def save(ax: Axes, path: Any) -> None:
+    """Write the figure of `ax` as PNG (or by the path's suffix), 160 dots an inch."""
+    figure = ax.get_figure(root=True)
+    if figure is not None:
+        figure.savefig(path, dpi=160)

@@ -1,0 +1,1 @@
+"""Runs: tables of training runs, read, validated and split."""

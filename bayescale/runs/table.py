@@ -1,0 +1,157 @@
+"""Runs: a tidy, validated, frozen table of training runs."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bayescale.core.errors import RunsError
+from bayescale.core.quantities import count, quantity
+from bayescale.runs.columns import RUN_KEY, is_empty, missing_column, text
+
+
+@dataclass(frozen=True, eq=False)
+class Runs:
+    """A frozen table of runs; make one with :func:`load_runs`.
+
+    Tables are equal if their content, name and card are, and may be keys of a dict.
+
+    Attributes
+    ----------
+    name : str
+        Name of the table.
+    card : dict
+        Source, licence, units and faults, as the card says them; empty without a card.
+    flops_assumed : bool
+        Whether FLOP are 6·params·tokens because the table had none.
+    rows_by : tuple of str
+        Columns that distinguish the rows of one run; empty where the table has one row a run.
+    loss_unit : str
+        Unit that the losses were in when they were read, a key of :data:`bayescale.core.units.LOSS_UNITS`; in
+        :attr:`frame` they are in nats/token.
+    loss_unit_assumed : bool
+        Whether the losses were taken as nats/token because nothing stated their unit.
+    """
+
+    _frame: pd.DataFrame = field(repr=False)
+    name: str = "runs"
+    card: dict[str, Any] = field(default_factory=dict, repr=False)
+    flops_assumed: bool = False
+    rows_by: tuple[str, ...] = ()
+    loss_unit: str = "nats"
+    loss_unit_assumed: bool = False
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """A copy of the table: one run a row (several, where `rows_by` says so), base units."""
+        return self._frame.copy()
+
+    @property
+    def n_runs(self) -> int:
+        """Count of runs; ``len`` counts rows, of which a run has several where `rows_by` says so."""
+        return len(self._frame.drop_duplicates(list(RUN_KEY))) if self.rows_by else len(self._frame)
+
+    @property
+    def families(self) -> list[str]:
+        """Names of the families, sorted."""
+        return sorted(self._frame["family"].unique())
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the table's content, whatever the order of its columns."""
+        text = self._frame[sorted(self._frame.columns)].to_csv(index=False)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Runs):
+            return NotImplemented
+        return self._identity == other._identity and self.card == other.card
+
+    def __hash__(self) -> int:
+        return hash(self._identity)
+
+    @property
+    def _identity(self) -> tuple[str, str, bool]:
+        return self.digest, self.name, self.flops_assumed
+
+    @property
+    def excluded(self) -> dict[str, int]:
+        """Count of the runs that the table itself marks as excluded, by reason: the text in column ``exclusion``."""
+        reasons = [text(cell) for cell in self._frame.get("exclusion", ())]
+        return dict(Counter(reason for reason in reasons if reason))
+
+    def __len__(self) -> int:
+        return len(self._frame)
+
+    def __getitem__(self, column: str) -> np.ndarray:
+        if column not in self._frame:
+            raise missing_column(column, self._frame.columns, self.name)
+        return self._frame[column].to_numpy()
+
+    def __repr__(self) -> str:
+        f = self._frame
+        spans = ", ".join(f"{c} {count(f[c].min())}-{count(f[c].max())}" for c in ("params", "tokens", "flops"))
+        rows = f" in {len(f)} rows" if self.n_runs < len(f) else ""
+        return f"Runs({self.name!r}: {self.n_runs} runs{rows}, {len(self.families)} families, {spans})"
+
+    def where(self, **conditions: Any) -> Runs:
+        """Runs that meet every condition.
+
+        Parameters
+        ----------
+        **conditions
+            ``COLUMN_below=x`` and ``COLUMN_above=x`` (strict; x may be ``"70B"``), or ``COLUMN=value``,
+            where a list means any of its values and ``""`` an empty cell.
+
+        Raises
+        ------
+        RunsError
+            If a column does not exist or no run is left.
+
+        Examples
+        --------
+        >>> len(load_runs("hoffmann2022").where(exclusion=""))
+        240
+        """
+        keep = pd.Series(True, index=self._frame.index)
+        for key, value in conditions.items():
+            column, _, way = key.rpartition("_")
+            if key in self._frame or way not in ("below", "above"):
+                column, way = key, "equal"
+            if column not in self._frame:
+                raise missing_column(column, self._frame.columns, self.name)
+            keep &= _meets(self._frame[column], way, value, key)
+        if not keep.any():
+            raise RunsError(f"no run of {self.name!r} meets {conditions}", do="loosen a condition")
+        return self.take(keep.to_numpy())
+
+    def take(self, keep: np.ndarray) -> Runs:
+        """Runs at the positions, or where the mask is true."""
+        frame = self._frame[keep] if keep.dtype == bool else self._frame.iloc[keep]
+        return replace(self, _frame=frame.reset_index(drop=True))
+
+
+def _meets(cells: pd.Series, way: str, value: Any, condition: str) -> pd.Series:
+    if way == "equal":
+        values = list(value) if isinstance(value, Iterable) and not isinstance(value, str) else [value]
+        return cells.isin([_bound(v, condition) for v in values] if pd.api.types.is_numeric_dtype(cells) else values)
+    if not pd.api.types.is_numeric_dtype(cells):
+        raise RunsError(f"column {cells.name!r} holds text, which is neither below nor above",
+                        came=condition, do=f"where({cells.name}=…) takes a value or a list of them")  # fmt: skip
+    bound = _bound(value, condition)
+    return cells < bound if way == "below" else cells > bound
+
+
+def _bound(value: Any, condition: str) -> float:
+    """A number that a column of numbers is compared with; NaN stands for an empty cell."""
+    try:
+        return np.nan if is_empty(value) else quantity(value)
+    except (TypeError, ValueError):
+        raise RunsError(f"{condition} is no number", wanted="7e10 or '70B', say", came=repr(value)) from None

@@ -1,0 +1,532 @@
+"""Malformed inputs through the command line: exit 2, a message that names the fault, and nothing written."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+from click.testing import CliRunner
+
+import bayescale as bs
+from bayescale.cli import main
+from bayescale.core.errors import BayescaleError, FitError, QueryError
+from bayescale.prediction import records
+
+FIT = ("fit", "runs.csv", "--model", "additive", "--out", "fit.nc")
+Change = Callable[[pd.DataFrame], object]
+
+
+def good_runs() -> pd.DataFrame:
+    """Twenty plausible runs on a grid, every cell as text; run i stands on line i + 2 of its file."""
+    params, tokens = (x.ravel() for x in np.meshgrid([1e8, 3e8, 1e9, 3e9], [2e9, 6e9, 2e10, 6e10, 2e11]))
+    loss = 1.8 + 480 * params**-0.35 + 2100 * tokens**-0.37
+    frame = pd.DataFrame({"run_id": [f"r{i}" for i in range(20)], "family": "F", "params": params, "tokens": tokens})
+    return frame.assign(flops=6 * params * tokens, loss=loss.round(4)).astype(str)
+
+
+def cell(row: int, column: str, text: str) -> Change:
+    """The good runs with one other cell."""
+    return lambda frame: frame.assign(**{column: frame[column].where(frame.index != row, text)})
+
+
+def scaled(column: str, factor: float) -> Change:
+    """The good runs without FLOP, a column in another unit."""
+    return lambda frame: frame.drop(columns="flops").assign(**{column: (frame[column].astype(float) * factor)})
+
+
+def spec(text: str, law: str = 'law = "additive"\n') -> dict[str, str]:
+    """A spec of this text beside the good runs."""
+    return {"spec.toml": law + text, "runs.csv": good_runs().to_csv(index=False)}
+
+
+def folder(path: Path) -> dict[str, tuple[int, int]]:
+    """Every file and folder below one, hidden ones too, with size and time of the last change."""
+    return {str(p.relative_to(path)): (p.stat().st_size, p.stat().st_mtime_ns) for p in path.rglob("*")}
+
+
+def assert_refused(args: tuple[str, ...], wanted: tuple[str, ...], here: Path) -> None:
+    """Run a command where it must fail as bad input."""
+    before = folder(here)
+    result = CliRunner().invoke(main, args)
+    assert result.exit_code == 2, repr(result.exception or result.output)
+    assert "Traceback" not in result.stderr
+    for fragment in wanted:
+        assert fragment in result.stderr
+    assert result.stdout == ""
+    assert folder(here) == before
+
+
+# What is done to twenty good runs, and what the message must name.
+TABLES: dict[str, tuple[Change, tuple[str, ...]]] = {
+    "no params": (lambda f: f.drop(columns="params"), ("no column 'params'", "came")),
+    "no tokens": (lambda f: f.drop(columns="tokens"), ("no column 'tokens'", "came")),
+    "no loss": (lambda f: f.drop(columns="loss"), ("no column 'loss'", "came", "add the column")),
+    "misspelt column": (lambda f: f.rename(columns={"params": "parmas"}), ("no column 'params'", "'parmas'")),
+    "capital column": (lambda f: f.rename(columns={"tokens": "Tokens"}), ("no column 'tokens'", "'Tokens'")),
+    "zero params": (cell(3, "params", "0"), ("row 5, params", "a positive number", "came 0")),
+    "zero tokens": (cell(0, "tokens", "0"), ("row 2, tokens", "a positive number", "came 0")),
+    "zero loss": (cell(0, "loss", "0.0"), ("row 2, loss", "a positive number", "came 0")),
+    "negative params": (cell(4, "params", "-1e9"), ("row 6, params", "a positive number", "came -1e+09")),
+    "negative tokens": (cell(4, "tokens", "-2T"), ("row 6, tokens", "a positive number", "came -2e+12")),
+    "negative loss": (cell(19, "loss", "-2.5"), ("row 21, loss", "a positive number", "came -2.5")),
+    "NaN loss": (cell(7, "loss", "NaN"), ("row 9, loss", "'NaN'")),
+    "empty params": (cell(7, "params", ""), ("row 9, params", "an empty cell")),
+    "empty tokens": (cell(7, "tokens", "  "), ("row 9, tokens", "an empty cell")),
+    "empty loss": (cell(7, "loss", ""), ("row 9, loss", "an empty cell")),
+    "empty flops": (cell(7, "flops", ""), ("row 9, flops", "an empty cell")),
+    "inf": (cell(1, "tokens", "inf"), ("row 3, tokens", "'inf'")),
+    "overflow": (cell(1, "tokens", "1e999"), ("row 3, tokens", "a finite number", "'1e999'")),
+    "text in params": (cell(1, "params", "seven billion"), ("row 3, params", "a number", "'seven billion'")),
+    "unknown suffix": (cell(1, "params", "7Q"), ("row 3, params", "a number", "'7Q'")),
+    "decimal comma": (cell(1, "tokens", "1,4B"), ("row 3, tokens", "a number", "'1,4B'")),
+    "duplicate run": (
+        lambda f: pd.concat([f, f.iloc[[2]]]).drop(columns="run_id"),
+        ("row 22", "a repeat of an earlier row"),
+    ),
+    "duplicate run_id": (cell(5, "run_id", "r4"), ("row 7", "run_id", "a repeat")),
+    "params in billions": (scaled("params", 1e-9), ("row 2, params", "at least 1e+04", "came 0.1", "billions")),
+    "tokens in billions": (scaled("tokens", 1e-9), ("row 2, tokens", "at least 1e+05", "came 2;", "billions")),
+    "FLOP as tokens": (scaled("tokens", 1e10), ("row 2, tokens", "at most 1e18", "FLOP")),
+    "perplexity": (
+        lambda f: f.assign(loss=np.exp(f["loss"].astype(float) + 1)),
+        ("row 2, loss", "nats/token", "perplexity", "logarithm"),
+    ),
+    "perplexity under 15": (
+        lambda f: f.iloc[[13, 14, 18, 19]].assign(loss=["12.7", "11.5", "10.9", "9.8"]),
+        ("losses of 'runs' perplexities?", "loss_unit='perplexity'", "--loss-unit"),
+    ),
+    "several rows a run": (
+        lambda f: pd.concat([f.assign(benchmark=name) for name in ("arc", "hellaswag")]),
+        ("several rows a run", "40 rows for 20 runs", "benchmark", "rows_by"),
+    ),
+    "flops far from 6ND": (cell(2, "flops", "1e15"), ("row 4, flops", "6·params·tokens", "came 1e+15")),
+    "flops in ZFLOP": (
+        lambda f: f.assign(flops=f["flops"].astype(float) / 1e21),
+        ("row 2, flops", "6·params·tokens", "units"),
+    ),
+    "too few runs": (lambda f: f.iloc[[0, 6, 12, 18]], ("fewer runs", "at least 5", "4")),
+    "fixed ratio": (
+        lambda f: f.drop(columns="flops").assign(tokens=20 * f["params"].astype(float) * np.arange(1, 21),
+                                                 params=f["params"].astype(float) * np.arange(1, 21)),
+        ("same tokens per param", "20 in all of them", "not identified"),
+    ),
+    "same params": (
+        lambda f: f[f["params"] == f["params"].iloc[0]].assign(run_id=range(5)),
+        ("same params", "not identified", "1e+08"),
+    ),
+    "same tokens": (
+        lambda f: pd.concat([f[f["tokens"] == f["tokens"].iloc[0]]] * 2).assign(run_id=range(8)),
+        ("same tokens", "not identified", "2e+09"),
+    ),
+    "header only": (lambda f: f.iloc[:0], ("'runs'", "no runs")),
+    "duplicate column": (lambda f: f.set_axis(["run_id", "family", "params", "tokens", "loss", "loss"], axis=1),
+                         ("two columns", "'loss'")),
+    "duplicate params": (lambda f: f.set_axis(["run_id", "family", "params", "tokens", "params", "loss"], axis=1),
+                         ("two columns", "'params'")),
+    "empty family": (cell(9, "family", " "), ("row 11, family", "a name", "fill it in")),
+    "more correct than items": (
+        lambda f: f.assign(n_items="100", chance="0.25", n_correct=["101", *["50"] * 19]),
+        ("row 2, n_correct", "n_items", "101"),
+    ),
+    "chance in percent": (lambda f: f.assign(chance="25"), ("row 2, chance", "from 0 to below 1", "0.25")),
+    "more unique tokens than tokens": (
+        lambda f: f.assign(unique_tokens=f["tokens"].astype(float) * ([2.0] + [1.0] * 19)),
+        ("row 2, unique_tokens", "tokens"),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_fit_refuses_a_table_and_names_the_place(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    change, wanted = TABLES[name]
+    monkeypatch.chdir(tmp_path)
+    pd.DataFrame(change(good_runs())).to_csv("runs.csv", index=False)
+    assert_refused(FIT, wanted, tmp_path)
+
+
+# Files that are no tables of runs: what lies in the folder, and what the message must name.
+FILES: dict[str, tuple[dict[str, str | bytes], tuple[str, ...]]] = {
+    "empty file": ({"runs.csv": ""}, ("runs.csv",)),
+    "binary": ({"runs.csv": bytes(range(256)) * 8}, ("runs.csv is not a table of runs",)),
+    "null bytes": ({"runs.csv": b"\0" * 400}, ("runs", "no text")),
+    "absent": ({}, ("no file at runs.csv", "shipped name")),
+    "UTF-16": ({"runs.csv": good_runs().to_csv(index=False).encode("utf-16")}, ("runs.csv is not a table",)),
+    "semicolons": (
+        {"runs.csv": good_runs().to_csv(index=False, sep=";")},
+        ("no column 'params'", ";", "separate the columns with commas"),
+    ),
+    "semicolons and decimal commas": (
+        {"runs.csv": "params;tokens;loss\n1e8;2e9;3,5\n"},
+        ("line 2", "separate the columns with commas"),
+    ),
+    "a cell too few": (
+        {"runs.csv": "params,tokens,loss\n1e8,2e9,3.5\n1e8,4e9\n"},
+        ("runs.csv is not a table of runs", "3 cells", "2 on line 3"),
+    ),
+    "a row after a cell of two lines": (
+        {"runs.csv": 'note,params,tokens,loss\n"a\nb",1e8,2e9,3.5\n,1e8,none,3.4\n'},
+        ("row 4, tokens", "'none'"),
+    ),
+    "an open quote": ({"runs.csv": 'params,tokens,loss\n"1e8,2e9,3.5\n'}, ("runs.csv is not a table of runs",)),
+    "ragged": (
+        {"runs.csv": good_runs().to_csv(index=False).replace("r7,F,", "r7,F,extra,")},
+        ("runs.csv is not a table of runs", "line 9"),
+    ),
+    "a cell too many in every row": (
+        {"runs.csv": "params,tokens,loss\n" + "".join(f"{i}e8,{i * i}e10,{4 - i / 9},1\n" for i in range(1, 9))},
+        ("runs.csv is not a table of runs",),
+    ),
+    "a fault below an empty line": (
+        {"runs.csv": "params,tokens,loss\n1e8,2e9,3.5\n\n\n1e8,none,3.4\n"},
+        ("row 5, tokens", "'none'"),
+    ),
+    "a folder without a table": ({"runs.csv/notes.txt": "none"}, ("runs.csv",)),
+    "a folder without a card": (
+        {"runs.csv/runs.csv": good_runs().to_csv(index=False)},
+        ("no file at runs.csv/card.toml",),
+    ),
+    "a folder with a broken card": (
+        {"runs.csv/card.toml": "name = [", "runs.csv/runs.csv": good_runs().to_csv(index=False)},
+        ("card.toml",),
+    ),
+    "a folder with a card without a name": (
+        {"runs.csv/card.toml": 'title = "none"', "runs.csv/runs.csv": good_runs().drop(columns="loss").to_csv()},
+        ("no column 'loss'",),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_fit_refuses_a_file_that_is_no_table(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files, wanted = FILES[name]
+    monkeypatch.chdir(tmp_path)
+    for path, content in files.items():
+        Path(path).parent.mkdir(exist_ok=True)
+        Path(path).write_bytes(content if isinstance(content, bytes) else content.encode())
+    assert_refused(FIT, wanted, tmp_path)
+
+
+def test_fit_refuses_a_file_that_is_no_parquet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    good_runs().to_csv("runs.parquet", index=False)
+    args = ("fit", "runs.parquet", "--model", "additive", "--out", "fit.nc")
+    assert_refused(args, ("runs.parquet is not a table of runs",), tmp_path)
+
+
+def test_rows_of_a_parquet_file_count_from_0(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    cell(3, "params", "0")(good_runs()).to_parquet("runs.parquet")
+    args = ("fit", "runs.parquet", "--model", "additive", "--out", "fit.nc")
+    assert_refused(args, ("row 3, params", "came 0"), tmp_path)
+
+
+# Specs beside good runs: the rest of the file after `law = "additive"`, and what the message must name.
+SPECS: dict[str, tuple[dict[str, str], tuple[str, ...]]] = {
+    "broken TOML": (spec("[pooling\n"), ("spec.toml is not TOML", "line 2")),
+    "unknown prior": (
+        spec('[parameters.alpha_N]\nprior = {kind = "LogNorm", median = 0.3, scale = 0.3}'),
+        ("alpha_N", "'LogNorm'", "'LogNormal'"),
+    ),
+    "prior without a scale": (
+        spec('[parameters.alpha_N]\nprior = {kind = "LogNormal", median = 0.3}'),
+        ("alpha_N", "scale"),
+    ),
+    "prior outside its support": (
+        spec('[parameters.alpha_N]\nprior = {kind = "LogNormal", median = -0.3, scale = 0.3}'),
+        ("alpha_N", "-0.3"),
+    ),
+    "prior as text": (spec('[parameters.alpha_N]\nprior = "LogNormal"'), ("alpha_N", "kind", "'LogNormal'")),
+    "parameter as a number": (spec("[parameters]\nalpha_N = 0.3"), ("alpha_N", "0.3")),
+    "misspelt parameter": (spec("[parameters.alpha]\nspread = 0.1"), ("'alpha'", "'alpha_N'")),
+    "misspelt law": (spec("", law='law = "aditive"'), ("'aditive'", "'additive'")),
+    "law as a list": (spec("", law='law = ["additive"]'), ("law", "additive")),
+    "no law": (spec("", law='title = "none"'), ("no law", 'law = "additive"')),
+    "unknown key": (spec('[response]\nloss = "gaussian"'), ("'response'", "'responses'")),
+    "misspelt noise": (spec('[responses]\nloss = "student"'), ("'student'", "'student-t'")),
+    "noise of another kind": (spec('[responses]\nloss = "binomial"'), ("'binomial'", "'loss'", "student-t")),
+    "pooling as text": (spec('pooling = "none"'), ("pooling", "default")),
+    "responses as text": (spec('responses = "loss"'), ("responses", "student-t")),
+    "unknown pooling": (spec('[pooling]\ndefault = "partially"'), ("'partially'", "'partial'")),
+    "inputs said twice": (spec('inputs = ["params", "params"]'), ("inputs", "2 of:", "['params', 'params']")),
+    "prior without a kind": (
+        spec("[parameters.alpha_N]\nprior = {median = 0.3, scale = 0.3}"),
+        ("alpha_N", "kind", "LogNormal"),
+    ),
+    "pooling of a parameter as a list": (spec('[parameters.alpha_N]\npooling = ["none"]'), ("alpha_N", "['none']")),
+    "a name of its own": (spec('name = "mine"'), ("'name'",)),
+    "a column that the runs lack": (spec('resources = ["repetition"]'), ("no column 'unique_tokens'", "came")),
+}
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_fit_refuses_a_spec_and_names_the_fault(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files, wanted = SPECS[name]
+    monkeypatch.chdir(tmp_path)
+    for path, content in files.items():
+        Path(path).write_text(content, encoding="utf-8")
+    assert_refused(("fit", "runs.csv", "--model", "spec.toml", "--out", "fit.nc"), wanted, tmp_path)
+
+
+USAGE = {
+    "unknown table": (("fit", "hofmann2022", *FIT[2:]), ("'hofmann2022'", "'hoffmann2022'")),
+    "unknown model": (("fit", "runs.csv", "--model", "aditive", "--out", "fit.nc"), ("'aditive'", "'additive'")),
+    "absent spec": (("fit", "runs.csv", "--model", "mine.toml", "--out", "fit.nc"), ("no spec at mine.toml",)),
+    "no out": (FIT[:4], ("--out",)),
+    "out in no folder": ((*FIT[:5], "nowhere/fit.nc"), ("cannot write nowhere/fit.nc", "a folder that exists")),
+    "out over the runs": (("fit", "runs.csv", "--model", "additive", "--out", "runs.csv"), ("runs.csv",)),
+    "out over the spec": (("fit", "runs.csv", "--model", "mine.TOML", "--out", "mine.TOML"), ("mine.TOML", "is read")),
+    "out over another table": ((*FIT[:5], "few.csv"), ("few.csv exists and is no fit", "another name")),
+    "empty out": ((*FIT[:5], ""), ("cannot write", "a file in a folder that exists")),
+    "no name of runs": (("fit", "", *FIT[2:]), ("''", "hoffmann2022")),
+    "seed of 64 bits": ((*FIT, "--seed", str(2**63)), ("--seed", str(2**63))),
+    "out is a folder": ((*FIT[:5], "."), ("--out", "directory")),
+    "no draws": ((*FIT, "--draws", "0"), ("--draws", "0")),
+    "no chains": ((*FIT, "--chains", "0"), ("--chains", "0")),
+    "little warmup": ((*FIT, "--warmup", "1"), ("--warmup", "1")),
+    "negative seed": ((*FIT, "--seed", "-1"), ("--seed", "-1")),
+    "vast seed": ((*FIT, "--seed", "9" * 30), ("seed",)),
+    "seed as text": ((*FIT, "--seed", "one"), ("--seed", "'one'")),
+    "backtest unknown family": (
+        ("backtest", "hoffmann2022", "--model", "additive", "--family", "Chinchila"),
+        ("'Chinchila'", "'Chinchilla'"),
+    ),
+    "backtest quantile above 1": (
+        ("backtest", "runs.csv", "--model", "additive", "--train-quantile", "1.5"),
+        ("--train-quantile", "1.5"),
+    ),
+    "backtest quantile 0": (
+        ("backtest", "runs.csv", "--model", "additive", "--train-quantile", "0"),
+        ("--train-quantile", "0"),
+    ),
+    "backtest quantile NaN": (
+        ("backtest", "runs.csv", "--model", "additive", "--train-quantile", "nan"),
+        ("quantile", "between 0 and 1"),
+    ),
+    "backtest quantile as text": (
+        ("backtest", "runs.csv", "--model", "additive", "--train-quantile", "most"),
+        ("--train-quantile", "'most'"),
+    ),
+    "backtest with too few runs": (
+        ("backtest", "few.csv", "--model", "additive"),
+        ("no family of 'few' can be backtested", "at least 8 runs", "F: 6 runs to fit"),
+    ),
+    "backtest of an absent file": (("backtest", "none.csv", "--model", "additive"), ("no file at none.csv",)),
+    "backtest of an unknown model": (("backtest", "runs.csv", "--model", "copled"), ("'copled'", "'coupled'")),
+    "backtest in an unknown way": (
+        ("backtest", "runs.csv", "--model", "additive", "--way", "expandng"), ("--way", "'expandng'", "expanding"),
+    ),
+    "backtest with an option that its way does not read": (
+        ("backtest", "runs.csv", "--model", "additive", "--way", "expanding", "--cheapest", "5"),
+        ("reads no cheapest", "quantile, beside"),
+    ),
+    "backtest without the only family": (
+        ("backtest", "runs.csv", "--model", "additive", "--way", "leave-family-out"), ("too few families", "F"),
+    ),
+    "keep of a model that does not ship": (
+        ("backtest", "runs.csv", "--model", "mine.TOML", "--keep"), ("mine.TOML does not ship", "--out"),
+    ),
+    "backtest over what is no record": (
+        ("backtest", "runs.csv", "--model", "additive", "--out", "few.csv"), ("few.csv is no record of backtests",),
+    ),
+    "backtest out in no folder": (
+        ("backtest", "runs.csv", "--model", "additive", "--out", "nowhere/a.toml"), ("cannot write nowhere/a.toml",),
+    ),
+    "show an unknown model": (("show", "models", "aditive"), ("'aditive'", "'additive'")),
+    "show an unknown table": (("show", "data", "hofmann2022"), ("'hofmann2022'", "'hoffmann2022'")),
+    "show an unknown law": (("show", "laws", "chinchilla"), ("'chinchilla'", "additive")),
+    "show an unknown check": (("show", "check", "residual"), ("'residual'", "'residuals'")),
+    "show an unknown kind": (("show", "priors"), ("'priors'", "models")),
+    "unknown command": (("forcast", "fit.nc"), ("forcast",)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", USAGE)
+def test_a_command_refuses_wrong_usage(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    args, wanted = USAGE[name]
+    monkeypatch.chdir(tmp_path)
+    good_runs().to_csv("runs.csv", index=False)
+    Path("mine.TOML").write_text('law = "additive"', encoding="utf-8")
+    good_runs().iloc[::2].iloc[:8].to_csv("few.csv", index=False)
+    assert_refused(args, wanted, tmp_path)
+
+
+def _with_meta(path: Path, change: Callable[[dict], object]) -> None:
+    with h5py.File(path, "r+") as opened:
+        meta = json.loads(opened.attrs["bayescale"])
+        opened.attrs["bayescale"] = json.dumps(change(meta))
+
+
+@pytest.fixture(scope="session")
+def fits(chinchilla_fit: bs.Fit, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a good fit, damaged copies of it, and tables of queries."""
+    here = tmp_path_factory.mktemp("fits")
+    good = chinchilla_fit.save(here / "fit.nc")
+    for name in ("future", "stranger", "listed", "gutted", "flipped", "misnamed", "anchorless"):
+        shutil.copy(good, here / f"{name}.nc")
+    content = good.read_bytes()
+    (here / "truncated.nc").write_bytes(content[: len(content) // 2])
+    (here / "empty.nc").write_bytes(b"")
+    (here / "text.nc").write_text("params,tokens,loss\n", encoding="utf-8")
+    xr.Dataset({"x": ("i", [1.0, 2.0])}).to_netcdf(here / "other.nc", engine="h5netcdf")
+    _with_meta(here / "future.nc", lambda meta: meta | {"schema": 99})
+    _with_meta(here / "stranger.nc", lambda meta: {"schema": 99, "contents": "of another shape"})
+    _with_meta(here / "listed.nc", lambda meta: list(meta))
+    _with_meta(here / "misnamed.nc", lambda meta: meta | {"spec": meta["spec"] | {"law": "of the future"}})
+    _with_meta(here / "anchorless.nc", lambda meta: {key: meta[key] for key in meta if key != "anchor"})
+    with h5py.File(here / "gutted.nc", "r+") as opened:
+        del opened["posterior"]
+    with h5py.File(here / "flipped.nc") as opened:
+        place = opened["posterior"]["alpha_N"].id.get_chunk_info(0).byte_offset
+    flipped = bytearray(content)
+    flipped[place + 100] ^= 0xFF
+    (here / "flipped.nc").write_bytes(flipped)
+    queries = {
+        "no-tokens": "params\n7e9\n",
+        "header": "params,tokens\n",
+        "text": "params,tokens\n7B,1T\nseven,1T\n",
+        "zero": "params,tokens\n0,1T\n",
+        "hole": "params,tokens\n7B,\n",
+        "family": "family,params,tokens\nGopher,7B,1T\n",
+        "nan": "params,tokens\n\n7B,nan\n",
+        "vast": "params,tokens\n7B,1T\n7B,1e300\n",
+        "twice": "params,tokens,tokens\n7B,1T,2T\n",
+        "ragged": "params,tokens\n7B,1T\n7B,1T,2T\n",
+        "empty": "",
+        "good": "params,tokens\n7B,1T\n",
+    }
+    for name, text in queries.items():
+        (here / f"{name}.csv").write_text(text, encoding="utf-8")
+    (here / "binary.csv").write_bytes(bytes(range(128, 256)) * 4)
+    records.write_record(records.Record("other", "0" * 64, ()), here / "record.toml")
+    return here
+
+
+ASKED = {
+    "forecast": ("--params", "7B", "--tokens", "1T"),
+    "decide allocation": ("--flops", "1e24"),
+    "check": (),
+}
+DAMAGED = {
+    "absent": ("no fit at absent.nc", "bayescale fit"),
+    "text": ("text.nc is damaged, or no netCDF file",),
+    "empty": ("empty.nc is damaged, or no netCDF file",),
+    "truncated": ("truncated.nc is damaged, or no netCDF file",),
+    "flipped": ("flipped.nc is damaged, or no netCDF file",),
+    "other": ("other.nc holds no bayescale fit",),
+    "listed": ("listed.nc holds no bayescale fit",),
+    "gutted": ("gutted.nc", "posterior"),
+    "anchorless": ("anchorless.nc", "anchor"),
+    "misnamed": ("misnamed.nc", "'of the future'", "one of:"),
+    "future": ("future.nc has a newer format", "format 99", "upgrade"),
+    "stranger": ("stranger.nc has a newer format", "format 99", "upgrade"),
+}
+
+
+@pytest.mark.parametrize("verb", ASKED)
+@pytest.mark.parametrize("damage", DAMAGED)
+def test_a_damaged_fit_is_refused(verb: str, damage: str, fits: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(fits)
+    assert_refused((*verb.split(), f"{damage}.nc", *ASKED[verb]), DAMAGED[damage], fits)
+
+
+FORECAST, DECIDE = ("forecast", "fit.nc"), ("decide", "allocation", "fit.nc")
+QUERIES = {
+    "unknown family": ((*FORECAST, *ASKED["forecast"], "--family", "Chinchila"), ("'Chinchila'", "'Chinchilla'")),
+    "a new family of one": (
+        (*FORECAST, *ASKED["forecast"], "--family", "new"),
+        ("one family", "'Chinchilla'", "partial pooling"),
+    ),
+    "zero params": ((*FORECAST, "--params", "0", "--tokens", "1T"), ("--params", "'0'", "positive")),
+    "negative tokens": ((*FORECAST, "--params", "7B", "--tokens", "-1T"), ("--tokens", "positive")),
+    "text params": ((*FORECAST, "--params", "big", "--tokens", "1T"), ("--params", "'big'", "70B")),
+    "infinite params": ((*FORECAST, "--params", "1e999", "--tokens", "1T"), ("--params", "finite")),
+    "no tokens": ((*FORECAST, "--params", "7B"), ("'tokens'", "came", "give tokens")),
+    "no params": ((*FORECAST, "--tokens", "1T"), ("'params'", "came", "give params")),
+    "nothing asked": (FORECAST, ("--params and --tokens", "--at")),
+    "asked twice": ((*FORECAST, *ASKED["forecast"], "--at", "good.csv"), ("either", "--params", "--at")),
+    "params and a file": ((*FORECAST, "--params", "7B", "--at", "good.csv"), ("either", "--params", "--at")),
+    "file without tokens": ((*FORECAST, "--at", "no-tokens.csv"), ("'tokens'", "came", "params")),
+    "file without rows": ((*FORECAST, "--at", "header.csv"), ("no queries", "at least one row")),
+    "file with text": ((*FORECAST, "--at", "text.csv"), ("row 3", "params", "'seven'")),
+    "file with zero": ((*FORECAST, "--at", "zero.csv"), ("row 2", "params", "'0'")),
+    "file with a hole": ((*FORECAST, "--at", "hole.csv"), ("row 2", "tokens", "an empty cell")),
+    "file with an unknown family": ((*FORECAST, "--at", "family.csv"), ("row 2", "'Gopher'", "Chinchilla")),
+    "empty file": ((*FORECAST, "--at", "empty.csv"), ("empty.csv is no table of queries",)),
+    "binary file": ((*FORECAST, "--at", "binary.csv"), ("binary.csv is no table of queries",)),
+    "absent file": ((*FORECAST, "--at", "absent.csv"), ("no file at absent.csv",)),
+    "file with nan": ((*FORECAST, "--at", "nan.csv"), ("row 3", "tokens", "'nan'")),
+    "file beyond all counts": ((*FORECAST, "--at", "vast.csv"), ("row 3", "tokens", "1e+40", "'1e300'")),
+    "file with a column twice": ((*FORECAST, "--at", "twice.csv"), ("two columns", "params, tokens, tokens")),
+    "ragged file": ((*FORECAST, "--at", "ragged.csv"), ("ragged.csv is no table of queries", "line 3")),
+    "part of a param": ((*FORECAST, "--params", "0.5", "--tokens", "1T"), ("--params", "from 1 to", "'0.5'")),
+    "params beyond all counts": ((*FORECAST, "--params", "1e300", "--tokens", "1T"), ("--params", "1e+40", "'1e300'")),
+    "empty out": ((*FORECAST, *ASKED["forecast"], "--out", ""), ("cannot write", "a file in a folder that exists")),
+    "out over the fit": ((*FORECAST, *ASKED["forecast"], "--out", "fit.nc"), ("fit.nc", "is read")),
+    "out over another fit": ((*FORECAST, *ASKED["forecast"], "--out", "other.nc"), ("other.nc exists and is a fit",)),
+    "budget beyond all counts": ((*DECIDE, "--flops", "1e300"), ("--flops", "1e+40", "'1e300'")),
+    "out in no folder": (
+        (*FORECAST, *ASKED["forecast"], "--out", "nowhere/a.csv"),
+        ("cannot write nowhere/a.csv", "folder that exists"),
+    ),
+    "record of another model": (
+        (*FORECAST, *ASKED["forecast"], "--record", "record.toml"),
+        ("another model than 'additive'", "00000000", "(other)", "bayescale backtest"),
+    ),
+    "absent record": ((*FORECAST, *ASKED["forecast"], "--record", "no.toml"), ("no record at no.toml", "--out")),
+    "what is no record": ((*FORECAST, *ASKED["forecast"], "--record", "good.csv"), ("good.csv is no record",)),
+    "a record in bytes": ((*FORECAST, *ASKED["forecast"], "--record", "binary.csv"), ("binary.csv is no record",)),
+    "negative seed": ((*FORECAST, *ASKED["forecast"], "--seed", "-1"), ("--seed", "-1")),
+    "no budget": (DECIDE, ("--flops",)),
+    "budget 0": ((*DECIDE, "--flops", "0"), ("--flops", "'0'", "positive")),
+    "negative budget": ((*DECIDE, "--flops", "-1e24"), ("--flops", "positive")),
+    "budget as text": ((*DECIDE, "--flops", "plenty"), ("--flops", "'plenty'", "5.76e23")),
+    "decide for an unknown family": ((*DECIDE, "--flops", "1e24", "--family", "Chinchila"), ("'Chinchilla'",)),
+    "unknown decision": (("decide", "alocation", "fit.nc"), ("alocation",)),
+}
+
+
+@pytest.mark.parametrize("name", QUERIES)
+def test_a_question_without_an_answer_is_refused(name: str, fits: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    args, wanted = QUERIES[name]
+    monkeypatch.chdir(fits)
+    assert_refused(args, wanted, fits)
+
+
+def test_nothing_near_is_no_hint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    good_runs().drop(columns="loss").to_csv("runs.csv", index=False)
+    assert "did you mean" not in CliRunner().invoke(main, FIT).stderr
+
+
+def test_a_message_escapes_what_a_terminal_would_not_show() -> None:
+    with pytest.raises(BayescaleError) as caught:
+        raise BayescaleError("a\x00b", came="\x1b[2J")
+    assert str(caught.value) == "a\\x00b\n  came:   \\x1b[2J"
+
+
+@pytest.mark.parametrize("seed", [-1, 2**31])
+def test_the_library_bounds_its_seed_too(seed: int) -> None:
+    with pytest.raises(FitError, match="from 0 to 2147483647"):
+        bs.fit("hoffmann2022", seed=seed)
+
+
+def test_a_forecast_needs_the_compute_that_its_reach_is_told_in() -> None:
+    spec = bs.make_spec("tokens alone", law="power", inputs=["tokens"])
+    fit = bs.fit("hoffmann2022", spec, seed=0)
+    with pytest.raises(QueryError, match="a query needs 'params'"):
+        bs.forecast(fit, tokens="1T")
+    assert bs.forecast(fit, tokens="1T", flops=1e24).summary["reach_decades"][0] > 1
+
+
+def test_a_good_table_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or every refusal above might be of something else."""
+    monkeypatch.chdir(tmp_path)
+    good_runs().to_csv("runs.csv", index=False)
+    assert len(bs.load_runs("runs.csv")) == 20

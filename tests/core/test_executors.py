@@ -1,0 +1,124 @@
+"""Sweeps: tasks on threads, on processes and on a Dask cluster; workers that die; work that is kept."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from distributed import LocalCluster
+
+import bayescale as bs
+from bayescale.core.errors import FitError
+from bayescale.core.executors import Dask, Processes, Shelf, Threads, engine, sweep
+
+SETTINGS = {"chains": 2, "draws": 200, "warmup": 100, "seed": 5, "progress": False}
+
+
+def square(number: int, folder: Path) -> int:
+    """Leave a mark for every time it is begun; 3 kills its process the first time, 5 raises."""
+    marks = len(list(folder.glob(f"begun-{number}-*")))
+    (folder / f"begun-{number}-{marks}").touch()
+    if number == 3 and not marks:
+        time.sleep(0.2)  # half way: others are at work
+        os.kill(os.getpid(), signal.SIGKILL)
+    if number == 5:
+        raise ValueError("five")
+    return number**2
+
+
+def tasks_in(folder: Path, numbers: range) -> dict:
+    return {str(number): {"number": number, "folder": folder} for number in numbers}
+
+
+def shelf_in(folder: Path) -> Shelf:
+    return Shelf(folder, ".txt", lambda result, path: path.write_text(str(result)), lambda path: int(path.read_text()))
+
+
+@pytest.fixture
+def marks(tmp_path: Path) -> Path:
+    folder = tmp_path / "marks"
+    folder.mkdir()
+    return folder
+
+
+@pytest.mark.parametrize("on", [Threads(2), Processes(2)], ids=["threads", "processes"])
+def test_an_exception_ends_its_own_task_alone(on, marks):
+    found = dict(sweep(square, tasks_in(marks, range(4, 8)), on))
+    assert isinstance(found.pop("5"), ValueError)
+    assert found == {"4": 16, "6": 36, "7": 49}
+
+
+def test_a_killed_process_costs_its_own_task_alone_and_a_second_sweep_does_only_that(marks, tmp_path):
+    shelf, tasks = shelf_in(tmp_path / "kept"), tasks_in(marks, range(5))
+    first = dict(sweep(square, tasks, Processes(2), shelf))
+    lost = first.pop("3")
+    assert isinstance(lost, FitError)
+    assert "worker process died" in str(lost)
+    assert first == {"0": 0, "1": 1, "2": 4, "4": 16}
+    again = dict(sweep(square, tasks, Processes(2), shelf))
+    assert again == first | {"3": 9}
+    assert sorted(mark.name for mark in marks.iterdir() if mark.name.endswith("-1")) == ["begun-3-1"]
+
+
+def test_results_are_kept_as_they_come(marks, tmp_path):
+    shelf = shelf_in(tmp_path / "kept")
+    running = sweep(square, tasks_in(marks, range(3)), Threads(1), shelf)
+    name, _ = next(running)
+    assert shelf.path(name).is_file()
+    running.close()  # as an interrupt would
+    assert len(list((tmp_path / "kept").iterdir())) == 1
+
+
+def test_a_cluster_of_two_workers_one_killed_finishes_every_task(marks):
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+        found = dict(sweep(square, tasks_in(marks, range(6)), Dask(cluster.scheduler_address)))
+    assert isinstance(found.pop("5"), ValueError)
+    assert found == {str(number): number**2 for number in range(5)}
+    assert (marks / "begun-3-1").exists()  # its worker died, and another did it
+
+
+@pytest.fixture(scope="module")
+def tables(chinchilla: bs.Runs) -> dict[str, bs.Runs]:
+    half = chinchilla["flops"] < 1e20
+    return {"cheap runs": chinchilla.take(half), "dear/runs": chinchilla.take(~half)}
+
+
+@pytest.fixture(scope="module")
+def kept(tables, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("fits")
+    return folder, bs.fit_many(tables, "additive", workers=2, folder=folder, **SETTINGS)
+
+
+@pytest.mark.filterwarnings("ignore::bayescale.core.errors.ConvergenceWarning")  # 200 draws are few
+def test_fits_of_other_processes_are_those_of_this_one(tables, kept):
+    here = bs.fit_many(tables, "additive", **SETTINGS)
+    for name, fit in kept[1].fits.items():
+        assert fit.summary["mean"].to_dict() == pytest.approx(here.fits[name].summary["mean"].to_dict(), rel=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore::bayescale.core.errors.ConvergenceWarning")
+def test_a_batch_goes_on_from_its_folder_and_refuses_another_s(tables, kept, monkeypatch):
+    folder, made = kept
+    assert [path.name for path in sorted(folder.iterdir())] == ["cheap runs.nc", "dear%2Fruns.nc"]
+    monkeypatch.setattr("bayescale.inference.batch.sampled", None)  # nothing is left to sample
+    again = bs.fit_many(tables, "additive", folder=folder, **SETTINGS)
+    for name, fit in again.fits.items():
+        assert fit.posterior["E"].identical(made.fits[name].posterior["E"])
+    with pytest.raises(FitError, match="fit 'cheap runs' is another's"):
+        bs.fit_many(tables, "additive", folder=folder, **(SETTINGS | {"seed": 6}))
+
+
+@pytest.mark.parametrize(
+    ("workers", "scheduler", "said"), [(0, None, "workers is too small"), (2, "tcp://a:1", "one of the two")]
+)
+def test_engines_that_cannot_be_are_refused(workers, scheduler, said):
+    with pytest.raises(FitError, match=said):
+        engine(workers, scheduler)
+
+
+def test_a_scheduler_that_does_not_answer_is_named():
+    with pytest.raises(FitError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"):
+        list(sweep(square, {"1": {}}, Dask("tcp://127.0.0.1:9", patience_s=1)))

@@ -1,0 +1,100 @@
+"""Every law's parameters are recovered from runs that the law itself made."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import chi2
+
+import bayescale as bs
+from bayescale.parts.base import AbstractLaw
+from bayescale.parts.catalogue import catalogue
+from bayescale.parts.priors import Prior
+
+LAWS = catalogue("bayescale.parts.laws")
+QUICK = ("additive", "coupled", "power-floor")  # compiling a law's program takes some 14 s; `slow` has every law
+RUNS = 60
+SIGMA, NU = 0.003, 8.0  # of run noise on log loss: clean runs, with a stray one now and then
+GREATEST_LOSS = 10.0  # nats/token: only ratios of losses matter, as a fit counts them in their median
+FALSE_ALARM = 1e-3
+
+
+class Miss(NamedTuple):
+    """Distance of the true parameters from a posterior's centre, in Gaussian coordinates.
+
+    `z` is in posterior SDs, one a parameter; `distance` is the joint squared Mahalanobis distance.
+    """
+
+    z: np.ndarray
+    distance: float
+    converged: bool
+
+
+def simulate(law: type[AbstractLaw], seed: int) -> tuple[bs.Runs, dict[str, float]]:
+    """Runs of a law at parameters from its priors, and these parameters at the fit's anchor."""
+    rng = np.random.default_rng(seed)
+    truth = {
+        name: float(row.prior.transform(row.prior.loc + row.prior.scale * rng.normal()))
+        for name, row in law.parameters.items()
+    }
+    # Three decades of params and of tokens, independently: tokens per param from .3 to 3e5.
+    frame = pd.DataFrame({"params": 10 ** rng.uniform(7.0, 10.0, RUNS), "tokens": 10 ** rng.uniform(9.5, 12.5, RUNS)})
+    frame["flops"] = 6 * frame["params"] * frame["tokens"]
+    logs = np.log(frame[list(law.inputs)].to_numpy())
+    with jax.enable_x64(True):
+        relative = np.asarray(law.log_loss(*(logs - logs.mean(axis=0)).T, **truth))
+    loss = np.exp(relative + SIGMA * rng.standard_t(NU, RUNS))
+    frame["loss"] = loss * GREATEST_LOSS / loss.max()
+    for name in truth:
+        if law.parameters[name].unit == "median loss":
+            truth[name] /= float(np.median(loss))
+    return bs.load_runs(frame), truth
+
+
+def coordinates(prior: Prior, values: np.ndarray | float) -> np.ndarray:
+    return np.asarray(prior.transform.inv(values))
+
+
+def miss(law: type[AbstractLaw], seed: int) -> Miss:
+    runs, truth = simulate(law, seed)
+    fit = bs.fit(runs, bs.make_spec(law.name, law=law.name), seed=seed)
+    with jax.enable_x64(True):
+        rows = [(row.prior, fit.posterior[name].to_numpy(), truth[name]) for name, row in law.parameters.items()]
+        draws = np.stack([coordinates(prior, x).ravel() for prior, x, _ in rows])
+        away = np.array([coordinates(prior, value) for prior, _, value in rows]) - draws.mean(axis=1)
+    covariance = np.cov(draws)
+    distance = float(away @ np.linalg.solve(covariance, away))
+    return Miss(away / np.sqrt(np.diag(covariance)), distance, fit.converged)
+
+
+def assert_calibrated(misses: list[Miss]) -> None:
+    """Judge fits together: squared distances from a posterior as wide as its errors are χ².
+
+    Parameters of one fit are correlated, hence the joint distance, whose degrees of freedom they are;
+    fits are independent. Monte Carlo error of centre and width (4000 draws) is some per cent of a z.
+    """
+    assert max(np.abs(m.z).max() for m in misses) < 4.0
+    freedom = sum(len(m.z) for m in misses)
+    low, high = chi2.ppf([FALSE_ALARM / 2, 1 - FALSE_ALARM / 2], freedom)
+    assert low < sum(m.distance for m in misses) < high
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_parameters_are_recovered(name):
+    misses = [miss(LAWS[name], seed) for seed in range(4)]
+    assert all(m.converged for m in misses)
+    assert_calibrated(misses)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::bayescale.core.errors.ConvergenceWarning")
+@pytest.mark.parametrize("law", LAWS.values(), ids=LAWS.keys())
+def test_parameters_are_recovered_over_the_prior(law):
+    """Thirty data sets from the prior; a fit that says it has not converged is no evidence, and rare."""
+    misses = [m for m in (miss(law, seed) for seed in range(100, 130)) if m.converged]
+    assert len(misses) > 25
+    assert_calibrated(misses)

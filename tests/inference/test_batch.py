@@ -1,0 +1,82 @@
+"""Batch: many tables under one spec, each with its own findings."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import bayescale as bs
+from bayescale.core.errors import ConvergenceWarning, FitError, RunsError
+from bayescale.inference import nuts
+from bayescale.inference.nuts import run_chain
+
+SETTINGS = {"chains": 2, "draws": 500, "progress": False}
+
+
+@pytest.fixture(scope="module")
+def tables():
+    runs = bs.load_runs("hoffmann2022")
+    third = np.arange(len(runs)) % 3
+    # A table on one ray, which no law of two exponents can be fitted to, in the midst of good ones.
+    ray = runs.take(np.flatnonzero(third == 0)).frame.assign(tokens=lambda t: 20 * t["params"]).drop(columns="flops")
+    return {
+        "most": runs.take(np.flatnonzero(third != 0)),
+        "ray": bs.load_runs(ray),
+        "half": runs.take(np.flatnonzero(np.arange(len(runs)) % 2 == 0)),
+    }
+
+
+@pytest.fixture(scope="module")
+def batch(tables):
+    with pytest.warns(ConvergenceWarning, match="ray: "):
+        return bs.fit_many(tables, "additive", seed=5, **SETTINGS)
+
+
+def test_a_failure_is_reported_alone(batch):
+    assert list(batch.fits) == ["most", "half"]
+    assert isinstance(batch.failed["ray"], RunsError)
+    assert list(batch.problems) == ["ray"]
+    assert "ray" in repr(batch)
+
+
+def test_a_fit_in_a_batch_has_the_posterior_of_a_fit_alone(batch, tables):
+    for name, together in batch.fits.items():
+        alone = bs.fit(tables[name], "additive", seed=11, **SETTINGS)
+        assert len(together.design_frame) == len(tables[name])
+        for site in ("alpha_N", "beta_D", "E", "sigma"):
+            one, other = alone.summary.loc[site], together.summary.loc[site]
+            error = np.hypot(*(row["sd"] / np.sqrt(row["ess_bulk"]) for row in (one, other)))
+            assert abs(one["mean"] - other["mean"]) < 4 * error, (name, site)
+
+
+def test_pointwise_likelihoods_are_in_the_order_of_the_runs(batch, tables):
+    fit = batch.fits["half"]
+    density = fit.tree["log_likelihood"]["loss"].to_numpy()
+    posterior, runs = fit.posterior, tables["half"]
+    at = {name: posterior[name].to_numpy()[0, 0] for name in ("E", "A", "B", "alpha_N", "beta_D")}
+    curve = at["E"] + at["A"] * runs["params"] ** -at["alpha_N"] + at["B"] * runs["tokens"] ** -at["beta_D"]
+    misfit = np.abs(np.log(runs["loss"] / curve))
+    # Under one symmetric noise the density of log loss falls with the misfit.
+    order = np.argsort(misfit)
+    assert (np.diff((density[0, 0] + np.log(runs["loss"]))[order]) <= 1e-9).all()
+
+
+def test_tables_of_other_sizes_share_one_compiled_chain(tables, monkeypatch):
+    seen = []
+    original = nuts.compiled
+
+    def spy(program, settings, *arguments):
+        if program is run_chain:
+            seen.append(original(program, settings, *arguments))
+        return original(program, settings, *arguments)
+
+    monkeypatch.setattr("bayescale.inference.nuts.compiled", spy)
+    good = {name: tables[name] for name in ("most", "half")}
+    bs.fit_many(good, "additive", seed=5, **SETTINGS)
+    assert len(seen) == 4  # twice a fit: when it may be needed, and when it is
+    assert all(program is seen[0] for program in seen)
+
+
+def test_an_empty_batch_is_refused():
+    with pytest.raises(FitError, match="nothing to fit"):
+        bs.fit_many({}, "additive")

@@ -1,0 +1,367 @@
+"""Conformance of every law in the catalogue: a new law is tested by being there."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from numpyro.distributions import biject_to
+from scipy.stats import norm
+
+import bayescale as bs
+from bayescale.core import shipped
+from bayescale.core.errors import DefinitionError
+from bayescale.evaluation import comparison_tables
+from bayescale.inference import fit as fitting
+from bayescale.modelling.design import design
+from bayescale.parts.base import AbstractLaw, Kind, Parameter
+from bayescale.parts.catalogue import catalogue
+from bayescale.parts.priors import JohnsonSU, LogitNormal, LogNormal, Normal
+
+LAWS = catalogue("bayescale.parts.laws")
+PARTS = {
+    f"{kind}/{name}": part
+    for kind in ("laws", "resources", "responses", "noise")
+    for name, part in catalogue(f"bayescale.{kind}").items()
+}
+BALANCED = sorted(name for name, law in LAWS.items() if law.balance is not None)
+DRAWS = 200
+REACH = 5.0  # e-folds on either side of the anchor: over four decades of each input
+
+# Over the priors and the reach, the logarithms that a loss is summed from stay below 8 where they weigh on it
+# (an exponent of .95 times 5 e-folds, odds of e^3), and a formula rounds them fewer than 16 times by eps / 2.
+ROUNDING = 16 * 8 / 2
+SAME = ROUNDING * np.finfo(np.float64).eps
+# Published coefficients have logarithms up to 70 (kaplan's N_c), a balance up to 22: below 128 = 16 · 8.
+PUBLISHED = 16 * SAME
+
+MAY_RISE = {("drift", "params")}
+"""A law falls in every input, but for these: drift's tokens term may grow with params."""
+
+TEXTBOOK = {
+    "additive": lambda p, t, n, d: p["E"] + p["A"] / n ** t["alpha_N"] + p["B"] / d ** t["beta_D"],
+    "coupled": lambda p, t, n, d: p["E"] + (p["A"] * n ** -t["alpha_N"] + p["B"] * d ** -t["beta_D"]) ** t["kappa"],
+    "floored": lambda p, t, n, d: p["E"] + p["A"] / n ** t["alpha_N"] + p["B"] / d ** t["beta_D"],
+    "kaplan": lambda p, t, n, d: ((p["N_c"] / n) ** (t["alpha_N"] / t["beta_D"]) + p["D_c"] / d) ** t["beta_D"],
+    "power": lambda p, t, x: (p["X_c"] / x) ** t["exponent"],
+    "power-floor": lambda p, t, x: p["E"] + (p["x_0"] / x) ** t["exponent"],
+}
+"""Each law as its paper writes it: published coefficients, parameters, absolute inputs → loss."""
+
+every_law = pytest.mark.parametrize("law", LAWS.values(), ids=LAWS.keys())
+
+
+@pytest.fixture(autouse=True)
+def _float64():
+    with jax.enable_x64(True):
+        yield
+
+
+def prior_draws(law: type[AbstractLaw], seed: int = 0) -> dict[str, jax.Array]:
+    keys = jax.random.split(jax.random.key(seed), len(law.parameters))
+    rows = zip(law.parameters.items(), keys, strict=True)
+    return {name: row.prior.distribution().sample(key, (DRAWS,)) for (name, row), key in rows}
+
+
+def level_of(p: dict[str, jax.Array]) -> jax.Array:
+    """Loss at the anchor: a parameter, or the floor with its terms' odds."""
+    return p["level"] if "level" in p else p["floor"] * (1 + p["ratio_A"] + p["ratio_B"])
+
+
+def points(law: type[AbstractLaw], seed: int = 1) -> tuple[jax.Array, ...]:
+    """Inputs in anchor units, uniform over the reach, one point a draw."""
+    keys = jax.random.split(jax.random.key(seed), len(law.inputs))
+    return tuple(jax.random.uniform(key, (DRAWS,), minval=-REACH, maxval=REACH) for key in keys)
+
+
+def slopes(law: type[AbstractLaw], inputs: tuple, parameters: dict) -> tuple[tuple, dict]:
+    """Gradients of log loss by inputs and by parameters, draw by draw."""
+
+    def total(inputs: tuple, parameters: dict) -> jax.Array:
+        return jnp.sum(law.log_loss(*inputs, **parameters))
+
+    return jax.grad(total, argnums=(0, 1))(inputs, parameters)
+
+
+@every_law
+def test_loss_and_gradients_are_finite_over_the_prior(law):
+    inputs, parameters = points(law), prior_draws(law)
+    loss = jnp.exp(law.log_loss(*inputs, **parameters))
+    assert loss.shape == (DRAWS,)
+    assert bool(jnp.all(jnp.isfinite(loss) & (loss > 0)))
+    for gradient in jax.tree.leaves(slopes(law, inputs, parameters)):
+        assert bool(jnp.all(jnp.isfinite(gradient)))
+
+
+@every_law
+def test_at_the_anchor_the_loss_is_the_level(law):
+    parameters = prior_draws(law)
+    anchor = [jnp.zeros(DRAWS)] * len(law.inputs)
+    np.testing.assert_allclose(law.log_loss(*anchor, **parameters), jnp.log(level_of(parameters)), rtol=0, atol=SAME)
+
+
+@every_law
+def test_loss_falls_in_every_input(law):
+    by_input, _ = slopes(law, points(law), prior_draws(law))
+    for name, slope in zip(law.inputs, by_input, strict=True):
+        falls = bool(jnp.all(slope < 0))
+        assert falls != ((law.name, name) in MAY_RISE), name  # an exception that is not needed fails too
+
+
+@every_law
+def test_every_parameter_moves_the_loss(law):
+    _, by_parameter = slopes(law, points(law), prior_draws(law))
+    for name, slope in by_parameter.items():
+        assert bool(jnp.any(slope != 0)), name
+
+
+@every_law
+def test_float32_agrees_with_float64(law):
+    bound = ROUNDING * np.finfo(np.float32).eps
+    inputs, parameters = points(law), prior_draws(law)
+    narrow = jax.tree.map(lambda x: x.astype(jnp.float32), (inputs, parameters))
+    wide = jax.tree.map(lambda x: x.astype(jnp.float64), narrow)  # the same numbers, so that only arithmetic differs
+    single = law.log_loss(*narrow[0], **narrow[1])
+    assert single.dtype == jnp.float32
+    relative = jnp.expm1(single.astype(jnp.float64) - law.log_loss(*wide[0], **wide[1]))
+    assert float(jnp.max(jnp.abs(relative))) < bound
+
+
+@every_law
+def test_jit_does_not_trace_again_for_other_values(law):
+    traces = []
+
+    @jax.jit
+    def loss(inputs: tuple, parameters: dict) -> jax.Array:
+        traces.append(1)
+        return law.log_loss(*inputs, **parameters)
+
+    first = loss(points(law, 1), prior_draws(law, 2))
+    second = loss(points(law, 3), prior_draws(law, 4))
+    assert len(traces) == 1
+    assert not np.array_equal(first, second)
+
+
+@pytest.mark.parametrize("name", TEXTBOOK)
+def test_published_coefficients_give_the_loss_of_the_textbook_formula(name):
+    law = LAWS[name]
+    parameters, inputs = prior_draws(law), points(law)
+    anchor = [jnp.log(value) for value in (2e9, 5e10, 6e20)][: len(law.inputs)]
+    anchor_loss = jnp.log(2.7)
+    published = law.published(*anchor, loss=anchor_loss, **parameters)
+    absolute = [jnp.exp(x + x0) for x, x0 in zip(inputs, anchor, strict=True)]
+    np.testing.assert_allclose(
+        TEXTBOOK[name](published, parameters, *absolute),
+        jnp.exp(anchor_loss + law.log_loss(*inputs, **parameters)),
+        rtol=PUBLISHED,
+    )
+
+
+@every_law
+def test_what_a_law_reports_is_declared_with_kind_unit_and_meaning(law: type[AbstractLaw]) -> None:
+    """By name: nobody reads from prose, or from the names of its parameters, what a number is."""
+    parameters = prior_draws(law)
+    anchor = [jnp.log(2e9), jnp.log(5e10)][: len(law.inputs)]
+    found = dict(law.published(*anchor, loss=jnp.log(2.7), **parameters))
+    effective = law.effective(**parameters) if law.effective else {}
+    assert (found | effective).keys() == law.quantities.keys()
+    for name, one in law.quantities.items():
+        assert one.unit
+        assert one.meaning
+        assert (one.kind is Kind.EFFECTIVE) == (name in effective), name
+        assert one.scale in ("linear", "log")
+        if one.scale == "log":
+            assert (found[name] > 0).all(), name
+
+
+@pytest.mark.parametrize("name", sorted(name for name, law in LAWS.items() if law.effective))
+def test_effective_exponents_are_the_slopes_far_from_balance(name: str) -> None:
+    """Where the floor and the other term are nothing, the reducible loss falls by that power of an input."""
+    law, far = LAWS[name], 200.0
+    medians = {k: jnp.asarray(row.prior.median) for k, row in law.parameters.items()}
+    lowest = law.log_loss(*[jnp.asarray(4 * far)] * 2, **medians)  # the floor, or as good as none
+    for i, key in enumerate(("effective alpha_N", "effective beta_D")):
+        at = [[jnp.asarray(-far + step if j == i else 4 * far) for j in range(2)] for step in (0.0, 1.0)]
+        high, low = (jnp.log(jnp.exp(law.log_loss(*inputs, **medians)) - jnp.exp(lowest)) for inputs in at)
+        np.testing.assert_allclose(high - low, law.effective(**medians)[key], rtol=1e-9)
+
+
+def test_the_kind_of_a_parameter_is_declared_and_not_read_from_its_meaning(comparison: bs.Comparison) -> None:
+    fit = comparison.fits["coupled"]
+    law = LAWS["coupled"]
+    exponents = {name for name, row in law.parameters.items() if row.kind is Kind.EXPONENT}
+    assert exponents == {"alpha_N", "beta_D", "kappa"}
+    renamed = {name: replace(row, meaning="an exponent, in words") for name, row in law.parameters.items()}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(law, "parameters", renamed)
+        table = comparison_tables.coefficients({"coupled": fit}, {})
+    assert set(table["name"][table["kind"] == Kind.EXPONENT]) == exponents
+    of = table.set_index("name")
+    assert (of.loc["E", "kind"], of.loc["E", "unit"]) == ("floor", "nats/token")
+    assert of.loc["A", "unit"] == "(nats/token)^(1/kappa) · params^alpha_N"
+
+
+def test_a_law_that_reports_what_it_does_not_declare_is_refused(chinchilla: bs.Runs, monkeypatch) -> None:
+    spec, law = bs.load_spec("additive"), LAWS["additive"]
+    monkeypatch.setattr(law, "quantities", {})
+    with pytest.raises(DefinitionError, match="declare each coefficient in quantities"):
+        fitting._published(spec, design(spec, chinchilla), prior_draws(law))
+
+
+def test_published_coefficients_of_drift_are_those_at_the_anchors_params():
+    law = LAWS["drift"]
+    parameters, (_, tokens) = prior_draws(law), points(law)
+    n0, d0, anchor_loss = jnp.log(2e9), jnp.log(5e10), jnp.log(2.7)
+    published = law.published(n0, d0, loss=anchor_loss, **parameters)
+    loss = jnp.exp(anchor_loss + law.log_loss(jnp.zeros(DRAWS), tokens, **parameters))
+    textbook = TEXTBOOK["additive"](published, parameters, jnp.exp(n0), jnp.exp(d0 + tokens))
+    np.testing.assert_allclose(loss, textbook, rtol=PUBLISHED)
+
+
+@pytest.mark.parametrize(("name", "fixed"), [("coupled", {"kappa": 1.0}), ("drift", {"c_x": 0.0, "c_xy": 0.0})])
+def test_a_wider_law_nests_the_additive_law(name, fixed):
+    additive, law = LAWS["additive"], LAWS[name]
+    inputs, parameters = points(additive), prior_draws(additive)
+    wider = law.log_loss(*inputs, **parameters, **fixed)
+    np.testing.assert_allclose(wider, additive.log_loss(*inputs, **parameters), rtol=0, atol=SAME)
+
+
+# A floor of 1e-14 of the anchor loss, under losses that fall to no less than e^-5 of it: 1.5e-12 at most.
+FLOORLESS, FLOOR = 1e14, 1e-14 * np.exp(5.0)
+
+
+def test_the_coupled_law_without_a_floor_is_kaplans():
+    kaplan = LAWS["kaplan"]
+    inputs, p = points(kaplan), prior_draws(kaplan)
+    loss = kaplan.log_loss(*inputs, **p)
+    assert float(jnp.min(loss - jnp.log(p["level"]))) > -5.0
+    coupled = LAWS["coupled"].log_loss(
+        *inputs,
+        level=p["level"],
+        ratio_A=FLOORLESS,
+        ratio_B=FLOORLESS * p["ratio_D"],
+        alpha_N=p["alpha_N"] / p["beta_D"],
+        beta_D=1.0,
+        kappa=p["beta_D"],
+    )
+    np.testing.assert_allclose(coupled, loss, rtol=0, atol=FLOOR + SAME)
+
+
+def test_the_power_law_with_a_vanishing_floor_is_the_power_law():
+    inputs, p = points(LAWS["power"]), prior_draws(LAWS["power"])
+    floored = LAWS["power-floor"].log_loss(*inputs, ratio_X=FLOORLESS, **p)
+    np.testing.assert_allclose(floored, LAWS["power"].log_loss(*inputs, **p), rtol=0, atol=FLOOR + SAME)
+
+
+@pytest.mark.parametrize("name", BALANCED)
+def test_at_balance_an_efold_of_params_is_worth_one_of_tokens(name):
+    law = LAWS[name]
+    (_, tokens), parameters = points(law), prior_draws(law)
+    params = law.balance(tokens, **parameters)
+    (by_params, by_tokens), _ = slopes(law, (params, tokens), parameters)
+    np.testing.assert_allclose(by_params, by_tokens, rtol=PUBLISHED)
+
+
+@pytest.mark.parametrize("name", ["additive", "coupled"])
+def test_balance_is_the_published_condition_on_the_two_terms(name):
+    law = LAWS[name]
+    (_, tokens), parameters = points(law), prior_draws(law)
+    n0, d0 = jnp.log(2e9), jnp.log(5e10)
+    published = law.published(n0, d0, loss=jnp.log(2.7), **parameters)
+    params = n0 + law.balance(tokens, **parameters)
+    left = parameters["alpha_N"] * published["A"] * jnp.exp(-parameters["alpha_N"] * params)
+    right = parameters["beta_D"] * published["B"] * jnp.exp(-parameters["beta_D"] * (d0 + tokens))
+    np.testing.assert_allclose(left, right, rtol=PUBLISHED)
+
+
+@pytest.mark.parametrize("asked", ["level", "level, surplus"])
+def test_a_table_and_a_formula_that_disagree_are_refused(asked):
+    row = Parameter(Normal(0.0, 1.0), "1", "a row of the table", 0.1)
+    scope: dict = {}
+    exec(f"def log_loss(x, *, {asked}): return x", scope)
+    body = {
+        "formula": "log_loss",
+        "parameters": {"level": row, "missing": row},
+        "log_loss": staticmethod(scope["log_loss"]),
+    }
+    with pytest.raises(DefinitionError, match="missing"):
+        type("Broken", (AbstractLaw,), body)
+
+
+@pytest.mark.parametrize("part", PARTS.values(), ids=PARTS.keys())
+def test_every_part_says_its_source_and_every_parameter_what_a_prior_needs(part):
+    assert part.source
+    for name, row in part.parameters.items():
+        assert row.unit, name
+        assert row.meaning, name
+        assert row.spread > 0, name
+        low, high = row.prior.interval()
+        assert low < row.prior.median < high, name
+
+
+@pytest.mark.parametrize(
+    "prior",
+    [
+        Normal(1.0, 2.0),
+        LogNormal(0.3, 1.0),
+        LogNormal(10.0, 1.2, 1.0),
+        LogitNormal(0.9, 1.0),
+        JohnsonSU(0.1, 0.02, 0.7),
+    ],
+)
+def test_a_prior_puts_half_below_its_median_and_90_percent_inside_its_interval(prior):
+    n = 10_000
+    draws = prior.distribution().sample(jax.random.key(0), (n,))
+    low, high = prior.interval()
+    inside = float(jnp.mean((draws > low) & (draws < high)))
+    below = float(jnp.mean(draws < prior.median))
+    assert abs(inside - 0.9) < 4 * np.sqrt(0.9 * 0.1 / n)  # 4 standard errors of a share
+    assert abs(below - 0.5) < 4 * np.sqrt(0.5 * 0.5 / n)
+
+
+def test_a_heavy_tailed_prior_is_a_density_that_samplers_see_as_a_normal():
+    prior = JohnsonSU(0.1, 0.02, 1.5)
+    x = np.linspace(-60.0, 60.0, 2_000_001)
+    assert np.trapezoid(np.exp(prior.distribution().log_prob(x)), x) == pytest.approx(1.0, abs=1e-4)
+    coordinate = np.linspace(-0.1, 0.3, 8)
+    to = biject_to(prior.distribution().support)
+    seen = prior.distribution().log_prob(to(coordinate)) + to.log_abs_det_jacobian(coordinate, to(coordinate))
+    np.testing.assert_allclose(seen, norm.logpdf(coordinate, 0.1, 0.02), rtol=1e-9)
+    np.testing.assert_allclose(to.inv(to(coordinate)), coordinate, rtol=1e-9)
+
+
+@every_law
+def test_prior_anchor_loss_is_between_1_5_and_8_nats(law):
+    level = 3.0 * level_of(prior_draws(law))
+    # A level's prior puts .989 there, a floor's with its terms .96; 200 draws have standard errors of .007 and .014.
+    least = 0.989 - 4 * 0.007 if "level" in law.parameters else 0.96 - 4 * 0.014
+    assert float(jnp.mean((level > 1.5) & (level < 8.0))) > least
+
+
+@pytest.mark.parametrize("name", ["additive", "coupled"])
+def test_prior_optimum_at_1e21_flop_is_a_model_that_could_exist(name):
+    law, p = LAWS[name], prior_draws(LAWS[name])
+    n0, d0 = np.log(1e9), np.log(2e10)
+    budget = np.log(1e21 / 6) - n0 - d0  # ln params + ln tokens that it buys, in anchor units
+    at_zero, slope = law.balance(0.0, **p), law.balance(1.0, **p) - law.balance(0.0, **p)
+    params = (at_zero + slope * budget) / (1 + slope)  # balance is linear in ln tokens
+    np.testing.assert_allclose(params, law.balance(budget - params, **p), rtol=1e-9)
+    optimum = jnp.exp(n0 + params)
+    assert float(jnp.mean((optimum > 1e6) & (optimum < 1e14))) >= 0.9
+
+
+# Figures of published tables: a user who fits nothing must never be handed them.
+PUBLISHED_CONSTANTS = {406.4, 410.7, 1.69, 1.6934, 482.01, 2085.43, 1.8172, 0.3478, 0.3658, 15.387743, 5.309743}
+
+
+def test_no_default_is_a_published_constant():
+    medians = {
+        f"{spec}.{name}": setting.prior.median
+        for spec in shipped.names("models")
+        for name, setting in bs.load_spec(spec).settings
+    }
+    assert medians
+    assert not {name: value for name, value in medians.items() if value in PUBLISHED_CONSTANTS}

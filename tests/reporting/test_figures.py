@@ -1,0 +1,208 @@
+"""Figures: what is drawn is true of the fit, and says what it leaves out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from types import SimpleNamespace
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.axes import Axes
+
+import bayescale as bs
+from bayescale.core.errors import QueryError
+from bayescale.evaluation import comparison_tables
+from bayescale.evaluation.backtest import SCORES, Backtest
+from bayescale.evaluation.comparison import examine
+from bayescale.evaluation.comparison_tables import POPULATION
+from bayescale.prediction.predict import predict
+from bayescale.reporting.plots import comparison as compared
+from bayescale.reporting.plots import figures
+
+
+@pytest.fixture(autouse=True)
+def closed() -> Iterator[None]:
+    yield
+    plt.close("all")
+
+
+@pytest.fixture(scope="module")
+def apart(pool: bs.Runs) -> bs.Fit:
+    """Two families without pooling: a parameter each."""
+    two = pool.where(family=["OpenLM-C4", "OpenLM-RedPajama"])
+    with pytest.warns(bs.ConvergenceWarning):  # so few draws cannot agree
+        return bs.fit(two, "additive-unpooled", seed=0, draws=60, warmup=150, chains=2)
+
+
+def residuals(fit: bs.Fit, runs: pd.DataFrame) -> np.ndarray:
+    return np.log(runs["loss"].to_numpy()) - np.median(predict(fit, runs, only="log_loss"), axis=0)
+
+
+@pytest.mark.parametrize("budgets", [None, [2.6e19, 1.3e20]], ids=["the runs' own", "given"])
+def test_a_run_lies_off_its_curve_by_its_residual_alone(chinchilla_fit: bs.Fit, budgets: list[float] | None) -> None:
+    """Drawn where it was, a run within 1.3 times a budget strays by an SD of 0.02 nats; its residual is 0.008."""
+    runs = chinchilla_fit.design_frame
+    ax = figures.plot_loss(chinchilla_fit, flops=budgets)
+    known = pd.DataFrame({"params": runs["params"], "residual": residuals(chinchilla_fit, runs)})
+    at = budgets or figures._budgets(runs["flops"].to_numpy())
+    labels = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert labels == [f"{budget:.1e} FLOP" for budget in at]
+    shown = 0
+    for budget, drawn in zip(at, [c for c in ax.collections if type(c).__name__ == "PathCollection"], strict=True):
+        params, loss = np.asarray(drawn.get_offsets()).T
+        there = pd.DataFrame({"params": params, "tokens": budget / (6 * params), "flops": budget, "loss": loss})
+        found = residuals(chinchilla_fit, there.assign(family="Chinchilla"))
+        for size, residual in zip(params, found, strict=True):
+            near = known["residual"][known["params"] == size]
+            assert np.abs(near - residual).min() < 1e-9
+        shown += len(params)
+    assert f"{shown} of 245 runs" in ax.get_title()
+
+
+def test_the_budgets_of_a_figure_are_those_of_the_runs(chinchilla: bs.Runs) -> None:
+    """The card names the IsoFLOP budgets; their runs read off the figure lie up to a sixth below them."""
+    nominal = np.array([float(x) for x in set(chinchilla["group"]) if x])
+    found = np.array(figures._budgets(chinchilla["flops"]))
+    assert len(found) == 8
+    assert (np.abs(np.log(found[:, None] / nominal)).min(axis=1) < np.log(7 / 6)).all()
+
+
+def test_runs_without_budgets_of_their_own_are_shown_where_most_are_near() -> None:
+    ladder = np.geomspace(1e18, 1e22, 9)
+    assert len(figures._budgets(ladder)) == 5
+    assert figures._budgets(np.array([1e20])) == [pytest.approx(1e20)]
+
+
+def test_an_allocation_that_is_settled_marks_its_choice(chinchilla_fit: bs.Fit) -> None:
+    choice = bs.decide(bs.Allocation("5.76e23"), chinchilla_fit)
+    ax = figures.plot_allocation(choice)
+    labels = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert any(label.startswith("chosen: ") for label in labels)
+    assert ax.get_ylim() == (0, 50)
+
+
+def test_an_allocation_that_is_not_settled_is_drawn_and_says_why(chinchilla_fit: bs.Fit) -> None:
+    choice = bs.decide(bs.Allocation("5.76e23"), chinchilla_fit)
+    unsure = replace(choice, waste=choice.waste + 10.0)
+    ax = figures.plot_allocation(unsure)
+    (line,) = ax.get_lines()  # the expected waste, and no choice
+    x, y = line.get_data()
+    assert len(x) > 10
+    assert y.min() == pytest.approx(100 * unsure.waste_fraction)
+    low, high = ax.get_ylim()
+    assert low < y.min() < y.max() < high
+    assert "not settled: expected waste is 100" in ax.get_title()
+
+
+def test_a_posterior_is_of_one_family(apart: bs.Fit) -> None:
+    with pytest.raises(QueryError, match="families do not share 'level'"):
+        figures.plot_prior_posterior(apart, "level")
+    with pytest.raises(QueryError, match="name a fitted one"):
+        figures.plot_prior_posterior(apart, "level", family="OPT")
+    for family in apart.families:
+        ax = figures.plot_prior_posterior(apart, "level", family=family)
+        mine = apart.posterior["level"].sel(family=family).to_numpy()
+        edges = [bar.get_x() for bar in ax.patches]
+        assert min(edges) >= mine.min()
+        assert max(edges) < mine.max()
+        assert ax.get_title().startswith(f"{family}: ")
+
+
+def test_a_posterior_of_the_only_family_needs_no_name(chinchilla_fit: bs.Fit) -> None:
+    assert figures.plot_prior_posterior(chinchilla_fit, "alpha_N").patches
+
+
+def test_a_heavy_tail_does_not_flatten_a_posterior(apart: bs.Fit) -> None:
+    ax = figures.plot_prior_posterior(apart, "nu", family="OpenLM-C4")
+    draws = apart.posterior["nu"].sel(family="OpenLM-C4").to_numpy()
+    high = apart.spec.at(apart.meta["anchor"]).parameters["nu"].prior.interval()[1]
+    assert max(line.get_xdata().max() for line in ax.get_lines()) <= max(np.quantile(draws, 0.995), high) * 1.001
+
+
+def test_exponents_of_a_new_family_are_no_other_familys(apart: bs.Fit) -> None:
+    ax = compared.plot_exponents(examine({"additive-unpooled": apart}))
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["optimal params, per ln FLOP"]
+    assert ax.get_title().startswith("exponents: a new family\nno fitted run informs")
+    assert not any(family in ax.get_title() for family in apart.families)
+
+
+def test_exponents_of_a_family_are_its_own(apart: bs.Fit) -> None:
+    for family in apart.families:
+        found = examine({"additive-unpooled": apart}, family=family)
+        ax = compared.plot_exponents(found)
+        assert ax.get_title() == f"exponents: {family}"
+        mine = found.coefficients[found.coefficients["family"] == family].set_index("name")["q50"]
+        row = [label.get_text() for label in ax.get_yticklabels()].index("alpha_N")
+        (line,) = ax.get_lines()
+        assert line.get_xdata()[row] == mine["alpha_N"]
+
+
+def test_exponents_of_a_new_family_are_the_populations_where_there_is_one(apart: bs.Fit) -> None:
+    found = examine({"additive-unpooled": apart})
+    pooled = found.coefficients.replace({"family": {"OpenLM-C4": POPULATION}})
+    ax = compared.plot_exponents(replace(found, coefficients=pooled))
+    assert "alpha_N" in [label.get_text() for label in ax.get_yticklabels()]
+    assert ax.get_title() == "exponents: a new family, its population"
+
+
+def backtested(hits: dict[float, list[float]], families: int = 1) -> Backtest:
+    """A backtest whose 90% intervals held, or did not, at each reach."""
+    rows = [{"reach_decades": at, "hit": hit} for at, of in hits.items() for hit in of]
+    runs = pd.DataFrame(rows)
+    runs = runs.assign(family=[f"family {i % families}" for i in range(len(runs))], **dict.fromkeys(SCORES[1:], 0.5))
+    runs = runs.assign(coverage_50=runs["hit"], coverage_80=runs["hit"], coverage_90=runs["hit"])
+    means = runs.groupby("family")[list(SCORES)].mean().reset_index().assign(n_train=9, n_test=1)
+    return Backtest(means, runs, {}, dict.fromkeys(means["family"], "converged"), {"spec": "additive"})
+
+
+HITS = {-0.1: [1.0] * 27 + [0.0] * 3, 0.3: [1.0] * 8, 1.7: [0.0]}
+
+
+def bars(ax: Axes) -> list[tuple[float, float, float, float]]:
+    """Middle, low end, high end and opacity of each error bar."""
+    found = []
+    for container in ax.containers:
+        line, _, (bar,) = container.lines
+        low, high = bar.get_segments()[0][:, 1]
+        found.append((float(line.get_ydata()[0]), float(low), float(high), line.get_alpha()))
+    return found
+
+
+def drawn_coverage(kind: str) -> Axes:
+    if kind == "horizons":
+        return figures.plot_horizons(backtested(HITS))
+    _, horizons = comparison_tables.beyond({"additive": backtested(HITS)})
+    fit = SimpleNamespace(converged=True)
+    return compared.plot_coverage(
+        SimpleNamespace(horizons=horizons, backtests={"additive": backtested(HITS)}, fits={"additive": fit})
+    )
+
+
+@pytest.mark.parametrize("kind", ["horizons", "coverage"])
+def test_coverage_shows_its_error_in_every_bin(kind: str) -> None:
+    ax = drawn_coverage(kind)
+    found = bars(ax)
+    assert {middle for middle, *_ in found} == {0.0, 90.0, 100.0}
+    for middle, low, high, alpha in found:
+        assert 0 <= low <= middle <= high <= 100
+        assert high - low > 5
+        assert alpha == (figures._FAINT if middle == 0 else 1)
+    assert any("1 run" in t.get_text() or "1 forecast\n" in t.get_text() for t in ax.get_xticklabels())
+
+
+@pytest.mark.parametrize("kind", ["horizons", "coverage"])
+def test_no_line_joins_bins(kind: str) -> None:
+    ax = drawn_coverage(kind)
+    assert all(line.get_linestyle() == "None" or len(set(line.get_ydata())) == 1 for line in ax.get_lines())
+
+
+def test_the_error_over_families_is_shown_where_it_is_larger() -> None:
+    """All runs of a family hit or miss together: the binomial error of sixty runs is too small by far."""
+    hits = {0.3: [1.0, 0.0] * 30}
+    result = backtested(hits, families=2)
+    error = 100 * result.horizons["coverage_90_se"].iloc[0]
+    for middle, low, high, _ in bars(figures.plot_horizons(result)):
+        assert (middle - low, high - middle) == (pytest.approx(error), pytest.approx(error))
