@@ -11,15 +11,18 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
 
+from bayescale.core.code import code_digest
 from bayescale.core.errors import SpecError, nearest
 from bayescale.parts import catalogue
-from bayescale.parts.base import Parameter
+from bayescale.parts.base import Parameter, Part
 from bayescale.parts.priors import Normal, Prior
+
+_PROSE = ("name", "source", "about", "unit", "parameters")  # priors of parameters are content of the spec
 
 GAIN = Normal(0.0, 0.4)
 """Prior of what a unit of a covariate is worth: 90 % from half as much to twice as much."""
@@ -159,8 +162,17 @@ class Spec:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the canonical JSON of what defines the model."""
-        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()
+        """SHA-256 of the canonical JSON of what defines the model: the content, and the code of its parts."""
+        return hashlib.sha256(json.dumps([self.to_dict(), self.code], sort_keys=True).encode()).hexdigest()
+
+    @property
+    def code(self) -> dict[str, str]:
+        """Digest of the code of each part, by kind and name: of what it computes, not of its prose."""
+        used = [("laws", self.law), *(("resources", name) for name in self.resources)]
+        used += [("discrepancies", name) for name in self.discrepancy]
+        used += [pair for response, noise in self.responses for pair in (("responses", response), ("noise", noise))]
+        used += [("pooling", setting.pooling) for _, setting in self.settings]
+        return {f"{kind}/{name}": _code_of(catalogue.part(kind, name)) for kind, name in used}
 
     def __hash__(self) -> int:
         return hash(self.digest)
@@ -216,6 +228,11 @@ class Spec:
             (name, replace(s, prior=priors[name], trend=None) if name in priors else s) for name, s in self.settings
         ]
         return replace(self, settings=tuple(settings))
+
+
+@cache
+def _code_of(part: type[Part]) -> str:
+    return code_digest(part, without=_PROSE)
 
 
 def gains_of(covariates: Iterable[tuple[str, tuple[str, ...]]]) -> list[tuple[str, str, str]]:
