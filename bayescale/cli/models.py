@@ -200,10 +200,12 @@ def compare(
 def learn(runs: str, spec: str, loss_unit: str | None, out: Path, title: str | None, keep: bool, seed: int) -> None:
     """Learn priors from the families of RUNS, for a family that is not among them."""
     check_out(out, runs, spec, fit=False)
+    from bayescale.core import toml
     from bayescale.modelling.spec_io import load_spec, write_spec
     from bayescale.transfer import evidence_io
     from bayescale.transfer import learn as learning
 
+    toml.dumps({"title": title or "", "runs": runs, "model": spec})  # what cannot be written is refused before any fit
     learner = learning.study(read_runs(runs, loss_unit), load_spec(spec), seed=seed)
     for name, why in learner.left_out.items():
         click.echo(f"left out: {name} ({why})", err=True)

@@ -5,16 +5,18 @@ It names the spec and its digest (``spec``, ``spec_digest``): of another digest 
 
 from __future__ import annotations
 
-import json
 import tomllib
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
+
+import tomlkit
 
 from bayescale.core import shipped
 from bayescale.core.errors import QueryError
 from bayescale.core.files import whole
+
+_DEEPEST = 2  # of tables in tables with a heading of their own: [parameters.level]
 
 
 def beside(source: str | Path, folder: str) -> Path:
@@ -44,56 +46,89 @@ def read[Content](path: str | Path, kind: str, look: Callable[[dict[str, Any]], 
 
 
 def write(content: Mapping[str, Any], path: str | Path, heading: str = "", *, digits: int = 6) -> Path:
-    """Write nested plain values as TOML, under a comment; floats to so many `digits` (17 keep all).
+    """Write nested plain values as TOML, under a comment, completely or not at all.
+
+    Parameters
+    ----------
+    content : mapping
+        Strings, numbers, lists and mappings; NumPy's scalars are read.
+    path : str or Path
+    heading : str
+        A comment on the first line.
+    digits : int
+        Significant digits of floats; 17 keep all.
 
     Raises
     ------
     QueryError
-        If the file cannot be written.
+        If a value cannot be written as TOML, or the file cannot be written.
     """
-    path = Path(path)
-    lines = [f"# {heading}"] * bool(heading) + _lines(content, (), partial(_value, digits=digits))
+    path, text = Path(path), dumps(content, heading, digits=digits)
     try:
         with whole(path) as temporary:
-            temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+            temporary.write_text(text, encoding="utf-8")
     except OSError as error:
         raise QueryError(f"cannot write {path}", came=str(error), do="choose a folder that exists") from None
     return path
 
 
-def _lines(table: Mapping[str, Any], path: tuple[str, ...], said: Callable[[Any], str]) -> list[str]:
-    """Lines of a table, and of the tables in it; what lists of tables hold is written inline."""
-    plain = {k: v for k, v in table.items() if not isinstance(v, Mapping) and not _is_tables(v)}
-    lines = ["", f"[{'.'.join(map(_key, path))}]"] if path and plain else []
-    lines += [f"{_key(k)} = {said(v)}" for k, v in plain.items()]
-    for name, inner in table.items():
-        if isinstance(inner, Mapping):
-            lines += _lines(inner, (*path, name), said)
-        elif _is_tables(inner):
-            for row in inner:
-                lines += ["", f"[[{'.'.join(map(_key, (*path, name)))}]]"]
-                lines += [f"{_key(k)} = {said(v)}" for k, v in row.items()]
-    return lines
+def dumps(content: Mapping[str, Any], heading: str = "", *, digits: int = 6) -> str:
+    """Return nested plain values as TOML; see :func:`write`.
+
+    Raises
+    ------
+    QueryError
+        If a value cannot be written so that it is read again as it was.
+    """
+    document = tomlkit.document()
+    if heading:
+        document.add(tomlkit.comment(heading))
+    try:
+        _fill(document, content, digits)
+        text = tomlkit.dumps(document)
+        tomllib.loads(text.encode("utf-8").decode("utf-8"))
+    except (TypeError, ValueError, tomlkit.exceptions.TOMLKitError) as error:
+        raise QueryError("a value cannot be written as TOML", wanted="text, numbers, lists and tables",
+                         came=str(error), do="remove unusual characters from names and titles") from None  # fmt: skip
+    return text
+
+
+def _fill(table: Any, content: Mapping[str, Any], digits: int, depth: int = 0) -> None:
+    """Fill a table: its own values first, then the tables in it, as TOML reads them; the deepest are inline."""
+    for name, value in sorted(content.items(), key=lambda pair: _is_table(pair[1]) or _is_tables(pair[1])):
+        if _is_table(value) and depth < _DEEPEST:
+            inner = tomlkit.table(is_super_table=bool(value) and all(map(_is_table, value.values())))
+            _fill(inner, value, digits, depth + 1)
+            table.add(name, inner)
+        elif _is_tables(value) and not depth and all(map(_is_table, value)):
+            rows = tomlkit.aot()
+            for row in value:
+                rows.append(tomlkit.table())
+                _fill(rows[-1], row, digits, _DEEPEST)
+            table.add(name, rows)
+        else:
+            table.add(name, _inline(value, digits))
+
+
+def _inline(value: Any, digits: int) -> Any:
+    """A value on one line; a list of tables with one of them a line."""
+    value = value.item() if hasattr(value, "item") else value
+    if _is_table(value):
+        inner = tomlkit.inline_table()
+        for name, one in value.items():
+            inner.add(name, _inline(one, digits))
+        return inner
+    if isinstance(value, list | tuple):
+        array = tomlkit.array().multiline(_is_tables(value))
+        for one in value:
+            array.append(_inline(one, digits))
+        return array
+    return tomlkit.item(float(f"{value:.{digits}g}") if isinstance(value, float) else value)
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, Mapping)
 
 
 def _is_tables(value: Any) -> bool:
-    return isinstance(value, list | tuple) and any(isinstance(row, Mapping) for row in value)
-
-
-def _key(name: str) -> str:
-    return name if name.replace("_", "").replace("-", "").isalnum() and name.isascii() else json.dumps(name)
-
-
-def _value(value: Any, digits: int) -> str:
-    """Strings are written alike in TOML and JSON."""
-    said = partial(_value, digits=digits)
-    value = value.item() if hasattr(value, "item") else value
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{_key(k)} = {said(v)}" for k, v in value.items()) + "}"
-    if _is_tables(value):
-        return "\n".join(["[", *(f"  {said(row)}," for row in value), "]"])
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(said, value)) + "]"
-    if isinstance(value, float):
-        return f"{float(f'{value:.{digits}g}')!r}"
-    return json.dumps(value, ensure_ascii=False)
+    return isinstance(value, list | tuple) and any(map(_is_table, value))

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from bayescale.core import shipped
+from bayescale.core import shipped, toml
 from bayescale.core.dims import DIMS, MADE
 from bayescale.core.errors import SpecError, UnknownName
 from bayescale.modelling.spec import Setting, Spec, Trend, gains_of, table_of, unknown
@@ -33,6 +33,7 @@ _KEYS: dict[str, tuple[type | tuple[type, ...], type | tuple[type, ...], str]] =
     "pooling": (Mapping, str, 'pooling = {default = "partial"}'),
     "parameters": (Mapping, Mapping, "parameters = {alpha_N = {spread = 0.1}}"),
 }
+_ALL_DIGITS = 17  # of a double: what is read again is what was written
 DEFAULT = "default"
 """Name of the spec that is used when none is named."""
 
@@ -308,34 +309,27 @@ def _prior(name: str, content: Mapping[str, Any]) -> Prior:
 def write_spec(spec: Spec, path: str | Path) -> Path:
     """Write a spec as TOML, which :func:`load_spec` reads.
 
+    Parameters
+    ----------
+    spec : Spec
+    path : str or Path
+        The file; it is written completely or not at all.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    QueryError
+        If the file cannot be written, or a name or title cannot be written as TOML.
+
     Examples
     --------
     >>> write_spec(load_spec("additive"), "mine.toml")  # doctest: +SKIP
     """
     content = spec.to_dict()
-    lines = [f'title = "{spec.title}"', f'law = "{spec.law}"', f"inputs = {list(spec.inputs)}".replace("'", '"')]
-    if spec.resources:
-        lines.append(f"resources = {list(spec.resources)}".replace("'", '"'))
-    for key, places in (("anchor", spec.anchor), ("reference", spec.reference)):
-        if places:
-            lines.append(f"{key} = {{{', '.join(f'{column} = {value!r}' for column, value in places)}}}")
-    if spec.discrepancy:
-        lines.append(f"discrepancy = {list(spec.discrepancy)}".replace("'", '"'))
-    if spec.covariates:
-        worth = (f"{column} = {list(spent)}".replace("'", '"') for column, spent in spec.covariates)
-        lines.append(f"covariates = {{{', '.join(worth)}}}")
-    tables = {"learned": dict(spec.learned)} if spec.learned else {}
-    for name, table in (tables | {"responses": content["responses"]}).items():
-        lines += ["", f"[{name}]", *(f'{key} = "{value}"' for key, value in table.items())]
-    for name, setting in content["parameters"].items():
-        fields = ", ".join(
-            f'{k} = "{v}"' if isinstance(v, str) else f"{k} = {v!r}" for k, v in setting["prior"].items()
-        )
-        lines += ["", f"[parameters.{name}]", f"prior = {{{fields}}}"]
-        lines += [f'pooling = "{setting["pooling"]}"', f"spread = {setting['spread']!r}"]
-        if "trend" in setting:
-            slopes = ", ".join(f"{column} = {slope!r}" for column, slope in setting["trend"]["slopes"].items())
-            lines.append(f"trend = {{slopes = {{{slopes}}}, covariance = {setting['trend']['covariance']}}}")
-    path = Path(path)
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return path
+    last = {"parameters": content.pop("parameters")}
+    head = {"title": spec.title} | content | ({"learned": dict(spec.learned)} if spec.learned else {})
+    return toml.write(head | last, path, digits=_ALL_DIGITS)
