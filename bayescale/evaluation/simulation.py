@@ -96,8 +96,7 @@ def simulate(spec: Spec, runs: Runs | None = None, *, simulations: int, seed: in
     spec, probes, count = _anchored(spec, runs), _probes(spec, runs), len(runs)
     points = design(spec, runs)
     names = pd.Index([f"{i:04d}" for i in range(simulations)], name="simulation")
-    use_cache()
-    with jax.enable_x64(True):
+    with use_cache(), jax.enable_x64(True):
         keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), _STREAM), simulations)
         drawn = from_prior(keys, _with_probes(spec, points, runs, probes), spec=spec.structure)
         sites = {name: np.asarray(value) for name, value in drawn.items()}

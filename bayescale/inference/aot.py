@@ -11,8 +11,9 @@ import os
 import pickle
 import sys
 import tempfile
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import cache, lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -21,9 +22,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import platformdirs
 from jax import export
+from jax.experimental.compilation_cache import compilation_cache
 
+from bayescale.core import cache as cache_folder
 from bayescale.core.errors import FitError
 from bayescale.modelling.spec import Spec
 
@@ -33,28 +35,43 @@ DEVICES = ("auto", *PLATFORMS)
 # Fewer runs are fitted on a CPU before an accelerator has compiled (benchmarks/devices.md).
 _LARGE = 20_000
 _DIGEST = 32  # bytes of a SHA-256
+_KEEP_ALL = {"jax_persistent_cache_min_compile_time_secs": 0.0, "jax_persistent_cache_min_entry_size_bytes": -1}
 _KEPT = ("cpu",)  # platforms whose traces are kept; named, since JAX exports for its own choice of one
 
 _TRACING = Lock()  # NumPyro's handlers are one stack for all threads: models traced side by side meet each other's
 
 
-def use_cache() -> None:
+_SCOPES, _SCOPE_LOCK = [0], Lock()
+_HOSTS: dict[str, Any] = {}
+
+
+@contextmanager
+def use_cache() -> Iterator[None]:
     """Keep compiled programs in the user's cache folder, unless JAX has one already.
 
-    The folder is private to the user: compiled programs are trusted input. The environment variable
-    ``BAYESCALE_CACHE`` names another folder; empty, it switches the cache off.
+    JAX's settings are those of the whole process. They are as the host program had them before and after.
     """
-    folder = _folder()
-    if folder and jax.config.jax_compilation_cache_dir is None:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        jax.config.update("jax_compilation_cache_dir", str(folder))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    with _SCOPE_LOCK:
+        _SCOPES[0] += 1
+        if _SCOPES[0] == 1 and jax.config.jax_compilation_cache_dir is None and (folder := cache_folder.usable()):
+            ours = {"jax_compilation_cache_dir": str(folder), **_KEEP_ALL}
+            _HOSTS.update({name: getattr(jax.config, name) for name in ours})
+            _set(ours)
+    try:
+        yield
+    finally:
+        with _SCOPE_LOCK:
+            _SCOPES[0] -= 1
+            if not _SCOPES[0] and _HOSTS:
+                _set(_HOSTS)
+                _HOSTS.clear()
 
 
-def _folder() -> Path | None:
-    name = os.environ.get("BAYESCALE_CACHE", platformdirs.user_cache_dir("bayescale"))
-    return Path(name) if name else None
+def _set(settings: Mapping[str, Any]) -> None:
+    """Set JAX's settings, and have it look for its cache anew: it looks once a process otherwise."""
+    for name, value in settings.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
 
 
 def devices_for(device: str, runs: int) -> list[Any]:
@@ -165,7 +182,7 @@ def _path(function: Any, settings: tuple, structure: Any, shapes: tuple, device:
     The name is a digest of all that a trace depends on: bayescale's sources, JAX, NumPyro, the settings
     and the shapes.
     """
-    folder = _folder()
+    folder = cache_folder.folder()
     package = __name__.partition(".")[0]
     ours = function.__module__.partition(".")[0] == package
     plain = all(isinstance(value, str | int | float | Spec | None) for _, value in settings)
@@ -176,7 +193,7 @@ def _path(function: Any, settings: tuple, structure: Any, shapes: tuple, device:
     flags = sorted((name, str(value)) for name, value in jax.config.values.items() if "cache" not in name)
     made_of = [_sources(), version("jax"), version("jaxlib"), version("numpyro"), sys.version, flags]
     made_of += [function.__module__, function.__qualname__, said, str(structure), shapes]
-    return folder / "traced" / hashlib.sha256(repr(made_of).encode()).hexdigest()
+    return folder / cache_folder.TRACES / hashlib.sha256(repr(made_of).encode()).hexdigest()
 
 
 @cache
@@ -191,6 +208,8 @@ def _read(path: Path | None) -> Any:
     """What :func:`_write` wrote; None if it is absent or damaged."""
     try:
         content = path.read_bytes() if path else b""
+        if path:
+            os.utime(path)  # it was used: the least recently used are removed first
     except OSError:
         return None
     digest, content = content[:_DIGEST], content[_DIGEST:]

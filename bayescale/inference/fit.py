@@ -254,9 +254,8 @@ def sampled_many(
     Specs and designs are of one structure. Each fit's seconds are its equal share.
     """
     _check_settings([seed for _, _, seed in tables], chains, warmup, draws)
-    use_cache()
     made: dict[int, Fit | FitError] = {}
-    with jax.enable_x64(True), jax.default_device(devices[0]):
+    with use_cache(), jax.enable_x64(True), jax.default_device(devices[0]):
         inputs = [(jax.random.key(seed), design(spec, runs), spec) for runs, spec, seed in tables]
         settings: dict[str, Any] = {"chains": chains, "warmup": warmup, "draws": draws, "stages": stages}
         settings["shape"] = shape or layout([points for _, points, _ in inputs])

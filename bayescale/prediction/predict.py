@@ -61,14 +61,13 @@ def predict(
         ``log_loss``, ``law`` (the same by the law alone, discrepancies left out), each response's
         ``NAME_location``, and each observed site; or one of them.
     """
-    use_cache()
     new = (table["family"] == NEW).any() and NEW not in fit.families
     noise_key, family_key = jax.random.split(jax.random.key(seed))
     chains, length = fit.shape
     thin = max(1, -(-chains * length // most)) if most else 1
     lent = [(member, np.tile(mine, chains)) for member, mine in fit.lenders(np.arange(length)[::thin])]
     found = []
-    with jax.enable_x64(True):
+    with use_cache(), jax.enable_x64(True):
         keys = jax.random.split(noise_key, len(lent[0][1]))
         for member, mine in lent:
             draws = {k: v[mine] for k, v in _substitutes(member, family_key, new, thin).items()}

@@ -36,13 +36,12 @@ def predictive(fit: Fit, *, seed: int = 0, prior_draws: int = 500) -> xr.DataTre
     --------
     >>> sorted(predictive(fit).children)  # doctest: +SKIP
     """
-    use_cache()
     sites = {part("responses", name).observed for name, _ in fit.spec.responses}
     runs = fit.design_frame
     sizes = fit.tree["posterior"].sizes
     posterior = {name: predict(fit, runs, only=name, seed=seed) for name in sites}
     points = design_at(fit, runs, {})
-    with jax.enable_x64(True):
+    with use_cache(), jax.enable_x64(True):
         keys = jax.random.split(jax.random.key(seed), prior_draws)
         drawn = {k: np.asarray(v)[None] for k, v in from_prior(keys, points, spec=fit.spec.structure).items()}
     groups = {

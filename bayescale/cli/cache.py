@@ -1,0 +1,43 @@
+"""The verb ``cache``: what the cache of compiled programs holds."""
+
+from __future__ import annotations
+
+import time
+
+import click
+
+from bayescale.cli.options import as_json_option
+from bayescale.cli.printing import print_json
+
+_MEGABYTE = 1e6
+_DAY = 86400.0
+
+
+@click.command()
+@click.option("--clear", "clears", is_flag=True, help="Remove every entry.")
+@as_json_option
+def cache(clears: bool, as_json: bool) -> None:
+    """Show the cache of compiled programs: its folder, entries, size and age.
+
+    Entries that were not used for 30 days are removed, and the least recently used beyond 1 GiB.
+    """
+    from bayescale.core import cache as kept
+
+    folder = kept.folder()
+    removed = kept.clear(folder) if clears and folder else 0
+    found = kept.entries(folder) if folder else []
+    about = {
+        "folder": None if folder is None else str(folder),
+        "entries": len(found),
+        "megabytes": sum(entry.size for entry in found) / _MEGABYTE,
+        "oldest_days": max(((time.time() - entry.used) / _DAY for entry in found), default=None),
+        "removed": removed,
+    }
+    if as_json:
+        print_json(about)
+    elif folder is None:
+        click.echo(f"The cache is switched off ({kept.VARIABLE} is empty).")
+    else:
+        age = "" if about["oldest_days"] is None else f", the oldest used {about['oldest_days']:.0f} days ago"
+        cleared = f"removed {removed} entries\n" if clears else ""
+        click.echo(f"{cleared}{folder}: {about['entries']} entries, {about['megabytes']:.1f} MB{age}")

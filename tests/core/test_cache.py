@@ -1,0 +1,131 @@
+"""The cache folder: JAX's settings are the host's again, what is old or too much is removed, and it is optional."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import warnings
+from pathlib import Path
+
+import jax
+import pytest
+from click.testing import CliRunner
+
+import bayescale as bs
+from bayescale.cli import main
+from bayescale.core import cache
+from bayescale.inference.aot import use_cache
+
+NAMES = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs",
+         "jax_persistent_cache_min_entry_size_bytes", "jax_enable_x64")  # fmt: skip
+BRIEF = {"chains": 2, "warmup": 50, "draws": 50, "seed": 0, "progress": False}
+
+
+def settings() -> dict:
+    return {name: getattr(jax.config, name) for name in NAMES}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch) -> Path:
+    """A folder of its own, as the environment names it."""
+    monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "kept"))
+    cache._prepared.cache_clear()
+    return tmp_path / "kept"
+
+
+@pytest.mark.filterwarnings("ignore::bayescale.core.errors.ConvergenceWarning")  # fifty draws are few
+def test_the_host_program_keeps_its_settings(chinchilla: bs.Runs, folder: Path) -> None:
+    before = settings()
+    fit = bs.fit(chinchilla, "additive", **BRIEF)
+    assert settings() == before
+    bs.forecast(fit, params="70B", tokens="1.4T")
+    assert settings() == before
+    assert cache.entries(folder)
+
+
+def test_a_cache_that_the_host_has_set_is_used_and_left(tmp_path: Path, folder: Path) -> None:
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path / "host"))
+    try:
+        with use_cache():
+            assert jax.config.jax_compilation_cache_dir == str(tmp_path / "host")
+        assert jax.config.jax_compilation_cache_dir == str(tmp_path / "host")
+    finally:
+        jax.config.update("jax_compilation_cache_dir", None)
+
+
+def test_scopes_may_be_nested_and_end_with_an_error(folder: Path) -> None:
+    before = settings()
+
+    def fail() -> None:
+        with use_cache():
+            with use_cache():
+                assert jax.config.jax_compilation_cache_dir == str(folder)
+            assert jax.config.jax_compilation_cache_dir == str(folder)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert settings() == before
+
+
+def filled(folder: Path, ages_days: dict[str, float]) -> None:
+    (folder / cache.TRACES).mkdir(parents=True)
+    for name, age in ages_days.items():
+        path = folder / name
+        path.write_bytes(b"x" * 1000)
+        os.utime(path, (time.time() - age * 86400,) * 2)
+
+
+AGES = {"new": 0.0, "week": 7.0, f"{cache.TRACES}/month": 29.0, f"{cache.TRACES}/old": 31.0}
+
+
+def test_what_was_not_used_for_a_month_is_removed(folder: Path) -> None:
+    filled(folder, AGES)
+    assert cache.sweep(folder) == 1
+    assert {entry.path.name for entry in cache.entries(folder)} == {"new", "week", "month"}
+
+
+def test_the_least_recently_used_go_first_where_it_is_too_much(folder: Path) -> None:
+    filled(folder, AGES)
+    assert cache.sweep(folder, most_bytes=2500) == 2
+    assert [entry.path.name for entry in cache.entries(folder)] == ["week", "new"]
+
+
+def test_a_first_use_sweeps_and_a_second_on_the_same_day_does_not(folder: Path) -> None:
+    filled(folder, AGES)
+    assert cache.usable() == folder
+    assert len(cache.entries(folder)) == 3
+    old = folder / "again"
+    old.write_bytes(b"x")
+    os.utime(old, (0, 0))
+    cache._prepared.cache_clear()
+    assert cache.usable() == folder
+    assert old.exists()
+
+
+def test_the_command_shows_and_clears(folder: Path) -> None:
+    filled(folder, AGES)
+    shown = json.loads(CliRunner().invoke(main, ["cache", "--json"]).stdout)
+    assert (shown["folder"], shown["entries"], shown["megabytes"]) == (str(folder), 4, 0.004)
+    assert shown["oldest_days"] == pytest.approx(31.0, abs=0.1)
+    assert "removed 4 entries" in CliRunner().invoke(main, ["cache", "--clear"]).stdout
+    assert not cache.entries(folder)
+
+
+def test_the_command_says_that_it_is_switched_off(monkeypatch) -> None:
+    monkeypatch.setenv(cache.VARIABLE, "")
+    assert "switched off" in CliRunner().invoke(main, ["cache"]).stdout
+
+
+def test_a_folder_that_cannot_be_made_is_said_once_and_done_without(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "file" / "kept"))
+    cache._prepared.cache_clear()
+    before = settings()
+    with pytest.warns(UserWarning, match="no cache of compiled programs"), use_cache():
+        assert settings() == before
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with use_cache():
+            assert settings() == before
