@@ -24,7 +24,7 @@ demo: setup
 	$(BIN)/bayescale fit hoffmann2022 --model additive --out demo/fit.nc --seed 0
 	$(BIN)/bayescale forecast demo/fit.nc --params 70B --tokens 1.4T
 	$(BIN)/bayescale decide allocation demo/fit.nc --flops 5.76e23
-	$(BIN)/python -m bayescale.reporting.plots demo/fit.nc demo
+	$(BIN)/bayescale plot demo/fit.nc --out demo
 
 test: setup
 	$(BIN)/python -m pytest

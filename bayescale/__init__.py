@@ -21,6 +21,7 @@ _EXPORTS = {
     "BayescaleError": "core.errors",
     "Calibration": "evaluation.sbc",
     "Comparison": "evaluation.comparison",
+    "Choice": "decisions.base",
     "ConvergenceWarning": "core.errors",
     "Finding": "evaluation.checks.base",
     "Fit": "inference.fit",
@@ -34,6 +35,7 @@ _EXPORTS = {
     "Record": "prediction.records",
     "Runs": "runs.table",
     "Spec": "modelling.spec",
+    "Verdict": "core.verdict",
     "Weights": "inference.weights",
     "average": "inference.average",
     "backtest": "evaluation.backtest",
@@ -60,13 +62,17 @@ _EXPORTS = {
     "write_spec": "modelling.spec_io",
 }
 
-__all__ = sorted([*_EXPORTS, "__version__"])
+_MODULES = {"plots": "reporting.plots", "risk": "decisions.risk"}
+
+__all__ = sorted([*_EXPORTS, *_MODULES, "__version__"])
 
 if TYPE_CHECKING:
     from bayescale.core.errors import BayescaleError, ConvergenceWarning
     from bayescale.core.quantities import quantity
+    from bayescale.core.verdict import Verdict
+    from bayescale.decisions import risk
     from bayescale.decisions.allocation import Allocation
-    from bayescale.decisions.base import AbstractDecision, decide
+    from bayescale.decisions.base import AbstractDecision, Choice, decide
     from bayescale.evaluation.backtest import Backtest, backtest
     from bayescale.evaluation.checks.base import AbstractCheck, Finding, check
     from bayescale.evaluation.comparison import Comparison, compare
@@ -86,7 +92,7 @@ if TYPE_CHECKING:
     from bayescale.prediction.predictive import predictive
     from bayescale.prediction.queries import NEW
     from bayescale.prediction.records import Record, load_record
-    from bayescale.reporting import report
+    from bayescale.reporting import plots, report
     from bayescale.runs.readers import load_runs
     from bayescale.runs.table import Runs
     from bayescale.transfer.learn import learn
@@ -96,6 +102,8 @@ def __getattr__(name: str) -> Any:
     """Import on first use, so that a command's help need not wait for JAX."""
     if name == "__version__":
         return import_module("importlib.metadata").version("bayescale")
+    if name in _MODULES:
+        return import_module(f"bayescale.{_MODULES[name]}")
     if name not in _EXPORTS:
         raise AttributeError(f"module 'bayescale' has no attribute {name!r}")
     return getattr(import_module(f"bayescale.{_EXPORTS[name]}"), name)

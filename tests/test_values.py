@@ -62,7 +62,7 @@ def values(chinchilla: bs.Runs, chinchilla_fit: bs.Fit, comparison: bs.Compariso
         "Runs": chinchilla, "Spec": spec, "Setting": spec.settings[0][1], "Prior": bs.LogNormal(1.0, 0.3),
         "Parameter": spec.table["alpha_N"], "Fit": chinchilla_fit, "Average": average,
         "Forecast": bs.forecast(chinchilla_fit, params=7e10, tokens=1.4e12), "Allocation": bs.Allocation("1e24"),
-        "Choice": choice, "Best": choice.solved, "Findings": findings, "Finding": findings.findings[0],
+        "Choice": choice, "Best": choice.best, "Findings": findings, "Finding": findings.findings[0],
         "Verdict": chinchilla_fit.verdict, "Criterion": chinchilla_fit.convergence[0], "Comparison": comparison,
         "Backtest": comparison.backtests["additive"], "LeaveFutureOut": comparison.forecasts,
         "Weights": comparison.weights, "Record": load_record("default"), "Batch": bs.Batch({}, {}, {}),

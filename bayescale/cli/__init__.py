@@ -11,7 +11,7 @@ import gc
 
 import click
 
-from bayescale.cli import fits, models
+from bayescale.cli import cache, decide, fits, models, plot
 from bayescale.cli.options import Group
 
 
@@ -23,6 +23,6 @@ def main() -> None:
     atexit.register(gc.freeze)
 
 
-for _command in (fits.fit, fits.check, fits.forecast, fits.decide, models.backtest, models.calibrate, models.compare,
-                 fits.report, models.learn, models.show):  # fmt: skip
+for _command in (fits.fit, fits.check, fits.forecast, decide.decide, plot.plot, models.backtest, models.calibrate,
+                 models.compare, fits.report, models.learn, models.show, cache.cache):  # fmt: skip
     main.add_command(_command)

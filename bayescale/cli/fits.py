@@ -170,36 +170,6 @@ def forecast(
     finish(loaded.converged, str(loaded.verdict))
 
 
-@click.group()
-def decide() -> None:
-    """Choose an action by its expected utility, with its regret."""
-
-
-@decide.command()
-@click.argument("fit_file", metavar="FIT.nc")
-@click.option("--flops", type=Quantity(), required=True, help="Budget in FLOP (5.76e23).")
-@click.option("--family", help="A fitted family, or 'new'; by default the only one, else 'new'.")
-@click.option("--recipe", type=(str, float), multiple=True, metavar="COLUMN VALUE",
-              help="A covariate of the run, once each; by default 0, the usual.")  # fmt: skip
-@as_json_option
-def allocation(
-    fit_file: str, flops: float, family: str | None, recipe: tuple[tuple[str, float], ...], as_json: bool
-) -> None:
-    """Split a FLOP budget into params and tokens."""
-    from bayescale.decisions import base
-    from bayescale.decisions.allocation import Allocation
-    from bayescale.inference import fit_io
-
-    loaded = fit_io.load_fit(fit_file)
-    choice = base.decide(Allocation(flops, family, dict(recipe)), loaded)
-    if as_json:
-        print_json(choice.to_dict())
-    else:
-        click.echo(f"{choice!r}")
-    finish(loaded.converged, str(loaded.verdict))
-    finish(choice.settled, f"these runs do not settle the split: {choice.unsettled}")
-
-
 @click.command()
 @click.argument("fit_file", metavar="FIT.nc")
 @click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="HTML file to write.")

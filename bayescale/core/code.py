@@ -100,7 +100,7 @@ def _text(value: Any) -> str | None:
 
 def _node(thing: Any) -> ast.AST | None:
     """Definition of a class or function, or None where its source is not to be had."""
-    tree = _tree(thing.__module__)
+    tree: ast.AST | None = _tree(thing.__module__)
     for name in thing.__qualname__.split("."):
         body = getattr(tree, "body", ())
         tree = next((one for one in body if getattr(one, "name", None) == name), None)

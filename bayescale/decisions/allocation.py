@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from numbers import Real
 from typing import Any
@@ -12,23 +12,25 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayescale.core.dims import ACTION, BUDGET, DRAW, QUANTILES
+from bayescale.core.dims import ACTION, BUDGET, DRAW
 from bayescale.core.errors import QueryError, nearest
 from bayescale.core.quantities import LEAST, MOST, count, quantity
-from bayescale.core.verdict import Verdict
-from bayescale.decisions.base import AbstractDecision, Best, Choice, best
-from bayescale.inference.average import LEAVE_OUT, AbstractFit
+from bayescale.decisions.base import AbstractDecision, AbstractDetails, Best, draws_by_action, quantiles, setting
+from bayescale.inference.average import AbstractFit
 from bayescale.modelling.interpreter import LAW
 from bayescale.prediction.extrapolation import reach, reach_words
 from bayescale.prediction.predict import predict
 from bayescale.prediction.queries import resolve_family
 from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN
 
+TIMES_LARGEST = 10.0
+"""Times the largest run's compute: the budget where none is named."""
 _ACTIONS = 400  # grid in ln params; the vertex of a parabola refines each draw's optimum
 _DECADES = 3.0  # of params on either side of where the fit's runs had them at this compute
 # Decades below the budget at which each draw's least loss is known, finest where small wastes are read.
 _BELOW = (-2.0, -1.0, -0.5, -0.25, -0.1, -0.03, -0.01, 0.0)
 _CURVE = (-2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0)  # decades around the budget at which the optimum is reported
+_AROUND = np.union1d(_BELOW, _CURVE)  # decades around the budget at which each draw's optimum is sought
 _FEW = 0.01  # waste that a band of indifferent actions may have, as a share of compute
 _MOST_WASTE = 0.5  # expected, over what the best split needs: a third of the budget would buy nothing
 # Times, 95 over 5 % quantile of tokens per param: GPT-3 (1.7) and Chinchilla (20) differ twelvefold, and an interval
@@ -51,41 +53,71 @@ class Allocation(AbstractDecision):
         Values of covariates that the run will have; 0, the usual, of those that are not named.
     """
 
-    flops: float | str
-    family: str | None = None
-    recipe: Mapping[str, float] = field(default_factory=dict, hash=False)
+    flops: float | str = setting("count", "Budget in FLOP (5.76e23).")
+    family: str | None = setting(
+        "text", "A fitted family, or 'new'; by default the only one, else 'new'.", default=None
+    )
+    recipe: Mapping[str, float] = setting(
+        "numbers", "A covariate of the run, once each; by default 0, the usual.", default_factory=dict
+    )
 
     name = "allocation"
     source = "expected loss over the posterior's curve, never the optimum of a point"
-
-    def solve(self, fit: AbstractFit) -> AllocationChoice:
-        """Choose from one matrix of draws × actions; see :class:`AllocationChoice`."""
-        flops = _budget(self.flops)
-        if not {"params", "tokens"} <= set(fit.columns):
-            raise QueryError(
-                f"an allocation needs a law of params and tokens; {fit.name!r} reads {fit.inputs}",
-                do="fit additive or coupled",
-            )
-        family, recipe = resolve_family(fit, self.family), _recipe(fit, self.recipe)
-        decades = np.union1d(_BELOW, _CURVE)
-        budgets, now = flops * 10.0**decades, int(np.searchsorted(decades, 0.0))
-        ln_params = _grid(fit, budgets)
-        losses = _losses(fit, family, budgets, ln_params, recipe)
-        solved = best(losses[:, now], fit.shape[0])
-        ln_best, least = _refine(ln_params, losses)
-        waste = _waste(losses[:, now], least[:, : now + 1], np.log(budgets[: now + 1] / flops))
-        edge = np.mean((solved.by_draw == 0) | (solved.by_draw == _ACTIONS - 1))
-        return AllocationChoice(flops, family, fit, ln_params[now], losses[:, now], waste, solved,
-                                budgets, ln_best, least, float(edge), recipe)  # fmt: skip
+    unit = "nats/token"
 
     @property
     def budget(self) -> float:
         """The budget as a number; raises QueryError if it is none that is plausible."""
         return _budget(self.flops)
 
+    def actions(self, fit: AbstractFit) -> pd.DataFrame:
+        """A grid of params at the budget, with the tokens that it leaves."""
+        if not {"params", "tokens"} <= set(fit.columns):
+            raise QueryError(
+                f"an allocation needs a law of params and tokens; {fit.name!r} reads {fit.inputs}",
+                do="fit additive or coupled",
+            )
+        return self._queries(fit, np.array([self.budget]), _grid(fit, np.array([self.budget])))
+
+    def outcome(self, fit: AbstractFit, actions: pd.DataFrame) -> xr.DataArray:
+        """The law's loss.
+
+        Discrepancies are left out: beyond the runs they are walks of no known direction, whose kinks no split
+        should follow.
+        """
+        return draws_by_action(np.exp(predict(fit, actions, only=LAW, most=_MOST_DRAWS)))
+
+    def utility(self, outcome: xr.DataArray, actions: pd.DataFrame) -> xr.DataArray:
+        """The loss, negated."""
+        return -outcome
+
+    def details(self, fit: AbstractFit, actions: pd.DataFrame, outcome: xr.DataArray, best: Best) -> Split:
+        """Each draw's optimum at budgets around this one, and so the compute that an action wastes."""
+        budgets = self.budget * 10.0**_AROUND
+        now = int(np.searchsorted(_AROUND, 0.0))
+        grid, losses = _grid(fit, budgets), outcome.to_numpy()
+        others = np.delete(np.arange(len(budgets)), now)
+        elsewhere = self.outcome(fit, self._queries(fit, budgets[others], grid[others])).to_numpy()
+        by_budget = np.insert(elsewhere.reshape(len(losses), len(others), -1), now, losses, axis=1)
+        ln_optimum, least_loss = _refine(grid, by_budget)
+        waste = _waste(losses, least_loss[:, : now + 1], np.log(budgets[: now + 1] / self.budget))
+        edge = np.mean((best.by_draw == 0) | (best.by_draw == _ACTIONS - 1))
+        family, recipe = resolve_family(fit, self.family), _recipe(fit, self.recipe)
+        return Split(self.budget, family, fit, grid[now], losses, waste, best, budgets, ln_optimum, least_loss,
+                     float(edge), recipe)  # fmt: skip
+
+    def _queries(self, fit: AbstractFit, budgets: np.ndarray, ln_params: np.ndarray) -> pd.DataFrame:
+        """Grids of params at some budgets, shape (budget, action), as queries: one a row."""
+        params = np.exp(ln_params)
+        tokens = budgets[:, None] / (FLOPS_PER_PARAM_TOKEN * params)
+        family, recipe = resolve_family(fit, self.family), _recipe(fit, self.recipe)
+        table = pd.DataFrame({"params": params.ravel(), "tokens": tokens.ravel(), "family": family})
+        table["flops"] = FLOPS_PER_PARAM_TOKEN * table["params"] * table["tokens"]
+        return table.assign(unique_tokens=table["tokens"], **recipe)
+
 
 @dataclass(frozen=True, eq=False)
-class AllocationChoice(Choice):
+class Split(AbstractDetails):
     """The params and tokens of least expected loss, with their regret.
 
     Arrays lead with draw (chain by chain); actions are a grid of params at the budget.
@@ -97,7 +129,7 @@ class AllocationChoice(Choice):
     ln_params: np.ndarray
     losses: np.ndarray
     waste: np.ndarray
-    solved: Best
+    best: Best
     budgets: np.ndarray
     ln_optimum: np.ndarray
     least_loss: np.ndarray
@@ -107,7 +139,7 @@ class AllocationChoice(Choice):
     @property
     def params(self) -> float:
         """Params of least expected loss."""
-        return float(np.exp(self.ln_params[self.solved.action]))
+        return float(np.exp(self.ln_params[self.best.action]))
 
     @property
     def tokens(self) -> float:
@@ -115,29 +147,29 @@ class AllocationChoice(Choice):
         return self.flops / (FLOPS_PER_PARAM_TOKEN * self.params)
 
     @cached_property
-    def outcome(self) -> np.ndarray:
+    def run_loss(self) -> np.ndarray:
         """The curve's loss there, discrepancies included, in nats/token; shape (draw,)."""
         return np.exp(predict(self.fit, self._query, only="log_loss"))[:, 0]
 
     @property
     def expected_loss(self) -> float:
-        """Mean over draws of :attr:`outcome`."""
-        return float(self.outcome.mean())
+        """Mean over draws of :attr:`run_loss`."""
+        return float(self.run_loss.mean())
 
     @property
     def regret_nats(self) -> float:
         """Expected loss above each draw's own best: the value of perfect information on the split."""
-        return self.solved.regret
+        return self.best.regret
 
     @property
     def waste_fraction(self) -> float:
         """Expected compute above what each draw's best split needs for the same loss, as its share."""
-        return float(self.waste[:, self.solved.action].mean())
+        return float(self.waste[:, self.best.action].mean())
 
     @property
     def waste_q95(self) -> float:
         """95 % quantile over draws of the waste."""
-        return float(np.quantile(self.waste[:, self.solved.action], 0.95))
+        return float(np.quantile(self.waste[:, self.best.action], 0.95))
 
     @cached_property
     def band(self) -> tuple[float, float]:
@@ -161,7 +193,7 @@ class AllocationChoice(Choice):
             ratio = flops / (FLOPS_PER_PARAM_TOKEN * params**2)
             row = {"flops": flops}
             for name, x in (("params", params), ("tokens_per_param", ratio), ("loss", self.least_loss[:, i])):
-                row |= {f"{name}_{q}": v for q, v in _quantiles(x).items()}
+                row |= {f"{name}_{q}": v for q, v in quantiles(x).items()}
             rows.append(row)
         return pd.DataFrame(rows)
 
@@ -172,9 +204,9 @@ class AllocationChoice(Choice):
         params = np.exp(self.ln_optimum[:, i])
         tokens = self.flops / (FLOPS_PER_PARAM_TOKEN * params)
         return {
-            "params": _quantiles(params),
-            "tokens": _quantiles(tokens),
-            "tokens_per_param": _quantiles(tokens / params),
+            "params": quantiles(params),
+            "tokens": quantiles(tokens),
+            "tokens_per_param": quantiles(tokens / params),
         }
 
     @property
@@ -189,8 +221,8 @@ class AllocationChoice(Choice):
 
     @property
     def loss(self) -> dict[str, float]:
-        """Quantiles over draws of :attr:`outcome`."""
-        return _quantiles(self.outcome)
+        """Quantiles over draws of :attr:`run_loss`."""
+        return quantiles(self.run_loss)
 
     @property
     def unknown(self) -> str:
@@ -203,11 +235,9 @@ class AllocationChoice(Choice):
         return float(self._query["reach_decades"].iloc[0])
 
     @property
-    def verdict(self) -> Verdict:
-        """Convergence of the fit, and whether some draws wanted params beyond the grid."""
-        found = self.fit.verdict
-        edge = f"{self.at_edge:.1%} of draws have no optimum inside the grid"
-        return replace(found, notes=(*found.notes, edge)) if self.at_edge else found
+    def notes(self) -> tuple[str, ...]:
+        """Whether some draws wanted params beyond the grid."""
+        return (f"{self.at_edge:.1%} of draws have no optimum inside the grid",) if self.at_edge else ()
 
     @property
     def problem(self) -> str:
@@ -240,22 +270,20 @@ class AllocationChoice(Choice):
         return reach(self.fit, pd.DataFrame([row]).assign(flops=self.flops))
 
     @property
-    def figures(self) -> dict[str, float]:
+    def answer(self) -> dict[str, float]:
         """The split and its expected loss; NaN where the runs do not settle them."""
         found = {"params": self.params, "tokens": self.tokens, "tokens_per_param": self.tokens / self.params,
                  "expected_loss": self.expected_loss}  # fmt: skip
-        return found if self.settled else dict.fromkeys(found, float("nan"))
+        return dict.fromkeys(found, float("nan")) if self.unsettled else found
 
-    def to_dict(self) -> dict[str, Any]:
+    @property
+    def figures(self) -> dict[str, Any]:
         """Plain numbers, for JSON."""
         return {
-            **self.asked,
-            "settled": self.settled,
-            "unsettled": self.unsettled,
-            **self.figures,
+            **self.answer,
             "loss": self.loss,
             "regret_nats": self.regret_nats,
-            "regret_mcse": self.solved.regret_mcse,
+            "regret_mcse": self.best.regret_mcse,
             "regret_over": list(self.fit.members),
             "waste_fraction": self.waste_fraction,
             "waste_q95": self.waste_q95,
@@ -264,48 +292,60 @@ class AllocationChoice(Choice):
             "optimum": self.optimum,
             "curve": self.curve.to_dict("records"),
             "reach_decades": self.reach_decades,
-            "excluded": self.fit.excluded,
-            "verdict": str(self.verdict),
         }
 
-    def __repr__(self) -> str:
-        words = self.fit.excluded_words
-        lines = [
-            self.problem,
-            *(self._chosen if self.settled else self._ranges),
-            f"verdict      {self.verdict}",
-            *([f"excluded     {words}; {LEAVE_OUT}"] if words else []),
-        ]
-        return self.verdict.above("\n  ".join(lines))
+    @property
+    def lines(self) -> list[tuple[str, str]]:
+        """The choice and what it costs; where no split is settled, what is known."""
+        return self._ranges if self.unsettled else self._chosen
 
     @property
-    def _chosen(self) -> list[str]:
+    def _chosen(self) -> list[tuple[str, str]]:
         """The choice and what it costs, a line each."""
         low, high = self.band
         band = "none" if np.isnan(low) else f"{count(low)} to {count(high)} params"
         ratio = self.optimum["tokens_per_param"]
         return [
-            f"train        {count(self.params)} params on {count(self.tokens)} tokens "
-            f"({self.tokens / self.params:.1f} tokens per param)",
-            f"expected     loss {self.expected_loss:.3f} nats/token, "
-            f"90% interval {self.loss['q05']:.3f} to {self.loss['q95']:.3f}",
-            f"regret       {self.regret_nats:.2g} nats, {self.waste_fraction:.2%} of compute "
-            f"(95 % of draws under {self.waste_q95:.1%}): what knowing {self.unknown} would be worth",
-            f"indifferent  {band} (waste under 1 % with probability at least 1/2)",
-            f"hindsight    {ratio['q50']:.1f} tokens per param, 90 % in {ratio['q05']:.1f} to {ratio['q95']:.1f}",
+            (
+                "train",
+                f"{count(self.params)} params on {count(self.tokens)} tokens "
+                f"({self.tokens / self.params:.1f} tokens per param)",
+            ),
+            (
+                "expected",
+                f"loss {self.expected_loss:.3f} nats/token, "
+                f"90% interval {self.loss['q05']:.3f} to {self.loss['q95']:.3f}",
+            ),
+            (
+                "regret",
+                f"{self.regret_nats:.2g} nats, {self.waste_fraction:.2%} of compute "
+                f"(95 % of draws under {self.waste_q95:.1%}): what knowing {self.unknown} would be worth",
+            ),
+            ("indifferent", f"{band} (waste under 1 % with probability at least 1/2)"),
+            ("hindsight", f"{ratio['q50']:.1f} tokens per param, 90 % in {ratio['q05']:.1f} to {ratio['q95']:.1f}"),
         ]
 
     @property
-    def _ranges(self) -> list[str]:
+    def _ranges(self) -> list[tuple[str, str]]:
         """What is known where no split is settled, a line each: 90 % intervals over draws."""
         params, tokens, ratio = ({q: count(v) for q, v in of.items()} for of in self.optimum.values())
         return [
-            f"train        these runs do not settle the split: {self.unsettled}",
-            f"best split   {params['q05']} to {params['q95']} params, {tokens['q05']} to {tokens['q95']} tokens, "
-            f"{ratio['q05']} to {ratio['q95']} tokens per param (90% intervals)",
-            f"loss         {self.loss['q05']:.3f} to {self.loss['q95']:.3f} nats/token (90% interval)",
-            "advice       add runs with other tokens per param, larger runs, or runs of the family itself",
+            ("train", f"these runs do not settle the split: {self.unsettled}"),
+            (
+                "best split",
+                f"{params['q05']} to {params['q95']} params, {tokens['q05']} to {tokens['q95']} tokens, "
+                f"{ratio['q05']} to {ratio['q95']} tokens per param (90% intervals)",
+            ),
+            ("loss", f"{self.loss['q05']:.3f} to {self.loss['q95']:.3f} nats/token (90% interval)"),
+            ("advice", "add runs with other tokens per param, larger runs, or runs of the family itself"),
         ]
+
+
+def default_budget(fit: AbstractFit, family: str | None = None) -> float:
+    """Ten times the compute of the largest fitted run, of a family if one is named that was fitted; in FLOP."""
+    runs = fit.design_frame
+    mine = runs[runs["family"] == family] if family in fit.families else runs
+    return TIMES_LARGEST * float(mine["flops"].max())
 
 
 def _budget(flops: float | str) -> float:
@@ -341,23 +381,6 @@ def _recipe(fit: AbstractFit, said: Mapping[str, float]) -> dict[str, float]:
     return {column: float(said.get(column, 0.0)) for column in fit.covariates}
 
 
-def _losses(
-    fit: AbstractFit, family: str, budgets: np.ndarray, ln_params: np.ndarray, recipe: Mapping[str, float]
-) -> np.ndarray:
-    """The law's loss, shape (draw, budget, action).
-
-    Discrepancies are left out: beyond the runs they are walks of no known direction, whose kinks no split should
-    follow.
-    """
-    params = np.exp(ln_params)
-    tokens = budgets[:, None] / (FLOPS_PER_PARAM_TOKEN * params)
-    table = pd.DataFrame({"params": params.ravel(), "tokens": tokens.ravel(), "family": family})
-    table["flops"] = FLOPS_PER_PARAM_TOKEN * table["params"] * table["tokens"]
-    table = table.assign(unique_tokens=table["tokens"], **recipe)
-    loss = np.exp(predict(fit, table, only=LAW, most=_MOST_DRAWS))
-    return loss.reshape(len(loss), *params.shape)
-
-
 def _refine(ln_params: np.ndarray, losses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Each draw's optimum and its loss by the parabola through the grid's best point; (draw, budget)."""
     i = np.clip(losses.argmin(axis=-1), 1, _ACTIONS - 2)[..., None]
@@ -380,7 +403,3 @@ def _waste(losses: np.ndarray, least: np.ndarray, ln_budget: np.ndarray) -> np.n
         needed = np.interp(row, frontier[::-1], ln_budget[::-1])
         waste[s] = np.expm1(-needed)
     return waste
-
-
-def _quantiles(x: np.ndarray) -> dict[str, float]:
-    return {name: float(np.quantile(x, QUANTILES[name])) for name in ("q05", "q50", "q95")}

@@ -1,68 +1,283 @@
-"""Decision: actions and a utility → the action of highest expected utility, with its regret.
+"""The core of every decision: actions, an outcome and a utility → the action of highest expected utility.
 
-A problem is one matrix of utilities, draws × actions, in which all actions share the draws. What is
-chosen has the highest mean; nothing is ever optimised at a mean of the parameters.
+A decision is three short functions. One solver turns them into one matrix of utilities, draws × actions, in
+which all actions share the draws; nothing is ever optimised at a mean of the parameters.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, field, fields, replace
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
+import pandas as pd
+import xarray as xr
 from arviz_stats.base import array_stats
 
+from bayescale.core.dims import ACTION, DRAW, QUANTILES
+from bayescale.core.errors import QueryError
+from bayescale.core.quantities import count
 from bayescale.core.verdict import Verdict
-from bayescale.inference.average import AbstractFit
+from bayescale.decisions.risk import RISKS, AbstractRisk, Mean
+from bayescale.inference.average import LEAVE_OUT, AbstractFit
+
+KINDS = ("count", "number", "whole", "text", "flag", "numbers")
+"""What a setting of a decision may hold: a count such as 70B, a number, a whole number, text, yes or no, or a
+mapping of names to numbers."""
+
+
+def setting(kind: str, about: str, *, default: Any = MISSING, default_factory: Any = MISSING) -> Any:
+    """Return a field of a decision that the command line offers as an option.
+
+    Parameters
+    ----------
+    kind : str
+        One of :data:`KINDS`.
+    about : str
+        What it sets, in one sentence: the option's help.
+    default, default_factory
+        As in :func:`dataclasses.field`; without either, the option is required.
+    """
+    how = {"default_factory": default_factory} if default is MISSING else {"default": default}
+    return field(**how, metadata={"kind": kind, "about": about}, hash=kind != "numbers")
 
 
 class AbstractDecision(ABC):
-    """A problem: frozen settings, and how to solve it on a fit."""
+    """A problem: frozen settings, and three functions of a fit.
+
+    Attributes
+    ----------
+    unit : str
+        Unit of the utility; regret has the same.
+    details : callable, optional
+        ``details(fit, actions, outcome, best)``: what the decision reports beyond the utility, an
+        :class:`AbstractDetails`; None where the choice alone says everything.
+    """
 
     name: ClassVar[str]
     source: ClassVar[str]
+    unit: ClassVar[str]
+    details: ClassVar[Callable[..., AbstractDetails] | None] = None
 
     @abstractmethod
-    def solve(self, fit: AbstractFit) -> Choice:
-        """Return the action of highest expected utility under the fit's draws."""
+    def actions(self, fit: AbstractFit) -> pd.DataFrame:
+        """What can be done, one action a row."""
 
-
-class Choice(ABC):
-    """What was chosen, what it is expected to cost against hindsight, and how sure that is."""
-
-    @property
     @abstractmethod
-    def verdict(self) -> Verdict:
-        """Whether the fit behind it has converged."""
+    def outcome(self, fit: AbstractFit, actions: pd.DataFrame) -> xr.DataArray:
+        """What comes of each action under each draw; dims ``draw action``."""
+
+    @abstractmethod
+    def utility(self, outcome: xr.DataArray, actions: pd.DataFrame) -> xr.DataArray:
+        """What that is worth; larger is better; dims ``draw action``."""
+
+
+class AbstractDetails(ABC):
+    """What a decision reports of a choice beyond its utility."""
 
     @property
     @abstractmethod
     def problem(self) -> str:
-        """What was asked, in words."""
+        """What was asked, in one line."""
 
     @property
     @abstractmethod
     def asked(self) -> dict[str, Any]:
-        """What was asked, as plain values: those of :meth:`to_dict` that are no answer."""
+        """What was asked, as plain values."""
+
+    @property
+    @abstractmethod
+    def unsettled(self) -> str:
+        """Why the runs do not settle what to choose; empty where they do. An unsettled choice gives ranges alone."""
+
+    @property
+    @abstractmethod
+    def notes(self) -> tuple[str, ...]:
+        """What a reader should know although the choice stands, a sentence each."""
+
+    @property
+    @abstractmethod
+    def lines(self) -> list[tuple[str, str]]:
+        """Label and sentence of each line of the text, in order."""
+
+    @property
+    @abstractmethod
+    def figures(self) -> dict[str, Any]:
+        """Plain numbers for JSON."""
+
+
+@dataclass(frozen=True, eq=False)
+class Best:
+    """Solution of a matrix of utilities, draws × actions.
+
+    Attributes
+    ----------
+    action : int
+        Column of the highest score.
+    expected : float
+        Its mean utility.
+    regret : float
+        How far that lies below the best action of each draw, on average.
+    regret_mcse : float
+        Monte Carlo standard error of the regret, from paired differences.
+    by_draw : ndarray of int, shape (draw,)
+        Best action of each draw.
+    """
+
+    action: int
+    expected: float
+    regret: float
+    regret_mcse: float
+    by_draw: np.ndarray
+
+
+def best(utility: np.ndarray, chains: int, risk: AbstractRisk = Mean()) -> Best:  # noqa: B008
+    """Solve a matrix of utilities of shape (chain·draw, action)."""
+    action = int(risk.score(utility).argmax())
+    regret = utility.max(axis=1) - utility[:, action]
+    mcse = float(array_stats.mcse(regret.reshape(chains, -1))) if np.ptp(regret) else 0.0
+    return Best(action, float(utility.mean(axis=0)[action]), float(regret.mean()), mcse, utility.argmax(axis=1))
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """What was chosen, what it is expected to cost against hindsight, and how sure that is.
+
+    Attributes of the details are attributes of the choice: ``choice.waste_fraction`` of an allocation.
+
+    Attributes
+    ----------
+    decision, fit, risk
+        The problem, the posterior and the attitude to risk.
+    actions : DataFrame
+        What could be done, one action a row.
+    outcome, utility : DataArray
+        Dims ``draw action``.
+    best : Best
+        The solution.
+    details : AbstractDetails or None
+        What the decision reports beyond the utility.
+    """
+
+    decision: AbstractDecision
+    fit: AbstractFit
+    risk: AbstractRisk
+    actions: pd.DataFrame
+    outcome: xr.DataArray
+    utility: xr.DataArray
+    best: Best
+    details: Any = None
+
+    @property
+    def action(self) -> pd.Series:
+        """The chosen action."""
+        return self.actions.iloc[self.best.action]
+
+    @property
+    def regret(self) -> float:
+        """Expected utility below that of each draw's own best action, in the decision's unit."""
+        return self.best.regret
+
+    @property
+    def evpi(self) -> float:
+        """Expected value of perfect information: the regret of the action of highest expected utility."""
+        utility = self.utility.to_numpy()
+        return float(utility.max(axis=1).mean() - utility.mean(axis=0).max())
+
+    @property
+    def hindsight(self) -> dict[str, dict[str, float]]:
+        """Quantiles over draws of each number of the action that is best in a draw."""
+        chosen = self.actions.select_dtypes("number").iloc[self.best.by_draw]
+        return {str(name): quantiles(chosen[name].to_numpy()) for name in chosen}
+
+    @cached_property
+    def by_risk(self) -> dict[str, dict[str, Any]]:
+        """The action that each attitude to risk would choose, by the attitude's name."""
+        utility = self.utility.to_numpy()
+        return {name: _plain(self.actions.iloc[int(risk().score(utility).argmax())]) for name, risk in RISKS.items()}
 
     @property
     def unsettled(self) -> str:
-        """Why the runs do not settle what to choose; empty where they do. A choice that is unsettled gives ranges."""
-        return ""
+        """Why the runs do not settle what to choose; empty where they do."""
+        return self.details.unsettled if self.details else ""
 
     @property
     def settled(self) -> bool:
         """Whether the runs say enough to name one action."""
         return not self.unsettled
 
-    @abstractmethod
+    @property
+    def verdict(self) -> Verdict:
+        """Convergence of the fit, and what else a reader should know before following the choice."""
+        found, notes = self.fit.verdict, self.details.notes if self.details else ()
+        return replace(found, notes=(*found.notes, *notes))
+
+    @property
+    def problem(self) -> str:
+        """What was asked, in words."""
+        return self.details.problem if self.details else f"Decision {self.decision.name}"
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What was asked, as plain values: those of :meth:`to_dict` that are no answer."""
+        settings = {one.name: getattr(self.decision, one.name) for one in fields(self.decision)}  # type: ignore[arg-type]
+        return self.details.asked if self.details else settings
+
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, for JSON."""
+        own = {
+            **_plain(self.action),
+            "expected_utility": self.best.expected,
+            "unit": self.decision.unit,
+            "regret": self.regret,
+            "regret_mcse": self.best.regret_mcse,
+            "regret_over": list(self.fit.members),
+            "value_of_perfect_information": self.evpi,
+            "hindsight": self.hindsight,
+        }
+        return {
+            "decision": self.decision.name,
+            "risk": self.risk.label,
+            **self.asked,
+            "settled": self.settled,
+            "unsettled": self.unsettled,
+            **(self.details.figures if self.details else own),
+            "by_risk": self.by_risk,
+            "excluded": self.fit.excluded,
+            "verdict": str(self.verdict),
+        }
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or name == "details":
+            raise AttributeError(name)
+        return getattr(self.details, name)
+
+    def __repr__(self) -> str:
+        words = self.fit.excluded_words
+        rows = [
+            *(self.details.lines if self.details else self._lines),
+            *([] if self.risk == Mean() else [("risk", f"chosen by {self.risk.about}")]),
+            ("verdict", str(self.verdict)),
+            *([("excluded", f"{words}; {LEAVE_OUT}")] if words else []),
+        ]
+        return self.verdict.above("\n".join([self.problem, *(f"  {label:<12} {text}" for label, text in rows)]))
+
+    @property
+    def _lines(self) -> list[tuple[str, str]]:
+        unit = self.decision.unit
+        chosen = ", ".join(f"{name} {_written(value)}" for name, value in _plain(self.action).items())
+        return [
+            ("choose", chosen),
+            ("expected", f"{self.best.expected:.4g} {unit}"),
+            ("regret", f"{self.regret:.2g} {unit} (Monte Carlo error {self.best.regret_mcse:.1g})"),
+        ]
 
 
 @dataclass(frozen=True, eq=False)
-class Withheld(Choice):
+class Withheld:
     """No recommendation: the fit has not converged. It says why, and what to do.
 
     Attributes
@@ -88,6 +303,11 @@ class Withheld(Choice):
     def asked(self) -> dict[str, Any]:
         """What was asked, as plain values."""
         return self.provisional.asked
+
+    @property
+    def settled(self) -> bool:
+        """Whether the runs say enough to name one action: chains that disagree say nothing."""
+        return False
 
     @property
     def reason(self) -> str:
@@ -120,7 +340,7 @@ class Withheld(Choice):
         return "\n".join(lines)
 
 
-def decide(decision: AbstractDecision, fit: AbstractFit) -> Choice:
+def decide(decision: AbstractDecision, fit: AbstractFit, risk: AbstractRisk | None = None) -> Choice | Withheld:
     """Solve a decision problem on a fit.
 
     Parameters
@@ -129,49 +349,62 @@ def decide(decision: AbstractDecision, fit: AbstractFit) -> Choice:
         The problem, such as an :class:`Allocation`.
     fit : Fit or Average
         The posterior.
+    risk : AbstractRisk, optional
+        The attitude to risk; by default expected utility.
 
     Returns
     -------
-    Choice
-        The action of highest expected utility; of a fit that has not converged a :class:`Withheld`, which recommends
-        nothing.
+    Choice or Withheld
+        The action of highest expected utility (or of the attitude's highest score); of a fit that has not converged a
+        :class:`Withheld`, which recommends nothing.
+
+    Raises
+    ------
+    QueryError
+        If a setting is out of range, or there is no action.
 
     Examples
     --------
     >>> decide(Allocation(flops=1e24), fit)  # doctest: +SKIP
     """
-    choice = decision.solve(fit)
+    choice = solve(decision, fit, risk or Mean())
     return choice if choice.verdict.ok else Withheld(choice)
 
 
-@dataclass(frozen=True, eq=False)
-class Best:
-    """Solution of a matrix of losses, draws × actions.
-
-    Attributes
-    ----------
-    action : int
-        Column of least expected loss.
-    expected_loss, regret : float
-        Its mean loss, and how far on average it lies above the best action of each draw: the expected
-        value of perfect information.
-    regret_mcse : float
-        Monte Carlo standard error of the regret, from paired differences.
-    by_draw : ndarray of int, shape (draw,)
-        Best action of each draw.
-    """
-
-    action: int
-    expected_loss: float
-    regret: float
-    regret_mcse: float
-    by_draw: np.ndarray
+def solve(decision: AbstractDecision, fit: AbstractFit, risk: AbstractRisk) -> Choice:
+    """Return what the draws as they are would choose, be they converged or not; see :func:`decide`."""
+    actions = decision.actions(fit)
+    if not len(actions):
+        raise QueryError(f"decision {decision.name!r} has no action to choose", do="loosen its limits")
+    outcome = decision.outcome(fit, actions)
+    utility = decision.utility(outcome, actions)
+    found = best(utility.to_numpy(), fit.shape[0], risk)
+    details = decision.details(fit, actions, outcome, found) if decision.details else None
+    return Choice(decision, fit, risk, actions, outcome, utility, found, details)
 
 
-def best(losses: np.ndarray, chains: int) -> Best:
-    """Solve a matrix of losses of shape (chain·draw, action)."""
-    mean = losses.mean(axis=0)
-    action = int(mean.argmin())
-    regret = losses[:, action] - losses.min(axis=1)
-    mcse = float(array_stats.mcse(regret.reshape(chains, -1))) if np.ptp(regret) else 0.0
-    return Best(action, float(mean[action]), float(regret.mean()), mcse, losses.argmin(axis=1))
+def settings_of(decision: type[AbstractDecision]) -> dict[str, Mapping[str, Any]]:
+    """Kind, help, and whether it is required, of each setting of a decision, by name."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for one in fields(decision):  # type: ignore[arg-type]  # every decision is a dataclass
+        required = one.default is MISSING and one.default_factory is MISSING
+        found[one.name] = {**one.metadata, "required": required, "default": None if required else one.default}
+    return found
+
+
+def draws_by_action(values: np.ndarray) -> xr.DataArray:
+    """Return an array of shape (draw, action) with its dims named."""
+    return xr.DataArray(values, dims=(DRAW, ACTION))
+
+
+def quantiles(x: np.ndarray) -> dict[str, float]:
+    """5%, 50% and 95% quantiles of draws."""
+    return {name: float(np.quantile(x, QUANTILES[name])) for name in ("q05", "q50", "q95")}
+
+
+def _plain(action: pd.Series) -> dict[str, Any]:
+    return {str(name): value.item() if hasattr(value, "item") else value for name, value in action.items()}
+
+
+def _written(value: Any) -> str:
+    return count(value) if isinstance(value, int | float) else str(value)

@@ -14,8 +14,8 @@ import pandas as pd
 from bayescale.core import shipped
 from bayescale.core.errors import BayescaleError, ConvergenceWarning, QueryError, nearest
 from bayescale.core.verdict import Status, Verdict, joined
-from bayescale.decisions.allocation import Allocation, AllocationChoice
-from bayescale.decisions.base import Withheld, decide
+from bayescale.decisions.allocation import TIMES_LARGEST, Allocation, default_budget
+from bayescale.decisions.base import Choice, Withheld, decide
 from bayescale.evaluation import comparison_tables
 from bayescale.evaluation.backtest import Backtest, Forecasts
 from bayescale.evaluation.checks.base import Answer, Finding, covered, marked, statuses
@@ -34,8 +34,6 @@ from bayescale.runs.table import Runs
 
 INTERPOLATION_ONLY = "interpolation only: it cannot rank extrapolators"
 FORM_CAVEAT = "E belongs to a law's form: it is a coefficient, not a constant of nature, and forms disagree on it"
-TIMES_LARGEST = 10.0
-"""Times the compute of the largest run: the budget where none is named, one decade beyond the data."""
 
 
 _LOO = ("model", "elpd", "se", "elpd_diff", "dse", "k_above", "k_worst", "worst_run")
@@ -84,7 +82,7 @@ class Comparison:
     card: dict[str, Any] = field(repr=False)
     fits: dict[str, Fit] = field(repr=False)
     backtests: dict[str, Backtest] = field(repr=False)
-    choices: dict[str, AllocationChoice] = field(repr=False)
+    choices: dict[str, Choice] = field(repr=False)
     forecasts: LeaveFutureOut | None = field(repr=False)
     weights: Weights | None
     interpolation: pd.DataFrame
@@ -350,10 +348,7 @@ def examine(
     first = next(iter(fits.values()))
     if len({fit.meta["runs_digest"] for fit in fits.values()}) > 1:
         raise QueryError("the fits are of different runs", do="fit every model to one table")
-    runs = first.design_frame
-    mine = runs[runs["family"] == family] if family in first.families else runs
-    largest = float(mine["flops"].max())
-    chosen = {"flops": Allocation(flops or TIMES_LARGEST * largest).budget, "family": family,
+    chosen = {"flops": Allocation(flops or default_budget(first, family)).budget, "family": family,
               "seed": first.meta["seed"], "train_quantile": None, "beyond": None}  # fmt: skip
     card = dict(_card(first) if card is None else card)
     return _examined(first.meta["runs"], card, dict(fits), {}, None, chosen, {"fits": {}, "beyond": {}})
@@ -363,7 +358,7 @@ def _examined(
     runs: str, card: dict[str, Any], fits: dict[str, Fit], tests: dict[str, Backtest],
     forecasts: LeaveFutureOut | None, settings: dict[str, Any], left_out: dict[str, dict[str, str]],
 ) -> Comparison:  # fmt: skip
-    choices: dict[str, AllocationChoice] = {}
+    choices: dict[str, Choice] = {}
     undecided = {}
     for name, fit in fits.items():
         try:
@@ -371,7 +366,7 @@ def _examined(
         except QueryError as error:
             undecided[name] = str(error)
             continue
-        if isinstance(choice, AllocationChoice):
+        if isinstance(choice, Choice):
             choices[name] = choice
         if isinstance(choice, Withheld):
             undecided[name] = choice.reason

@@ -14,7 +14,7 @@ from arviz_stats import loo
 
 from bayescale.core.dims import FAMILY, RUN
 from bayescale.core.quantities import count
-from bayescale.decisions.allocation import AllocationChoice
+from bayescale.decisions.base import Choice
 from bayescale.evaluation.backtest import Backtest
 from bayescale.evaluation.checks.base import check
 from bayescale.inference.fit import Fit
@@ -90,7 +90,7 @@ def findings(fits: Mapping[str, Fit]) -> pd.DataFrame:
     return table[["model", *(c for c in table if c != "model")]]
 
 
-def coefficients(fits: Mapping[str, Fit], choices: Mapping[str, AllocationChoice]) -> pd.DataFrame:
+def coefficients(fits: Mapping[str, Fit], choices: Mapping[str, Choice]) -> pd.DataFrame:
     """Mean and 90 % interval of each model's parameters and derived coefficients, by family.
 
     `kind` is the law's own word for it (:class:`.base.Kind`), or ``optimum``: the power of compute by which
@@ -104,14 +104,14 @@ def coefficients(fits: Mapping[str, Fit], choices: Mapping[str, AllocationChoice
     return pd.DataFrame(rows)
 
 
-def budgets(choices: Mapping[str, AllocationChoice]) -> pd.DataFrame:
+def budgets(choices: Mapping[str, Choice]) -> pd.DataFrame:
     """What each model would spend the budget on, one model a row; no single figure where `unsettled` says why."""
     rows = []
     for name, choice in choices.items():
         params, ratio = choice.optimum["params"], choice.optimum["tokens_per_param"]
         rows.append(
             {"model": name, "family": choice.family, "flops": choice.flops, "unsettled": choice.unsettled,
-             **choice.figures, "params_q05": params["q05"], "params_q95": params["q95"],
+             **choice.answer, "params_q05": params["q05"], "params_q95": params["q95"],
              "tokens_per_param_q05": ratio["q05"], "tokens_per_param_q95": ratio["q95"],
              "loss_q05": choice.loss["q05"], "loss_q95": choice.loss["q95"],
              "regret_nats": choice.regret_nats, "waste_fraction": choice.waste_fraction,
@@ -121,7 +121,7 @@ def budgets(choices: Mapping[str, AllocationChoice]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def crossed(choices: Mapping[str, AllocationChoice]) -> pd.DataFrame:
+def crossed(choices: Mapping[str, Choice]) -> pd.DataFrame:
     """The cost of choosing by the wrong law: each model's choice under each model's draws.
 
     `loss` is the expected loss, `extra_loss` what it lies above that of the judging model's own choice, in
@@ -134,7 +134,7 @@ def crossed(choices: Mapping[str, AllocationChoice]) -> pd.DataFrame:
             loss, waste = (_at(theirs.params, mine.ln_params, draws) for draws in (mine.losses, mine.waste))
             rows.append(
                 {"chosen_by": chosen, "judged_by": judge, "params": theirs.params, "loss": loss,
-                 "extra_loss": loss - mine.solved.expected_loss, "waste": waste,
+                 "extra_loss": loss - -mine.best.expected, "waste": waste,
                  "extra_waste": waste - mine.waste_fraction, "verdict": str(mine.verdict)}
             )  # fmt: skip
     return pd.DataFrame(rows)
@@ -145,7 +145,7 @@ def _at(params: float, grid: np.ndarray, draws: np.ndarray) -> float:
     return float(np.interp(np.log(params), grid, draws.mean(axis=0), left=np.nan, right=np.nan))
 
 
-def _growth(choice: AllocationChoice) -> np.ndarray:
+def _growth(choice: Choice) -> np.ndarray:
     """Slope of each draw's ln optimal params over ln compute, across a decade around the budget."""
     decades = np.log10(choice.budgets / choice.flops)
     ends = [int(np.argmin(np.abs(decades - side * _HALF_DECADE))) for side in (-1, 1)]

@@ -248,7 +248,9 @@ def _pictures(c: Comparison) -> Section:
         ]
     pictures += [
         drawn(
-            figures.plot_residuals(c, name), f"residuals of log loss against tokens under {name}; fit {fit.verdict}", ""
+            figures.plot_model_residuals(c, name),
+            f"residuals of log loss against tokens under {name}; fit {fit.verdict}",
+            "",
         )
         for name, fit in c.fits.items()
     ]

@@ -68,9 +68,11 @@ def test_allocation_is_the_reference(choice):
 
 def test_allocation_beats_every_other_action_in_expectation(choice):
     mean = choice.losses.mean(axis=0)
-    assert choice.solved.expected_loss == mean.min()
+    assert -choice.best.expected == mean.min()
     # The mean of all draws against that of the thinned ones that the matrix holds.
-    assert choice.expected_loss == pytest.approx(mean.min(), abs=4 * choice.outcome.std() / np.sqrt(len(choice.losses)))
+    assert choice.expected_loss == pytest.approx(
+        mean.min(), abs=4 * choice.run_loss.std() / np.sqrt(len(choice.losses))
+    )
     assert choice.params * choice.tokens * 6 == pytest.approx(BUDGET)
 
 
@@ -89,7 +91,7 @@ def test_waste_is_the_closed_form(chinchilla_fit, choice):
     p = chinchilla_fit.posterior.isel(draw=slice(None, None, 2)).stack(s=("chain", "draw"))
     gamma = (p["alpha_N"] * p["beta_D"] / (p["alpha_N"] + p["beta_D"])).to_numpy()
     E = p["E"].to_numpy()
-    loss = choice.losses[:, choice.solved.action]
+    loss = choice.losses[:, choice.best.action]
     exact = ((loss - E) / (choice.least_loss[:, choice.budgets == BUDGET][:, 0] - E)) ** (1 / gamma) - 1
     assert choice.waste_fraction == pytest.approx(exact.mean(), rel=0.02)  # linear between budgets 2 % apart
 
@@ -129,10 +131,12 @@ def test_a_settled_split_has_single_figures(choice):
 def test_where_nothing_is_known_there_is_no_single_figure(choice, cause):
     """Either alone is enough: an expected waste over half of the compute, a 90% interval of the ratio over 30-fold."""
     if cause == "waste":
-        unsure = replace(choice, waste=choice.waste + 0.5)
+        unsure = replace(choice, details=replace(choice.details, waste=choice.waste + 0.5))
     else:  # the ratio goes as the inverse square of params: 1.1 each way is a factor of exp(4.4) = 81
         wide = np.linspace(-1.1, 1.1, len(choice.ln_optimum))[:, None] / 0.9
-        unsure = replace(choice, ln_optimum=np.median(choice.ln_optimum, axis=0) + wide)
+        unsure = replace(
+            choice, details=replace(choice.details, ln_optimum=np.median(choice.ln_optimum, axis=0) + wide)
+        )
     assert not unsure.settled
     assert {"waste": "expected waste is 50% of compute", "ratio": "spans a factor of 81"}[cause] in unsure.unsettled
     said, words = unsure.to_dict(), repr(unsure)

@@ -101,7 +101,7 @@ class Findings:
 
     findings: tuple[Finding, ...]
     verdict: Verdict
-    excluded: dict[str, int] = field(default_factory=dict)
+    excluded: dict[str, int] = field(default_factory=dict, hash=False)
     """Count of the fitted runs that their table marks as excluded, by reason."""
     beside: tuple[Answer, ...] = ()
     """Where questions stand that no check asks, of coverage and of runs; empty where only some checks were asked."""

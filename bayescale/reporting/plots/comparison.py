@@ -169,7 +169,7 @@ def plot_splits(comparison: Comparison, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def plot_residuals(comparison: Comparison, name: str, *, ax: Axes | None = None) -> Axes:
+def plot_model_residuals(comparison: Comparison, name: str, *, ax: Axes | None = None) -> Axes:
     """Residuals of one model against tokens; stray runs that would flatten the rest lie outside, counted."""
     ax = figures.plot_residuals(comparison.fits[name], ax=ax)
     residuals = np.concatenate([np.asarray(c.get_offsets())[:, 1] for c in ax.collections])

@@ -14,12 +14,12 @@ from scipy.stats import binomtest
 from bayescale.core.dims import FAMILY
 from bayescale.core.errors import QueryError
 from bayescale.core.quantities import count
-from bayescale.decisions.allocation import AllocationChoice
+from bayescale.decisions.base import Choice
 from bayescale.evaluation import uniformity
 from bayescale.evaluation.backtest import Backtest
 from bayescale.evaluation.sbc import RANKED, Calibration
 from bayescale.inference.average import AbstractFit
-from bayescale.inference.fit import Fit
+from bayescale.parts.base import Kind
 from bayescale.prediction.predict import predict
 from bayescale.prediction.queries import resolve_family
 from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN
@@ -118,7 +118,7 @@ def plot_forecast(fit: AbstractFit, *, family: str | None = None, decades: float
     return ax
 
 
-def plot_allocation(choice: AllocationChoice, *, ax: Axes | None = None) -> Axes:
+def plot_allocation(choice: Choice, *, ax: Axes | None = None) -> Axes:
     """Compute wasted against params at the budget: mean and 90% over draws, with the band of indifference.
 
     Where the runs do not settle the split, no choice is marked and the figure says why.
@@ -148,14 +148,18 @@ def plot_allocation(choice: AllocationChoice, *, ax: Axes | None = None) -> Axes
     return ax
 
 
-def plot_prior_posterior(fit: Fit, name: str, *, family: str | None = None, ax: Axes | None = None) -> Axes:
+def plot_prior_posterior(
+    fit: AbstractFit, name: str | None = None, *, family: str | None = None, ax: Axes | None = None
+) -> Axes:
     """Prior density of a parameter over the histogram of its posterior.
 
     Parameters
     ----------
-    fit : Fit
-    name : str
-        The parameter. Of one that is partially pooled the centre is drawn, which families share.
+    fit : Fit or Average
+        Of an average, its first member is drawn.
+    name : str, optional
+        The parameter; by default the law's first exponent. Of one that is partially pooled the centre is drawn, which
+        families share.
     family : str, optional
         Whose, of a parameter that families do not share; by default the only one.
     ax : Axes, optional
@@ -165,12 +169,13 @@ def plot_prior_posterior(fit: Fit, name: str, *, family: str | None = None, ax: 
     QueryError
         If families have a parameter each and none is named, or the name is not a fitted family's.
     """
-    ax = _axes(ax)
-    setting, row = fit.spec.at(fit.meta["anchor"]).parameters[name], fit.spec.table[name]
-    site = f"{name}_center" if f"{name}_center" in fit.posterior else name
-    values, title = fit.posterior[site], row.meaning
+    ax, one = _axes(ax), next(iter(fit.members.values()))
+    name = name or next(n for n, row in one.spec.table.items() if row.kind is Kind.EXPONENT)
+    setting, row = one.spec.at(one.meta["anchor"]).parameters[name], one.spec.table[name]
+    site = f"{name}_center" if f"{name}_center" in one.posterior else name
+    values, title = one.posterior[site], row.meaning
     if FAMILY in values.dims:
-        family = _fitted(fit, name, family)
+        family = _fitted(one, name, family)
         values = values.sel({FAMILY: family})
         title = f"{family}: {title}"
     draws = values.to_numpy().ravel()

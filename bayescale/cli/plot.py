@@ -1,0 +1,78 @@
+"""The verb ``plot``: figures of a saved fit, as PNG files."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bayescale.cli.options import Quantity
+from bayescale.cli.printing import finish
+from bayescale.core.errors import QueryError, nearest
+
+
+@click.command()
+@click.argument("fit_file", metavar="FIT.nc")
+@click.argument("kinds", nargs=-1, metavar="[KIND]...")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=".", show_default=True,
+              help="Folder for the figures, one PNG file each.")  # fmt: skip
+@click.option("--family", help="A fitted family, or 'new'; by default the only one, else 'new'.")
+@click.option("--flops", type=Quantity(), help="Budget of decisions in FLOP; by default ten times the largest run's.")
+@click.option("--parameter", help="Parameter of the figures that show one; by default the law's first exponent.")
+@click.option("--list", "only_list", is_flag=True, help="List the kinds of figure, and draw none.")
+def plot(
+    fit_file: str, kinds: tuple[str, ...], out: Path, family: str | None, flops: float | None, parameter: str | None,
+    only_list: bool,
+) -> None:  # fmt: skip
+    r"""Draw figures of a fit; without KIND, every kind that the fit has.
+
+    \b
+    bayescale plot fit.nc forecast allocation --out figures
+    bayescale plot fit.nc --list
+    """
+    import matplotlib as mpl
+
+    from bayescale.inference.fit_io import load_fit
+    from bayescale.reporting import plots
+    from bayescale.reporting.plots.figures import save
+
+    available = plots.kinds()
+    if only_list:
+        for name, function in available.items():
+            click.echo(f"{name:20} {(inspect.getdoc(function) or '').partition(chr(10))[0]}")
+        return
+    for kind in kinds:
+        if kind not in available:
+            raise QueryError(f"no kind of figure is called {kind!r}", wanted=f"one of: {', '.join(available)}",
+                             do=nearest(kind, available))  # fmt: skip
+    mpl.use("agg")
+    loaded = load_fit(fit_file)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise QueryError(f"cannot make {out}", came=str(error), do="choose another folder") from None
+    for kind in kinds or available:
+        drawn = _draw(available[kind], loaded, family, flops, parameter)
+        if isinstance(drawn, str):
+            click.echo(f"{kind}: {drawn}", err=True)
+            continue
+        path = out / f"{kind.replace('-', '_')}.png"
+        save(drawn, path)
+        click.echo(path)
+    finish(loaded.converged, str(loaded.verdict))
+
+
+def _draw(function: Any, fit: Any, family: str | None, flops: float | None, parameter: str | None) -> Any:
+    """Call a plot with those of the options that it takes; a sentence where there is no choice to draw."""
+    from bayescale.decisions.allocation import Allocation, default_budget
+    from bayescale.decisions.base import Choice, decide
+
+    first, *others = inspect.signature(function).parameters
+    given = {"family": family, "name": parameter}
+    options = {name: value for name, value in given.items() if name in others and value is not None}
+    if first == "fit":
+        return function(fit, **options)
+    choice = decide(Allocation(flops or default_budget(fit, family), family), fit)
+    return function(choice, **options) if isinstance(choice, Choice) else choice.reason

@@ -1,0 +1,149 @@
+"""The core of decisions: three functions make a decision; one solver, one choice and one command serve all."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+from click.testing import CliRunner
+
+import bayescale as bs
+from bayescale.cli import main
+from bayescale.cli.decide import _command
+from bayescale.core.errors import QueryError
+from bayescale.decisions.base import AbstractDecision, best, draws_by_action, setting
+from bayescale.decisions.risk import RISKS, CVaR, Mean, MinimaxRegret, Quantile, risk_of
+
+# Four draws, three actions: the first is best on average, the second in the worst draw, the third by regret's worst.
+UTILITY = np.array([[0.0, 4.0, 3.0], [20.0, 4.0, 9.0], [20.0, 4.0, 11.0], [8.0, 5.0, 12.0]])
+
+
+@dataclass(frozen=True)
+class Exponent(AbstractDecision):
+    """Name a guess of the exponent of params; what is lost is its squared error."""
+
+    highest: float = setting("number", "Largest guess.", default=0.6)
+    steps: int = setting("whole", "How many guesses.", default=61)
+
+    name = "exponent"
+    source = "squared error: the best guess is the mean"
+    unit = "1"
+
+    def actions(self, fit: bs.Fit) -> pd.DataFrame:
+        return pd.DataFrame({"guess": np.linspace(0.0, self.highest, self.steps)})
+
+    def outcome(self, fit: bs.Fit, actions: pd.DataFrame) -> xr.DataArray:
+        truth = fit.posterior["alpha_N"].to_numpy().reshape(-1, 1)
+        return draws_by_action(actions["guess"].to_numpy() - truth)
+
+    def utility(self, outcome: xr.DataArray, actions: pd.DataFrame) -> xr.DataArray:
+        return -(outcome**2)
+
+
+def test_a_decision_of_three_functions_is_solved(chinchilla_fit: bs.Fit) -> None:
+    choice = bs.decide(Exponent(steps=6001), chinchilla_fit)
+    alpha = chinchilla_fit.posterior["alpha_N"].to_numpy().ravel()
+    assert choice.action["guess"] == pytest.approx(alpha.mean(), abs=1e-4)  # the grid's step
+    assert choice.regret == pytest.approx(alpha.var(), abs=1e-7)
+    assert choice.evpi == pytest.approx(choice.regret)  # of the action of highest expected utility
+    assert choice.hindsight["guess"]["q95"] == pytest.approx(np.quantile(alpha, 0.95), abs=1e-4)
+    said = choice.to_dict()
+    assert (said["decision"], said["risk"], said["settled"]) == ("exponent", "mean", True)
+    assert (said["highest"], said["guess"], said["verdict"]) == (0.6, choice.action["guess"], "converged")
+    assert json.loads(json.dumps(said)) == said
+    assert repr(choice).startswith("Decision exponent\n  choose       guess 0.")
+
+
+def test_no_action_is_an_error(chinchilla_fit: bs.Fit) -> None:
+    with pytest.raises(QueryError, match="no action to choose"):
+        bs.decide(Exponent(steps=0), chinchilla_fit)
+
+
+@pytest.mark.parametrize(
+    ("risk", "scores", "chosen"),
+    [
+        (Mean(), [12.0, 4.25, 8.75], 0),
+        (CVaR(0.25), [0.0, 4.0, 3.0], 1),  # the worst draw of four
+        (CVaR(0.5), [4.0, 4.0, 6.0], 2),
+        (Quantile(0.75), [6.0, 4.0, 7.5], 2),  # linear between order statistics
+        (MinimaxRegret(), [-4.0, -16.0, -11.0], 0),
+    ],
+    ids=["mean", "worst quarter", "worst half", "quantile", "minimax regret"],
+)
+def test_attitudes_to_risk_are_their_definitions(risk, scores: list[float], chosen: int) -> None:
+    assert risk.score(UTILITY) == pytest.approx(scores)
+    found = best(UTILITY, 2, risk)
+    assert found.action == chosen
+    assert found.expected == pytest.approx(UTILITY[:, chosen].mean())
+    assert found.regret == pytest.approx((UTILITY.max(axis=1) - UTILITY[:, chosen]).mean())
+
+
+def test_every_attitude_prefers_what_is_better_in_every_draw() -> None:
+    better = np.column_stack([UTILITY[:, 0], UTILITY[:, 0] + 1.0])
+    assert {name for name, risk in RISKS.items() if risk().score(better).argmax() == 1} == set(RISKS)
+
+
+def test_an_attitude_moves_every_action_alike_with_the_utility() -> None:
+    for name, risk in RISKS.items():
+        moved = risk().score(3.0 * UTILITY + 7.0)
+        shift = 0.0 if name == "minimax" else 7.0  # a regret does not see what all actions have in common
+        assert moved == pytest.approx(3.0 * risk().score(UTILITY) + shift), name
+
+
+@pytest.mark.parametrize("bad", [0.0, 1.0, -0.1, 2.0])
+def test_shares_out_of_range_are_refused(bad: float) -> None:
+    for kind in (CVaR, Quantile):
+        with pytest.raises(QueryError, match="out of range"):
+            kind(bad)
+
+
+def test_an_unknown_attitude_is_refused_with_the_nearest() -> None:
+    with pytest.raises(QueryError, match="'minimax'"):
+        risk_of("minmax")
+
+
+@pytest.fixture(scope="module")
+def saved(chinchilla_fit: bs.Fit, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return chinchilla_fit.save(tmp_path_factory.mktemp("fits") / "fit.nc")
+
+
+def test_a_command_is_made_from_the_settings_of_a_decision(saved: Path, chinchilla_fit: bs.Fit) -> None:
+    command = _command(Exponent)
+    words = CliRunner().invoke(command, ["--help"]).stdout
+    assert all(text in words for text in ("--highest", "Largest guess.", "--steps", "--risk", "--json"))
+    done = CliRunner().invoke(command, [str(saved), "--steps", "13", "--risk", "cvar", "--json"])
+    assert done.exit_code == 0
+    found = json.loads(done.stdout)
+    assert (found["steps"], found["risk"]) == (13, "cvar")
+    assert found["guess"] == bs.decide(Exponent(steps=13), chinchilla_fit, bs.risk.CVaR()).action["guess"]
+    assert CliRunner().invoke(command, [str(saved), "--steps", "many"]).exit_code == 2
+
+
+def test_decisions_are_listed_by_their_files_without_loading_any(monkeypatch) -> None:
+    monkeypatch.setattr("bayescale.parts.catalogue.find", None)
+    listed = CliRunner().invoke(main, ["decide", "--help"]).stdout
+    assert "allocation" in listed
+    assert "how many params and tokens to spend a FLOP budget on" in listed
+
+
+def test_every_file_of_a_decision_is_called_as_the_decision() -> None:
+    from bayescale.parts.catalogue import catalogue
+
+    group = main.commands["decide"]
+    assert isinstance(group, click.Group)
+    assert group.list_commands(click.Context(group)) == list(catalogue("bayescale.decisions"))
+
+
+def test_an_allocation_under_caution_is_another_action_of_the_same_matrix(chinchilla_fit: bs.Fit) -> None:
+    calm, wary = (bs.decide(bs.Allocation("5.76e23"), chinchilla_fit, risk) for risk in (None, CVaR(0.1)))
+    assert calm.by_risk == wary.by_risk
+    assert wary.action["params"] == wary.by_risk["cvar"]["params"]
+    assert wary.regret >= calm.regret  # nothing has less regret than the highest expected utility
+    assert wary.evpi == calm.evpi
+    assert "chosen by the highest expected utility in the worst tenth of the draws" in repr(wary)

@@ -1,0 +1,50 @@
+"""``bs.plots`` and ``bayescale plot``: figures are found by their files, and drawn from a saved fit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from matplotlib.image import imread
+
+import bayescale as bs
+from bayescale.cli import main
+
+
+@pytest.fixture(scope="module")
+def saved(chinchilla_fit: bs.Fit, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return chinchilla_fit.save(tmp_path_factory.mktemp("fits") / "fit.nc")
+
+
+def test_every_plot_is_an_attribute_of_plots() -> None:
+    assert {"plot_loss", "plot_allocation", "plot_exponents", "plot_calibration"} <= set(dir(bs.plots))
+    assert bs.plots.plot_loss is bs.plots.catalogue()["plot_loss"]
+    with pytest.raises(AttributeError, match="plot_nothing"):
+        _ = bs.plots.plot_nothing
+
+
+def test_without_a_kind_every_figure_of_the_fit_is_drawn(saved: Path, tmp_path: Path) -> None:
+    done = CliRunner().invoke(main, ["plot", str(saved), "--out", str(tmp_path / "figures")])
+    assert done.exit_code == 0, done.output
+    drawn = {path.stem.replace("_", "-") for path in (tmp_path / "figures").glob("*.png")}
+    assert drawn == set(bs.plots.kinds()) == {"loss", "forecast", "allocation", "prior-posterior", "residuals"}
+    assert all(imread(path).std() > 0.01 for path in (tmp_path / "figures").glob("*.png"))  # no blank page
+
+
+def test_kinds_are_listed_with_a_line_each(saved: Path) -> None:
+    listed = CliRunner().invoke(main, ["plot", str(saved), "--list"]).stdout.splitlines()
+    assert [line.split()[0] for line in listed] == list(bs.plots.kinds())
+
+
+def test_options_reach_the_figures_that_take_them(saved: Path, tmp_path: Path) -> None:
+    command = ["plot", str(saved), "prior-posterior", "--parameter", "beta_D", "--out", str(tmp_path)]
+    assert CliRunner().invoke(main, command).exit_code == 0
+    assert (tmp_path / "prior_posterior.png").exists()
+
+
+def test_an_unknown_kind_is_refused_with_the_nearest(saved: Path, tmp_path: Path) -> None:
+    done = CliRunner().invoke(main, ["plot", str(saved), "forcast", "--out", str(tmp_path / "none")])
+    assert done.exit_code == 2
+    assert "'forecast'" in done.stderr
+    assert not (tmp_path / "none").exists()
