@@ -26,17 +26,20 @@ _EXPORTS = {
     "Finding": "evaluation.checks.base",
     "Fit": "inference.fit",
     "Forecast": "prediction.forecast",
+    "Kind": "parts.base",
     "LeaveFutureOut": "evaluation.stacking",
     "LogNormal": "parts.priors",
     "LogitNormal": "parts.priors",
     "NEW": "prediction.queries",
     "Normal": "parts.priors",
     "Parameter": "parts.base",
+    "Quantity": "parts.base",
     "Record": "prediction.records",
     "Runs": "runs.table",
     "Spec": "modelling.spec",
     "Verdict": "core.verdict",
     "Weights": "inference.weights",
+    "Withheld": "decisions.base",
     "average": "inference.average",
     "backtest": "evaluation.backtest",
     "backtest_average": "evaluation.stacking",
@@ -72,7 +75,7 @@ if TYPE_CHECKING:
     from bayescale.core.verdict import Verdict
     from bayescale.decisions import risk
     from bayescale.decisions.allocation import Allocation
-    from bayescale.decisions.base import AbstractDecision, Choice, decide
+    from bayescale.decisions.base import AbstractDecision, Choice, Withheld, decide
     from bayescale.evaluation.backtest import Backtest, backtest
     from bayescale.evaluation.checks.base import AbstractCheck, Finding, check
     from bayescale.evaluation.comparison import Comparison, compare
@@ -86,7 +89,7 @@ if TYPE_CHECKING:
     from bayescale.modelling.interpreter import model
     from bayescale.modelling.spec import Spec
     from bayescale.modelling.spec_io import load_spec, make_spec, write_spec
-    from bayescale.parts.base import AbstractLaw, Parameter
+    from bayescale.parts.base import AbstractLaw, Kind, Parameter, Quantity
     from bayescale.parts.priors import LogitNormal, LogNormal, Normal
     from bayescale.prediction.forecast import Forecast, forecast
     from bayescale.prediction.predictive import predictive

@@ -121,7 +121,7 @@ def test_a_misspelt_option_is_refused_before_any_work(verb: Callable[..., Any]) 
 
 @pytest.mark.parametrize("verb", [verb for verb in VERBS if verb is not bs.fit], ids=lambda verb: verb.__name__)
 def test_every_verb_takes_the_options_of_fit_many(verb: Callable[..., Any]) -> None:
-    """By the same names and defaults, but for calibrations: they rank few draws of many fits."""
+    """By the same names and defaults, except that calibrations take fewer draws of many more fits."""
     usual = inspect.signature(fit_many).parameters
     for field in dataclasses.fields(FitOptions):
         mine = inspect.signature(verb).parameters[field.name]

@@ -39,8 +39,11 @@ from bayescale.runs.readers import load_runs
 from bayescale.runs.splits import BEYOND, TRAIN_QUANTILE, Cut, Options, cut
 from bayescale.runs.table import Runs
 
-CUTS = (0.3, 0.5, 0.7)
-"""Quantiles of a family's compute below which runs are fitted: forecasts from each reach other horizons."""
+CUTS = (0.7, 0.5, 0.3)
+"""Quantiles of a family's compute below which runs are fitted: forecasts from each reach other horizons.
+
+The first is the train quantile of a backtest, so that the fits below it have the seeds of that backtest.
+"""
 
 _KEY = ["family", "cut", "row"]
 

@@ -129,6 +129,18 @@ def test_weights_are_those_of_stack(pool: bs.Runs, comparison: bs.Comparison) ->
     assert "30%, 50%, 70%" in comparison.weights.sentence
 
 
+def test_a_backtest_of_a_comparison_is_that_of_backtest(pool: bs.Runs, comparison: bs.Comparison) -> None:
+    """The fits below the train quantile serve both: same seed, same draws."""
+    alone, beside = bs.backtest(pool.where(family="OpenLM-C4"), "additive", seed=0, draws=500), comparison.backtests
+    pd.testing.assert_frame_equal(alone.runs, beside["additive"].runs)
+    pd.testing.assert_frame_equal(alone.families, beside["additive"].families)
+    assert (alone.meta, alone.left_out, alone.verdict) == (
+        beside["additive"].meta,
+        beside["additive"].left_out,
+        beside["additive"].verdict,
+    )
+
+
 def test_coefficients_are_quantiles_of_the_draws(comparison: bs.Comparison) -> None:
     table = comparison.coefficients.set_index(["model", "name"])
     draws = comparison.fits["coupled"].posterior
