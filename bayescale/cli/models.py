@@ -209,11 +209,12 @@ def learn(runs: str, spec: str, loss_unit: str | None, out: Path, title: str | N
     learner = learning.study(read_runs(runs, loss_unit), load_spec(spec), seed=seed)
     for name, why in learner.left_out.items():
         click.echo(f"left out: {name} ({why})", err=True)
-    # As they were named: a backtest learns again without some families.
-    origin = {"model": spec, "runs": runs} | ({"loss_unit": loss_unit} if loss_unit else {})
     learnt = learner.learn()[0]
+    # As they were named: a backtest learns again without some families.
+    named = {"model": spec, "runs": runs} | ({"loss_unit": loss_unit} if loss_unit else {})
+    origin = dict(learnt.learned) | named
     path = write_spec(replace(learnt, title=title or learnt.title, learned=tuple(origin.items())), out)
-    click.echo(f"{path}: priors learnt from {len(learner.families)} families of {runs}")
+    click.echo(f"{path}: priors learnt from {len(learner.families)} families of {runs}; {origin['population']}")
     if keep:
         click.echo(f"kept {evidence_io.remember(learner, out.parent / evidence_io.FOLDER / out.name)}")
 

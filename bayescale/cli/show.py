@@ -76,6 +76,11 @@ def words(kind: str, content: dict[str, Any]) -> str:
             *(f"calibrated {records.calibration_words(r, content['digest'])}" for r in [content["calibration"]] if r),
             *(f"backtested {_backtest_words(kept)}" for kept in content["backtests"]),
             *([f"learnt     from {learnt['runs']}, under {learnt['model']} before"] if learnt else []),
+            *([f"population {learnt['population']}"] if "population" in learnt else []),
+            *(
+                f"range      {column} {count(low)} to {count(high)} on average: beyond, priors are wider"
+                for column, (low, high) in content.get("range", {}).items()
+            ),
             f"priors (90 % interval){where}",
         ]
         rows = content["in_words"]

@@ -32,11 +32,13 @@ GAIN = Normal(0.0, 0.4)
 class Trend:
     """How a prior moves in its Gaussian coordinate, for each e-fold by which the anchor is away from a reference.
 
-    `slopes` by column, and their `covariance` in that order: of what is not known of them the prior is wider.
+    `slopes` by column, and their `covariance` in that order: of what is not known of them the prior is wider. `before`
+    is the SD of each about zero before anything was learnt of it, as it still is beyond the spec's `range`.
     """
 
     slopes: tuple[tuple[str, float], ...]
     covariance: tuple[tuple[float, ...], ...]
+    before: float
 
     def at(self, away: Mapping[str, float]) -> tuple[float, float]:
         """By how much the location moves, and the variance that comes on top."""
@@ -45,7 +47,8 @@ class Trend:
 
     def to_dict(self) -> dict[str, Any]:
         """In the shape of the TOML file."""
-        return {"slopes": dict(self.slopes), "covariance": [list(row) for row in self.covariance]}
+        covariance = [list(row) for row in self.covariance]
+        return {"slopes": dict(self.slopes), "covariance": covariance, "before": self.before}
 
 
 @dataclass(frozen=True)
@@ -57,12 +60,16 @@ class Setting:
     spread: float
     trend: Trend | None = None
 
-    def place(self, away: Mapping[str, float]) -> tuple[float, float]:
-        """Location and scale in the Gaussian coordinate, where the anchor is so many e-folds `away` in each input."""
+    def place(self, away: Mapping[str, float], beyond: float = 0.0) -> tuple[float, float]:
+        """Location and scale in the Gaussian coordinate, where the anchor is so many e-folds `away` in each input.
+
+        And so many more `beyond` the range, in any direction: there the location does not move, since no slope was
+        learnt, and the variance grows by that of such a slope.
+        """
         if self.trend is None:
             return self.prior.loc, self.prior.scale
         moved, variance = self.trend.at(away)
-        return self.prior.loc + moved, math.hypot(self.prior.scale, math.sqrt(variance))
+        return self.prior.loc + moved, math.hypot(self.prior.scale, math.sqrt(variance), self.trend.before * beyond)
 
 
 @dataclass(frozen=True)
@@ -94,6 +101,9 @@ class Spec:
     reference : tuple of (str, float)
         The inputs of the anchor at which priors are what is written; those with a `trend` move with it. Empty if
         none has.
+    range : tuple of (str, (float, float))
+        Least and largest of each input of the anchors that trends were learnt from: beyond, no prior moves, and
+        those with a `trend` are wider the farther. Empty, trends hold everywhere.
     covariates : tuple of (str, tuple of str)
         Columns of numbers that say how runs were made, each with what of it makes worth more: params, tokens.
     """
@@ -109,6 +119,7 @@ class Spec:
     anchor: tuple[tuple[str, float], ...] = ()
     learned: tuple[tuple[str, str], ...] = ()
     reference: tuple[tuple[str, float], ...] = ()
+    range: tuple[tuple[str, tuple[float, float]], ...] = ()
     covariates: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
     @property
@@ -186,6 +197,7 @@ class Spec:
         }
         optional: dict[str, Any] = {"discrepancy": list(self.discrepancy)} if self.discrepancy else {}
         optional |= {key: dict(getattr(self, key)) for key in ("anchor", "reference") if getattr(self, key)}
+        optional |= {"range": {column: list(ends) for column, ends in self.range}} if self.range else {}
         optional |= {"covariates": {c: list(worth) for c, worth in self.covariates}} if self.covariates else {}
         return {
             "law": self.law,
@@ -204,12 +216,23 @@ class Spec:
             (name, replace(s, prior=s.prior.standard, trend=None, spread=1.0 if name in known else s.spread))
             for name, s in self.settings
         )
-        return replace(self, name="", title="", settings=settings, anchor=(), learned=(), reference=())
+        return replace(self, name="", title="", settings=settings, anchor=(), learned=(), reference=(), range=())
+
+    def outside(self, anchor: Mapping[str, float]) -> dict[str, float]:
+        """E-folds by which an anchor's inputs (natural logs) lie above the range that trends were learnt from.
+
+        Negative below it; 0 inside, and everywhere if there is no range.
+        """
+        ends = {column: np.log(own) for column, own in self.range}
+        return {column: float(anchor[column] - np.clip(anchor[column], *ends[column])) if column in ends else 0.0
+                for column in self.inputs}  # fmt: skip
 
     def places(self, anchor: Mapping[str, float]) -> dict[str, tuple[float, float]]:
         """Location and scale of every prior in its Gaussian coordinate, at the natural logs of an anchor's inputs."""
-        away = {column: float(anchor[column]) - math.log(value) for column, value in self.reference}
-        return {name: setting.place(away) for name, setting in self.settings}
+        outside = self.outside(anchor)
+        away = {column: float(anchor[column]) - outside[column] - math.log(at) for column, at in self.reference}
+        beyond = math.hypot(*outside.values())
+        return {name: setting.place(away, beyond) for name, setting in self.settings}
 
     def at(self, anchor: Mapping[str, float]) -> Spec:
         """Return the spec with its priors as they are at an anchor's inputs, and no trend."""
@@ -217,7 +240,7 @@ class Spec:
             return self
         places = self.places({column: math.log(anchor[column]) for column in self.inputs})
         settings = [(name, replace(s, prior=s.prior.moved(*places[name]), trend=None)) for name, s in self.settings]
-        return replace(self, settings=tuple(settings), reference=())
+        return replace(self, settings=tuple(settings), reference=(), range=())
 
     def with_prior(self, **priors: Prior) -> Spec:
         """Return the spec with other priors, which do not move with the anchor."""

@@ -27,6 +27,7 @@ _KEYS: dict[str, tuple[type | tuple[type, ...], type | tuple[type, ...], str]] =
     "anchor": (Mapping, (int, float), "anchor = {params = 2e8, tokens = 5e9, loss = 3.0}"),
     "discrepancy": ((list, tuple, str), str, 'discrepancy = ["walk", "growth"]'),
     "reference": (Mapping, (int, float), "reference = {params = 1e8, tokens = 2e9}"),
+    "range": (Mapping, (list, tuple), "range = {params = [1e7, 1e9], tokens = [1e8, 1e11]}"),
     "learned": (Mapping, str, 'learned = {runs = "open-families", model = "coupled-unpooled"}'),
     "covariates": (Mapping, (list, tuple), 'covariates = {curated = ["tokens"]}'),
     "responses": (Mapping, str, 'responses = {loss = "student-t"}'),
@@ -92,6 +93,7 @@ def make_spec(name: str, /, **content: Any) -> Spec:
     settings = _settings(name, table, dict(content.get("pooling", {})), dict(content.get("parameters", {})))
     reference = dict(content.get("reference", {}))
     _check_reference(name, inputs, reference, settings)
+    ends = _range(name, reference, dict(content.get("range", {})))
     return Spec(
         name=name,
         title=content.get("title", name),
@@ -105,6 +107,7 @@ def make_spec(name: str, /, **content: Any) -> Spec:
         learned=tuple(sorted(dict(content.get("learned", {})).items())),
         covariates=covariates,
         reference=tuple((column, float(reference[column])) for column in inputs if reference),
+        range=tuple((column, ends[column]) for column in inputs if ends),
     )
 
 
@@ -185,6 +188,22 @@ def _check_reference(
                 wanted=f"a reference of: {', '.join(inputs)}; and a trend in some of these",
                 came=f"a trend in {', '.join(sorted(columns))}, a reference of {', '.join(reference) or 'nothing'}",
             )
+
+
+def _range(spec: str, reference: Mapping[str, float], content: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+    """Least and largest of each input of the anchors that trends were learnt from, as a spec writes them."""
+    try:
+        ends = {column: (float(low), float(high)) for column, (low, high) in content.items()}
+        right = all(0 < low <= reference[column] <= high < float("inf") for column, (low, high) in ends.items())
+        if ends and not (right and set(ends) == set(reference)):
+            raise ValueError
+    except (KeyError, TypeError, ValueError):
+        raise SpecError(
+            f"spec {spec!r}: the range does not fit the reference",
+            wanted=f"least and largest for each of: {', '.join(reference) or 'a reference'}; with it between them",
+            came=repr(dict(content)),
+        ) from None
+    return ends
 
 
 def _check_covariates(
@@ -275,18 +294,22 @@ def _trend(name: str, content: Mapping[str, Any] | None) -> Trend | None:
     try:
         fields = dict(content)
         slopes = tuple((str(column), float(slope)) for column, slope in fields.pop("slopes").items())
-        covariance = np.array(fields.pop("covariance"), float)
+        covariance, before = np.array(fields.pop("covariance"), float), float(fields.pop("before"))
         right = not fields and covariance.shape == (len(slopes),) * 2 and np.isfinite([s for _, s in slopes]).all()
-        if not right or (covariance != covariance.T).any() or np.linalg.eigvalsh(covariance).min() < 0:
+        if (
+            not (right and 0 <= before < float("inf"))
+            or (covariance != covariance.T).any()
+            or np.linalg.eigvalsh(covariance).min() < 0
+        ):
             raise ValueError
     except (AttributeError, KeyError, TypeError, ValueError, np.linalg.LinAlgError):
         raise SpecError(
             f"the trend of {name!r} is not one",
-            wanted="{slopes = {params = -0.5, tokens = 0.3}, covariance = [[0.01, 0.0], [0.0, 0.01]]}, say: e-folds of "
-            "the prior for each of the anchor, and a covariance of them",
+            wanted="{slopes = {params = -0.5, tokens = 0.3}, covariance = [[0.01, 0.0], [0.0, 0.01]], before = 0.35}, "
+            "say: e-folds of the prior for each of the anchor, a covariance of them, and the SD that they had before",
             came=repr(content),
         ) from None
-    return Trend(slopes, tuple(map(tuple, covariance.tolist())))
+    return Trend(slopes, tuple(map(tuple, covariance.tolist())), before)
 
 
 def _prior(name: str, content: Mapping[str, Any]) -> Prior:

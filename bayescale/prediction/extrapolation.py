@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pandas as pd
 
+from bayescale.core.quantities import count
 from bayescale.inference.average import AbstractFit
+from bayescale.inference.fit import Fit
 from bayescale.prediction.queries import flops_of
 from bayescale.prediction.records import CLASSES, FARTHEST, class_of
 
+UNLIKE = math.log(2)
+"""E-folds outside the range that priors were learnt from, up to which these are hardly wider than inside."""
 _FLAT = 0.03  # e-folds: by which params or tokens that are counted alike may differ
 
 
@@ -44,7 +50,8 @@ def reach_words(fit: AbstractFit, table: pd.DataFrame) -> str:
     other = _other_recipe(fit, table).any()
     scenario = ": a scenario" if other or max(beyond, below) > CLASSES["10-100×"] else ""
     recipe = ", by a recipe beyond those of the runs" if other else ""
-    return (" and ".join(words) or "inside the compute of the runs") + recipe + scenario
+    unlike = "".join(f"; {one}" for one in dict.fromkeys(map(novelty, fit.members.values())) if one)
+    return (" and ".join(words) or "inside the compute of the runs") + recipe + scenario + unlike
 
 
 def _other_recipe(fit: AbstractFit, table: pd.DataFrame) -> np.ndarray:
@@ -66,3 +73,17 @@ def _decades(fit: AbstractFit, table: pd.DataFrame) -> tuple[np.ndarray, np.ndar
     beyond = flops - [span.max() for span in mine]
     below = [span.min() for span in mine] - flops
     return np.maximum(beyond, 0.0), np.maximum(below, 0.0)
+
+
+def novelty(fit: Fit) -> str:
+    """How far a fit's runs lie outside those that its priors were learnt from, in words; empty up to a factor of two.
+
+    So near, the priors are hardly wider than inside.
+    """
+    anchor = {column: fit.meta["anchor"][column] for column in fit.spec.inputs}
+    outside = fit.spec.outside({column: np.log(value) for column, value in anchor.items()})
+    if math.hypot(*outside.values()) <= UNLIKE:
+        return ""
+    where = [f"{count(anchor[column])} {column}, {math.exp(abs(by)):.2g} times {'above' if by > 0 else 'below'} theirs"
+             for column, by in outside.items() if abs(by) > UNLIKE / 2]  # fmt: skip
+    return f"no family like this was learnt from: the runs centre on {' and '.join(where)}"

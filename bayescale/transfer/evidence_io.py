@@ -39,6 +39,7 @@ def remember(learner: Learner, path: str | Path) -> Path:
         "model_digest": learner.base.digest,
         "runs": learner.runs.name,
         "runs_digest": learner.runs.digest,
+        "seed": learner.seed,
         "left_out": learner.left_out,
         "families": families,
     }
@@ -81,6 +82,7 @@ def _learner(content: Mapping[str, Any], runs: Runs, base: Spec) -> Learner | No
             if "misses" in row
         },
         left_out=dict(content.get("left_out", {})),
+        seed=content["seed"],
     )
 
 

@@ -31,7 +31,7 @@ from bayescale.parts.priors import Prior, spread_prior
 from bayescale.prediction.predict import design_at, log_draws
 from bayescale.runs.splits import CHEAPEST, cut
 from bayescale.runs.table import Runs
-from bayescale.transfer.population import Evidence, population, rounded
+from bayescale.transfer.population import SLOPE, Evidence, population, rounded
 
 WAY = "expanding"
 """How each family is cut, to learn from the runs beyond how wrong the law is there: near, and far."""
@@ -82,6 +82,8 @@ class Learner:
         Of the discrepancy that no fit informs, by family: one for each cut of it. Empty if the spec has none.
     left_out : dict
         Families, and cuts of them, that could not be fitted or whose chains do not agree, and why.
+    seed : int
+        Of the fits, and of the chains that populations are sampled by.
     """
 
     runs: Runs
@@ -90,6 +92,7 @@ class Learner:
     evidence: Evidence
     misses: dict[str, tuple[Missed, ...]]
     left_out: dict[str, str]
+    seed: int
 
     def learn(self, without: Sequence[Collection[str]] = ((),)) -> list[Spec]:
         """Specs with the priors learnt on the families, each without some of them.
@@ -106,6 +109,8 @@ class Learner:
         ------
         RunsError
             If fewer than three families are left.
+        FitError
+            If the chains that sample the population of those that are left do not agree.
         """
         left = [frozenset(names) & set(self.families) for names in without]
         law = cache(self._law)
@@ -146,25 +151,33 @@ class Learner:
                 wanted=f"at least {FEWEST} besides those left out",
                 came=", ".join(name for name in self.families if name not in out) or "none",
             )
-        names = _learned(self.base)
-        settings = [self.base.parameters[name] for name in names]
-        moving = [] if self.base.anchor else [i for i, name in enumerate(names) if self.base.table[name].at_anchor]
+        settings = {name: self.base.parameters[name] for name in _learned(self.base)}
+        moving = [] if self.base.anchor else [name for name in settings if self.base.table[name].at_anchor]
         reference = [rounded(x) for x in np.exp(self.evidence.anchors[kept > 0].mean(axis=0))] if moving else ()
-        found = population(settings, self.evidence, kept, tuple(moving), np.log(reference))
-        priors = dict(zip(names, found.priors, strict=True))
-        trends = {names[i]: _trend(self.base.inputs, *own) for i, own in zip(moving, found.trends, strict=True)}
-        spreads = dict(zip(names, found.spreads, strict=False))
-        origin = (("model", self.base.name), ("runs", self.runs.name))
-        learnt = self.base.with_prior(**priors)
-        placed = tuple((name, _placed(s, trends.get(name), spreads.get(name))) for name, s in learnt.settings)
+        found = population(settings, self.evidence, kept, moving, np.log(reference), self.seed)
+        trends = {name: _trend(self.base.inputs, *own) for name, own in found.trends.items()}
+        learnt = self.base.with_prior(**found.priors)
+        placed = tuple((name, _placed(s, trends.get(name), found.spreads.get(name))) for name, s in learnt.settings)
         return replace(
             learnt,
             name=f"{self.base.name}-learned",
             title=self.base.title,
             settings=placed,
-            learned=origin,
+            learned=(("model", self.base.name), ("population", found.verdict), ("runs", self.runs.name)),
             reference=tuple(zip(self.base.inputs, reference, strict=False)),
+            range=self._range(out) if moving else (),
         )
+
+    def _range(self, out: frozenset[str]) -> tuple[tuple[str, tuple[float, float]], ...]:
+        """Least and largest inputs of the anchors at which families' priors were read: of families, and of their cuts.
+
+        Those of families lie at their smallest runs: without the cuts the families' own fits would be out of range.
+        """
+        anchors = [own for name, own in zip(self.families, self.evidence.anchors, strict=True) if name not in out]
+        anchors += [one.anchor for name, own in self.misses.items() if name not in out for one in own]
+        ends = np.exp([np.min(anchors, axis=0), np.max(anchors, axis=0)]).T
+        return tuple((column, (rounded(low), rounded(high)))
+                     for column, (low, high) in zip(self.base.inputs, ends, strict=True))  # fmt: skip
 
 
 def learn(
@@ -193,7 +206,7 @@ def learn(
     without : collection of str
         Families to leave out.
     seed, chains, warmup, draws, device, progress, workers, scheduler, folder
-        As in :func:`fit_many`.
+        As in :func:`fit_many`; the seed is also that of the population that is then learnt.
 
     Returns
     -------
@@ -235,7 +248,7 @@ def study(
     base : Spec
         A spec without pooling.
     seed, chains, warmup, draws, device, progress, workers, scheduler, folder
-        As in :func:`fit_many`.
+        As in :func:`fit_many`; the seed is also that of the population that is then learnt.
 
     Returns
     -------
@@ -280,6 +293,7 @@ def study(
         evidence=_evidence([*fits.values()], _learned(base), suites),
         misses=misses,
         left_out=left_out | unread,
+        seed=seed,
     )
 
 
@@ -331,7 +345,8 @@ def _placed(setting: Setting, trend: Trend | None, spread: float | None) -> Sett
 
 def _trend(inputs: Sequence[str], slopes: np.ndarray, covariance: np.ndarray) -> Trend:
     tidy = np.vectorize(rounded)
-    return Trend(tuple(zip(inputs, tidy(slopes).tolist(), strict=True)), tuple(map(tuple, tidy(covariance).tolist())))
+    covariances = tuple(map(tuple, tidy(covariance).tolist()))
+    return Trend(tuple(zip(inputs, tidy(slopes).tolist(), strict=True)), covariances, SLOPE)
 
 
 def _learned(base: Spec) -> list[str]:

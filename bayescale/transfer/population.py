@@ -5,8 +5,8 @@ From what each family's own runs say.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
 
@@ -18,11 +18,17 @@ from jax import Array
 from numpyro import distributions as dist
 from numpyro.infer import MCMC, NUTS
 
+from bayescale.core.dims import to_datatree
+from bayescale.core.errors import FitError
+from bayescale.inference.diagnostics import Criterion, criteria, summarised
 from bayescale.modelling.spec import Setting
 from bayescale.parts.priors import Prior, spread_prior
 
-_WARMUP, _DRAWS = 500, 2000
-_TREND = 0.35  # prior SD of trends, about an exponent: by so much a family's own term grows towards a smaller anchor
+CHAINS = 4
+_WARMUP, _DRAWS = 250, 750  # of each chain
+_LONGER = 4  # times the draws, of chains that do not agree
+SLOPE = 0.35
+"""Prior SD of trends, about an exponent: by so much a family's own term grows towards a smaller anchor."""
 
 
 class Evidence(NamedTuple):
@@ -39,51 +45,114 @@ class Evidence(NamedTuple):
     suites: np.ndarray = np.zeros((0, 0))
 
 
-class Population(NamedTuple):
+@dataclass(frozen=True)
+class Population:
     """What is known of a family that was not seen, parameter by parameter.
 
-    `trends` are of those that move with the anchor: slopes in the inputs, and their covariance. `spreads` are between
-    families of one suite, in the priors' Gaussian coordinates; empty where no suite has several.
+    Attributes
+    ----------
+    priors : dict of Prior
+        Of every parameter, at the reference.
+    trends : dict of (ndarray, ndarray)
+        Of those that move with the anchor: slopes in the inputs, and their covariance.
+    spreads : dict of float
+        Between families of one suite, in the priors' Gaussian coordinates; empty where no suite has several.
+    verdict : str
+        What the chains behind it reached.
     """
 
-    priors: list[Prior]
-    trends: list[tuple[np.ndarray, np.ndarray]]
-    spreads: list[float]
+    priors: dict[str, Prior]
+    trends: dict[str, tuple[np.ndarray, np.ndarray]]
+    spreads: dict[str, float]
+    verdict: str
+
+
+class _Draws(NamedTuple):
+    """Draws of a population, shapes (chain, draw, …): what is sampled, and Gaussians of the rest given that.
+
+    `spread` (…, parameter) is sampled, and `within` (…,) if there are suites. `precision` (…, coefficient, coefficient)
+    and `information` (…, coefficient) are of the middles and trends given these. `stats` are of the sampler, by name.
+    """
+
+    spread: np.ndarray
+    within: np.ndarray | None
+    precision: np.ndarray
+    information: np.ndarray
+    stats: dict[str, np.ndarray]
+
+    def criteria(self, names: Sequence[str]) -> list[Criterion]:
+        """What the chains must reach, as those of a fit."""
+        scalars = {f"spread[{name}]": self.spread[..., i] for i, name in enumerate(names)}
+        scalars |= {} if self.within is None else {"within": self.within}
+        tree = to_datatree({"posterior": scalars, "sample_stats": self.stats}, {}, {})
+        return criteria(tree, summarised(tree["posterior"].to_dataset()))
+
+    def coefficients(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and covariance of middles and trends: exact given what is sampled, so that only that has an error."""
+        covariance = np.linalg.inv(self.precision.reshape(-1, *self.precision.shape[-2:]))
+        information = self.information.reshape(len(covariance), -1)
+        means = np.einsum("dij,dj->di", covariance, information)
+        return means.mean(axis=0), covariance.mean(axis=0) + np.cov(means.T)
 
 
 def population(
-    settings: Sequence[Setting], evidence: Evidence, weights: np.ndarray, moving: tuple[int, ...], reference: np.ndarray
+    settings: Mapping[str, Setting],
+    evidence: Evidence,
+    weights: np.ndarray,
+    moving: Sequence[str],
+    reference: np.ndarray,
+    seed: int = 0,
 ) -> Population:
-    """Priors of a family not seen, from the evidence of others; each counts by its weight.
+    """Priors of a family not seen, from the evidence of others.
 
-    Those that are `moving` hold at the `reference` (logs of inputs).
+    Four chains, drawn four times as long where they do not agree.
+
+    Parameters
+    ----------
+    settings : mapping of Setting
+        The parameters that the evidence is of, in its order, with the priors before.
+    evidence : Evidence
+        What each family's runs say.
+    weights : ndarray, shape (family,)
+        How much each counts: 0, not at all.
+    moving : sequence of str
+        Parameters that move with the anchor, and hold at the reference.
+    reference : ndarray, shape (input,)
+        Natural logs of the inputs there; not read where none is moving.
+    seed : int
+        Of the chains.
+
+    Returns
+    -------
+    Population
+
+    Raises
+    ------
+    FitError
+        If the chains do not agree, even when they are longer.
     """
-    priors = [setting.prior for setting in settings]
-    wide = [spread_prior(setting.spread) for setting in settings]
-    scale = np.array([prior.scale for prior in priors])
-    spread_loc = np.array([w.loc for w in wide]) - np.log(scale)
-    away = evidence.anchors - reference if moving else np.zeros((len(weights), 0))
-    trend_scale = _TREND / scale[list(moving)]
-    several = [members @ (weights > 0) > 1 for members in evidence.suites]
-    suites = evidence.suites if any(several) else np.zeros((0, 0))
-    with jax.enable_x64(True):
-        precision, information = weights[:, None, None] * evidence.precision, weights[:, None] * evidence.information
-        spreads = spread_loc, np.array([w.scale for w in wide])
-        arguments = (precision, information, away, *spreads, trend_scale, suites)
-        draws = _sample_families(moving, jax.random.key(0), *map(jnp.asarray, arguments))
-    middle, spread, trend, within = map(np.asarray, draws)
+    draws, verdict = _agreeing(settings, _arguments(settings, evidence, weights, moving, reference), seed)
+    names, prior = list(settings), {name: setting.prior for name, setting in settings.items()}
+    mean, covariance = draws.coefficients()
+    spread = draws.spread.reshape(-1, len(names))
     # Mean and variance of the population's predictive: what is not known of it is part of the prior.
-    loc, width = middle.mean(axis=0), np.sqrt(middle.var(axis=0) + (spread**2).mean(axis=0))
-    places = [(prior.loc + prior.scale * at, prior.scale * w) for prior, at, w in zip(priors, loc, width, strict=True)]
-    moved = [prior.moved(*place) for prior, place in zip(priors, places, strict=True)]
-    found = [replace(prior, median=rounded(prior.median), scale=rounded(prior.scale)) for prior in moved]
-    slopes = [trend[..., k] * priors[i].scale for k, i in enumerate(moving)]
-    near = np.sqrt((within[:, None] * spread**2).mean(axis=0)) if len(suites) else []
-    return Population(
-        found,
-        [(own.mean(axis=0), np.atleast_2d(np.cov(own.T))) for own in slopes],
-        [rounded(float(prior.scale * own)) for prior, own in zip(priors, near, strict=False)],
-    )
+    width = np.sqrt(np.diag(covariance)[: len(names)] + (spread**2).mean(axis=0))
+    moved = {name: prior[name].moved(prior[name].loc + prior[name].scale * at, prior[name].scale * wide)
+             for name, at, wide in zip(names, mean[: len(names)], width, strict=True)}  # fmt: skip
+    trends = {}
+    for k, name in enumerate(moving):
+        own, scale = slice(len(names) + k, None, len(moving)), prior[name].scale
+        trends[name] = scale * mean[own], scale**2 * covariance[own, own]
+    priors = {name: replace(of, median=rounded(of.median), scale=rounded(of.scale)) for name, of in moved.items()}
+    return Population(priors, trends, _near(draws, prior), verdict)
+
+
+def _near(draws: _Draws, prior: Mapping[str, Prior]) -> dict[str, float]:
+    """Root mean square of the spread between families of one suite."""
+    if draws.within is None:
+        return {}
+    near = np.sqrt((draws.within[..., None] * draws.spread**2).mean(axis=(0, 1)))
+    return {name: rounded(float(of.scale * own)) for (name, of), own in zip(prior.items(), near, strict=True)}
 
 
 def rounded(number: float) -> float:
@@ -91,60 +160,138 @@ def rounded(number: float) -> float:
     return float(f"{number:.4g}")
 
 
-@partial(jax.jit, static_argnums=0)
-def _sample_families(moving: tuple[int, ...], key: Array, *arguments: Array) -> tuple[Array, Array, Array, Array]:
-    """Draws of the families' middle and spread, of trends, and of the share of variance within suites.
+def _suites(evidence: Evidence, weights: np.ndarray) -> np.ndarray:
+    """Which families are of one suite, if one has several that count."""
+    several = [members @ (weights > 0) > 1 for members in evidence.suites]
+    return evidence.suites if any(several) else np.zeros((0, 0))
 
-    Shapes: (draw, parameter) twice, (draw, input, moving parameter), (draw,). One program, whoever is left out.
+
+def _arguments(
+    settings: Mapping[str, Setting],
+    evidence: Evidence,
+    weights: np.ndarray,
+    moving: Sequence[str],
+    reference: np.ndarray,
+) -> tuple[np.ndarray, ...]:
+    """Arrays that a population is sampled from; see :func:`_families`."""
+    scale = np.array([setting.prior.scale for setting in settings.values()])
+    wide = [spread_prior(setting.spread) for setting in settings.values()]
+    which = np.array([[name == one for one in moving] for name in settings], float)
+    away = evidence.anchors - reference if moving else np.zeros((len(weights), 0))
+    design = np.stack([np.hstack([np.eye(len(settings)), np.kron(steps[None], which)]) for steps in away])
+    slopes = np.tile([SLOPE / settings[name].prior.scale for name in moving], away.shape[1])
+    return (
+        weights[:, None, None] * evidence.precision,
+        weights[:, None] * evidence.information,
+        design,
+        np.concatenate([np.ones(len(settings)), slopes]),
+        np.array([of.loc for of in wide]) - np.log(scale),
+        np.array([of.scale for of in wide]),
+        _suites(evidence, weights),
+    )
+
+
+def _agreeing(settings: Mapping[str, Setting], arguments: Sequence[np.ndarray], seed: int) -> tuple[_Draws, str]:
+    """Draws of chains that agree, and in words what these reached."""
+    for times in (1, _LONGER):
+        draws = _sampled(arguments, seed, times)
+        reached = {one.name: one for one in draws.criteria(list(settings))}
+        failed = [one.sentence for one in reached.values() if not one.passed]
+        if not failed:
+            figures = f"R-hat {reached['r_hat'].figure:.4f}, ESS {reached['ess_bulk'].figure:.0f} and more"
+            return draws, f"{CHAINS} chains of {times * _DRAWS} draws agree: {figures}"
+    raise FitError(
+        "the population of families cannot be learnt: its chains do not agree",
+        wanted="what chains of a fit must reach",
+        came="; ".join(failed),
+        do="learn from more families, or under narrower priors",
+    )
+
+
+def _sampled(arguments: Sequence[np.ndarray], seed: int, times: int) -> _Draws:
+    with jax.enable_x64(True):
+        keys = jax.random.split(jax.random.key(seed), CHAINS)
+        sites, stats = _sample_families(times * _WARMUP, times * _DRAWS, keys, *map(jnp.asarray, arguments))
+    drawn = {name: np.asarray(value) for name, value in sites.items()}
+    stats["n_steps"] = stats.pop("num_steps")
+    within = drawn.pop("within", None)
+    return _Draws(within=within, stats={name: np.asarray(value) for name, value in stats.items()}, **drawn)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _sample_families(
+    warmup: int, draws: int, keys: Array, *arguments: Array
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Draws of chains, one a key, and the sampler's statistics.
+
+    One program, whoever is left out.
     """
-    kernel = NUTS(partial(_families, moving), dense_mass=True, target_accept_prob=0.95)
-    sampler = MCMC(kernel, num_warmup=_WARMUP, num_samples=_DRAWS, progress_bar=False)
-    sampler.run(key, *arguments)
-    draws = sampler.get_samples()
-    trend, within = draws.get("trend", jnp.zeros((_DRAWS, 0, 0))), draws.get("within", jnp.ones(_DRAWS))
-    return draws["middle"], draws["spread"], trend, within
+
+    def chain(key: Array) -> tuple[dict[str, Array], dict[str, Array]]:
+        sampler = MCMC(NUTS(_families, dense_mass=True), num_warmup=warmup, num_samples=draws, progress_bar=False)
+        sampler.run(key, *arguments, extra_fields=("diverging", "num_steps", "energy"))
+        return sampler.get_samples(), sampler.get_extra_fields()
+
+    return jax.lax.map(chain, keys)  # side by side they would wait for each other, which costs more
 
 
 def _families(
-    moving: tuple[int, ...],
     precision: Array,
     information: Array,
-    away: Array,
+    design: Array,
+    scale: Array,
     spread_loc: Array,
     spread_scale: Array,
-    trend_scale: Array,
     suites: Array,
 ) -> None:
-    """Families scatter about a middle that moves with their anchors; their own parameters are integrated out.
+    """Families scatter about a middle that moves with their anchors; only how much they scatter is sampled.
 
-    So are those of suites. Their share of the variance is the same of every parameter: few suites have several
-    families, and say no more.
+    The rest is linear and Gaussian, and is integrated out: families' own parameters, those of suites, and the
+    `coefficients`, which are middles and trends, of prior SD `scale`. `design` (family, parameter, coefficient) takes
+    them to the middle at a family's anchor. Suites' share of the variance is the same of every parameter: few suites
+    have several families, and say no more.
     """
     with numpyro.plate("parameter", spread_loc.size):
-        middle = numpyro.sample("middle", dist.Normal(0.0, 1.0))
         spread = numpyro.sample("spread", dist.LogNormal(spread_loc, spread_scale))
-    middles = jnp.broadcast_to(middle, information.shape)
-    if moving:
-        with numpyro.plate("input", away.shape[1], dim=-2), numpyro.plate("moving", len(moving), dim=-1):
-            trend = numpyro.sample("trend", dist.Normal(0.0, trend_scale))
-        middles = middles.at[:, jnp.array(moving)].add(away @ trend)
-    known = jnp.einsum("fij,fj->fi", precision, middles)
-    total = jnp.sum((information - known / 2) * middles)
     within = numpyro.sample("within", dist.Uniform(0.0, 1.0)) if len(suites) else jnp.ones(())
-    seen, told, each = jax.vmap(_without, (0, 0, None))(precision, information - known, spread * jnp.sqrt(within))
-    total += each.sum()
+    without = jax.vmap(_without, (0, 0, 0, None))
+    factor, projected, logs = without(precision, precision, information, spread * jnp.sqrt(within))
+    precision, total = precision - factor.mT @ factor, logs.sum()
+    information -= jnp.einsum("fki,fk->fi", factor, projected)
+    cross = precision @ design
+    coefficients, linear = (design.mT @ cross).sum(axis=0), jnp.einsum("fic,fi->c", design, information)
     if len(suites):
-        of_suite = jnp.einsum("sf,fij->sij", suites, seen), suites @ told
-        total += jax.vmap(_without, (0, 0, None))(*of_suite, spread * jnp.sqrt(1 - within))[2].sum()
-    numpyro.factor("families", total)
+        inner, cross, information = (jnp.tensordot(suites, of, 1) for of in (precision, cross, information))
+        factor, projected, logs = without(inner, cross, information, spread * jnp.sqrt(1 - within))
+        coefficients -= (factor.mT @ factor).sum(axis=0)
+        linear -= jnp.einsum("skc,sk->c", factor, projected)
+        total += logs.sum()
+    numpyro.deterministic("precision", coefficients + jnp.diag(scale**-2.0))
+    numpyro.deterministic("information", linear)
+    numpyro.factor("families", total + _without(coefficients, coefficients, linear, scale)[2])
 
 
-def _without(precision: Array, information: Array, scale: Array) -> tuple[Array, Array, Array]:
+def _without(precision: Array, cross: Array, information: Array, scale: Array) -> tuple[Array, Array, Array]:
     """Integrate a Normal deviation of this scale out of a Gaussian likelihood of what it adds to.
 
-    Return the likelihood's precision and information about the rest, and the log of the integral where that is zero.
+    Parameters
+    ----------
+    precision, information : Array, shapes (parameter, parameter) and (parameter,)
+        Of the likelihood.
+    cross : Array, shape (parameter, coefficient)
+        Product of the precision with the design that takes the coefficients to what the deviation adds to.
+    scale : Array, shape (parameter,)
+        SD of the deviation.
+
+    Returns
+    -------
+    factor, projected : Array, shapes (parameter, coefficient) and (parameter,)
+        The coefficients' precision falls by ``factor.T @ factor``, their information by ``factor.T @ projected``.
+    log : Array, shape ()
+        Log of the integral where the coefficients are zero.
     """
     root = jnp.linalg.cholesky(jnp.eye(scale.size) + scale[:, None] * precision * scale)
-    seen = jax.scipy.linalg.solve_triangular(root, scale[:, None] * precision, lower=True)
-    told = jax.scipy.linalg.solve_triangular(root, scale * information, lower=True)
-    return precision - seen.T @ seen, information - seen.T @ told, told @ told / 2 - jnp.log(jnp.diagonal(root)).sum()
+    both = scale[:, None] * jnp.column_stack([cross, information])
+    solved = jax.scipy.linalg.solve_triangular(root, both, lower=True)
+    factor, projected = solved[:, :-1], solved[:, -1]
+    return factor, projected, projected @ projected / 2 - jnp.log(jnp.diagonal(root)).sum()

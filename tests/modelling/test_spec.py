@@ -12,6 +12,7 @@ import bayescale as bs
 from bayescale.core import shipped
 from bayescale.core.errors import SpecError, UnknownName
 from bayescale.modelling import design
+from bayescale.modelling.spec_io import write_spec
 
 NAMES = shipped.names("models")
 
@@ -159,7 +160,11 @@ MOVING = {
     "parameters": {
         "ratio_A": {
             "prior": {"kind": "LogNormal", "median": 0.5, "scale": 0.3},
-            "trend": {"slopes": {"params": -0.5, "tokens": 0.25}, "covariance": [[0.04, -0.03], [-0.03, 0.05]]},
+            "trend": {
+                "slopes": {"params": -0.5, "tokens": 0.25},
+                "covariance": [[0.04, -0.03], [-0.03, 0.05]],
+                "before": 0.35,
+            },
         }
     },
 }
@@ -179,6 +184,36 @@ def test_a_prior_with_a_trend_moves_with_the_anchor_and_widens() -> None:
     assert not there.reference
     assert spec.structure == bs.load_spec("additive").structure  # of one program: places are data
     assert spec.digest != bs.make_spec("still", **{k: v for k, v in MOVING.items() if k == "law"}).digest
+
+
+RANGE = {"params": [1e7, 1e9], "tokens": [1e8, 1e10]}
+
+
+def test_beyond_the_range_of_a_trend_a_prior_stays_and_widens_with_the_distance() -> None:
+    spec = bs.make_spec("moving", **MOVING, range=RANGE)
+    edge, far, inside = ({"params": np.log(params), "tokens": np.log(tokens)}
+                         for params, tokens in ((1e9, 1e10), (1e9 * np.e**3, 1e10 * np.e**4), (2e8, 3e8)))  # fmt: skip
+    assert spec.places(inside) == bs.make_spec("moving", **MOVING).places(inside)
+    assert spec.outside(inside) == {"params": 0.0, "tokens": 0.0}
+    assert spec.outside(far) == pytest.approx({"params": 3.0, "tokens": 4.0})
+    assert spec.outside({"params": np.log(1e6), "tokens": np.log(1e9)})["params"] == pytest.approx(-np.log(10))
+    (loc, scale), (farther, wider) = (spec.places(at)["ratio_A"] for at in (edge, far))
+    assert farther == pytest.approx(loc)
+    assert wider == pytest.approx(np.hypot(scale, 0.35 * 5.0))
+    moved = spec.at({column: float(np.exp(value)) for column, value in far.items()})
+    assert moved.parameters["ratio_A"].prior.scale == pytest.approx(wider)
+    assert not moved.range
+    assert spec.places(far)["alpha_N"] == spec.places(edge)["alpha_N"]  # no trend, which could not hold there
+    assert spec.structure == bs.load_spec("additive").structure
+    assert spec.digest != bs.make_spec("moving", **MOVING).digest
+    assert spec.digest != bs.make_spec("moving", **MOVING, range=RANGE | {"tokens": [1e8, 2e10]}).digest
+
+
+def test_a_range_written_is_the_range_read(tmp_path) -> None:
+    spec = bs.make_spec("moving", **MOVING, range=RANGE)
+    again = bs.load_spec(write_spec(spec, tmp_path / "moving.toml"))
+    assert again.range == spec.range == (("params", (1e7, 1e9)), ("tokens", (1e8, 1e10)))
+    assert again.digest == spec.digest
 
 
 def test_a_fit_has_the_priors_of_its_own_anchor(chinchilla: bs.Runs) -> None:
@@ -252,6 +287,20 @@ BAD: dict[str, tuple[dict, type[Exception], tuple[str, ...]]] = {
     ),
     "reference of nothing": (
         MOVING | {"reference": {"params": 0, "tokens": 1e9}}, SpecError, ("reference", "positive", "0"),
+    ),
+    "range of one input": (
+        MOVING | {"range": {"params": [1e7, 1e9]}}, SpecError, ("range", "params, tokens", "10000000.0"),
+    ),
+    "range without the reference in it": (
+        MOVING | {"range": RANGE | {"params": [1e9, 1e10]}}, SpecError, ("range", "between", "1000000000.0"),
+    ),
+    "range that is not two numbers": (
+        MOVING | {"range": RANGE | {"params": [1e7]}}, SpecError, ("range", "least and largest", "10000000.0"),
+    ),
+    "range without a reference": (LAW | {"range": RANGE}, SpecError, ("range", "a reference", "10000000.0")),
+    "trend without what was known before": (
+        MOVING | {"parameters": {"ratio_A": {"trend": {"slopes": {"params": 1.0}, "covariance": [[0.1]]}}}}, SpecError,
+        ("'ratio_A'", "before = 0.35"),
     ),
     "trend as a number": (
         MOVING | {"parameters": {"ratio_A": {"trend": {"params": -0.5}}}}, SpecError, ("'ratio_A'", "slopes ="),

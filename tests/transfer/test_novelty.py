@@ -1,0 +1,119 @@
+"""Designs that no family had whose runs priors were learnt from: these must not pull, and it must be said."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import bayescale as bs
+from bayescale.evaluation.checks.novelty import Novelty
+from bayescale.inference.batch import fit_many
+from bayescale.prediction.extrapolation import novelty, reach_words
+
+FLOOR, A, B, ALPHA, BETA = 1.8172, 482.01, 2085.43, 0.3478, 0.3658
+"""Chinchilla's law by Besiroglu et al. 2024, arXiv:2404.10102."""
+SIGMA = 0.004
+
+
+def terms(params, tokens):
+    """What params and tokens add to the floor."""
+    return A * params**-ALPHA, B * tokens**-BETA
+
+
+def sweep(seed: int) -> bs.Runs:
+    """Thirty runs of 1B to 8B params on 1T to 15T tokens."""
+    random = np.random.default_rng(seed)
+    params, tokens = (x.ravel() for x in np.meshgrid(np.geomspace(1e9, 8e9, 6), np.geomspace(1e12, 15e12, 6)))
+    loss = (FLOOR + sum(terms(params, tokens))) * np.exp(SIGMA * random.standard_normal(params.size))
+    table = pd.DataFrame({"params": params, "tokens": tokens, "loss": loss, "family": "large"})
+    return bs.load_runs(table.take(np.sort(random.permutation(len(table))[:30])))
+
+
+def best(flops: float) -> tuple[float, float]:
+    """Params and tokens of least loss at a budget."""
+    params = np.geomspace(1e9, 1e13, 100_001)
+    least = int(np.argmin(sum(terms(params, flops / (6 * params)))))
+    return params[least], flops / (6 * params[least])
+
+
+def test_priors_hold_what_a_far_design_has_by_a_known_law():
+    spec = bs.load_spec("default")
+    runs = sweep(0)
+    params, tokens = (np.exp(np.log(runs[column]).mean()) for column in ("params", "tokens"))
+    places = spec.places({"params": np.log(params), "tokens": np.log(tokens)})
+    for name, term in zip(("ratio_A", "ratio_B"), terms(params, tokens), strict=True):
+        loc, scale = places[name]
+        assert abs(np.log(term / FLOOR) - loc) < 1.96 * scale, name
+
+
+def test_priors_in_the_range_are_those_of_the_trend():
+    spec = bs.load_spec("default")
+    for params, tokens in ((2e7, 2e8), (1e8, 1e10), (1e9, 5e10)):
+        away = {"params": np.log(params / dict(spec.reference)["params"]),
+                "tokens": np.log(tokens / dict(spec.reference)["tokens"])}  # fmt: skip
+        found = spec.places({"params": np.log(params), "tokens": np.log(tokens)})
+        for name, setting in spec.settings:
+            assert found[name] == pytest.approx(setting.place(away)), name
+
+
+@pytest.fixture(scope="module")
+def fits() -> dict[str, bs.Fit]:
+    tables = {str(seed): sweep(seed) for seed in range(4)}
+    return fit_many(tables, "default", seed=0, progress=False).fits
+
+
+@pytest.mark.slow
+def test_learnt_priors_do_not_pull_forecasts_of_a_design_that_no_family_had(fits):
+    covered = []
+    for fit in fits.values():
+        assert fit.converged
+        flops = 10 * fit.design_frame["flops"].max()
+        params, tokens = best(flops)
+        truth = FLOOR + sum(terms(params, tokens))
+        (row,) = bs.forecast(fit, params=params, tokens=tokens).summary.itertuples()
+        assert abs(np.log(row.q50 / truth)) < 0.02
+        covered.append(row.q05 < truth < row.q95)
+        choice = bs.decide(bs.Allocation(flops), fit)
+        assert 1 / 3 < choice.tokens / choice.params / (tokens / params) < 3
+    assert sum(covered) >= 3
+
+
+@pytest.mark.slow
+def test_a_forecast_and_a_decision_say_that_no_family_like_this_was_learnt_from(fits):
+    fit = fits["0"]
+    (finding,) = bs.check(fit, "novelty")
+    assert not finding.passed
+    assert reach_words(fit, fit.design_frame.head(1)).endswith(f"inside the compute of the runs; {finding.sentence}")
+    assert finding.sentence in repr(bs.decide(bs.Allocation(1e24), fit))
+
+
+def at(spec: bs.Spec, params: float, tokens: float) -> SimpleNamespace:
+    """What a check of novelty reads of a fit."""
+    return SimpleNamespace(spec=spec, meta={"anchor": {"params": params, "tokens": tokens, "loss": 3.0}})
+
+
+def test_a_family_like_none_that_was_learnt_from_is_found():
+    spec = bs.load_spec("default")
+    (low, _), (_, high) = (ends for _, ends in spec.range)
+    (finding,) = Novelty.ask(at(spec, low / 3, 10 * high))
+    assert not finding.passed
+    assert finding.figure == pytest.approx(np.hypot(np.log(3), np.log(10)))
+    assert "no family like this was learnt from" in finding.sentence
+    assert "params, 3 times below theirs" in finding.sentence
+    assert "tokens, 10 times above theirs" in finding.sentence
+    assert "coupled-unpooled" in finding.advice
+    (far,) = Novelty.ask(at(spec, low, 10 * high))
+    assert "params" not in far.sentence
+
+
+def test_a_family_like_those_that_were_learnt_from_passes_and_nothing_is_asked_of_other_specs():
+    spec = bs.load_spec("default")
+    (low, _), (_, high) = (ends for _, ends in spec.range)
+    for params, tokens in ((low, high), (low / 1.5, high), (1e8, 1e10)):
+        (finding,) = Novelty.ask(at(spec, params, tokens))
+        assert finding.passed
+        assert novelty(at(spec, params, tokens)) == ""
+    assert Novelty.ask(at(bs.load_spec("coupled-unpooled"), 1e12, 1e15)) == []
