@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: setup demo test test-slow check lint types contracts bench calibrate backtests learn clean
+.PHONY: setup demo test test-slow check lint types contracts docs bench calibrate backtests learn clean
 
 # Specs that `make calibrate` calibrates, and by how many simulations each.
 SPECS ?= $(notdir $(basename $(wildcard models/*.toml)))
@@ -56,6 +56,11 @@ backtests: setup
 
 check: lint contracts types
 
+# The site, without the network; the reference is made from the catalogue and the docstrings.
+docs: setup
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --builder html docs docs/_build/html
+	@echo "open docs/_build/html/index.html"
+
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -67,4 +72,4 @@ types: setup
 	$(BIN)/mypy
 
 clean:
-	rm -rf .venv demo .calibration
+	rm -rf .venv demo .calibration docs/_build docs/reference/api

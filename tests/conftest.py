@@ -8,17 +8,6 @@ import bayescale as bs
 
 
 @pytest.fixture(scope="session")
-def chinchilla() -> bs.Runs:
-    return bs.load_runs("hoffmann2022")
-
-
-@pytest.fixture(scope="session")
-def chinchilla_fit(chinchilla: bs.Runs) -> bs.Fit:
-    """The additive law on all 245 runs."""
-    return bs.fit(chinchilla, "additive", seed=0)
-
-
-@pytest.fixture(scope="session")
 def pool() -> bs.Runs:
     return bs.load_runs("open-families")
 

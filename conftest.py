@@ -1,0 +1,35 @@
+"""The fit of the README's example, for the tests and for examples in docstrings; made once a session, by a fixed seed."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import bayescale as bs
+
+
+@pytest.fixture(scope="session")
+def chinchilla() -> bs.Runs:
+    return bs.load_runs("hoffmann2022")
+
+
+@pytest.fixture(scope="session")
+def chinchilla_fit(chinchilla: bs.Runs) -> bs.Fit:
+    """The additive law on all 245 runs."""
+    return bs.fit(chinchilla, "additive", seed=0)
+
+
+@pytest.fixture(autouse=True)
+def example_names(request: pytest.FixtureRequest) -> None:
+    """Names of a docstring's example: `bs`, `np`, `pd`, and `runs` and `fit` where a line that runs uses them."""
+    if not isinstance(request.node, pytest.DoctestItem):
+        return
+    names = request.getfixturevalue("doctest_namespace")
+    names |= {"bs": bs, "np": np, "pd": pd}
+    lines = [example.source for example in request.node.dtest.examples if "SKIP" not in example.source]
+    for name, fixture in (("runs", "chinchilla"), ("fit", "chinchilla_fit")):
+        if any(re.search(rf"(?<![\w.]){name}\b(?! *[=(])", line) for line in lines):
+            names[name] = request.getfixturevalue(fixture)

@@ -1,0 +1,72 @@
+"""What the reference pages show: the only module of the site that knows where bayescale keeps things."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator
+from importlib import import_module
+from typing import Any
+
+import bayescale
+from bayescale.cli import main
+from bayescale.core import shipped
+from bayescale.modelling.spec_io import load_spec
+from bayescale.parts.catalogue import catalogue
+from bayescale.parts.priors import PRIORS
+from bayescale.prediction import records
+
+_HOMES = {"checks": "bayescale.evaluation.checks", "decisions": "bayescale.decisions"}
+
+
+def parts(kind: str) -> dict[str, Any]:
+    """Classes of a kind by name: laws, resources, responses, noise, discrepancies, pooling, checks or decisions."""
+    return catalogue(_HOMES.get(kind, f"bayescale.parts.{kind}"))
+
+
+def priors() -> dict[str, Any]:
+    """Kinds of prior by name."""
+    return PRIORS
+
+
+def models() -> dict[str, Any]:
+    """Specs that ship, by name."""
+    return {name: load_spec(name) for name in shipped.names("models")}
+
+
+def calibration(name: str) -> dict[str, Any] | None:
+    """Record of the calibration of a shipped model."""
+    return records.calibration(name)
+
+
+def data() -> dict[str, dict[str, Any]]:
+    """Cards of the tables that ship, by name."""
+    folder = shipped.folder("data")
+    cards = {name: folder / name / "card.toml" for name in shipped.names("data")}
+    return {name: tomllib.loads(path.read_text(encoding="utf-8")) for name, path in cards.items()}
+
+
+def public() -> dict[str, list[str]]:
+    """Names of :data:`bayescale.__all__` by the package that defines them; those of a package in order."""
+    by_package: dict[str, list[str]] = {}
+    for name in bayescale.__all__:
+        if not name.startswith("__"):
+            home = getattr(getattr(bayescale, name), "__module__", None) or "bayescale.prediction"
+            by_package.setdefault(home.split(".")[1], []).append(name)
+    return by_package
+
+
+def about(package: str) -> str:
+    """First line of a package's docstring."""
+    return (import_module(f"bayescale.{package}").__doc__ or package).strip().splitlines()[0]
+
+
+def commands() -> Iterator[tuple[str, Any]]:
+    """Each command of the command line that does something, with the words that call it."""
+    yield from _leaves("bayescale", main)
+
+
+def _leaves(words: str, command: Any) -> Iterator[tuple[str, Any]]:
+    for name, child in getattr(command, "commands", {}).items():
+        yield from _leaves(f"{words} {name}", child)
+    if not hasattr(command, "commands"):
+        yield words, command

@@ -1,0 +1,189 @@
+"""Directives that write the reference from the catalogue, and pages of the public API from the docstrings."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import catalogue
+from docutils import nodes
+from numpydoc.docscrape_sphinx import SphinxDocString
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+type Nodes = list[nodes.Node]
+
+
+class Reference(SphinxDirective):
+    """Writes a section for each thing of a kind, in the order of its names."""
+
+    required_arguments = 1
+
+    def run(self) -> Nodes:
+        """Return the sections."""
+        kind = self.arguments[0]
+        found, write = _KINDS[kind]
+        return [self.section(kind, name, write(self, name, thing)) for name, thing in found().items()]
+
+    def section(self, kind: str, name: str, content: Nodes) -> nodes.section:
+        """Return a section with an anchor of its own."""
+        made = nodes.section("", nodes.title(name, name), *content, names=[name], ids=[nodes.make_id(f"{kind}-{name}")])
+        self.state.document.note_implicit_target(made, made)
+        return made
+
+    def docstring(self, thing: Any) -> Nodes:
+        """Return a docstring in numpydoc's form as nodes."""
+        return self.parse_text_to_nodes(str(SphinxDocString(inspect.getdoc(thing) or "")))
+
+
+def _part(page: Reference, name: str, part: Any) -> Nodes:
+    content = page.docstring(part)
+    facts = [("Inputs", ", ".join(part.inputs))] if hasattr(part, "inputs") else []
+    facts += [("Needs the columns", ", ".join(part.requires))] if getattr(part, "requires", ()) else []
+    facts += [("Source", part.source)] if getattr(part, "source", "") else []
+    content.append(_facts(facts))
+    if getattr(part, "parameters", {}):
+        head = ("parameter", "unit", "meaning", "default prior", "90% of the prior", "source of the prior")
+        rows = [(n, p.unit, p.meaning, *_prior_cells(p.prior), p.source) for n, p in part.parameters.items()]
+        content.append(_table(head, rows))
+    if getattr(part, "quantities", {}):
+        rows = [(n, q.unit, q.meaning) for n, q in part.quantities.items()]
+        content.append(_table(("reported", "unit", "meaning"), rows))
+    return content
+
+
+def _check(page: Reference, name: str, check: Any) -> Nodes:
+    return [*page.docstring(check), _facts([("Question", check.asks), ("Source", check.source)])]
+
+
+def _prior(page: Reference, name: str, prior: Any) -> Nodes:
+    return [*page.docstring(prior), _facts([("Support of the parameter", prior.support)])]
+
+
+def _model(page: Reference, name: str, spec: Any) -> Nodes:
+    facts = [
+        ("Law", f"{spec.law}, of {', '.join(spec.inputs)}"),
+        ("Resources", ", ".join(spec.resources)),
+        ("Discrepancies", ", ".join(spec.discrepancy)),
+        ("Observes", "; ".join(f"{response} with {noise} noise" for response, noise in spec.responses)),
+        ("Priors learned from", dict(spec.learned).get("runs", "")),
+        ("Priors that move are given at", ", ".join(f"{value:.4g} {column}" for column, value in spec.reference)),
+        ("Digest", spec.digest[:16]),
+    ]
+    rows = [
+        (parameter, spec.table[parameter].meaning, *_prior_cells(setting.prior), _trend(setting), setting.pooling)
+        for parameter, setting in spec.parameters.items()
+    ]
+    head = ("parameter", "meaning", "prior", "90% of the prior", "per e-fold of the anchor", "pooling")
+    return [nodes.paragraph("", spec.title), _facts(facts), _table(head, rows)]
+
+
+def _card(page: Reference, name: str, card: dict[str, Any]) -> Nodes:
+    facts = [("Rows", f"{card['rows']:,}"), ("Families", str(card["families"]))]
+    facts += [(key.replace("_", " ").capitalize(), card[key]) for key in _CARD if card.get(key)]
+    content = [nodes.paragraph("", card["title"] + "."), nodes.paragraph("", card["summary"]), _facts(facts)]
+    content.append(
+        _table(("column", "unit", "meaning"), [(n, c["unit"], c["meaning"]) for n, c in card["columns"].items()])
+    )
+    content += _listed("Known faults", card["faults"])
+    content += _listed("Excluded", [f"{each['rows']} rows: {each['reason']}" for each in card["exclusions"]])
+    return content
+
+
+def _command(page: Reference, name: str, command: Any) -> Nodes:
+    arguments = [p for p in command.params if p.param_type_name == "argument"]
+    usage = " ".join([name, "[OPTIONS]", *(p.make_metavar(_context(command)) for p in arguments)])
+    content: Nodes = [nodes.literal_block(usage, usage, language="text")]
+    content += [nodes.paragraph("", " ".join(text.split())) for text in (command.help or "").split("\n\n")]
+    records = [p.get_help_record(_context(command)) for p in command.params]
+    return [*content, _table(("option", "meaning"), [record for record in records if record])]
+
+
+def _context(command: Any) -> Any:
+    return command.context_class(command)
+
+
+_CARD = ("source", "source_path", "citation", "url", "licence", "licence_note", "params_kind", "tokens_kind",
+         "flops_kind", "loss_unit", "made")  # fmt: skip
+_PARTS = ("laws", "resources", "responses", "noise", "discrepancies", "pooling", "decisions")
+_KINDS: dict[str, tuple[Callable[[], dict[str, Any]], Callable[[Reference, str, Any], Nodes]]] = {
+    **{kind: ((lambda kind=kind: catalogue.parts(kind)), _part) for kind in _PARTS},
+    "checks": (lambda: catalogue.parts("checks"), _check),
+    "priors": (catalogue.priors, _prior),
+    "models": (catalogue.models, _model),
+    "data": (catalogue.data, _card),
+    "commands": (lambda: dict(catalogue.commands()), _command),
+}
+
+
+def _prior_cells(prior: Any) -> tuple[str, str]:
+    low, high = prior.interval()
+    return f"{type(prior).__name__}, median {prior.median:g}", f"{low:.3g} to {high:.3g}"
+
+
+def _trend(setting: Any) -> str:
+    return ", ".join(f"{slope:+.2g} ({column})" for column, slope in setting.trend.slopes) if setting.trend else ""
+
+
+def _facts(rows: Iterable[tuple[str, str]]) -> nodes.field_list:
+    """Return names with their values; those without a value are left out."""
+    fields = [
+        nodes.field("", nodes.field_name("", name), nodes.field_body("", nodes.paragraph("", value)))
+        for name, value in rows
+        if value
+    ]
+    return nodes.field_list("", *fields)
+
+
+def _listed(title: str, items: Sequence[str]) -> Nodes:
+    """Return a list under a line; nothing where there are no items."""
+    entries = [nodes.list_item("", nodes.paragraph("", item)) for item in items]
+    return [nodes.paragraph("", "", nodes.strong("", title)), nodes.bullet_list("", *entries)] if entries else []
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> nodes.table:
+    """Return a table whose first column is code; columns without content are left out."""
+    kept = [i for i in range(len(head)) if any(row[i] for row in rows)]
+    group = nodes.tgroup("", *(nodes.colspec(colwidth=1) for _ in kept), cols=len(kept))
+    group += nodes.thead("", _row([nodes.paragraph("", head[i]) for i in kept]))
+    group += nodes.tbody("", *(_row([_cell(row[i], code=not i) for i in kept]) for row in rows))
+    return nodes.table("", group)
+
+
+def _cell(text: str, *, code: bool) -> nodes.paragraph:
+    return nodes.paragraph("", "", nodes.literal(text, text) if code else nodes.Text(text))
+
+
+def _row(cells: Iterable[nodes.paragraph]) -> nodes.row:
+    return nodes.row("", *(nodes.entry("", cell) for cell in cells))
+
+
+_API = """\
+Public functions and classes
+============================
+
+Everything that ``import bayescale as bs`` offers, by the package that defines it.
+
+"""
+
+
+def _write_api(app: Sphinx, config: object) -> None:
+    """Write the page that lists the public API; autosummary makes a page of each name on it."""
+    page = _API
+    for package, names in catalogue.public().items():
+        title = catalogue.about(package)
+        listed = "".join(f"   bayescale.{name}\n" for name in names)
+        page += f"{title}\n{'-' * len(title)}\n\n.. autosummary::\n   :toctree: .\n\n{listed}\n"
+    path = Path(app.srcdir) / "reference" / "api" / "index.rst"
+    path.parent.mkdir(exist_ok=True)
+    if not path.exists() or path.read_text(encoding="utf-8") != page:
+        path.write_text(page, encoding="utf-8")
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Register the directive, and write the list of the public API before Sphinx looks for pages."""
+    app.add_directive("catalogue", Reference)
+    app.connect("config-inited", _write_api)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
