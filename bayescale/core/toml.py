@@ -16,6 +16,7 @@ from bayescale.core import shipped
 from bayescale.core.errors import QueryError
 from bayescale.core.files import whole
 
+_MOST_BYTES = 4_000_000  # the largest file that ships has 50,000
 _DEEPEST = 2  # of tables in tables with a heading of their own: [parameters.level]
 
 
@@ -25,6 +26,26 @@ def beside(source: str | Path, folder: str) -> Path:
     if path.suffix != ".toml" and not path.is_file():
         path = shipped.locate("models", str(source))
     return path.parent / folder / f"{path.stem}.toml"
+
+
+def load(path: str | Path) -> dict[str, Any]:
+    """Read a TOML file of a sane size and depth.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    ValueError
+        If it is not TOML, or too large or too deep to be a file of this project.
+    """
+    with Path(path).open("rb") as file:
+        content = file.read(_MOST_BYTES + 1)
+    if len(content) > _MOST_BYTES:
+        raise ValueError(f"more than {_MOST_BYTES} bytes")
+    try:
+        return tomllib.loads(content.decode("utf-8"))
+    except RecursionError:
+        raise ValueError("tables or lists nested too deep") from None
 
 
 def read[Content](path: str | Path, kind: str, look: Callable[[dict[str, Any]], Content]) -> Content | None:
@@ -37,7 +58,7 @@ def read[Content](path: str | Path, kind: str, look: Callable[[dict[str, Any]], 
     """
     path = Path(path)
     try:
-        return look(tomllib.loads(path.read_text(encoding="utf-8")))
+        return look(load(path))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:

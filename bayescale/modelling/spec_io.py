@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import tomllib
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,8 @@ _KEYS: dict[str, tuple[type | tuple[type, ...], type | tuple[type, ...], str]] =
     "pooling": (Mapping, str, 'pooling = {default = "partial"}'),
     "parameters": (Mapping, Mapping, "parameters = {alpha_N = {spread = 0.1}}"),
 }
+_DEEPEST = 6  # levels of tables and lists: a trend's covariance has five
+_SHOWN = 200  # characters of a value that a message quotes
 _ALL_DIGITS = 17  # of a double: what is read again is what was written
 DEFAULT = "default"
 """Name of the spec that is used when none is named."""
@@ -64,10 +66,10 @@ def load_spec(source: str | Path) -> Spec:
     if path.suffix != ".toml" and not path.is_file():
         path = shipped.locate("models", str(source))
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = toml.load(path)
     except FileNotFoundError:
         raise UnknownName(f"no spec at {path}", wanted="the path of a TOML file, or a shipped name") from None
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise SpecError(f"{path} is not TOML", came=str(error), do="see models/additive.toml") from None
     return make_spec(path.stem, **content)
 
@@ -120,7 +122,26 @@ def _check_shapes(spec: str, content: Mapping[str, Any]) -> None:
         if fits and not isinstance(value, str):
             fits = all(isinstance(item, items) for item in (value.values() if isinstance(value, Mapping) else value))
         if not fits:
-            raise SpecError(f"spec {spec!r}: {key} has the wrong shape", wanted=f"{example}, say", came=repr(value))
+            raise SpecError(f"spec {spec!r}: {key} has the wrong shape", wanted=f"{example}, say", came=_short(value))
+        _check_values(f"spec {spec!r}: {key}", value)
+
+
+def _check_values(what: str, value: Any, depth: int = 0) -> None:
+    """Refuse what no spec holds, at any depth: numbers beyond a double's range, dates, deep nesting."""
+    if depth > _DEEPEST:
+        raise SpecError(f"{what} is nested too deep", wanted=f"at most {_DEEPEST} levels")
+    if isinstance(value, Mapping | list | tuple):
+        for one in value.values() if isinstance(value, Mapping) else value:
+            _check_values(what, one, depth + 1)
+    elif isinstance(value, int) and abs(value) > sys.float_info.max:
+        raise SpecError(f"{what} holds a number that is too large", wanted=f"at most {sys.float_info.max:.2g}",
+                        came=f"one of {value.bit_length()} bits")  # fmt: skip
+    elif not isinstance(value, str | int | float):
+        raise SpecError(f"{what} holds neither text nor a number", came=_short(value))
+
+
+def _short(value: Any) -> str:
+    return text if len(text := repr(value)) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def _check_inputs(spec: str, law: type[base.AbstractLaw], inputs: tuple[str, ...]) -> None:
@@ -220,7 +241,7 @@ def _check_covariates(
                 wanted="a column of numbers of your own, of letters, digits and underscores",
                 do="rename the column",
             )
-        if not worth or not set(worth) <= set(able) or len(set(worth)) < len(worth):
+        if not worth or not all(one in able for one in worth) or len(set(worth)) < len(worth):
             raise SpecError(
                 f"spec {spec!r}: covariate {column!r} does not say what it makes worth more",
                 wanted=f"some of: {', '.join(able) or f'params, tokens, which law {law.name!r} does not read'}",
