@@ -13,8 +13,8 @@ from bayescale.core import shipped
 from bayescale.modelling.spec_io import load_spec
 from bayescale.parts.catalogue import catalogue
 from bayescale.parts.priors import PRIORS
-from bayescale.prediction import records
 
+_OF_CONSTANTS = "bayescale.prediction"  # bayescale.NEW, a string, does not say where it is from
 _HOMES = {"checks": "bayescale.evaluation.checks", "decisions": "bayescale.decisions"}
 
 
@@ -33,11 +33,6 @@ def models() -> dict[str, Any]:
     return {name: load_spec(name) for name in shipped.names("models")}
 
 
-def calibration(name: str) -> dict[str, Any] | None:
-    """Record of the calibration of a shipped model."""
-    return records.calibration(name)
-
-
 def data() -> dict[str, dict[str, Any]]:
     """Cards of the tables that ship, by name."""
     folder = shipped.folder("data")
@@ -46,18 +41,18 @@ def data() -> dict[str, dict[str, Any]]:
 
 
 def public() -> dict[str, list[str]]:
-    """Names of :data:`bayescale.__all__` by the package that defines them; those of a package in order."""
+    """Names of :data:`bayescale.__all__` by the package that defines them, in order."""
     by_package: dict[str, list[str]] = {}
     for name in bayescale.__all__:
         if not name.startswith("__"):
-            home = getattr(getattr(bayescale, name), "__module__", None) or "bayescale.prediction"
+            home = getattr(getattr(bayescale, name), "__module__", _OF_CONSTANTS)
             by_package.setdefault(home.split(".")[1], []).append(name)
-    return by_package
+    return dict(sorted(by_package.items()))
 
 
 def about(package: str) -> str:
     """First line of a package's docstring."""
-    return (import_module(f"bayescale.{package}").__doc__ or package).strip().splitlines()[0]
+    return (import_module(f"bayescale.{package}").__doc__ or "").strip().splitlines()[0]
 
 
 def commands() -> Iterator[tuple[str, Any]]:
