@@ -61,6 +61,10 @@ def _prior(page: Reference, name: str, prior: Any) -> Nodes:
     return [*page.docstring(prior), _facts([("Support of the parameter", prior.support)])]
 
 
+def _documented(page: Reference, name: str, thing: Any) -> Nodes:
+    return page.docstring(thing)
+
+
 def _model(page: Reference, name: str, spec: Any) -> Nodes:
     facts = [
         ("Law", f"{spec.law}, of {', '.join(spec.inputs)}"),
@@ -94,9 +98,18 @@ def _command(page: Reference, name: str, command: Any) -> Nodes:
     arguments = [p for p in command.params if p.param_type_name == "argument"]
     usage = " ".join([name, "[OPTIONS]", *(p.make_metavar(_context(command)) for p in arguments)])
     content: Nodes = [nodes.literal_block(usage, usage, language="text")]
-    content += [nodes.paragraph("", " ".join(text.split())) for text in (command.help or "").split("\n\n")]
+    content += [_paragraph(text) for text in (command.help or "").split("\n\n")]
     rows = [p.get_help_record(_context(command)) for p in command.params]
     return [*content, _table(("option", "meaning"), [row for row in rows if row and row[1]])]
+
+
+def _paragraph(text: str) -> nodes.Element:
+    """Return a paragraph of a command's help; what click leaves as it is, as code."""
+    kept = text.strip()
+    if kept.startswith("\b"):
+        lines = "\n".join(line.strip() for line in kept.splitlines()[1:])
+        return nodes.literal_block(lines, lines, language="text")
+    return nodes.paragraph("", " ".join(kept.split()).replace("``", ""))
 
 
 def _context(command: Any) -> Any:
@@ -120,6 +133,8 @@ _KINDS: dict[str, tuple[Callable[[], dict[str, Any]], Callable[[Reference, str, 
     **{kind: ((lambda kind=kind: catalogue.parts(kind)), _part) for kind in _PARTS},
     "checks": (lambda: catalogue.parts("checks"), _check),
     "priors": (catalogue.priors, _prior),
+    "risks": (catalogue.risks, _documented),
+    "plots": (catalogue.plots, _documented),
     "models": (catalogue.models, _model),
     "data": (catalogue.data, _card),
     "commands": (lambda: dict(catalogue.commands()), _command),
