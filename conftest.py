@@ -1,4 +1,4 @@
-"""The fit of the README's example, for the tests and for examples in docstrings; made once a session."""
+"""The fit of the README's example, for tests and for examples in docstrings; made once a session, with seed 0."""
 
 from __future__ import annotations
 

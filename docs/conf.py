@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 
 project = "bayescale"
 author = "The bayescale developers"
-copyright = "The bayescale developers"
+project_copyright = "The bayescale developers"
 version = release = version_of("bayescale")
 
 extensions = [
@@ -33,6 +33,7 @@ autosummary_generate = True
 autodoc_typehints = "none"  # numpydoc's Parameters say the types
 autodoc_member_order = "bysource"
 numpydoc_show_class_members = False  # the template of a class lists them
+smartquotes = False  # a quote in an option or in code is what is typed
 default_role = "code"  # a single backtick in a docstring means code
 
 html_theme = "furo"

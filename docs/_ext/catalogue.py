@@ -7,14 +7,18 @@ from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
 
+import click
+
 import bayescale
 from bayescale.cli import main
 from bayescale.core import shipped
+from bayescale.decisions.risk import RISKS
 from bayescale.modelling.spec_io import load_spec
 from bayescale.parts.catalogue import catalogue
 from bayescale.parts.priors import PRIORS
-from bayescale.prediction import records
+from bayescale.reporting import plots as figures
 
+_OF_CONSTANTS = "bayescale.prediction"  # bayescale.NEW, a string, does not say where it is from
 _HOMES = {"checks": "bayescale.evaluation.checks", "decisions": "bayescale.decisions"}
 
 
@@ -28,14 +32,19 @@ def priors() -> dict[str, Any]:
     return PRIORS
 
 
+def risks() -> dict[str, Any]:
+    """Attitudes to risk by name."""
+    return RISKS
+
+
+def plots() -> dict[str, Any]:
+    """Functions that draw a figure, by name."""
+    return figures.catalogue()
+
+
 def models() -> dict[str, Any]:
     """Specs that ship, by name."""
     return {name: load_spec(name) for name in shipped.names("models")}
-
-
-def calibration(name: str) -> dict[str, Any] | None:
-    """Record of the calibration of a shipped model."""
-    return records.calibration(name)
 
 
 def data() -> dict[str, dict[str, Any]]:
@@ -46,27 +55,30 @@ def data() -> dict[str, dict[str, Any]]:
 
 
 def public() -> dict[str, list[str]]:
-    """Names of :data:`bayescale.__all__` by the package that defines them; those of a package in order."""
+    """Names of :data:`bayescale.__all__` by the package that defines them, in order."""
     by_package: dict[str, list[str]] = {}
     for name in bayescale.__all__:
         if not name.startswith("__"):
-            home = getattr(getattr(bayescale, name), "__module__", None) or "bayescale.prediction"
+            thing = getattr(bayescale, name)
+            home = getattr(thing, "__module__", getattr(thing, "__name__", _OF_CONSTANTS))
             by_package.setdefault(home.split(".")[1], []).append(name)
-    return by_package
+    return dict(sorted(by_package.items()))
 
 
 def about(package: str) -> str:
     """First line of a package's docstring."""
-    return (import_module(f"bayescale.{package}").__doc__ or package).strip().splitlines()[0]
+    return (import_module(f"bayescale.{package}").__doc__ or "").strip().splitlines()[0]
 
 
-def commands() -> Iterator[tuple[str, Any]]:
+def commands() -> Iterator[tuple[str, click.Command]]:
     """Each command of the command line that does something, with the words that call it."""
     yield from _leaves("bayescale", main)
 
 
-def _leaves(words: str, command: Any) -> Iterator[tuple[str, Any]]:
-    for name, child in getattr(command, "commands", {}).items():
-        yield from _leaves(f"{words} {name}", child)
-    if not hasattr(command, "commands"):
+def _leaves(words: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:
+    if not isinstance(command, click.Group):
         yield words, command
+        return
+    context = click.Context(command)
+    for name in command.list_commands(context):
+        yield from _leaves(f"{words} {name}", command.get_command(context, name))

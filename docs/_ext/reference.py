@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -45,12 +46,10 @@ def _part(page: Reference, name: str, part: Any) -> Nodes:
     facts += [("Source", part.source)] if getattr(part, "source", "") else []
     content.append(_facts(facts))
     if getattr(part, "parameters", {}):
-        head = ("parameter", "unit", "meaning", "default prior", "90% of the prior", "source of the prior")
-        rows = [(n, p.unit, p.meaning, *_prior_cells(p.prior), p.source) for n, p in part.parameters.items()]
-        content.append(_table(head, rows))
+        rows = [(n, _meaning(p), _words(p.prior), p.source) for n, p in part.parameters.items()]
+        content.append(_table(("parameter", "meaning", "default prior", "source of the prior"), rows))
     if getattr(part, "quantities", {}):
-        rows = [(n, q.unit, q.meaning) for n, q in part.quantities.items()]
-        content.append(_table(("reported", "unit", "meaning"), rows))
+        content.append(_table(("reported", "meaning"), [(n, _meaning(q)) for n, q in part.quantities.items()]))
     return content
 
 
@@ -60,6 +59,10 @@ def _check(page: Reference, name: str, check: Any) -> Nodes:
 
 def _prior(page: Reference, name: str, prior: Any) -> Nodes:
     return [*page.docstring(prior), _facts([("Support of the parameter", prior.support)])]
+
+
+def _documented(page: Reference, name: str, thing: Any) -> Nodes:
+    return page.docstring(thing)
 
 
 def _model(page: Reference, name: str, spec: Any) -> Nodes:
@@ -73,20 +76,19 @@ def _model(page: Reference, name: str, spec: Any) -> Nodes:
         ("Digest", spec.digest[:16]),
     ]
     rows = [
-        (parameter, spec.table[parameter].meaning, *_prior_cells(setting.prior), _trend(setting), setting.pooling)
+        (parameter, _meaning(spec.table[parameter]), _words(setting.prior), _trend(setting), setting.pooling)
         for parameter, setting in spec.parameters.items()
     ]
-    head = ("parameter", "meaning", "prior", "90% of the prior", "per e-fold of the anchor", "pooling")
+    head = ("parameter", "meaning", "prior", "change per e-fold of the anchor", "pooling")
     return [nodes.paragraph("", spec.title), _facts(facts), _table(head, rows)]
 
 
 def _card(page: Reference, name: str, card: dict[str, Any]) -> Nodes:
     facts = [("Rows", f"{card['rows']:,}"), ("Families", str(card["families"]))]
-    facts += [(key.replace("_", " ").capitalize(), card[key]) for key in _CARD if card.get(key)]
+    facts += [(title, card[key]) for key, title in _CARD.items() if card.get(key)]
     content = [nodes.paragraph("", card["title"] + "."), nodes.paragraph("", card["summary"]), _facts(facts)]
-    content.append(
-        _table(("column", "unit", "meaning"), [(n, c["unit"], c["meaning"]) for n, c in card["columns"].items()])
-    )
+    columns = [(name, column["unit"], column["meaning"]) for name, column in card["columns"].items()]
+    content.append(_table(("column", "unit", "meaning"), columns))
     content += _listed("Known faults", card["faults"])
     content += _listed("Excluded", [f"{each['rows']} rows: {each['reason']}" for each in card["exclusions"]])
     return content
@@ -96,31 +98,60 @@ def _command(page: Reference, name: str, command: Any) -> Nodes:
     arguments = [p for p in command.params if p.param_type_name == "argument"]
     usage = " ".join([name, "[OPTIONS]", *(p.make_metavar(_context(command)) for p in arguments)])
     content: Nodes = [nodes.literal_block(usage, usage, language="text")]
-    content += [nodes.paragraph("", " ".join(text.split())) for text in (command.help or "").split("\n\n")]
-    records = [p.get_help_record(_context(command)) for p in command.params]
-    return [*content, _table(("option", "meaning"), [record for record in records if record])]
+    content += [_paragraph(text) for text in (command.help or "").split("\n\n")]
+    rows = [p.get_help_record(_context(command)) for p in command.params]
+    return [*content, _table(("option", "meaning"), [row for row in rows if row and row[1]])]
+
+
+def _paragraph(text: str) -> nodes.Element:
+    """Return a paragraph of a command's help; what click leaves as it is, as code."""
+    kept = text.strip()
+    if kept.startswith("\b"):
+        lines = "\n".join(line.strip() for line in kept.splitlines()[1:])
+        return nodes.literal_block(lines, lines, language="text")
+    return nodes.paragraph("", " ".join(kept.split()).replace("``", ""))
 
 
 def _context(command: Any) -> Any:
     return command.context_class(command)
 
 
-_CARD = ("source", "source_path", "citation", "url", "licence", "licence_note", "params_kind", "tokens_kind",
-         "flops_kind", "loss_unit", "made")  # fmt: skip
+_CARD = {
+    "source": "Source",
+    "source_path": "Files of the source",
+    "citation": "Citation",
+    "licence": "Licence",
+    "licence_note": "Note on the licence",
+    "params_kind": "How params are counted",
+    "tokens_kind": "How tokens are counted",
+    "flops_kind": "How compute is counted",
+    "loss_unit": "Unit of the loss",
+    "made": "How the table was made",
+}
 _PARTS = ("laws", "resources", "responses", "noise", "discrepancies", "pooling", "decisions")
 _KINDS: dict[str, tuple[Callable[[], dict[str, Any]], Callable[[Reference, str, Any], Nodes]]] = {
     **{kind: ((lambda kind=kind: catalogue.parts(kind)), _part) for kind in _PARTS},
     "checks": (lambda: catalogue.parts("checks"), _check),
     "priors": (catalogue.priors, _prior),
+    "risks": (catalogue.risks, _documented),
+    "plots": (catalogue.plots, _documented),
     "models": (catalogue.models, _model),
     "data": (catalogue.data, _card),
     "commands": (lambda: dict(catalogue.commands()), _command),
 }
 
 
-def _prior_cells(prior: Any) -> tuple[str, str]:
-    low, high = prior.interval()
-    return f"{type(prior).__name__}, median {prior.median:g}", f"{low:.3g} to {high:.3g}"
+def _meaning(row: Any) -> str:
+    return row.meaning if row.unit == "1" else f"{row.meaning} [{row.unit}]"
+
+
+def _words(prior: Any) -> str:
+    low, high = (_number(end) for end in prior.interval())
+    return f"{type(prior).__name__}, median {_number(prior.median)}, 90% in {low} to {high}"
+
+
+def _number(value: float) -> str:
+    return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
 def _trend(setting: Any) -> str:
@@ -130,7 +161,7 @@ def _trend(setting: Any) -> str:
 def _facts(rows: Iterable[tuple[str, str]]) -> nodes.field_list:
     """Return names with their values; those without a value are left out."""
     fields = [
-        nodes.field("", nodes.field_name("", name), nodes.field_body("", nodes.paragraph("", value)))
+        nodes.field("", nodes.field_name("", name), nodes.field_body("", nodes.paragraph("", "", *_linked(value))))
         for name, value in rows
         if value
     ]
@@ -153,7 +184,17 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> nodes.table:
 
 
 def _cell(text: str, *, code: bool) -> nodes.paragraph:
-    return nodes.paragraph("", "", nodes.literal(text, text) if code else nodes.Text(text))
+    return nodes.paragraph("", "", *([nodes.literal(text, text)] if code else _linked(text)))
+
+
+def _linked(text: str) -> Nodes:
+    """Return text with its papers on arXiv as links."""
+    parts = re.split(r"(arXiv:\d+\.\d+)", text)
+    return [
+        nodes.reference(part, part, refuri=f"https://arxiv.org/abs/{part.removeprefix('arXiv:')}") if i % 2 else
+        nodes.Text(part)
+        for i, part in enumerate(parts)
+    ]  # fmt: skip
 
 
 def _row(cells: Iterable[nodes.paragraph]) -> nodes.row:
@@ -173,9 +214,9 @@ def _write_api(app: Sphinx, config: object) -> None:
     """Write the page that lists the public API; autosummary makes a page of each name on it."""
     page = _API
     for package, names in catalogue.public().items():
-        title = catalogue.about(package)
         listed = "".join(f"   bayescale.{name}\n" for name in names)
-        page += f"{title}\n{'-' * len(title)}\n\n.. autosummary::\n   :toctree: .\n\n{listed}\n"
+        page += f"{package}\n{'-' * len(package)}\n\n{catalogue.about(package)}\n\n"
+        page += f".. autosummary::\n   :toctree: .\n\n{listed}\n"
     path = Path(app.srcdir) / "reference" / "api" / "index.rst"
     path.parent.mkdir(exist_ok=True)
     if not path.exists() or path.read_text(encoding="utf-8") != page:
