@@ -49,6 +49,7 @@ def one(kind: str, name: str) -> dict[str, Any]:
     content = {"name": name, "about": inspect.getdoc(thing) or "", "source": thing.source}
     if kind in ("laws", "resources", "responses", "noise", "discrepancies"):
         content["parameters"] = {k: _row_words(p) for k, p in thing.parameters.items()}
+        content |= {"fields": thing.defaults()} if thing.defaults() else {}
     if kind == "laws":
         content["inputs"] = list(thing.inputs)
     return content
@@ -73,6 +74,7 @@ def words(kind: str, content: dict[str, Any]) -> str:
                 for found in [content.get("discrepancy")]
                 if found
             ),
+            *(f"fields     {name}: {_fields_words(own)}" for name, own in content.get("fields", {}).items()),
             *(f"calibrated {records.calibration_words(r, content['digest'])}" for r in [content["calibration"]] if r),
             *(f"backtested {_backtest_words(kept)}" for kept in content["backtests"]),
             *([f"learnt     from {learnt['runs']}, under {learnt['model']} before"] if learnt else []),
@@ -86,6 +88,7 @@ def words(kind: str, content: dict[str, Any]) -> str:
         rows = content["in_words"]
     else:
         lines += ["", content["about"], "", f"source: {content['source']}"]
+        lines += [f"fields: {_fields_words(content['fields'])}"] if "fields" in content else []
         rows = content.get("parameters", {})
         lines += ["", "parameters"] if rows else []
     width = max(map(len, rows), default=0)
@@ -110,6 +113,10 @@ def _prior_words(spec: Spec, name: str) -> str:
     slopes = setting.trend.slopes if setting.trend else ()
     moves = f", moving by {' and '.join(f'{slope:+.2g} an e-fold of {c}' for c, slope in slopes)}" if slopes else ""
     return f"{row.meaning} [{row.unit}]: {_describe(setting.prior)}{moves}; {pooled}"
+
+
+def _fields_words(fields: dict[str, Any]) -> str:
+    return ", ".join(f"{field} = {value:.4g}" for field, value in fields.items())
 
 
 def _row_words(row: Parameter) -> str:

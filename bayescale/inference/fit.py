@@ -33,7 +33,6 @@ from bayescale.modelling.interpreter import COORDINATES
 from bayescale.modelling.layout import layout
 from bayescale.modelling.spec import Spec
 from bayescale.modelling.spec_io import DEFAULT, load_spec
-from bayescale.parts.catalogue import part
 from bayescale.runs.readers import load_runs
 from bayescale.runs.table import Runs
 
@@ -329,7 +328,7 @@ def _collect(runs: Runs, spec: Spec, points: Design, samples: nuts.Samples, seed
 
 def _published(spec: Spec, points: Design, sites: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Coefficients as the literature writes them."""
-    law = part("laws", spec.law)
+    law = spec.part("laws", spec.law)
     values = [sites[name] for name in law.parameters]
     wide = max(v.ndim for v in values)
     aligned = {k: v if v.ndim == wide else v[..., None] for k, v in zip(law.parameters, values, strict=True)}

@@ -28,7 +28,6 @@ from bayescale.inference.preconditioner import (
 from bayescale.modelling.design import Design
 from bayescale.modelling.interpreter import COORDINATES, LAW, interpret
 from bayescale.modelling.spec import Spec
-from bayescale.parts.catalogue import part
 from bayescale.parts.pooling.partial import Partial
 
 CENTER, SPREAD, COORDINATE = "_center", "_spread", "_coordinate"
@@ -184,7 +183,7 @@ def _following(spec: Spec, design: Design, begin: dict[str, Array]) -> Callable[
     Coordinates are seen through their mean given the law, were the noise Gaussian and the scales those of the
     beginning: a shear, whose determinant is one.
     """
-    widths = [part("discrepancies", name).coordinates for name in spec.discrepancy]
+    widths = [spec.part("discrepancies", name).coordinates for name in spec.discrepancy]
     scales = {name: width for one in widths for name, width in one.items()}
     if not scales:
         return lambda values: jnp.zeros(())
@@ -217,8 +216,9 @@ def _following(spec: Spec, design: Design, begin: dict[str, Array]) -> Callable[
 def _noise_scale(spec: Spec, sites: dict[str, Any]) -> Array:
     """Scale of the noise on log loss at each run; infinite where no log loss is observed."""
     for name, _ in spec.responses:
-        if part("responses", name).kind == "log":
-            noise = sites[part("responses", name).observed]["fn"]
+        response = spec.part("responses", name)
+        if response.kind == "log":
+            noise = sites[response.observed]["fn"]
             while not hasattr(noise, "scale"):
                 noise = noise.base_dist
             return noise.scale
@@ -230,10 +230,10 @@ def held(spec: Spec) -> set[str]:
 
     With them free the density is without bound: noise vanishes as the coordinates pass through every run.
     """
-    parts = [part("discrepancies", name) for name in spec.discrepancy]
+    parts = [spec.part("discrepancies", name) for name in spec.discrepancy]
     if not any(of.coordinates for of in parts):
         return set()
-    parts = [of for of in parts if of.coordinates] + [part("noise", name) for _, name in spec.responses]
+    parts = [of for of in parts if of.coordinates] + [spec.part("noise", name) for _, name in spec.responses]
     return {name for of in parts for name in of.parameters}
 
 

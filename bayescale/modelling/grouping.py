@@ -34,7 +34,7 @@ def lots_of(spec: Spec, table: pd.DataFrame) -> dict[str, list[Any]]:
     return {name: keys for name, keys in found.items() if keys}
 
 
-def lots_by(way: type[AbstractPooling], table: pd.DataFrame) -> list[Any]:
+def lots_by(way: AbstractPooling, table: pd.DataFrame) -> list[Any]:
     """Lot of each family of a table, by what a way of pooling sorts them by; empty where runs name none.
 
     Raises
@@ -61,7 +61,7 @@ def alike(spec: Spec, table: pd.DataFrame) -> list[Any]:
     return next((keys for way, keys in lots_of(spec, table).items() if ways == {way}), names)
 
 
-def members(way: type[AbstractPooling], table: pd.DataFrame) -> np.ndarray:
+def members(way: AbstractPooling, table: pd.DataFrame) -> np.ndarray:
     """Which families are in each lot; shape (lot, family), without a row if each is in its own, or all in one.
 
     Those of one suite are the population that a next family of it comes from, and say nothing of other suites.
@@ -85,10 +85,10 @@ def _lot(family: Any, columns: list[str], runs: pd.DataFrame) -> Any:
     return key if all(key) else (family, *key)  # without a name, a lot of its own
 
 
-def way_of(setting: Setting, families: int, lots: Collection[str]) -> type[AbstractPooling]:
+def way_of(setting: Setting, families: int, lots: Collection[str]) -> AbstractPooling:
     """How so many families share a parameter, of which these ways find lots."""
     way = part("pooling", setting.pooling if families > 1 else "complete")
-    return Unpooled if way.lots and way.name not in lots else way
+    return Unpooled() if way.lots and way.name not in lots else way
 
 
 def spreads(spec: Spec) -> dict[str, np.ndarray]:

@@ -18,7 +18,6 @@ from bayescale.modelling.design import Design, design
 from bayescale.modelling.grouping import way_of
 from bayescale.modelling.spec import Spec
 from bayescale.parts.base import AbstractDiscrepancy, Families, Part, Values
-from bayescale.parts.catalogue import part
 from bayescale.runs.table import Runs
 
 LAW = "law"
@@ -38,7 +37,7 @@ def interpret(spec: Spec, design: Design) -> None:
         value = way.draw(name, prior, design.spreads.get(name, setting.spread), families, centering)
         values[name] = value[design.family] if jnp.ndim(value) else value
     pick = partial(_pick, values)
-    law = part("laws", spec.law)
+    law = spec.part("laws", spec.law)
     columns = dict(zip(law.inputs, spec.inputs, strict=True))
     anchor = {name: design.anchor[column] for name, column in columns.items()}
 
@@ -48,10 +47,10 @@ def interpret(spec: Spec, design: Design) -> None:
     worth = _worth(spec, design, values)
     spent: Values = worth | {name: worth[column] for name, column in columns.items()}
     for name in spec.resources:
-        resource = part("resources", name)
+        resource = spec.part("resources", name)
         spent = resource.effective(spent, balance, **pick(resource))
     inputs = [spent[name] - anchor[name] for name in law.inputs]
-    discrepancies = [part("discrepancies", name) for name in spec.discrepancy]
+    discrepancies = [spec.part("discrepancies", name) for name in spec.discrepancy]
     coordinates = _coordinates(discrepancies, design)
     with _over_runs(design):
         relative = law.log_loss(*inputs, **pick(law))
@@ -60,7 +59,7 @@ def interpret(spec: Spec, design: Design) -> None:
             relative += of.shift(design.basis[of.name], own, **pick(of))
         log_loss = numpyro.deterministic("log_loss", design.anchor_loss + relative)
         for name, kind in spec.responses:
-            response, noise = part("responses", name), part("noise", kind)
+            response, noise = spec.part("responses", name), spec.part("noise", kind)
             location = response.location(log_loss, design.columns, **pick(response))
             numpyro.deterministic(f"{name}_location", location)
             likelihood = noise.distribution(location, {**design.columns, **design.basis}, **pick(noise))
@@ -76,7 +75,7 @@ def _worth(spec: Spec, design: Design, values: Values) -> dict[str, Array]:
     return spent
 
 
-def _coordinates(discrepancies: Sequence[type[AbstractDiscrepancy]], design: Design) -> list[Array]:
+def _coordinates(discrepancies: Sequence[AbstractDiscrepancy], design: Design) -> list[Array]:
     """Coordinates of each discrepancy in each run's family."""
     ends = np.cumsum([sum(of.coordinates.values()) for of in discrepancies], dtype=int).tolist()
     if not ends or not ends[-1]:
@@ -107,5 +106,5 @@ def model(spec: Spec, runs: Runs) -> Callable[[], None]:
     return partial(interpret, spec, design(spec, runs))
 
 
-def _pick(values: Values, of: type[Part]) -> dict[str, Array]:
+def _pick(values: Values, of: Part) -> dict[str, Array]:
     return {name: values[name] for name in of.parameters}

@@ -106,6 +106,8 @@ class Spec:
         those with a `trend` are wider the farther. Empty, trends hold everywhere.
     covariates : tuple of (str, tuple of str)
         Columns of numbers that say how runs were made, each with what of it makes worth more: params, tokens.
+    fields : tuple of (str, tuple of (str, number))
+        Fields of parts that are not as by default, by the name of the part.
     """
 
     name: str
@@ -121,6 +123,23 @@ class Spec:
     reference: tuple[tuple[str, float], ...] = ()
     range: tuple[tuple[str, tuple[float, float]], ...] = ()
     covariates: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    fields: tuple[tuple[str, tuple[tuple[str, int | float], ...]], ...] = ()
+
+    def part(self, kind: str, name: str) -> Any:
+        """Part of a kind by its name, with the fields that the spec sets."""
+        return catalogue.part(kind, name, **dict(dict(self.fields).get(name, ())))
+
+    @property
+    def named(self) -> dict[str, str]:
+        """Kind of each part that the spec names, by name."""
+        return {
+            self.law: "laws",
+            **dict.fromkeys(self.resources, "resources"),
+            **dict.fromkeys(dict(self.responses), "responses"),
+            **dict.fromkeys(dict(self.responses).values(), "noise"),
+            **dict.fromkeys(self.discrepancy, "discrepancies"),
+            **dict.fromkeys((setting.pooling for _, setting in self.settings), "pooling"),
+        }
 
     @property
     def parameters(self) -> dict[str, Setting]:
@@ -160,9 +179,9 @@ class Spec:
     @property
     def based(self) -> tuple[Any, ...]:
         """Parts that depend on where a run lies against its family's fitted runs."""
-        noise = [catalogue.part("noise", name) for _, name in self.responses]
+        noise = [self.part("noise", name) for _, name in self.responses]
         return (
-            *(catalogue.part("discrepancies", name) for name in self.discrepancy),
+            *(self.part("discrepancies", name) for name in self.discrepancy),
             *(of for of in noise if of.basis),
         )
 
@@ -183,7 +202,7 @@ class Spec:
         used += [("discrepancies", name) for name in self.discrepancy]
         used += [pair for response, noise in self.responses for pair in (("responses", response), ("noise", noise))]
         used += [("pooling", setting.pooling) for _, setting in self.settings]
-        return {f"{kind}/{name}": _code_of(catalogue.part(kind, name)) for kind, name in used}
+        return {f"{kind}/{name}": _code_of(type(catalogue.part(kind, name))) for kind, name in used}
 
     def __hash__(self) -> int:
         return hash(self.digest)
@@ -199,6 +218,7 @@ class Spec:
         optional |= {key: dict(getattr(self, key)) for key in ("anchor", "reference") if getattr(self, key)}
         optional |= {"range": {column: list(ends) for column, ends in self.range}} if self.range else {}
         optional |= {"covariates": {c: list(worth) for c, worth in self.covariates}} if self.covariates else {}
+        optional |= {"fields": {name: dict(own) for name, own in self.fields}} if self.fields else {}
         return {
             "law": self.law,
             "inputs": list(self.inputs),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ _KEYS: dict[str, tuple[type | tuple[type, ...], type | tuple[type, ...], str]] =
     "range": (Mapping, (list, tuple), "range = {params = [1e7, 1e9], tokens = [1e8, 1e11]}"),
     "learned": (Mapping, str, 'learned = {runs = "open-families", model = "coupled-unpooled"}'),
     "covariates": (Mapping, (list, tuple), 'covariates = {curated = ["tokens"]}'),
+    "fields": (Mapping, Mapping, "fields = {local = {knots = 12}}"),
     "responses": (Mapping, str, 'responses = {loss = "student-t"}'),
     "pooling": (Mapping, str, 'pooling = {default = "partial"}'),
     "parameters": (Mapping, Mapping, "parameters = {alpha_N = {spread = 0.1}}"),
@@ -96,7 +98,7 @@ def make_spec(name: str, /, **content: Any) -> Spec:
     reference = dict(content.get("reference", {}))
     _check_reference(name, inputs, reference, settings)
     ends = _range(name, reference, dict(content.get("range", {})))
-    return Spec(
+    spec = Spec(
         name=name,
         title=content.get("title", name),
         law=law.name,
@@ -111,6 +113,7 @@ def make_spec(name: str, /, **content: Any) -> Spec:
         reference=tuple((column, float(reference[column])) for column in inputs if reference),
         range=tuple((column, ends[column]) for column in inputs if ends),
     )
+    return replace(spec, fields=_fields(spec, content.get("fields", {})))
 
 
 def _check_shapes(spec: str, content: Mapping[str, Any]) -> None:
@@ -144,7 +147,7 @@ def _short(value: Any) -> str:
     return text if len(text := repr(value)) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
-def _check_inputs(spec: str, law: type[base.AbstractLaw], inputs: tuple[str, ...]) -> None:
+def _check_inputs(spec: str, law: base.AbstractLaw, inputs: tuple[str, ...]) -> None:
     for column in inputs:
         if column not in _INPUTS:
             raise unknown(f"input of spec {spec!r}", column, _INPUTS)
@@ -167,9 +170,7 @@ def _anchor(spec: str, inputs: tuple[str, ...], anchor: dict[str, float]) -> tup
     return tuple((column, float(anchor[column])) for column in columns if anchor)
 
 
-def _check_resources(
-    spec: str, law: type[base.AbstractLaw], inputs: tuple[str, ...], resources: tuple[str, ...]
-) -> None:
+def _check_resources(spec: str, law: base.AbstractLaw, inputs: tuple[str, ...], resources: tuple[str, ...]) -> None:
     columns = dict(zip(law.inputs, inputs, strict=True))
     for resource in map(lambda r: catalogue.part("resources", r), resources):
         lost = [name for name, able in resource.changes.items() if columns.get(name) not in able]
@@ -229,7 +230,7 @@ def _range(spec: str, reference: Mapping[str, float], content: Mapping[str, Any]
 
 def _check_covariates(
     spec: str,
-    law: type[base.AbstractLaw],
+    law: base.AbstractLaw,
     inputs: tuple[str, ...],
     covariates: tuple[tuple[str, tuple[str, ...]], ...],
 ) -> None:
@@ -331,6 +332,16 @@ def _trend(name: str, content: Mapping[str, Any] | None) -> Trend | None:
             came=repr(content),
         ) from None
     return Trend(slopes, tuple(map(tuple, covariance.tolist())), before)
+
+
+def _fields(spec: Spec, content: Mapping[str, Mapping[str, Any]]) -> tuple[tuple[str, tuple], ...]:
+    """Fields of the spec's parts that are not as by default."""
+    found = {}
+    for name, given in content.items():
+        if name not in spec.named:
+            raise unknown(f"part of spec {spec.name!r}", name, spec.named)
+        found[name] = catalogue.find(f"bayescale.parts.{spec.named[name]}", name).changed(given)
+    return tuple((name, tuple(sorted(own.items()))) for name, own in sorted(found.items()) if own)
 
 
 def _prior(name: str, content: Mapping[str, Any]) -> Prior:

@@ -1,4 +1,4 @@
-"""The abstract idea of a part of a model: a table of parameters and one formula over them.
+"""The abstract idea of a part of a model: a frozen value with a table of parameters and one formula over them.
 
 The table's names must equal the formula's keyword-only arguments. This is checked when the class is
 defined, so that a formula never meets a parameter by position.
@@ -7,18 +7,19 @@ defined, so that a formula never meets a parameter by position.
 from __future__ import annotations
 
 import inspect
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import StrEnum
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, dataclass_transform
 
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from numpyro import distributions as dist
 
-from bayescale.core.errors import DefinitionError
+from bayescale.core.errors import DefinitionError, SpecError, nearest
 from bayescale.parts.priors import Placed, Prior
 
 Values = Mapping[str, Array]
@@ -60,6 +61,10 @@ class Quantity:
     scale: str = "linear"
 
 
+_KINDS = {int: "a whole number of at least 1", float: "a positive, finite number"}
+"""What a field of a part holds, by the type of its default."""
+
+
 @dataclass(frozen=True)
 class Parameter:
     """One row of a part's table.
@@ -92,8 +97,20 @@ class Parameter:
     kind: Kind = Kind.PARAMETER
 
 
+@dataclass_transform(frozen_default=True)
 class Part(ABC):
-    """A table of parameters and one formula over them; never instantiated."""
+    """A table of parameters and one formula over them; an instance is what a spec composes.
+
+    Every subclass is a frozen dataclass. Its fields are what the formula is built with and no run informs, such as a
+    number of knots or a length. Each has a default, and a spec may set another. A formula that reads no field may be a
+    static method.
+
+    Examples
+    --------
+    >>> from bayescale.parts.discrepancies.walk import Walk
+    >>> Walk(knots=12) == Walk(knots=12) != Walk()
+    True
+    """
 
     name: ClassVar[str]
     source: ClassVar[str]
@@ -102,6 +119,53 @@ class Part(ABC):
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
+        dataclass(frozen=True)(cls)
+        cls._check_fields()
+        cls._check_formula()
+
+    def __post_init__(self) -> None:
+        for field, default in self.defaults().items():
+            _checked(self.name, field, default, getattr(self, field))
+
+    @classmethod
+    def changed(cls, given: Mapping[str, Any]) -> dict[str, int | float]:
+        """Return fields of a part as they are given, without those that are as by default.
+
+        Raises
+        ------
+        SpecError
+            If the part has no such field, or a value is not of its field's kind.
+        """
+        defaults = cls.defaults()
+        for field in given:
+            if field not in defaults:
+                raise SpecError(
+                    f"part {cls.name!r} has no field {field!r}",
+                    wanted=f"one of: {', '.join(defaults)}" if defaults else "no field: it has none",
+                    came=field,
+                    do=nearest(field, defaults) if defaults else "leave its fields out",
+                )
+        values = {field: _checked(cls.name, field, defaults[field], value) for field, value in given.items()}
+        return {field: value for field, value in values.items() if value != defaults[field]}
+
+    @classmethod
+    def defaults(cls) -> dict[str, Any]:
+        """Fields with their defaults."""
+        return {field.name: field.default for field in fields(cls)}  # type: ignore[arg-type]
+
+    @classmethod
+    def _check_fields(cls) -> None:
+        for field, default in cls.defaults().items():
+            if type(default) not in _KINDS:
+                raise DefinitionError(
+                    f"field {field!r} of {cls.__name__} has no default that is a number",
+                    wanted="an int or a float",
+                    came=repr(default),
+                    do=f"write {field}: int = 24, say; what runs inform is a parameter, with a prior",
+                )
+
+    @classmethod
+    def _check_formula(cls) -> None:
         formula = getattr(cls, cls.formula)
         if getattr(formula, "__isabstractmethod__", False):
             return
@@ -114,6 +178,19 @@ class Part(ABC):
                 came=f"{sorted(asked)}",
                 do="give every parameter of the table to the formula by keyword, and no other",
             )
+
+
+def _checked(part: str, field: str, default: int | float, value: Any) -> int | float:
+    """Return the value of a field in the type of its default."""
+    number = type(value) is int or (type(value) is type(default) is float)
+    if not (number and 0 < value < math.inf):
+        raise SpecError(
+            f"field {field!r} of part {part!r} has a value that is out of range",
+            wanted=_KINDS[type(default)],
+            came=repr(value),
+            do=f"its default is {default!r}",
+        )
+    return type(default)(value)
 
 
 class AbstractLaw(Part):
@@ -134,14 +211,12 @@ class AbstractLaw(Part):
     effective: ClassVar[Callable[..., dict[str, Any]] | None] = None
     """``effective(**parameters)``: exponents far from balance, by name; None where they are not constant."""
 
-    @staticmethod
     @abstractmethod
-    def log_loss(*inputs: Array, **parameters: Array) -> Array:
+    def log_loss(self, *inputs: Array, **parameters: Array) -> Array:
         """``ln(loss / anchor loss)`` at ``ln(input / anchor)``; shapes broadcast."""
 
-    @staticmethod
     @abstractmethod
-    def published(*anchor: Array, loss: Array, **parameters: Array) -> dict[str, Array]:
+    def published(self, *anchor: Array, loss: Array, **parameters: Array) -> dict[str, Array]:
         """Coefficients as the literature writes them, at the anchor's logs (inputs, then loss)."""
 
 
@@ -160,9 +235,8 @@ class AbstractResource(Part):
     balanced: ClassVar[bool] = True
     """Whether it asks for the law's balance, which some laws have not."""
 
-    @staticmethod
     @abstractmethod
-    def effective(spent: Values, balance: Callable[[Array], Array], **parameters: Array) -> dict[str, Array]:
+    def effective(self, spent: Values, balance: Callable[[Array], Array], **parameters: Array) -> dict[str, Array]:
         """Return `spent` with the effective inputs replaced.
 
         `spent` holds the law's inputs under the law's names, and the columns that the spec's resources require.
@@ -195,8 +269,6 @@ class AbstractDiscrepancy(Part):
     """
 
     formula = "shift"
-    coordinates: ClassVar[Mapping[str, int]] = {}
-    """How many coordinates a family has, by the parameter that is their scale; in the order of the basis."""
     labels: ClassVar[tuple[str, ...]] = ()
     """Columns of text that runs must hold."""
     planar: ClassVar[bool] = False
@@ -205,14 +277,17 @@ class AbstractDiscrepancy(Part):
     """Whether runs that are fitted say something of the parameters. If not, and there is one, in which the shift is
     linear, its prior is learnt from forecasts of other families."""
 
-    @staticmethod
+    @property
     @abstractmethod
-    def basis(at: Rows, fitted: Rows) -> np.ndarray:
+    def coordinates(self) -> Mapping[str, int]:
+        """How many coordinates a family has, by the parameter that is their scale; in the order of the basis."""
+
+    @abstractmethod
+    def basis(self, at: Rows, fitted: Rows) -> np.ndarray:
         """Basis (row, width) of rows `at`, of a family whose runs are `fitted`."""
 
-    @staticmethod
     @abstractmethod
-    def shift(basis: Array, coordinates: Array, **parameters: Array) -> Array:
+    def shift(self, basis: Array, coordinates: Array, **parameters: Array) -> Array:
         """``ln(loss / the law's loss)``; `basis` (…, width), `coordinates` (…, coordinate)."""
 
 
@@ -227,9 +302,8 @@ class AbstractResponse(Part):
     kind: ClassVar[str]
     unit: ClassVar[str]
 
-    @staticmethod
     @abstractmethod
-    def location(log_loss: Array, columns: Values, **parameters: Array) -> Array:
+    def location(self, log_loss: Array, columns: Values, **parameters: Array) -> Array:
         """Log of a loss, or the probability that an item is answered correctly."""
 
 
@@ -243,9 +317,8 @@ class AbstractNoise(Part):
     """``basis(at, fitted)``, as a discrepancy's: what the noise needs to know of where a run lies, which the formula
     finds in `columns` under the noise's name; None where it needs nothing."""
 
-    @staticmethod
     @abstractmethod
-    def distribution(location: Array, columns: Values, **parameters: Array) -> dist.Distribution:
+    def distribution(self, location: Array, columns: Values, **parameters: Array) -> dist.Distribution:
         """Distribution of one observation a run."""
 
 
@@ -265,10 +338,10 @@ class Families(NamedTuple):
     lots: Mapping[str, int]
 
 
-class AbstractPooling(ABC):
+class AbstractPooling(Part):
     """A way for families to share a parameter with a prior and a spread."""
 
-    name: ClassVar[str]
+    formula = "draw"
     about: ClassVar[str]
     """What families have in common, in words; of a parameter whose spread is ``{spread}``."""
     lots: ClassVar[tuple[str, ...]] = ()
@@ -280,24 +353,22 @@ class AbstractPooling(ABC):
     together: ClassVar[bool] = True
     """Whether a family depends on every other; if not, on those of its lot alone."""
 
-    @staticmethod
     @abstractmethod
-    def draw(name: str, prior: Placed, spread: Array | float, families: Families, centering: Array | float) -> Array:
+    def draw(
+        self, name: str, prior: Placed, spread: Array | float, families: Families, centering: Array | float
+    ) -> Array:
         """Draw the parameter: shape () if shared, else (family,)."""
 
-    @staticmethod
     @abstractmethod
-    def latents(families: Families) -> int:
+    def latents(self, families: Families) -> int:
         """Count of latent scalars that `draw` adds."""
 
-    @staticmethod
-    def given(name: str, draws: Mapping[str, Array], lots: Sequence[Any]) -> dict[str, Array]:
+    def given(self, name: str, draws: Mapping[str, Array], lots: Sequence[Any]) -> dict[str, Array]:
         """Draws of its latent sites at centering 0, from those that a fit keeps; `lots` of the families, in order."""
         return {name: draws[name]}
 
-    @staticmethod
     @abstractmethod
     def extend(
-        name: str, prior: Placed, spread: Array | float, draws: dict[str, Array], key: Array
+        self, name: str, prior: Placed, spread: Array | float, draws: dict[str, Array], key: Array
     ) -> dict[str, Array]:
         """Latent sites to replace in `draws` (leading dim: draw) for one more, new family of a new lot at the end."""

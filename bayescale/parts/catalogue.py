@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import Any
 
 from bayescale.core.errors import DefinitionError, UnknownName, nearest
+from bayescale.parts.base import Part
 
 
 @cache
@@ -29,9 +30,28 @@ def catalogue(package: str) -> dict[str, Any]:
     return dict(sorted(found.items()))
 
 
-def part(kind: str, name: str) -> Any:
-    """Class of a part by its kind (``"laws"``, ``"noise"``, …) and name."""
-    return find(f"bayescale.parts.{kind}", name)
+def part(kind: str, name: str, **fields: Any) -> Any:
+    """Part of a kind (``"laws"``, ``"noise"``, …) by its name, with some of its fields; the others are as by default.
+
+    Raises
+    ------
+    UnknownName
+        If no part of the kind has the name.
+    SpecError
+        If it has no such field, or a value is not of the field's kind.
+
+    Examples
+    --------
+    >>> part("discrepancies", "local", knots=12).coordinates
+    {'local': 13}
+    """
+    of = find(f"bayescale.parts.{kind}", name)
+    return _instance(of, tuple(sorted(of.changed(fields).items())))
+
+
+@cache
+def _instance(of: type[Part], fields: tuple[tuple[str, Any], ...]) -> Part:
+    return of(**dict(fields))
 
 
 def find(package: str, name: str) -> Any:

@@ -152,7 +152,7 @@ def _likelihood(fit: Fit) -> str:
 
 
 def _dependence(spec: Spec) -> str:
-    shared = ", ".join(name for name in spec.discrepancy if part("discrepancies", name).coordinates)
+    shared = ", ".join(name for name in spec.discrepancy if spec.part("discrepancies", name).coordinates)
     return "runs are independent given the law" + (f" and the errors that they share ({shared})" if shared else "")
 
 

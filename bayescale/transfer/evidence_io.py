@@ -75,7 +75,7 @@ def _learner(content: Mapping[str, Any], runs: Runs, base: Spec) -> Learner | No
         runs=runs,
         base=base,
         families=tuple(said),
-        evidence=Evidence(precision, information, anchors, members(BySuite, runs.where(family=list(said)).frame)),
+        evidence=Evidence(precision, information, anchors, members(BySuite(), runs.where(family=list(said)).frame)),
         misses={
             name: tuple(Missed(*(np.array(missed[part]) for part in Missed._fields)) for missed in row["misses"])
             for name, row in said.items()

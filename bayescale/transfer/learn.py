@@ -284,7 +284,7 @@ def study(
             came="; ".join(f"{name}: {why}" for name, why in left_out.items()) or str(len(fits)),
         )
     families = tuple(fits)
-    suites = members(BySuite, runs.where(family=list(families)).frame)
+    suites = members(BySuite(), runs.where(family=list(families)).frame)
     misses, unread = _forecasts(runs, base, families, how, seed=seed, progress=progress)
     return Learner(
         runs=runs,
@@ -379,7 +379,12 @@ def _beyond(base: Spec) -> str:
 def _without_discrepancy(spec: Spec, without: Collection[str]) -> Spec:
     own = [name for of in without for name in part("discrepancies", of).parameters]
     kept = tuple((name, setting) for name, setting in spec.settings if name not in own)
-    return replace(spec, settings=kept, discrepancy=tuple(name for name in spec.discrepancy if name not in without))
+    return replace(
+        spec,
+        settings=kept,
+        discrepancy=tuple(name for name in spec.discrepancy if name not in without),
+        fields=tuple((name, fields) for name, fields in spec.fields if name not in without),
+    )
 
 
 def _anchored(spec: Spec, runs: Runs) -> Spec:
@@ -428,7 +433,7 @@ def _coordinates(fit: Fit, names: Sequence[str]) -> np.ndarray:
 
 def _misses(fit: Fit, runs: Runs, base: Spec) -> Missed:
     """What a family's dearer runs say of its discrepancy, which is linear in its parameter: a miss is a slope."""
-    parameter, discrepancy = _beyond(base), part("discrepancies", _uninformed(base)[0])
+    parameter, discrepancy = _beyond(base), base.part("discrepancies", _uninformed(base)[0])
     with jax.enable_x64(True):
         basis = design_at(replace(fit, spec=base), runs.frame, {}).basis[discrepancy.name]
         unit = np.asarray(discrepancy.shift(basis, None, **{parameter: 1.0}))

@@ -138,7 +138,7 @@ def test_a_parameter_can_be_held_at_a_plain_number():
 
 
 def draw_partial(prior, centering) -> jax.Array:
-    return Partial.draw("theta", prior, 0.4, SEVERAL, centering)
+    return Partial().draw("theta", prior, 0.4, SEVERAL, centering)
 
 
 def partial_trace(prior, centering) -> dict:
@@ -240,7 +240,7 @@ def test_blocks_change_neither_the_density_nor_its_slope(spare):
 @pytest.mark.parametrize("centering", [0.0, 1.0, np.array([0.0, 0.2, 0.7, 1.0])], ids=["0", "1", "mixed"])
 def test_restart_keeps_the_families_values(prior, centering):
     sites = partial_sites(prior, 0.3)
-    moved = Partial.restart("theta", prior, 0.3, sites, jnp.full(FAMILIES, 0.2), jnp.asarray(centering))
+    moved = Partial().restart("theta", prior, 0.3, sites, jnp.full(FAMILIES, 0.2), jnp.asarray(centering))
     assert set(moved) == {"theta_center", "theta_spread", "theta_coordinate"}
     assert moved["theta_spread"] != sites["theta_spread"]
     _, found = replay(prior, centering, moved)
@@ -253,7 +253,7 @@ def test_restart_centres_the_offsets_and_moves_the_spread_between_families_and_p
     offset = sites["theta_offset"] - jnp.mean(sites["theta_offset"])
     families_say = float(sites["theta_spread"] * jnp.sqrt(jnp.mean(offset**2 + variance)))
     for spread in (families_say / 3, families_say * 3):
-        moved = Partial.restart("theta", prior, spread, sites, variance, jnp.zeros(FAMILIES))
+        moved = Partial().restart("theta", prior, spread, sites, variance, jnp.zeros(FAMILIES))
         _, found = replay(prior, 0.0, moved)
         assert float(jnp.mean(found["theta_offset"])) == pytest.approx(0.0, abs=ROUNDED)
         low, high = sorted((families_say, spread_prior(spread).median))
@@ -272,7 +272,7 @@ def many(way, prior, n: int = 2000) -> dict[str, jax.Array]:
 
 
 @pytest.mark.parametrize(("way", "sites"), [
-    (Partial, {"theta_coordinate"}), (Unpooled, {"theta"}), (BySuite, {"theta_coordinate", "theta_suite"}),
+    (Partial(), {"theta_coordinate"}), (Unpooled(), {"theta"}), (BySuite(), {"theta_coordinate", "theta_suite"}),
 ])  # fmt: skip
 def test_extending_adds_one_family_and_keeps_the_others(way, sites):
     prior = LogNormal(0.33, 0.35)
@@ -286,7 +286,7 @@ def test_extending_adds_one_family_and_keeps_the_others(way, sites):
 
 def test_families_of_one_suite_are_alike_and_each_alone_has_the_prior():
     prior, n = LogNormal(0.33, 0.35), 2000
-    draws = many(BySuite, prior)
+    draws = many(BySuite(), prior)
     first, second, third, _ = jnp.log(draws["theta"] / 0.33).T / 0.35  # the second and the third share a suite
     share = 1 - (0.3 / 0.35) ** 2
     for one in (first, second, third):
@@ -294,19 +294,19 @@ def test_families_of_one_suite_are_alike_and_each_alone_has_the_prior():
         assert abs(float((one**2).mean()) - 1) < 4 * np.sqrt(2 / n)
     assert abs(float((second * third).mean()) - share) < 4 * np.sqrt((1 + share**2) / n)
     assert abs(float((first * second).mean())) < 4 / np.sqrt(n)
-    extended = BySuite.extend("theta", prior, 0.3, draws, jax.random.key(2))
+    extended = BySuite().extend("theta", prior, 0.3, draws, jax.random.key(2))
     fresh = jnp.log(extended["theta_suite"][:, -1] / 0.33) / np.sqrt(0.35**2 - 0.3**2)
     assert abs(float((fresh**2).mean()) - 1) < 4 * np.sqrt(2 / n)
 
 
 def test_a_shared_parameter_needs_no_extension():
     prior = LogNormal(0.33, 0.35)
-    assert Complete.extend("theta", prior, 0.3, many(Complete, prior), jax.random.key(2)) == {}
+    assert Complete().extend("theta", prior, 0.3, many(Complete(), prior), jax.random.key(2)) == {}
 
 
 @pytest.mark.parametrize(("way", "site", "coordinate"), [
-    (Partial, "theta_coordinate", lambda x: x),
-    (Unpooled, "theta", lambda x: jnp.log(x / 0.33) / 0.35),
+    (Partial(), "theta_coordinate", lambda x: x),
+    (Unpooled(), "theta", lambda x: jnp.log(x / 0.33) / 0.35),
 ])  # fmt: skip
 def test_a_new_family_is_drawn_like_the_others(way, site, coordinate):
     prior, n = LogNormal(0.33, 0.35), 2000
@@ -316,7 +316,8 @@ def test_a_new_family_is_drawn_like_the_others(way, site, coordinate):
 
 
 def test_every_way_of_pooling_says_how_many_scalars_it_draws():
-    for name, way in catalogue("bayescale.parts.pooling").items():
+    for name in catalogue("bayescale.parts.pooling"):
+        way = part("pooling", name)
         model = handlers.seed(way.draw, 0)
         sites = latent(handlers.trace(model).get_trace("theta", Normal(0.0, 1.0), 0.4, SEVERAL, 0.0))
         assert sum(np.size(site["value"]) for site in sites.values()) == way.latents(SEVERAL), name

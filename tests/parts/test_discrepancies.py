@@ -15,12 +15,13 @@ from bayescale.modelling.design import design, slope_at
 from bayescale.modelling.interpreter import COORDINATES
 from bayescale.modelling.layout import blocked, layout
 from bayescale.parts.base import Rows
-from bayescale.parts.catalogue import catalogue
+from bayescale.parts.catalogue import catalogue, part
 from bayescale.parts.discrepancies.growth import Growth
 from bayescale.parts.priors import Normal
 
 GROWTH = Normal(-0.01, 0.02)
-parts = pytest.mark.parametrize("of", catalogue("bayescale.parts.discrepancies").values(), ids=lambda of: of.name)
+DISCREPANCIES = [part("discrepancies", name) for name in catalogue("bayescale.parts.discrepancies")]
+parts = pytest.mark.parametrize("of", DISCREPANCIES, ids=lambda of: of.name)
 
 
 def rows_at(inputs: np.ndarray, groups: tuple[str | None, ...] = ("one", "two", "three")) -> Rows:
@@ -74,7 +75,7 @@ def test_rows_far_from_the_runs_vary_no_less_than_those_amid_them(of):
 
 
 def test_a_walk_is_nothing_at_the_anchor_and_its_variance_is_the_e_folds_from_it():
-    walk = catalogue("bayescale.parts.discrepancies")["walk"]
+    walk = part("discrepancies", "walk")
     sizes = np.array([-3.0, -1.0, 0.0, 0.5, 2.5])
     fitted = np.stack(np.meshgrid(sizes, [-1.0, 1.0]), axis=-1).reshape(-1, 2)
     along = np.concatenate([sizes, [-4.0, 3.5, 7.5]])  # every size is a knot; beyond the ends it walks on
@@ -88,7 +89,7 @@ def test_a_walk_is_nothing_at_the_anchor_and_its_variance_is_the_e_folds_from_it
 
 def test_a_local_error_varies_alike_everywhere_and_is_shared_by_near_runs_alone():
     local, grid = (
-        catalogue("bayescale.parts.discrepancies")["local"],
+        part("discrepancies", "local"),
         np.linspace(-2.5, 2.5, 6),
     )  # as many runs as it has knots
     fitted = np.stack(np.meshgrid(grid, grid), axis=-1).reshape(-1, 2)
@@ -103,7 +104,7 @@ def test_a_local_error_varies_alike_everywhere_and_is_shared_by_near_runs_alone(
 
 
 def test_runs_of_one_group_share_an_error_and_others_none():
-    group = catalogue("bayescale.parts.discrepancies")["group"]
+    group = part("discrepancies", "group")
     fitted = rows_at(np.zeros((3, 2)), ("a", "b", ""))
     found = covariance(group, rows_at(np.ones((6, 2)), ("a", "a", "b", "", "unseen", None)), fitted)
     shared = np.diag([1.0, 1.0, 1.0, 0.0, 1.0, 1.0])
@@ -114,7 +115,7 @@ def test_runs_of_one_group_share_an_error_and_others_none():
 
 
 def test_checkpoints_of_one_curve_share_an_error_that_fades_with_tokens():
-    curve, tokens = catalogue("bayescale.parts.discrepancies")["curve"], np.linspace(-2.0, 2.0, 9)
+    curve, tokens = part("discrepancies", "curve"), np.linspace(-2.0, 2.0, 9)
     inputs = np.column_stack([np.zeros(18), np.tile(tokens, 2)])
     fitted = Rows(inputs, inputs.sum(axis=1), np.repeat(np.array(["a", "b"], object), 9))
     found = covariance(curve, fitted, fitted)
@@ -130,7 +131,7 @@ def test_checkpoints_of_one_curve_share_an_error_that_fades_with_tokens():
 
 
 def test_a_break_bends_the_law_beyond_the_runs_alone():
-    of = catalogue("bayescale.parts.discrepancies")["break"]
+    of = part("discrepancies", "break")
     flops = np.array([38.0, 40.0, 42.0, 45.0])
     basis = of.basis(rows_at(np.column_stack([flops - 40.0, np.zeros(4)])), rows_at(np.zeros((1, 2))))
     shift = of.shift(basis, None, break_at=3.0, break_slope=0.02)
@@ -225,7 +226,7 @@ def test_inside_the_runs_growth_is_nothing_and_beyond_them_a_walk_with_a_drift(f
 def test_runs_that_span_less_than_a_decade_count_as_one():
     def of(span):
         fitted = Rows(np.zeros((2, 0)), np.array([0.0, span]), np.zeros(2))
-        return Growth.basis(Rows(np.zeros((1, 0)), np.array([span + 3.0]), np.zeros(1)), fitted).item()
+        return Growth().basis(Rows(np.zeros((1, 0)), np.array([span + 3.0]), np.zeros(1)), fitted).item()
 
     decade = np.log(10.0)
     assert of(0.0) == of(1.0) == of(decade) == pytest.approx(np.sqrt((3.0 + 27.0 / decade) / 2))
@@ -234,8 +235,8 @@ def test_runs_that_span_less_than_a_decade_count_as_one():
 
 def test_a_family_that_spans_less_than_its_like_counts_as_they_do():
     few, at = Rows(np.zeros((2, 0)), np.array([0.0, 3.0]), np.zeros(2)), Rows(np.zeros((1, 0)), np.array([6.0]), [0.0])
-    assert Growth.basis(at, few._replace(told=9.0)).item() == pytest.approx(np.sqrt((3.0 + 27.0 / 9.0) / 2))
-    assert Growth.basis(at, few._replace(told=2.0)) == Growth.basis(at, few)
+    assert Growth().basis(at, few._replace(told=9.0)).item() == pytest.approx(np.sqrt((3.0 + 27.0 / 9.0) / 2))
+    assert Growth().basis(at, few._replace(told=2.0)) == Growth().basis(at, few)
 
 
 def test_what_other_families_decide_is_not_asked_of_the_runs(fits):

@@ -218,7 +218,7 @@ def test_a_miss_under_another_prior_is_what_a_gaussian_says():
 def test_suites_are_a_level_where_some_have_several_families_and_there_are_others(suites, rows):
     families = list("wxyz")
     table = pd.DataFrame({"family": families, "suite": suites, "params": 1e8, "tokens": 1e10, "loss": 3.0})
-    found = members(BySuite, table)
+    found = members(BySuite(), table)
     np.testing.assert_array_equal(found, np.reshape(rows, found.shape))
     assert len(found) == len(rows)
 

@@ -7,45 +7,53 @@ from bayescale.parts._inducing import through_knots
 from bayescale.parts.base import AbstractDiscrepancy, Parameter
 from bayescale.parts.priors import LogNormal
 
-_KNOTS = 96  # at most: as many of a family's checkpoints stand for all of them
-_LENGTH = 0.5  # e-folds of tokens
-
 
 class Curve(AbstractDiscrepancy):
     r"""Autocorrelated residuals of training curves: an Ornstein–Uhlenbeck process in log tokens, one a group.
 
     .. math:: \operatorname{cov}(\delta_i, \delta_j) = s^2\, [g(i) = g(j)]\, e^{-|\ln D_i - \ln D_j| / \ell}
 
-    with a length :math:`\ell` of half an e-fold. The column ``group`` names the training run that a checkpoint is of;
+    with a `length` :math:`\ell` of half an e-fold. The column ``group`` names the training run that a checkpoint is of;
     an empty cell is a run that shares nothing. It is seen through its values at some of the checkpoints: what these do
     not tell of another, as of one far ahead, is one more coordinate.
+
+    Attributes
+    ----------
+    knots : int
+        At most: as many of a family's checkpoints stand for all of them.
+    length : float
+        E-folds of tokens over which the correlation falls by an e-fold.
     """
+
+    knots: int = 96
+    length: float = 0.5
 
     name = "curve"
     source = "checkpoints of one run are one trajectory: counted as independent, intervals are too tight"
     informed = True
     planar = True
     labels = ("group",)
-    coordinates = {"curve": _KNOTS + 1}
     parameters = {
         "curve": Parameter(LogNormal(0.004, 0.3), "log loss", "error along a training curve", spread=0.1),
     }
 
-    @staticmethod
-    def basis(at, fitted):
+    @property
+    def coordinates(self):
+        return {"curve": self.knots + 1}
+
+    def basis(self, at, fitted):
         codes = {name: float(code) for code, name in enumerate(np.unique(fitted.group))}
         places, knots = (
-            np.column_stack([[codes.get(name, -1.0) for name in rows.group], rows.inputs[:, 1] / _LENGTH])
+            np.column_stack([[codes.get(name, -1.0) for name in rows.group], rows.inputs[:, 1] / self.length])
             for rows in (at, fitted)
         )
         shared = fitted.group != ""
         if not shared.any():
             knots, shared = knots[:1] * 0.0 - 2.0, np.ones(1, bool)  # a knot of no group
-        basis = through_knots(places, knots[shared], _correlation, _KNOTS)
+        basis = through_knots(places, knots[shared], _correlation, self.knots)
         return basis * (at.group != "")[:, None]
 
-    @staticmethod
-    def shift(basis, coordinates, *, curve):
+    def shift(self, basis, coordinates, *, curve):
         return curve * jnp.sum(basis * coordinates, axis=-1)
 
 

@@ -1,12 +1,11 @@
 """Growth: a law goes wrong in one direction, the farther the more, and the more the less its runs span."""
 
+import math
+
 import numpy as np
 
 from bayescale.parts.base import AbstractDiscrepancy, Parameter
 from bayescale.parts.priors import JohnsonSU
-
-_DECADE = np.log(10.0)
-_DRIFT = 3.0
 
 
 class Growth(AbstractDiscrepancy):
@@ -21,7 +20,17 @@ class Growth(AbstractDiscrepancy):
     the drift as well, and so do other families that have the law in common with this one: the widest span counts.
     A family's runs share one :math:`g`, so that the errors of its forecasts have one sign, as they
     do in backtests.
+
+    Attributes
+    ----------
+    drift : float
+        How many times as much the drift weighs as in one walk.
+    span : float
+        E-folds of compute that runs count as spanning at least.
     """
+
+    drift: float = 3.0
+    span: float = math.log(10.0)
 
     name = "growth"
     informed = False
@@ -35,13 +44,12 @@ class Growth(AbstractDiscrepancy):
             source="three per cent two decades beyond runs that span two",
         ),
     }
+    coordinates = {}
 
-    @staticmethod
-    def basis(at, fitted):
+    def basis(self, at, fitted):
         beyond = np.maximum(at.flops - fitted.flops.max(), 0.0)
-        span = max(np.ptp(fitted.flops), fitted.told, _DECADE)
-        return np.sqrt(beyond * (1 + _DRIFT * beyond / span) / 2)[:, None]
+        span = max(np.ptp(fitted.flops), fitted.told, self.span)
+        return np.sqrt(beyond * (1 + self.drift * beyond / span) / 2)[:, None]
 
-    @staticmethod
-    def shift(basis, coordinates, *, growth):
+    def shift(self, basis, coordinates, *, growth):
         return growth * basis[..., 0]

@@ -7,8 +7,6 @@ from bayescale.parts._inducing import through_knots
 from bayescale.parts.base import AbstractDiscrepancy, Parameter
 from bayescale.parts.priors import LogNormal
 
-_KNOTS = 36  # at most: as many of a family's runs stand for all of them
-_LENGTHS = 5  # of correlation, in the extent of a family's runs in each input
 _POINT = 1e-9  # e-folds: runs of one size have no extent to divide by
 
 
@@ -21,23 +19,34 @@ class Local(AbstractDiscrepancy):
     e-fold over a fifth of the runs' extent. Checkpoints of one training run, or runs of one budget, then count as
     few. It is seen through its values at some of the runs. What these do not tell, as of runs beyond, is one more
     coordinate.
+
+    Attributes
+    ----------
+    knots : int
+        At most: as many of a family's runs stand for all of them.
+    lengths : float
+        How many lengths of correlation the extent of a family's runs in each input is.
     """
+
+    knots: int = 36
+    lengths: float = 5.0
 
     name = "local"
     source = "training curves of the open families: neighbouring checkpoints err together"
     informed = True
-    coordinates = {"local": _KNOTS + 1}
     parameters = {
         "local": Parameter(LogNormal(0.004, 0.1), "log loss", "error that near runs share", spread=0.1),
     }
 
-    @staticmethod
-    def basis(at, fitted):
-        width = np.maximum(np.ptp(fitted.inputs, axis=0), _POINT) / _LENGTHS
-        return through_knots(at.inputs / width, fitted.inputs / width, _correlation, _KNOTS)
+    @property
+    def coordinates(self):
+        return {"local": self.knots + 1}
 
-    @staticmethod
-    def shift(basis, coordinates, *, local):
+    def basis(self, at, fitted):
+        width = np.maximum(np.ptp(fitted.inputs, axis=0), _POINT) / self.lengths
+        return through_knots(at.inputs / width, fitted.inputs / width, _correlation, self.knots)
+
+    def shift(self, basis, coordinates, *, local):
         return local * jnp.sum(basis * coordinates, axis=-1)
 
 

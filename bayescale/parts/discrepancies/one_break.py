@@ -35,11 +35,10 @@ class Break(AbstractDiscrepancy):
             source="about half of the .05 to .1 by which loss falls per e-fold of compute in the open families",
         ),
     }
+    coordinates = {}
 
-    @staticmethod
-    def basis(at, fitted):
+    def basis(self, at, fitted):
         return np.maximum(at.flops - fitted.flops.max(), 0.0)[:, None]
 
-    @staticmethod
-    def shift(basis, coordinates, *, break_at, break_slope):
+    def shift(self, basis, coordinates, *, break_at, break_slope):
         return break_slope * jnp.maximum(basis[..., 0] - break_at, 0.0)

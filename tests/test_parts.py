@@ -1,0 +1,131 @@
+"""Conformance of every part of the catalogue as a value: its fields, and how a spec sets them."""
+
+from __future__ import annotations
+
+from dataclasses import FrozenInstanceError
+from typing import Any
+
+import pytest
+
+import bayescale as bs
+from bayescale.core import shipped
+from bayescale.core.errors import DefinitionError, SpecError
+from bayescale.modelling.design import design
+from bayescale.parts.base import AbstractDiscrepancy, Part
+from bayescale.parts.catalogue import catalogue, part
+from bayescale.parts.discrepancies.local import Local
+
+KINDS = ("laws", "resources", "responses", "noise", "discrepancies", "pooling")
+NAMED = [(kind, name) for kind in KINDS for name in catalogue(f"bayescale.parts.{kind}")]
+FIELDS = [(kind, name, field) for kind, name in NAMED for field in part(kind, name).defaults()]
+every_part = pytest.mark.parametrize(("kind", "name"), NAMED, ids=map("/".join, NAMED))
+every_field = pytest.mark.parametrize(("kind", "name", "field"), FIELDS, ids=map("/".join, FIELDS))
+
+
+def content_with(kind: str, name: str) -> dict[str, Any]:
+    """What a spec says that has a part, and is otherwise as by default."""
+    noise = {part("noise", other).kind: other for other in catalogue("bayescale.parts.noise")}
+    response = {part("responses", other).kind: other for other in catalogue("bayescale.parts.responses")}
+    return {
+        "laws": lambda: {"law": name},
+        "resources": lambda: {"law": "additive", "resources": [name]},
+        "responses": lambda: {"law": "additive", "responses": {name: noise[part(kind, name).kind]}},
+        "noise": lambda: {"law": "additive", "responses": {response[part(kind, name).kind]: name}},
+        "discrepancies": lambda: {"law": "additive", "discrepancy": [name]},
+        "pooling": lambda: {"law": "additive", "pooling": {"default": "none", "alpha_N": name}},
+    }[kind]()
+
+
+def changed(of: Part) -> dict[str, int | float]:
+    """Fields that are all twice what they are by default."""
+    return {field: 2 * default for field, default in of.defaults().items()}
+
+
+@every_part
+def test_a_part_is_a_frozen_value_of_its_fields(kind: str, name: str) -> None:
+    of = part(kind, name)
+    assert of == type(of)() == part(kind, name, **of.defaults())
+    assert part(kind, name) is of
+    assert {of: 1}[type(of)()] == 1
+    for attribute in (*of.defaults(), "name"):
+        with pytest.raises(FrozenInstanceError):
+            setattr(of, attribute, 1)
+    if of.defaults():
+        other = part(kind, name, **changed(of))
+        assert other != of
+        assert {field: getattr(other, field) for field in of.defaults()} == changed(of)
+
+
+def test_no_two_parts_have_one_name() -> None:
+    """A spec sets fields by the name of the part alone."""
+    assert len({name for _, name in NAMED}) == len(NAMED)
+
+
+@every_part
+def test_fields_go_through_toml_and_are_what_is_compiled(kind: str, name: str, tmp_path) -> None:
+    content, fields = content_with(kind, name), changed(part(kind, name))
+    plain, spec = bs.make_spec("mine", **content), bs.make_spec("mine", **content, fields={name: fields})
+    again = bs.load_spec(bs.write_spec(spec, tmp_path / "mine.toml"))
+    assert again == bs.make_spec("mine", **spec.to_dict()) == spec
+    assert spec.structure.part(kind, name) == spec.part(kind, name) == part(kind, name, **fields)
+    assert (spec.digest == plain.digest) == (spec.structure.digest == plain.structure.digest) == (not fields)
+    said_aloud = bs.make_spec("mine", **content, fields={name: part(kind, name).defaults()})
+    assert said_aloud == plain
+    assert "fields" not in said_aloud.to_dict()
+
+
+@pytest.mark.parametrize("name", shipped.names("models"))
+def test_a_shipped_spec_has_parts_as_by_default(name: str) -> None:
+    assert bs.load_spec(name).fields == ()
+
+
+@every_field
+@pytest.mark.parametrize("value", [0, -1, "12", True, None, [12], float("nan"), float("inf")], ids=repr)
+def test_a_value_that_is_no_positive_number_is_refused(kind: str, name: str, field: str, value: object) -> None:
+    default = part(kind, name).defaults()[field]
+    refused = pytest.raises(SpecError, match=rf"(?s){field}.*{name}.*wanted: a .*its default is {default}")
+    with refused:
+        part(kind, name, **{field: value})
+    with refused:
+        catalogue(f"bayescale.parts.{kind}")[name](**{field: value})
+    with refused:
+        bs.make_spec("mine", **content_with(kind, name), fields={name: {field: value}})
+
+
+@every_field
+def test_a_count_is_whole_and_a_whole_length_is_a_length(kind: str, name: str, field: str) -> None:
+    default = part(kind, name).defaults()[field]
+    if isinstance(default, int):
+        with pytest.raises(SpecError, match="whole number"):
+            part(kind, name, **{field: 1.5})
+    else:
+        one, other = (bs.make_spec("mine", **content_with(kind, name), fields={name: {field: two}}) for two in (2, 2.0))
+        assert one.digest == other.digest
+
+
+@pytest.mark.parametrize(("fields", "words"), [
+    ({"local": {"knot": 12}}, r"(?s)'local' has no field 'knot'.*knots, lengths.*did you mean 'knots'\?"),
+    ({"additive": {"knots": 12}}, r"(?s)'additive' has no field 'knots'.*it has none"),
+    ({"loca": {"knots": 12}}, r"(?s)unknown part of spec 'mine': 'loca'.*did you mean 'local'\?"),
+    ({"walk": {"knots": 12}}, r"unknown part of spec 'mine': 'walk'"),
+    ({"local": 12}, r"(?s)fields has the wrong shape.*\{local = \{knots = 12\}\}"),
+    ({"knots": 12}, r"fields has the wrong shape"),
+])  # fmt: skip
+def test_fields_that_no_part_has_are_refused(fields: dict, words: str) -> None:
+    with pytest.raises(SpecError, match=words):
+        bs.make_spec("mine", law="additive", discrepancy=["local"], fields=fields)
+
+
+def test_fewer_knots_make_a_narrower_basis(chinchilla: bs.Runs) -> None:
+    content = {"law": "additive", "discrepancy": ["local"]}
+    plain, few = bs.make_spec("x", **content), bs.make_spec("x", **content, fields={"local": {"knots": 12}})
+    assert design(plain, chinchilla).basis["local"].shape == (len(chinchilla), Local.knots + 1)
+    assert design(few, chinchilla).basis["local"].shape == (len(chinchilla), 13)
+
+
+@pytest.mark.parametrize("value", [..., "12", None, True])
+def test_a_field_without_a_number_by_default_is_refused_when_the_class_is_defined(value: object) -> None:
+    body = {"__annotations__": {"knots": "int"}} | ({} if value is ... else {"knots": value})
+    body |= {"shift": lambda self, basis, coordinates: 0.0}
+    with pytest.raises(DefinitionError, match=r"(?s)field 'knots' of Broken.*knots: int = 24"):
+        type("Broken", (AbstractDiscrepancy,), body)
