@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 from dataclasses import FrozenInstanceError
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -39,6 +41,29 @@ def content_with(kind: str, name: str) -> dict[str, Any]:
 def changed(of: Part) -> dict[str, int | float]:
     """Fields that are all twice what they are by default."""
     return {field: 2 * default for field, default in of.defaults().items()}
+
+
+def spelled(path: Path) -> set[str]:
+    """Texts that a module holds, pieces of formatted ones among them, docstrings aside."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    documented = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    constants = (node for node in ast.walk(tree) if isinstance(node, ast.Constant) and id(node) not in documented)
+    return {node.value for node in constants if isinstance(node.value, str)}
+
+
+def test_no_room_but_pooling_spells_the_suffix_of_a_site() -> None:
+    """They ask the way of pooling: a suffix that is spelled twice is changed once."""
+    suffixes = {site.name.removeprefix("theta") for kind, name in NAMED if kind == "pooling"
+                for site in part(kind, name).sites("theta")} - {""}  # fmt: skip
+    assert {"_center", "_coordinate", "_text"} <= suffixes
+    home = Path(bs.__file__).parent
+    found = {str(path.relative_to(home)): spelled(path) for path in home.rglob("*.py")}
+    others = {path: texts for path, texts in found.items() if not path.startswith("parts/pooling/")}
+    assert {path: texts & suffixes for path, texts in others.items() if texts & suffixes} == {}
+    ends = {path: [text for text in texts if text.endswith(tuple(suffixes))] for path, texts in others.items()}
+    assert {path: texts for path, texts in ends.items() if texts} == {}
+    own = {"coordinates", "_location", "_log_density"}  # of discrepancies and of responses
+    assert {path for path, texts in others.items() if texts & own} == {"modelling/sites.py"}
 
 
 @every_part

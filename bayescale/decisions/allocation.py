@@ -17,7 +17,7 @@ from bayescale.core.errors import QueryError, nearest
 from bayescale.core.quantities import LEAST, MOST, count, quantity
 from bayescale.decisions.base import AbstractDecision, AbstractDetails, Best, draws_by_action, quantiles, setting
 from bayescale.inference.average import AbstractFit
-from bayescale.modelling.interpreter import LAW
+from bayescale.modelling.sites import LAW
 from bayescale.prediction.extrapolation import reach, reach_words
 from bayescale.prediction.predict import predict
 from bayescale.prediction.queries import resolve_family

@@ -18,6 +18,7 @@ from bayescale.inference.batch import Batch, FitOptions, fit_many
 from bayescale.inference.weights import Weights
 from bayescale.modelling.grouping import is_pooled, shared_families, together
 from bayescale.modelling.identifiability import covariate
+from bayescale.modelling.sites import log_density_of
 from bayescale.modelling.spec import Spec
 from bayescale.modelling.spec_io import DEFAULT, load_spec
 from bayescale.parts.catalogue import part
@@ -435,7 +436,7 @@ def log_density(fit: AbstractFit, runs: Runs, family: str | None = None) -> np.n
     padded = _padded(runs)
     table = padded.frame if family is None else padded.frame.assign(family=family)
     observed = {site: padded[site] for site in (part("responses", name).observed for name in fit.responses)}
-    density = predict(fit, table, observed=observed, only="loss_log_density")[:, : len(runs)]
+    density = predict(fit, table, observed=observed, only=log_density_of("loss"))[:, : len(runs)]
     return density + np.log(runs["loss"])  # the density of log loss is that of loss times the loss
 
 

@@ -155,6 +155,7 @@ def _growth(choice: Choice) -> np.ndarray:
 
 def _coefficients(model: str, fit: Fit) -> list[dict[str, Any]]:
     law, posterior, rows = part("laws", fit.spec.law), fit.posterior, []
+    centers = {name: site for name in law.parameters if (site := fit.ways[name].population(name).name) != name}
 
     def add(kind: str, name: str, meaning: str, unit: str, draws: xr.DataArray, whole: str) -> None:
         for family, x in _by_family(draws, whole):
@@ -163,11 +164,11 @@ def _coefficients(model: str, fit: Fit) -> list[dict[str, Any]]:
     alone = fit.families[0] if len(fit.families) == 1 else "all"
     for name, row in law.parameters.items():
         add(row.kind, name, row.meaning, row.unit, posterior[name], alone)
-        if f"{name}_center" in posterior:
-            add(row.kind, name, row.meaning, row.unit, posterior[f"{name}_center"], POPULATION)
+        if name in centers:
+            add(row.kind, name, row.meaning, row.unit, posterior[centers[name]], POPULATION)
     derived = (
         (law.effective(**{name: posterior[name] for name in law.parameters}) if law.effective else {}, alone),
-        (_of_population(law, posterior), POPULATION),
+        (_of_population(law, posterior, centers), POPULATION),
         ({name: posterior[name] for name in fit.meta["published"]}, alone),
     )
     for values, whole in derived:
@@ -177,11 +178,11 @@ def _coefficients(model: str, fit: Fit) -> list[dict[str, Any]]:
     return rows
 
 
-def _of_population(law: type[AbstractLaw], posterior: xr.Dataset) -> dict[str, xr.DataArray]:
+def _of_population(law: AbstractLaw, posterior: xr.Dataset, centers: Mapping[str, str]) -> dict[str, xr.DataArray]:
     """Effective exponents of the centre of a partial pooling: those that no parameter of each family's own enters."""
-    if law.effective is None or not any(f"{name}_center" in posterior for name in law.parameters):
+    if law.effective is None or not centers:
         return {}
-    found = law.effective(**{name: posterior.get(f"{name}_center", posterior[name]) for name in law.parameters})
+    found = law.effective(**{name: posterior[centers.get(name, name)] for name in law.parameters})
     return {name: draws for name, draws in found.items() if FAMILY not in draws.dims}
 
 

@@ -9,11 +9,14 @@ import jax
 import numpy as np
 import pandas as pd
 
+from bayescale.core.dims import FAMILY, SUITE
 from bayescale.core.errors import FitError, RunsError
 from bayescale.inference.aot import use_cache
 from bayescale.modelling.design import SPENT, USUAL_SLOPE, Design, bases, design, fitted_runs, rows_at
-from bayescale.modelling.grouping import suites_of
+from bayescale.modelling.grouping import lots_of, suites_of, ways_of
+from bayescale.modelling.sites import LOG_LOSS, log_density_of
 from bayescale.modelling.spec import Spec
+from bayescale.parts.base import Role
 from bayescale.prediction.predictive import from_prior
 from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN
 from bayescale.runs.readers import load_runs
@@ -101,7 +104,7 @@ def simulate(spec: Spec, runs: Runs | None = None, *, simulations: int, seed: in
         drawn = from_prior(keys, _with_probes(spec, points, runs, probes), spec=spec.structure)
         sites = {name: np.asarray(value) for name, value in drawn.items()}
     observed = {name: sites[name][:, :count] for name in points.observed}
-    likelihood = np.sum([sites[f"{name}_log_density"][:, :count] for name in observed], axis=(0, 2))
+    likelihood = np.sum([sites[log_density_of(name)][:, :count] for name in observed], axis=(0, 2))
     fine = np.isfinite(likelihood) & np.all([np.isfinite(x).all(axis=1) for x in observed.values()], axis=0)
     kept = ("family", "params", "tokens", "flops", *spec.columns, *spec.labels, *spec.sorting)
     frame = runs.frame[[column for column in dict.fromkeys(kept) if column in runs.frame]]
@@ -114,7 +117,7 @@ def simulate(spec: Spec, runs: Runs | None = None, *, simulations: int, seed: in
         spec=spec,
         tables=tables,
         truths=pd.DataFrame(_parameters(spec, runs, sites), names).assign(log_likelihood=likelihood),
-        log_loss=pd.DataFrame(sites["log_loss"][:, count:], names),
+        log_loss=pd.DataFrame(sites[LOG_LOSS][:, count:], names),
         probes=probes,
         dropped={names[i]: "a simulated run is zero, infinite or no number" for i in np.flatnonzero(~fine)},
     )
@@ -206,13 +209,16 @@ def _with_probes(spec: Spec, points: Design, runs: Runs, probes: pd.DataFrame) -
 def _parameters(spec: Spec, runs: Runs, sites: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """True parameters by the names of :func:`bayescale.inference.fit.scalars`; of families, the extremes'."""
     found: dict[str, np.ndarray] = {}
-    suites = suites_of(spec, runs.frame)
-    for name, _ in spec.settings:
-        found |= {site: sites[site] for site in (f"{name}_center", f"{name}_spread") if site in sites}
-        for i, suite in enumerate(suites if f"{name}_suite" in sites else []):
-            found[f"{name}_suite[{suite}]"] = sites[f"{name}_suite"][:, i]
-        if sites[name].ndim == 1:
-            found[name] = sites[name]
-        else:
-            found |= {f"{name}[{f}]": sites[name][:, runs.families.index(f)] for f in extremes(runs)}
+    members = {
+        FAMILY: {name: runs.families.index(name) for name in extremes(runs)},
+        SUITE: {name: i for i, name in enumerate(suites_of(spec, runs.frame))},
+    }
+    ways = ways_of(spec, len(runs.families), lots_of(spec, runs.frame))
+    for site in (site for name, way in ways.items() for site in way.sites(name)):
+        if not site.kept or site.role is Role.OFFSET:  # which says what the value says
+            continue
+        if not site.dims:
+            found[site.name] = sites[site.name]
+        for dim in site.dims:
+            found |= {f"{site.name}[{name}]": sites[site.name][:, i] for name, i in members[dim].items()}
     return found

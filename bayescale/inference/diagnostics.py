@@ -13,7 +13,7 @@ from arviz_stats.base import array_stats
 
 from bayescale.core.dims import FAMILY, SUITE
 from bayescale.inference import nuts
-from bayescale.modelling.interpreter import COORDINATES
+from bayescale.modelling.sites import COORDINATES
 
 _FEW_DIVERGENCES = 0.001  # of all draws: a handful that cannot bias a 90 % interval
 _FEW_CUT = 0.05  # of all draws

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayescale.core.dims import CHAIN, DRAW, FAMILY, KNOT, RUN, SUITE, TEXT, to_datatree
+from bayescale.core.dims import CHAIN, DRAW, FAMILY, RUN, SUITE, to_datatree
 from bayescale.core.errors import ConvergenceWarning, DefinitionError, FitError
 from bayescale.core.progress import Stages, on_terminal
 from bayescale.inference import nuts
@@ -28,11 +28,12 @@ from bayescale.inference.diagnostics import Criterion, criteria, summarised
 from bayescale.inference.nuts import Care
 from bayescale.inference.vectorized import sample_side_by_side
 from bayescale.modelling.design import Design, design
-from bayescale.modelling.grouping import suites_of
-from bayescale.modelling.interpreter import COORDINATES
+from bayescale.modelling.grouping import lots_of, suites_of, ways_of
 from bayescale.modelling.layout import layout
+from bayescale.modelling.sites import sites_of
 from bayescale.modelling.spec import Spec
 from bayescale.modelling.spec_io import DEFAULT, load_spec
+from bayescale.parts.base import AbstractPooling
 from bayescale.runs.readers import load_runs
 from bayescale.runs.table import Runs
 
@@ -124,6 +125,11 @@ class Fit(AbstractFit):
     def convergence(self) -> list[Criterion]:
         """What chains must reach to count as converged, and what they reached; see :func:`criteria`."""
         return criteria(self.tree, self.summary[[name.split("[")[0] in self.sampled for name in self.summary.index]])
+
+    @cached_property
+    def ways(self) -> dict[str, AbstractPooling]:
+        """How the families share each parameter."""
+        return ways_of(self.spec, len(self.families), lots_of(self.spec, self.design_frame))
 
     @property
     def sampled(self) -> set[str]:
@@ -300,8 +306,8 @@ def _check_settings(seeds: Sequence[int], chains: int, warmup: int | None, draws
 
 def _collect(runs: Runs, spec: Spec, points: Design, samples: nuts.Samples, seed: int) -> Fit:
     sites = {k: np.asarray(v) for k, v in samples.sites.items()}
-    published = _published(spec, points, sites)
-    posterior = {k: v for k, v in sites.items() if not k.endswith(("_coordinate", "_text"))} | published
+    declared, published = sites_of(spec, points.families, points.lot), _published(spec, points, sites)
+    posterior = {k: v for k, v in sites.items() if declared[k].kept} | published
     sorting = [column for column in spec.sorting if column in runs.frame]
     kept = dict.fromkeys((*_KEEP, *spec.columns, *spec.labels, *sorting))
     constant = {k: runs[k] for k in kept if k not in points.observed}
@@ -311,11 +317,12 @@ def _collect(runs: Runs, spec: Spec, points: Design, samples: nuts.Samples, seed
         "sample_stats": samples.stats,
         "log_likelihood": samples.log_likelihood,
         # Power-scaling needs the priors at the top of the hierarchy; with the families' it flags everything.
-        "log_prior": {k: v for k, v in samples.log_prior.items() if not k.endswith("_coordinate") and k != COORDINATES},
+        "log_prior": {k: v for k, v in samples.log_prior.items() if declared[k].at_top},
         "observed_data": points.observed,
         "constant_data": constant,
     }
-    dims = dims_of({**sites, **posterior}) | dict.fromkeys([*samples.log_likelihood, *constant], (RUN,))
+    dims = {k: site.dims for k, site in declared.items()} | dict.fromkeys([*samples.log_likelihood, *constant], (RUN,))
+    dims |= {k: (FAMILY,) if v.ndim > 2 else () for k, v in published.items()}
     if not samples.pointwise:
         dims |= {f"log_likelihood/{name}": (FAMILY,) for name in samples.log_likelihood}
     tree = to_datatree(groups, dims, {FAMILY: runs.families, SUITE: suites_of(spec, runs.frame)})
@@ -356,13 +363,6 @@ def _about(runs: Runs, spec: Spec, points: Design) -> dict[str, Any]:
         "versions": {name: version(name) for name in _PACKAGES},
         "device": jax.config.jax_default_device.platform,
     }
-
-
-def dims_of(draws: Mapping[str, np.ndarray]) -> dict[str, tuple[str, ...]]:
-    """Dims of the draws of each parameter, besides chain and draw."""
-    dims: dict[str, tuple[str, ...]] = {k: (FAMILY,) if v.ndim > 2 else () for k, v in draws.items()}
-    dims |= {k: (d,) for d in (TEXT, SUITE) for k in draws if k.endswith(f"_{d}")}
-    return dims | {COORDINATES: (FAMILY, KNOT)}
 
 
 def _spec_dict(spec: Spec) -> dict[str, Any]:

@@ -26,12 +26,17 @@ from bayescale.inference.preconditioner import (
     diagonal,
 )
 from bayescale.modelling.design import Design
-from bayescale.modelling.interpreter import COORDINATES, LAW, interpret
+from bayescale.modelling.grouping import centered, ways_of
+from bayescale.modelling.interpreter import interpret
+from bayescale.modelling.sites import COORDINATES, LAW, sites_of
 from bayescale.modelling.spec import Spec
-from bayescale.parts.pooling.partial import Partial
+from bayescale.parts.base import Role
 
-CENTER, SPREAD, COORDINATE = "_center", "_spread", "_coordinate"
 _PRIOR_CURVATURE = (1e-2, 1e6)  # keeps a unit of the flat vector finite where a prior is flat or a spike
+
+
+_SHARED = {Role.CENTER: "centers", Role.SPREAD: "spreads"}
+"""Where a flat vector holds sites that families share, by what they say; others with what is free."""
 
 
 class Roles(NamedTuple):
@@ -105,7 +110,7 @@ def flatten(
     """
     model = partial(interpret, spec)
     latent = latent_sites(handlers.substitute(model, data=begin), design)
-    roles, at = _roles(latent, held(spec)), _coordinates(spec, design, begin, latent, moving)
+    roles, at = _roles(spec, design, latent), _coordinates(spec, design, begin, latent, moving)
 
     def log_prior(flat: Array) -> Array:
         unconstrained, total = at.place(flat)
@@ -148,16 +153,20 @@ def _coordinates(
     def constrain(unconstrained: dict[str, Array]) -> dict[str, Array]:
         return {name: bijections[name](value) for name, value in unconstrained.items()}
 
+    ways = centered(spec)
+
     def centers(unconstrained: dict[str, Array]) -> dict[str, tuple[Array, Array]]:
-        return {
-            name + CENTER: Partial.center_given(
+        found = {}
+        for name, centering in design.centering.items():
+            roles = (Role.CENTER, Role.SPREAD, Role.COORDINATE)
+            center, spread, coordinate = (ways[name].site(name, role).name for role in roles)
+            found[center] = ways[name].center_given(
                 spec.parameters[name].prior.placed(design.priors[name]),
-                unconstrained[name + COORDINATE],
-                bijections[name + SPREAD](unconstrained[name + SPREAD]),
+                unconstrained[coordinate],
+                bijections[spread](unconstrained[spread]),
                 centering,
             )
-            for name, centering in design.centering.items()
-        }
+        return found
 
     if moving:
         for name, (mean, sd) in centers(natural).items():
@@ -237,22 +246,23 @@ def held(spec: Spec) -> set[str]:
     return {name for of in parts for name in of.parameters}
 
 
-def _roles(latent: dict[str, Any], held: set[str]) -> Roles:
+def _roles(spec: Spec, design: Design, latent: dict[str, Any]) -> Roles:
+    sites, ways = sites_of(spec, design.families, design.lot), ways_of(spec, design.families, design.lot)
+    of_held = [site for name in held(spec) for site in ways[name].sites(name)]
+    still = {site.name for site in of_held if site.role in (Role.VALUE, Role.COORDINATE)}
     own: dict[str, list[np.ndarray]] = {"own": [], "own_held": []}
     common: dict[str, list[np.ndarray]] = {"shared": [], "held": [], "centers": [], "spreads": []}
     first = families = 0
     for name in sorted(latent):  # as a tree of arrays is ravelled
-        site, size = latent[name], int(np.size(latent[name]["value"]))
+        value, size = latent[name]["value"], int(np.size(latent[name]["value"]))
         where, first = np.arange(first, first + size), first + size
-        still = name.removesuffix(COORDINATE) in held
-        if any(frame.name == FAMILY for frame in site["cond_indep_stack"]):
-            families = len(site["value"])
-            own["own_held" if still else "own"].append(where.reshape(families, -1))
-        elif still:
+        if FAMILY in sites[name].dims:
+            families = len(value)
+            own["own_held" if name in still else "own"].append(where.reshape(families, -1))
+        elif name in still:
             common["held"].append(where)
         else:
-            role = "centers" if name.endswith(CENTER) else "spreads" if name.endswith(SPREAD) else "shared"
-            common[role].append(where)
+            common[_SHARED.get(sites[name].role, "shared")].append(where)
     empty = np.zeros((families, 0), int)
     return Roles(
         **{role: np.concatenate([empty, *where], axis=1) for role, where in own.items()},
@@ -272,6 +282,7 @@ def sites_at(
     """Sites, pointwise log likelihood and log prior at one point."""
     model = handlers.substitute(partial(interpret, spec), data=values)
     trace = handlers.trace(model).get_trace(design)
+    declared = sites_of(spec, design.families, design.lot)
     sites, likelihood, prior = {}, {}, {}
     for name, site in trace.items():
         if site["type"] == "sample" and site["is_observed"]:
@@ -279,6 +290,6 @@ def sites_at(
         elif site["type"] == "sample":
             sites[name] = site["value"]
             prior[name] = site["fn"].log_prob(site["value"])
-        elif site["type"] == "deterministic" and name.removesuffix("_offset") in spec.parameters:
+        elif name in declared:
             sites[name] = site["value"]
     return sites, likelihood, prior

@@ -15,11 +15,12 @@ import jax.numpy as jnp
 from jax import Array
 
 from bayescale.inference.aot import call
-from bayescale.inference.potential import COORDINATE, flatten, initial, sites_at
+from bayescale.inference.potential import flatten, initial, sites_at
 from bayescale.inference.preconditioner import Whitening, arrow, factor, identity, newton, variance
 from bayescale.modelling.design import Design
+from bayescale.modelling.grouping import centered
 from bayescale.modelling.spec import Spec
-from bayescale.parts.pooling.partial import Partial
+from bayescale.parts.base import Role
 
 ROUNDS = 3
 """Rounds in which a warm start chooses coordinates."""
@@ -80,13 +81,18 @@ def warm_start(
     begin = apply(initial, design, spec=spec)
     for i in range(ROUNDS if design.centering else 0):
         start = apply(find_mode, begin, design, spec=spec)
-        centering = {name: start.variance[name + COORDINATE] * 0 for name in design.centering}
+        variances = {name: _of_offsets(start, spec, name) for name in design.centering}
+        centering = {name: variance * 0 for name, variance in variances.items()}
         if i == ROUNDS - 1:
-            variances = {name: start.variance[name + COORDINATE] for name in centering}
             centering = {name: _centering(variance) for name, variance in variances.items()}
         begin, design = apply(_restart, start, centering, design, spec=spec), replace(design, centering=centering)
         advance()
     return design, apply(find_mode, begin, design, spec=spec)
+
+
+def _of_offsets(start: Start, spec: Spec, name: str) -> Array:
+    """Variance of each family's coordinate of a parameter, which is its offset at centering 0."""
+    return start.variance[centered(spec)[name].site(name, Role.COORDINATE).name]
 
 
 def _centering(variance: Array) -> Array:
@@ -104,6 +110,7 @@ def _restart(start: Start, centering: dict[str, Array], design: Design, *, spec:
     values = dict(start.begin)
     sites, *_ = sites_at(spec, design, values)
     for name, to in centering.items():
-        setting, held = spec.parameters[name], start.variance[name + COORDINATE]
-        values |= Partial.restart(name, setting.prior.placed(design.priors[name]), setting.spread, sites, held, to)
+        setting, held = spec.parameters[name], _of_offsets(start, spec, name)
+        prior = setting.prior.placed(design.priors[name])
+        values |= centered(spec)[name].restart(name, prior, setting.spread, sites, held, to)
     return values

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 import pandas as pd
 
-from bayescale.modelling.grouping import alike, lots_of, spreads
+from bayescale.modelling.grouping import alike, centered, lots_of, spreads
 from bayescale.modelling.identifiability import check_identified, covariate
 from bayescale.modelling.spec import Spec
 from bayescale.parts.base import Rows
@@ -118,7 +118,6 @@ def design(spec: Spec, runs: Runs) -> Design:
     spent = {name: np.log(runs[name]) for name in sorted(columns & set(SPENT))}
     observed = {part("responses", name).observed for name, _ in spec.responses}
     families = len(runs.families)  # arrays stay NumPy's: they become float64 or float32 as JAX is set
-    pooled = [name for name, setting in spec.settings if setting.pooling == "partial"]
     fixed = {name: np.log(value) for name, value in spec.anchor}
     anchor = {name: np.asarray(fixed.get(name, spent[name].mean())) for name in spec.inputs}
     family = np.asarray(np.searchsorted(runs.families, runs["family"]))
@@ -133,7 +132,7 @@ def design(spec: Spec, runs: Runs) -> Design:
         basis=bases(spec, rows, family, fitted_runs(spec, runs.frame, anchor)) if spec.based else {},
         family=family,
         priors=places(spec, anchor),
-        centering={name: np.zeros(families) for name in pooled} if families > 1 else {},
+        centering={name: np.zeros(families) for name in centered(spec)} if families > 1 else {},
         spreads=spreads(spec),
         families=families,
         lot={way: np.array([list(dict.fromkeys(keys)).index(key) for key in keys]) for way, keys in lots.items()},

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from bayescale.core.errors import RunsError
-from bayescale.modelling.spec import Setting, Spec
-from bayescale.parts.base import AbstractPooling
+from bayescale.modelling.spec import Spec
+from bayescale.parts.base import AbstractCentered, AbstractPooling
 from bayescale.parts.catalogue import part
 from bayescale.parts.pooling.by_suite import BySuite
 from bayescale.parts.pooling.complete import Complete
@@ -85,10 +85,19 @@ def _lot(family: Any, columns: list[str], runs: pd.DataFrame) -> Any:
     return key if all(key) else (family, *key)  # without a name, a lot of its own
 
 
-def way_of(setting: Setting, families: int, lots: Collection[str]) -> AbstractPooling:
-    """How so many families share a parameter, of which these ways find lots."""
-    way = part("pooling", setting.pooling if families > 1 else "complete")
-    return Unpooled() if way.lots and way.name not in lots else way
+def ways_of(spec: Spec, families: int, lots: Collection[str]) -> dict[str, AbstractPooling]:
+    """How so many families, of which these ways find lots, share each parameter of a spec."""
+    found = {}
+    for name, setting in spec.settings:
+        way = spec.part("pooling", setting.pooling if families > 1 else Complete.name)
+        found[name] = Unpooled() if way.lots and way.name not in lots else way
+    return found
+
+
+def centered(spec: Spec) -> dict[str, AbstractCentered]:
+    """How families share each parameter of which they scatter about a centre that is learnt, if there are several."""
+    ways = {name: spec.part("pooling", setting.pooling) for name, setting in spec.settings}
+    return {name: way for name, way in ways.items() if way.centered}
 
 
 def spreads(spec: Spec) -> dict[str, np.ndarray]:

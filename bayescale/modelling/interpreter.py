@@ -15,24 +15,18 @@ from numpyro import handlers
 
 from bayescale.core.dims import FAMILY, KNOT
 from bayescale.modelling.design import Design, design
-from bayescale.modelling.grouping import way_of
+from bayescale.modelling.grouping import ways_of
+from bayescale.modelling.sites import COORDINATES, LAW, LOG_LOSS, location_of
 from bayescale.modelling.spec import Spec
 from bayescale.parts.base import AbstractDiscrepancy, Families, Part, Values
 from bayescale.runs.table import Runs
-
-LAW = "law"
-"""Site of the log loss by the law alone, its discrepancies left out."""
-
-COORDINATES = "coordinates"
-"""Site of each family's coordinates of all discrepancies, one after the other."""
 
 
 def interpret(spec: Spec, design: Design) -> None:
     """Draw a spec's parameters, then observe its responses run by run."""
     values, families = {}, Families(design.families, design.lot, dict(design.lots))
-    for name, setting in spec.settings:
-        way = way_of(setting, design.families, design.lot)
-        centering = design.centering.get(name, 0.0)
+    for name, way in ways_of(spec, design.families, design.lot).items():
+        setting, centering = spec.parameters[name], design.centering.get(name, 0.0)
         prior = setting.prior.placed(design.priors[name])
         value = way.draw(name, prior, design.spreads.get(name, setting.spread), families, centering)
         values[name] = value[design.family] if jnp.ndim(value) else value
@@ -57,11 +51,11 @@ def interpret(spec: Spec, design: Design) -> None:
         numpyro.deterministic(LAW, design.anchor_loss + relative)
         for of, own in zip(discrepancies, coordinates, strict=True):
             relative += of.shift(design.basis[of.name], own, **pick(of))
-        log_loss = numpyro.deterministic("log_loss", design.anchor_loss + relative)
+        log_loss = numpyro.deterministic(LOG_LOSS, design.anchor_loss + relative)
         for name, kind in spec.responses:
             response, noise = spec.part("responses", name), spec.part("noise", kind)
             location = response.location(log_loss, design.columns, **pick(response))
-            numpyro.deterministic(f"{name}_location", location)
+            numpyro.deterministic(location_of(name), location)
             likelihood = noise.distribution(location, {**design.columns, **design.basis}, **pick(noise))
             numpyro.sample(response.observed, likelihood, obs=design.observed.get(response.observed))
 

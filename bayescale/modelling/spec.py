@@ -19,7 +19,7 @@ import numpy as np
 from bayescale.core.code import code_digest
 from bayescale.core.errors import SpecError, nearest
 from bayescale.parts import catalogue
-from bayescale.parts.base import Parameter, Part
+from bayescale.parts.base import Parameter
 from bayescale.parts.priors import Normal, Prior
 
 _PROSE = ("name", "source", "about", "unit", "parameters")  # priors of parameters are content of the spec
@@ -202,7 +202,7 @@ class Spec:
         used += [("discrepancies", name) for name in self.discrepancy]
         used += [pair for response, noise in self.responses for pair in (("responses", response), ("noise", noise))]
         used += [("pooling", setting.pooling) for _, setting in self.settings]
-        return {f"{kind}/{name}": _code_of(type(catalogue.part(kind, name))) for kind, name in used}
+        return {f"{kind}/{name}": _code_of(kind, name) for kind, name in used}
 
     def __hash__(self) -> int:
         return hash(self.digest)
@@ -274,8 +274,8 @@ class Spec:
 
 
 @cache
-def _code_of(part: type[Part]) -> str:
-    return code_digest(part, without=_PROSE)
+def _code_of(kind: str, name: str) -> str:
+    return code_digest(type(catalogue.part(kind, name)), without=_PROSE)
 
 
 def gains_of(covariates: Iterable[tuple[str, tuple[str, ...]]]) -> list[tuple[str, str, str]]:

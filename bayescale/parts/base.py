@@ -11,7 +11,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from enum import StrEnum
+from enum import Enum, StrEnum, auto
 from typing import Any, ClassVar, NamedTuple, dataclass_transform
 
 import jax.numpy as jnp
@@ -338,8 +338,56 @@ class Families(NamedTuple):
     lots: Mapping[str, int]
 
 
+class Role(Enum):
+    """What a site of a parameter says of families."""
+
+    VALUE = auto()
+    """The parameter: one value for all families, or one of each."""
+    CENTER = auto()
+    """The value about which families scatter."""
+    SPREAD = auto()
+    """The standard deviation by which they do, in the prior's Gaussian coordinate."""
+    LOT = auto()
+    """The value that families of one lot have, or about which they scatter."""
+    OFFSET = auto()
+    """How far each family lies from what it scatters about, in units of the spread."""
+    COORDINATE = auto()
+    """What a sampler moves in place of the offset. Its prior is given what the families share."""
+
+
+class Site(NamedTuple):
+    """A site of a model: what it says, its dims besides draws, and what becomes of its draws.
+
+    Attributes
+    ----------
+    name : str
+    role : Role
+    dims : tuple of str
+        Dims of an array of it (see :mod:`bayescale.core.dims`); none, a scalar.
+    latent : bool
+        Whether it is sampled. If not, it follows from those that are.
+    kept : bool
+        Whether the posterior of a fit holds it.
+    """
+
+    name: str
+    role: Role
+    dims: tuple[str, ...] = ()
+    latent: bool = True
+    kept: bool = True
+
+    @property
+    def at_top(self) -> bool:
+        """Whether its prior depends on no other site, so that a fit's log prior holds it."""
+        return self.latent and self.role is not Role.COORDINATE
+
+
 class AbstractPooling(Part):
-    """A way for families to share a parameter with a prior and a spread."""
+    """A way for families to share a parameter with a prior and a spread.
+
+    It declares every site that it draws. What other rooms ask of one, they ask by its role: no name of a site is
+    spelled outside the way that draws it.
+    """
 
     formula = "draw"
     about: ClassVar[str]
@@ -352,6 +400,12 @@ class AbstractPooling(Part):
     """Whether the spread is known: the standard deviation between families, not the scale of its prior."""
     together: ClassVar[bool] = True
     """Whether a family depends on every other; if not, on those of its lot alone."""
+    centered: ClassVar[bool] = False
+    """Whether it is an :class:`AbstractCentered`: a sampler may choose each family's coordinate."""
+
+    @abstractmethod
+    def sites(self, name: str) -> tuple[Site, ...]:
+        """Sites that `draw` makes of a parameter."""
 
     @abstractmethod
     def draw(
@@ -360,15 +414,55 @@ class AbstractPooling(Part):
         """Draw the parameter: shape () if shared, else (family,)."""
 
     @abstractmethod
-    def latents(self, families: Families) -> int:
-        """Count of latent scalars that `draw` adds."""
-
-    def given(self, name: str, draws: Mapping[str, Array], lots: Sequence[Any]) -> dict[str, Array]:
-        """Draws of its latent sites at centering 0, from those that a fit keeps; `lots` of the families, in order."""
-        return {name: draws[name]}
-
-    @abstractmethod
     def extend(
         self, name: str, prior: Placed, spread: Array | float, draws: dict[str, Array], key: Array
     ) -> dict[str, Array]:
         """Latent sites to replace in `draws` (leading dim: draw) for one more, new family of a new lot at the end."""
+
+    def site(self, name: str, role: Role) -> Site:
+        """The site of a parameter that has a role, which the way has one of."""
+        return next(site for site in self.sites(name) if site.role is role)
+
+    def population(self, name: str) -> Site:
+        """The site that says of a parameter what families have in common: their centre, or its value."""
+        by_role = {site.role: site for site in self.sites(name)}
+        return by_role.get(Role.CENTER, by_role[Role.VALUE])
+
+    def given(self, name: str, draws: Mapping[str, Array], lots: Sequence[Any]) -> dict[str, Array]:
+        """Draws of its latent sites at centering 0, from those that a fit keeps; `lots` of the families, in order."""
+        found = {}
+        for site in self.sites(name):
+            if site.latent and site.kept:
+                found[site.name] = draws[site.name]
+            elif site.latent and site.role is Role.COORDINATE:
+                found[site.name] = draws[self.site(name, Role.OFFSET).name]
+            elif site.latent:  # of each lot: the value of its first family
+                first = [lots.index(lot) for lot in dict.fromkeys(lots)]
+                found[site.name] = draws[name][:, jnp.array(first)]
+        return found
+
+
+class AbstractCentered(AbstractPooling):
+    """A way by which families scatter about a centre that is learnt.
+
+    A family's `centering` moves its coordinate from its offset (0, best where its own runs say little) to its value
+    (1, best where they say much); the posterior is the same.
+    """
+
+    centered = True
+
+    @abstractmethod
+    def center_given(self, prior: Placed, coordinate: Array, spread: Array, centering: Array) -> tuple[Array, Array]:
+        """Mean and SD of the centre's Gaussian coordinate given the families' coordinates and the spread."""
+
+    @abstractmethod
+    def restart(
+        self,
+        name: str,
+        prior: Placed,
+        spread: float,
+        sites: dict[str, Array],
+        variance: Array,
+        centering: Array,
+    ) -> dict[str, Array]:
+        """Latent sites with the families' values kept, centre and spread moved to fit them, in other coordinates."""

@@ -15,6 +15,7 @@ from bayescale.core.dims import CHAIN, DRAW, KINDS, MADE, PROVISIONAL, QUANTILES
 from bayescale.core.errors import QueryError
 from bayescale.core.verdict import Verdict
 from bayescale.inference.average import AbstractFit
+from bayescale.modelling.sites import location_of
 from bayescale.parts.catalogue import part
 from bayescale.prediction.extrapolation import reach
 from bayescale.prediction.predict import predict
@@ -142,7 +143,7 @@ def forecast(
         raise QueryError(f"the fit has no response {response!r}", wanted=f"one of: {', '.join(names)}")
     chosen = part("responses", response or names[0])
     sites = predict(fit, table, seed=seed)
-    epred = sites[f"{chosen.name}_location"]
+    epred = sites[location_of(chosen.name)]
     if chosen.kind == "log":
         epred = np.exp(epred)
     elif "n_items" in table:

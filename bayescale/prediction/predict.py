@@ -17,8 +17,9 @@ from bayescale.inference.aot import call, use_cache
 from bayescale.inference.average import AbstractFit
 from bayescale.inference.fit import Fit
 from bayescale.modelling.design import SPENT, Design, Fitted, bases, fitted_runs, places, rows_at
-from bayescale.modelling.grouping import alike, lots_of, spreads, way_of
-from bayescale.modelling.interpreter import COORDINATES, LAW, interpret
+from bayescale.modelling.grouping import alike, centered, lots_of, spreads
+from bayescale.modelling.interpreter import interpret
+from bayescale.modelling.sites import COORDINATES, LAW, LOG_LOSS, location_of, log_density_of
 from bayescale.modelling.spec import Spec
 from bayescale.parts.base import Rows
 from bayescale.parts.catalogue import part
@@ -102,7 +103,6 @@ def design_at(fit: Fit, table: pd.DataFrame, observed: Mapping[str, Any], new: b
     """Queries as arrays in the fit's own anchor units, with one more family if `new`."""
     index = {NEW: len(fit.families)} | {name: i for i, name in enumerate(fit.families)}
     count = len(fit.families) + new
-    pooled = [n for n, s in fit.spec.settings if s.pooling == "partial"]
     known = [c for c in fit.spec.columns if c in table]
     wanted = {part("responses", name).observed for name, _ in fit.spec.responses}
     family = np.asarray([index[name] for name in table["family"]], dtype=int)
@@ -118,7 +118,7 @@ def design_at(fit: Fit, table: pd.DataFrame, observed: Mapping[str, Any], new: b
         basis=_bases(fit, table, anchor, family) if fit.spec.based else {},
         family=family,
         priors=places(fit.spec, anchor),
-        centering={n: np.zeros(count) for n in pooled} if count > 1 else {},
+        centering={n: np.zeros(count) for n in centered(fit.spec)} if count > 1 else {},
         families=count,
         spreads=spreads(fit.spec),
         lot=lot,
@@ -162,9 +162,8 @@ def _substitutes(fit: Fit, key: Array, extend: bool, thin: int) -> dict[str, Arr
     lots = lots_of(fit.spec, fit.design_frame)
     placed = fit.spec.places({c: np.log(fit.meta["anchor"][c]) for c in fit.spec.inputs})
     draws: dict[str, Array] = {}
-    for i, (name, setting) in enumerate(fit.spec.settings):
-        way = way_of(setting, len(fit.families), lots)
-        mine = way.given(name, kept, lots.get(way.name, []))
+    for i, (name, way) in enumerate(fit.ways.items()):
+        mine, setting = way.given(name, kept, lots.get(way.name, [])), fit.spec.parameters[name]
         if extend:
             prior, mine_key = setting.prior.placed(placed[name]), jax.random.fold_in(key, i)
             mine |= way.extend(name, prior, setting.spread, mine, mine_key)
@@ -180,14 +179,16 @@ def _substitutes(fit: Fit, key: Array, extend: bool, thin: int) -> dict[str, Arr
 
 @partial(jax.jit, static_argnames=("spec", "only"))
 def _predict(keys: Array, draws: dict[str, Array], points: Design, *, spec: Spec, only: str | None) -> dict[str, Array]:
+    returned = {LAW, LOG_LOSS, *(location_of(name) for name, _ in spec.responses)}
+
     def one(drawn: tuple[Array, dict[str, Array]]) -> dict[str, Array]:
         model = handlers.substitute(handlers.seed(partial(interpret, spec), drawn[0]), data=drawn[1])
         sites = handlers.trace(model).get_trace(points)
-        kept = {k: s["value"] for k, s in sites.items() if k in ("log_loss", LAW) or k.endswith("_location")}
+        kept = {name: sites[name]["value"] for name in returned}
         for name, _ in spec.responses:
             site = part("responses", name).observed
             if site in points.observed:
-                kept[f"{site}_log_density"] = sites[site]["fn"].log_prob(sites[site]["value"])
+                kept[log_density_of(site)] = sites[site]["fn"].log_prob(sites[site]["value"])
             else:
                 kept[site] = sites[site]["value"]
         return {only: kept[only]} if only else kept

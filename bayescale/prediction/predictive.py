@@ -12,10 +12,11 @@ from numpyro import handlers
 
 from bayescale.core.dims import CHAIN, DRAW, FAMILY, RUN, SUITE, to_datatree
 from bayescale.inference.aot import use_cache
-from bayescale.inference.fit import Fit, dims_of
+from bayescale.inference.fit import Fit
 from bayescale.modelling.design import Design
-from bayescale.modelling.grouping import suites_of
+from bayescale.modelling.grouping import lots_of, suites_of
 from bayescale.modelling.interpreter import interpret
+from bayescale.modelling.sites import log_density_of, sites_of
 from bayescale.modelling.spec import Spec
 from bayescale.parts.catalogue import part
 from bayescale.prediction.predict import design_at, predict
@@ -51,7 +52,9 @@ def predictive(fit: Fit, *, seed: int = 0, prior_draws: int = 500) -> xr.DataTre
     }
     tree = fit.tree.copy()
     coords = {FAMILY: fit.families, SUITE: suites_of(fit.spec, runs)}
-    made = to_datatree(groups, dims_of(groups["prior"]) | dict.fromkeys(sites, (RUN,)), coords)
+    declared = sites_of(fit.spec, len(fit.families), lots_of(fit.spec, runs))
+    dims = {name: site.dims for name, site in declared.items()} | dict.fromkeys(sites, (RUN,))
+    made = to_datatree(groups, dims, coords)
     for name, group in made.children.items():
         tree[name] = group.copy()
     return tree
@@ -68,6 +71,6 @@ def from_prior(keys: Array, points: Design, *, spec: Spec) -> dict[str, Array]:
     def one(key: Array) -> dict[str, Array]:
         trace = handlers.trace(handlers.seed(partial(interpret, spec), key)).get_trace(points)
         values = {name: site["value"] for name, site in trace.items() if site["type"] != "plate"}
-        return values | {f"{name}_log_density": trace[name]["fn"].log_prob(trace[name]["value"]) for name in responses}
+        return values | {log_density_of(name): trace[name]["fn"].log_prob(trace[name]["value"]) for name in responses}
 
     return jax.lax.map(one, keys)

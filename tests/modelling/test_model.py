@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from functools import partial
 
@@ -21,10 +22,10 @@ import bayescale as bs
 from bayescale.core import shipped
 from bayescale.core.dims import DIMS
 from bayescale.modelling.design import design
-from bayescale.modelling.grouping import way_of
-from bayescale.modelling.interpreter import COORDINATES, interpret
+from bayescale.modelling.interpreter import interpret
 from bayescale.modelling.layout import blocked, layout
-from bayescale.parts.base import Families
+from bayescale.modelling.sites import COORDINATES, sites_of
+from bayescale.parts.base import Families, Role
 from bayescale.parts.catalogue import catalogue, part
 from bayescale.parts.pooling.by_suite import BySuite
 from bayescale.parts.pooling.complete import Complete
@@ -83,11 +84,12 @@ def latent(trace: dict) -> dict:
 @pytest.mark.parametrize("families", [1, 3])
 def test_latent_scalars_are_as_many_as_the_tables_predict(spec, families):
     runs = table(families)
-    ways = [way_of(setting, families, {"text", "suite"}) for _, setting in spec.settings]
-    predicted = sum(way.latents(Families(families, {}, {"text": 1, "suite": 2})) for way in ways)
     parts = [part("discrepancies", name) for name in spec.discrepancy]
-    predicted += families * sum(sum(of.coordinates.values()) for of in parts)
+    sizes = {"family": families, "text": 1, "suite": 2, "knot": sum(sum(of.coordinates.values()) for of in parts)}
+    declared = {name: site for name, site in sites_of(spec, families, {"text", "suite"}).items() if site.latent}
+    predicted = sum(math.prod(sizes[dim] for dim in site.dims) for site in declared.values())
     sites = latent(trace_of(spec, runs))
+    assert set(sites) == set(declared)
     assert sum(np.size(site["value"]) for site in sites.values()) == predicted
     unconstrained = {name: biject_to(site["fn"].support).inv(site["value"]) for name, site in sites.items()}
     assert ravel_pytree(unconstrained)[0].size == predicted
@@ -315,9 +317,45 @@ def test_a_new_family_is_drawn_like_the_others(way, site, coordinate):
     assert abs(float((fresh**2).mean()) - 1) < 4 * np.sqrt(2 / n)  # and of its mean square
 
 
-def test_every_way_of_pooling_says_how_many_scalars_it_draws():
-    for name in catalogue("bayescale.parts.pooling"):
-        way = part("pooling", name)
-        model = handlers.seed(way.draw, 0)
-        sites = latent(handlers.trace(model).get_trace("theta", Normal(0.0, 1.0), 0.4, SEVERAL, 0.0))
-        assert sum(np.size(site["value"]) for site in sites.values()) == way.latents(SEVERAL), name
+WAYS = [part("pooling", name) for name in catalogue("bayescale.parts.pooling")]
+every_way = pytest.mark.parametrize("way", WAYS, ids=lambda way: way.name)
+
+
+@every_way
+def test_every_way_of_pooling_declares_exactly_the_sites_that_it_draws(way):
+    sizes = {"family": FAMILIES, "text": 2, "suite": 3}
+    lots = {"text": np.array([0, 1, 1, 0]), "suite": np.array([0, 1, 2, 0])}
+    families = Families(FAMILIES, lots, {"text": 2, "suite": 3})
+    trace = handlers.trace(handlers.seed(way.draw, 0)).get_trace("theta", Normal(0.0, 1.0), 0.4, families, 0.0)
+    drawn = {name: site for name, site in trace.items() if site["type"] != "plate"}
+    declared = {site.name: site for site in way.sites("theta")}
+    assert set(declared) == set(drawn)
+    for name, site in drawn.items():
+        assert declared[name].latent == (site["type"] == "sample"), name
+        assert site["value"].shape == tuple(sizes[dim] for dim in declared[name].dims), name
+        plates = {frame.name for frame in site["cond_indep_stack"]}
+        assert plates == (set(declared[name].dims) if declared[name].latent else set()), name
+    roles = [site.role for site in declared.values()]
+    assert len(set(roles)) == len(roles)
+    assert way.site("theta", Role.VALUE).name == "theta"
+    assert way.centered == ({Role.CENTER, Role.SPREAD, Role.COORDINATE} <= set(roles))
+    assert way.population("theta").role is (Role.CENTER if way.centered else Role.VALUE)
+    assert declared["theta"].kept
+
+
+@every_way
+def test_what_a_fit_keeps_replays_the_draws_of_every_family(way):
+    """What is kept of the sites gives back the latent ones, and so every site."""
+    lots, prior = [0, 1, 1, 0], LogNormal(0.33, 0.35)
+    drawn = many(way, prior, 5)
+    kept = {site.name: drawn[site.name] for site in way.sites("theta") if site.kept}
+    latent = way.given("theta", kept, lots)
+    assert set(latent) == {site.name for site in way.sites("theta") if site.latent}
+
+    def again(values: dict[str, jax.Array]) -> dict[str, jax.Array]:
+        model = handlers.substitute(handlers.seed(way.draw, 0), data=values)
+        trace = handlers.trace(model).get_trace("theta", prior, 0.3, SEVERAL, 0.0)
+        return {name: site["value"] for name, site in trace.items() if site["type"] != "plate"}
+
+    for name, value in jax.vmap(again)(latent).items():
+        np.testing.assert_allclose(value, drawn[name], rtol=ROUNDED)

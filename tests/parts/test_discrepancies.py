@@ -12,8 +12,8 @@ import bayescale as bs
 from bayescale.core.errors import RunsError
 from bayescale.inference.potential import flatten, initial
 from bayescale.modelling.design import design, slope_at
-from bayescale.modelling.interpreter import COORDINATES
 from bayescale.modelling.layout import blocked, layout
+from bayescale.modelling.sites import COORDINATES
 from bayescale.parts.base import Rows
 from bayescale.parts.catalogue import catalogue, part
 from bayescale.parts.discrepancies.growth import Growth

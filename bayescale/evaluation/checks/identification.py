@@ -27,13 +27,13 @@ class Identification(AbstractCheck):
 
     @staticmethod
     def ask(fit):
-        posterior, findings = fit.posterior, []
+        posterior, findings, ways = fit.posterior, [], fit.ways
         law = part("laws", fit.spec.law)
         decided = {name for of in fit.spec.discrepancy for name in part("discrepancies", of).parameters}
         for name, setting in fit.spec.at(fit.meta["anchor"]).settings:
             if name in decided:
                 continue
-            site = f"{name}_center" if f"{name}_center" in posterior else name
+            site = ways[name].population(name).name
             value = np.asarray(setting.prior.transform.inv(posterior[site].to_numpy()))
             variance = value.reshape(*value.shape[:2], -1).var(axis=(0, 1)).max()
             contraction = float(1 - variance / setting.prior.scale**2)

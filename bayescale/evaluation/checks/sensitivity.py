@@ -32,8 +32,7 @@ class Sensitivity(AbstractCheck):
     @staticmethod
     def ask(fit):
         posterior = fit.posterior
-        names = list(part("laws", fit.spec.law).parameters)
-        names = [f"{n}_center" if f"{n}_center" in posterior else n for n in names]
+        names = [fit.ways[name].population(name).name for name in part("laws", fit.spec.law).parameters]
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("error", UserWarning)  # ArviZ's: the tails have too few draws

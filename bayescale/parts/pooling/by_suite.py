@@ -8,7 +8,8 @@ import numpyro
 from jax import Array
 from numpyro import distributions as dist
 
-from bayescale.parts.base import AbstractPooling
+from bayescale.core.dims import FAMILY, SUITE
+from bayescale.parts.base import AbstractPooling, Role, Site
 from bayescale.parts.pooling._sites import apart, with_one_more, with_one_more_offset
 from bayescale.parts.priors import Placed
 
@@ -28,9 +29,18 @@ class BySuite(AbstractPooling):
     together = False
 
     @staticmethod
+    def sites(name):
+        return (
+            Site(f"{name}_suite", Role.LOT, (SUITE,)),
+            Site(f"{name}_coordinate", Role.COORDINATE, (FAMILY,), kept=False),
+            Site(f"{name}_offset", Role.OFFSET, (FAMILY,), latent=False),
+            Site(name, Role.VALUE, (FAMILY,), latent=False),
+        )
+
+    @staticmethod
     def draw(name, prior, spread, families, centering):
-        middle = apart(f"{name}_suite", "suite", BySuite.middles(prior, spread), families.lots["suite"])
-        with numpyro.plate("family", families.size):
+        middle = apart(f"{name}_suite", SUITE, BySuite.middles(prior, spread), families.lots["suite"])
+        with numpyro.plate(FAMILY, families.size):
             offset = numpyro.sample(f"{name}_coordinate", dist.Normal(jnp.zeros(families.size), 1.0))
         numpyro.deterministic(f"{name}_offset", offset)
         mine = prior.transform.inv(middle)[families.lot["suite"]]
@@ -40,14 +50,6 @@ class BySuite(AbstractPooling):
     def middles(prior: Placed, spread: Array | float) -> Placed:
         """Prior of suites' middles."""
         return Placed(prior.transform, prior.loc, jnp.sqrt(prior.scale**2 - spread**2))
-
-    @staticmethod
-    def latents(families):
-        return families.lots["suite"] + families.size
-
-    @staticmethod
-    def given(name, draws, lots):
-        return {f"{name}_suite": draws[f"{name}_suite"], f"{name}_coordinate": draws[f"{name}_offset"]}
 
     @staticmethod
     def extend(name, prior, spread, draws, key):

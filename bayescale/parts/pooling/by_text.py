@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import jax.numpy as jnp
 import numpyro
 
-from bayescale.parts.base import AbstractPooling
+from bayescale.core.dims import FAMILY, TEXT
+from bayescale.parts.base import AbstractPooling, Role, Site
 from bayescale.parts.pooling._sites import apart, with_one_more
 
 
@@ -18,18 +18,16 @@ class ByText(AbstractPooling):
     together = False
 
     @staticmethod
+    def sites(name):
+        return (
+            Site(f"{name}_text", Role.LOT, (TEXT,), kept=False),
+            Site(name, Role.VALUE, (FAMILY,), latent=False),
+        )
+
+    @staticmethod
     def draw(name, prior, spread, families, centering):
-        value = apart(f"{name}_text", "text", prior, families.lots["text"])
+        value = apart(f"{name}_text", TEXT, prior, families.lots["text"])
         return numpyro.deterministic(name, value[families.lot["text"]])
-
-    @staticmethod
-    def latents(families):
-        return families.lots["text"]
-
-    @staticmethod
-    def given(name, draws, lots):
-        first = [lots.index(lot) for lot in dict.fromkeys(lots)]  # family of each text
-        return {f"{name}_text": draws[name][:, jnp.array(first)]}
 
     @staticmethod
     def extend(name, prior, spread, draws, key):

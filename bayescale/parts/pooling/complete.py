@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpyro
 
-from bayescale.parts.base import AbstractPooling
+from bayescale.parts.base import AbstractPooling, Role, Site
 
 
 class Complete(AbstractPooling):
@@ -14,12 +14,12 @@ class Complete(AbstractPooling):
     about = "one for all families"
 
     @staticmethod
-    def draw(name, prior, spread, families, centering):
-        return numpyro.sample(name, prior.distribution())
+    def sites(name):
+        return (Site(name, Role.VALUE),)
 
     @staticmethod
-    def latents(families):
-        return 1
+    def draw(name, prior, spread, families, centering):
+        return numpyro.sample(name, prior.distribution())
 
     @staticmethod
     def extend(name, prior, spread, draws, key):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from bayescale.parts.base import AbstractPooling
+from bayescale.core.dims import FAMILY
+from bayescale.parts.base import AbstractPooling, Role, Site
 from bayescale.parts.pooling._sites import apart, with_one_more
 
 
@@ -14,12 +15,12 @@ class Unpooled(AbstractPooling):
     together = False
 
     @staticmethod
-    def draw(name, prior, spread, families, centering):
-        return apart(name, "family", prior, families.size)
+    def sites(name):
+        return (Site(name, Role.VALUE, (FAMILY,)),)
 
     @staticmethod
-    def latents(families):
-        return families.size
+    def draw(name, prior, spread, families, centering):
+        return apart(name, FAMILY, prior, families.size)
 
     @staticmethod
     def extend(name, prior, spread, draws, key):

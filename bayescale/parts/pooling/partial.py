@@ -7,12 +7,13 @@ import numpyro
 from jax import Array
 from numpyro import distributions as dist
 
-from bayescale.parts.base import AbstractPooling
+from bayescale.core.dims import FAMILY
+from bayescale.parts.base import AbstractCentered, Role, Site
 from bayescale.parts.pooling._sites import with_one_more_offset
 from bayescale.parts.priors import Placed, spread_prior
 
 
-class Partial(AbstractPooling):
+class Partial(AbstractCentered):
     """Families scatter around a common centre by a spread that is learnt.
 
     A family's `centering` moves its coordinate from its offset in units of the spread (0, best where
@@ -23,11 +24,21 @@ class Partial(AbstractPooling):
     about = "families scatter by about {spread}"
 
     @staticmethod
+    def sites(name):
+        return (
+            Site(f"{name}_center", Role.CENTER),
+            Site(f"{name}_spread", Role.SPREAD),
+            Site(f"{name}_coordinate", Role.COORDINATE, (FAMILY,), kept=False),
+            Site(f"{name}_offset", Role.OFFSET, (FAMILY,), latent=False),
+            Site(name, Role.VALUE, (FAMILY,), latent=False),
+        )
+
+    @staticmethod
     def draw(name, prior, spread, families, centering):
         center = numpyro.sample(f"{name}_center", prior.distribution())
         deviation = numpyro.sample(f"{name}_spread", spread_prior(spread).distribution())
         middle = prior.transform.inv(center) - prior.loc
-        with numpyro.plate("family", families.size):
+        with numpyro.plate(FAMILY, families.size):
             base = dist.Normal(centering * middle, deviation**centering)
             coordinate = numpyro.sample(f"{name}_coordinate", base)
         offset = (coordinate - centering * middle) / deviation**centering
@@ -69,15 +80,6 @@ class Partial(AbstractPooling):
             f"{name}_spread": wider,
             f"{name}_coordinate": centering * (center - prior.loc) + moved * wider**centering,
         }
-
-    @staticmethod
-    def latents(families):
-        return 2 + families.size
-
-    @staticmethod
-    def given(name, draws, lots):
-        shared = {site: draws[site] for site in (f"{name}_center", f"{name}_spread")}
-        return shared | {f"{name}_coordinate": draws[f"{name}_offset"]}
 
     @staticmethod
     def extend(name, prior, spread, draws, key):

@@ -172,7 +172,7 @@ def plot_prior_posterior(
     ax, one = _axes(ax), next(iter(fit.members.values()))
     name = name or next(n for n, row in one.spec.table.items() if row.kind is Kind.EXPONENT)
     setting, row = one.spec.at(one.meta["anchor"]).parameters[name], one.spec.table[name]
-    site = f"{name}_center" if f"{name}_center" in one.posterior else name
+    site = one.ways[name].population(name).name
     values, title = one.posterior[site], row.meaning
     if FAMILY in values.dims:
         family = _fitted(one, name, family)
