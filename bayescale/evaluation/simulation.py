@@ -12,7 +12,7 @@ import pandas as pd
 from bayescale.core.dims import FAMILY, SUITE
 from bayescale.core.errors import FitError, RunsError
 from bayescale.inference.aot import use_cache
-from bayescale.modelling.design import SPENT, USUAL_SLOPE, Design, bases, design, fitted_runs, rows_at
+from bayescale.modelling.design import USUAL_SLOPE, Design, bases, design, fitted_runs, logged, rows_at
 from bayescale.modelling.grouping import lots_of, suites_of, ways_of
 from bayescale.modelling.sites import LOG_LOSS, log_density_of
 from bayescale.modelling.spec import Spec
@@ -152,6 +152,10 @@ def sweep_for(spec: Spec) -> Runs:
             column: np.random.default_rng(i).permutation(np.resize([0.0, 1.0], len(frame)))
             for i, (column, _) in enumerate(spec.covariates)
         },
+        **{
+            name: np.random.default_rng(i).permutation(np.geomspace(of.low, of.high, len(frame)))
+            for i, (name, of) in enumerate(spec.declared.items())
+        },
     }
     for column in {*spec.columns, *spec.labels, *spec.sorting} - set(frame):
         if column not in more:
@@ -198,7 +202,7 @@ def _with_probes(spec: Spec, points: Design, runs: Runs, probes: pd.DataFrame) -
     beyond = bases(spec, rows_at(probes, points.anchor), index, fitted)
 
     def joined(part: dict[str, Any]) -> dict[str, Any]:
-        added = {k: np.log(probes[k]) if k in SPENT else probes[k] for k in part}
+        added = {k: np.log(probes[k]) if k in logged(spec) else probes[k] for k in part}
         return {k: np.concatenate([v, added[k].to_numpy(float)]) for k, v in part.items()}
 
     return replace(points, spent=joined(points.spent), columns=joined(points.columns), observed={},

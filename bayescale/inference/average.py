@@ -108,6 +108,11 @@ class AbstractFit(ABC):
         """All that is saved."""
 
     @property
+    def declared(self) -> dict[str, Any]:
+        """Columns that parts of its models bring along, by name: a Column each."""
+        return {name: column for fit in self.members.values() for name, column in fit.spec.declared.items()}
+
+    @property
     def excluded(self) -> dict[str, int]:
         """Count of the fitted runs that their table marks as excluded, by reason; see :attr:`Runs.excluded`."""
         return dict(self.meta.get("excluded", {}))

@@ -27,7 +27,7 @@ from bayescale.inference.average import AbstractFit
 from bayescale.inference.diagnostics import Criterion, criteria, summarised
 from bayescale.inference.nuts import Care
 from bayescale.inference.vectorized import sample_side_by_side
-from bayescale.modelling.design import Design, design
+from bayescale.modelling.design import Design, conformed, design
 from bayescale.modelling.grouping import lots_of, suites_of, ways_of
 from bayescale.modelling.layout import layout
 from bayescale.modelling.sites import sites_of
@@ -261,6 +261,7 @@ def sampled_many(
     _check_settings([seed for _, _, seed in tables], chains, warmup, draws)
     made: dict[int, Fit | FitError] = {}
     with use_cache(), jax.enable_x64(True), jax.default_device(devices[0]):
+        tables = [(conformed(spec, runs), spec, seed) for runs, spec, seed in tables]
         inputs = [(jax.random.key(seed), design(spec, runs), spec) for runs, spec, seed in tables]
         settings: dict[str, Any] = {"chains": chains, "warmup": warmup, "draws": draws, "stages": stages}
         settings["shape"] = shape or layout([points for _, points, _ in inputs])

@@ -12,14 +12,20 @@ from bayescale.core.errors import BayescaleError, FitError
 from bayescale.inference.average import MEMBER, SCHEMA, average
 from bayescale.inference.fit import Fit
 from bayescale.inference.weights import Weights
-from bayescale.modelling.spec_io import make_spec
+from bayescale.modelling.spec_io import make_spec, permit_code
 
 _GROUPS = ("posterior", "sample_stats", "log_likelihood", "log_prior", "observed_data", "constant_data")
 _META = ("spec", "families", "published", "anchor", "seed", "runs")
 
 
-def load_fit(path: str | Path) -> Any:
+def load_fit(path: str | Path, *, allow_code: bool = False) -> Any:
     """Read what :meth:`Fit.save` or :meth:`Average.save` wrote.
+
+    Parameters
+    ----------
+    path : str or Path
+    allow_code : bool
+        Whether parts that the fit's spec names as ``"module:Class"`` may be imported, which runs their code.
 
     Returns
     -------
@@ -41,14 +47,16 @@ def load_fit(path: str | Path) -> Any:
         raise FitError(f"{path} is damaged, or no netCDF file", came=came, do="fit again") from None
     meta = _meta(tree, path)
     if "members" not in meta:
-        return _read(tree, meta, path)
+        return _read(tree, meta, path, allow_code)
     try:
         weights = Weights.from_dict(meta["weights"])
         members = {name: tree.children[MEMBER.format(k)].copy() for k, name in enumerate(meta["members"])}
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         came = f"an average whose weights or members cannot be read ({error})"
         raise FitError(f"{path} holds no whole fit", came=came, do="fit again") from None
-    return average({name: _read(member, _meta(member, path), path) for name, member in members.items()}, weights)
+    return average(
+        {name: _read(member, _meta(member, path), path, allow_code) for name, member in members.items()}, weights
+    )
 
 
 def _meta(tree: xr.DataTree, path: Path) -> dict[str, Any]:
@@ -64,12 +72,14 @@ def _meta(tree: xr.DataTree, path: Path) -> dict[str, Any]:
     return meta
 
 
-def _read(tree: xr.DataTree, meta: dict[str, Any], path: Path) -> Fit:
+def _read(tree: xr.DataTree, meta: dict[str, Any], path: Path, allow_code: bool) -> Fit:
     lacking = [name for name in _GROUPS if name not in tree.children] + [name for name in _META if name not in meta]
     if lacking:
         raise FitError(f"{path} holds no whole fit", came=f"a file without {', '.join(lacking)}", do="fit again")
     try:
         content = meta.pop("spec")
+        if allow_code:
+            permit_code(content)
         return Fit(tree, make_spec(content.pop("name"), **content), meta)
     except (BayescaleError, AttributeError, KeyError, TypeError) as error:
         raise FitError(f"{path}: its spec cannot be read: {error}") from None

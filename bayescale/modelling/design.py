@@ -115,7 +115,7 @@ def design(spec: Spec, runs: Runs) -> Design:
     """
     check_identified(spec, runs)
     columns = set(spec.columns)
-    spent = {name: np.log(runs[name]) for name in sorted(columns & set(SPENT))}
+    spent = {name: np.log(runs[name]) for name in sorted(columns & logged(spec))}
     observed = {part("responses", name).observed for name, _ in spec.responses}
     families = len(runs.families)  # arrays stay NumPy's: they become float64 or float32 as JAX is set
     fixed = {name: np.log(value) for name, value in spec.anchor}
@@ -127,7 +127,7 @@ def design(spec: Spec, runs: Runs) -> Design:
         spent={name: np.asarray(value) for name, value in spent.items()},
         anchor=anchor,
         anchor_loss=np.asarray(fixed.get("loss", np.log(np.median(runs["loss"])))),
-        columns=_columns(spec, runs, columns - set(SPENT) - observed),
+        columns=_columns(spec, runs, columns - logged(spec) - observed),
         observed={name: np.asarray(runs[name]) for name in sorted(observed)},
         basis=bases(spec, rows, family, fitted_runs(spec, runs.frame, anchor)) if spec.based else {},
         family=family,
@@ -138,6 +138,25 @@ def design(spec: Spec, runs: Runs) -> Design:
         lot={way: np.array([list(dict.fromkeys(keys)).index(key) for key in keys]) for way, keys in lots.items()},
         lots=tuple((way, len(set(keys))) for way, keys in lots.items()),
     )
+
+
+def logged(spec: Spec) -> set[str]:
+    """Columns that enter as natural logs: those of what was spent, and those that parts declare."""
+    return {*SPENT, *spec.declared}
+
+
+def conformed(spec: Spec, runs: Runs) -> Runs:
+    """Runs whose columns that the spec's parts declare are numbers in their range.
+
+    Raises
+    ------
+    RunsError
+        If a cell is not such a number.
+    """
+    for name, column in spec.declared.items():
+        if name in runs.frame:
+            runs = runs.with_numbers(name, column.low, column.high)
+    return runs
 
 
 def _columns(spec: Spec, runs: Runs, names: Collection[str]) -> dict[str, np.ndarray]:

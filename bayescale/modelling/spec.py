@@ -19,7 +19,7 @@ import numpy as np
 from bayescale.core.code import code_digest
 from bayescale.core.errors import SpecError, nearest
 from bayescale.parts import catalogue
-from bayescale.parts.base import Parameter
+from bayescale.parts.base import Column, Parameter
 from bayescale.parts.priors import Normal, Prior
 
 _PROSE = ("name", "source", "about", "unit", "parameters")  # priors of parameters are content of the spec
@@ -156,6 +156,12 @@ class Spec:
             response = catalogue.part("responses", name)
             wanted += [response.observed, *response.requires, *catalogue.part("noise", noise).requires]
         return tuple(dict.fromkeys(wanted))
+
+    @property
+    def declared(self) -> dict[str, Column]:
+        """Columns that parts bring along, by name."""
+        used = [self.part("laws", self.law), *(self.part("resources", name) for name in self.resources)]
+        return {name: column for part in used for name, column in part.columns.items() if name in self.columns}
 
     @property
     def gains(self) -> list[tuple[str, str, str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -46,18 +46,31 @@ _INPUTS = ("params", "tokens", "flops", "active_params", "step")
 # Columns with a meaning, and what forecasts and fits call theirs.
 _NO_COVARIATES = {*NUMBERS, *LABELS, *MADE, *DIMS, "family", "run_id", "benchmark", "fit", "queries", "record",
                   "response", "seed"}  # fmt: skip
+_OF_PARTS = ("law", "resources", "responses", "discrepancy", "pooling")
+"""Keys whose values name parts."""
 _SETTINGS = ("prior", "pooling", "spread", "trend")
 
 
-def load_spec(source: str | Path) -> Spec:
+def load_spec(source: str | Path, *, allow_code: bool = False) -> Spec:
     """Load a spec by the path of a TOML file, or by the name of a shipped one.
+
+    Parameters
+    ----------
+    source : str or Path
+    allow_code : bool
+        Whether parts that the file names as ``"module:Class"`` may be imported, which runs their code. Modules are
+        found beside the file and on Python's path.
+
+    Returns
+    -------
+    Spec
 
     Raises
     ------
     UnknownName
         If there is neither such a file nor such a name.
     SpecError
-        If the file is no TOML, or names or sets what does not exist.
+        If the file is not TOML, names or sets what does not exist, or names code that is not allowed.
 
     Examples
     --------
@@ -73,11 +86,56 @@ def load_spec(source: str | Path) -> Spec:
         raise UnknownName(f"no spec at {path}", wanted="the path of a TOML file, or a shipped name") from None
     except (OSError, ValueError) as error:
         raise SpecError(f"{path} is not TOML", came=str(error), do="see models/additive.toml") from None
+    if allow_code:
+        permit_code(content, path.absolute().parent)
     return make_spec(path.stem, **content)
 
 
+def permit_code(content: Mapping[str, Any], folder: Path | None = None) -> None:
+    """Import the parts that a spec's content names as ``"module:Class"``: this runs their code."""
+    for name in _texts([content.get(key) for key in _OF_PARTS]):
+        if ":" in name:
+            catalogue.permit(name, folder)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Strings in a value, keys among them."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping | list | tuple):
+        yield from (
+            text for one in ([*value, *value.values()] if isinstance(value, Mapping) else value) for text in _texts(one)
+        )
+
+
+def _named(value: Any) -> Any:
+    """The value with classes of parts, which the caller has in hand, by their names."""
+    if isinstance(value, type) and issubclass(value, base.Part):
+        return catalogue.allow(value)
+    if isinstance(value, Mapping):
+        return {_named(key): _named(one) for key, one in value.items()}
+    return [_named(one) for one in value] if isinstance(value, list | tuple) else value
+
+
 def make_spec(name: str, /, **content: Any) -> Spec:
-    """Make a spec from what a TOML file would hold (see ``models/``); defaults are filled in."""
+    """Make a spec from what a TOML file would hold (see ``models/``); defaults are filled in.
+
+    Parameters
+    ----------
+    name : str
+    **content
+        Keys of the TOML file. A class of your own may stand for the name of a part: ``law=Tied``.
+
+    Returns
+    -------
+    Spec
+
+    Raises
+    ------
+    SpecError
+        If it names or sets what does not exist, or names code that is not allowed.
+    """
+    content |= {key: _named(content[key]) for key in _OF_PARTS if key in content}
     _check_shapes(name, content)
     if "law" not in content:
         raise SpecError(f"spec {name!r} names no law", wanted='law = "additive", say')
@@ -93,7 +151,7 @@ def make_spec(name: str, /, **content: Any) -> Spec:
     _check_discrepancy(name, inputs, discrepancy)
     covariates = tuple((column, tuple(worth)) for column, worth in content.get("covariates", {}).items())
     _check_covariates(name, law, inputs, covariates)
-    table = table_of(law.name, resources, discrepancy, responses, gains_of(covariates))
+    table = table_of(content["law"], resources, discrepancy, responses, gains_of(covariates))
     settings = _settings(name, table, dict(content.get("pooling", {})), dict(content.get("parameters", {})))
     reference = dict(content.get("reference", {}))
     _check_reference(name, inputs, reference, settings)
@@ -101,7 +159,7 @@ def make_spec(name: str, /, **content: Any) -> Spec:
     spec = Spec(
         name=name,
         title=content.get("title", name),
-        law=law.name,
+        law=content["law"],
         inputs=inputs,
         resources=resources,
         responses=responses,
@@ -139,7 +197,7 @@ def _check_values(what: str, value: Any, depth: int = 0) -> None:
     elif isinstance(value, int) and abs(value) > sys.float_info.max:
         raise SpecError(f"{what} holds a number that is too large", wanted=f"at most {sys.float_info.max:.2g}",
                         came=f"one of {value.bit_length()} bits")  # fmt: skip
-    elif not isinstance(value, str | int | float):
+    elif not isinstance(value, str | int | float | None):
         raise SpecError(f"{what} holds neither text nor a number", came=_short(value))
 
 
@@ -148,13 +206,14 @@ def _short(value: Any) -> str:
 
 
 def _check_inputs(spec: str, law: base.AbstractLaw, inputs: tuple[str, ...]) -> None:
+    known = (*_INPUTS, *law.columns)
     for column in inputs:
-        if column not in _INPUTS:
-            raise unknown(f"input of spec {spec!r}", column, _INPUTS)
+        if column not in known:
+            raise unknown(f"input of spec {spec!r}", column, known)
     if len(inputs) != len(law.inputs) or len(set(inputs)) != len(inputs):
         raise SpecError(
             f"spec {spec!r}: the inputs do not fit law {law.name!r}",
-            wanted=f"{len(law.inputs)} of: {', '.join(_INPUTS)}",
+            wanted=f"{len(law.inputs)} of: {', '.join(known)}",
             came=str(list(inputs)),
         )
 

@@ -66,6 +66,26 @@ _KINDS = {int: "a whole number of at least 1", float: "a positive, finite number
 
 
 @dataclass(frozen=True)
+class Column:
+    """A column of positive numbers of its own that a part reads, such as the number of experts.
+
+    Attributes
+    ----------
+    unit, meaning : str
+    default : float
+        Value in a query that does not name one.
+    low, high : float
+        Its plausible range: values outside it are refused, and sweeps of simulated runs span it.
+    """
+
+    unit: str
+    meaning: str
+    default: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
 class Parameter:
     """One row of a part's table.
 
@@ -115,6 +135,8 @@ class Part(ABC):
     name: ClassVar[str]
     source: ClassVar[str]
     parameters: ClassVar[Mapping[str, Parameter]] = {}
+    columns: ClassVar[Mapping[str, Column]] = {}
+    """Columns of its own, which enter as natural logs as params and tokens do; by name."""
     formula: ClassVar[str]
 
     def __init_subclass__(cls) -> None:

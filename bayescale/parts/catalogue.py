@@ -4,12 +4,38 @@ from __future__ import annotations
 
 import inspect
 import pkgutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
+from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any
 
-from bayescale.core.errors import DefinitionError, UnknownName, nearest
-from bayescale.parts.base import Part
+from bayescale.core.errors import DefinitionError, SpecError, UnknownName, nearest
+from bayescale.parts.base import (
+    AbstractDiscrepancy,
+    AbstractLaw,
+    AbstractNoise,
+    AbstractPooling,
+    AbstractResource,
+    AbstractResponse,
+    Part,
+)
+
+ENTRY_POINTS = "bayescale.parts"
+"""Group of entry points in which installed packages name their parts."""
+
+_BASES: dict[str, type[Part]] = {
+    "laws": AbstractLaw,
+    "resources": AbstractResource,
+    "responses": AbstractResponse,
+    "noise": AbstractNoise,
+    "discrepancies": AbstractDiscrepancy,
+    "pooling": AbstractPooling,
+}
+_ALLOWED: dict[str, type[Part]] = {}  # parts of people's own that they let run in this process, by "module:Class"
 
 
 @cache
@@ -45,7 +71,7 @@ def part(kind: str, name: str, **fields: Any) -> Any:
     >>> part("discrepancies", "local", knots=12).coordinates
     {'local': 13}
     """
-    of = find(f"bayescale.parts.{kind}", name)
+    of = _outside(kind, name) if ":" in name else find(f"bayescale.parts.{kind}", name)
     return _instance(of, tuple(sorted(of.changed(fields).items())))
 
 
@@ -55,8 +81,8 @@ def _instance(of: type[Part], fields: tuple[tuple[str, Any], ...]) -> Part:
 
 
 def find(package: str, name: str) -> Any:
-    """Class of a name among those that the modules of a package define."""
-    found = catalogue(package)
+    """Class of a name among those that the modules of a package define, or that an installed package adds."""
+    found = catalogue(package) | _installed(package.rpartition(".")[2])
     if name not in found:
         raise UnknownName(
             f"no part of {package.rpartition('.')[2]} is called {name!r}",
@@ -65,3 +91,69 @@ def find(package: str, name: str) -> Any:
             do=nearest(name, found),
         )
     return found[name]
+
+
+@cache
+def _installed(kind: str) -> dict[str, type[Part]]:
+    """Parts of a kind that installed packages name in the entry-point group, by name; their base says the kind."""
+    found = [point.load() for point in entry_points(group=ENTRY_POINTS)] if kind in _BASES else []
+    return {of.name: of for of in found if issubclass(of, _BASES[kind])}
+
+
+def allow(of: type[Part]) -> str:
+    """Let specs name a part of anybody's own by the returned ``"module:Class"``, for the rest of the process."""
+    name = f"{of.__module__}:{of.__qualname__}"
+    _ALLOWED[name] = of
+    return name
+
+
+def permit(name: str, folder: Path | None = None) -> None:
+    """Import the module of a ``"module:Class"``, which runs its code, and allow the class.
+
+    Parameters
+    ----------
+    name : str
+    folder : Path, optional
+        Where the module is looked for before the usual places.
+
+    Raises
+    ------
+    SpecError
+        If there is no such module or class, or the class is no part.
+    """
+    if name in _ALLOWED:
+        return
+    module, _, qualname = name.partition(":")
+    found = None
+    try:
+        with _first_on_path(folder):
+            found = getattr(import_module(module), qualname, None)
+    except ImportError as error:
+        raise SpecError(f"the code {name!r} cannot be imported", came=str(error),
+                        do="put the module beside the spec, or on the path of Python") from None  # fmt: skip
+    if not (inspect.isclass(found) and issubclass(found, Part)):
+        raise SpecError(f"the code {name!r} is not a part", wanted="a class that derives from AbstractLaw, say",
+                        came=repr(found))  # fmt: skip
+    _ALLOWED[name] = found
+
+
+@contextmanager
+def _first_on_path(folder: Path | None) -> Iterator[None]:
+    places = [str(folder)] if folder else []
+    sys.path[:0] = places
+    try:
+        yield
+    finally:
+        for place in places:
+            sys.path.remove(place)
+
+
+def _outside(kind: str, name: str) -> type[Part]:
+    if name not in _ALLOWED:
+        raise SpecError(f"the spec names code, {name!r}, which nobody has allowed to run", wanted="your permission",
+                        do="if you trust it: --allow-code on the command line, allow_code=True in Python")  # fmt: skip
+    if not issubclass(_ALLOWED[name], _BASES[kind]):
+        raise SpecError(
+            f"the code {name!r} is not one of {kind}", wanted=f"a class that derives from {_BASES[kind].__name__}"
+        )
+    return _ALLOWED[name]

@@ -16,7 +16,7 @@ from numpyro import handlers
 from bayescale.inference.aot import call, use_cache
 from bayescale.inference.average import AbstractFit
 from bayescale.inference.fit import Fit
-from bayescale.modelling.design import SPENT, Design, Fitted, bases, fitted_runs, places, rows_at
+from bayescale.modelling.design import Design, Fitted, bases, fitted_runs, logged, places, rows_at
 from bayescale.modelling.grouping import alike, centered, lots_of, spreads
 from bayescale.modelling.interpreter import interpret
 from bayescale.modelling.sites import COORDINATES, LAW, LOG_LOSS, location_of, log_density_of
@@ -62,6 +62,7 @@ def predict(
         ``log_loss``, ``law`` (the same by the law alone, discrepancies left out), each response's
         ``NAME_location``, and each observed site; or one of them.
     """
+    table = table.assign(**{name: of.default for name, of in fit.declared.items() if name not in table})
     new = (table["family"] == NEW).any() and NEW not in fit.families
     noise_key, family_key = jax.random.split(jax.random.key(seed))
     chains, length = fit.shape
@@ -109,11 +110,11 @@ def design_at(fit: Fit, table: pd.DataFrame, observed: Mapping[str, Any], new: b
     anchor = {c: np.log(fit.meta["anchor"][c]) for c in fit.spec.inputs}
     lot, lots = _lots(fit, table, new)
     return Design(
-        spent={c: np.log(table[c].to_numpy(float)) for c in known if c in SPENT},
+        spent={c: np.log(table[c].to_numpy(float)) for c in known if c in logged(fit.spec)},
         anchor=anchor,
         anchor_loss=np.log(fit.meta["anchor"]["loss"]),
         columns=dict.fromkeys(fit.covariates, np.zeros(len(table)))
-        | {c: table[c].to_numpy(float) for c in known if c not in SPENT and c not in wanted},
+        | {c: table[c].to_numpy(float) for c in known if c not in logged(fit.spec) and c not in wanted},
         observed={k: np.asarray(v, float) for k, v in observed.items()},
         basis=_bases(fit, table, anchor, family) if fit.spec.based else {},
         family=family,

@@ -37,10 +37,7 @@ def queries_of(
         raise QueryError("the queries have two columns of one name", came=", ".join(map(str, table.columns)))
     observed = {part("responses", name).observed for name in fit.responses}
     read = set(fit.columns) - observed
-    if "unique_tokens" in read and "unique_tokens" not in table and "tokens" in table:
-        table["unique_tokens"] = table["tokens"]  # nothing repeated, unless the query says so
-    for column in fit.covariates:
-        table[column] = table.get(column, 0.0)  # as usual, unless the query says otherwise
+    table = _with_defaults(fit, table, read)
     read -= {"loss_error"} - set(table)  # a query without one asks for the loss itself
     # The reach is told in compute, whatever the law reads.
     needed = sorted(read if "flops" in table else read - {"flops"} | {"params", "tokens"})
@@ -50,8 +47,7 @@ def queries_of(
             raise QueryError(f"a query needs {column!r}", wanted=", ".join(needed), came=", ".join(came),
                              do=nearest(column, came, otherwise=f"give {column} with every query"))  # fmt: skip
     for column in [c for c in table if c in {*needed, "params", "tokens", "flops"}]:
-        bounds = (-MOST, MOST) if column in fit.covariates else _BOUNDS.get(column, (LEAST, MOST))
-        table[column] = _column(table, column, *bounds)
+        table[column] = _column(table, column, *_bounds(fit, column))
     for column in [c for c in table if c in LABELS]:
         table[column] = [text(cell) for cell in table[column]]
     for column in [c for c in table if c in observed]:  # carried along, to compare with
@@ -60,6 +56,21 @@ def queries_of(
         table["flops"] = flops_of(table)
     table["family"] = _families(fit, table, family)
     return table.reset_index(drop=True)
+
+
+def _with_defaults(fit: AbstractFit, table: pd.DataFrame, read: Collection[str]) -> pd.DataFrame:
+    """Queries with what they do not name: nothing repeated, the usual recipe, and the defaults of parts' columns."""
+    usual: dict[str, Any] = dict.fromkeys(fit.covariates, 0.0) | {name: of.default for name, of in fit.declared.items()}
+    if "unique_tokens" in read and "tokens" in table:
+        usual["unique_tokens"] = table["tokens"]
+    return table.assign(**{name: value for name, value in usual.items() if name not in table})
+
+
+def _bounds(fit: AbstractFit, column: str) -> tuple[float, float]:
+    if column in fit.covariates:
+        return -MOST, MOST
+    declared = fit.declared.get(column)
+    return (declared.low, declared.high) if declared else _BOUNDS.get(column, (LEAST, MOST))
 
 
 def resolve_family(fit: AbstractFit, family: str | None) -> str:

@@ -14,7 +14,7 @@ import pandas as pd
 
 from bayescale.core.errors import RunsError
 from bayescale.core.quantities import count, quantity
-from bayescale.runs.columns import RUN_KEY, is_empty, missing_column, text
+from bayescale.runs.columns import RUN_KEY, is_empty, missing_column, number, text
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,6 +131,32 @@ class Runs:
         if not keep.any():
             raise RunsError(f"no run of {self.name!r} meets {conditions}", do="loosen a condition")
         return self.take(keep.to_numpy())
+
+    def with_numbers(self, column: str, low: float, high: float) -> Runs:
+        """Runs whose cells of a column are read as numbers, ``"8k"`` for example.
+
+        Parameters
+        ----------
+        column : str
+        low, high : float
+            What its numbers must lie between.
+
+        Raises
+        ------
+        RunsError
+            If a cell is not a number, or out of range.
+        """
+        values = []
+        for row, cell in enumerate(self[column]):
+            try:
+                value = number(cell)
+            except ValueError as error:
+                raise RunsError(f"run {row} of {self.name!r}, {column}: {error}") from None
+            if not low <= value <= high:
+                raise RunsError(f"run {row} of {self.name!r}, {column} is out of range",
+                                wanted=f"{low:g} to {high:g}", came=f"{value:g}")  # fmt: skip
+            values.append(value)
+        return replace(self, _frame=self._frame.assign(**{column: values}))
 
     def take(self, keep: np.ndarray) -> Runs:
         """Runs at the positions, or where the mask is true."""
