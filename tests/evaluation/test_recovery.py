@@ -52,7 +52,7 @@ def simulate(law: type[AbstractLaw], seed: int) -> tuple[bs.Runs, dict[str, floa
     for name in truth:
         if law.parameters[name].unit == "median loss":
             truth[name] /= float(np.median(loss))
-    return bs.load_runs(frame), truth
+    return bs.load_runs(frame, loss_unit="nats"), truth
 
 
 def coordinates(prior: Prior, values: np.ndarray | float) -> np.ndarray:
