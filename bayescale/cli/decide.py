@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import pkgutil
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,13 @@ from bayescale.cli.printing import finish, print_json
 
 _FOLDER = Path(__file__).parent.parent / "decisions"
 _NO_DECISION = ("base", "risk", "costs")
+_BASE = "AbstractDecision"
 _TYPES: dict[str, Any] = {"count": Quantity(), "number": float, "whole": int, "text": str, "numbers": (str, float)}
 _RISKS = ("mean", "cvar", "quantile", "minimax")
 
 
 class Decisions(click.Group):
-    """Commands found by the files of decisions. None is imported before it is chosen: that waits for JAX."""
+    """Commands found by the files of decisions, and made from their source: to import one would wait for JAX."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names of the decisions."""
@@ -30,27 +32,61 @@ class Decisions(click.Group):
         """Command of a decision, or None if no file has the name."""
         if cmd_name not in self.list_commands(ctx):
             return None
-        from bayescale.parts.catalogue import find
 
-        return _command(find("bayescale.decisions", cmd_name))
+        def load() -> Any:
+            from bayescale.parts.catalogue import find
+
+            return find("bayescale.decisions", cmd_name)
+
+        about, settings = written(cmd_name)
+        return command(cmd_name, about, settings, load)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write a line for each decision: the first sentence of its file."""
         with formatter.section("Decisions"):
-            formatter.write_dl([(name, _about(name)) for name in self.list_commands(ctx)])
+            formatter.write_dl([(name, _first_line(_source(name))) for name in self.list_commands(ctx)])
 
 
-def _about(name: str) -> str:
-    source = (_FOLDER / f"{name.replace('-', '_')}.py").read_text(encoding="utf-8")
-    first = (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]
+def written(name: str) -> tuple[str, dict[str, dict[str, Any]]]:
+    """Return the help of a decision and its settings, as the source of its file has them.
+
+    The settings are those of :func:`bayescale.decisions.base.settings_of`.
+    """
+    classes = [node for node in _source(name).body if isinstance(node, ast.ClassDef)]
+    decision = next(
+        node for node in classes if any(isinstance(base, ast.Name) and base.id == _BASE for base in node.bases)
+    )
+    settings = {}
+    for node in decision.body:
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and isinstance(node.value, ast.Call):
+            kind, about = map(ast.literal_eval, node.value.args)
+            given = {one.arg: one.value for one in node.value.keywords}
+            default = ast.literal_eval(given["default"]) if "default" in given else None
+            settings[node.target.id] = {"kind": kind, "about": about, "required": not given, "default": default}
+    return (ast.get_docstring(decision) or "").partition("\n\n")[0], settings
+
+
+def _source(name: str) -> ast.Module:
+    return ast.parse((_FOLDER / f"{name.replace('-', '_')}.py").read_text(encoding="utf-8"))
+
+
+def _first_line(source: ast.Module) -> str:
+    first = (ast.get_docstring(source) or "").partition("\n")[0]
     return first.partition(": ")[2] or first
 
 
-def _command(decision: Any) -> click.Command:
-    """One command: the fit, an option for each setting, the attitude to risk."""
-    from bayescale.decisions.base import settings_of
+def command(name: str, about: str, settings: Mapping[str, Mapping[str, Any]], load: Callable[[], Any]) -> click.Command:
+    """Make the command of a decision: the fit, an option for each setting, the attitude to risk.
 
-    settings = settings_of(decision)
+    Parameters
+    ----------
+    name, about : str
+        Name and help.
+    settings : mapping of str to mapping
+        ``kind about required default`` of each setting.
+    load : callable
+        Returns the decision's class.
+    """
 
     def run(fit_file: str, risk: str, as_json: bool, **given: Any) -> None:
         from bayescale.decisions.base import decide
@@ -58,10 +94,8 @@ def _command(decision: Any) -> click.Command:
         from bayescale.inference.fit_io import load_fit
 
         loaded = load_fit(fit_file)
-        values = {
-            name: dict(given[name]) if how["kind"] == "numbers" else given[name] for name, how in settings.items()
-        }
-        choice = decide(decision(**values), loaded, risk_of(risk))
+        values = {key: dict(given[key]) if how["kind"] == "numbers" else given[key] for key, how in settings.items()}
+        choice = decide(load()(**values), loaded, risk_of(risk))
         if as_json:
             print_json(choice.to_dict())
         else:
@@ -69,18 +103,12 @@ def _command(decision: Any) -> click.Command:
         finish(loaded.converged, str(loaded.verdict))
         finish(choice.settled, f"these runs do not settle what to choose: {choice.unsettled}")
 
-    options = [_option(name, how) for name, how in settings.items()]
-    help_of_risk = "Attitude to risk: what is largest over draws of the utility, or least of the regret."
-    options.append(
-        click.Option(["--risk"], type=click.Choice(_RISKS), default="mean", show_default=True, help=help_of_risk)
-    )
-    command = click.Command(
-        decision.name,
-        params=[click.Argument(["fit_file"], metavar="FIT.nc"), *options],
-        callback=run,
-        help=(decision.__doc__ or "").partition("\n\n")[0],
-    )
-    return as_json_option(command)
+    options = [_option(key, how) for key, how in settings.items()]
+    options.append(click.Option(["--risk"], type=click.Choice(_RISKS), default="mean", show_default=True,
+                                help="Attitude to risk: expected utility, that of the worst tenth of the draws, the "
+                                "utility that nine draws of ten reach, or the least largest regret."))  # fmt: skip
+    fit_file = click.Argument(["fit_file"], metavar="FIT.nc")
+    return as_json_option(click.Command(name, params=[fit_file, *options], callback=run, help=about))
 
 
 def _option(name: str, how: Any) -> click.Option:
@@ -89,7 +117,8 @@ def _option(name: str, how: Any) -> click.Option:
         return click.Option([flag], is_flag=True, help=how["about"])
     if kind == "numbers":
         return click.Option([flag], type=(str, float), multiple=True, metavar="NAME VALUE", help=how["about"])
-    return click.Option([flag], type=_TYPES[kind], required=how["required"], default=how["default"], help=how["about"])
+    given = {"required": True} if how["required"] else {"default": how["default"]}
+    return click.Option([flag], type=_TYPES[kind], help=how["about"], **given)
 
 
 @click.group(cls=Decisions)

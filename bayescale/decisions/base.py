@@ -388,7 +388,11 @@ def settings_of(decision: type[AbstractDecision]) -> dict[str, Mapping[str, Any]
     found: dict[str, Mapping[str, Any]] = {}
     for one in fields(decision):  # type: ignore[arg-type]  # every decision is a dataclass
         required = one.default is MISSING and one.default_factory is MISSING
-        found[one.name] = {**one.metadata, "required": required, "default": None if required else one.default}
+        found[one.name] = {
+            **one.metadata,
+            "required": required,
+            "default": None if one.default is MISSING else one.default,
+        }
     return found
 
 

@@ -15,9 +15,9 @@ from click.testing import CliRunner
 
 import bayescale as bs
 from bayescale.cli import main
-from bayescale.cli.decide import _command
+from bayescale.cli.decide import command, written
 from bayescale.core.errors import QueryError
-from bayescale.decisions.base import AbstractDecision, best, draws_by_action, setting
+from bayescale.decisions.base import AbstractDecision, best, draws_by_action, setting, settings_of
 from bayescale.decisions.risk import RISKS, CVaR, Mean, MinimaxRegret, Quantile, risk_of
 
 # Four draws, three actions: the first is best on average, the second in the worst draw, the third by regret's worst.
@@ -114,15 +114,15 @@ def saved(chinchilla_fit: bs.Fit, tmp_path_factory: pytest.TempPathFactory) -> P
 
 
 def test_a_command_is_made_from_the_settings_of_a_decision(saved: Path, chinchilla_fit: bs.Fit) -> None:
-    command = _command(Exponent)
-    words = CliRunner().invoke(command, ["--help"]).stdout
+    made = command("exponent", "Name a guess.", settings_of(Exponent), lambda: Exponent)
+    words = CliRunner().invoke(made, ["--help"]).stdout
     assert all(text in words for text in ("--highest", "Largest guess.", "--steps", "--risk", "--json"))
-    done = CliRunner().invoke(command, [str(saved), "--steps", "13", "--risk", "cvar", "--json"])
+    done = CliRunner().invoke(made, [str(saved), "--steps", "13", "--risk", "cvar", "--json"])
     assert done.exit_code == 0
     found = json.loads(done.stdout)
     assert (found["steps"], found["risk"]) == (13, "cvar")
     assert found["guess"] == bs.decide(Exponent(steps=13), chinchilla_fit, bs.risk.CVaR()).action["guess"]
-    assert CliRunner().invoke(command, [str(saved), "--steps", "many"]).exit_code == 2
+    assert CliRunner().invoke(made, [str(saved), "--steps", "many"]).exit_code == 2
 
 
 def test_decisions_are_listed_by_their_files_without_loading_any(monkeypatch) -> None:
@@ -137,7 +137,10 @@ def test_every_file_of_a_decision_is_called_as_the_decision() -> None:
 
     group = main.commands["decide"]
     assert isinstance(group, click.Group)
-    assert group.list_commands(click.Context(group)) == list(catalogue("bayescale.decisions"))
+    decisions = catalogue("bayescale.decisions")
+    assert group.list_commands(click.Context(group)) == list(decisions)
+    for name, decision in decisions.items():  # what the source says is what the class has
+        assert written(name)[1] == settings_of(decision)
 
 
 def test_an_allocation_under_caution_is_another_action_of_the_same_matrix(chinchilla_fit: bs.Fit) -> None:
