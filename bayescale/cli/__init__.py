@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import atexit
 import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import click
 
@@ -15,10 +18,25 @@ from bayescale.cli import cache, decide, fits, models, plot
 from bayescale.cli.options import Group
 
 
+@contextmanager
+def _set(variable: ContextVar[bool]) -> Iterator[None]:
+    token = variable.set(True)
+    try:
+        yield
+    finally:
+        variable.reset(token)
+
+
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="bayescale")
-def main() -> None:
+@click.option("--allow-code", is_flag=True, help="Let specs and fits import the code that they name as module:Class.")
+@click.pass_context
+def main(ctx: click.Context, allow_code: bool) -> None:
     """Bayesian scaling laws: from a table of training runs to a compute decision."""
+    if allow_code:  # imported then alone: no help waits for JAX
+        from bayescale.parts.catalogue import CODE_ALLOWED
+
+        ctx.with_resource(_set(CODE_ALLOWED))
     # An interpreter that ends looks through all that was imported for garbage, several times: half a second with JAX.
     atexit.register(gc.freeze)
 

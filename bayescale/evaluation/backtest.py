@@ -16,6 +16,7 @@ from bayescale.evaluation.scores import scores
 from bayescale.inference.average import AbstractFit
 from bayescale.inference.batch import Batch, FitOptions, fit_many
 from bayescale.inference.weights import Weights
+from bayescale.modelling.design import conformed
 from bayescale.modelling.grouping import is_pooled, shared_families, together
 from bayescale.modelling.identifiability import covariate
 from bayescale.modelling.sites import log_density_of
@@ -228,6 +229,7 @@ def backtest(
     """
     runs = runs if isinstance(runs, Runs) else load_runs(runs)
     spec = spec if isinstance(spec, Spec) else load_spec(spec)
+    runs = conformed(spec, runs)
     if "loss" not in dict(spec.responses):
         raise QueryError(f"spec {spec.name!r} forecasts no loss", do="backtest a spec with a loss response")
     options = Options(train_quantile, cheapest, beyond)

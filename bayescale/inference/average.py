@@ -112,6 +112,10 @@ class AbstractFit(ABC):
         """Columns that parts of its models bring along, by name: a Column each."""
         return {name: column for fit in self.members.values() for name, column in fit.spec.declared.items()}
 
+    def with_defaults(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Return queries with the defaults of the columns that parts bring along and the queries do not have."""
+        return table.assign(**{name: of.default for name, of in self.declared.items() if name not in table})
+
     @property
     def excluded(self) -> dict[str, int]:
         """Count of the fitted runs that their table marks as excluded, by reason; see :attr:`Runs.excluded`."""

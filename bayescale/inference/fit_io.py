@@ -13,6 +13,7 @@ from bayescale.inference.average import MEMBER, SCHEMA, average
 from bayescale.inference.fit import Fit
 from bayescale.inference.weights import Weights
 from bayescale.modelling.spec_io import make_spec, permit_code
+from bayescale.parts.catalogue import CODE_ALLOWED
 
 _GROUPS = ("posterior", "sample_stats", "log_likelihood", "log_prior", "observed_data", "constant_data")
 _META = ("spec", "families", "published", "anchor", "seed", "runs")
@@ -78,7 +79,7 @@ def _read(tree: xr.DataTree, meta: dict[str, Any], path: Path, allow_code: bool)
         raise FitError(f"{path} holds no whole fit", came=f"a file without {', '.join(lacking)}", do="fit again")
     try:
         content = meta.pop("spec")
-        if allow_code:
+        if allow_code or CODE_ALLOWED.get():
             permit_code(content)
         return Fit(tree, make_spec(content.pop("name"), **content), meta)
     except (BayescaleError, AttributeError, KeyError, TypeError) as error:

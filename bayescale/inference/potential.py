@@ -192,7 +192,7 @@ def _following(spec: Spec, design: Design, begin: dict[str, Array]) -> Callable[
     Coordinates are seen through their mean given the law, were the noise Gaussian and the scales those of the
     beginning: a shear, whose determinant is one.
     """
-    widths = [spec.part("discrepancies", name).coordinates for name in spec.discrepancy]
+    widths = [of.coordinates for of in spec.discrepancies]
     scales = {name: width for one in widths for name, width in one.items()}
     if not scales:
         return lambda values: jnp.zeros(())
@@ -207,7 +207,7 @@ def _following(spec: Spec, design: Design, begin: dict[str, Array]) -> Callable[
 
     law, scale, sites = at(begin)
     noise = jnp.broadcast_to(_noise_scale(spec, sites), law.shape)[..., None]
-    basis = jnp.concatenate([design.basis[name] for name, one in zip(spec.discrepancy, widths, strict=True) if one], -1)
+    basis = jnp.concatenate([design.basis[of.name] for of in spec.discrepancies if of.coordinates], -1)
     weights = basis.reshape(*law.shape, -1) * scale[design.family] * design.mask[..., None] / noise
     of = design.family[:, 0]
     among = jnp.zeros((design.families, *2 * scale.shape[1:]))
@@ -239,7 +239,7 @@ def held(spec: Spec) -> set[str]:
 
     With them free the density is without bound: noise vanishes as the coordinates pass through every run.
     """
-    parts = [spec.part("discrepancies", name) for name in spec.discrepancy]
+    parts = list(spec.discrepancies)
     if not any(of.coordinates for of in parts):
         return set()
     parts = [of for of in parts if of.coordinates] + [spec.part("noise", name) for _, name in spec.responses]

@@ -209,7 +209,7 @@ def bases(spec: Spec, rows: Rows, family: np.ndarray, fitted: Sequence[Fitted]) 
         for mine in where:
             against = fitted[family[mine[0]]]
             # Where loss falls steeply, as it does on code, laws err by more.
-            unit = max(1.0, against.slope / USUAL_SLOPE) if of.name in spec.discrepancy else 1.0
+            unit = max(1.0, against.slope / USUAL_SLOPE) if of in spec.discrepancies else 1.0
             pieces.append(unit * of.basis(rows.take(mine), against.rows))
         found[of.name] = np.concatenate(pieces)[np.argsort(np.concatenate(where))]
     return found

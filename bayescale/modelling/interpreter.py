@@ -44,7 +44,7 @@ def interpret(spec: Spec, design: Design) -> None:
         resource = spec.part("resources", name)
         spent = resource.effective(spent, balance, **pick(resource))
     inputs = [spent[name] - anchor[name] for name in law.inputs]
-    discrepancies = [spec.part("discrepancies", name) for name in spec.discrepancy]
+    discrepancies = spec.discrepancies
     coordinates = _coordinates(discrepancies, design)
     with _over_runs(design):
         relative = law.log_loss(*inputs, **pick(law))

@@ -41,6 +41,6 @@ def sites_of(spec: Spec, families: int, lots: Collection[str]) -> dict[str, Site
         Ways of pooling that find lots among them, as :func:`.grouping.lots_of` names them.
     """
     found = [site for name, way in ways_of(spec, families, lots).items() for site in way.sites(name)]
-    if any(spec.part("discrepancies", name).coordinates for name in spec.discrepancy):
+    if any(of.coordinates for of in spec.discrepancies):
         found.append(Site(COORDINATES, Role.COORDINATE, (FAMILY, KNOT)))
     return {site.name: site for site in found}

@@ -19,7 +19,7 @@ import numpy as np
 from bayescale.core.code import code_digest
 from bayescale.core.errors import SpecError, nearest
 from bayescale.parts import catalogue
-from bayescale.parts.base import Column, Parameter
+from bayescale.parts.base import AbstractDiscrepancy, Column, Parameter
 from bayescale.parts.priors import Normal, Prior
 
 _PROSE = ("name", "source", "about", "unit", "parameters")  # priors of parameters are content of the spec
@@ -156,6 +156,11 @@ class Spec:
             response = catalogue.part("responses", name)
             wanted += [response.observed, *response.requires, *catalogue.part("noise", noise).requires]
         return tuple(dict.fromkeys(wanted))
+
+    @property
+    def discrepancies(self) -> list[AbstractDiscrepancy]:
+        """Its discrepancies, in their order."""
+        return [self.part("discrepancies", name) for name in self.discrepancy]
 
     @property
     def declared(self) -> dict[str, Column]:

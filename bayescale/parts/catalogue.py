@@ -7,6 +7,7 @@ import pkgutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -35,6 +36,8 @@ _BASES: dict[str, type[Part]] = {
     "discrepancies": AbstractDiscrepancy,
     "pooling": AbstractPooling,
 }
+CODE_ALLOWED = ContextVar("code_allowed", default=False)
+"""Whether specs that are read from files may name code: set by ``bayescale --allow-code``."""
 _ALLOWED: dict[str, type[Part]] = {}  # parts of people's own that they let run in this process, by "module:Class"
 
 
@@ -151,7 +154,7 @@ def _first_on_path(folder: Path | None) -> Iterator[None]:
 def _outside(kind: str, name: str) -> type[Part]:
     if name not in _ALLOWED:
         raise SpecError(f"the spec names code, {name!r}, which nobody has allowed to run", wanted="your permission",
-                        do="if you trust it: --allow-code on the command line, allow_code=True in Python")  # fmt: skip
+                        do="if you trust it: `bayescale --allow-code VERB`, or allow_code=True in Python")  # fmt: skip
     if not issubclass(_ALLOWED[name], _BASES[kind]):
         raise SpecError(
             f"the code {name!r} is not one of {kind}", wanted=f"a class that derives from {_BASES[kind].__name__}"

@@ -27,7 +27,7 @@ def reach(fit: AbstractFit, table: pd.DataFrame) -> pd.DataFrame:
     forecast by how far it lies beyond the runs' compute or below it: inside, up to 10×, 10-100×, scenario. A covariate
     beyond those of the family's runs makes a scenario of it, too.
     """
-    runs = fit.design_frame
+    runs, table = fit.design_frame, fit.with_defaults(table)
     inputs = list(fit.inputs)
     distance = np.zeros(len(table))
     for family, rows in table.groupby("family").indices.items():

@@ -62,7 +62,7 @@ def predict(
         ``log_loss``, ``law`` (the same by the law alone, discrepancies left out), each response's
         ``NAME_location``, and each observed site; or one of them.
     """
-    table = table.assign(**{name: of.default for name, of in fit.declared.items() if name not in table})
+    table = fit.with_defaults(table)
     new = (table["family"] == NEW).any() and NEW not in fit.families
     noise_key, family_key = jax.random.split(jax.random.key(seed))
     chains, length = fit.shape

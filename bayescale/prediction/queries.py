@@ -60,7 +60,7 @@ def queries_of(
 
 def _with_defaults(fit: AbstractFit, table: pd.DataFrame, read: Collection[str]) -> pd.DataFrame:
     """Queries with what they do not name: nothing repeated, the usual recipe, and the defaults of parts' columns."""
-    usual: dict[str, Any] = dict.fromkeys(fit.covariates, 0.0) | {name: of.default for name, of in fit.declared.items()}
+    table, usual = fit.with_defaults(table), dict[str, Any](dict.fromkeys(fit.covariates, 0.0))
     if "unique_tokens" in read and "tokens" in table:
         usual["unique_tokens"] = table["tokens"]
     return table.assign(**{name: value for name, value in usual.items() if name not in table})

@@ -29,7 +29,7 @@ class Identification(AbstractCheck):
     def ask(fit):
         posterior, findings, ways = fit.posterior, [], fit.ways
         law = part("laws", fit.spec.law)
-        decided = {name for of in fit.spec.discrepancy for name in part("discrepancies", of).parameters}
+        decided = {name for of in fit.spec.discrepancies for name in of.parameters}
         for name, setting in fit.spec.at(fit.meta["anchor"]).settings:
             if name in decided:
                 continue
