@@ -283,7 +283,7 @@ def _beyond(
     true, draws = np.exp(true[1:]), np.exp(draws[:, 1:])
     if not len(true):
         return {}
-    solved = best(draws, fit.posterior.sizes["chain"])
+    solved = best(-draws, fit.posterior.sizes["chain"])  # the utility of a loss
     # Both as places on the grid of splits: coarse, but alike, and ties are broken at random.
     truth["params_beyond"], drawn["params_beyond"] = true.argmin(), solved.by_draw
     truth["regret_beyond"] = true[solved.action] - true.min()
