@@ -103,7 +103,8 @@ def _backtests(spec: Spec) -> list[dict[str, Any]]:
 
 def _backtest_words(kept: dict[str, Any]) -> str:
     rows = (f"{100 * row['coverage_90']:.0f} % {row['horizon']}" for row in kept["horizons"])
-    return f"{kept['way']}, on {kept['runs']}: the 90 % interval covered {', '.join(rows)}"
+    note = f" ({records.OTHER})" if records.is_of_another_engine(kept) else ""
+    return f"{kept['way']}, on {kept['runs']}: the 90 % interval covered {', '.join(rows)}{note}"
 
 
 def _prior_words(spec: Spec, name: str) -> str:

@@ -7,6 +7,7 @@ save time and nothing else: where the folder cannot be written, there is no cach
 from __future__ import annotations
 
 import os
+import re
 import time
 import warnings
 from collections.abc import Iterator
@@ -23,6 +24,8 @@ TRACES = "traced"
 MOST_BYTES = 1 << 30  # some four thousand programs of a quarter of a megabyte
 MOST_AGE = 30 * 86400.0  # seconds since an entry was last used
 _SWEEP_EVERY = 86400.0  # seconds
+# How the files of both caches are called: whatever else a folder holds is not bayescale's to remove.
+_OURS = {"": re.compile(r".+-[0-9a-f]{64}-(cache|atime)"), TRACES: re.compile(r"\.?[0-9a-f]{64}(\..+)?")}
 _SWEPT = ".swept"  # its time of change is that of the last sweep
 
 
@@ -70,11 +73,11 @@ def entries(path: Path) -> list[Entry]:
 
 
 def _found(path: Path) -> Iterator[Entry]:
-    for place in (path, path / TRACES):
+    for place, called in _OURS.items():
         with suppress(OSError):  # another process may have removed it
-            for file in os.scandir(place):
+            for file in os.scandir(path / place):
                 with suppress(OSError):
-                    if file.is_file(follow_symlinks=False) and file.name != _SWEPT:
+                    if called.fullmatch(file.name) and file.is_file(follow_symlinks=False):
                         about = file.stat(follow_symlinks=False)
                         yield Entry(Path(file.path), about.st_size, max(about.st_atime, about.st_mtime))
 

@@ -1,170 +1,330 @@
 """Digests of code: of what a class or function computes, not of how or where it is written.
 
-Comments, docstrings, annotations, formatting, imports and the module's place do not count. Formulas, constants, and
-every helper that they use do.
+Comments, docstrings, annotations, formatting, imports, the names of modules and helpers, and the wording of errors do
+not count. Formulas, constants, defaults, and every helper that they use do, inherited ones too.
 """
 
 from __future__ import annotations
 
 import ast
 import hashlib
-import inspect
 import linecache
-import pkgutil
-import sys
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import is_dataclass
-from functools import cache
+from collections import namedtuple
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from contextlib import suppress
+from dataclasses import fields, is_dataclass, make_dataclass
+from functools import cache, cached_property, lru_cache, partial, singledispatch
 from importlib import import_module
-from pathlib import Path
+from importlib.util import find_spec
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
+import numpy as np
+
 _PACKAGE = __name__.partition(".")[0]
+_MACHINERY = {"__annotate__", "__annotate_func__", "__class_getitem__", "__init_subclass__", "_abc_impl"}
+_GENERATED = {*vars(make_dataclass("Made", (), frozen=True, order=True)), *vars(namedtuple("Made", ()))}
+# Fields of syntax trees that compute nothing.
+_UNREAD = {"annotation", "ctx", "kind", "returns", "type_comment", "type_params"}
+_IDLE = (ast.Import, ast.ImportFrom, ast.Pass)
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+_STARRED = 0x0C  # flags of a code object that takes *args, **kwargs
+_NOTHING = object()
 
 
 def code_digest(*things: Any, without: Collection[str] = ()) -> str:
-    """SHA-256 of what classes or functions compute, with all that they use of this package and of their own.
+    """SHA-256 of what classes, instances or functions compute, with all that they use of this package and of their own.
+
+    It is read from the source, and is the same under each version of Python. Without a source it is that of what
+    Python compiled.
 
     Parameters
     ----------
-    *things : class or function
+    *things : class, instance of one, or function
     without : collection of str
-        Attributes of classes that do not count, such as prose.
+        Attributes of classes, and fields of dataclasses, that do not count, such as prose.
 
     Returns
     -------
     str
         Hexadecimal digits.
     """
-    found: dict[Any, str] = {}
-    homes = {_PACKAGE, *(thing.__module__.partition(".")[0] for thing in things)}
-    for thing in things:
-        _collect(thing, homes, frozenset(without), found)
-    return hashlib.sha256("\n".join(sorted(found.values())).encode()).hexdigest()
+    return _sha(_Graph(things, without).texts())
 
 
 @cache
-def package_digest(*packages: str) -> str:
-    """SHA-256 of all code of some packages, by the same rules."""
-    found = []
-    for package in packages:
-        for info in pkgutil.iter_modules(import_module(package).__path__):
-            tree = ast.parse(Path(info.module_finder.path, f"{info.name}.py").read_text(encoding="utf-8"))  # type: ignore[union-attr]
-            found.append(f"{info.name} {ast.dump(_Stripper(frozenset()).visit(tree))}")
-    return hashlib.sha256("\n".join(found).encode()).hexdigest()
+def modules_digest(*modules: str) -> str:
+    """SHA-256 of the statements of some modules, by the same rules, in whatever order and module they are."""
+    return _sha(sorted(line for name in modules for line in _statements(ast.parse(_source(name)))))
 
 
-def _collect(thing: Any, homes: set[str], without: frozenset[str], found: dict[Any, str]) -> None:
-    """Add a definition, and those that it uses, to what was found."""
-    if thing in found:
-        return
-    node = _node(thing)
-    if node is None:
-        found[thing] = f"{thing.__qualname__} {_compiled(thing)}"
-        return
-    node = _stripped(node, without)
-    found[thing] = ast.dump(node)
-    names = vars(sys.modules[thing.__module__]) if thing.__module__ in sys.modules else {}
-    for name, value in _used(node, names):
-        if inspect.isclass(value) or inspect.isfunction(value):
-            if value.__module__.partition(".")[0] in homes and not inspect.isabstract(value):
-                _collect(value, homes, without, found)
-        elif (text := _text(value)) is not None:
-            found[(thing.__module__, name)] = f"{name} = {text}"
+def _sha(texts: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(texts).encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _used(node: ast.AST, names: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Global names that code reads, with their values; of a module the attribute that is read."""
-    for one in ast.walk(node):
-        if isinstance(one, ast.Name) and one.id in names and not isinstance(names[one.id], ModuleType):
-            yield one.id, inspect.unwrap(names[one.id]) if callable(names[one.id]) else names[one.id]
-        elif isinstance(one, ast.Attribute) and isinstance(one.value, ast.Name):
-            module = names.get(one.value.id)
-            if isinstance(module, ModuleType) and hasattr(module, one.attr):
-                yield one.attr, getattr(module, one.attr)
+def _source(module: str) -> str:
+    """Source of a module, which need not be imported; empty where only compiled code is installed."""
+    spec = find_spec(module)
+    loader: Any = spec.loader if spec else None
+    return (loader.get_source(module) if loader else None) or ""
 
 
-def _text(value: Any) -> str | None:
-    """A constant as text that says all of it; None of what is no constant."""
-    if isinstance(value, set | frozenset):
-        return _text(sorted(value, key=repr))
-    if isinstance(value, Mapping):
-        return _text(sorted(value.items(), key=repr))
-    if isinstance(value, tuple | list):
-        texts = [_text(one) for one in value]
-        return None if None in texts else f"({', '.join(map(str, texts))})"
-    plain = isinstance(value, bool | int | float | complex | str | bytes | None)
-    return repr(value) if plain or (is_dataclass(value) and not isinstance(value, type)) else None
+def _statements(tree: ast.Module) -> Iterator[str]:
+    imports = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
+    ours = [node for node in imports if node.level or str(node.module).partition(".")[0] == _PACKAGE]
+    modules = {name.asname or name.name for node in ours for name in node.names if name.name.islower()}
+    dump = _Graph(()).dump
+    return (dump(node, dict.fromkeys(modules, _PACKAGE)) for node in tree.body if _computes(node))
 
 
-def _node(thing: Any) -> ast.AST | None:
-    """Definition of a class or function, or None where its source is not to be had."""
-    tree: ast.AST | None = _tree(thing.__module__)
-    for name in thing.__qualname__.split("."):
-        body = getattr(tree, "body", ())
-        tree = next((one for one in body if getattr(one, "name", None) == name), None)
-    if tree is None:
-        try:
-            (tree,) = ast.parse(inspect.cleandoc(inspect.getsource(thing))).body
-        except (OSError, TypeError, SyntaxError, ValueError):
-            return None
-    return tree
+class _Graph:
+    """Definitions and all that they use, each named by its place in the order in which they are met."""
+
+    def __init__(self, roots: Iterable[Any], without: Collection[str] = ()) -> None:
+        self.roots, self.without = list(roots), frozenset(without)
+        self.packages = {_PACKAGE, *(str(root.__module__).partition(".")[0] for root in self.roots)} - {"builtins"}
+        self.things: list[Any] = []
+        self.places: dict[int, int] = {}
+
+    def texts(self) -> Iterator[str]:
+        """What each is, in canonical form; the list grows meanwhile."""
+        for root in self.roots:
+            self.refer(root)
+        for thing in self.things:
+            if isinstance(thing, type):
+                yield self._class(thing)
+            elif isinstance(thing, FunctionType):
+                yield self._function(thing)
+            else:
+                held = getattr(thing, "__dict__", {})
+                counted = {name: value for name, value in held.items() if name not in self.without}
+                yield self.value({"type": type(thing), **counted})
+
+    def value(self, thing: Any) -> str:
+        """What a value is, in canonical form."""
+        return _canonical(thing, self)
+
+    def refer(self, thing: Any) -> str:
+        """Place of a thing that is described once, however often it is used."""
+        if id(thing) not in self.places:
+            self.places[id(thing)] = len(self.things)
+            self.things.append(thing)
+        return f"#{self.places[id(thing)]}"
+
+    def owns(self, module: str | None) -> bool:
+        """Whether a module's definitions are looked into."""
+        return not module or module.partition(".")[0] in self.packages
+
+    def _class(self, cls: type) -> str:
+        own = [base for base in cls.__mro__ if base in self.roots or self.owns(base.__module__)]
+        outside = [_called(base) for each in own for base in each.__bases__ if base not in own]
+        names = sorted({name for base in own for name in vars(base)} - self.without - _MACHINERY)
+        members = {name: list(self._definitions(own, name)) for name in names}
+        return f"class {outside} {self.value({name: found for name, found in members.items() if found})}"
+
+    def _definitions(self, bases: list[type], name: str) -> Iterator[Any]:
+        """What a class means by a name, and what that hands on to with ``super()``."""
+        for found in (vars(base)[name] for base in bases if name in vars(base)):
+            function = getattr(found, "__func__", found)
+            if self._is_written(name, function):
+                yield found
+            if not (isinstance(function, FunctionType) and "__class__" in function.__code__.co_freevars):
+                return
+
+    def _is_written(self, name: str, found: Any) -> bool:
+        """Whether somebody wrote this member, and not Python or a decorator."""
+        if not isinstance(found, FunctionType):
+            return not (name.startswith("__") and name.endswith("__")) or name == "__match_args__"
+        return self.owns(found.__globals__.get("__name__")) and not (name in _GENERATED and _node(found) is None)
+
+    def _function(self, function: FunctionType) -> str:
+        code, node = function.__code__, _node(function)
+        starred = code.co_flags & _STARRED
+        counts = (code.co_posonlyargcount, code.co_argcount, code.co_kwonlyargcount, starred)
+        names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount + starred.bit_count()]
+        known = _known(function, node)
+        if node is None:
+            body = _compiled(code) + self.value({name: known[name] for name in sorted(known)})
+        else:
+            body = self.dump(node.body, known)
+        return f"def {counts} {names} {self.value([function.__defaults__, function.__kwdefaults__])} {body}"
+
+    def dump(self, node: Any, known: Mapping[str, Any]) -> str:
+        """A syntax tree in canonical form, where names that are `known` stand for what they name."""
+        if isinstance(node, list):
+            return f"[{', '.join(self.dump(each, known) for each in node if _computes(each))}]"
+        if not isinstance(node, ast.AST):
+            return repr(node)
+        if isinstance(node, ast.Raise):
+            return "Raise"
+        found = self._found(node, known)
+        if found is not _NOTHING:
+            return self.value(found)
+        if isinstance(node, ast.AnnAssign) and node.value:
+            node = ast.Assign([node.target], node.value)
+        parts = [(name, getattr(node, name, None)) for name in _read(type(node).__name__)]
+        said = [f"{name}={self.dump(value, known)}" for name, value in parts if value is not None and value != []]
+        return f"{type(node).__name__}({', '.join(said)})"
+
+    def _found(self, node: ast.AST, known: Mapping[str, Any]) -> Any:
+        """What a name stands for, or an attribute of one of our modules or classes."""
+        if isinstance(node, ast.Name):
+            return known.get(node.id, _NOTHING)
+        if not isinstance(node, ast.Attribute):
+            return _NOTHING
+        of = self._found(node.value, known)
+        if isinstance(of, ModuleType) and self.owns(of.__name__):
+            return getattr(of, node.attr, _NOTHING)
+        if isinstance(of, type) and self.owns(of.__module__):
+            return next((vars(base)[node.attr] for base in of.__mro__ if node.attr in vars(base)), _NOTHING)
+        return _NOTHING
 
 
 @cache
-def _tree(module: str) -> ast.Module | None:
-    path = getattr(sys.modules.get(module), "__file__", None)
-    source = "".join(linecache.getlines(path)) if path else ""
-    return ast.parse(source) if source else None
+def _read(kind: str) -> tuple[str, ...]:
+    return tuple(name for name in getattr(ast, kind)._fields if name not in _UNREAD)
 
 
-class _Stripper(ast.NodeTransformer):
-    """Takes out docstrings, annotations, imports, and attributes of classes that do not count."""
-
-    def __init__(self, without: frozenset[str]) -> None:
-        self.without = without
-
-    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
-        return None if isinstance(node.value, ast.Constant) and isinstance(node.value.value, str) else node
-
-    def visit_Import(self, node: ast.AST) -> None:
-        return None
-
-    def visit_ImportFrom(self, node: ast.AST) -> None:
-        return None
-
-    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
-        node.body = [one for one in node.body if not self._is_left_out(one)]
-        return self.generic_visit(node)
-
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
-        node.returns = None
-        return self.generic_visit(node)
-
-    def visit_arg(self, node: ast.arg) -> ast.AST:
-        return ast.arg(node.arg)
-
-    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST | None:
-        return None if node.value is None else self.generic_visit(ast.Assign([node.target], node.value))
-
-    def _is_left_out(self, node: ast.AST) -> bool:
-        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
-        return any(isinstance(one, ast.Name) and one.id in self.without for one in targets)
+@singledispatch
+def _canonical(thing: Any, graph: _Graph) -> str:
+    if is_dataclass(thing):
+        names = [field.name for field in fields(thing) if field.name not in graph.without]
+        return _canonical({"type": type(thing)} | {name: getattr(thing, name) for name in names}, graph)
+    if hasattr(thing, "__wrapped__"):
+        return _canonical(thing.__wrapped__, graph)
+    if hasattr(thing, "__array__"):
+        return _canonical(np.asarray(thing), graph)
+    if graph.owns(type(thing).__module__) or getattr(thing, "__dict__", None):
+        return graph.refer(thing)
+    return _called(thing if hasattr(thing, "__name__") else type(thing))
 
 
-def _stripped(node: ast.AST, without: frozenset[str]) -> ast.AST:
-    return _Stripper(without).visit(ast.parse(ast.unparse(node)).body[0])
+@_canonical.register(type(None) | bool | int | float | complex | str | bytes)
+def _(thing: Any, graph: _Graph) -> str:
+    return repr(thing)
 
 
-def _compiled(thing: Any) -> str:
+@_canonical.register
+def _(thing: np.generic, graph: _Graph) -> str:
+    return _canonical(thing.item(), graph)
+
+
+@_canonical.register
+def _(thing: np.ndarray, graph: _Graph) -> str:
+    return f"array({thing.dtype}, {_canonical(thing.tolist(), graph)})"
+
+
+@_canonical.register
+def _(thing: list | tuple, graph: _Graph) -> str:
+    kind = f"{_canonical(type(thing), graph)} " if hasattr(thing, "_fields") else ""
+    return f"{kind}[{', '.join(_canonical(each, graph) for each in thing)}]"
+
+
+@_canonical.register
+def _(thing: Mapping, graph: _Graph) -> str:
+    return f"{{{', '.join(f'{_canonical(k, graph)}: {_canonical(v, graph)}' for k, v in thing.items())}}}"
+
+
+@_canonical.register(AbstractSet)
+def _(thing: Any, graph: _Graph) -> str:
+    return f"{{{', '.join(sorted(_canonical(each, graph) for each in thing))}}}"
+
+
+@_canonical.register
+def _(thing: staticmethod | classmethod, graph: _Graph) -> str:
+    return f"{type(thing).__name__} {_canonical(thing.__func__, graph)}"
+
+
+@_canonical.register
+def _(thing: property, graph: _Graph) -> str:
+    return f"property {_canonical([thing.fget, thing.fset], graph)}"
+
+
+@_canonical.register
+def _(thing: cached_property, graph: _Graph) -> str:
+    return f"property {_canonical(thing.func, graph)}"
+
+
+@_canonical.register
+def _(thing: partial, graph: _Graph) -> str:
+    return f"partial {_canonical([thing.func, thing.args, thing.keywords], graph)}"
+
+
+@_canonical.register
+def _(thing: ModuleType, graph: _Graph) -> str:
+    return _PACKAGE if graph.owns(thing.__name__) else thing.__name__
+
+
+@_canonical.register
+def _(thing: type, graph: _Graph) -> str:
+    return graph.refer(thing) if graph.owns(thing.__module__) else _called(thing)
+
+
+@_canonical.register
+def _(thing: FunctionType, graph: _Graph) -> str:
+    if graph.owns(thing.__globals__.get("__name__")):
+        return graph.refer(thing)
+    return _canonical(thing.__wrapped__, graph) if hasattr(thing, "__wrapped__") else _called(thing)
+
+
+def _called(thing: Any) -> str:
+    """Name of what another package defines; which of its modules does is its own affair."""
+    return f"{str(getattr(thing, '__module__', '')).partition('.')[0]}.{getattr(thing, '__name__', '')}"
+
+
+def _computes(node: Any) -> bool:
+    """Whether a statement does something when it is run: a docstring, an import or an annotation does not."""
+    said = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    return not (said or isinstance(node, _IDLE) or (isinstance(node, ast.AnnAssign) and node.value is None))
+
+
+def _node(function: FunctionType) -> Any:
+    """Syntax tree of a function; None where its source is not to be had."""
+    code = function.__code__
+    linecache.checkcache(code.co_filename)
+    source = "".join(linecache.getlines(code.co_filename, function.__globals__))
+    return _functions_in(source).get((code.co_firstlineno, code.co_name))
+
+
+@lru_cache(maxsize=64)
+def _functions_in(source: str) -> dict[tuple[int, str], Any]:
+    """Functions of a source by first line and name; None for two of one name in a line."""
+    found: dict[tuple[int, str], Any] = {}
+    try:
+        tree = ast.parse(source)
+    except SyntaxError:
+        return found
+    for node in ast.walk(tree):
+        if isinstance(node, _FUNCTIONS):
+            line = min([node.lineno, *(each.lineno for each in getattr(node, "decorator_list", ()))])
+            key = line, getattr(node, "name", "<lambda>")
+            found[key] = None if key in found else node
+    return found
+
+
+def _known(function: FunctionType, node: Any) -> dict[str, Any]:
+    """What the names that a function reads stand for, where they are not its own."""
+    names = set(_names_in(function.__code__))
+    known = {name: function.__globals__[name] for name in names if name in function.__globals__}
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        with suppress(ValueError):  # a name that is not bound yet
+            known[name] = cell.cell_contents
+    imports = (each for each in ast.walk(node) if isinstance(each, ast.ImportFrom)) if node else ()
+    for each in imports:
+        module = import_module("." * each.level + (each.module or ""), function.__globals__.get("__package__"))
+        known |= {alias.asname or alias.name: getattr(module, alias.name) for alias in each.names}
+    return known
+
+
+def _names_in(code: CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for const in code.co_consts:
+        if isinstance(const, CodeType):
+            yield from _names_in(const)
+
+
+def _compiled(code: CodeType) -> str:
     """What stands in for a source that is not to be had: byte code, constants and names."""
-    functions = [thing] if isinstance(thing, FunctionType) else [
-        value.__func__ if isinstance(value, staticmethod | classmethod) else value for value in vars(thing).values()
-    ]  # fmt: skip
-    return repr([_code(function.__code__) for function in functions if isinstance(function, FunctionType)])
-
-
-def _code(code: CodeType) -> tuple:
-    inner = tuple(_code(one) if isinstance(one, CodeType) else repr(one) for one in code.co_consts)
-    return code.co_code, inner, code.co_names
+    consts = [_compiled(const) if isinstance(const, CodeType) else repr(const) for const in code.co_consts]
+    return f"{code.co_code.hex()} {consts} {code.co_names} {code.co_varnames}"

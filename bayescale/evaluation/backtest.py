@@ -25,7 +25,7 @@ from bayescale.modelling.spec_io import DEFAULT, load_spec
 from bayescale.parts.catalogue import part
 from bayescale.prediction.predict import log_draws, predict
 from bayescale.prediction.queries import NEW
-from bayescale.prediction.records import HORIZONS, Record, horizon_of
+from bayescale.prediction.records import HORIZONS, Record, engine, horizon_of
 from bayescale.runs.readers import load_runs
 from bayescale.runs.splits import BEYOND, TRAIN_QUANTILE, WAYS, Cut, Options, cut
 from bayescale.runs.table import Runs
@@ -64,7 +64,8 @@ class Backtest:
     verdicts : dict of Verdict
         Convergence of the fit behind each family, or each cut of it.
     meta : dict
-        What was backtested: ``spec way options runs runs_digest seed versions``, and of one model ``spec_digest``.
+        What was backtested: ``spec way options runs runs_digest seed versions engine``, and of one model
+        ``spec_digest``.
     weights : dict of Weights
         Of an average: those of each family, or each cut of it, learnt without what it is scored on.
     """
@@ -354,7 +355,7 @@ def about(
     read = {k: v for k, v in options._asdict().items() if k in WAYS[way].reads and v is not None}
     model = {"spec": spec.name, "spec_digest": spec.digest} if spec else {}
     return model | {"way": way, "options": read, "runs": runs.name, "runs_digest": runs.digest, "seed": seed,
-                    "versions": dict(versions)}  # fmt: skip
+                    "versions": dict(versions), "engine": engine()}  # fmt: skip
 
 
 def gather(

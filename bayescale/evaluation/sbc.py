@@ -30,6 +30,7 @@ from bayescale.inference.fit import Fit
 from bayescale.modelling.spec import Spec
 from bayescale.modelling.spec_io import DEFAULT, load_spec
 from bayescale.prediction.predict import predict
+from bayescale.prediction.records import engine
 from bayescale.runs.readers import load_runs
 from bayescale.runs.table import Runs
 
@@ -234,6 +235,7 @@ def ranked(
     rng = np.random.default_rng(seed)
     ranks, regrets, unconverged, dropped = {}, {}, {}, dict(simulated.dropped)
     meta: dict[str, Any] = {"seed": seed, "chains": how.chains, "draws": how.draws, "warmup": how.warmup or "auto"}
+    meta["engine"] = engine()
     for name, fit in _fits(simulated, fixed, dropped, how, seed=seed, progress=progress):
         truth, drawn = _parameters(simulated, name, fit)
         regret = _beyond(simulated, name, fit, truth, drawn)
@@ -283,7 +285,7 @@ def _beyond(
     true, draws = np.exp(true[1:]), np.exp(draws[:, 1:])
     if not len(true):
         return {}
-    solved = best(-draws, fit.posterior.sizes["chain"])
+    solved = best(-draws, fit.posterior.sizes["chain"])  # the utility of a loss
     # Both as places on the grid of splits: coarse, but alike, and ties are broken at random.
     truth["params_beyond"], drawn["params_beyond"] = true.argmin(), solved.by_draw
     truth["regret_beyond"] = true[solved.action] - true.min()

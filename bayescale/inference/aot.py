@@ -10,7 +10,6 @@ import hashlib
 import os
 import pickle
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -27,6 +26,7 @@ from jax.experimental.compilation_cache import compilation_cache
 
 from bayescale.core import cache as cache_folder
 from bayescale.core.errors import FitError
+from bayescale.core.files import whole
 from bayescale.modelling.spec import Spec
 
 PLATFORMS = ("cpu", "gpu", "tpu")
@@ -221,9 +221,8 @@ def _write(path: Path, found: Any) -> None:
     content = pickle.dumps(found)
     with suppress(OSError):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            file.write(hashlib.sha256(content).digest() + content)
-        os.replace(file.name, path)
+        with whole(path) as temporary:
+            temporary.write_bytes(hashlib.sha256(content).digest() + content)
 
 
 def _dtype(name: str) -> Any:

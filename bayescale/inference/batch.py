@@ -223,7 +223,7 @@ def _one(**task: Any) -> Fit:
 def _check_same(name: str, fit: Fit, **task: Any) -> None:
     """Refuse a fit that was kept from another call."""
     draws = fit.posterior.sizes
-    kept = (fit.meta["runs_digest"], fit.spec.digest, fit.meta["seed"], draws["chain"], draws["draw"])
+    kept = (fit.meta["runs_digest"], fit.meta["spec_digest"], fit.meta["seed"], draws["chain"], draws["draw"])
     asked = (task["runs"].digest, task["spec"].digest, task["seed"], task["chains"], task["draws"])
     if kept != asked:
         raise FitError(

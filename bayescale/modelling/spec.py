@@ -22,7 +22,7 @@ from bayescale.parts import catalogue
 from bayescale.parts.base import AbstractDiscrepancy, Column, Parameter
 from bayescale.parts.priors import Normal, Prior
 
-_PROSE = ("name", "source", "about", "unit", "parameters")  # priors of parameters are content of the spec
+_PROSE = ("name", "source", "about", "unit", "meaning")
 
 GAIN = Normal(0.0, 0.4)
 """Prior of what a unit of a covariate is worth: 90 % from half as much to twice as much."""
@@ -208,12 +208,14 @@ class Spec:
 
     @property
     def code(self) -> dict[str, str]:
-        """Digest of the code of each part, by kind and name: of what it computes, not of its prose."""
+        """Digest of the code of each part and kind of prior, by name: of what it computes, not of its prose."""
         used = [("laws", self.law), *(("resources", name) for name in self.resources)]
         used += [("discrepancies", name) for name in self.discrepancy]
         used += [pair for response, noise in self.responses for pair in (("responses", response), ("noise", noise))]
         used += [("pooling", setting.pooling) for _, setting in self.settings]
-        return {f"{kind}/{name}": _code_of(kind, name) for kind, name in used}
+        priors = {type(setting.prior) for _, setting in self.settings}
+        code = {f"{kind}/{name}": _code_of(catalogue.part(kind, name)) for kind, name in used}
+        return code | {f"priors/{prior.__name__}": _code_of(prior) for prior in priors}
 
     def __hash__(self) -> int:
         return hash(self.digest)
@@ -285,8 +287,8 @@ class Spec:
 
 
 @cache
-def _code_of(kind: str, name: str) -> str:
-    return code_digest(type(catalogue.part(kind, name)), without=_PROSE)
+def _code_of(part: type) -> str:
+    return code_digest(part, without=_PROSE)
 
 
 def gains_of(covariates: Iterable[tuple[str, tuple[str, ...]]]) -> list[tuple[str, str, str]]:

@@ -43,6 +43,8 @@ class Forecast:
         What is forecast, in what unit.
     verdict : Verdict
         Convergence of the fit. If it is bad, all numbers are provisional.
+    record : Record, optional
+        Backtests of the model, if there are any.
     """
 
     queries: pd.DataFrame
@@ -50,6 +52,7 @@ class Forecast:
     response: str
     unit: str
     verdict: Verdict
+    record: Record | None = None
 
     @property
     def summary(self) -> pd.DataFrame:
@@ -80,9 +83,13 @@ class Forecast:
     def evidence(self) -> list[str]:
         """What backtests measured of the 90% interval, a sentence for each class and bin among the queries.
 
-        Nothing was measured of intervals from chains that have not converged.
+        Nothing was measured of intervals from chains that have not converged. Backtests by another engine than this
+        version's are named.
         """
-        return sentences(self.queries) if self.verdict.ok else []
+        if not self.verdict.ok:
+            return []
+        measured = bool((self.queries["backtests"] > 0).any())
+        return sentences(self.queries) + (self.record.notes if self.record and measured else [])
 
     def __repr__(self) -> str:
         fit = f"fit {self.verdict}" if self.verdict.ok else "provisional"
@@ -159,4 +166,4 @@ def forecast(
         attrs={VERDICT: str(fit.verdict), "unit": chosen.unit},
     )
     about = measured(reach(fit, table), kept if chosen.name == "loss" else None, (table["family"] == NEW).to_numpy())
-    return Forecast(about, draws, chosen.name, chosen.unit, fit.verdict)
+    return Forecast(about, draws, chosen.name, chosen.unit, fit.verdict, kept)

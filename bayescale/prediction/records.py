@@ -5,7 +5,7 @@ How often forecasts covered in backtests, by how far beyond the runs they reache
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -16,6 +16,7 @@ import pandas as pd
 
 from bayescale.core import shipped
 from bayescale.core import toml as recording
+from bayescale.core.code import modules_digest
 from bayescale.core.errors import QueryError, UnknownName
 
 if TYPE_CHECKING:
@@ -31,6 +32,13 @@ CLASSES = {"inside": 0.0, "up to 10×": 1.0, "10-100×": 2.0, "scenario": np.inf
 """Classes of extrapolation, each up to so many decades of compute away; two are the most that backtests support."""
 FARTHEST = [*CLASSES][-1]
 
+ENGINE = (
+    *(f"bayescale.modelling.{name}" for name in ("design", "grouping", "identifiability", "interpreter", "layout")),
+    *(f"bayescale.inference.{name}" for name in ("nuts", "potential", "preconditioner", "vectorized", "warm_start")),
+    "bayescale.prediction.predict",
+)
+"""Modules that take a spec and runs to draws and forecasts."""
+
 NEW_FAMILY = "leave-family-out"
 """The way of backtests whose forecasts were of a family without runs."""
 _OF_FITTED = ("expanding", "quantile", "leave-largest-out", "beside")  # first choice first: that with the most cuts
@@ -45,6 +53,7 @@ class Measured(NamedTuple):
     families: int
 
 
+OTHER = "measured with another engine than this version's"
 _MEASURES = ("covered_90", "backtests", "backtest_families")
 NOTHING = Measured(np.nan, 0, 0)
 
@@ -58,8 +67,8 @@ class Record:
     spec, spec_digest : str
         The model. A fit of the same digest is measured by it.
     backtests : tuple of dict
-        One a way: ``way options runs runs_digest seed versions families fits unconverged``, and ``horizons``,
-        the rows of :attr:`Backtest.horizons`.
+        One a way: ``way options runs runs_digest seed versions engine families fits unconverged``, and
+        ``horizons``, the rows of :attr:`Backtest.horizons`.
     """
 
     spec: str
@@ -75,6 +84,12 @@ class Record:
                         return Measured(row["coverage_90"], row["n_test"], row["families"])
         return NOTHING
 
+    @property
+    def notes(self) -> list[str]:
+        """What to know of the ways that another engine than this version's measured."""
+        ways = [kept["way"] for kept in self.backtests if is_of_another_engine(kept)]
+        return [f"backtests ({', '.join(ways)}) {OTHER}"] if ways else []
+
     def joined(self, other: Record) -> Record:
         """Return this record with the ways of an older one of the same model that it lacks."""
         if other.spec_digest != self.spec_digest:
@@ -82,6 +97,16 @@ class Record:
         ways = {kept["way"] for kept in self.backtests}
         older = tuple(kept for kept in other.backtests if kept["way"] not in ways)
         return Record(self.spec, self.spec_digest, (*older, *self.backtests))
+
+
+def engine() -> str:
+    """Digest of the code that takes specs and runs to draws and forecasts, parts left out (:data:`ENGINE`)."""
+    return modules_digest(*ENGINE)
+
+
+def is_of_another_engine(kept: Mapping[str, Any]) -> bool:
+    """Whether a record says that another engine than this version's made it."""
+    return "engine" in kept and kept["engine"] != engine()
 
 
 def horizon_of(reach_decades: Any) -> np.ndarray:
@@ -240,7 +265,7 @@ def calibration_words(record: dict[str, Any], digest: str) -> str:
     said = f"ranks of {len(record['quantities'])} quantities inside their bands"
     said = said if record["passed"] else record["verdict"]
     stale = "" if record["spec_digest"] == digest else "STALE, of another version of this spec: "
-    return f"{stale}{said} ({made})"
+    return f"{stale}{said} ({made}{f', {OTHER}' * is_of_another_engine(record)})"
 
 
 @lru_cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import time
@@ -69,10 +70,16 @@ def test_scopes_may_be_nested_and_end_with_an_error(folder: Path) -> None:
     assert settings() == before
 
 
+def named(name: str) -> str:
+    """Name of a file as JAX calls its own, or as traces are called."""
+    digest = hashlib.sha256(name.encode()).hexdigest()
+    return f"{cache.TRACES}/{digest}" if name.startswith(cache.TRACES) else f"jit_{name}-{digest}-cache"
+
+
 def filled(folder: Path, ages_days: dict[str, float]) -> None:
     (folder / cache.TRACES).mkdir(parents=True)
     for name, age in ages_days.items():
-        path = folder / name
+        path = folder / named(name)
         path.write_bytes(b"x" * 1000)
         os.utime(path, (time.time() - age * 86400,) * 2)
 
@@ -80,23 +87,38 @@ def filled(folder: Path, ages_days: dict[str, float]) -> None:
 AGES = {"new": 0.0, "week": 7.0, f"{cache.TRACES}/month": 29.0, f"{cache.TRACES}/old": 31.0}
 
 
+def names(folder: Path) -> list[str]:
+    return [entry.path.relative_to(folder).as_posix() for entry in cache.entries(folder)]
+
+
+@pytest.mark.parametrize("clears", [cache.sweep, cache.clear])
+def test_what_is_not_of_the_caches_stays(clears, folder: Path) -> None:
+    """The folder may be named by a person, who has other things in it."""
+    filled(folder, AGES)
+    for name in ("thesis.tex", f"{cache.TRACES}/notes.txt", ".bashrc"):
+        (folder / name).write_text("mine")
+        os.utime(folder / name, (0, 0))
+    clears(folder)
+    assert {path.name for path in folder.rglob("*")} >= {"thesis.tex", "notes.txt", ".bashrc"}
+
+
 def test_what_was_not_used_for_a_month_is_removed(folder: Path) -> None:
     filled(folder, AGES)
     assert cache.sweep(folder) == 1
-    assert {entry.path.name for entry in cache.entries(folder)} == {"new", "week", "month"}
+    assert names(folder) == [named(name) for name in (f"{cache.TRACES}/month", "week", "new")]
 
 
 def test_the_least_recently_used_go_first_where_it_is_too_much(folder: Path) -> None:
     filled(folder, AGES)
     assert cache.sweep(folder, most_bytes=2500) == 2
-    assert [entry.path.name for entry in cache.entries(folder)] == ["week", "new"]
+    assert names(folder) == [named("week"), named("new")]
 
 
 def test_a_first_use_sweeps_and_a_second_on_the_same_day_does_not(folder: Path) -> None:
     filled(folder, AGES)
     assert cache.usable() == folder
     assert len(cache.entries(folder)) == 3
-    old = folder / "again"
+    old = folder / named("again")
     old.write_bytes(b"x")
     os.utime(old, (0, 0))
     cache._prepared.cache_clear()

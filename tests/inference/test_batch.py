@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 import bayescale as bs
 from bayescale.core.errors import ConvergenceWarning, FitError, RunsError
+from bayescale.inference import batch as batches
 from bayescale.inference import nuts
 from bayescale.inference.nuts import run_chain
+from bayescale.modelling import spec as specs
 
 SETTINGS = {"chains": 2, "draws": 500, "progress": False}
 
@@ -80,3 +84,14 @@ def test_tables_of_other_sizes_share_one_compiled_chain(tables, monkeypatch):
 def test_an_empty_batch_is_refused():
     with pytest.raises(FitError, match="nothing to fit"):
         bs.fit_many({}, "additive")
+
+
+def test_a_fit_that_was_kept_under_other_code_is_another_s(chinchilla, chinchilla_fit, monkeypatch):
+    """A kept fit's spec is read anew and has the digest of today's code, whatever code fitted it."""
+    asked = {"runs": chinchilla, "seed": 0, "chains": 4, "draws": 1000}
+    batches._check_same("mine", chinchilla_fit, spec=bs.load_spec("additive"), **asked)
+    own = specs._code_of
+    monkeypatch.setattr(specs, "_code_of", lambda part: own(part) + "changed")
+    again = replace(chinchilla_fit, spec=bs.load_spec("additive"))
+    with pytest.raises(FitError, match="is another's"):
+        batches._check_same("mine", again, spec=bs.load_spec("additive"), **asked)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,6 +11,7 @@ import pytest
 import bayescale as bs
 from bayescale.core import shipped
 from bayescale.core.errors import QueryError
+from bayescale.modelling import spec as specs
 from bayescale.prediction import records
 from bayescale.prediction.records import CLASSES, HORIZONS, Record, class_of, horizon_of, load_record, write_record
 
@@ -144,3 +147,27 @@ def test_every_shipped_record_is_of_a_shipped_model_as_it_is_now():
 def test_records_are_no_models():
     assert "backtests" not in shipped.names("models")
     assert all((shipped.folder("models") / f"{name}.toml").is_file() for name in shipped.names("models"))
+
+
+def test_a_record_of_other_code_is_not_used(chinchilla_fit, record, monkeypatch):
+    """Another formula under the same names is another model."""
+    monkeypatch.setattr(records, "_shipped", lambda: {record.spec_digest: record})
+    assert (bs.forecast(chinchilla_fit, QUERIES).summary["backtests"] > 0).any()
+    own = specs._code_of
+    monkeypatch.setattr(specs, "_code_of", lambda part: own(part) + "changed")
+    changed = replace(chinchilla_fit, spec=bs.load_spec("additive"))
+    assert (bs.forecast(changed, QUERIES).summary["backtests"] == 0).all()
+
+
+def test_a_forecast_and_a_model_say_that_another_engine_measured(chinchilla_fit, record, monkeypatch):
+    def said(engine: str) -> str:
+        ways = tuple(way | {"engine": engine} for way in record.backtests)
+        other = replace(record, backtests=ways)
+        return "\n".join(bs.forecast(chinchilla_fit, QUERIES, record=other).evidence)
+
+    assert "backtests (expanding) measured with another engine than this version's" in said("of old")
+    assert "another engine" not in said(records.engine())
+    kept = {"simulations": 200, "seed": 0, "versions": {"bayescale": "1"}, "quantities": {}, "passed": True}
+    kept["spec_digest"] = ""
+    assert "another engine" not in records.calibration_words(kept | {"engine": records.engine()}, "")
+    assert "another engine" in records.calibration_words(kept | {"engine": "of old"}, "")
