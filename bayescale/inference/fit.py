@@ -205,7 +205,7 @@ def fit(
 
     Examples
     --------
-    >>> result = fit("hoffmann2022", "additive", seed=0, draws=200, warmup=200)
+    >>> result = bs.fit("hoffmann2022", "additive", seed=0)
     >>> round(float(result.posterior["alpha_N"].mean()), 2)
     0.34
     """

@@ -95,7 +95,7 @@ def model(spec: Spec, runs: Runs) -> Callable[[], None]:
     Examples
     --------
     >>> from numpyro.infer import MCMC, NUTS
-    >>> mcmc = MCMC(NUTS(model(load_spec("additive"), load_runs("hoffmann2022"))), num_warmup=1, num_samples=1)
+    >>> mcmc = MCMC(NUTS(bs.model(bs.load_spec("additive"), bs.load_runs("hoffmann2022"))), num_warmup=1, num_samples=1)
     """
     return partial(interpret, spec, design(spec, runs))
 

@@ -117,7 +117,7 @@ class Runs:
 
         Examples
         --------
-        >>> len(load_runs("hoffmann2022").where(exclusion=""))
+        >>> len(bs.load_runs("hoffmann2022").where(exclusion=""))
         240
         """
         keep = pd.Series(True, index=self._frame.index)
