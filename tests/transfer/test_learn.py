@@ -488,7 +488,7 @@ def test_the_default_spec_is_what_its_script_makes():
 
 
 def assert_alike(learnt: bs.Spec, kept: bs.Spec) -> None:
-    """Priors within the Monte Carlo error of two runs, of 2,000 draws of a population each."""
+    """Priors within the Monte Carlo error of two runs."""
     for name, setting in kept.settings:
         found = learnt.parameters[name].prior
         assert abs(found.loc - setting.prior.loc) < 0.1 * setting.prior.scale, name
