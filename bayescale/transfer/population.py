@@ -45,7 +45,7 @@ class Evidence(NamedTuple):
     suites: np.ndarray = np.zeros((0, 0))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Population:
     """What is known of a family that was not seen, parameter by parameter.
 

@@ -221,8 +221,8 @@ def test_a_fit_has_the_priors_of_its_own_anchor(chinchilla: bs.Runs) -> None:
     points = design.design(spec, chinchilla)
     anchor = {column: float(np.exp(value)) for column, value in points.anchor.items()}
     at = spec.at(anchor).parameters["ratio_A"].prior
-    assert design.priors["ratio_A"] == (pytest.approx(at.loc), pytest.approx(at.scale))
-    assert design.priors["ratio_A"][0] != spec.parameters["ratio_A"].prior.loc
+    assert points.priors["ratio_A"] == (pytest.approx(at.loc), pytest.approx(at.scale))
+    assert points.priors["ratio_A"][0] != spec.parameters["ratio_A"].prior.loc
 
 
 LAW = {"law": "additive"}

@@ -326,7 +326,7 @@ def test_coordinates_that_follow_the_law_keep_the_density(pool, families):
 
 
 def test_an_unknown_discrepancy_is_named():
-    with pytest.raises(bs.BayescaleError, match="no part of discrepancy"):
+    with pytest.raises(bs.BayescaleError, match="no part of discrepancies"):
         bs.make_spec("x", law="additive", discrepancy="grwth")
 
 

@@ -25,7 +25,7 @@ LAWS = catalogue("bayescale.parts.laws")
 PARTS = {
     f"{kind}/{name}": part
     for kind in ("laws", "resources", "responses", "noise")
-    for name, part in catalogue(f"bayescale.{kind}").items()
+    for name, part in catalogue(f"bayescale.parts.{kind}").items()
 }
 BALANCED = sorted(name for name, law in LAWS.items() if law.balance is not None)
 DRAWS = 200
