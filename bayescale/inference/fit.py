@@ -343,7 +343,7 @@ def _published(spec: Spec, points: Design, sites: Mapping[str, np.ndarray]) -> d
     found = law.published(*(points.anchor[name] for name in spec.inputs), loss=points.anchor_loss, **aligned)
     unknown = found.keys() - law.quantities.keys()
     if unknown:
-        raise DefinitionError(f"{type(law).__name__}.published and {law.__name__}.quantities disagree",
+        raise DefinitionError(f"{type(law).__name__}.published and {type(law).__name__}.quantities disagree",
                               wanted=f"coefficients among {sorted(law.quantities)}", came=f"{sorted(unknown)}",
                               do="declare each coefficient in quantities, with kind, unit and meaning")  # fmt: skip
     return {k: np.asarray(v) for k, v in found.items()}
