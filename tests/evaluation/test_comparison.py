@@ -203,14 +203,16 @@ def test_a_law_of_compute_alone_is_left_out_of_the_budget(comparison: bs.Compari
 def test_population_and_families_are_told_apart(comparison: bs.Comparison) -> None:
     fit = comparison.fits["additive"]
     pooled = fit.posterior.expand_dims({FAMILY: ["F", "G"]}, axis=2)
-    pooled = pooled.assign(alpha_N_center=fit.posterior["alpha_N"], ratio_A=fit.posterior["ratio_A"])
+    centers = {f"{name}_center": fit.posterior[name] for name in ("level", "ratio_B", "alpha_N", "beta_D")}
+    pooled = pooled.assign(**centers, ratio_A=fit.posterior["ratio_A"])
+    spec = bs.make_spec("additive", law="additive", pooling={"default": "partial", "ratio_A": "complete"})
     tree = fit.tree.copy()
     tree["posterior"] = xr.DataTree(pooled)
-    several = replace(fit, tree=tree, meta=fit.meta | {"families": ["F", "G"]})
+    several = replace(fit, tree=tree, spec=spec, meta=fit.meta | {"families": ["F", "G"]})
     table = comparison_tables.coefficients({"additive": several}, {})
     of = table.groupby("name")["family"].agg(set)
     assert of["alpha_N"] == {"F", "G", comparison_tables.POPULATION}
-    assert of["beta_D"] == {"F", "G"}
+    assert of["beta_D"] == {"F", "G", comparison_tables.POPULATION}
     assert of["ratio_A"] == {"all"}  # shared by all families
 
 

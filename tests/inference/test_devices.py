@@ -38,7 +38,7 @@ SHARED = """
 import json
 import jax
 import bayescale as bs
-from bayescale import lanes
+from bayescale.inference import vectorized
 
 used = []
 lower = vectorized.run_chains.lower
