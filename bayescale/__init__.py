@@ -1,7 +1,9 @@
 """bayescale: Bayesian scaling laws, from a table of training runs to a compute decision.
 
 >>> import bayescale as bs
->>> fit = bs.fit("hoffmann2022", "additive", seed=0)  # doctest: +SKIP
+>>> fit = bs.fit("hoffmann2022", "additive", seed=0)
+>>> fit.converged
+True
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-# Packages are named by nouns that equal no exported function: a submodule would hide it.
+# No package has the name of an exported function: the submodule would hide the function.
 _EXPORTS = {
     "AbstractCheck": "evaluation.checks.base",
     "AbstractDecision": "decisions.base",
@@ -102,7 +104,7 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    """Import on first use, so that a command's help need not wait for JAX."""
+    """Import a name when it is first used, so that the help of a command does not wait for JAX."""
     if name == "__version__":
         return import_module("importlib.metadata").version("bayescale")
     if name in _MODULES:

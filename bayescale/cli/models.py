@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _KINDS = ("models", "data", "laws", "resources", "responses", "noise", "discrepancies", "decisions", "checks")
 # Those of splitting.WAYS, which cannot be read without NumPy.
-_WAYS = ("quantile", "expanding", "leave-largest-out", "leave-family-out", "beside")
+_WAYS = ("quantile", "expanding", "leave-largest-out", "leave-family-out", "alongside")
 
 
 @click.command()
@@ -35,10 +35,11 @@ _WAYS = ("quantile", "expanding", "leave-largest-out", "leave-family-out", "besi
 @where_option
 @click.option("--way", type=click.Choice(_WAYS), default="quantile", show_default=True,
               help="How to split: runs below a quantile of compute; several quantiles; all but the largest model "
-              "size; other families alone; a family's cheapest runs beside those it is pooled with.")  # fmt: skip
+              "size; other families alone; a few runs of one family alongside the others.")  # fmt: skip
 @click.option("--train-quantile", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.7,
               show_default=True, help="Quantile of a family's compute up to which runs are fitted.")  # fmt: skip
-@click.option("--cheapest", type=click.IntRange(2), help="Fit so many of each family's cheapest runs instead.")
+@click.option("--smallest", type=click.IntRange(2),
+              help="Fit this many of each family's smallest-compute runs instead.")  # fmt: skip
 @click.option("--beyond", type=click.FloatRange(1), default=1.05, show_default=True,
               help="Score runs above so many times the largest compute that is fitted.")  # fmt: skip
 @click.option("--family", help="Score this family alone.")
@@ -50,7 +51,7 @@ _WAYS = ("quantile", "expanding", "leave-largest-out", "leave-family-out", "besi
 @as_json_option
 def backtest(
     runs: str, specs: tuple[str, ...], loss_unit: str | None, conditions: tuple[tuple[str, str], ...], way: str,
-    train_quantile: float, cheapest: int | None, beyond: float, family: str | None, workers: int | None,
+    train_quantile: float, smallest: int | None, beyond: float, family: str | None, workers: int | None,
     scheduler: str | None, folder: str | None, out: Path | None, keep: bool, seed: int, as_json: bool,
 ) -> None:  # fmt: skip
     """Fit some of each family's runs, by default the cheaper ones, and score forecasts of others, on log loss.
@@ -63,7 +64,7 @@ def backtest(
     from bayescale.prediction import records
 
     settings: dict[str, Any] = {
-        "way": way, "train_quantile": train_quantile, "cheapest": cheapest, "beyond": beyond, "family": family,
+        "way": way, "train_quantile": train_quantile, "smallest": smallest, "beyond": beyond, "family": family,
         "seed": seed, "workers": workers, "scheduler": scheduler, "folder": folder,
     }  # fmt: skip
     table = read_runs(runs, loss_unit, conditions)

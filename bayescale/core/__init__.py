@@ -1,1 +1,1 @@
-"""Core: errors, files, counts, dims and executors; knows nothing of scaling laws."""
+"""Core: errors, files, counts, dims and executors. Nothing in it knows about scaling laws."""

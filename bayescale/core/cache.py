@@ -1,7 +1,7 @@
-"""The cache folder of compiled programs: where it is, what it holds, and how it stays small.
+"""The cache folder of compiled programs: where it is, what it holds, and how its size is limited.
 
-Two caches share it: machine code, which JAX keeps, and traces (in a folder of their own), which bayescale keeps. Both
-save time and nothing else: where the folder cannot be written, there is no cache.
+Two caches share the folder: JAX keeps machine code in it, and bayescale keeps traces in a subfolder. Both only save
+time. If the folder cannot be written, there is no cache.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from typing import NamedTuple
 import platformdirs
 
 VARIABLE = "BAYESCALE_CACHE"
-"""Environment variable that names another folder; empty, it switches the cache off."""
+"""Environment variable that names another folder. An empty value switches the cache off."""
 TRACES = "traced"
-MOST_BYTES = 1 << 30  # some four thousand programs of a quarter of a megabyte
+MOST_BYTES = 1 << 30  # room for about four thousand programs of 0.25 MB
 MOST_AGE = 30 * 86400.0  # seconds since an entry was last used
 _SWEEP_EVERY = 86400.0  # seconds
-# How the files of both caches are called: whatever else a folder holds is not bayescale's to remove.
+# Names of the files of both caches. bayescale must not remove any other file in the folder.
 _OURS = {"": re.compile(r".+-[0-9a-f]{64}-(cache|atime)"), TRACES: re.compile(r"\.?[0-9a-f]{64}(\..+)?")}
-_SWEPT = ".swept"  # its time of change is that of the last sweep
+_SWEPT = ".swept"  # its modification time is the time of the last sweep
 
 
 class Entry(NamedTuple):
-    """A file of the cache: its size in bytes, and when it was last used, in seconds since the epoch."""
+    """A file of the cache, its size in bytes, and the time of its last use in seconds since the epoch."""
 
     path: Path
     size: int
@@ -38,15 +38,20 @@ class Entry(NamedTuple):
 
 
 def folder() -> Path | None:
-    """Folder of the cache, whether it exists or not; None if it is switched off."""
+    """Return the folder of the cache, which may not exist yet, or None if the cache is switched off."""
     name = os.environ.get(VARIABLE, platformdirs.user_cache_dir("bayescale"))
     return Path(name) if name else None
 
 
 def usable() -> Path | None:
-    """Folder of the cache, made if need be; None if it is switched off or cannot be written, which is said once.
+    """Return the folder of the cache, and create it if necessary.
 
-    The folder is private to the user: compiled programs are trusted input.
+    The folder is private to the user, because compiled programs are trusted input.
+
+    Returns
+    -------
+    Path or None
+        None if the cache is switched off, or if the folder cannot be written; the latter gives one warning.
     """
     path = folder()
     return path if path and _prepared(path) else None
@@ -60,15 +65,15 @@ def _prepared(path: Path) -> bool:
     except OSError as error:
         reason = str(error)
     if reason:
-        warnings.warn(f"no cache of compiled programs at {path}: {reason}. Programs are compiled in every process; "
-                      f"set {VARIABLE} to another folder, or to nothing to do without.", stacklevel=2)  # fmt: skip
+        warnings.warn(f"no cache of compiled programs at {path}: {reason}. Every process compiles its programs again; "
+                      f"set {VARIABLE} to another folder, or leave it empty for no cache.", stacklevel=2)  # fmt: skip
         return False
     _sweep_now_and_then(path)
     return True
 
 
 def entries(path: Path) -> list[Entry]:
-    """Files of both caches, the least recently used first."""
+    """Return the files of both caches, least recently used first."""
     return sorted(_found(path), key=lambda entry: entry.used)
 
 
@@ -83,12 +88,21 @@ def _found(path: Path) -> Iterator[Entry]:
 
 
 def sweep(path: Path, *, most_bytes: float = MOST_BYTES, most_age: float = MOST_AGE) -> int:
-    """Remove what was not used for so many seconds, then the least recently used down to so many bytes.
+    """Remove old entries, then the least recently used ones until the cache is small enough.
+
+    Parameters
+    ----------
+    path : Path
+        Folder of the cache.
+    most_bytes : float
+        Largest total size to keep, in bytes.
+    most_age : float
+        Longest time since an entry was last used, in seconds.
 
     Returns
     -------
     int
-        How many entries were removed.
+        Number of entries removed.
     """
     kept, removed = entries(path), 0
     size, now = sum(entry.size for entry in kept), time.time()
@@ -103,7 +117,7 @@ def sweep(path: Path, *, most_bytes: float = MOST_BYTES, most_age: float = MOST_
 
 
 def clear(path: Path) -> int:
-    """Remove every entry; return how many there were."""
+    """Remove every entry, and return the number removed."""
     return sweep(path, most_bytes=-1.0)
 
 

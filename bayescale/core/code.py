@@ -1,7 +1,7 @@
-"""Digests of code: of what a class or function computes, not of how or where it is written.
+"""Digests of code, which depend on what a class or function computes and not on how or where it is written.
 
-Comments, docstrings, annotations, formatting, imports, the names of modules and helpers, and the wording of errors do
-not count. Formulas, constants, defaults, and every helper that they use do, inherited ones too.
+Formulas, constants, defaults and every helper that they use, inherited ones included, enter the digest. Comments,
+docstrings, annotations, formatting, imports, names of modules and helpers, and the wording of errors do not.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ import numpy as np
 _PACKAGE = __name__.partition(".")[0]
 _MACHINERY = {"__annotate__", "__annotate_func__", "__class_getitem__", "__init_subclass__", "_abc_impl"}
 _GENERATED = {*vars(make_dataclass("Made", (), frozen=True, order=True)), *vars(namedtuple("Made", ()))}
-# Fields of syntax trees that compute nothing.
+# Fields of syntax trees that do not affect what the code computes.
 _UNREAD = {"annotation", "ctx", "kind", "returns", "type_comment", "type_params"}
 _IDLE = (ast.Import, ast.ImportFrom, ast.Pass)
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
-_STARRED = 0x0C  # flags of a code object that takes *args, **kwargs
+_STARRED = 0x0C  # flags of a code object that takes *args or **kwargs
 _NOTHING = object()
 
 
 def code_digest(*things: Any, without: Collection[str] = ()) -> str:
-    """SHA-256 of what classes, instances or functions compute, with all that they use of this package and of their own.
+    """Return the SHA-256 of what classes, instances or functions compute.
 
-    It is read from the source, and is the same under each version of Python. Without a source it is that of what
-    Python compiled.
+    It covers everything that they use from this package and from their own packages. It is computed from the source,
+    so that it is the same under every version of Python. Where there is no source, it is computed from the bytecode.
 
     Parameters
     ----------
-    *things : class, instance of one, or function
+    *things : class, instance of a class, or function
     without : collection of str
-        Attributes of classes, and fields of dataclasses, that do not count, such as prose.
+        Attributes of classes and fields of dataclasses to leave out, such as prose.
 
     Returns
     -------
@@ -55,7 +55,18 @@ def code_digest(*things: Any, without: Collection[str] = ()) -> str:
 
 @cache
 def modules_digest(*modules: str) -> str:
-    """SHA-256 of the statements of some modules, by the same rules, in whatever order and module they are."""
+    """Return the SHA-256 of the statements of some modules, whatever their order and the module that holds each.
+
+    Parameters
+    ----------
+    *modules : str
+        Dotted names of modules.
+
+    Returns
+    -------
+    str
+        Hexadecimal digits; the rules are those of :func:`code_digest`.
+    """
     return _sha(sorted(line for name in modules for line in _statements(ast.parse(_source(name)))))
 
 
@@ -64,7 +75,7 @@ def _sha(texts: Iterable[str]) -> str:
 
 
 def _source(module: str) -> str:
-    """Source of a module, which need not be imported; empty where only compiled code is installed."""
+    """Return the source of a module without importing it; empty if only compiled code is installed."""
     spec = find_spec(module)
     loader: Any = spec.loader if spec else None
     return (loader.get_source(module) if loader else None) or ""
@@ -79,7 +90,7 @@ def _statements(tree: ast.Module) -> Iterator[str]:
 
 
 class _Graph:
-    """Definitions and all that they use, each named by its place in the order in which they are met."""
+    """Definitions and everything that they use, each identified by the order in which it is first visited."""
 
     def __init__(self, roots: Iterable[Any], without: Collection[str] = ()) -> None:
         self.roots, self.without = list(roots), frozenset(without)
@@ -88,7 +99,7 @@ class _Graph:
         self.places: dict[int, int] = {}
 
     def texts(self) -> Iterator[str]:
-        """What each is, in canonical form; the list grows meanwhile."""
+        """Yield each definition in canonical form. `things` grows while this loop runs."""
         for root in self.roots:
             self.refer(root)
         for thing in self.things:
@@ -102,18 +113,18 @@ class _Graph:
                 yield self.value({"type": type(thing), **counted})
 
     def value(self, thing: Any) -> str:
-        """What a value is, in canonical form."""
+        """Return a value in canonical form."""
         return _canonical(thing, self)
 
     def refer(self, thing: Any) -> str:
-        """Place of a thing that is described once, however often it is used."""
+        """Return a reference to a thing, which is described once however often it is used."""
         if id(thing) not in self.places:
             self.places[id(thing)] = len(self.things)
             self.things.append(thing)
         return f"#{self.places[id(thing)]}"
 
     def owns(self, module: str | None) -> bool:
-        """Whether a module's definitions are looked into."""
+        """Whether the definitions in a module enter the digest."""
         return not module or module.partition(".")[0] in self.packages
 
     def _class(self, cls: type) -> str:
@@ -124,7 +135,7 @@ class _Graph:
         return f"class {outside} {self.value({name: found for name, found in members.items() if found})}"
 
     def _definitions(self, bases: list[type], name: str) -> Iterator[Any]:
-        """What a class means by a name, and what that hands on to with ``super()``."""
+        """Yield the definition of a name in a class, then each definition that it reaches through ``super()``."""
         for found in (vars(base)[name] for base in bases if name in vars(base)):
             function = getattr(found, "__func__", found)
             if self._is_written(name, function):
@@ -133,7 +144,7 @@ class _Graph:
                 return
 
     def _is_written(self, name: str, found: Any) -> bool:
-        """Whether somebody wrote this member, and not Python or a decorator."""
+        """Whether a person wrote this member, rather than Python or a decorator."""
         if not isinstance(found, FunctionType):
             return not (name.startswith("__") and name.endswith("__")) or name == "__match_args__"
         return self.owns(found.__globals__.get("__name__")) and not (name in _GENERATED and _node(found) is None)
@@ -151,7 +162,7 @@ class _Graph:
         return f"def {counts} {names} {self.value([function.__defaults__, function.__kwdefaults__])} {body}"
 
     def dump(self, node: Any, known: Mapping[str, Any]) -> str:
-        """A syntax tree in canonical form, where names that are `known` stand for what they name."""
+        """Return a syntax tree in canonical form, with each name in `known` replaced by its value."""
         if isinstance(node, list):
             return f"[{', '.join(self.dump(each, known) for each in node if _computes(each))}]"
         if not isinstance(node, ast.AST):
@@ -168,7 +179,7 @@ class _Graph:
         return f"{type(node).__name__}({', '.join(said)})"
 
     def _found(self, node: ast.AST, known: Mapping[str, Any]) -> Any:
-        """What a name stands for, or an attribute of one of our modules or classes."""
+        """Return the value of a name, or of an attribute of one of our modules or classes."""
         if isinstance(node, ast.Name):
             return known.get(node.id, _NOTHING)
         if not isinstance(node, ast.Attribute):
@@ -269,18 +280,18 @@ def _(thing: FunctionType, graph: _Graph) -> str:
 
 
 def _called(thing: Any) -> str:
-    """Name of what another package defines; which of its modules does is its own affair."""
+    """Return the name of a definition in another package, without the module, which that package may change."""
     return f"{str(getattr(thing, '__module__', '')).partition('.')[0]}.{getattr(thing, '__name__', '')}"
 
 
 def _computes(node: Any) -> bool:
-    """Whether a statement does something when it is run: a docstring, an import or an annotation does not."""
+    """Whether a statement has an effect when it runs; docstrings, imports and annotations have none."""
     said = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
     return not (said or isinstance(node, _IDLE) or (isinstance(node, ast.AnnAssign) and node.value is None))
 
 
 def _node(function: FunctionType) -> Any:
-    """Syntax tree of a function; None where its source is not to be had."""
+    """Return the syntax tree of a function, or None if its source is not available."""
     code = function.__code__
     linecache.checkcache(code.co_filename)
     source = "".join(linecache.getlines(code.co_filename, function.__globals__))
@@ -289,7 +300,7 @@ def _node(function: FunctionType) -> Any:
 
 @lru_cache(maxsize=64)
 def _functions_in(source: str) -> dict[tuple[int, str], Any]:
-    """Functions of a source by first line and name; None for two of one name in a line."""
+    """Return the functions in a source by first line and name; None if a line has two of the same name."""
     found: dict[tuple[int, str], Any] = {}
     try:
         tree = ast.parse(source)
@@ -304,11 +315,11 @@ def _functions_in(source: str) -> dict[tuple[int, str], Any]:
 
 
 def _known(function: FunctionType, node: Any) -> dict[str, Any]:
-    """What the names that a function reads stand for, where they are not its own."""
+    """Return the values of the names that a function reads and does not define itself."""
     names = set(_names_in(function.__code__))
     known = {name: function.__globals__[name] for name in names if name in function.__globals__}
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-        with suppress(ValueError):  # a name that is not bound yet
+        with suppress(ValueError):  # the name is not bound yet
             known[name] = cell.cell_contents
     imports = (each for each in ast.walk(node) if isinstance(each, ast.ImportFrom)) if node else ()
     for each in imports:
@@ -325,6 +336,6 @@ def _names_in(code: CodeType) -> Iterator[str]:
 
 
 def _compiled(code: CodeType) -> str:
-    """What stands in for a source that is not to be had: byte code, constants and names."""
+    """Return bytecode, constants and names, for a function whose source is not available."""
     consts = [_compiled(const) if isinstance(const, CodeType) else repr(const) for const in code.co_consts]
     return f"{code.co_code.hex()} {consts} {code.co_names} {code.co_varnames}"

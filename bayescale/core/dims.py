@@ -1,6 +1,6 @@
-"""Arrays with stated dims → an ArviZ 1.x DataTree, and the names of those dims.
+"""Names of dims, and the conversion of arrays with stated dims to an ArviZ 1.x DataTree.
 
-Shapes are stated here and never guessed: a converter that guesses reads a vector as draws.
+Dims are always stated and never guessed: a converter that guesses may take a vector for draws.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ import xarray as xr
 CHAIN, DRAW, RUN, FAMILY, QUERY, ACTION, BUDGET = "chain", "draw", "run", "family", "query", "action", "budget"
 KNOT, TEXT, SUITE = "knot", "text", "suite"
 DIMS = (CHAIN, DRAW, RUN, FAMILY, QUERY, ACTION, BUDGET, KNOT, TEXT, SUITE)
-"""Every dim that an output may have. Names are public interface; ArviZ reserves others."""
+"""Every dim that an output may have. The names are part of the public interface; ArviZ reserves other names."""
 
 QUANTILES = {"q05": 0.05, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q95": 0.95}
 KINDS = {"predictive": "", "epred": "epred_"}
 """Prefixes of the columns of a forecast."""
 
-# A table of queries that holds them is an earlier forecast's output.
+# A table of queries that has these columns is the output of an earlier forecast.
 MADE = {prefix + name for prefix in KINDS.values() for name in ("mean", "sd", *QUANTILES)}
 MADE |= {"reach_decades", "distance", "extrapolation", "covered_90", "backtests", "backtest_families"}
 VERDICT, PROVISIONAL = "verdict", "provisional"
-"""Columns that say whether a forecast's numbers can be relied on; the second is there only where they cannot."""
+"""Columns that say whether the numbers of a forecast are reliable; the second exists only if they are not."""
 MADE |= {VERDICT, PROVISIONAL}
 """Columns that a forecast makes."""
 
@@ -36,14 +36,25 @@ def to_datatree(
     dims: Mapping[str, Sequence[str]],
     coords: Mapping[str, Any],
 ) -> xr.DataTree:
-    """Build a DataTree; draws lead with (chain, draw), data groups with neither.
+    """Build a DataTree from arrays.
 
-    `dims` names the other dims of an array by its name, or by ``group/name`` where groups differ.
+    Parameters
+    ----------
+    groups : mapping of str to mapping of str to array
+        Arrays by group and name. Arrays of draws have leading dims (chain, draw); those of :data:`DATA_GROUPS` do not.
+    dims : mapping of str to sequence of str
+        Other dims of each array, by name, or by ``group/name`` where groups differ.
+    coords : mapping of str to array
+        Labels of dims; by default integers from 0.
+
+    Returns
+    -------
+    DataTree
 
     Raises
     ------
     ValueError
-        If an array's shape is not that of its dims.
+        If the shape of an array does not match its dims.
     """
     tree = {}
     for group, arrays in groups.items():

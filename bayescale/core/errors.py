@@ -1,4 +1,4 @@
-"""The tree of exceptions: each says what was wanted, what came and what to do."""
+"""The exceptions of bayescale: each says what was expected, what it got instead, and what to do."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Iterable
 
 
 class BayescaleError(Exception):
-    """Base of every error that bayescale raises on purpose.
+    """Base class of the errors that bayescale raises deliberately.
 
     Parameters
     ----------
     what : str
         What is wrong, in one sentence.
     wanted, came, do : str, optional
-        What was wanted, what came instead, and what to do about it.
+        What was expected, what it got instead, and what to do about it.
     """
 
     def __init__(self, what: str, *, wanted: str = "", came: str = "", do: str = ""):
@@ -24,41 +24,60 @@ class BayescaleError(Exception):
 
 
 class RunsError(BayescaleError, ValueError):
-    """A table of runs that no law may be fitted to."""
+    """A table of runs is not valid, so that no law can be fitted to it."""
 
 
 class SpecError(BayescaleError, ValueError):
-    """A spec that names or sets something which does not exist."""
+    """A spec names or sets something that does not exist."""
 
 
 class FitError(BayescaleError, ValueError):
-    """A fit that cannot be made, or a file that holds none."""
+    """A fit cannot be made, or a file does not hold one."""
 
 
 class QueryError(BayescaleError, ValueError):
-    """A forecast or decision asked at a point where the fit has no answer."""
+    """A forecast or decision is requested for which the fit has no answer."""
 
 
 class UnknownName(BayescaleError, KeyError):
-    """A name that the catalogue does not hold."""
+    """A name is not in the catalogue."""
 
-    __str__ = Exception.__str__  # KeyError would print the repr, newlines escaped
+    __str__ = Exception.__str__  # KeyError would print the repr, with newlines escaped
 
 
 class DefinitionError(BayescaleError, TypeError):
-    """A law (or another part) whose table and formula disagree."""
+    """The table and the formula of a law, or of another part, disagree."""
 
 
 class ConvergenceWarning(UserWarning):
-    """A fit whose chains do not agree yet: its numbers are provisional."""
+    """The chains of a fit have not converged: its numbers are provisional."""
 
 
-_ALIKE = 0.75  # of difflib's ratio: "partly" is near "partial" (0.77), "loss" is not near "flops" (0.67)
+_SIMILAR = 0.75  # ratio of difflib: accepts "partly" for "partial" (0.77), rejects "loss" for "flops" (0.67)
 
 
 def nearest(name: str, names: Iterable[str], otherwise: str = "") -> str:
-    """Hint for a misspelt name: the nearest one, or `otherwise` (by default, all of them)."""
+    """Return a hint for a misspelled name.
+
+    Parameters
+    ----------
+    name : str
+        The misspelled name.
+    names : iterable of str
+        The names that exist.
+    otherwise : str
+        Hint where no name is similar; by default a list of all names.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> nearest("partly", ["none", "partial"])
+    "did you mean 'partial'?"
+    """
     names = sorted(names)
     close = [other for other in names if other.lower() == name.lower()]
-    close = close or difflib.get_close_matches(name, names, n=1, cutoff=_ALIKE)
+    close = close or difflib.get_close_matches(name, names, n=1, cutoff=_SIMILAR)
     return f"did you mean {close[0]!r}?" if close else otherwise or "choose one of: " + ", ".join(names)

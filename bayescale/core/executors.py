@@ -1,4 +1,4 @@
-"""Sweep: one function on many tasks, here or on other machines; finished work is kept."""
+"""Sweep: run one function on many tasks, on this machine or on others, and keep finished results."""
 
 from __future__ import annotations
 
@@ -17,20 +17,33 @@ from urllib.parse import quote
 from bayescale.core.errors import FitError
 
 Tasks = Mapping[str, Mapping[str, Any]]
-_THREADS = 2  # one fit leaves a core idle between its chains
+_THREADS = 2  # one fit alone leaves a core idle part of the time
 
 
 class AbstractEngine(ABC):
-    """Where tasks are run."""
+    """A way to run tasks."""
 
     @abstractmethod
     def run(self, function: Callable[..., Any], tasks: Tasks) -> Iterator[tuple[str, Any]]:
-        """Yield each task's name with its result, or with the exception that ended it, as they come."""
+        """Run a function on every task.
+
+        Parameters
+        ----------
+        function : callable
+            Called with the keyword arguments of a task.
+        tasks : mapping of str to mapping
+            Keyword arguments by name of the task.
+
+        Yields
+        ------
+        (str, object)
+            Name of a task with its result, or with the exception that ended it, in order of completion.
+        """
 
 
 @dataclass(frozen=True)
 class Threads(AbstractEngine):
-    """Threads of this process: they share compiled programs."""
+    """Threads of this process, which share compiled programs."""
 
     count: int = _THREADS
 
@@ -47,7 +60,7 @@ class Threads(AbstractEngine):
 
 @dataclass(frozen=True)
 class Processes(AbstractEngine):
-    """Processes of this machine, each with tasks of its own, so that one that dies costs its own task alone."""
+    """Processes of this machine. A process that dies loses only the task that it runs."""
 
     count: int
 
@@ -66,7 +79,7 @@ class Processes(AbstractEngine):
                 raise FitError(
                     "its worker process died",
                     came="killed, or out of memory",
-                    do="run the sweep again in the same folder: what is finished is not done again",
+                    do="run the sweep again with the same folder: finished tasks are not repeated",
                 ) from None
             finally:
                 idle.put(process)
@@ -79,12 +92,20 @@ class Processes(AbstractEngine):
 
     @staticmethod
     def _fresh() -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(1, mp_context=get_context("spawn"))  # JAX's threads do not survive a fork
+        return ProcessPoolExecutor(1, mp_context=get_context("spawn"))  # the threads of JAX do not survive a fork
 
 
 @dataclass(frozen=True)
 class Dask(AbstractEngine):
-    """Workers of a Dask cluster, by its scheduler's address; a task whose worker dies moves to another."""
+    """Workers of a Dask cluster. A task whose worker dies moves to another worker.
+
+    Attributes
+    ----------
+    address : str
+        Address of the scheduler.
+    patience_s : float
+        Time to wait for the scheduler, in seconds.
+    """
 
     address: str
     patience_s: float = 10.0
@@ -100,7 +121,7 @@ class Dask(AbstractEngine):
         except (OSError, ValueError) as error:
             raise FitError(f"no Dask scheduler answers at {self.address}", came=str(error)) from None
         with client:
-            # Names of tasks say nothing of what they hold: the same name elsewhere is another task.
+            # Task names are not unique across sweeps, so that Dask must not reuse results by name.
             run = partial(client.submit, _apply, pure=False)
             futures = {name: run(function, task) for name, task in tasks.items()}
             names = {future.key: name for name, future in futures.items()}
@@ -113,15 +134,26 @@ def _apply(function: Callable[..., Any], task: Mapping[str, Any]) -> Any:
 
 
 def engine(workers: int | None = None, scheduler: str | None = None) -> AbstractEngine:
-    """Engine for so many local processes or a scheduler's address; threads of this process for neither.
+    """Return the engine for a number of local processes or for a scheduler.
+
+    Parameters
+    ----------
+    workers : int, optional
+        Number of local processes.
+    scheduler : str, optional
+        Address of a Dask scheduler. If neither is given, threads of this process are used.
+
+    Returns
+    -------
+    AbstractEngine
 
     Raises
     ------
     FitError
-        If both are given, or there is to be no worker.
+        If both are given, or `workers` is less than 1.
     """
     if workers is not None and scheduler is not None:
-        raise FitError("a sweep runs on local workers or on a scheduler's", wanted="one of the two", came="both")
+        raise FitError("a sweep runs either on local workers or on a scheduler", wanted="one of the two", came="both")
     if workers is not None and workers < 1:
         raise FitError("workers is too small", wanted="at least 1", came=str(workers))
     if scheduler is not None:
@@ -131,15 +163,15 @@ def engine(workers: int | None = None, scheduler: str | None = None) -> Abstract
 
 @dataclass(frozen=True)
 class Shelf:
-    """A folder of finished results, one file a task, written whole or not at all.
+    """A folder of finished results with one file per task. Each file is written completely or not at all.
 
     Attributes
     ----------
     folder : Path
     suffix : str
-        Ending of the files (``".nc"``).
+        Suffix of the files, such as ``".nc"``.
     save, load : callable
-        Write a result to a path; read it back.
+        Write a result to a path, and read it back.
     """
 
     folder: Path
@@ -148,36 +180,42 @@ class Shelf:
     load: Callable[[Path], Any]
 
     def path(self, name: str) -> Path:
-        """File of a task; a name with odd characters is spelt in percents."""
+        """Return the path of a task's file; unusual characters in the name are percent-encoded."""
         return self.folder / (quote(name, safe=" ()+,=@") + self.suffix)
 
 
 def sweep(
     function: Callable[..., Any], tasks: Tasks, on: AbstractEngine, shelf: Shelf | None = None
 ) -> Iterator[tuple[str, Any]]:
-    """Run a function on every task that is not finished; yield names with results or exceptions, as they come.
+    """Run a function on every task that is not finished.
 
     Parameters
     ----------
     function : callable
-        Called with a task's keyword arguments; importable, if it is to run in other processes.
+        Called with the keyword arguments of a task. It must be importable if other processes run it.
     tasks : mapping of str to mapping
-        Keyword arguments by name.
+        Keyword arguments by name of the task.
     on : AbstractEngine
+        Where the tasks run.
     shelf : Shelf, optional
-        Keeps results as they come; what it holds is yielded first and not done again.
+        Keeps results as tasks finish. Results that it already holds are yielded first and not computed again.
+
+    Yields
+    ------
+    (str, object)
+        Name of a task with its result or its exception, in order of completion.
 
     Raises
     ------
     FitError
-        If the shelf's folder cannot be made.
+        If the folder of the shelf cannot be created.
     """
     finished = {}
     if shelf:
         try:
             shelf.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise FitError(f"cannot make {shelf.folder}", came=str(error), do="choose another folder") from None
+            raise FitError(f"cannot create {shelf.folder}", came=str(error), do="choose another folder") from None
         finished = {name: shelf.path(name) for name in tasks if shelf.path(name).is_file()}
         for name, path in finished.items():
             yield name, shelf.load(path)

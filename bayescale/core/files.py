@@ -1,4 +1,4 @@
-"""Save: a file that is written whole or not at all."""
+"""Save: a file that is written completely or not at all."""
 
 from __future__ import annotations
 
@@ -10,8 +10,18 @@ from pathlib import Path
 
 
 @contextmanager
-def whole(path: str | Path) -> Iterator[Path]:
-    """Give the path of an empty file beside the target, which takes its place if the block ends well.
+def atomic_write(path: str | Path) -> Iterator[Path]:
+    """Write a file completely or not at all.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file to write.
+
+    Yields
+    ------
+    Path
+        An empty temporary file in the same folder. It replaces the target if the block ends without an exception.
 
     Raises
     ------
@@ -23,7 +33,7 @@ def whole(path: str | Path) -> Iterator[Path]:
     os.close(handle)
     try:
         yield Path(name)
-        os.chmod(name, 0o644)  # mkstemp makes files that only their owner can read
+        os.chmod(name, 0o644)  # mkstemp creates files that only their owner can read
         os.replace(name, path)
     finally:
         Path(name).unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Seconds by stage, and a bar with the time left on a terminal."""
+"""Time spent in each stage, and a progress bar with the remaining time on a terminal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,15 @@ from typing import Any
 
 @dataclass
 class Stages:
-    """A stopwatch by stage; `show` draws the stages on standard error, with the time left."""
+    """A timer for stages.
+
+    Attributes
+    ----------
+    show : bool
+        Whether to draw progress bars on standard error, with the remaining time.
+    seconds : dict of float
+        Time spent in each stage, in seconds.
+    """
 
     show: bool = False
     seconds: dict[str, float] = field(default_factory=dict)
@@ -20,7 +28,7 @@ class Stages:
 
     @contextmanager
     def __call__(self, name: str, steps: int = 1) -> Iterator[Any]:
-        """Time a stage; call what it yields once a step."""
+        """Time a stage. Call the function that it yields once after each step."""
         started = time.perf_counter()
         task = self._bar.add_task(name, total=steps) if self._bar else None
 
@@ -37,7 +45,7 @@ class Stages:
 
     @contextmanager
     def shown(self) -> Iterator[Stages]:
-        """Draw the bars while inside."""
+        """Draw the progress bars inside this block."""
         if not self.show:
             yield self
             return
@@ -51,5 +59,5 @@ class Stages:
 
 
 def on_terminal() -> bool:
-    """Whether somebody watches standard error."""
+    """Whether standard error is a terminal."""
     return sys.stderr.isatty()

@@ -1,4 +1,4 @@
-"""Counts as people write them: ``"70B"``, ``"1.4T"``, ``"5.76e23"``, and back."""
+"""Counts as people write them, such as ``"70B"``, ``"1.4T"`` and ``"5.76e23"``: reading and writing."""
 
 from __future__ import annotations
 
@@ -6,21 +6,30 @@ import math
 import re
 
 LEAST, MOST = 1.0, 1e40
-"""Between them lies every count of params, tokens or FLOP: MOST is far beyond what Earth's energy could pay."""
+"""Bounds of every count of params, tokens or FLOP. MOST is far more compute than the energy on Earth allows."""
 
 _SUFFIX = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9, "t": 1e12, "p": 1e15}
-_WHOLE = r"(?:\d{1,3}(?:[,_]\d{3})+|\d+)"  # a comma parts thousands only: 1,4T is 1.4T to half of the world
-_PATTERN = re.compile(rf"\s*([-+]?(?:{_WHOLE}(?:\.\d+)?|\.\d+)(?:e[-+]?\d+)?)\s*([a-z]?)\s*", re.IGNORECASE)
+_INTEGER = r"(?:\d{1,3}(?:[,_]\d{3})+|\d+)"  # commas separate thousands only: many countries read 1,4T as 1.4T
+_PATTERN = re.compile(rf"\s*([-+]?(?:{_INTEGER}(?:\.\d+)?|\.\d+)(?:e[-+]?\d+)?)\s*([a-z]?)\s*", re.IGNORECASE)
 _NAMES = (("T", 1e12), ("B", 1e9), ("M", 1e6), ("k", 1e3))
 
 
 def quantity(text: str | float) -> float:
-    """Parse a count with an optional suffix k, M, B (or G), T, P; a number passes through.
+    """Parse a count with an optional suffix k, M, B (or G), T or P.
+
+    Parameters
+    ----------
+    text : str or float
+        A number is returned as a float.
+
+    Returns
+    -------
+    float
 
     Raises
     ------
     ValueError
-        If the text is no number.
+        If the text is not a number.
 
     Examples
     --------
@@ -31,14 +40,24 @@ def quantity(text: str | float) -> float:
         return float(text)
     match = _PATTERN.fullmatch(text)
     if match is None or match[2].lower() not in _SUFFIX:
-        raise ValueError(f"{text!r} is no number: write 70B, 1.4T, 5.76e23 or 70000000000")
-    # Rounding to an integer takes back what binary fractions add (1.1B is 1100000000.0000002).
+        raise ValueError(f"{text!r} is not a number: write 70B, 1.4T, 5.76e23 or 70000000000")
+    # Rounding to an integer removes the error of binary fractions (1.1B is 1100000000.0000002).
     value = float(re.sub(r"[_,]", "", match[1])) * _SUFFIX[match[2].lower()]
     return float(round(value)) if match[2] and value < 2**53 else value
 
 
 def count(value: float, digits: int = 3) -> str:
-    """Write a count for people.
+    """Format a count for people to read.
+
+    Parameters
+    ----------
+    value : float
+    digits : int
+        Significant digits.
+
+    Returns
+    -------
+    str
 
     Examples
     --------
@@ -54,5 +73,5 @@ def count(value: float, digits: int = 3) -> str:
 
 
 def _significant(value: float, digits: int) -> str:
-    whole = len(str(int(abs(float(f"{value:.{digits}g}")))))
-    return f"{value:.{max(digits - whole, 0)}f}"
+    before_point = len(str(int(abs(float(f"{value:.{digits}g}")))))
+    return f"{value:.{max(digits - before_point, 0)}f}"

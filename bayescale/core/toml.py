@@ -1,6 +1,6 @@
-"""Record: what a study of a spec measured, as a small TOML file kept beside the spec.
+"""Reading and writing of TOML files, such as the records of what was measured for a spec.
 
-It names the spec and its digest (``spec``, ``spec_digest``): of another digest it is stale.
+A record names the spec and its digest (``spec``, ``spec_digest``). If the spec has another digest, the record is stale.
 """
 
 from __future__ import annotations
@@ -14,14 +14,31 @@ import tomlkit
 
 from bayescale.core import shipped
 from bayescale.core.errors import QueryError
-from bayescale.core.files import whole
+from bayescale.core.files import atomic_write
 
-_MOST_BYTES = 4_000_000  # the largest file that ships has 50,000
-_DEEPEST = 2  # of tables in tables with a heading of their own: [parameters.level]
+_MOST_BYTES = 4_000_000  # the largest built-in file has 50,000
+_DEEPEST = 2  # levels of nested tables with their own heading, such as [parameters.level]
 
 
-def beside(source: str | Path, folder: str) -> Path:
-    """Where the record of a spec of a name or path is kept: in a folder beside it."""
+def record_path(source: str | Path, folder: str) -> Path:
+    """Return the path of the record of a spec, in a folder next to the spec.
+
+    Parameters
+    ----------
+    source : str or Path
+        Name of a built-in spec, or path of a spec.
+    folder : str
+        Name of the folder.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    UnknownName
+        If there is no such spec.
+    """
     path = Path(source)
     if path.suffix != ".toml" and not path.is_file():
         path = shipped.locate("models", str(source))
@@ -29,14 +46,22 @@ def beside(source: str | Path, folder: str) -> Path:
 
 
 def load(path: str | Path) -> dict[str, Any]:
-    """Read a TOML file of a sane size and depth.
+    """Read a TOML file, with limits on its size and depth.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Returns
+    -------
+    dict
 
     Raises
     ------
     OSError
         If the file cannot be read.
     ValueError
-        If it is not TOML, or too large or too deep to be a file of this project.
+        If it is not TOML, or is larger or more deeply nested than any file of bayescale.
     """
     with Path(path).open("rb") as file:
         content = file.read(_MOST_BYTES + 1)
@@ -45,16 +70,29 @@ def load(path: str | Path) -> dict[str, Any]:
     try:
         return tomllib.loads(content.decode("utf-8"))
     except RecursionError:
-        raise ValueError("tables or lists nested too deep") from None
+        raise ValueError("tables or lists are nested too deeply") from None
 
 
 def read[Content](path: str | Path, kind: str, look: Callable[[dict[str, Any]], Content]) -> Content | None:
-    """Return what `look` makes of a record; None if there is no file.
+    """Read a record.
+
+    Parameters
+    ----------
+    path : str or Path
+    kind : str
+        What the record is of, for messages.
+    look : callable
+        Converts the content of the file.
+
+    Returns
+    -------
+    object or None
+        What `look` returns; None if there is no file.
 
     Raises
     ------
     QueryError
-        If the file is no TOML, or `look` misses something in it.
+        If the file is not TOML, or `look` does not find what it needs.
     """
     path = Path(path)
     try:
@@ -62,8 +100,8 @@ def read[Content](path: str | Path, kind: str, look: Callable[[dict[str, Any]], 
     except FileNotFoundError:
         return None
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise QueryError(f"{path} is no record of {kind}", came=f"{type(error).__name__}: {error}",
-                         do="make it again, or choose another file") from None  # fmt: skip
+        raise QueryError(f"{path} is not a record of {kind}", came=f"{type(error).__name__}: {error}",
+                         do="create it again, or choose another file") from None  # fmt: skip
 
 
 def write(content: Mapping[str, Any], path: str | Path, heading: str = "", *, digits: int = 6) -> Path:
@@ -72,12 +110,17 @@ def write(content: Mapping[str, Any], path: str | Path, heading: str = "", *, di
     Parameters
     ----------
     content : mapping
-        Strings, numbers, lists and mappings; NumPy's scalars are read.
+        Strings, numbers, NumPy scalars, lists and mappings.
     path : str or Path
     heading : str
         A comment on the first line.
     digits : int
-        Significant digits of floats; 17 keep all.
+        Significant digits of floats; 17 keep the exact value.
+
+    Returns
+    -------
+    Path
+        The path of the file.
 
     Raises
     ------
@@ -86,7 +129,7 @@ def write(content: Mapping[str, Any], path: str | Path, heading: str = "", *, di
     """
     path, text = Path(path), dumps(content, heading, digits=digits)
     try:
-        with whole(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
     except OSError as error:
         raise QueryError(f"cannot write {path}", came=str(error), do="choose a folder that exists") from None
@@ -94,12 +137,21 @@ def write(content: Mapping[str, Any], path: str | Path, heading: str = "", *, di
 
 
 def dumps(content: Mapping[str, Any], heading: str = "", *, digits: int = 6) -> str:
-    """Return nested plain values as TOML; see :func:`write`.
+    """Return nested plain values as TOML text.
+
+    Parameters
+    ----------
+    content, heading, digits
+        As in :func:`write`.
+
+    Returns
+    -------
+    str
 
     Raises
     ------
     QueryError
-        If a value cannot be written so that it is read again as it was.
+        If a value cannot be written so that reading it returns the same value.
     """
     document = tomlkit.document()
     if heading:
@@ -115,7 +167,7 @@ def dumps(content: Mapping[str, Any], heading: str = "", *, digits: int = 6) -> 
 
 
 def _fill(table: Any, content: Mapping[str, Any], digits: int, depth: int = 0) -> None:
-    """Fill a table: its own values first, then the tables in it, as TOML reads them; the deepest are inline."""
+    """Fill a table with its own values first, then its tables, as TOML requires; the deepest tables are inline."""
     for name, value in sorted(content.items(), key=lambda pair: _is_table(pair[1]) or _is_tables(pair[1])):
         if _is_table(value) and depth < _DEEPEST:
             inner = tomlkit.table(is_super_table=bool(value) and all(map(_is_table, value.values())))
@@ -132,7 +184,7 @@ def _fill(table: Any, content: Mapping[str, Any], digits: int, depth: int = 0) -
 
 
 def _inline(value: Any, digits: int) -> Any:
-    """A value on one line; a list of tables with one of them a line."""
+    """Return a value on one line, or a list of tables with one table per line."""
     value = value.item() if hasattr(value, "item") else value
     if _is_table(value):
         inner = tomlkit.inline_table()

@@ -1,6 +1,6 @@
-"""Units of loss: how losses become nats per token, and whether losses without a stated unit can be nats.
+"""Units of loss: conversion to nats per token, and a test whether losses without a stated unit can be nats.
 
-No heavy import: the command line lists the units before it reads a table.
+This module has no slow import, because the command line lists the units before it reads a table.
 """
 
 from __future__ import annotations
@@ -17,13 +17,23 @@ _LN2 = math.log(2)
 # E, A, alpha, B, beta of Chinchilla's law as refitted by Besiroglu et al. 2024, arXiv:2404.10102; nats/token.
 _TYPICAL = (1.8172, 482.01, 0.3478, 2085.43, 0.3658)
 
-# The smallest ratio of a run's loss to the typical law, in each of 100 public tables of one recipe and evaluation text
-# each, is 0.3 to 1.2 (0.9 to 1.1 in the shipped ones). A perplexity exceeds its own logarithm at least e-fold.
+# In 100 public tables, each with one recipe and evaluation text, the smallest ratio of a run's loss to the typical law
+# is 0.3 to 1.2 (0.9 to 1.1 in the built-in tables). A perplexity is at least e times its own logarithm.
 _TOO_HIGH = 2.0
 
 
 class LossUnit(NamedTuple):
-    """A unit of loss: its name in a card, what every loss is above, the loss in nats/token and that one's slope."""
+    """A unit of loss.
+
+    Attributes
+    ----------
+    words : str
+        Name of the unit in a card.
+    above : float
+        Lower bound of every loss in this unit.
+    nats, slope : callable
+        The loss in nats/token as a function of the loss in this unit, and the derivative of that function.
+    """
 
     words: str
     above: float
@@ -36,26 +46,48 @@ LOSS_UNITS = {
     "bits": LossUnit("bits/token", 0.0, lambda x: x * _LN2, lambda x: _LN2),
     "perplexity": LossUnit("perplexity", 1.0, math.log, lambda x: 1 / x),
 }
-"""Units that a table's losses may be in, by the name that `load_runs` and ``--loss-unit`` take."""
+"""Units of loss by the name that `load_runs` and ``--loss-unit`` accept."""
 
 
 def typical_loss(params: pd.Series, tokens: pd.Series) -> pd.Series:
-    """Loss in nats/token of a usual model of web text, by Chinchilla's law."""
+    """Return the loss of a typical model of web text under the Chinchilla law.
+
+    Parameters
+    ----------
+    params, tokens : Series, shape (run,)
+        Counts.
+
+    Returns
+    -------
+    Series, shape (run,)
+        Loss in nats/token.
+    """
     E, A, alpha, B, beta = _TYPICAL
     return E + A / params**alpha + B / tokens**beta
 
 
 def excess(frame: pd.DataFrame) -> float:
-    """Smallest ratio of a run's loss, taken as nats/token, to the :func:`typical_loss`.
+    """Return the smallest ratio of a run's loss to the :func:`typical_loss`.
 
-    The smallest one, because a failed run may lose many times more than usual, and none loses much less.
+    It is the smallest ratio because a failed run may have a loss that is many times the typical one, while no run has
+    a much smaller loss.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        With ``params``, ``tokens`` and ``loss``, which is taken as nats/token.
+
+    Returns
+    -------
+    float
     """
     return float((frame["loss"] / typical_loss(frame["params"], frame["tokens"])).min())
 
 
 def too_high(ratio: float) -> bool:
-    """Whether losses are too high for nats/token, by their :func:`excess`; perplexities of web text are.
+    """Whether the :func:`excess` of losses is too high for nats/token, as it is for perplexities of web text.
 
-    Perplexities of text that is far easier to predict (code, arithmetic) are not: they are in the range of nats.
+    Perplexities of text that is much easier to predict, such as code or arithmetic, are not recognized: they lie in the
+    range of losses in nats.
     """
     return ratio > _TOO_HIGH

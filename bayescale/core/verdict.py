@@ -1,4 +1,4 @@
-"""Verdict: whether a result can be relied on and, if it cannot, why and what to do."""
+"""Verdict: whether a result is reliable and, if it is not, why and what to do."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class Status(StrEnum):
-    """The word that a verdict opens with."""
+    """The first word of a verdict."""
 
     CONVERGED = "converged"
     PASSED = "passed"
@@ -18,18 +18,18 @@ class Status(StrEnum):
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a result can be relied on; every result carries one. ``str`` of it is one line.
+    """Whether a result is reliable. Every result has a verdict; its ``str`` is one line.
 
     Attributes
     ----------
     status : Status
-        ``converged`` (of fits, and of what is computed from them) or ``passed`` (of tests), or their opposites.
+        ``converged`` (for fits and results computed from them), ``passed`` (for tests), or the opposite.
     problems : tuple of str
-        What is wrong, a sentence each; empty if nothing is.
+        What is wrong, one sentence each; empty if nothing is wrong.
     advice : tuple of str
         What to do about the problems.
     notes : tuple of str
-        What a reader should know although the result stands.
+        What a reader should know even though the result is reliable.
 
     Examples
     --------
@@ -44,19 +44,19 @@ class Verdict:
 
     @property
     def ok(self) -> bool:
-        """Whether the result can be relied on."""
+        """Whether the result is reliable."""
         return self.status in (Status.CONVERGED, Status.PASSED)
 
     @property
     def caution(self) -> str:
-        """Lines to print above provisional numbers; empty where the result can be relied on."""
+        """Lines to print above provisional numbers; empty if the result is reliable."""
         if self.ok:
             return ""
         to_do = f" To do: {'; '.join(self.advice)}." if self.advice else ""
         return f"{self}\nThe numbers are provisional: do not rely on them.{to_do}"
 
     def above(self, words: str) -> str:
-        """Words about the result, under a line with the verdict where it is bad."""
+        """Return a text about the result, with the verdict on a line above it if the result is not reliable."""
         return words if self.ok else f"{self}\n{words}"
 
     def __str__(self) -> str:
@@ -65,22 +65,31 @@ class Verdict:
 
 
 def of_chains(problems: Iterable[str], advice: Iterable[str] = (), notes: Iterable[str] = ()) -> Verdict:
-    """Verdict on chains: converged unless there are problems. Repeated advice is given once."""
+    """Return the verdict on chains, which have converged unless there are problems. Repeated advice is given once."""
     found = tuple(problems)
     return Verdict(Status.NOT_CONVERGED if found else Status.CONVERGED, found, tuple(dict.fromkeys(advice)),
                    tuple(notes))  # fmt: skip
 
 
 def of_tests(problems: Iterable[str]) -> Verdict:
-    """Verdict on tests: passed unless there are problems."""
+    """Return the verdict on tests, which have passed unless there are problems."""
     found = tuple(problems)
     return Verdict(Status.FAILED if found else Status.PASSED, found)
 
 
 def joined(verdicts: Mapping[str, Verdict]) -> Verdict:
-    """Verdict on what was computed from several fits, with the name of the fit before each problem.
+    """Return the verdict on a result computed from several fits, with the name of the fit before each problem.
 
-    It has failed if the fit of one could not be made, and has not converged if one has not.
+    The result has failed if a fit has failed. Otherwise it has not converged if a fit has not converged.
+
+    Parameters
+    ----------
+    verdicts : mapping of str to Verdict
+        Verdicts by name of the fit.
+
+    Returns
+    -------
+    Verdict
     """
     bad = {name: verdict for name, verdict in verdicts.items() if not verdict.ok}
     failed = any(verdict.status is Status.FAILED for verdict in bad.values())

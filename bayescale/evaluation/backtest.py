@@ -169,7 +169,7 @@ def backtest(
     *,
     way: str = "quantile",
     train_quantile: float = TRAIN_QUANTILE,
-    cheapest: int | None = None,
+    smallest: int | None = None,
     beyond: float = BEYOND,
     family: str | None = None,
     seed: int = 0,
@@ -197,11 +197,11 @@ def backtest(
     way : str
         Name of one of :data:`bayescale.runs.splits.WAYS`: ``"quantile"``, ``"expanding"`` (several quantiles),
         ``"leave-largest-out"`` (all model sizes but the largest are fitted), ``"leave-family-out"`` (the family
-        is forecast as ``"new"``), ``"beside"`` (its cheapest runs beside the other families whole).
+        is forecast as ``"new"``), ``"alongside"`` (its smallest-compute runs, with the complete other families).
     train_quantile : float
         Quantile of a family's compute up to which its runs are fitted.
-    cheapest : int, optional
-        Fit so many of each family's cheapest runs instead; ``"beside"`` fits 5 if none is given.
+    smallest : int, optional
+        Fit this number of each family's smallest-compute runs instead; ``"alongside"`` fits 5 by default.
     beyond : float
         Score runs above so many times the largest compute that is fitted.
     family : str, optional
@@ -233,7 +233,7 @@ def backtest(
     runs = conformed(spec, runs)
     if "loss" not in dict(spec.responses):
         raise QueryError(f"spec {spec.name!r} forecasts no loss", do="backtest a spec with a loss response")
-    options = Options(train_quantile, cheapest, beyond)
+    options = Options(train_quantile, smallest, beyond)
     tasks, left_out = plan(runs, [spec], way, options, family)
     how = FitOptions(chains, warmup, draws, device, workers, scheduler, folder)
     found = forecasts_of(runs, spec, tasks, how, score_cut, seed=seed, progress=progress)
@@ -261,11 +261,11 @@ def plan(
         fewest = WAYS[way].fewest
         raise RunsError(
             f"no family of {runs.name!r} can be backtested",
-            wanted=f"at least {options.cheapest or fewest[0]} runs to fit and {fewest[1]} to score",
+            wanted=f"at least {options.smallest or fewest[0]} runs to fit and {fewest[1]} to score",
             came="; ".join(f"{name}: {why}" for name, why in left_out.items()),
             do="move the train quantile, or add runs",
         )
-    return tasks_of(runs, specs, cuts, scored, whole=WAYS[way].whole), left_out
+    return tasks_of(runs, specs, cuts, scored, whole=WAYS[way].complete), left_out
 
 
 def tasks_of(

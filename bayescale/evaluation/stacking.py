@@ -340,7 +340,7 @@ def backtest_average(
     *,
     way: str = "quantile",
     train_quantile: float = TRAIN_QUANTILE,
-    cheapest: int | None = None,
+    smallest: int | None = None,
     beyond: float = BEYOND,
     family: str | None = None,
     horizon: str | float | None = None,
@@ -364,7 +364,7 @@ def backtest_average(
     ----------
     runs, specs, horizon, cuts
         As in :func:`stack`.
-    way, train_quantile, cheapest, beyond, family
+    way, train_quantile, smallest, beyond, family
         As in :func:`backtest`.
     seed, chains, warmup, draws, device, progress, workers, scheduler, folder
         As in :func:`fit_many`.
@@ -376,7 +376,7 @@ def backtest_average(
     """
     runs, models = _resolved(runs, specs)
     alone = all(len(lot) == 1 for lot in together([*models.values()], runs.frame).values())
-    options = Options(train_quantile, cheapest, beyond)
+    options = Options(train_quantile, smallest, beyond)
     how = FitOptions(chains, warmup, draws, device, workers, scheduler, folder)
     tasks, left_out = plan(runs, [*models.values()], way, options, family)
     batches = {

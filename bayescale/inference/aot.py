@@ -26,7 +26,7 @@ from jax.experimental.compilation_cache import compilation_cache
 
 from bayescale.core import cache as cache_folder
 from bayescale.core.errors import FitError
-from bayescale.core.files import whole
+from bayescale.core.files import atomic_write
 from bayescale.modelling.spec import Spec
 
 PLATFORMS = ("cpu", "gpu", "tpu")
@@ -221,7 +221,7 @@ def _write(path: Path, found: Any) -> None:
     content = pickle.dumps(found)
     with suppress(OSError):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with whole(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.write_bytes(hashlib.sha256(content).digest() + content)
 
 

@@ -19,7 +19,7 @@ import pandas as pd
 import xarray as xr
 
 from bayescale.core.errors import FitError
-from bayescale.core.files import whole
+from bayescale.core.files import atomic_write
 from bayescale.core.verdict import Verdict, of_chains
 from bayescale.inference.weights import Weights, given
 
@@ -151,7 +151,7 @@ class AbstractFit(ABC):
         """
         path, tree = Path(path), self.stored()
         try:
-            with whole(path) as temporary:
+            with atomic_write(path) as temporary:
                 tree.to_netcdf(temporary, engine="h5netcdf", encoding=_encoding(tree))
         except OSError as error:
             raise FitError(f"cannot write {path}", came=str(error), do="choose a folder that exists") from None

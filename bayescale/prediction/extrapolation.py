@@ -14,18 +14,28 @@ from bayescale.prediction.queries import flops_of
 from bayescale.prediction.records import CLASSES, FARTHEST, class_of
 
 UNLIKE = math.log(2)
-"""E-folds outside the range that priors were learnt from, up to which these are hardly wider than inside."""
-_FLAT = 0.03  # e-folds: by which params or tokens that are counted alike may differ
+"""E-folds outside the range that priors were learned from, up to which the priors are hardly wider than inside."""
+_FLAT = 0.03  # e-folds: difference between two counts of the same params or tokens
 
 
 def reach(fit: AbstractFit, table: pd.DataFrame) -> pd.DataFrame:
-    """Add how far each query lies beyond its family's runs (beyond all runs for a new family).
+    """Add how far each query lies beyond the runs of its family, or beyond all runs for a new family.
 
-    ``reach_decades`` is log10 of compute over the largest compute that was fitted, 0 inside;
-    ``distance`` the Mahalanobis distance of the log inputs from the runs' centre, over the square root
-    of the number of inputs: the runs' own is 1 in root mean square; ``extrapolation`` the class of the
-    forecast by how far it lies beyond the runs' compute or below it: inside, up to 10×, 10-100×, scenario. A covariate
-    beyond those of the family's runs makes a scenario of it, too.
+    Parameters
+    ----------
+    fit : Fit or Average
+    table : DataFrame
+        Validated queries.
+
+    Returns
+    -------
+    DataFrame
+        The queries with three more columns. ``reach_decades`` is log10 of the compute divided by the largest compute
+        that was fitted, and 0 inside. ``distance`` is the Mahalanobis distance of the log inputs from the centre of
+        the runs, divided by the square root of the number of inputs; its root mean square over the runs is 1.
+        ``extrapolation`` is the class of the forecast by how far its compute lies above or below that of the runs:
+        inside, up to 10×, 10-100×, or scenario. A query with a covariate outside the range of its family's runs is a
+        scenario too.
     """
     runs, table = fit.design_frame, fit.with_defaults(table)
     inputs = list(fit.inputs)
@@ -33,7 +43,7 @@ def reach(fit: AbstractFit, table: pd.DataFrame) -> pd.DataFrame:
     for family, rows in table.groupby("family").indices.items():
         mine = runs[runs["family"] == family] if family in fit.families else runs
         logs = np.log(mine[inputs].to_numpy())
-        # Runs of one size say nothing of how far another is: a few percent stand in for their scatter.
+        # Runs of one size have no scatter to measure a distance by: a few percent stand in for it.
         inverse = np.linalg.inv(np.atleast_2d(np.cov(logs.T, ddof=0)) + _FLAT**2 * np.eye(len(inputs)))
         away = np.log(table[inputs].to_numpy(float)[rows]) - logs.mean(axis=0)
         distance[rows] = np.sqrt(np.einsum("ij,jk,ik->i", away, inverse, away) / len(inputs))
@@ -43,19 +53,30 @@ def reach(fit: AbstractFit, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def reach_words(fit: AbstractFit, table: pd.DataFrame) -> str:
-    """Where the farthest of some queries lie against the compute of their families' runs, in words."""
+    """Describe how far the queries lie from the compute of their families' runs.
+
+    Parameters
+    ----------
+    fit : Fit or Average
+    table : DataFrame
+        Validated queries.
+
+    Returns
+    -------
+    str
+    """
     beyond, below = (float(x.max()) for x in _decades(fit, table))
     words = [f"up to {beyond:.1f} decades of compute beyond the runs"] * (beyond > 0)
     words += [f"down to {below:.1f} decades of compute below the runs"] * (below > 0)
     other = _other_recipe(fit, table).any()
     scenario = ": a scenario" if other or max(beyond, below) > CLASSES["10-100×"] else ""
-    recipe = ", by a recipe beyond those of the runs" if other else ""
+    recipe = ", with a recipe outside the range of the runs" if other else ""
     unlike = "".join(f"; {one}" for one in dict.fromkeys(map(novelty, fit.members.values())) if one)
     return (" and ".join(words) or "inside the compute of the runs") + recipe + scenario + unlike
 
 
 def _other_recipe(fit: AbstractFit, table: pd.DataFrame) -> np.ndarray:
-    """Whether a covariate of each query lies beyond those of its family's runs (of all, for a new family)."""
+    """Whether each query has a covariate outside the range of its family's runs, or of all runs for a new family."""
     runs, found = fit.design_frame, np.zeros(len(table), bool)
     for column in fit.covariates:
         values = table[column].to_numpy(float) if column in table else np.zeros(len(table))
@@ -66,7 +87,7 @@ def _other_recipe(fit: AbstractFit, table: pd.DataFrame) -> np.ndarray:
 
 
 def _decades(fit: AbstractFit, table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Decades of compute by which each query lies beyond its family's runs, and below them; 0 inside."""
+    """Return the decades of compute by which each query lies above and below its family's runs; 0 inside."""
     runs, flops = fit.design_frame, np.log10(flops_of(table).to_numpy())
     spans = {name: np.log10(runs["flops"][runs["family"] == name]) for name in fit.families}
     mine = [spans.get(name, np.log10(runs["flops"])) for name in table["family"]]
@@ -76,14 +97,24 @@ def _decades(fit: AbstractFit, table: pd.DataFrame) -> tuple[np.ndarray, np.ndar
 
 
 def novelty(fit: Fit) -> str:
-    """How far a fit's runs lie outside those that its priors were learnt from, in words; empty up to a factor of two.
+    """Describe how far the runs of a fit lie outside the range that its priors were learned from.
 
-    So near, the priors are hardly wider than inside.
+    Parameters
+    ----------
+    fit : Fit
+
+    Returns
+    -------
+    str
+        Empty up to a factor of two, where the priors are hardly wider than inside the range.
     """
     anchor = {column: fit.meta["anchor"][column] for column in fit.spec.inputs}
     outside = fit.spec.outside({column: np.log(value) for column, value in anchor.items()})
     if math.hypot(*outside.values()) <= UNLIKE:
         return ""
-    where = [f"{count(anchor[column])} {column}, {math.exp(abs(by)):.2g} times {'above' if by > 0 else 'below'} theirs"
-             for column, by in outside.items() if abs(by) > UNLIKE / 2]  # fmt: skip
-    return f"no family like this was learnt from: the runs centre on {' and '.join(where)}"
+    where = [
+        f"{count(anchor[column])} {column}, {math.exp(abs(by)):.2g} times {'above' if by > 0 else 'below'} their range"
+        for column, by in outside.items()
+        if abs(by) > UNLIKE / 2
+    ]
+    return f"the priors were learned from no family like this: the runs centre on {' and '.join(where)}"

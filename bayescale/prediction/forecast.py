@@ -1,4 +1,4 @@
-"""Forecast: coherent posterior-predictive draws at queries, and their reach."""
+"""Forecast: coherent posterior predictive draws at queries, and how far the queries reach."""
 
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ from bayescale.prediction.predict import predict
 from bayescale.prediction.queries import NEW, queries_of
 from bayescale.prediction.records import Record, measured, record_of, sentences
 
-_TAIL = 0.001  # share cut off each tail for mean and SD
+_TAIL = 0.001  # share of each tail that mean and SD leave out
 
 
 @dataclass(frozen=True, eq=False)
 class Forecast:
-    """Posterior-predictive draws at queries, with how far they reach beyond the runs.
+    """Posterior predictive draws at queries, with how far these reach beyond the runs.
 
     Attributes
     ----------
     queries : DataFrame
-        One query a row: family, inputs, ``reach_decades``, ``distance``, the class of ``extrapolation``, and what
-        backtests of the model measured at that reach: ``covered_90``, the share of ``backtests`` forecasts, of
-        ``backtest_families`` families, that the 90 % interval held (NaN and 0 where none were made).
+        One query per row: family, inputs, ``reach_decades``, ``distance``, the class of ``extrapolation``, and what
+        backtests of the model measured at that reach. ``covered_90`` is the share of ``backtests`` forecasts, from
+        ``backtest_families`` families, whose 90% interval contained the loss; NaN and 0 if there were none.
     draws : xarray.Dataset
-        Dims ``chain draw query``: ``epred`` (the law's curve, no run noise) and ``predictive`` (a run,
-        noise included), in the response's unit. One draw is one law: differences between queries of a
-        draw are coherent.
+        Dims ``chain draw query``: ``epred`` (the curve of the law, without noise) and ``predictive`` (a run, with
+        noise), in the unit of the response. Each draw is one law, so that differences between queries within a draw
+        are coherent.
     response, unit : str
-        What is forecast, in what unit.
+        What is forecast, and its unit.
     verdict : Verdict
-        Convergence of the fit. If it is bad, all numbers are provisional.
+        Convergence of the fit. Without convergence, all numbers are provisional.
     record : Record, optional
-        Backtests of the model, if there are any.
+        Backtests of the model, if there is a record of any.
     """
 
     queries: pd.DataFrame
@@ -56,9 +56,9 @@ class Forecast:
 
     @property
     def summary(self) -> pd.DataFrame:
-        """Queries with the predictive's mean, SD and quantiles, and the curve's (``epred_…``).
+        """Queries with mean, SD and quantiles of ``predictive`` (no prefix) and of ``epred`` (``epred_…``).
 
-        Mean and SD leave out a thousandth of each tail: heavy-tailed noise on log loss has no mean.
+        Mean and SD leave out 0.1% of each tail, because the loss under heavy-tailed noise on log loss has no mean.
         """
         table = self.queries.copy()
         position = list(table.columns).index("reach_decades")
@@ -75,16 +75,16 @@ class Forecast:
 
     @property
     def table(self) -> pd.DataFrame:
-        """The summary with the fit's ``verdict`` in every row, and ``provisional`` where that is bad."""
+        """The summary with the ``verdict`` of the fit in every row, and ``provisional`` if it has not converged."""
         table = self.summary.assign(**{VERDICT: str(self.verdict)})
         return table if self.verdict.ok else table.assign(**{PROVISIONAL: True})
 
     @property
     def evidence(self) -> list[str]:
-        """What backtests measured of the 90% interval, a sentence for each class and bin among the queries.
+        """Coverage of the 90% interval in backtests, one sentence for each class and bin of the queries.
 
-        Nothing was measured of intervals from chains that have not converged. Backtests by another engine than this
-        version's are named.
+        It is empty if the chains have not converged. A note names backtests that another engine than that of this
+        version made.
         """
         if not self.verdict.ok:
             return []
@@ -112,36 +112,42 @@ def forecast(
     record: Record | str | Path | None = None,
     **columns: Any,
 ) -> Forecast:
-    """Forecast what was observed at other params, tokens and families.
+    """Forecast the response at other params, tokens and families.
 
     Parameters
     ----------
     fit : Fit or Average
         The posterior.
     queries : DataFrame, optional
-        One query a row, with the columns that the spec reads and, optionally, ``family``.
+        One query per row, with the columns that the spec reads and, optionally, ``family``.
     family : str, optional
-        Family of queries that name none. ``"new"`` is a family that was not fitted: drawn from the
-        population under partial pooling, from the prior without pooling. By default the fitted family,
-        or ``"new"`` where there are several.
+        Family of queries without one. ``"new"`` is a family that was not fitted. It is drawn from the population
+        under partial pooling, and from the prior without pooling. By default it is the fitted family, or ``"new"`` if
+        there are several.
     response : str, optional
-        Which response, by default the spec's first.
+        Name of the response; by default the first one of the spec.
     seed : int
-        Seed of the noise (and of new families).
+        Random seed of the noise and of new families.
     record : Record or path, optional
-        Backtests of the model, which say how often its intervals cover at the queries' reach; by default those
-        that ship with it, found by the spec's digest.
+        Backtests of the model, which give the coverage of its intervals at the reach of the queries. By default it is
+        the built-in record with the digest of the spec.
     **columns
-        Columns of the queries, numbers or sequences; ``"70B"`` is read.
+        Columns of the queries, as numbers or sequences; ``"70B"`` is accepted.
+
+    Returns
+    -------
+    Forecast
 
     Raises
     ------
     QueryError
-        If a column is missing or out of range, a family is unknown, or the record is of another model.
+        If a column is missing or out of range, a family or response is unknown, or the record is of another model.
 
     Examples
     --------
-    >>> forecast(fit, params=70e9, tokens="1.4T").summary  # doctest: +SKIP
+    >>> median = bs.forecast(fit, params="70B", tokens="1.4T").summary["q50"]
+    >>> round(float(median.iloc[0]), 2)
+    1.97
     """
     kept = record_of([member.spec for member in fit.members.values()], record)
     table = queries_of(fit, queries, family, columns, MADE)

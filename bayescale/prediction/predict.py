@@ -1,4 +1,4 @@
-"""Predict: run a fit's model at queries, every parameter replaced by its draws."""
+"""Predict: run the model of a fit at queries, with every parameter replaced by its draws."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from bayescale.parts.base import Rows
 from bayescale.parts.catalogue import part
 from bayescale.prediction.queries import NEW, as_new, flops_of
 
-_CHUNK = 50  # draws evaluated at a time: bounds memory at draws × queries of the result itself
+_CHUNK = 50  # draws evaluated at a time, so that memory is bounded by the draws × queries of the result
 
-_NUMBERS = 2_000_000  # in an array over draws and queries, at most: 16 MB
+_NUMBERS = 2_000_000  # largest size of an array over draws and queries: 16 MB
 
 
 def predict(
@@ -39,28 +39,28 @@ def predict(
     only: str | None = None,
     most: int | None = None,
 ) -> Any:
-    """Run the fit's model at queries, every parameter substituted by its draws.
+    """Run the model of a fit at queries, with every parameter replaced by its draws.
 
     Parameters
     ----------
     fit : Fit or Average
-        Each draw of an average is run through the model that it is of.
+        Each draw of an average is run through its own model.
     table : DataFrame
-        Queries with `family` and every column that the spec reads.
+        Queries with ``family`` and every column that the spec reads.
     observed : mapping, optional
-        Observations at the queries; then ``NAME_log_density`` is returned for each, in place of draws.
+        Observations at the queries. For each of these, ``NAME_log_density`` is returned instead of draws.
     seed : int
-        Seed of the noise and of new families.
+        Random seed of the noise and of new families.
     only : str, optional
-        Return this site alone (and compute no other).
+        Compute and return only this site.
     most : int, optional
-        Use at most so many draws, evenly thinned within chains.
+        Largest number of draws to use; draws are thinned evenly within chains.
 
     Returns
     -------
     dict of ndarray, shape (chain·draw, query)
-        ``log_loss``, ``law`` (the same by the law alone, discrepancies left out), each response's
-        ``NAME_location``, and each observed site; or one of them.
+        ``log_loss``, ``law`` (log loss under the law alone, without discrepancies), ``NAME_location`` of each response,
+        and each observed site. If `only` is given, the array of that site.
     """
     table = fit.with_defaults(table)
     new = (table["family"] == NEW).any() and NEW not in fit.families
@@ -81,16 +81,29 @@ def predict(
 
 
 def log_draws(fit: AbstractFit, table: pd.DataFrame, *, seed: int) -> np.ndarray:
-    """Logs of predictive draws of the loss, shape (chain·draw, query).
+    """Return the natural logs of predictive draws of the loss.
 
-    Finite: noise with heavy tails on a log now and then leaves what a loss in float64 can hold.
+    They are finite: heavy-tailed noise on log loss sometimes gives a loss outside the range of float64, and such a loss
+    is clipped to that range.
+
+    Parameters
+    ----------
+    fit : Fit or Average
+    table : DataFrame
+        Queries.
+    seed : int
+        Random seed.
+
+    Returns
+    -------
+    ndarray, shape (chain·draw, query)
     """
     floats = np.finfo(float)
     return np.log(np.clip(predict(fit, table, seed=seed, only="loss"), floats.tiny, floats.max))
 
 
 def _merged(pieces: Sequence[tuple[np.ndarray, Array]]) -> np.ndarray:
-    """Draws of several models in their places; shape (chain·draw, …)."""
+    """Merge the draws of several models, each at its own positions; shape (chain·draw, …)."""
     (mine, first), *others = pieces
     if not others:
         return np.asarray(first)
@@ -101,7 +114,22 @@ def _merged(pieces: Sequence[tuple[np.ndarray, Array]]) -> np.ndarray:
 
 
 def design_at(fit: Fit, table: pd.DataFrame, observed: Mapping[str, Any], new: bool = False) -> Design:
-    """Queries as arrays in the fit's own anchor units, with one more family if `new`."""
+    """Return queries as arrays in the anchor units of the fit, with one more family if `new`.
+
+    Parameters
+    ----------
+    fit : Fit
+    table : DataFrame
+        Queries.
+    observed : mapping
+        Observations at the queries, by name.
+    new : bool
+        Whether to add a family that was not fitted.
+
+    Returns
+    -------
+    Design
+    """
     index = {NEW: len(fit.families)} | {name: i for i, name in enumerate(fit.families)}
     count = len(fit.families) + new
     known = [c for c in fit.spec.columns if c in table]
@@ -128,7 +156,7 @@ def design_at(fit: Fit, table: pd.DataFrame, observed: Mapping[str, Any], new: b
 
 
 def _lots(fit: Fit, table: pd.DataFrame, new: bool) -> tuple[dict[str, np.ndarray], tuple[tuple[str, int], ...]]:
-    """Index of each family's lot, and how many there are; a new family's may be one that was fitted."""
+    """Return the index of each family's lot and the number of lots; a new family may be in a fitted lot."""
     index, counts = {}, []
     for way, keys in lots_of(fit.spec, fit.design_frame).items():
         known = list(dict.fromkeys(keys))
@@ -142,9 +170,10 @@ def _lots(fit: Fit, table: pd.DataFrame, new: bool) -> tuple[dict[str, np.ndarra
 
 
 def _bases(fit: Fit, table: pd.DataFrame, anchor: dict[str, Any], family: np.ndarray) -> dict[str, np.ndarray]:
-    """Basis of each part that has one at queries.
+    """Return the basis at the queries for each part that has one.
 
-    A new family has no run, but compute up to that of all runs, the median slope, and the law of its like.
+    A new family has no runs. Its compute goes up to that of all runs, its slope is the median slope, and its law is
+    that of similar families.
     """
     runs = fit.design_frame
     fitted = fitted_runs(fit.spec, runs, anchor)
@@ -157,7 +186,7 @@ def _bases(fit: Fit, table: pd.DataFrame, anchor: dict[str, Any], family: np.nda
 
 
 def _substitutes(fit: Fit, key: Array, extend: bool, thin: int) -> dict[str, Array]:
-    """Draws of the latent sites, coordinates at centering 0; with one more family if `extend`."""
+    """Return the draws of the latent sites, with coordinates at centering 0, and one more family if `extend`."""
     flat = {k: v.to_numpy()[:, ::thin] for k, v in fit.posterior.data_vars.items() if k in fit.sampled}
     kept = {k: jnp.asarray(v.reshape(-1, *v.shape[2:])) for k, v in flat.items()}
     lots = lots_of(fit.spec, fit.design_frame)

@@ -1,4 +1,4 @@
-"""Query: what a forecast is asked for, read and validated."""
+"""Query: reading and validating the points of a forecast."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN, LABELS, is_empty, numb
 
 _BOUNDS = {"chance": (0.0, 1.0), "loss_error": (0.0, MOST)}
 NEW = "new"
-"""The name under which a family that was not fitted is asked for."""
+"""Name of a family that was not fitted."""
 
 
 def queries_of(
@@ -26,7 +26,29 @@ def queries_of(
     columns: Mapping[str, Any],
     made: Collection[str] = (),
 ) -> pd.DataFrame:
-    """Queries as a validated table, columns that a forecast has `made` left out; messages name a row by its index."""
+    """Return queries as a validated table.
+
+    Parameters
+    ----------
+    fit : Fit or Average
+    queries : DataFrame, optional
+        One query per row. Messages name a row by its index.
+    family : str, optional
+        Family of queries without one.
+    columns : mapping
+        Columns of the queries if `queries` is None.
+    made : collection of str
+        Columns to leave out, because an earlier forecast made them.
+
+    Returns
+    -------
+    DataFrame
+
+    Raises
+    ------
+    QueryError
+        If there are no queries, a column is missing or out of range, or a family is unknown.
+    """
     if queries is None:
         sized = any(isinstance(v, Iterable) and not isinstance(v, str) for v in columns.values())
         queries = pd.DataFrame(dict(columns), index=None if sized else [0])
@@ -34,12 +56,12 @@ def queries_of(
     if not len(table):
         raise QueryError("there are no queries", wanted="at least one row")
     if not table.columns.is_unique:
-        raise QueryError("the queries have two columns of one name", came=", ".join(map(str, table.columns)))
+        raise QueryError("the queries have two columns with the same name", came=", ".join(map(str, table.columns)))
     observed = {part("responses", name).observed for name in fit.responses}
     read = set(fit.columns) - observed
     table = _with_defaults(fit, table, read)
-    read -= {"loss_error"} - set(table)  # a query without one asks for the loss itself
-    # The reach is told in compute, whatever the law reads.
+    read -= {"loss_error"} - set(table)  # a query without a loss error is for the loss itself
+    # The reach is in compute, whatever columns the law reads.
     needed = sorted(read if "flops" in table else read - {"flops"} | {"params", "tokens"})
     for column in needed:
         if column not in table:
@@ -50,7 +72,7 @@ def queries_of(
         table[column] = _column(table, column, *_bounds(fit, column))
     for column in [c for c in table if c in LABELS]:
         table[column] = [text(cell) for cell in table[column]]
-    for column in [c for c in table if c in observed]:  # carried along, to compare with
+    for column in [c for c in table if c in observed]:  # kept in the result, for comparison
         table[column] = pd.to_numeric(table[column], errors="coerce")
     if "flops" in read:
         table["flops"] = flops_of(table)
@@ -59,7 +81,7 @@ def queries_of(
 
 
 def _with_defaults(fit: AbstractFit, table: pd.DataFrame, read: Collection[str]) -> pd.DataFrame:
-    """Queries with what they do not name: nothing repeated, the usual recipe, and the defaults of parts' columns."""
+    """Add defaults to queries: no repeated tokens, covariates of zero, and the defaults of columns of parts."""
     table, usual = fit.with_defaults(table), dict[str, Any](dict.fromkeys(fit.covariates, 0.0))
     if "unique_tokens" in read and "tokens" in table:
         usual["unique_tokens"] = table["tokens"]
@@ -74,7 +96,23 @@ def _bounds(fit: AbstractFit, column: str) -> tuple[float, float]:
 
 
 def resolve_family(fit: AbstractFit, family: str | None) -> str:
-    """Return the family that is meant; raise QueryError if it was not fitted and is not ``"new"``."""
+    """Return the name of the family of a query.
+
+    Parameters
+    ----------
+    fit : Fit or Average
+    family : str or None
+        None is the only fitted family, or ``"new"`` if there are several.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    QueryError
+        If the family was not fitted and is not ``"new"``, or is ``"new"`` for a fit of one family.
+    """
     families = fit.families
     if family is None:
         return families[0] if len(families) == 1 else NEW
@@ -84,7 +122,7 @@ def resolve_family(fit: AbstractFit, family: str | None) -> str:
         if len(families) > 1:
             return NEW
         raise QueryError(
-            "a fit of one family says nothing of how families differ",
+            "a fit of one family cannot tell how families differ",
             wanted=f"family {families[0]!r}",
             came=repr(NEW),
             do="fit several families with partial pooling",
@@ -98,7 +136,16 @@ def resolve_family(fit: AbstractFit, family: str | None) -> str:
 
 
 def flops_of(table: pd.DataFrame) -> pd.Series:
-    """FLOP of queries: their own, or 6·params·tokens."""
+    """Return the FLOP of queries: column ``flops`` if there is one, otherwise 6·params·tokens.
+
+    Parameters
+    ----------
+    table : DataFrame
+
+    Returns
+    -------
+    Series, shape (query,)
+    """
     if "flops" in table:
         return table["flops"]
     return FLOPS_PER_PARAM_TOKEN * table.get("active_params", table["params"]) * table["tokens"]
@@ -129,7 +176,7 @@ def _families(fit: AbstractFit, table: pd.DataFrame, family: str | None) -> list
 
 
 def as_new(spec: Spec, table: pd.DataFrame) -> pd.DataFrame:
-    """Queries in a new family; where they do not name what sorts families, it is like none."""
+    """Return the queries of a new family. Labels that group families, such as a suite, are empty by default."""
     named = table[table["family"] == NEW]
     sorts = {column for _, setting in spec.settings for column in part("pooling", setting.pooling).lots}
     return named.assign(**dict.fromkeys(sorts - set(named), ""))

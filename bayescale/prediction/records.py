@@ -1,6 +1,7 @@
-"""Measure: what was measured of a model and is kept beside it.
+"""Records: what was measured for a model, kept in files next to its spec.
 
-How often forecasts covered in backtests, by how far beyond the runs they reached; and whether it is calibrated.
+One record holds the coverage of forecasts in backtests, by how far beyond the runs they reached. Another says whether
+the model is calibrated.
 """
 
 from __future__ import annotations
@@ -23,13 +24,13 @@ if TYPE_CHECKING:
     from bayescale.modelling.spec import Spec
 
 BACKTESTS, CALIBRATION = "backtests", "calibration"
-"""Folders beside the specs where records are kept."""
+"""Folders next to the specs, where records are kept."""
 
 HORIZONS = {"inside": 1.0, "up to 3×": 3.0, "3-10×": 10.0, "10-30×": 30.0, "30-100×": 100.0, "beyond 100×": np.inf}
-"""Bins of compute over the dearest fitted run's, each up to and with its upper end."""
+"""Bins of compute divided by that of the largest-compute fitted run. Each bin includes its upper end."""
 
 CLASSES = {"inside": 0.0, "up to 10×": 1.0, "10-100×": 2.0, "scenario": np.inf}
-"""Classes of extrapolation, each up to so many decades of compute away; two are the most that backtests support."""
+"""Classes of extrapolation by largest distance in decades of compute. Backtests support at most two decades."""
 FARTHEST = [*CLASSES][-1]
 
 ENGINE = (
@@ -37,16 +38,24 @@ ENGINE = (
     *(f"bayescale.inference.{name}" for name in ("nuts", "potential", "preconditioner", "vectorized", "warm_start")),
     "bayescale.prediction.predict",
 )
-"""Modules that take a spec and runs to draws and forecasts."""
+"""Modules that compute draws and forecasts from a spec and runs."""
 
 NEW_FAMILY = "leave-family-out"
-"""The way of backtests whose forecasts were of a family without runs."""
-_OF_FITTED = ("expanding", "quantile", "leave-largest-out", "beside")  # first choice first: that with the most cuts
+"""The way of backtests that forecast a family without runs."""
+_OF_FITTED = ("expanding", "quantile", "leave-largest-out", "alongside")  # in order of preference: most cuts first
 _ORIGIN = ("way", "runs", "runs_digest", "seed", "versions", "families", "fits", "unconverged", "horizons")
 
 
 class Measured(NamedTuple):
-    """What backtests measured in a bin: ``coverage_90`` over so many ``backtests`` of so many ``families``."""
+    """What backtests measured in a bin.
+
+    Attributes
+    ----------
+    coverage_90 : float
+        Share of forecasts whose 90% interval contained the loss.
+    backtests, families : int
+        Number of forecasts, and of the families that they are of.
+    """
 
     coverage_90: float
     backtests: int
@@ -65,9 +74,9 @@ class Record:
     Attributes
     ----------
     spec, spec_digest : str
-        The model. A fit of the same digest is measured by it.
+        Name and digest of the model. The record applies to fits with the same digest.
     backtests : tuple of dict
-        One a way: ``way options runs runs_digest seed versions engine families fits unconverged``, and
+        One for each way: ``way options runs runs_digest seed versions engine families fits unconverged``, and
         ``horizons``, the rows of :attr:`Backtest.horizons`.
     """
 
@@ -76,7 +85,20 @@ class Record:
     backtests: tuple[dict[str, Any], ...] = field(hash=False)
 
     def measured(self, horizon: str, *, new: bool = False) -> Measured:
-        """What was measured in a bin of :data:`HORIZONS`, for a family with runs, or for a `new` one."""
+        """Return what was measured in a bin.
+
+        Parameters
+        ----------
+        horizon : str
+            Name of a bin of :data:`HORIZONS`.
+        new : bool
+            Whether the forecasts are of a family without runs.
+
+        Returns
+        -------
+        Measured
+            :data:`NOTHING` if no backtest is in the bin.
+        """
         for way in (NEW_FAMILY,) if new else _OF_FITTED:
             for kept in self.backtests:
                 for row in kept["horizons"]:
@@ -86,12 +108,22 @@ class Record:
 
     @property
     def notes(self) -> list[str]:
-        """What to know of the ways that another engine than this version's measured."""
+        """Sentences on the ways that another engine than that of this version measured."""
         ways = [kept["way"] for kept in self.backtests if is_of_another_engine(kept)]
         return [f"backtests ({', '.join(ways)}) {OTHER}"] if ways else []
 
     def joined(self, other: Record) -> Record:
-        """Return this record with the ways of an older one of the same model that it lacks."""
+        """Return this record with the missing ways of an older record of the same model.
+
+        Parameters
+        ----------
+        other : Record
+            The older record. It is ignored if it is of another model.
+
+        Returns
+        -------
+        Record
+        """
         if other.spec_digest != self.spec_digest:
             return self
         ways = {kept["way"] for kept in self.backtests}
@@ -100,30 +132,52 @@ class Record:
 
 
 def engine() -> str:
-    """Digest of the code that takes specs and runs to draws and forecasts, parts left out (:data:`ENGINE`)."""
+    """Return the digest of the code that computes draws and forecasts, without parts (:data:`ENGINE`)."""
     return modules_digest(*ENGINE)
 
 
 def is_of_another_engine(kept: Mapping[str, Any]) -> bool:
-    """Whether a record says that another engine than this version's made it."""
+    """Whether a record says that another engine than that of this version made it."""
     return "engine" in kept and kept["engine"] != engine()
 
 
 def horizon_of(reach_decades: Any) -> np.ndarray:
-    """Name of the bin of :data:`HORIZONS` for each reach in decades of compute; at most 0 is inside."""
+    """Return the bin of each reach.
+
+    Parameters
+    ----------
+    reach_decades : array_like, shape (query,)
+        Decades of compute beyond the runs; at most 0 is inside.
+
+    Returns
+    -------
+    ndarray of str, shape (query,)
+        Names of bins of :data:`HORIZONS`.
+    """
     edges = np.log10(list(HORIZONS.values())[:-1])
     return np.asarray(list(HORIZONS))[np.searchsorted(edges, np.asarray(reach_decades, float), side="left")]
 
 
 def class_of(decades: np.ndarray) -> np.ndarray:
-    """Class of extrapolation of queries so many decades of compute away from the runs; 0 inside."""
+    """Return the class of extrapolation of each query.
+
+    Parameters
+    ----------
+    decades : ndarray, shape (query,)
+        Decades of compute away from the runs; 0 is inside.
+
+    Returns
+    -------
+    ndarray of str, shape (query,)
+        Names of :data:`CLASSES`.
+    """
     return np.asarray(list(CLASSES))[np.searchsorted(list(CLASSES.values()), decades)]
 
 
 def measured(queries: pd.DataFrame, record: Record | None, new: np.ndarray) -> pd.DataFrame:
-    """Add what a record measured at each query's reach; of scenarios for another reason backtests measure nothing.
+    """Add what a record measured at the reach of each query.
 
-    That is below the runs' compute, or of another recipe.
+    Backtests measure nothing for queries below the compute of the runs, or with another recipe.
 
     Parameters
     ----------
@@ -131,12 +185,12 @@ def measured(queries: pd.DataFrame, record: Record | None, new: np.ndarray) -> p
         With ``reach_decades`` and ``extrapolation``.
     record : Record or None
     new : ndarray of bool, shape (query,)
-        Whether the query is of a family without runs.
+        Whether each query is of a family without runs.
 
     Returns
     -------
     DataFrame
-        With ``covered_90``, ``backtests`` and ``backtest_families``; NaN, 0 and 0 where nothing was measured.
+        With ``covered_90``, ``backtests`` and ``backtest_families``; NaN, 0 and 0 if nothing was measured.
     """
     otherwise = queries["extrapolation"] != class_of(queries["reach_decades"].to_numpy())
     rows = [
@@ -147,7 +201,18 @@ def measured(queries: pd.DataFrame, record: Record | None, new: np.ndarray) -> p
 
 
 def sentences(queries: pd.DataFrame) -> list[str]:
-    """What was measured at some queries, in words; one for each class and bin, the nearest first."""
+    """Describe what was measured at some queries.
+
+    Parameters
+    ----------
+    queries : DataFrame
+        As returned by :func:`measured`.
+
+    Returns
+    -------
+    list of str
+        One sentence for each class and bin, nearest first.
+    """
     columns = ["extrapolation", "horizon", *_MEASURES]
     table = queries.assign(horizon=horizon_of(queries["reach_decades"])).sort_values("reach_decades")
     return list(dict.fromkeys(_words(*row) for row in table[columns].itertuples(index=False)))
@@ -156,29 +221,41 @@ def sentences(queries: pd.DataFrame) -> list[str]:
 def _words(extrapolation: str, horizon: str, covered: float, backtests: int, families: int) -> str:
     name = extrapolation if extrapolation in ("inside", "scenario") else f"extrapolation {extrapolation}"
     if not backtests:
-        return f"{name}: no backtest of this model measured how often its 90 % interval covers there"
+        return f"{name}: no backtest of this model measured how often its 90% interval covers there"
     where = horizon if horizon in ("inside", "beyond 100×") else f"{horizon} beyond"
     count = f"{backtests} backtest forecasts of {families} {'family' if families == 1 else 'families'}"
-    return f"{name}: 90 % interval, covered {100 * covered:.0f} % of {count} {where}"
+    return f"{name}: the 90% interval covered {100 * covered:.0f}% of {count} {where}"
 
 
 def home() -> Path:
-    """Folder of the records of shipped models."""
+    """Return the folder of the records of built-in models."""
     return shipped.folder("models") / BACKTESTS
 
 
 def record_of(specs: Sequence[Spec], record: Record | str | Path | None = None) -> Record | None:
-    """Return a fit's record: the one that is given, or the shipped one of its only spec's digest; None if none ships.
+    """Return the record of a fit.
+
+    Parameters
+    ----------
+    specs : sequence of Spec
+        The specs of the fit; several for an average.
+    record : Record or path, optional
+        By default the built-in record with the digest of the spec.
+
+    Returns
+    -------
+    Record or None
+        None if no record is given and there is no built-in one.
 
     Raises
     ------
     QueryError
-        If the record that is given is another model's, or the fit is an average of several.
+        If the given record is of another model, or if a record is given for an average of several models.
     """
     if record is None:
         return _shipped().get(specs[0].digest) if len(specs) == 1 else None
     if len(specs) > 1:
-        raise QueryError("a record is of one model, the fit an average", came=", ".join(spec.name for spec in specs),
+        raise QueryError("a record is of one model, the fit is an average", came=", ".join(spec.name for spec in specs),
                          do="forecast without a record, or from a fit of one model")  # fmt: skip
     record = record if isinstance(record, Record) else load_record(record)
     if record.spec_digest != specs[0].digest:
@@ -192,18 +269,27 @@ def record_of(specs: Sequence[Spec], record: Record | str | Path | None = None) 
 
 
 def load_record(path: str | Path) -> Record:
-    """Read a record: what ``bayescale backtest --out`` wrote, by its path, or a shipped one by its model's name.
+    """Read a record of backtests.
+
+    Parameters
+    ----------
+    path : str or Path
+        Path of a file that ``bayescale backtest --out`` wrote, or name of a built-in model.
+
+    Returns
+    -------
+    Record
 
     Raises
     ------
     UnknownName
         If there is no such file.
     QueryError
-        If it is no record.
+        If the file is not a record.
 
     Examples
     --------
-    >>> load_record("additive-unpooled").spec
+    >>> bs.load_record("additive-unpooled").spec
     'additive-unpooled'
     """
     path = Path(path)
@@ -211,7 +297,7 @@ def load_record(path: str | Path) -> Record:
         path = home() / f"{path}.toml"
     record = recording.read(path, "backtests", _looked_at)
     if record is None:
-        raise UnknownName(f"no record at {path}", do="make one: bayescale backtest RUNS --out FILE")
+        raise UnknownName(f"no record at {path}", do="create one: bayescale backtest RUNS --out FILE")
     return record
 
 
@@ -226,12 +312,24 @@ def _looked_at(content: dict[str, Any]) -> Record:
 
 
 def write_record(record: Record, path: str | Path) -> Path:
-    """Write a record as TOML; ways that the file holds of the same model already, and the record does not, stay.
+    """Write a record as TOML.
+
+    If the file already holds a record of the same model, its other ways are kept.
+
+    Parameters
+    ----------
+    record : Record
+    path : str or Path
+
+    Returns
+    -------
+    Path
+        The path of the file.
 
     Raises
     ------
     QueryError
-        If the file holds something else, or cannot be written.
+        If the file exists and is not a record, or if it cannot be written.
     """
     path = Path(path)
     if path.exists() and (path.is_dir() or path.stat().st_size):
@@ -244,7 +342,17 @@ def write_record(record: Record, path: str | Path) -> Path:
 
 
 def calibration(source: str | Path) -> dict[str, Any] | None:
-    """Record of the calibration of a spec of a name or path; None if there is none.
+    """Read the record of the calibration of a spec.
+
+    Parameters
+    ----------
+    source : str or Path
+        Name or path of the spec.
+
+    Returns
+    -------
+    dict or None
+        None if there is no record.
 
     Raises
     ------
@@ -253,14 +361,26 @@ def calibration(source: str | Path) -> dict[str, Any] | None:
     """
 
     def look(content: dict[str, Any]) -> dict[str, Any]:
-        calibration_words(content, "")  # whether it holds what will be told
+        calibration_words(content, "")  # raises if an entry is missing
         return content
 
-    return recording.read(recording.beside(source, CALIBRATION), "a calibration", look)
+    return recording.read(recording.record_path(source, CALIBRATION), "a calibration", look)
 
 
 def calibration_words(record: dict[str, Any], digest: str) -> str:
-    """What a calibration's record says of the spec with a digest, in one line."""
+    """Describe in one line what the record of a calibration says about the spec with a digest.
+
+    Parameters
+    ----------
+    record : dict
+        As returned by :func:`calibration`.
+    digest : str
+        Digest of the spec. If the record has another digest, it is stale.
+
+    Returns
+    -------
+    str
+    """
     made = f"{record['simulations']} simulations, seed {record['seed']}, bayescale {record['versions']['bayescale']}"
     said = f"ranks of {len(record['quantities'])} quantities inside their bands"
     said = said if record["passed"] else record["verdict"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import jinja2
 
 from bayescale.core.errors import QueryError
-from bayescale.core.files import whole
+from bayescale.core.files import atomic_write
 from bayescale.evaluation.comparison import Comparison, examine
 from bayescale.inference.average import Average
 from bayescale.inference.fit import Fit
@@ -90,7 +90,7 @@ def _template() -> jinja2.Template:
 
 def _write(content: str, path: Path) -> None:
     try:
-        with whole(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.write_text(content, encoding="utf-8")
     except OSError as error:
         raise QueryError(f"cannot write {path}", came=str(error), do="choose a folder that can be written") from None

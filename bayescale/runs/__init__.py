@@ -1,1 +1,1 @@
-"""Runs: tables of training runs, read, validated and split."""
+"""Runs: reading, validating and splitting tables of training runs."""

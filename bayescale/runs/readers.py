@@ -1,4 +1,4 @@
-"""Readers: a name, a file or a data frame → Runs."""
+"""Readers: from a name, a file or a data frame to Runs."""
 
 from __future__ import annotations
 
@@ -30,19 +30,18 @@ def load_runs(
     Parameters
     ----------
     source : str, Path or DataFrame
-        The name of a shipped table, the path of a CSV or Parquet file (or of a folder with ``runs.csv``
-        and ``card.toml``), or a frame. Columns ``params``, ``tokens`` (counts; ``"70B"`` is read) and
-        ``loss`` (nats/token) are needed, ``family`` for more than one; ``flops`` default to
-        6·params·tokens.
+        Name of a built-in table, path of a CSV or Parquet file (or of a folder with ``runs.csv`` and ``card.toml``),
+        or a data frame. Columns ``params`` and ``tokens`` (counts; ``"70B"`` is accepted) and ``loss`` (nats/token) are
+        required, and so is ``family`` if there are several families. ``flops`` defaults to 6·params·tokens.
     name : str, optional
-        Name of the table; by default the file's.
+        Name of the table; by default the name of the file.
     loss_unit : {"nats", "bits", "perplexity"}, optional
-        Unit of ``loss`` (and ``loss_error``), each per token; losses become nats/token. By default the card's
-        ``loss_unit``. Where nothing states it, losses are taken as nats/token (``loss_unit_assumed`` of the
-        runs says so), and refused if they are far too high for that.
+        Unit of ``loss`` and ``loss_error``, per token; losses are converted to nats/token. By default it is the
+        ``loss_unit`` of the card. If nothing states the unit, losses are taken as nats/token, ``loss_unit_assumed`` of
+        the runs is set, and losses that are far too high for this unit are an error.
     rows_by : str or iterable of str, optional
-        Columns that distinguish the rows of one run, ``"benchmark"`` for example, where the table has several rows
-        for each ``run_id``; by default the card's ``rows_by``. A fit takes one row a run: choose it by
+        Columns, such as ``"benchmark"``, that distinguish the rows of one run if the table has several rows for each
+        ``run_id``. By default it is the ``rows_by`` of the card. A fit needs one row per run; select it with
         :meth:`Runs.where`.
 
     Returns
@@ -52,15 +51,15 @@ def load_runs(
     Raises
     ------
     UnknownName
-        If there is neither such a file nor such a name.
+        If `source` is neither a file nor the name of a built-in table.
     RunsError
-        If anything in the table is not as wanted: every failure is named by row and column (rows of a
-        CSV by their line in the file, those of a Parquet file or a frame from 0). If a run has several rows
-        and nothing names what distinguishes them, or the losses look like perplexities.
+        If the table is not valid. Each failure names the row and the column; rows of a CSV are counted as lines of the
+        file, and rows of a Parquet file or a data frame from 0. Also if a run has several rows and nothing says what
+        distinguishes them, or if the losses look like perplexities.
 
     Examples
     --------
-    >>> load_runs("hoffmann2022").families
+    >>> bs.load_runs("hoffmann2022").families
     ['Chinchilla']
     """
     said = Declared(loss_unit, (rows_by,) if isinstance(rows_by, str) else tuple(rows_by or ()))
@@ -76,13 +75,23 @@ def load_runs(
 
 
 def read_csv(path: Path, refuse: Callable[..., BayescaleError]) -> pd.DataFrame:
-    """Read a CSV file, every cell as text; the frame's index holds each row's line in the file.
+    """Read a CSV file with every cell as text.
+
+    Parameters
+    ----------
+    path : Path
+    refuse : callable
+        Makes the error to raise from ``wanted``, ``came`` and ``do``.
+
+    Returns
+    -------
+    DataFrame
+        Its index holds the line of each row in the file.
 
     Raises
     ------
     BayescaleError
-        What `refuse` returns, given ``wanted``, ``came`` and ``do``: if the file is no CSV, or a row has
-        more or fewer cells than the header.
+        If the file is not CSV, or a row has more or fewer cells than the header.
     """
     lines, rows, line = [], [], 1
     try:
@@ -96,13 +105,13 @@ def read_csv(path: Path, refuse: Callable[..., BayescaleError]) -> pd.DataFrame:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise refuse(came=str(error)) from None
     if not rows or not all(cell.isprintable() for cell in rows[0]):
-        raise refuse(came="a header that is no text" if rows else "an empty file")
+        raise refuse(came="a header that is not text" if rows else "an empty file")
     for at, row in zip(lines, rows, strict=True):
         if len(row) != len(rows[0]):
             raise refuse(
-                wanted=f"{len(rows[0])} cells a row, as the header has",
+                wanted=f"{len(rows[0])} cells in each row, as in the header",
                 came=f"{len(row)} on line {at}",
-                do="mend the line; quote a cell that holds a comma" if len(rows[0]) > 1 else COMMAS,
+                do="fix the line; quote a cell that contains a comma" if len(rows[0]) > 1 else COMMAS,
             )
     return pd.DataFrame(rows[1:], index=lines[1:], columns=rows[0], dtype=str)
 
@@ -110,7 +119,7 @@ def read_csv(path: Path, refuse: Callable[..., BayescaleError]) -> pd.DataFrame:
 def _read(path: Path) -> pd.DataFrame:
     refuse = partial(RunsError, f"{path} is not a table of runs")
     if not path.exists():
-        raise RunsError(f"no file at {path}", wanted="a CSV or Parquet file, or a shipped name")
+        raise RunsError(f"no file at {path}", wanted="a CSV or Parquet file, or the name of a built-in table")
     if path.suffix != ".parquet":
         return read_csv(path, refuse)
     try:
@@ -127,4 +136,4 @@ def _card(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise RunsError(f"no file at {path}", wanted="a folder with runs.csv and card.toml") from None
     except (OSError, ValueError) as error:
-        raise RunsError(f"{path} is no card", wanted='TOML: name = "mine", say', came=str(error)) from None
+        raise RunsError(f"{path} is not a card", wanted='TOML, such as name = "mine"', came=str(error)) from None

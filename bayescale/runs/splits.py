@@ -1,4 +1,4 @@
-"""Split: which of a family's runs are fitted, and which are forecast."""
+"""Split: which runs of a family are fitted, and which are forecast."""
 
 from __future__ import annotations
 
@@ -11,27 +11,33 @@ import numpy as np
 from bayescale.core.errors import QueryError, nearest
 from bayescale.runs.table import Runs
 
-BEYOND = 1.05  # runs within 5 % of the cut are neither fitted nor forecast
+BEYOND = 1.05  # runs up to 5% beyond the cut are neither fitted nor forecast
 FEWEST_TRAIN, FEWEST_TEST = 8, 3
 TRAIN_QUANTILE = 0.7
 EXPANDING = (0.3, 0.5, 0.7, 0.85)
-"""Quantiles of compute of the way ``expanding``: after the first, forecasts reach far beyond; after the last, near."""
-CHEAPEST = 5
-"""Runs of the family that the way ``beside`` fits, where no other count is named."""
+"""Quantiles of compute of the way ``expanding``. Forecasts reach far beyond the first and not far beyond the last."""
+SMALLEST = 5
+"""Default number of runs of the family that the way ``alongside`` fits."""
 
 
 class Options(NamedTuple):
-    """What may be set of a split: see :func:`cut`."""
+    """Options of a split; see :func:`cut`."""
 
     train_quantile: float = TRAIN_QUANTILE
-    cheapest: int | None = None
+    smallest: int | None = None
     beyond: float = BEYOND
 
 
 class Cut(NamedTuple):
-    """Some of a family's runs to fit and some to forecast, as masks over the table.
+    """Runs of a family to fit and runs to forecast.
 
-    `label` tells several cuts of one family apart; it is empty where there is one.
+    Attributes
+    ----------
+    family : str
+    label : str
+        Distinguishes the cuts of one family; empty if the family has one cut.
+    train, test : ndarray of bool, shape (run,)
+        Masks over the table.
     """
 
     family: str
@@ -41,7 +47,7 @@ class Cut(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The family, and which cut of it."""
+        """The family and the label of the cut."""
         return f"{self.family} {self.label}".strip()
 
 
@@ -55,20 +61,20 @@ class Way:
     Attributes
     ----------
     about : str
-        In a line.
+        Description in one line.
     masks : callable
-        ``(runs, mine, options)`` to a label, the runs to fit and the runs to forecast, for each cut of a family.
-    whole : bool
-        Whether the other families, where they are fitted beside, are fitted whole; otherwise cut likewise.
+        From ``(runs, mine, options)`` to a label, the runs to fit and the runs to forecast, for each cut of a family.
+    complete : bool
+        Whether other families are fitted with all their runs; otherwise they are cut in the same way.
     fewest : (int, int)
-        Runs to fit and to forecast, at least.
+        Smallest numbers of runs to fit and to forecast.
     reads : tuple of str
-        Options that it reads.
+        Options that this way uses.
     """
 
     about: str
     masks: Callable[[Runs, np.ndarray, Options], Masks]
-    whole: bool = False
+    complete: bool = False
     fewest: tuple[int, int] = (FEWEST_TRAIN, FEWEST_TEST)
     reads: tuple[str, ...] = ("beyond",)
 
@@ -79,8 +85,8 @@ def _below(runs: Runs, mine: np.ndarray, quantile: float, beyond: float) -> tupl
 
 
 def _quantile(runs: Runs, mine: np.ndarray, options: Options) -> Masks:
-    if options.cheapest is not None:
-        yield from _cheapest(runs, mine, options)
+    if options.smallest is not None:
+        yield from _smallest(runs, mine, options)
     else:
         yield "", *_below(runs, mine, options.train_quantile, options.beyond)
 
@@ -90,15 +96,15 @@ def _expanding(runs: Runs, mine: np.ndarray, options: Options) -> Masks:
         yield f"up to {100 * quantile:.0f} %", *_below(runs, mine, quantile, options.beyond)
 
 
-def _cheapest(runs: Runs, mine: np.ndarray, options: Options) -> Masks:
-    count = options.cheapest or CHEAPEST
+def _smallest(runs: Runs, mine: np.ndarray, options: Options) -> Masks:
+    count = options.smallest or SMALLEST
     first = np.flatnonzero(mine)[np.argsort(runs["flops"][mine], kind="stable")[:count]]
     train = np.isin(np.arange(len(runs)), first)
     yield "", train, mine & (runs["flops"] > options.beyond * runs["flops"][train].max())
 
 
 def _largest(runs: Runs, mine: np.ndarray, options: Options) -> Masks:
-    # Sizes within 5 % are one: families count the params of a size anew with each vocabulary or depth.
+    # Sizes within 5% are one size: the params of a size change slightly with the vocabulary and the depth.
     largest = mine & (runs["params"] > runs["params"][mine].max() / BEYOND)
     yield "", mine & ~largest, largest
 
@@ -108,22 +114,22 @@ def _family(runs: Runs, mine: np.ndarray, options: Options) -> Masks:
 
 
 WAYS: dict[str, Way] = {
-    "quantile": Way("runs up to a quantile of a family's compute, or its k cheapest, forecast those beyond",
-                    _quantile, reads=("train_quantile", "cheapest", "beyond")),
-    "expanding": Way("the same at several quantiles, so that forecasts reach from near to a hundred times beyond",
+    "quantile": Way("runs up to a quantile of a family's compute, or its k smallest runs, forecast larger runs",
+                    _quantile, reads=("train_quantile", "smallest", "beyond")),
+    "expanding": Way("the same at several quantiles, so that forecasts reach up to a hundred times beyond the runs",
                      _expanding),
-    "leave-largest-out": Way("all model sizes of a family but the largest forecast that",
+    "leave-largest-out": Way("all model sizes of a family except the largest forecast the largest",
                              _largest, fewest=(FEWEST_TRAIN, 1), reads=()),
-    "leave-family-out": Way("the other families forecast one of which no run is fitted",
-                            _family, whole=True, fewest=(0, FEWEST_TEST), reads=()),
-    "beside": Way("the k cheapest runs of one family, beside those it is pooled with whole, forecast those beyond",
-                  _cheapest, whole=True, fewest=(CHEAPEST, FEWEST_TEST), reads=("cheapest", "beyond")),
+    "leave-family-out": Way("the other families forecast a family of which no run is fitted",
+                            _family, complete=True, fewest=(0, FEWEST_TEST), reads=()),
+    "alongside": Way("k smallest runs of a family, with all runs of those it is pooled with, forecast its larger runs",
+                  _smallest, complete=True, fewest=(SMALLEST, FEWEST_TEST), reads=("smallest", "beyond")),
 }  # fmt: skip
-"""Ways to split, by name."""
+"""Ways to split, by name of the way."""
 
 
 def cut(runs: Runs, way: str = "quantile", options: Options = Options()) -> tuple[list[Cut], dict[str, str]]:  # noqa: B008
-    """Cuts of every family, and those with too few runs to fit or to forecast, and why.
+    """Return the cuts of every family, and the reasons why other cuts are left out.
 
     Parameters
     ----------
@@ -131,37 +137,53 @@ def cut(runs: Runs, way: str = "quantile", options: Options = Options()) -> tupl
     way : str
         Name of one of :data:`WAYS`.
     options : Options
-        ``train_quantile``: of a family's compute, up to which its runs are fitted; ``cheapest``: fit so many
-        of its cheapest runs instead; ``beyond``: forecast runs above so many times the largest compute fitted.
+        ``train_quantile`` is the quantile of a family's compute up to which its runs are fitted; ``smallest`` is a
+        number of smallest-compute runs to fit instead. Runs are forecast if their compute is above ``beyond`` times the
+        largest compute that is fitted.
+
+    Returns
+    -------
+    list of Cut
+        Cuts with enough runs to fit and to forecast.
+    dict of str
+        Reasons why other cuts are left out, by name of the cut.
 
     Raises
     ------
     QueryError
-        If there is no such way, or an option is out of range or not read by it.
+        If there is no such way, or an option is out of range or is not used by this way.
     """
     chosen = _checked(way, options)
     train, test = chosen.fewest
-    train = train if options.cheapest is None else options.cheapest
+    train = train if options.smallest is None else options.smallest
     cuts, left_out = [], {}
     for family in runs.families:
-        for label, below, dearer in chosen.masks(runs, runs["family"] == family, options):
-            found = Cut(family, label, below, dearer)
-            if below.sum() < train or dearer.sum() < test:
-                left_out[found.name] = f"{below.sum()} runs to fit, {dearer.sum()} to score"
+        for label, below, above in chosen.masks(runs, runs["family"] == family, options):
+            found = Cut(family, label, below, above)
+            if below.sum() < train or above.sum() < test:
+                left_out[found.name] = f"{below.sum()} runs to fit, {above.sum()} to score"
             else:
                 cuts.append(found)
     return cuts, left_out
 
 
 def split(
-    runs: Runs, train_quantile: float, *, cheapest: int | None = None, beyond: float = BEYOND
+    runs: Runs, train_quantile: float, *, smallest: int | None = None, beyond: float = BEYOND
 ) -> tuple[np.ndarray, np.ndarray, dict[str, str]]:
-    """Masks of the runs to fit and to score over all families, and the families with too few of either.
+    """Return the runs to fit and to score over all families, and the reasons why other families are left out.
 
-    Fitted are a family's runs up to a quantile of its compute, or so many of its `cheapest`; scored are
-    those above `beyond` times the largest compute that is fitted.
+    Parameters
+    ----------
+    runs : Runs
+    train_quantile, smallest, beyond
+        As in :func:`cut`.
+
+    Returns
+    -------
+    train, test : ndarray of bool, shape (run,)
+    left_out : dict of str
     """
-    cuts, left_out = cut(runs, options=Options(train_quantile, cheapest, beyond))
+    cuts, left_out = cut(runs, options=Options(train_quantile, smallest, beyond))
     train, test = (np.isin(runs["family"], []) for _ in range(2))
     for found in cuts:
         train |= found.train
@@ -176,12 +198,12 @@ def _checked(way: str, options: Options) -> Way:
     if not 0 < options.train_quantile < 1:
         raise QueryError("train quantile out of range", wanted="a number between 0 and 1",
                          came=str(options.train_quantile))  # fmt: skip
-    if (options.cheapest is not None and options.cheapest < 2) or not options.beyond >= 1:
-        raise QueryError("the backtest's split is out of range", wanted="cheapest at least 2, beyond at least 1",
-                         came=f"cheapest {options.cheapest}, beyond {options.beyond:g}")  # fmt: skip
+    if (options.smallest is not None and options.smallest < 2) or not options.beyond >= 1:
+        raise QueryError("the split of the backtest is out of range", wanted="smallest at least 2, beyond at least 1",
+                         came=f"smallest {options.smallest}, beyond {options.beyond:g}")  # fmt: skip
     for name, default in Options._field_defaults.items():
         if getattr(options, name) != default and name not in WAYS[way].reads:
             able = [other for other, one in WAYS.items() if name in one.reads]
-            raise QueryError(f"the way {way!r} reads no {name}", wanted=f"{name} with one of: {', '.join(able)}",
+            raise QueryError(f"the way {way!r} does not use {name}", wanted=f"{name} with one of: {', '.join(able)}",
                              do=f"leave {name} out, or choose another way")  # fmt: skip
     return WAYS[way]

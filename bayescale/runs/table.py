@@ -19,23 +19,23 @@ from bayescale.runs.columns import RUN_KEY, is_empty, missing_column, number, te
 
 @dataclass(frozen=True, eq=False)
 class Runs:
-    """A frozen table of runs; make one with :func:`load_runs`.
+    """A frozen table of runs, made by :func:`load_runs`.
 
-    Tables are equal if their content, name and card are, and may be keys of a dict.
+    Two tables are equal if their content, name and card are equal. Tables may be keys of a dict.
 
     Attributes
     ----------
     name : str
         Name of the table.
     card : dict
-        Source, licence, units and faults, as the card says them; empty without a card.
+        Source, licence, units and known faults, as the card states them; empty without a card.
     flops_assumed : bool
-        Whether FLOP are 6·params·tokens because the table had none.
+        Whether ``flops`` is 6·params·tokens because the table has no such column.
     rows_by : tuple of str
-        Columns that distinguish the rows of one run; empty where the table has one row a run.
+        Columns that distinguish the rows of one run; empty if the table has one row per run.
     loss_unit : str
-        Unit that the losses were in when they were read, a key of :data:`bayescale.core.units.LOSS_UNITS`; in
-        :attr:`frame` they are in nats/token.
+        Unit of the losses in the source, a key of :data:`bayescale.core.units.LOSS_UNITS`. In :attr:`frame` losses are
+        in nats/token.
     loss_unit_assumed : bool
         Whether the losses were taken as nats/token because nothing stated their unit.
     """
@@ -50,22 +50,22 @@ class Runs:
 
     @property
     def frame(self) -> pd.DataFrame:
-        """A copy of the table: one run a row (several, where `rows_by` says so), base units."""
+        """A copy of the table in base units, with one row per run, or several rows if `rows_by` is set."""
         return self._frame.copy()
 
     @property
     def n_runs(self) -> int:
-        """Count of runs; ``len`` counts rows, of which a run has several where `rows_by` says so."""
+        """Number of runs; ``len`` is the number of rows, and a run has several rows if `rows_by` is set."""
         return len(self._frame.drop_duplicates(list(RUN_KEY))) if self.rows_by else len(self._frame)
 
     @property
     def families(self) -> list[str]:
-        """Names of the families, sorted."""
+        """Sorted names of the families."""
         return sorted(self._frame["family"].unique())
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the table's content, whatever the order of its columns."""
+        """SHA-256 of the content of the table, independent of the order of its columns."""
         text = self._frame[sorted(self._frame.columns)].to_csv(index=False)
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -83,7 +83,7 @@ class Runs:
 
     @property
     def excluded(self) -> dict[str, int]:
-        """Count of the runs that the table itself marks as excluded, by reason: the text in column ``exclusion``."""
+        """Number of runs that the table marks as excluded, by reason, which is the text in column ``exclusion``."""
         reasons = [text(cell) for cell in self._frame.get("exclusion", ())]
         return dict(Counter(reason for reason in reasons if reason))
 
@@ -102,18 +102,22 @@ class Runs:
         return f"Runs({self.name!r}: {self.n_runs} runs{rows}, {len(self.families)} families, {spans})"
 
     def where(self, **conditions: Any) -> Runs:
-        """Runs that meet every condition.
+        """Return the runs that meet every condition.
 
         Parameters
         ----------
         **conditions
-            ``COLUMN_below=x`` and ``COLUMN_above=x`` (strict; x may be ``"70B"``), or ``COLUMN=value``,
-            where a list means any of its values and ``""`` an empty cell.
+            ``COLUMN_below=x`` and ``COLUMN_above=x``, both strict, where x may be ``"70B"``; or ``COLUMN=value``, where
+            a list means any of its values, and ``""`` means an empty cell.
+
+        Returns
+        -------
+        Runs
 
         Raises
         ------
         RunsError
-            If a column does not exist or no run is left.
+            If a column does not exist, or no run meets the conditions.
 
         Examples
         --------
@@ -133,18 +137,22 @@ class Runs:
         return self.take(keep.to_numpy())
 
     def with_numbers(self, column: str, low: float, high: float) -> Runs:
-        """Runs whose cells of a column are read as numbers, ``"8k"`` for example.
+        """Return the runs with the cells of a column parsed as numbers, such as ``"8k"``.
 
         Parameters
         ----------
         column : str
         low, high : float
-            What its numbers must lie between.
+            Bounds of the numbers, inclusive.
+
+        Returns
+        -------
+        Runs
 
         Raises
         ------
         RunsError
-            If a cell is not a number, or out of range.
+            If a cell is not a number, or is out of range.
         """
         values = []
         for row, cell in enumerate(self[column]):
@@ -159,7 +167,17 @@ class Runs:
         return replace(self, _frame=self._frame.assign(**{column: values}))
 
     def take(self, keep: np.ndarray) -> Runs:
-        """Runs at the positions, or where the mask is true."""
+        """Return some of the rows.
+
+        Parameters
+        ----------
+        keep : ndarray, shape (row,) if boolean
+            Boolean mask of the rows, or positions of rows.
+
+        Returns
+        -------
+        Runs
+        """
         frame = self._frame[keep] if keep.dtype == bool else self._frame.iloc[keep]
         return replace(self, _frame=frame.reset_index(drop=True))
 
@@ -169,15 +187,17 @@ def _meets(cells: pd.Series, way: str, value: Any, condition: str) -> pd.Series:
         values = list(value) if isinstance(value, Iterable) and not isinstance(value, str) else [value]
         return cells.isin([_bound(v, condition) for v in values] if pd.api.types.is_numeric_dtype(cells) else values)
     if not pd.api.types.is_numeric_dtype(cells):
-        raise RunsError(f"column {cells.name!r} holds text, which is neither below nor above",
+        raise RunsError(f"column {cells.name!r} contains text, which cannot be compared with below or above",
                         came=condition, do=f"where({cells.name}=…) takes a value or a list of them")  # fmt: skip
     bound = _bound(value, condition)
     return cells < bound if way == "below" else cells > bound
 
 
 def _bound(value: Any, condition: str) -> float:
-    """A number that a column of numbers is compared with; NaN stands for an empty cell."""
+    """Return the number to compare a numeric column with; NaN stands for an empty cell."""
     try:
         return np.nan if is_empty(value) else quantity(value)
     except (TypeError, ValueError):
-        raise RunsError(f"{condition} is no number", wanted="7e10 or '70B', say", came=repr(value)) from None
+        raise RunsError(
+            f"{condition} is not a number", wanted="a number such as 7e10 or '70B'", came=repr(value)
+        ) from None

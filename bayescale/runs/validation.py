@@ -1,4 +1,4 @@
-"""Validation: every failure of a table, named by row and column."""
+"""Validation: all failures of a table, each with its row and column."""
 
 from __future__ import annotations
 
@@ -28,29 +28,29 @@ from bayescale.runs.table import Runs
 
 _SHOWN = 5
 
-# A rule: column, what fails, what was wanted, what to do.
+# A rule: column, which cells fail, what is expected, and what to do.
 Rule = tuple[str, Callable[[pd.Series], pd.Series], str, str]
 
-_SMALLEST_PARAMS, _SMALLEST_TOKENS = 1e4, 1e5  # below any published run; well above "70" for 70 billion
+_SMALLEST_PARAMS, _SMALLEST_TOKENS = 1e4, 1e5  # smaller than any published run, and far above "70" for 70 billion
 
-_LARGEST_LOSS = 15.0  # nats/token: ln of a vocabulary of three million, more than an untrained model scores
+_LARGEST_LOSS = 15.0  # nats/token: ln of a vocabulary of three million, more than the loss of an untrained model
 
-_FLOPS_FACTOR = 4.0  # attention, heads and embeddings stay within it; a forgotten 6 does not
+_FLOPS_FACTOR = 4.0  # attention, heads and embeddings change FLOP by less; a missing factor of 6 is larger
 
 RULES: tuple[Rule, ...] = (
-    *((name, lambda x: x <= 0, "a positive number", "mend or drop the row") for name in (*COUNTS[:5], "loss")),
+    *((name, lambda x: x <= 0, "a positive number", "fix or remove the row") for name in (*COUNTS[:5], "loss")),
     ("params", lambda x: (x > 0) & (x < _SMALLEST_PARAMS), f"a count of at least {_SMALLEST_PARAMS:.0e}",
      "if they are billions, multiply by 1e9 or write 70B"),
     ("tokens", lambda x: (x > 0) & (x < _SMALLEST_TOKENS), f"a count of at least {_SMALLEST_TOKENS:.0e}",
      "if they are billions, multiply by 1e9 or write 1.4T"),
-    ("params", lambda x: x > 1e16, "a count of at most 1e16", "are these FLOP? params are a count of weights"),
-    ("tokens", lambda x: x > 1e18, "a count of at most 1e18", "are these FLOP? tokens are a count"),
+    ("params", lambda x: x > 1e16, "a count of at most 1e16", "are these FLOP? params is the number of weights"),
+    ("tokens", lambda x: x > 1e18, "a count of at most 1e18", "are these FLOP? tokens is a count"),
     ("loss", lambda x: x > _LARGEST_LOSS, f"nats/token, at most {_LARGEST_LOSS:g}",
-     "if it is a perplexity, say loss_unit='perplexity' (--loss-unit), or take its logarithm"),
-    ("loss_error", lambda x: x < 0, "a standard error in nats/token, at least 0", "mend or drop the row"),
-    ("chance", lambda x: (x < 0) | (x >= 1), "a share from 0 to below 1", "25 % is 0.25"),
-    ("n_items", lambda x: x < 1, "a count of items", "mend or drop the row"),
-    ("n_correct", lambda x: x < 0, "a count", "mend or drop the row"),
+     "if it is a perplexity, set loss_unit='perplexity' (--loss-unit), or take its logarithm"),
+    ("loss_error", lambda x: x < 0, "a standard error in nats/token, at least 0", "fix or remove the row"),
+    ("chance", lambda x: (x < 0) | (x >= 1), "a share from 0 to below 1", "write 25% as 0.25"),
+    ("n_items", lambda x: x < 1, "a count of items", "fix or remove the row"),
+    ("n_correct", lambda x: x < 0, "a count", "fix or remove the row"),
     ("family", lambda x: x == "", "a name", "fill it in"),
 )  # fmt: skip
 
@@ -64,28 +64,36 @@ def _far_from_expected(frame: pd.DataFrame) -> pd.Series:
     return (ratio > _FLOPS_FACTOR) | (ratio < 1 / _FLOPS_FACTOR)
 
 
-# A rule between columns, asked where every cell by itself is as wanted: column, the other, what breaks it, as above.
+# A rule between two columns, applied if every single cell is valid: column, other column, which rows fail, as above.
 PAIRS: tuple[tuple[str, str, Callable[[pd.DataFrame], pd.Series], str, str], ...] = (
     ("flops", "params", _far_from_expected, f"within a factor of {_FLOPS_FACTOR:g} of 6·params·tokens",
-     "check units of flops, params and tokens (or drop the column)"),
-    ("n_correct", "n_items", lambda f: f["n_correct"] > f["n_items"], "at most n_items", "mend or drop the row"),
+     "check the units of flops, params and tokens (or remove the column)"),
+    ("n_correct", "n_items", lambda f: f["n_correct"] > f["n_items"], "at most n_items", "fix or remove the row"),
     ("unique_tokens", "tokens", lambda f: f["unique_tokens"] > f["tokens"], "at most tokens",
-     "unique_tokens are those that the run has seen, once each"),
+     "unique_tokens counts each token that the run has seen once"),
 )  # fmt: skip
 
 
 class Declared(NamedTuple):
-    """What is said of a table beside it: the unit of its losses, and what distinguishes the rows of a run."""
+    """What is declared about a table: the unit of its losses, and the columns that distinguish the rows of a run."""
 
     loss_unit: str | None = None
     rows_by: tuple[str, ...] = ()
 
     def with_card(self, card: Mapping[str, Any]) -> Declared:
-        """Return it with what the card adds."""
+        """Return the declaration with what the card adds.
+
+        Raises
+        ------
+        RunsError
+            If the card is not valid, or contradicts the declaration.
+        """
         words, by = card.get("loss_unit"), card.get("rows_by", [])
         unit = next((name for name, unit in LOSS_UNITS.items() if unit.words == words), words)
         if not (isinstance(by, list) and all(isinstance(column, str) for column in by)):
-            raise RunsError("the card's rows_by is no list of columns", wanted='rows_by = ["benchmark"]', came=repr(by))
+            raise RunsError(
+                "rows_by in the card is not a list of columns", wanted='rows_by = ["benchmark"]', came=repr(by)
+            )
         if unit is not None and self.loss_unit is not None and unit != self.loss_unit:
             raise RunsError(
                 "the card states another unit of loss", wanted=str(words), came=self.loss_unit, do="leave loss_unit out"
@@ -93,13 +101,13 @@ class Declared(NamedTuple):
         return Declared(unit or self.loss_unit, self.rows_by or tuple(by))
 
     def check(self, frame: pd.DataFrame, name: str) -> None:
-        """Refuse an unknown unit, and columns that are not there."""
+        """Raise RunsError for an unknown unit or a missing column."""
         if self.loss_unit not in (None, *LOSS_UNITS):
             raise RunsError(
                 f"{name!r} has an unknown unit of loss",
                 wanted=f"one of: {', '.join(LOSS_UNITS)}",
                 came=repr(self.loss_unit),
-                do="bits per byte become nats per token by the tokenizer's bytes per token and ln 2",
+                do="convert bits per byte to nats per token: multiply by ln 2 and the tokenizer's bytes per token",
             )
         for column in (*RUN_KEY[1:], *self.rows_by) if self.rows_by else ():
             if column not in frame:
@@ -107,7 +115,25 @@ class Declared(NamedTuple):
 
 
 def validated_runs(frame: pd.DataFrame, name: str, card: dict[str, Any], said: Declared) -> Runs:
-    """Runs of a table, whose index numbers its rows as messages shall."""
+    """Validate a table and return its runs.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Its index holds the number of each row for messages.
+    name : str
+    card : dict
+    said : Declared
+
+    Returns
+    -------
+    Runs
+
+    Raises
+    ------
+    RunsError
+        If the table is not valid.
+    """
     frame = frame.rename(columns=lambda column: str(column).strip())
     _check_columns(frame, name)
     said.check(frame, name)
@@ -136,7 +162,7 @@ def validated_runs(frame: pd.DataFrame, name: str, card: dict[str, Any], said: D
 
 
 def _parse(frame: pd.DataFrame, name: str) -> list[str]:
-    """Parse every cell in place; without a column of families the table is one, called as the table."""
+    """Parse every cell in place. A table without a column ``family`` is one family with the name of the table."""
     failures: list[str] = []
     if "family" not in frame:
         frame["family"] = name
@@ -149,9 +175,9 @@ def _parse(frame: pd.DataFrame, name: str) -> list[str]:
 
 
 def _in_nats(frame: pd.DataFrame, unit: LossUnit) -> list[str]:
-    """Turn losses and their errors into nats/token in place; what no loss can be is a failure and becomes NaN."""
+    """Convert losses and their errors to nats/token in place. An impossible loss is a failure and becomes NaN."""
     wanted, loss = f"{unit.words} above {unit.above:g}", frame["loss"]
-    failures = _failures(loss, loss <= unit.above, wanted, "mend or drop the row")
+    failures = _failures(loss, loss <= unit.above, wanted, "fix or remove the row")
     loss = loss.where(loss > unit.above)
     if "loss_error" in frame:
         frame["loss_error"] *= loss.map(unit.slope)
@@ -160,19 +186,19 @@ def _in_nats(frame: pd.DataFrame, unit: LossUnit) -> list[str]:
 
 
 def _check_nats(frame: pd.DataFrame, name: str) -> None:
-    """Refuse losses of no stated unit that are too high for nats/token."""
+    """Raise RunsError if the losses have no stated unit and are too high for nats/token."""
     ratio = excess(frame)
     if too_high(ratio):
         raise RunsError(
             f"are the losses of {name!r} perplexities? Nothing states their unit, and for nats/token they are too high",
             wanted="losses in nats/token, or their unit",
-            came=f"losses at least {ratio:.1f} times those of usual models of these params and tokens",
-            do="say loss_unit='perplexity', or loss_unit='nats' if they are (--loss-unit on the command line)",
+            came=f"losses at least {ratio:.1f} times those of typical models with these params and tokens",
+            do="set loss_unit='perplexity', or loss_unit='nats' if they are in nats (--loss-unit on the command line)",
         )
 
 
 def _check_rows(frame: pd.DataFrame, name: str, rows_by: tuple[str, ...]) -> None:
-    """Refuse several rows a run, which a known column tells apart: they are no repeats, and no runs either."""
+    """Raise RunsError if a run has several rows that a known column distinguishes: they are not repeated runs."""
     named = "run_id" in frame
     run = list(RUN_KEY) if named else ["family", *REQUIRED]
     groups = frame.groupby([*run, *rows_by])
@@ -181,10 +207,10 @@ def _check_rows(frame: pd.DataFrame, name: str, rows_by: tuple[str, ...]) -> Non
     if not by:
         return
     raise RunsError(
-        f"{name!r} has several rows a run",
-        wanted="one row a run, or the names of the columns that distinguish the rows of one",
+        f"{name!r} has several rows per run",
+        wanted="one row per run, or the names of the columns that distinguish the rows of a run",
         came=f"{len(frame):,} rows for {len(frame.drop_duplicates(run)):,} runs, which differ in {' and '.join(by)}",
-        do=f"keep one row a run; or {'' if named else 'give each run a run_id, and '}name the columns: "
+        do=f"keep one row per run; or {'' if named else 'give each run a run_id, and '}name the columns: "
         f"load_runs(…, rows_by={[*rows_by, *by]}), or rows_by = … in a card.toml",
     )
 
@@ -195,13 +221,13 @@ def _check_columns(frame: pd.DataFrame, name: str) -> None:
             raise missing_column(column, frame.columns, name)
     if not frame.columns.is_unique:
         twice = frame.columns[frame.columns.duplicated()][0]
-        raise RunsError(f"{name!r} has two columns called {twice!r}", do="rename or drop one")
+        raise RunsError(f"{name!r} has two columns called {twice!r}", do="rename or remove one")
     if not len(frame):
-        raise RunsError(f"{name!r} holds no runs", wanted="one run a row")
+        raise RunsError(f"{name!r} has no runs", wanted="one run per row")
 
 
 def _numbers(cells: pd.Series, failures: list[str]) -> pd.Series:
-    """Parse cells as numbers; what is none is a failure and NaN, which no rule names again."""
+    """Parse cells as numbers. Any other cell is a failure and becomes NaN, which no rule reports again."""
     values = []
     for row, cell in cells.items():
         try:
@@ -220,11 +246,11 @@ def _failures(cells: pd.Series, bad: pd.Series, wanted: str, do: str) -> list[st
 
 
 def _duplicates(frame: pd.DataFrame, rows_by: tuple[str, ...]) -> list[str]:
-    """Rows that repeat another run: the same identity, or the same everything."""
+    """Return a failure for each row that repeats an earlier run: same key, or same cells if there is no ``run_id``."""
     columns = [*RUN_KEY, *rows_by] if "run_id" in frame else list(frame.columns)
     repeated = frame.duplicated(subset=columns, keep="first")
     return [
-        f"row {row}, {', '.join(columns)}: wanted one row a run, came a repeat of an earlier row; "
-        "drop it, or give repeats a run_id each; rows_by of load_runs names what distinguishes several rows of one run"
+        f"row {row}, {', '.join(columns)}: wanted one row per run, came a repeat of an earlier row; "
+        "remove it, or give repeats a run_id each; rows_by of load_runs names columns that distinguish rows of one run"
         for row in frame.index[repeated]
     ]

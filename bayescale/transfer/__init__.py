@@ -1,1 +1,1 @@
-"""Transfer: priors for a family that was not seen, learnt from families that were."""
+"""Transfer: priors for a new family, learned from the runs of other families."""

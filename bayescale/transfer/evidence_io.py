@@ -1,4 +1,4 @@
-"""Remember: what each family said when priors were learnt, in a small file; learning without some fits none anew."""
+"""Evidence files: what each family's runs say about priors. With them, learning without some families needs no fit."""
 
 from __future__ import annotations
 
@@ -18,11 +18,21 @@ from bayescale.transfer.learn import Learner, Missed
 from bayescale.transfer.population import Evidence
 
 FOLDER = "learned"
-"""Folder beside specs whose priors were learnt: what they were learnt from."""
+"""Folder next to the specs, with the evidence that their priors were learned from."""
 
 
 def remember(learner: Learner, path: str | Path) -> Path:
-    """Write what families said, for :func:`recall`.
+    """Write the evidence of families, for :func:`recall`.
+
+    Parameters
+    ----------
+    learner : Learner
+    path : str or Path
+
+    Returns
+    -------
+    Path
+        The path of the file.
 
     Raises
     ------
@@ -46,16 +56,27 @@ def remember(learner: Learner, path: str | Path) -> Path:
     path = Path(path)
     path.parent.mkdir(exist_ok=True)
     heading = "What each family's runs said, by `bayescale learn --keep`: backtests learn from it without a family."
-    return recording.write(_plain(content), path, heading, digits=17)  # so that the same priors are learnt again
+    return recording.write(_plain(content), path, heading, digits=17)  # so that the same priors are learned again
 
 
 def recall(runs: Runs, base: Spec) -> Learner | None:
-    """What ships of families' runs under a spec with wide priors; None where nothing does.
+    """Read the built-in evidence of families under a spec with wide priors.
+
+    Parameters
+    ----------
+    runs : Runs
+    base : Spec
+        The spec with wide priors.
+
+    Returns
+    -------
+    Learner or None
+        None if there is no built-in evidence for these runs and this spec.
 
     Raises
     ------
     QueryError
-        If a file that ships is damaged.
+        If a built-in file is damaged.
     """
     for path in sorted((shipped.folder("models") / FOLDER).glob("*.toml")):
         found = recording.read(path, "what families said", lambda content: _learner(content, runs, base))
@@ -87,7 +108,7 @@ def _learner(content: Mapping[str, Any], runs: Runs, base: Spec) -> Learner | No
 
 
 def _plain(value: Any) -> Any:
-    """Arrays as lists."""
+    """Return a value with arrays replaced by lists."""
     if isinstance(value, Mapping):
         return {name: _plain(inner) for name, inner in value.items()}
     if isinstance(value, np.ndarray):

@@ -1,7 +1,7 @@
-"""Learn: the priors of a family that was not seen, from families that were.
+"""Learn: the priors of a new family, from the runs of other families.
 
-In two steps, so that any of the families can be left out at little cost. Each is fitted alone, and what
-its runs say is kept as a Gaussian; then the population of families is sampled, given those.
+There are two steps, so that leaving out families costs little. First, each family is fitted alone, and its likelihood
+is kept as a Gaussian. Then the population of families is sampled given these Gaussians.
 """
 
 from __future__ import annotations
@@ -29,24 +29,30 @@ from bayescale.parts.catalogue import part
 from bayescale.parts.pooling.by_suite import BySuite
 from bayescale.parts.priors import Prior, spread_prior
 from bayescale.prediction.predict import design_at, log_draws
-from bayescale.runs.splits import CHEAPEST, cut
+from bayescale.runs.splits import SMALLEST, cut
 from bayescale.runs.table import Runs
 from bayescale.transfer.population import SLOPE, Evidence, population, rounded
 
 WAY = "expanding"
-"""How each family is cut, to learn from the runs beyond how wrong the law is there: near, and far."""
-FEWEST = 3  # families that a population can be learnt from
-_MOST = 0.98  # posterior variance of a prior's, at most: beyond it lies Monte Carlo error alone
-_LONGER = 16  # times the draws, of chains that do not agree: some posteriors have two modes that are seldom left
-_FAR, _POINTS = 6.0, 2001  # SDs to which quadrature goes, and in how many points
+"""How each family is cut, to learn from the runs beyond each cut how wrong the law is there, near and far."""
+FEWEST = 3  # smallest number of families that a population can be learned from
+_MOST = 0.98  # largest ratio of posterior to prior variance: above it is Monte Carlo error
+_LONGER = 16  # factor for the draws if chains do not agree: some posteriors have two modes that chains rarely leave
+_FAR, _POINTS = 6.0, 2001  # range of the quadrature in SDs, and its number of points
 
 
 class Missed(NamedTuple):
-    """What a family's dearer runs say of the discrepancy that no fit informs, by a forecast from its cheaper ones.
+    """What a family's larger-compute runs say about the discrepancy that no fitted run informs.
 
-    A Gaussian over the law's parameters, whose prior is a standard Normal, and last of how wrong the forecast is given
-    them, in the discrepancy's unit: `mean` (parameter + 1,), `covariance`. `anchor` (input,) is the natural logs of
-    where the parameters are read.
+    It is a Gaussian over the parameters of the law, whose prior is a standard Normal, followed by the error of a
+    forecast from the family's smaller-compute runs, in units of the discrepancy.
+
+    Attributes
+    ----------
+    mean : ndarray, shape (parameter + 1,)
+    covariance : ndarray, shape (parameter + 1, parameter + 1)
+    anchor : ndarray, shape (input,)
+        Natural logs of the inputs at which the parameters are read.
     """
 
     mean: np.ndarray
@@ -54,7 +60,18 @@ class Missed(NamedTuple):
     anchor: np.ndarray
 
     def under(self, loc: np.ndarray, scale: np.ndarray) -> tuple[float, float]:
-        """Return how wrong the forecast is, and its own SD, where the parameters' prior has another place."""
+        """Return the error of the forecast and its SD under another prior of the parameters.
+
+        Parameters
+        ----------
+        loc, scale : ndarray, shape (parameter,)
+            Location and scale of the other prior, in units of the first one.
+
+        Returns
+        -------
+        (float, float)
+            Error and its SD.
+        """
         known, mean = self.covariance[:-1, :-1], self.mean[:-1]
         inverse = _precision(known)
         tighter = np.linalg.inv(inverse - np.eye(mean.size) + np.diag(scale**-2.0))
@@ -66,24 +83,25 @@ class Missed(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Learner:
-    """Families fitted alone under a spec with wide priors; made by :func:`study`.
+    """Families that are fitted alone under a spec with wide priors, made by :func:`study`.
 
     Attributes
     ----------
     runs : Runs
-        Their runs.
+        Runs of the families.
     base : Spec
-        The spec with the priors before.
+        The spec with wide priors.
     families : tuple of str
-        Those that could be fitted.
+        Families that could be fitted.
     evidence : Evidence
-        Of the parameters that are learnt, in the order of `families`.
+        Evidence on the learned parameters, in the order of `families`.
     misses : dict of tuple of Missed
-        Of the discrepancy that no fit informs, by family: one for each cut of it. Empty if the spec has none.
+        Evidence on the discrepancy that no fitted run informs, by family, with one entry for each cut. Empty if the
+        spec has no such discrepancy.
     left_out : dict
-        Families, and cuts of them, that could not be fitted or whose chains do not agree, and why.
+        Families and cuts that could not be fitted, or whose chains do not agree, with the reason.
     seed : int
-        Of the fits, and of the chains that populations are sampled by.
+        Random seed of the fits, and of the chains that sample populations.
     """
 
     runs: Runs
@@ -95,22 +113,26 @@ class Learner:
     seed: int
 
     def learn(self, without: Sequence[Collection[str]] = ((),)) -> list[Spec]:
-        """Specs with the priors learnt on the families, each without some of them.
+        """Return specs with priors learned from the families, each spec without some of them.
 
-        What a family says is found under the priors before, which know no family: to leave one out is to
-        leave out what it said.
+        The evidence of a family is found under wide priors, which do not depend on any family. To leave out a family,
+        it is therefore enough to leave out its evidence.
 
         Parameters
         ----------
         without : sequence of collections of str
-            Families to leave out, one collection a spec.
+            Families to leave out, one collection for each spec.
+
+        Returns
+        -------
+        list of Spec
 
         Raises
         ------
         RunsError
-            If fewer than three families are left.
+            If fewer than three families remain.
         FitError
-            If the chains that sample the population of those that are left do not agree.
+            If the chains that sample the population of the remaining families do not agree.
         """
         left = [frozenset(names) & set(self.families) for names in without]
         law = cache(self._law)
@@ -118,19 +140,20 @@ class Learner:
         return [known[out] for out in left]
 
     def _with_discrepancy(self, law: Callable[[frozenset[str]], Spec], out: frozenset[str]) -> Spec:
-        """Return `law` learnt without some families; beyond runs it is wrong as their forecasts under it are.
+        """Return the spec learned without some families, with a prior of the discrepancy beyond the runs.
 
-        Each family's forecast is under a law that was learnt without it.
+        That prior is as wide as the errors of forecasts of each remaining family, under a law that is learned without
+        that family.
         """
-        learnt = law(out)
+        learned = law(out)
         kept = {name: own for name, own in self.misses.items() if name not in out}
         if len(kept) < FEWEST:
-            return learnt
+            return learned
         missed = [self._missed(law, one, out | {name}) for name, own in kept.items() for one in own]
-        # The cuts of a family say much the same: together they count as one forecast.
+        # The cuts of a family have correlated errors, so that together they count as one forecast.
         weights = np.concatenate([np.full(len(own), 1 / len(own)) for own in kept.values()])
         beyond = _beyond(self.base)
-        return learnt.with_prior(**{beyond: _as_wide_as(self.base.parameters[beyond], np.array(missed), weights)})
+        return learned.with_prior(**{beyond: _as_wide_as(self.base.parameters[beyond], np.array(missed), weights)})
 
     def _missed(
         self, law: Callable[[frozenset[str]], Spec], missed: Missed, out: frozenset[str]
@@ -143,12 +166,12 @@ class Learner:
         return missed.under(*np.array(moved).T)
 
     def _law(self, out: frozenset[str]) -> Spec:
-        """Return the spec with the law's priors learnt without some families."""
+        """Return the spec with the priors of the law learned without some families."""
         kept = np.array([name not in out for name in self.families], float)
         if kept.sum() < FEWEST:
             raise RunsError(
                 "too few families to learn priors from",
-                wanted=f"at least {FEWEST} besides those left out",
+                wanted=f"at least {FEWEST} in addition to the families that are left out",
                 came=", ".join(name for name in self.families if name not in out) or "none",
             )
         settings = {name: self.base.parameters[name] for name in _learned(self.base)}
@@ -156,10 +179,10 @@ class Learner:
         reference = [rounded(x) for x in np.exp(self.evidence.anchors[kept > 0].mean(axis=0))] if moving else ()
         found = population(settings, self.evidence, kept, moving, np.log(reference), self.seed)
         trends = {name: _trend(self.base.inputs, *own) for name, own in found.trends.items()}
-        learnt = self.base.with_prior(**found.priors)
-        placed = tuple((name, _placed(s, trends.get(name), found.spreads.get(name))) for name, s in learnt.settings)
+        learned = self.base.with_prior(**found.priors)
+        placed = tuple((name, _placed(s, trends.get(name), found.spreads.get(name))) for name, s in learned.settings)
         return replace(
-            learnt,
+            learned,
             name=f"{self.base.name}-learned",
             title=self.base.title,
             settings=placed,
@@ -169,9 +192,10 @@ class Learner:
         )
 
     def _range(self, out: frozenset[str]) -> tuple[tuple[str, tuple[float, float]], ...]:
-        """Least and largest inputs of the anchors at which families' priors were read: of families, and of their cuts.
+        """Return the smallest and largest inputs of the anchors at which priors were read, for families and their cuts.
 
-        Those of families lie at their smallest runs: without the cuts the families' own fits would be out of range.
+        The anchors of families lie at their smallest runs. Without the cuts, fits of the same families to all their
+        runs would be out of range.
         """
         anchors = [own for name, own in zip(self.families, self.evidence.anchors, strict=True) if name not in out]
         anchors += [one.anchor for name, own in self.misses.items() if name not in out for one in own]
@@ -195,26 +219,35 @@ def learn(
     scheduler: str | None = None,
     folder: str | Path | None = None,
 ) -> Spec:
-    """Return a spec with priors learnt on families, as :func:`study` and :meth:`Learner.learn` do.
+    """Return a spec with priors learned from families, by :func:`study` and :meth:`Learner.learn`.
 
     Parameters
     ----------
     runs : Runs
-        At least three families.
+        Runs of at least three families.
     base : Spec
-        A spec with wide priors and without pooling (``coupled-unpooled`` is shipped).
+        A spec with wide priors and without pooling, such as the built-in ``coupled-unpooled``.
     without : collection of str
         Families to leave out.
     seed, chains, warmup, draws, device, progress, workers, scheduler, folder
-        As in :func:`fit_many`; the seed is also that of the population that is then learnt.
+        As in :func:`fit_many`; the seed is also that of the population.
 
     Returns
     -------
     Spec
 
+    Raises
+    ------
+    RunsError
+        If fewer than three families remain that can be fitted.
+    SpecError
+        If the spec pools, or its own priors were learned.
+    FitError
+        If the chains that sample the population do not agree.
+
     Examples
     --------
-    >>> spec = learn(load_runs("open-families"), load_spec("coupled-unpooled"))  # doctest: +SKIP
+    >>> spec = bs.learn(bs.load_runs("open-families"), bs.load_spec("coupled-unpooled"))  # doctest: +SKIP
     """
     found = study(
         runs, base, seed=seed, chains=chains, warmup=warmup, draws=draws, device=device, progress=progress,
@@ -237,18 +270,19 @@ def study(
     scheduler: str | None = None,
     folder: str | Path | None = None,
 ) -> Learner:
-    """Fit each family alone, under priors wide enough that its own runs speak.
+    """Fit each family alone, under priors so wide that the posterior depends on its own runs.
 
-    Chains that do not agree are drawn sixteen times as long, and nothing is learnt from those that do not agree then.
+    Where chains do not agree, the fit is repeated with sixteen times as many draws. Nothing is learned from fits whose
+    chains still do not agree.
 
     Parameters
     ----------
     runs : Runs
-        Several families.
+        Runs of several families.
     base : Spec
         A spec without pooling.
     seed, chains, warmup, draws, device, progress, workers, scheduler, folder
-        As in :func:`fit_many`; the seed is also that of the population that is then learnt.
+        As in :func:`fit_many`; the seed is also that of the population.
 
     Returns
     -------
@@ -257,20 +291,20 @@ def study(
     Raises
     ------
     RunsError
-        If fewer than three families can be fitted, and their chains agree.
+        If there are fewer than three families that can be fitted and whose chains agree.
     SpecError
-        If the spec pools.
+        If the spec pools, or its own priors were learned.
     """
     if base.reference:
-        raise SpecError(f"the priors of {base.name!r} move with the anchor, as those that were learnt do",
-                        do="learn from the spec whose priors came before, or one of your own like it")  # fmt: skip
+        raise SpecError(f"the priors of {base.name!r} were learned: they move with the anchor",
+                        do="learn from a spec with wide priors, such as coupled-unpooled")  # fmt: skip
     pooled = [name for name, setting in base.settings if setting.pooling != "none"]
     if pooled:
         raise SpecError(
-            f"priors are learnt from families fitted alone, and {base.name!r} pools",
+            f"priors are learned from families that are fitted alone, and {base.name!r} pools",
             wanted='pooling = {default = "none"}',
             came=", ".join(pooled),
-            do="learn from coupled-unpooled, or a spec of your own like it",
+            do="learn from coupled-unpooled, or from a similar spec of your own",
         )
     how = FitOptions(chains, warmup, draws, device, workers, scheduler, folder)
     plain = _without_discrepancy(base, base.discrepancy)
@@ -300,12 +334,12 @@ def study(
 def _converged(
     tables: Mapping[str, Runs], specs: Mapping[str, Spec], how: FitOptions, *, seed: int, progress: bool | None
 ) -> tuple[dict[str, Fit], dict[str, str]]:
-    """Fits whose chains agree, long ones if need be; and why other tables have none."""
+    """Return fits whose chains agree, with more draws where necessary, and the reasons why other tables have none."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # those that do not agree in the end are told
+        warnings.simplefilter("ignore", ConvergenceWarning)  # the result names fits that do not converge in the end
         first = fit_many(tables, specs, seed=seed, progress=progress, **vars(how))
         found = first.fits
-        # By names of their own, since a folder keeps fits by name.
+        # They have their own names, because a folder keeps fits by name.
         apart = {f"{name}, longer": name for name, fit in found.items() if not fit.converged}
         if apart:
             again = {long: tables[name] for long, name in apart.items()}
@@ -321,7 +355,7 @@ def _converged(
 def _forecasts(
     runs: Runs, base: Spec, families: Sequence[str], how: FitOptions, *, seed: int, progress: bool | None
 ) -> tuple[dict[str, tuple[Missed, ...]], dict[str, str]]:
-    """What the dearer runs of each family say of the discrepancy beyond those that are fitted; and why cuts do not."""
+    """Return what runs beyond each cut say about the discrepancy, by family, and the reasons why other cuts do not."""
     beyond = _uninformed(base)
     cuts = {found.name: found for found in cut(runs, WAY)[0] if found.family in families}
     if not beyond or not cuts:
@@ -337,7 +371,7 @@ def _forecasts(
 
 
 def _placed(setting: Setting, trend: Trend | None, spread: float | None) -> Setting:
-    """Return a setting whose prior was learnt; where suites of families have a spread, they share it."""
+    """Return a setting with a learned prior, pooled by suite if the families of a suite have a spread."""
     if spread is None:
         return replace(setting, trend=trend)
     return replace(setting, trend=trend, spread=spread, pooling=BySuite.name)
@@ -350,11 +384,11 @@ def _trend(inputs: Sequence[str], slopes: np.ndarray, covariance: np.ndarray) ->
 
 
 def _learned(base: Spec) -> list[str]:
-    """Parameters whose priors are learnt from whole families: those of the law, and of the noise if it is alone.
+    """Return the parameters with learned priors: those of the law, and of the noise if there is no discrepancy.
 
-    A discrepancy's scales keep the prior that they have, and so does noise beside errors that runs share. Families
-    differ in them by more than an e-fold, and a prior that wide makes a funnel that chains do not explore. What a
-    family's own runs tell, whoever the others are, keeps its prior too.
+    Scales of a discrepancy keep their priors, and so does noise in addition to errors that runs share. Families differ
+    in these by more than an e-fold, and so wide a prior makes a funnel that chains do not explore. Parameters that the
+    runs of each family determine by themselves keep their priors too.
     """
     kept = (
         held(base)
@@ -365,13 +399,13 @@ def _learned(base: Spec) -> list[str]:
 
 
 def _uninformed(base: Spec) -> tuple[str, ...]:
-    """Discrepancies that no run that is fitted says anything of, and of one parameter, which can be learnt."""
+    """Return the discrepancies that no fitted run informs, and that have one parameter, which can be learned."""
     found = [(name, part("discrepancies", name)) for name in base.discrepancy]
     return tuple(name for name, of in found if not of.informed and len(of.parameters) == 1)
 
 
 def _beyond(base: Spec) -> str:
-    """The parameter of the discrepancy that no run that is fitted says anything of."""
+    """Return the parameter of the discrepancy that no fitted run informs."""
     (parameter,) = part("discrepancies", _uninformed(base)[0]).parameters
     return parameter
 
@@ -388,21 +422,21 @@ def _without_discrepancy(spec: Spec, without: Collection[str]) -> Spec:
 
 
 def _anchored(spec: Spec, runs: Runs) -> Spec:
-    """Return the spec with its anchor amid a family's cheapest runs, where a new family has its first ones.
+    """Return the spec with its anchor at the mean of the smallest-compute runs, which a new family has first.
 
-    A term's share of the loss falls towards dearer runs: amid all of them it would be too small a prior. An anchor that
-    the spec names stays, and what is learnt is learnt there.
+    The share of a term in the loss is smaller for larger-compute runs, so that an anchor at the mean of all runs would
+    give too small a prior. If the spec names an anchor, it is kept, and priors are learned there.
     """
     if spec.anchor:
         return spec
-    cheaper = runs.take(np.argsort(runs["flops"], kind="stable")[:CHEAPEST])
+    smaller = runs.take(np.argsort(runs["flops"], kind="stable")[:SMALLEST])
     columns = [*spec.inputs, "loss"]
-    means = [*(np.exp(np.log(cheaper[name]).mean()) for name in spec.inputs), np.median(cheaper["loss"])]
+    means = [*(np.exp(np.log(smaller[name]).mean()) for name in spec.inputs), np.median(smaller["loss"])]
     return replace(spec, anchor=tuple(zip(columns, map(float, means), strict=True)))
 
 
 def _evidence(fits: Sequence[Fit], names: Sequence[str], suites: np.ndarray) -> Evidence:
-    """What each family's runs say of some parameters, as the Gaussian that takes the prior to the posterior."""
+    """Return the likelihood of each family's runs, as the Gaussian that updates the prior to the posterior."""
     draws = [_coordinates(fit, names) for fit in fits]
     precision = [_precision(np.cov(own.T)) for own in draws]
     information = [of @ own.mean(axis=0) for of, own in zip(precision, draws, strict=True)]
@@ -411,7 +445,7 @@ def _evidence(fits: Sequence[Fit], names: Sequence[str], suites: np.ndarray) -> 
 
 
 def _precision(covariance: np.ndarray) -> np.ndarray:
-    """Inverse of a posterior's covariance, whose prior's is the identity."""
+    """Return the inverse of the covariance of a posterior whose prior has covariance one."""
     values, vectors = np.linalg.eigh(covariance)
     return vectors / np.minimum(values, _MOST) @ vectors.T
 
@@ -421,7 +455,7 @@ def _anchor(fit: Fit) -> np.ndarray:
 
 
 def _coordinates(fit: Fit, names: Sequence[str]) -> np.ndarray:
-    """Draws of parameters in Gaussian coordinates where their prior is a standard Normal; shape (draw, parameter)."""
+    """Return draws in the coordinates in which the prior is a standard Normal; shape (draw, parameter)."""
     columns = []
     for name in names:
         prior = fit.spec.parameters[name].prior
@@ -432,7 +466,7 @@ def _coordinates(fit: Fit, names: Sequence[str]) -> np.ndarray:
 
 
 def _misses(fit: Fit, runs: Runs, base: Spec) -> Missed:
-    """What a family's dearer runs say of its discrepancy, which is linear in its parameter: a miss is a slope."""
+    """Return what runs beyond a cut say about the discrepancy. It is linear in its parameter: the error is a slope."""
     parameter, discrepancy = _beyond(base), base.part("discrepancies", _uninformed(base)[0])
     with jax.enable_x64(True):
         basis = design_at(replace(fit, spec=base), runs.frame, {}).basis[discrepancy.name]
@@ -444,7 +478,7 @@ def _misses(fit: Fit, runs: Runs, base: Spec) -> Missed:
 
 
 def _as_wide_as(setting: Setting, missed: np.ndarray, weights: np.ndarray) -> Prior:
-    """Return the prior as wide as misses (cut, mean and SD) of some weights scatter about its median, by quadrature."""
+    """Return the prior as wide as weighted errors (cut, mean and SD) scatter about its median, by quadrature."""
     prior, wide = setting.prior, spread_prior(setting.spread)
     at = np.linspace(-_FAR, _FAR, _POINTS)
     normal = np.exp(-(at**2) / 2) / np.exp(-(at**2) / 2).sum()
@@ -455,5 +489,5 @@ def _as_wide_as(setting: Setting, missed: np.ndarray, weights: np.ndarray) -> Pr
             values = np.asarray(prior.placed((prior.loc, scale)).transform(prior.loc + scale * at))
             likely.append(weights @ logsumexp(norm.logpdf(mean, values, sd), axis=1, b=normal))
     posterior = softmax(np.array(likely) + norm.logpdf(at[:: _POINTS // 100]))
-    # The mean square: what is not known of the width is part of the prior.
+    # The mean square, so that uncertainty of the width is part of the prior.
     return replace(prior, scale=rounded(float(np.sqrt(posterior @ scales**2))))

@@ -1,6 +1,6 @@
-"""Populate: how families and suites of them scatter about a middle, which moves with where they are read.
+"""Population: how families and suites scatter about a mean that moves with the anchor.
 
-From what each family's own runs say.
+It is learned from the evidence of each family's own runs.
 """
 
 from __future__ import annotations
@@ -26,17 +26,23 @@ from bayescale.parts.priors import Prior, spread_prior
 
 CHAINS = 4
 _WARMUP, _DRAWS = 250, 750  # of each chain
-_LONGER = 4  # times the draws, of chains that do not agree
+_LONGER = 4  # factor for the draws of chains that do not agree
 SLOPE = 0.35
-"""Prior SD of trends, about an exponent: by so much a family's own term grows towards a smaller anchor."""
+"""Prior SD of trends, of the size of an exponent, at which the term of a family grows towards a smaller anchor."""
 
 
 class Evidence(NamedTuple):
-    """What families' runs say of some parameters, whose prior is a standard Normal: likelihoods as Gaussians.
+    """Gaussian likelihoods of families' runs, over parameters whose prior is a standard Normal.
 
-    Shapes: `precision` (family, parameter, parameter), `information` (family, parameter) its product with the mean,
-    `anchors` (family, input) the natural logs of where the parameters are read. `suites` (suite, family) says which
-    are of one suite; no row where each is of its own.
+    Attributes
+    ----------
+    precision : ndarray, shape (family, parameter, parameter)
+    information : ndarray, shape (family, parameter)
+        Product of the precision and the mean.
+    anchors : ndarray, shape (family, input)
+        Natural logs of the inputs at which the parameters are read.
+    suites : ndarray, shape (suite, family)
+        Which families belong to each suite; no rows if every family is its own suite.
     """
 
     precision: np.ndarray
@@ -47,18 +53,19 @@ class Evidence(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Population:
-    """What is known of a family that was not seen, parameter by parameter.
+    """What is known about a new family, parameter by parameter.
 
     Attributes
     ----------
     priors : dict of Prior
-        Of every parameter, at the reference.
+        Priors of every parameter, at the reference.
     trends : dict of (ndarray, ndarray)
-        Of those that move with the anchor: slopes in the inputs, and their covariance.
+        Slopes in the inputs and their covariance, for parameters that move with the anchor.
     spreads : dict of float
-        Between families of one suite, in the priors' Gaussian coordinates; empty where no suite has several.
+        Spread between families of one suite, in the Gaussian coordinates of the priors; empty if no suite has several
+        families.
     verdict : str
-        What the chains behind it reached.
+        Convergence of the chains.
     """
 
     priors: dict[str, Prior]
@@ -68,10 +75,11 @@ class Population:
 
 
 class _Draws(NamedTuple):
-    """Draws of a population, shapes (chain, draw, …): what is sampled, and Gaussians of the rest given that.
+    """Draws of a population, and Gaussians of everything else given each draw; leading dims are (chain, draw).
 
-    `spread` (…, parameter) is sampled, and `within` (…,) if there are suites. `precision` (…, coefficient, coefficient)
-    and `information` (…, coefficient) are of the middles and trends given these. `stats` are of the sampler, by name.
+    `spread` (…, parameter) is sampled, and so is `within` (…,) if there are suites. `precision` (…, coefficient,
+    coefficient) and `information` (…, coefficient) describe means and trends given these. `stats` holds the statistics
+    of the sampler by name.
     """
 
     spread: np.ndarray
@@ -81,14 +89,14 @@ class _Draws(NamedTuple):
     stats: dict[str, np.ndarray]
 
     def criteria(self, names: Sequence[str]) -> list[Criterion]:
-        """What the chains must reach, as those of a fit."""
+        """Return the convergence criteria, which are those of a fit."""
         scalars = {f"spread[{name}]": self.spread[..., i] for i, name in enumerate(names)}
         scalars |= {} if self.within is None else {"within": self.within}
         tree = to_datatree({"posterior": scalars, "sample_stats": self.stats}, {}, {})
         return criteria(tree, summarised(tree["posterior"].to_dataset()))
 
     def coefficients(self) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and covariance of middles and trends: exact given what is sampled, so that only that has an error."""
+        """Return mean and covariance of means and trends. Given the sampled spreads they have no Monte Carlo error."""
         covariance = np.linalg.inv(self.precision.reshape(-1, *self.precision.shape[-2:]))
         information = self.information.reshape(len(covariance), -1)
         means = np.einsum("dij,dj->di", covariance, information)
@@ -103,24 +111,24 @@ def population(
     reference: np.ndarray,
     seed: int = 0,
 ) -> Population:
-    """Priors of a family not seen, from the evidence of others.
+    """Return the priors of a new family, from the evidence of other families.
 
-    Four chains, drawn four times as long where they do not agree.
+    Four chains are sampled. If they do not agree, they are sampled again with four times as many draws.
 
     Parameters
     ----------
     settings : mapping of Setting
-        The parameters that the evidence is of, in its order, with the priors before.
+        Parameters of the evidence, in the same order, with their wide priors.
     evidence : Evidence
-        What each family's runs say.
+        Likelihoods of the families.
     weights : ndarray, shape (family,)
-        How much each counts: 0, not at all.
+        Weight of each family; 0 leaves it out.
     moving : sequence of str
-        Parameters that move with the anchor, and hold at the reference.
+        Parameters that move with the anchor. Their priors apply at the reference.
     reference : ndarray, shape (input,)
-        Natural logs of the inputs there; not read where none is moving.
+        Natural logs of the inputs at the reference; ignored if no parameter moves.
     seed : int
-        Of the chains.
+        Random seed of the chains.
 
     Returns
     -------
@@ -129,13 +137,13 @@ def population(
     Raises
     ------
     FitError
-        If the chains do not agree, even when they are longer.
+        If the chains do not agree, even with more draws.
     """
     draws, verdict = _agreeing(settings, _arguments(settings, evidence, weights, moving, reference), seed)
     names, prior = list(settings), {name: setting.prior for name, setting in settings.items()}
     mean, covariance = draws.coefficients()
     spread = draws.spread.reshape(-1, len(names))
-    # Mean and variance of the population's predictive: what is not known of it is part of the prior.
+    # Mean and variance of the predictive: uncertainty of the population is part of the prior.
     width = np.sqrt(np.diag(covariance)[: len(names)] + (spread**2).mean(axis=0))
     moved = {name: prior[name].moved(prior[name].loc + prior[name].scale * at, prior[name].scale * wide)
              for name, at, wide in zip(names, mean[: len(names)], width, strict=True)}  # fmt: skip
@@ -148,7 +156,7 @@ def population(
 
 
 def _near(draws: _Draws, prior: Mapping[str, Prior]) -> dict[str, float]:
-    """Root mean square of the spread between families of one suite."""
+    """Return the root mean square of the spread between families of one suite."""
     if draws.within is None:
         return {}
     near = np.sqrt((draws.within[..., None] * draws.spread**2).mean(axis=(0, 1)))
@@ -156,12 +164,12 @@ def _near(draws: _Draws, prior: Mapping[str, Prior]) -> dict[str, float]:
 
 
 def rounded(number: float) -> float:
-    """To four digits, which are as many as a prior can mean."""
+    """Round to four significant digits, as many as are meaningful in a prior."""
     return float(f"{number:.4g}")
 
 
 def _suites(evidence: Evidence, weights: np.ndarray) -> np.ndarray:
-    """Which families are of one suite, if one has several that count."""
+    """Return which families belong to each suite, if a suite has several families of positive weight."""
     several = [members @ (weights > 0) > 1 for members in evidence.suites]
     return evidence.suites if any(several) else np.zeros((0, 0))
 
@@ -173,7 +181,7 @@ def _arguments(
     moving: Sequence[str],
     reference: np.ndarray,
 ) -> tuple[np.ndarray, ...]:
-    """Arrays that a population is sampled from; see :func:`_families`."""
+    """Return the arguments of the model of a population; see :func:`_families`."""
     scale = np.array([setting.prior.scale for setting in settings.values()])
     wide = [spread_prior(setting.spread) for setting in settings.values()]
     which = np.array([[name == one for one in moving] for name in settings], float)
@@ -192,7 +200,7 @@ def _arguments(
 
 
 def _agreeing(settings: Mapping[str, Setting], arguments: Sequence[np.ndarray], seed: int) -> tuple[_Draws, str]:
-    """Draws of chains that agree, and in words what these reached."""
+    """Return draws of chains that agree, and a sentence on their convergence."""
     for times in (1, _LONGER):
         draws = _sampled(arguments, seed, times)
         reached = {one.name: one for one in draws.criteria(list(settings))}
@@ -201,10 +209,10 @@ def _agreeing(settings: Mapping[str, Setting], arguments: Sequence[np.ndarray], 
             figures = f"R-hat {reached['r_hat'].figure:.4f}, ESS {reached['ess_bulk'].figure:.0f} and more"
             return draws, f"{CHAINS} chains of {times * _DRAWS} draws agree: {figures}"
     raise FitError(
-        "the population of families cannot be learnt: its chains do not agree",
-        wanted="what chains of a fit must reach",
+        "the population of families cannot be learned: its chains do not agree",
+        wanted="the convergence criteria of a fit",
         came="; ".join(failed),
-        do="learn from more families, or under narrower priors",
+        do="learn from more families, or with narrower priors",
     )
 
 
@@ -222,9 +230,9 @@ def _sampled(arguments: Sequence[np.ndarray], seed: int, times: int) -> _Draws:
 def _sample_families(
     warmup: int, draws: int, keys: Array, *arguments: Array
 ) -> tuple[dict[str, Array], dict[str, Array]]:
-    """Draws of chains, one a key, and the sampler's statistics.
+    """Return draws of one chain per key, and the statistics of the sampler.
 
-    One program, whoever is left out.
+    One program serves all choices of families to leave out.
     """
 
     def chain(key: Array) -> tuple[dict[str, Array], dict[str, Array]]:
@@ -232,7 +240,7 @@ def _sample_families(
         sampler.run(key, *arguments, extra_fields=("diverging", "num_steps", "energy"))
         return sampler.get_samples(), sampler.get_extra_fields()
 
-    return jax.lax.map(chain, keys)  # side by side they would wait for each other, which costs more
+    return jax.lax.map(chain, keys)  # vectorized chains would wait for each other, which takes longer
 
 
 def _families(
@@ -244,12 +252,12 @@ def _families(
     spread_scale: Array,
     suites: Array,
 ) -> None:
-    """Families scatter about a middle that moves with their anchors; only how much they scatter is sampled.
+    """Model in which families scatter about a mean that moves with their anchors. Only the spreads are sampled.
 
-    The rest is linear and Gaussian, and is integrated out: families' own parameters, those of suites, and the
-    `coefficients`, which are middles and trends, of prior SD `scale`. `design` (family, parameter, coefficient) takes
-    them to the middle at a family's anchor. Suites' share of the variance is the same of every parameter: few suites
-    have several families, and say no more.
+    The rest is linear and Gaussian, and is integrated out: the parameters of families and of suites, and the
+    `coefficients`, which are means and trends with prior SD `scale`. `design` (family, parameter, coefficient) maps the
+    coefficients to the mean at the anchor of a family. The share of suites in the variance is the same for every
+    parameter, because few suites have several families.
     """
     with numpyro.plate("parameter", spread_loc.size):
         spread = numpyro.sample("spread", dist.LogNormal(spread_loc, spread_scale))
@@ -272,23 +280,24 @@ def _families(
 
 
 def _without(precision: Array, cross: Array, information: Array, scale: Array) -> tuple[Array, Array, Array]:
-    """Integrate a Normal deviation of this scale out of a Gaussian likelihood of what it adds to.
+    """Integrate a Normal deviation out of a Gaussian likelihood of a sum with that deviation.
 
     Parameters
     ----------
     precision, information : Array, shapes (parameter, parameter) and (parameter,)
-        Of the likelihood.
+        Precision and information of the likelihood.
     cross : Array, shape (parameter, coefficient)
-        Product of the precision with the design that takes the coefficients to what the deviation adds to.
+        Product of the precision with the design that maps the coefficients to the other term of the sum.
     scale : Array, shape (parameter,)
         SD of the deviation.
 
     Returns
     -------
     factor, projected : Array, shapes (parameter, coefficient) and (parameter,)
-        The coefficients' precision falls by ``factor.T @ factor``, their information by ``factor.T @ projected``.
+        The precision of the coefficients falls by ``factor.T @ factor``, and their information by
+        ``factor.T @ projected``.
     log : Array, shape ()
-        Log of the integral where the coefficients are zero.
+        Natural log of the integral if the coefficients are zero.
     """
     root = jnp.linalg.cholesky(jnp.eye(scale.size) + scale[:, None] * precision * scale)
     both = scale[:, None] * jnp.column_stack([cross, information])

@@ -104,7 +104,7 @@ TABLES: dict[str, tuple[Change, tuple[str, ...]]] = {
     ),
     "several rows a run": (
         lambda f: pd.concat([f.assign(benchmark=name) for name in ("arc", "hellaswag")]),
-        ("several rows a run", "40 rows for 20 runs", "benchmark", "rows_by"),
+        ("several rows per run", "40 rows for 20 runs", "benchmark", "rows_by"),
     ),
     "flops far from 6ND": (cell(2, "flops", "1e15"), ("row 4, flops", "6·params·tokens", "came 1e+15")),
     "flops in ZFLOP": (
@@ -155,8 +155,8 @@ def test_fit_refuses_a_table_and_names_the_place(name: str, tmp_path: Path, monk
 FILES: dict[str, tuple[dict[str, str | bytes], tuple[str, ...]]] = {
     "empty file": ({"runs.csv": ""}, ("runs.csv",)),
     "binary": ({"runs.csv": bytes(range(256)) * 8}, ("runs.csv is not a table of runs",)),
-    "null bytes": ({"runs.csv": b"\0" * 400}, ("runs", "no text")),
-    "absent": ({}, ("no file at runs.csv", "shipped name")),
+    "null bytes": ({"runs.csv": b"\0" * 400}, ("runs", "not text")),
+    "absent": ({}, ("no file at runs.csv", "built-in table")),
     "UTF-16": ({"runs.csv": good_runs().to_csv(index=False).encode("utf-16")}, ("runs.csv is not a table",)),
     "semicolons": (
         {"runs.csv": good_runs().to_csv(index=False, sep=";")},
@@ -323,8 +323,8 @@ USAGE = {
         ("backtest", "runs.csv", "--model", "additive", "--way", "expandng"), ("--way", "'expandng'", "expanding"),
     ),
     "backtest with an option that its way does not read": (
-        ("backtest", "runs.csv", "--model", "additive", "--way", "expanding", "--cheapest", "5"),
-        ("reads no cheapest", "quantile, beside"),
+        ("backtest", "runs.csv", "--model", "additive", "--way", "expanding", "--smallest", "5"),
+        ("does not use smallest", "quantile, alongside"),
     ),
     "backtest without the only family": (
         ("backtest", "runs.csv", "--model", "additive", "--way", "leave-family-out"), ("too few families", "F"),
@@ -333,7 +333,7 @@ USAGE = {
         ("backtest", "runs.csv", "--model", "mine.TOML", "--keep"), ("mine.TOML does not ship", "--out"),
     ),
     "backtest over what is no record": (
-        ("backtest", "runs.csv", "--model", "additive", "--out", "few.csv"), ("few.csv is no record of backtests",),
+        ("backtest", "runs.csv", "--model", "additive", "--out", "few.csv"), ("few.csv is not a record of backtests",),
     ),
     "backtest out in no folder": (
         ("backtest", "runs.csv", "--model", "additive", "--out", "nowhere/a.toml"), ("cannot write nowhere/a.toml",),
@@ -480,8 +480,8 @@ QUERIES = {
         ("another model than 'additive'", "00000000", "(other)", "bayescale backtest"),
     ),
     "absent record": ((*FORECAST, *ASKED["forecast"], "--record", "no.toml"), ("no record at no.toml", "--out")),
-    "what is no record": ((*FORECAST, *ASKED["forecast"], "--record", "good.csv"), ("good.csv is no record",)),
-    "a record in bytes": ((*FORECAST, *ASKED["forecast"], "--record", "binary.csv"), ("binary.csv is no record",)),
+    "what is no record": ((*FORECAST, *ASKED["forecast"], "--record", "good.csv"), ("good.csv is not a record",)),
+    "a record in bytes": ((*FORECAST, *ASKED["forecast"], "--record", "binary.csv"), ("binary.csv is not a record",)),
     "negative seed": ((*FORECAST, *ASKED["forecast"], "--seed", "-1"), ("--seed", "-1")),
     "no budget": (DECIDE, ("--flops",)),
     "budget 0": ((*DECIDE, "--flops", "0"), ("--flops", "'0'", "positive")),

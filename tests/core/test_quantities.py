@@ -60,7 +60,7 @@ def test_what_is_no_number_is_refused_by_its_name(text: str) -> None:
 @pytest.mark.parametrize("text", ["1,4T", "2,35", ",5", "1,0000"])
 def test_a_comma_that_does_not_part_thousands_is_refused(text: str) -> None:
     """1,4T is 1.4T to half of the world, and 14T to nobody."""
-    with pytest.raises(ValueError, match="is no number"):
+    with pytest.raises(ValueError, match="is not a number"):
         quantity(text)
 
 

@@ -87,7 +87,7 @@ def test_the_error_of_coverage_is_its_scatter() -> None:
     assert claimed == pytest.approx(scatter, rel=4 * np.sqrt(2 / 299))
 
 
-SPLIT = Options(cheapest=5, beyond=3.0)
+SPLIT = Options(smallest=5, beyond=3.0)
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -98,7 +98,7 @@ def test_a_run_that_is_forecast_is_not_fitted(way: str, pool: bs.Runs) -> None:
     known = [*(one.name for one in cuts), *left_out]
     assert all(any(name.startswith(family) for name in known) for family in pool.families)
     for spec in map(bs.load_spec, ("additive", "additive-unpooled", "floored")):
-        for task in tasks_of(pool, [spec], cuts, cuts, whole=WAYS[way].whole).values():
+        for task in tasks_of(pool, [spec], cuts, cuts, whole=WAYS[way].complete).values():
             for one in task.cuts:
                 mine = pool["family"] == one.family
                 assert not (task.train & one.test).any()
@@ -121,10 +121,10 @@ def test_the_largest_size_is_left_out_whole(pool: bs.Runs) -> None:
         assert one.test.sum() + one.train.sum() == (pool["family"] == one.family).sum()
 
 
-@pytest.mark.parametrize(("way", "own"), [("beside", 5), ("leave-family-out", 0)])
+@pytest.mark.parametrize(("way", "own"), [("alongside", 5), ("leave-family-out", 0)])
 def test_the_others_are_fitted_whole_beside_a_family(way: str, own: int, trio: bs.Runs) -> None:
     cuts, _ = cut(trio, way)
-    tasks = tasks_of(trio, [bs.load_spec("additive")], cuts, cuts, whole=WAYS[way].whole)
+    tasks = tasks_of(trio, [bs.load_spec("additive")], cuts, cuts, whole=WAYS[way].complete)
     assert list(tasks) == trio.families
     for name, task in tasks.items():
         mine = trio["family"] == name
@@ -132,7 +132,7 @@ def test_the_others_are_fitted_whole_beside_a_family(way: str, own: int, trio: b
         assert task.train[mine].sum() == own
         if own:
             assert trio["flops"][task.train & mine].max() < trio["flops"][mine & ~task.train].min()
-    alone = tasks_of(trio, [bs.load_spec("additive-unpooled")], cuts, cuts, whole=WAYS[way].whole)
+    alone = tasks_of(trio, [bs.load_spec("additive-unpooled")], cuts, cuts, whole=WAYS[way].complete)
     assert all(task.train[trio["family"] != name].any() == (own == 0) for name, task in alone.items())
 
 
@@ -142,7 +142,7 @@ def test_families_of_a_suite_are_fitted_together_and_priors_know_none_of_them(wa
     spec = make_spec("suites", law="additive", pooling={"default": "none", "alpha_N": "suite"})
     suite = {family: set(pool.where(family=family)["suite"]) for family in pool.families}
     cuts, _ = cut(pool, way, options)
-    tasks = tasks_of(pool, [spec], cuts, cuts, whole=WAYS[way].whole)
+    tasks = tasks_of(pool, [spec], cuts, cuts, whole=WAYS[way].complete)
     assert sorted(one.name for task in tasks.values() for one in task.cuts) == sorted(one.name for one in cuts)
     for task in tasks.values():
         kin = {name for name in pool.families if suite[name] == suite[task.cuts[0].family]}
@@ -195,11 +195,11 @@ def test_expanding_scores_every_cut_and_makes_a_record(pool: bs.Runs, monkeypatc
 
 
 def test_an_option_that_a_way_does_not_read_is_refused(pool: bs.Runs) -> None:
-    with pytest.raises(QueryError, match="reads no cheapest"):
-        cut(pool, "expanding", Options(cheapest=5))
+    with pytest.raises(QueryError, match="does not use smallest"):
+        cut(pool, "expanding", Options(smallest=5))
     with pytest.raises(QueryError, match="did you mean 'expanding'"):
         cut(pool, "expandin")
     with pytest.raises(QueryError, match="out of range"):
         cut(pool, options=Options(beyond=float("nan")))
     with pytest.raises(RunsError, match="too few families"):
-        bs.backtest(pool.where(family=["OPT", "Chinchilla"]), "additive", way="beside")
+        bs.backtest(pool.where(family=["OPT", "Chinchilla"]), "additive", way="alongside")

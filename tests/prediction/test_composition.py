@@ -46,13 +46,13 @@ def test_accuracy_is_seen_through_a_benchmark():
 
 @pytest.fixture(scope="module")
 def five_runs(pool):
-    """Every run of two families, and the five cheapest of a third; with those it is then scored on."""
+    """Every run of two families, and the five smallest of a third; with those it is then scored on."""
     three = pool.where(family=["Porian-OpenWebText2", "OpenLM-RefinedWeb", FIVE])
     mine = three["family"] == FIVE
-    cheapest = np.argsort(np.where(mine, three["flops"], np.inf))[:5]
+    smallest = np.argsort(np.where(mine, three["flops"], np.inf))[:5]
     train = ~mine
-    train[cheapest] = True
-    return three.take(train), three.take(mine & (three["flops"] > 30 * three["flops"][cheapest].max()))
+    train[smallest] = True
+    return three.take(train), three.take(mine & (three["flops"] > 30 * three["flops"][smallest].max()))
 
 
 @pytest.mark.slow

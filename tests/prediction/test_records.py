@@ -61,7 +61,7 @@ def test_writing_keeps_the_models_other_ways_and_drops_another_models(tmp_path):
 def test_what_is_no_record_is_not_replaced(tmp_path):
     path = tmp_path / "spec.toml"
     path.write_text('law = "additive"\n', encoding="utf-8")
-    with pytest.raises(QueryError, match="is no record"):
+    with pytest.raises(QueryError, match="is not a record"):
         write_record(Record("mine", "d" * 64, (FITTED,)), path)
     assert path.read_text(encoding="utf-8") == 'law = "additive"\n'
 
@@ -124,7 +124,7 @@ def test_evidence_is_a_sentence(chinchilla_fit, record, tmp_path):
     query = {"params": "70B", "tokens": 20 * most / 6 / 70e9}
     (line,) = bs.forecast(chinchilla_fit, record=path, **query).evidence
     assert line == (
-        "extrapolation 10-100×: 90 % interval, covered 75 % of 40 backtest forecasts of 4 families 10-30× beyond"
+        "extrapolation 10-100×: the 90% interval covered 75% of 40 backtest forecasts of 4 families 10-30× beyond"
     )
 
 

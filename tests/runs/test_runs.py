@@ -169,7 +169,7 @@ def test_where_reads_numbers_as_they_are_written(frame: pd.DataFrame) -> None:
     runs = bs.load_runs(frame.assign(n_items=[10, 20, None, 10, 20, 30]))
     assert runs.where(params="70B")["run_id"].tolist() == ["r2", "r5"]
     assert runs.where(n_items=["10", ""])["run_id"].tolist() == ["r0", "r2", "r3"]
-    with pytest.raises(RunsError, match="is no number"):
+    with pytest.raises(RunsError, match="is not a number"):
         runs.where(params="many")
 
 
@@ -306,7 +306,7 @@ def scored(frame: pd.DataFrame) -> pd.DataFrame:
 def test_several_rows_a_run_are_refused_unless_what_distinguishes_them_is_named(scored: pd.DataFrame) -> None:
     with pytest.raises(RunsError) as caught:
         bs.load_runs(scored)
-    for fragment in ("several rows a run", "18 rows for 6 runs", "differ in benchmark", "rows_by=['benchmark']"):
+    for fragment in ("several rows per run", "18 rows for 6 runs", "differ in benchmark", "rows_by=['benchmark']"):
         assert fragment in str(caught.value)
     runs = bs.load_runs(scored, rows_by="benchmark")
     assert (len(runs), runs.n_runs, runs.rows_by) == (18, 6, ("benchmark",))
@@ -330,7 +330,7 @@ def test_a_column_that_does_not_distinguish_all_rows_is_not_enough(scored: pd.Da
         bs.load_runs(scored, rows_by="chance")
     with pytest.raises(RunsError, match="19 rows for 6 runs, which differ in benchmark"):
         bs.load_runs(pd.concat([scored, scored.iloc[[0]]]))
-    with pytest.raises(RunsError, match=r"row 18, family, run_id, benchmark: wanted one row a run, came a repeat"):
+    with pytest.raises(RunsError, match=r"row 18, family, run_id, benchmark: wanted one row per run, came a repeat"):
         bs.load_runs(pd.concat([scored, scored.iloc[[0]]]), rows_by="benchmark")
 
 
@@ -346,7 +346,7 @@ def test_a_card_names_what_distinguishes_rows(scored: pd.DataFrame, tmp_path: Pa
     card.write_text('rows_by = ["benchmark"]\n', encoding="utf-8")
     assert bs.load_runs(tmp_path).n_runs == 6
     card.write_text('rows_by = "benchmark"\n', encoding="utf-8")
-    with pytest.raises(RunsError, match="no list of columns"):
+    with pytest.raises(RunsError, match="not a list of columns"):
         bs.load_runs(tmp_path)
 
 

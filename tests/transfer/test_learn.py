@@ -364,8 +364,8 @@ def test_a_spec_written_is_the_spec_read(learner, tmp_path):
 def test_what_a_spec_says_of_its_anchor_holds_where_priors_are_learnt(base):
     runs = simulated(1)
     own = dict(learning._anchored(base, runs).anchor)
-    cheapest = np.argsort(runs["flops"], kind="stable")[:5]
-    assert own["params"] == pytest.approx(np.exp(np.log(runs["params"][cheapest]).mean()))
+    smallest = np.argsort(runs["flops"], kind="stable")[:5]
+    assert own["params"] == pytest.approx(np.exp(np.log(runs["params"][smallest]).mean()))
     said = bs.make_spec("said", law="additive", anchor={"params": 1e8, "tokens": 1e10, "loss": 3.0})
     assert learning._anchored(said, runs).anchor == said.anchor
 

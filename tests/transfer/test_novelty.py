@@ -101,9 +101,9 @@ def test_a_family_like_none_that_was_learnt_from_is_found():
     (finding,) = Novelty.ask(at(spec, low / 3, 10 * high))
     assert not finding.passed
     assert finding.figure == pytest.approx(np.hypot(np.log(3), np.log(10)))
-    assert "no family like this was learnt from" in finding.sentence
-    assert "params, 3 times below theirs" in finding.sentence
-    assert "tokens, 10 times above theirs" in finding.sentence
+    assert "learned from no family like this" in finding.sentence
+    assert "params, 3 times below their range" in finding.sentence
+    assert "tokens, 10 times above their range" in finding.sentence
     assert "coupled-unpooled" in finding.advice
     (far,) = Novelty.ask(at(spec, low, 10 * high))
     assert "params" not in far.sentence
