@@ -37,7 +37,7 @@ def main(ctx: click.Context, allow_code: bool) -> None:
         from bayescale.parts.catalogue import CODE_ALLOWED
 
         ctx.with_resource(_set(CODE_ALLOWED))
-    # An interpreter that ends looks through all that was imported for garbage, several times: half a second with JAX.
+    # At exit the interpreter collects garbage several times over all imported objects: half a second with JAX.
     atexit.register(gc.freeze)
 
 

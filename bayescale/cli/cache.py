@@ -1,4 +1,4 @@
-"""The verb ``cache``: what the cache of compiled programs holds."""
+"""The command ``cache``: show or clear the cache of compiled programs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _DAY = 86400.0
 def cache(clears: bool, as_json: bool) -> None:
     """Show the cache of compiled programs: its folder, entries, size and age.
 
-    Entries that were not used for 30 days are removed, and the least recently used beyond 1 GiB.
+    Entries unused for 30 days are removed. Above 1 GiB, the least recently used entries are removed.
     """
     from bayescale.core import cache as kept
 

@@ -16,7 +16,7 @@ from bayescale.cli.printing import finish, print_json
 _FOLDER = Path(__file__).parent.parent / "decisions"
 _NO_DECISION = ("base", "risk", "costs")
 _BASE = "AbstractDecision"
-_TYPES: dict[str, Any] = {"count": Quantity(), "number": float, "whole": int, "text": str, "numbers": (str, float)}
+_TYPES: dict[str, Any] = {"count": Quantity(), "number": float, "integer": int, "text": str, "numbers": (str, float)}
 _RISKS = ("mean", "cvar", "quantile", "minimax")
 
 
@@ -42,7 +42,7 @@ class Decisions(click.Group):
         return command(cmd_name, about, settings, load)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write a line for each decision: the first sentence of its file."""
+        """Write one line per decision: the first sentence of its file."""
         with formatter.section("Decisions"):
             formatter.write_dl([(name, _first_line(_source(name))) for name in self.list_commands(ctx)])
 

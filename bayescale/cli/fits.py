@@ -1,4 +1,4 @@
-"""Commands that make a fit, or read one."""
+"""Commands that make a fit or read one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import click
 from bayescale.cli.options import Quantity, as_json_option, loss_unit_option, models_option, seed_option, where_option
 from bayescale.cli.printing import check_out, finish, print_json, print_table, read_queries, read_runs, write_csv
 
-# What a terminal shows of a forecast; --json and --out hold all.
+# Columns of a forecast that a terminal shows; --json and --out write all of them.
 _FORECAST = ("family", "params", "tokens", "mean", "sd", "q05", "q50", "q95", "epred_q05", "epred_q95", "reach_decades")
 
 
@@ -22,14 +22,14 @@ _FORECAST = ("family", "params", "tokens", "mean", "sd", "q05", "q50", "q95", "e
 @loss_unit_option
 @where_option
 @click.option("--horizon", type=click.FloatRange(1, min_open=True),
-              help="Average by forecasts so many times beyond the fitted compute; by default by all.")  # fmt: skip
+              help="Weight models by forecasts at this multiple of the fitted compute; by default, all.")  # fmt: skip
 @click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="File to write.")
 @seed_option
-@click.option("--chains", type=click.IntRange(1), default=4, show_default=True, help="Chains.")
-@click.option("--warmup", type=click.IntRange(20), help="Warm-up iterations a chain; by default as needed.")
-@click.option("--draws", type=click.IntRange(4), default=1000, show_default=True, help="Draws a chain.")
+@click.option("--chains", type=click.IntRange(1), default=4, show_default=True, help="Markov chains.")
+@click.option("--warmup", type=click.IntRange(20), help="Warm-up iterations per chain; by default, as many as needed.")
+@click.option("--draws", type=click.IntRange(4), default=1000, show_default=True, help="Draws per chain.")
 @click.option("--device", type=click.Choice(("auto", "cpu", "gpu", "tpu")), default="auto", show_default=True,
-              help="Where to sample; auto takes an accelerator for large tables alone.")  # fmt: skip
+              help="Where to sample; auto uses an accelerator for large tables only.")  # fmt: skip
 @as_json_option
 def fit(
     runs: str,
@@ -45,9 +45,10 @@ def fit(
     device: str,
     as_json: bool,
 ) -> None:
-    """Fit a model to RUNS (a shipped name, or a CSV or Parquet file) and save the posterior.
+    """Fit a model to RUNS (a built-in name, or a CSV or Parquet file) and save the posterior.
 
-    Of several models each is fitted, and they are averaged by how well each forecasts dearer runs from cheaper ones.
+    Several models are each fitted, then averaged: a model's weight says how well it forecasts larger runs from smaller
+    ones.
     """
     if horizon is not None and len(specs) == 1:
         raise click.UsageError("--horizon weighs several models: give --model more than once")
@@ -84,7 +85,7 @@ def fit(
 
 
 def _warn(verdict: Any) -> None:
-    """Say first of all if the numbers that follow are provisional, why, and what to do."""
+    """Print first whether the numbers that follow are provisional, why, and what to do."""
     if verdict.caution:
         click.echo(f"{verdict.caution}\n")
 
@@ -108,7 +109,7 @@ def _average_dict(average: Any) -> dict[str, Any]:
 @click.argument("fit_file", metavar="FIT.nc")
 @as_json_option
 def check(fit_file: str, as_json: bool) -> None:
-    """Ask every check of a fit; exit 1 if a finding fails."""
+    """Check a fit: convergence, identifiability, residuals, prior sensitivity. Exit 1 if a finding fails."""
     from bayescale.evaluation.checks import base
     from bayescale.inference import fit_io
 
@@ -124,13 +125,15 @@ def check(fit_file: str, as_json: bool) -> None:
 
 @click.command()
 @click.argument("fit_file", metavar="FIT.nc")
-@click.option("--params", type=Quantity(), help="Params of the run (70e9, 70B).")
+@click.option("--params", type=Quantity(), help="Parameters of the run (70e9, 70B).")
 @click.option("--tokens", type=Quantity(), help="Tokens of the run (1.4e12, 1.4T).")
-@click.option("--family", help="A fitted family, or 'new'; by default the only one, else 'new'.")
-@click.option("--at", type=click.Path(path_type=Path), help="CSV of queries, one a row, instead.")
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="CSV to write.")
+@click.option("--family", help="A fitted family, or 'new'; by default the only family, else 'new'.")
+@click.option(
+    "--at", type=click.Path(path_type=Path), help="CSV file of queries, one per row, instead of --params and --tokens."
+)
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="CSV file to write.")
 @click.option("--record", type=click.Path(path_type=Path),
-              help="Backtests of the model, by backtest --out; by default those that ship with it.")  # fmt: skip
+              help="Record written by backtest --out; by default, the one that ships with the model.")  # fmt: skip
 @seed_option
 @as_json_option
 def forecast(
@@ -144,7 +147,7 @@ def forecast(
     seed: int,
     as_json: bool,
 ) -> None:
-    """Forecast a run's loss, noise included, with its reach beyond the data and how often such intervals covered."""
+    """Forecast a run's loss, noise included; say how far it is beyond the data and how often such intervals covered."""
     if (at is None) == (params is None and tokens is None):
         raise click.UsageError("give either --params and --tokens, or --at QUERIES.csv")
     if out is not None:
@@ -163,7 +166,7 @@ def forecast(
         print_json(summary.to_dict("records"))
     else:
         _warn(result.verdict)
-        unit = f"{result.response}, {result.unit}; run noise included, epred_… without"
+        unit = f"{result.response}, {result.unit}; run noise included, except in epred_…"
         print_table(summary[[c for c in _FORECAST if c in summary]])
         click.echo(f"\n{unit}\n{extrapolation.reach_words(loaded, result.queries)}; fit {result.verdict.status}")
         click.echo("\n".join(result.evidence))
@@ -173,10 +176,10 @@ def forecast(
 @click.command()
 @click.argument("fit_file", metavar="FIT.nc")
 @click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="HTML file to write.")
-@click.option("--flops", type=Quantity(), help="Budget in FLOP; by default ten times the largest run's.")
-@click.option("--family", help="A fitted family, or 'new'; by default the only one, else 'new'.")
+@click.option("--flops", type=Quantity(), help="Budget in FLOP; by default, ten times the largest run's.")
+@click.option("--family", help="A fitted family, or 'new'; by default the only family, else 'new'.")
 def report(fit_file: str, out: Path, flops: float | None, family: str | None) -> None:
-    """Write a self-contained HTML report of a fit: decision, data, checks, and the checklist."""
+    """Write a self-contained HTML report of a fit: decision, data, checks and checklist."""
     from bayescale import reporting
     from bayescale.inference import fit_io
 

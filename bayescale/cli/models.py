@@ -1,4 +1,4 @@
-"""Commands that ask of models: their forecasts, their program, their rivals, their priors; and what ships."""
+"""Commands about models: backtest, calibrate, compare, learn, and show what ships."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from bayescale.evaluation.backtest import Backtest
 
 _KINDS = ("models", "data", "laws", "resources", "responses", "noise", "discrepancies", "decisions", "checks")
-# Those of splitting.WAYS, which cannot be read without NumPy.
+# The names in runs.splits.WAYS, which cannot be imported without NumPy.
 _WAYS = ("quantile", "expanding", "leave-largest-out", "leave-family-out", "alongside")
 
 
@@ -34,19 +34,19 @@ _WAYS = ("quantile", "expanding", "leave-largest-out", "leave-family-out", "alon
 @loss_unit_option
 @where_option
 @click.option("--way", type=click.Choice(_WAYS), default="quantile", show_default=True,
-              help="How to split: runs below a quantile of compute; several quantiles; all but the largest model "
-              "size; other families alone; a few runs of one family alongside the others.")  # fmt: skip
+              help="Which runs are fitted: those below a quantile of compute; the same at several quantiles; all but "
+              "the largest model size; only other families; a family's smallest runs and other families.")  # fmt: skip
 @click.option("--train-quantile", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.7,
               show_default=True, help="Quantile of a family's compute up to which runs are fitted.")  # fmt: skip
 @click.option("--smallest", type=click.IntRange(2),
               help="Fit this many of each family's smallest-compute runs instead.")  # fmt: skip
 @click.option("--beyond", type=click.FloatRange(1), default=1.05, show_default=True,
-              help="Score runs above so many times the largest compute that is fitted.")  # fmt: skip
-@click.option("--family", help="Score this family alone.")
+              help="Score runs above this multiple of the largest fitted compute.")  # fmt: skip
+@click.option("--family", help="Score this family only.")
 @sweep_options
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path),
-              help="Record to write (TOML), for forecast --record; other ways that it holds stay.")  # fmt: skip
-@click.option("--keep", is_flag=True, help="Write the record beside a shipped model, whose forecasts then carry it.")
+              help="TOML record to write, for forecast --record; results of other ways in it are kept.")  # fmt: skip
+@click.option("--keep", is_flag=True, help="Write the record next to a built-in model; its forecasts then show it.")
 @seed_option
 @as_json_option
 def backtest(
@@ -54,9 +54,9 @@ def backtest(
     train_quantile: float, smallest: int | None, beyond: float, family: str | None, workers: int | None,
     scheduler: str | None, folder: str | None, out: Path | None, keep: bool, seed: int, as_json: bool,
 ) -> None:  # fmt: skip
-    """Fit some of each family's runs, by default the cheaper ones, and score forecasts of others, on log loss.
+    """Backtest: fit on smaller runs, score forecasts of larger ones, on log loss.
 
-    Several models are scored as their average, with weights learnt without the family that is scored.
+    Several models are scored as one average. Its weights are learned without the family that is scored.
     """
     written = _record_paths(runs, specs, out, keep)
     from bayescale.evaluation import backtest as backtesting
@@ -84,15 +84,17 @@ def backtest(
 
 
 def _record_paths(runs: str, specs: tuple[str, ...], out: Path | None, keep: bool) -> list[Path]:
-    """Where to write a backtest's record; refused before any work where it cannot be."""
+    """Return where to write a backtest's record; refuse a bad path before any work."""
     if len(specs) > 1 and (keep or out):
-        raise click.UsageError("a record is of one model: --keep and --out take one --model")
+        raise click.UsageError("a record holds one model: use --keep and --out with one --model")
     from bayescale.core import shipped
     from bayescale.prediction import records
 
     spec = specs[0]
     if keep and spec not in shipped.names("models"):
-        raise QueryError(f"{spec} does not ship: its record is not kept beside the models", do="write it: --out FILE")
+        raise QueryError(
+            f"{spec} is not a built-in model: its record is not kept", do="write the record with --out FILE"
+        )
     if out is not None:
         check_out(out, runs, spec, fit=False)
         if out.is_file() and out.stat().st_size:
@@ -105,31 +107,37 @@ def _print_backtest(result: Backtest) -> None:
 
     mean = pd.DataFrame([{"family": "MEAN", **result.mean}])
     print_table(pd.concat([result.families, mean]).astype({"n_train": "Int64", "n_test": "Int64"}))
-    click.echo("\nby compute beyond each family's dearest fitted run, mean over forecasts:")
+    click.echo("\nby compute beyond each family's largest fitted run, mean over forecasts:")
     print_table(result.horizons)
     for name, weights in result.weights.items():
         click.echo(f"\n{name}: {weights!r}")
-    click.echo("\nscores of log loss: width, crps, are and bias (median minus observed) in log loss or as a share")
-    click.echo("…_se: standard error over families, whose runs err together")
+    click.echo(
+        "\nscores are on log loss: width, crps and bias (median minus observed) in log loss, are as a share of loss"
+    )
+    click.echo("…_se: standard error over families, since runs of one family have correlated errors")
 
 
 @click.command()
 @click.argument("spec")
-@click.option("--simulations", type=click.IntRange(20), default=200, show_default=True, help="Tables to simulate.")
-@click.option("--runs", help="Simulate at these runs' params and tokens; by default at those of a plain sweep.")
+@click.option(
+    "--simulations", type=click.IntRange(20), default=200, show_default=True, help="Number of tables to simulate."
+)
+@click.option("--runs", help="Simulate at the params and tokens of these runs; by default, at those of a plain sweep.")
 @loss_unit_option
-@click.option("--chains", type=click.IntRange(1), default=4, show_default=True, help="Chains.")
-@click.option("--warmup", type=click.IntRange(20), help="Warm-up iterations a chain; given, no chain is drawn again.")
-@click.option("--draws", type=click.IntRange(25), default=500, show_default=True, help="Draws a chain.")
+@click.option("--chains", type=click.IntRange(1), default=4, show_default=True, help="Markov chains.")
+@click.option(
+    "--warmup", type=click.IntRange(20), help="Warm-up iterations per chain; if given, chains are never redrawn."
+)
+@click.option("--draws", type=click.IntRange(25), default=500, show_default=True, help="Draws per chain.")
 @sweep_options
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Record to write (TOML).")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="TOML record to write.")
 @seed_option
 @as_json_option
 def calibrate(
     spec: str, simulations: int, runs: str | None, loss_unit: str | None, chains: int, warmup: int | None, draws: int,
     workers: int | None, scheduler: str | None, folder: str | None, out: Path | None, seed: int, as_json: bool,
 ) -> None:  # fmt: skip
-    """Simulate runs from SPEC's prior, fit them, and ask whether truths rank as they should; exit 1 if not."""
+    """Calibrate SPEC by simulation: fit runs drawn from its prior, test the ranks of the truths. Exit 1 on failure."""
     if out is not None:
         check_out(out, spec, *([runs] if runs else []), fit=False)
     from bayescale.core import toml as recording
@@ -150,23 +158,25 @@ def calibrate(
 @click.command()
 @click.argument("runs")
 @click.option("--model", "specs", multiple=True, required=True,
-              help="Spec to compare, twice or more: a shipped name, or the path of a TOML file.")  # fmt: skip
+              help="Model to compare, given twice or more: a built-in name, or the path of a TOML file.")  # fmt: skip
 @loss_unit_option
 @where_option
-@click.option("--flops", type=Quantity(), help="Budget in FLOP; by default ten times the largest run's.")
-@click.option("--family", help="Whose budget is split and whose forecasts are scored, or 'new'; by default all.")
+@click.option("--flops", type=Quantity(), help="Budget in FLOP; by default, ten times the largest run's.")
+@click.option(
+    "--family", help="Family whose budget is split and whose forecasts are scored, or 'new'; by default, all."
+)
 @click.option("--report", "page", type=click.Path(dir_okay=False, path_type=Path), help="HTML report to write.")
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="CSV to write, one model a row.")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="CSV file to write, one model per row.")
 @seed_option
 @as_json_option
 def compare(
     runs: str, specs: tuple[str, ...], loss_unit: str | None, conditions: tuple[tuple[str, str], ...],
     flops: float | None, family: str | None, page: Path | None, out: Path | None, seed: int, as_json: bool,
 ) -> None:  # fmt: skip
-    """Fit several models to RUNS, test their forecasts, and set their decisions side by side."""
+    """Fit several models to RUNS, test their forecasts, and compare their decisions."""
     if out is not None:
         if page is not None and out.absolute() == page.absolute():
-            raise click.UsageError("--out and --report name one file")
+            raise click.UsageError("--out and --report name the same file")
         check_out(out, runs, *specs, fit=False)
     from bayescale import reporting
     from bayescale.evaluation import comparison
@@ -192,11 +202,11 @@ def compare(
 @click.command()
 @click.argument("runs")
 @click.option("--model", "spec", default="coupled-unpooled", show_default=True,
-              help="Spec with wide priors and no pooling: a shipped name, or the path of a TOML file.")  # fmt: skip
+              help="Model with wide priors and no pooling: a built-in name, or the path of a TOML file.")  # fmt: skip
 @loss_unit_option
-@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="Spec to write (TOML).")
-@click.option("--title", help="Title of the spec to write; by default that of the spec with wide priors.")
-@click.option("--keep", is_flag=True, help="Keep what each family said in learned/ beside the spec to write.")
+@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="TOML model to write.")
+@click.option("--title", help="Title of the new model; by default, that of the model with wide priors.")
+@click.option("--keep", is_flag=True, help="Keep each family's evidence in learned/ next to the new model.")
 @seed_option
 def learn(runs: str, spec: str, loss_unit: str | None, out: Path, title: str | None, keep: bool, seed: int) -> None:
     """Learn priors from the families of RUNS, for a family that is not among them."""
@@ -206,16 +216,16 @@ def learn(runs: str, spec: str, loss_unit: str | None, out: Path, title: str | N
     from bayescale.transfer import evidence_io
     from bayescale.transfer import learn as learning
 
-    toml.dumps({"title": title or "", "runs": runs, "model": spec})  # what cannot be written is refused before any fit
+    toml.dumps({"title": title or "", "runs": runs, "model": spec})  # refuse what TOML cannot hold before any fit
     learner = learning.study(read_runs(runs, loss_unit), load_spec(spec), seed=seed)
     for name, why in learner.left_out.items():
         click.echo(f"left out: {name} ({why})", err=True)
-    learnt = learner.learn()[0]
-    # As they were named: a backtest learns again without some families.
+    learned = learner.learn()[0]
+    # Names as given: a backtest learns the priors again without some families.
     named = {"model": spec, "runs": runs} | ({"loss_unit": loss_unit} if loss_unit else {})
-    origin = dict(learnt.learned) | named
-    path = write_spec(replace(learnt, title=title or learnt.title, learned=tuple(origin.items())), out)
-    click.echo(f"{path}: priors learnt from {len(learner.families)} families of {runs}; {origin['population']}")
+    origin = dict(learned.learned) | named
+    path = write_spec(replace(learned, title=title or learned.title, learned=tuple(origin.items())), out)
+    click.echo(f"{path}: priors learned from {len(learner.families)} families of {runs}; {origin['population']}")
     if keep:
         click.echo(f"kept {evidence_io.remember(learner, out.parent / evidence_io.FOLDER / out.name)}")
 
@@ -225,7 +235,7 @@ def learn(runs: str, spec: str, loss_unit: str | None, out: Path, title: str | N
 @click.argument("name", required=False)
 @as_json_option
 def show(kind: str, name: str | None, as_json: bool) -> None:
-    """List what ships (KIND: models, data, laws, decisions, checks …), or show one NAME whole."""
+    """List what ships (KIND: models, data, laws, decisions, checks …), or show one NAME in full."""
     from bayescale.cli import show as showing
 
     kind = {

@@ -1,4 +1,4 @@
-"""Options, kinds of argument and errors that commands share."""
+"""Options, argument types and error handling shared by all commands."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Condition(click.ParamType):
     name = "condition"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, str]:
-        """Part the column from its value, quotes taken off; without an equals sign, fail as wrong usage."""
+        """Separate the column from its value and remove quotes; without an equals sign, fail as wrong usage."""
         column, equals, wanted = value.partition("=")
         if not equals or not column.strip():
             self.fail(f"expected COLUMN=VALUE, got {value!r}", param, ctx)
@@ -45,7 +45,7 @@ class Condition(click.ParamType):
 
 
 class Group(click.Group):
-    """Turns the errors that bayescale raises on purpose into exit code 2."""
+    """A group that turns bayescale's own errors into exit code 2."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; print a typed error without a traceback."""
@@ -60,15 +60,15 @@ class Group(click.Group):
 
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
 seed_option = click.option(
-    "--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Seed of all randomness."
+    "--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Random seed."
 )
 loss_unit_option = click.option(
     "--loss-unit", type=click.Choice(tuple(LOSS_UNITS)),
-    help="Unit of the losses of RUNS, per token; by default what the table's card states, else nats.",
+    help="Unit of the losses in RUNS, per token; by default, the unit on the table's card, else nats.",
 )  # fmt: skip
 models_option = click.option(
     "--model", "specs", multiple=True, default=("default",), show_default=True,
-    help="Spec: a shipped name, or the path of a TOML file. Several are averaged.",
+    help="Model: a built-in name, or the path of a TOML file. Several are averaged.",
 )  # fmt: skip
 where_option = click.option(
     "--where", "conditions", type=Condition(), multiple=True, metavar="COLUMN=VALUE",
@@ -78,12 +78,12 @@ where_option = click.option(
 
 
 def sweep_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Where many fits are run and kept."""
+    """Add the options of commands that run many fits."""
     for option in (
         click.option("--folder", type=click.Path(file_okay=False),
-                     help="Keep fits here, and take finished ones from here."),
+                     help="Cache directory for fits: finished fits are read from it."),
         click.option("--scheduler", help="Address of a Dask scheduler to run the fits on (tcp://host:8786)."),
-        click.option("--workers", type=click.IntRange(1), help="Processes to spread the fits over; by default none."),
+        click.option("--workers", type=click.IntRange(1), help="Worker processes for the fits; by default, none."),
     ):  # fmt: skip
         command = option(command)
     return command

@@ -18,10 +18,12 @@ from bayescale.core.errors import QueryError, nearest
 @click.argument("kinds", nargs=-1, metavar="[KIND]...")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=".", show_default=True,
               help="Folder for the figures, one PNG file each.")  # fmt: skip
-@click.option("--family", help="A fitted family, or 'new'; by default the only one, else 'new'.")
-@click.option("--flops", type=Quantity(), help="Budget of decisions in FLOP; by default ten times the largest run's.")
-@click.option("--parameter", help="Parameter of the figures that show one; by default the law's first exponent.")
-@click.option("--list", "only_list", is_flag=True, help="List the kinds of figure, and draw none.")
+@click.option("--family", help="A fitted family, or 'new'; by default the only family, else 'new'.")
+@click.option("--flops", type=Quantity(), help="Budget of decisions in FLOP; by default, ten times the largest run's.")
+@click.option(
+    "--parameter", help="Parameter to show, in figures of one parameter; by default, the law's first exponent."
+)
+@click.option("--list", "only_list", is_flag=True, help="List the kinds of figure without drawing.")
 def plot(
     fit_file: str, kinds: tuple[str, ...], out: Path, family: str | None, flops: float | None, parameter: str | None,
     only_list: bool,
@@ -65,7 +67,7 @@ def plot(
 
 
 def _draw(function: Any, fit: Any, family: str | None, flops: float | None, parameter: str | None) -> Any:
-    """Call a plot with those of the options that it takes; a sentence where there is no choice to draw."""
+    """Call a plot with the options that it takes; return a sentence if there is no choice to draw."""
     from bayescale.decisions.allocation import Allocation, default_budget
     from bayescale.decisions.base import Choice, decide
 

@@ -1,4 +1,4 @@
-"""What every command reads, prints and writes alike."""
+"""Reading, printing and writing that all commands share."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def print_json(content: Any) -> None:
 def print_table(table: pd.DataFrame) -> None:
     """Print a table with counts as people write them and four significant digits elsewhere.
 
-    A table that is wider than the terminal is printed as records, a column a line: no cell is ever cut.
+    A table wider than the terminal is printed as records, one column per line: no cell is ever cut.
     """
     from rich.console import Console
     from rich.measure import Measurement
 
     width, drawn = columns(), _drawn(table)
-    wide = Console(width=_UNBOUNDED, markup=False, emoji=False)  # a family may be called as a tag is
+    wide = Console(width=_UNBOUNDED, markup=False, emoji=False)  # a family's name may look like a markup tag
     needed = Measurement.get(wide, wide.options, drawn).maximum
     if width is not None and needed > width:
         click.echo("\n\n".join(_records(table, width)))
@@ -50,7 +50,7 @@ def print_table(table: pd.DataFrame) -> None:
 
 
 def columns() -> int | None:
-    """Width of the terminal that standard output is, in characters; None if it is none."""
+    """Return the terminal's width in characters; None if standard output is not a terminal."""
     return shutil.get_terminal_size().columns if _is_terminal() else None
 
 
@@ -72,7 +72,7 @@ def _drawn(table: pd.DataFrame) -> Table:
 
 
 def _records(table: pd.DataFrame, width: int) -> Iterator[str]:
-    """Each row as lines of a column's name and its value; what is long is wrapped between words."""
+    """Write each row as lines of column name and value; wrap long lines between words."""
     label = max(len(name) for name in table) + 2
     for row in table.itertuples(index=False):
         cells = zip(table, row, strict=True)
@@ -85,7 +85,7 @@ def _records(table: pd.DataFrame, width: int) -> Iterator[str]:
 
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:
-    """Write a table as CSV, or say why it cannot be."""
+    """Write a table as CSV, or say why that fails."""
     try:
         table.to_csv(path, index=False)
     except OSError as error:
@@ -97,14 +97,14 @@ def read_queries(path: Path) -> pd.DataFrame:
     from bayescale.runs.readers import read_csv
 
     if not path.exists():
-        raise QueryError(f"no file at {path}", wanted="a CSV file of queries, one a row")
-    return read_csv(path, partial(QueryError, f"{path} is no table of queries"))
+        raise QueryError(f"no file at {path}", wanted="a CSV file of queries, one per row")
+    return read_csv(path, partial(QueryError, f"{path} is not a table of queries"))
 
 
 def read_runs(source: str, loss_unit: str | None = None, conditions: Sequence[tuple[str, str]] = ()) -> Runs:
     """Read a table of runs, and keep those that meet every condition; values of one column are alternatives.
 
-    What losses are taken for is said on standard error where nothing states their unit.
+    If nothing states the unit of the losses, the assumed unit is printed on standard error.
     """
     from bayescale.runs.readers import load_runs
 
@@ -117,7 +117,7 @@ def read_runs(source: str, loss_unit: str | None = None, conditions: Sequence[tu
 
 
 def check_out(out: Path, *sources: str, fit: bool) -> None:
-    """Refuse, before any work, a path that cannot be written or whose content would be missed."""
+    """Before any work, refuse a path that cannot be written or that holds something to keep."""
     if out.is_dir() or not out.absolute().parent.is_dir():
         raise QueryError(
             f"cannot write {out}", wanted="a file in a folder that exists", came=str(out.absolute().parent)
@@ -125,23 +125,25 @@ def check_out(out: Path, *sources: str, fit: bool) -> None:
     if not out.is_file() or not out.stat().st_size:
         return
     if any(Path(source).exists() and out.samefile(source) for source in sources):
-        raise QueryError(f"--out {out} would replace what is read", do="choose another name")
+        raise QueryError(f"--out {out} would overwrite an input file", do="choose another name")
     with out.open("rb") as file:
         holds_fit = file.read(len(_HDF5)) == _HDF5
     if holds_fit != fit:
-        kind = "a fit" if holds_fit else "no fit"
-        raise QueryError(f"{out} exists and is {kind}; it is not replaced", do="choose another name, or remove it")
+        kind = "a fit" if holds_fit else "not a fit"
+        raise QueryError(
+            f"{out} exists and is {kind}; it will not be overwritten", do="choose another name, or remove the file"
+        )
 
 
 def finish(fine: bool, verdict: str) -> None:
-    """Exit 1, saying why, if a number that was printed is provisional."""
+    """If a printed number is provisional, say why and exit 1."""
     if not fine:
         click.echo(f"bayescale: {verdict}", err=True)
         sys.exit(1)
 
 
 def _plain(thing: Any) -> Any:
-    """JSON has no NaN and no NumPy scalars."""
+    """Convert to plain values: JSON has neither NaN nor NumPy scalars."""
     if isinstance(thing, dict):
         return {str(k): _plain(v) for k, v in thing.items()}
     if isinstance(thing, list | tuple):

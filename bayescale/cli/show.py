@@ -1,4 +1,4 @@
-"""What is shipped, as rows and in words: models, data, laws and the other catalogues."""
+"""List and describe what ships: models, data, laws and the other catalogues."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _HOMES = {"checks": "bayescale.evaluation.checks", "decisions": "bayescale.decis
 
 
 def _home(kind: str) -> str:
-    """Package that holds what is of a kind; parts have one each."""
+    """Return the package that holds a kind; each kind of part has its own."""
     return _HOMES.get(kind, f"bayescale.parts.{kind}")
 
 
 def list_of(kind: str) -> list[dict[str, str]]:
-    """Name and one line about everything of a kind."""
+    """Return the name and one line of description for each entry of a kind."""
     if kind == "models":
         return [{"name": n, "about": load_spec(n).title} for n in shipped.names("models")]
     if kind == "data":
@@ -35,7 +35,7 @@ def list_of(kind: str) -> list[dict[str, str]]:
 
 
 def one(kind: str, name: str) -> dict[str, Any]:
-    """Everything about one of a kind, as plain data."""
+    """Return everything about one entry of a kind, as plain data."""
     if kind == "data":
         shipped.locate("data", name)
         return _card(name)
@@ -56,34 +56,34 @@ def one(kind: str, name: str) -> dict[str, Any]:
 
 
 def words(kind: str, content: dict[str, Any]) -> str:
-    """Put what :func:`one` returns in words."""
+    """Write what :func:`one` returns as text."""
     if kind == "data":
         return _card_words(content)
     lines = [content.get("title", content["name"])]
     if kind == "models":
-        learnt, reference = content["learned"], content.get("reference", {})
+        learned, reference = content["learned"], content.get("reference", {})
         at = ", ".join(f"{count(value)} {column}" for column, value in reference.items())
-        where = f", those that move at a family's reference run of {at}" if reference else ""
+        where = f"; those with a trend, at a family's reference run of {at}" if reference else ""
         lines += [
             f"digest     {content['digest'][:16]}…",
             f"law        {content['law']} of {', '.join(content['inputs'])}",
             f"resources  {', '.join(content['resources']) or 'none'}",
             *(f"observes   {r} with {n} noise" for r, n in content["responses"].items()),
             *(
-                f"beside     it, errors of the law: {', '.join(found)}; larger where loss falls steeply"
+                f"errors     of the law, added to it: {', '.join(found)}; larger where loss falls steeply"
                 for found in [content.get("discrepancy")]
                 if found
             ),
             *(f"fields     {name}: {_fields_words(own)}" for name, own in content.get("fields", {}).items()),
             *(f"calibrated {records.calibration_words(r, content['digest'])}" for r in [content["calibration"]] if r),
             *(f"backtested {_backtest_words(kept)}" for kept in content["backtests"]),
-            *([f"learnt     from {learnt['runs']}, under {learnt['model']} before"] if learnt else []),
-            *([f"population {learnt['population']}"] if "population" in learnt else []),
+            *([f"learned    from {learned['runs']}, starting from {learned['model']}"] if learned else []),
+            *([f"population {learned['population']}"] if "population" in learned else []),
             *(
-                f"range      {column} {count(low)} to {count(high)} on average: beyond, priors are wider"
+                f"range      {column} {count(low)} to {count(high)} on average; outside, priors are wider"
                 for column, (low, high) in content.get("range", {}).items()
             ),
-            f"priors (90 % interval){where}",
+            f"priors (90% interval){where}",
         ]
         rows = content["in_words"]
     else:
@@ -96,15 +96,15 @@ def words(kind: str, content: dict[str, Any]) -> str:
 
 
 def _backtests(spec: Spec) -> list[dict[str, Any]]:
-    """What ships of backtests of a spec as it is, one way each."""
+    """Return the shipped backtests of a spec's current code, one per way."""
     record = records.record_of([spec])
     return [] if record is None else list(record.backtests)
 
 
 def _backtest_words(kept: dict[str, Any]) -> str:
-    rows = (f"{100 * row['coverage_90']:.0f} % {row['horizon']}" for row in kept["horizons"])
+    rows = (f"{100 * row['coverage_90']:.0f}% {row['horizon']}" for row in kept["horizons"])
     note = f" ({records.OTHER})" if records.is_of_another_engine(kept) else ""
-    return f"{kept['way']}, on {kept['runs']}: the 90 % interval covered {', '.join(rows)}{note}"
+    return f"{kept['way']}, on {kept['runs']}: the 90% interval covered {', '.join(rows)}{note}"
 
 
 def _prior_words(spec: Spec, name: str) -> str:
@@ -112,7 +112,7 @@ def _prior_words(spec: Spec, name: str) -> str:
     spread = f"{setting.spread:.2g} {_coordinate(setting.prior)}"
     pooled = part("pooling", setting.pooling).about.format(spread=spread)
     slopes = setting.trend.slopes if setting.trend else ()
-    moves = f", moving by {' and '.join(f'{slope:+.2g} an e-fold of {c}' for c, slope in slopes)}" if slopes else ""
+    moves = f", changing by {' and '.join(f'{slope:+.2g} per e-fold of {c}' for c, slope in slopes)}" if slopes else ""
     return f"{row.meaning} [{row.unit}]: {_describe(setting.prior)}{moves}; {pooled}"
 
 

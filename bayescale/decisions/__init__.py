@@ -1,1 +1,1 @@
-"""Decisions: actions and a utility → a choice with its regret, one problem a file."""
+"""Decisions: actions and a utility → a choice with its regret; one problem per file."""

@@ -1,4 +1,4 @@
-"""Allocation: how many params and tokens to spend a FLOP budget on."""
+"""Allocation: how to split a FLOP budget between params and tokens."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from bayescale.prediction.queries import resolve_family
 from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN
 
 TIMES_LARGEST = 10.0
-"""Times the largest run's compute: the budget where none is named."""
+"""Default budget, as a multiple of the largest run's compute."""
 _ACTIONS = 400  # grid in ln params; the vertex of a parabola refines each draw's optimum
-_DECADES = 3.0  # of params on either side of where the fit's runs had them at this compute
+_DECADES = 3.0  # of params on either side of the anchor's path at this compute
 # Decades below the budget at which each draw's least loss is known, finest where small wastes are read.
 _BELOW = (-2.0, -1.0, -0.5, -0.25, -0.1, -0.03, -0.01, 0.0)
 _CURVE = (-2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0)  # decades around the budget at which the optimum is reported
 _AROUND = np.union1d(_BELOW, _CURVE)  # decades around the budget at which each draw's optimum is sought
-_FEW = 0.01  # waste that a band of indifferent actions may have, as a share of compute
-_MOST_WASTE = 0.5  # expected, over what the best split needs: a third of the budget would buy nothing
-# Times, 95 over 5 % quantile of tokens per param: GPT-3 (1.7) and Chinchilla (20) differ twelvefold, and an interval
-# of two and a half times that holds advice as far apart as theirs on either side.
+_FEW = 0.01  # largest waste inside the indifference band, as a share of compute
+_MOST_WASTE = 0.5  # expected, relative to the compute of the best split: above it a third of the budget buys nothing
+# Ratio of the 95% to the 5% quantile of tokens per param: GPT-3 (1.7) and Chinchilla (20) differ twelvefold. An
+# interval two and a half times as wide contains advice that far apart on either side of its middle.
 _WIDEST = 30.0
 _MOST_DRAWS = 2000  # of the posterior, evenly thinned: bounds draws × actions × budgets
 
@@ -50,28 +50,28 @@ class Allocation(AbstractDecision):
     family : str, optional
         Family to train in, as in :func:`forecast`.
     recipe : mapping, optional
-        Values of covariates that the run will have; 0, the usual, of those that are not named.
+        Values of the run's covariates; a covariate that is not named has its usual value, 0.
     """
 
     flops: float | str = setting("count", "Budget in FLOP (5.76e23).")
     family: str | None = setting(
-        "text", "A fitted family, or 'new'; by default the only one, else 'new'.", default=None
+        "text", "A fitted family, or 'new'; by default the only family, else 'new'.", default=None
     )
     recipe: Mapping[str, float] = setting(
-        "numbers", "A covariate of the run, once each; by default 0, the usual.", default_factory=dict
+        "numbers", "A covariate of the run and its value; by default the usual value, 0.", default_factory=dict
     )
 
     name = "allocation"
-    source = "expected loss over the posterior's curve, never the optimum of a point"
+    source = "expected loss over the posterior's curves, never the optimum of a point estimate"
     unit = "nats/token"
 
     @property
     def budget(self) -> float:
-        """The budget as a number; raises QueryError if it is none that is plausible."""
+        """The budget in FLOP; raises QueryError if it is not plausible."""
         return _budget(self.flops)
 
     def actions(self, fit: AbstractFit) -> pd.DataFrame:
-        """A grid of params at the budget, with the tokens that it leaves."""
+        """A grid of params at the budget, each with the tokens that the budget then allows."""
         if not {"params", "tokens"} <= set(fit.columns):
             raise QueryError(
                 f"an allocation needs a law of params and tokens; {fit.name!r} reads {fit.inputs}",
@@ -82,8 +82,8 @@ class Allocation(AbstractDecision):
     def outcome(self, fit: AbstractFit, actions: pd.DataFrame) -> xr.DataArray:
         """The law's loss.
 
-        Discrepancies are left out: beyond the runs they are walks of no known direction, whose kinks no split
-        should follow.
+        Discrepancies are left out. Beyond the runs they are random walks without a known direction, and a split
+        should not follow their kinks.
         """
         return draws_by_action(np.exp(predict(fit, actions, only=LAW, most=_MOST_DRAWS)))
 
@@ -92,7 +92,7 @@ class Allocation(AbstractDecision):
         return -outcome
 
     def details(self, fit: AbstractFit, actions: pd.DataFrame, outcome: xr.DataArray, best: Best) -> Split:
-        """Each draw's optimum at budgets around this one, and so the compute that an action wastes."""
+        """Each draw's optimum at budgets around this one, and from it the compute that each action wastes."""
         budgets = self.budget * 10.0**_AROUND
         now = int(np.searchsorted(_AROUND, 0.0))
         grid, losses = _grid(fit, budgets), outcome.to_numpy()
@@ -107,7 +107,7 @@ class Allocation(AbstractDecision):
                      float(edge), recipe)  # fmt: skip
 
     def _queries(self, fit: AbstractFit, budgets: np.ndarray, ln_params: np.ndarray) -> pd.DataFrame:
-        """Grids of params at some budgets, shape (budget, action), as queries: one a row."""
+        """Turn grids of params, shape (budget, action), into queries, one per row."""
         params = np.exp(ln_params)
         tokens = budgets[:, None] / (FLOPS_PER_PARAM_TOKEN * params)
         family, recipe = resolve_family(fit, self.family), _recipe(fit, self.recipe)
@@ -118,9 +118,9 @@ class Allocation(AbstractDecision):
 
 @dataclass(frozen=True, eq=False)
 class Split(AbstractDetails):
-    """The params and tokens of least expected loss, with their regret.
+    """The params and tokens of lowest expected loss, with their regret.
 
-    Arrays lead with draw (chain by chain); actions are a grid of params at the budget.
+    The first dimension of each array is the draw (chain by chain). Actions are a grid of params at the budget.
     """
 
     flops: float
@@ -138,17 +138,17 @@ class Split(AbstractDetails):
 
     @property
     def params(self) -> float:
-        """Params of least expected loss."""
+        """Params of lowest expected loss."""
         return float(np.exp(self.ln_params[self.best.action]))
 
     @property
     def tokens(self) -> float:
-        """Tokens that the budget leaves for them."""
+        """Tokens that the budget allows with these params."""
         return self.flops / (FLOPS_PER_PARAM_TOKEN * self.params)
 
     @cached_property
     def run_loss(self) -> np.ndarray:
-        """The curve's loss there, discrepancies included, in nats/token; shape (draw,)."""
+        """The curve's loss at the chosen split, discrepancies included, in nats/token; shape (draw,)."""
         return np.exp(predict(self.fit, self._query, only="log_loss"))[:, 0]
 
     @property
@@ -158,24 +158,24 @@ class Split(AbstractDetails):
 
     @property
     def regret_nats(self) -> float:
-        """Expected loss above each draw's own best: the value of perfect information on the split."""
+        """Expected loss above that of each draw's best split, in nats/token: the value of perfect information."""
         return self.best.regret
 
     @property
     def waste_fraction(self) -> float:
-        """Expected compute above what each draw's best split needs for the same loss, as its share."""
+        """Expected extra compute, relative to what each draw's best split needs for the same loss."""
         return float(self.waste[:, self.best.action].mean())
 
     @property
     def waste_q95(self) -> float:
-        """95 % quantile over draws of the waste."""
+        """95% quantile of the waste over draws."""
         return float(np.quantile(self.waste[:, self.best.action], 0.95))
 
     @cached_property
     def band(self) -> tuple[float, float]:
-        """Least and most params that waste under 1 % of compute with probability at least ½.
+        """Smallest and largest params that waste under 1% of compute with probability at least 1/2.
 
-        Both are NaN where no action does.
+        Both are NaN if there are none.
         """
         good = np.flatnonzero((self.waste < _FEW).mean(axis=0) >= 0.5)
         if not len(good):
@@ -184,7 +184,7 @@ class Split(AbstractDetails):
 
     @property
     def curve(self) -> pd.DataFrame:
-        """Optimum over budgets: quantiles over draws of params, tokens per param and least loss."""
+        """Optimum at several budgets: quantiles over draws of params, tokens per param and lowest loss."""
         rows = []
         reported = np.isin(np.round(np.log10(self.budgets / self.flops), 6), _CURVE)
         for i in np.flatnonzero(reported):
@@ -199,7 +199,7 @@ class Split(AbstractDetails):
 
     @property
     def optimum(self) -> dict[str, dict[str, float]]:
-        """Quantiles over draws of each draw's own optimum: what hindsight would choose."""
+        """Quantiles of each draw's own optimum: what hindsight would choose."""
         i = int(np.flatnonzero(np.isclose(self.budgets, self.flops))[0])
         params = np.exp(self.ln_optimum[:, i])
         tokens = self.flops / (FLOPS_PER_PARAM_TOKEN * params)
@@ -211,7 +211,7 @@ class Split(AbstractDetails):
 
     @property
     def unsettled(self) -> str:
-        """Why the runs do not settle the split: an expected waste, or an interval of the ratio, that is too large."""
+        """Why the runs do not settle the split: its expected waste or the interval of tokens per param is too large."""
         ratio = self.optimum["tokens_per_param"]
         reasons = [f"expected waste is {self.waste_fraction:.0%} of compute"] * (self.waste_fraction > _MOST_WASTE)
         if not ratio["q95"] <= _WIDEST * ratio["q05"]:
@@ -221,22 +221,22 @@ class Split(AbstractDetails):
 
     @property
     def loss(self) -> dict[str, float]:
-        """Quantiles over draws of :attr:`run_loss`."""
+        """Quantiles of :attr:`run_loss` over draws."""
         return quantiles(self.run_loss)
 
     @property
     def unknown(self) -> str:
-        """What the regret is counted over: the law's parameters, or its form too where several are averaged."""
+        """What is uncertain in the regret: the law's parameters, and in an average also its form."""
         return "the law" if len(self.fit.members) == 1 else "the law and its form"
 
     @property
     def reach_decades(self) -> float:
-        """log10 of the budget over the largest compute that was fitted; 0 inside."""
+        """log10 of the budget over the largest fitted compute; 0 inside."""
         return float(self._query["reach_decades"].iloc[0])
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Whether some draws wanted params beyond the grid."""
+        """How many draws have their optimum beyond the grid, if any."""
         return (f"{self.at_edge:.1%} of draws have no optimum inside the grid",) if self.at_edge else ()
 
     @property
@@ -260,18 +260,18 @@ class Split(AbstractDetails):
 
     @property
     def least(self) -> xr.DataArray:
-        """Least loss of each draw, dims ``draw budget``."""
+        """Lowest loss of each draw, dims ``draw budget``."""
         return xr.DataArray(self.least_loss, dims=(DRAW, BUDGET), coords={"flops": (BUDGET, self.budgets)})
 
     @property
     def _query(self) -> pd.DataFrame:
         row = {"params": self.params, "tokens": self.tokens, "family": self.family, **self.recipe}
-        row["unique_tokens"] = self.tokens  # nothing repeated, as the actions are
+        row["unique_tokens"] = self.tokens  # nothing is repeated, as for the actions
         return reach(self.fit, pd.DataFrame([row]).assign(flops=self.flops))
 
     @property
     def answer(self) -> dict[str, float]:
-        """The split and its expected loss; NaN where the runs do not settle them."""
+        """The split and its expected loss; NaN if the runs do not settle them."""
         found = {"params": self.params, "tokens": self.tokens, "tokens_per_param": self.tokens / self.params,
                  "expected_loss": self.expected_loss}  # fmt: skip
         return dict.fromkeys(found, float("nan")) if self.unsettled else found
@@ -296,12 +296,12 @@ class Split(AbstractDetails):
 
     @property
     def lines(self) -> list[tuple[str, str]]:
-        """The choice and what it costs; where no split is settled, what is known."""
+        """The choice and its regret; if no split is settled, the known ranges."""
         return self._ranges if self.unsettled else self._chosen
 
     @property
     def _chosen(self) -> list[tuple[str, str]]:
-        """The choice and what it costs, a line each."""
+        """The choice and its regret, one line each."""
         low, high = self.band
         band = "none" if np.isnan(low) else f"{count(low)} to {count(high)} params"
         ratio = self.optimum["tokens_per_param"]
@@ -319,15 +319,18 @@ class Split(AbstractDetails):
             (
                 "regret",
                 f"{self.regret_nats:.2g} nats, {self.waste_fraction:.2%} of compute "
-                f"(95 % of draws under {self.waste_q95:.1%}): what knowing {self.unknown} would be worth",
+                f"(95% of draws under {self.waste_q95:.1%}): the most that knowing {self.unknown} could save",
             ),
-            ("indifferent", f"{band} (waste under 1 % with probability at least 1/2)"),
-            ("hindsight", f"{ratio['q50']:.1f} tokens per param, 90 % in {ratio['q05']:.1f} to {ratio['q95']:.1f}"),
+            ("safe range", f"{band} (waste under 1% with probability at least 1/2)"),
+            (
+                "best ratio",
+                f"{ratio['q50']:.1f} tokens per param (90% interval {ratio['q05']:.1f} to {ratio['q95']:.1f})",
+            ),
         ]
 
     @property
     def _ranges(self) -> list[tuple[str, str]]:
-        """What is known where no split is settled, a line each: 90 % intervals over draws."""
+        """What is known if no split is settled, one line each: 90% intervals over draws."""
         params, tokens, ratio = ({q: count(v) for q, v in of.items()} for of in self.optimum.values())
         return [
             ("train", f"these runs do not settle the split: {self.unsettled}"),
@@ -342,7 +345,19 @@ class Split(AbstractDetails):
 
 
 def default_budget(fit: AbstractFit, family: str | None = None) -> float:
-    """Ten times the compute of the largest fitted run, of a family if one is named that was fitted; in FLOP."""
+    """Ten times the compute of the largest fitted run, in FLOP.
+
+    Parameters
+    ----------
+    fit : Fit or Average
+    family : str, optional
+        If it is a fitted family, only its runs count.
+
+    Returns
+    -------
+    float
+        The budget, in FLOP.
+    """
     runs = fit.design_frame
     mine = runs[runs["family"] == family] if family in fit.families else runs
     return TIMES_LARGEST * float(mine["flops"].max())
@@ -355,15 +370,15 @@ def _budget(flops: float | str) -> float:
         value = np.nan
     if not LEAST <= value <= MOST:
         raise QueryError(
-            "the budget is no plausible number of FLOP",
-            wanted=f"{LEAST:g} to {MOST:g} FLOP, 5.76e23 say",
+            "the budget is not a plausible number of FLOP",
+            wanted=f"{LEAST:g} to {MOST:g} FLOP, such as 5.76e23",
             came=repr(flops),
         )
     return value
 
 
 def _grid(fit: AbstractFit, budgets: np.ndarray) -> np.ndarray:
-    """Ln params of the actions at each budget: around the anchor's path at equal growth; (budget, action)."""
+    """Ln params of the actions at each budget, around the anchor's path of equal growth; shape (budget, action)."""
     anchor = fit.meta["anchor"]
     middle = np.log(anchor["params"]) + 0.5 * np.log(
         budgets / (FLOPS_PER_PARAM_TOKEN * anchor["params"] * anchor["tokens"])
@@ -377,12 +392,14 @@ def _recipe(fit: AbstractFit, said: Mapping[str, float]) -> dict[str, float]:
             raise QueryError(f"{fit.name!r} has no covariate {column!r}", do=nearest(column, fit.covariates),
                              wanted=f"one of: {', '.join(fit.covariates) or 'none'}")  # fmt: skip
         if not (isinstance(value, Real) and abs(value) <= MOST):
-            raise QueryError(f"covariate {column!r} of an allocation", wanted="a finite number", came=repr(value))
+            raise QueryError(
+                f"covariate {column!r} of an allocation has no valid value", wanted="a finite number", came=repr(value)
+            )
     return {column: float(said.get(column, 0.0)) for column in fit.covariates}
 
 
 def _refine(ln_params: np.ndarray, losses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Each draw's optimum and its loss by the parabola through the grid's best point; (draw, budget)."""
+    """Each draw's optimum and its loss, from the parabola through the grid's best point; shape (draw, budget)."""
     i = np.clip(losses.argmin(axis=-1), 1, _ACTIONS - 2)[..., None]
     left, middle, right = (np.take_along_axis(losses, i + k, axis=-1)[..., 0] for k in (-1, 0, 1))
     bend = left - 2 * middle + right
@@ -393,10 +410,10 @@ def _refine(ln_params: np.ndarray, losses: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 def _waste(losses: np.ndarray, least: np.ndarray, ln_budget: np.ndarray) -> np.ndarray:
-    """C / C_least - 1: compute spent over what the draw's best split needs for the same loss.
+    """Return C / C_least - 1, where C_least is what the draw's best split needs for the same loss.
 
-    Between budgets the log of compute is interpolated in the least loss. A loss that even the smallest
-    budget beats counts as its waste, 99-fold: a lower bound, met far from any sensible action.
+    Between budgets, log compute is interpolated in the lowest loss. If even the smallest budget reaches a lower loss,
+    the waste is that budget's, 99-fold: a lower bound, far from any sensible action.
     """
     waste = np.empty_like(losses)
     for s, (row, frontier) in enumerate(zip(losses, least, strict=True)):

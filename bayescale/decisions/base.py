@@ -1,7 +1,7 @@
 """The core of every decision: actions, an outcome and a utility → the action of highest expected utility.
 
-A decision is three short functions. One solver turns them into one matrix of utilities, draws × actions, in
-which all actions share the draws; nothing is ever optimised at a mean of the parameters.
+A decision is three short functions. One solver turns them into one matrix of utilities, draws × actions. All actions
+share the draws. Nothing is optimised at the mean of the parameters.
 """
 
 from __future__ import annotations
@@ -24,9 +24,8 @@ from bayescale.core.verdict import Verdict
 from bayescale.decisions.risk import RISKS, AbstractRisk, Mean
 from bayescale.inference.average import LEAVE_OUT, AbstractFit
 
-KINDS = ("count", "number", "whole", "text", "flag", "numbers")
-"""What a setting of a decision may hold: a count such as 70B, a number, a whole number, text, yes or no, or a
-mapping of names to numbers."""
+KINDS = ("count", "number", "integer", "text", "flag", "numbers")
+"""Kinds of settings: a count such as 70B, a number, an integer, text, yes or no, a mapping of names to numbers."""
 
 
 def setting(kind: str, about: str, *, default: Any = MISSING, default_factory: Any = MISSING) -> Any:
@@ -37,24 +36,28 @@ def setting(kind: str, about: str, *, default: Any = MISSING, default_factory: A
     kind : str
         One of :data:`KINDS`.
     about : str
-        What it sets, in one sentence: the option's help.
+        What it sets, in one sentence; this is the option's help.
     default, default_factory
         As in :func:`dataclasses.field`; without either, the option is required.
+
+    Returns
+    -------
+    dataclasses.Field
     """
     how = {"default_factory": default_factory} if default is MISSING else {"default": default}
     return field(**how, metadata={"kind": kind, "about": about}, hash=kind != "numbers")
 
 
 class AbstractDecision(ABC):
-    """A problem: frozen settings, and three functions of a fit.
+    """A decision problem: frozen settings and three functions of a fit.
 
     Attributes
     ----------
     unit : str
-        Unit of the utility; regret has the same.
+        Unit of the utility and of the regret.
     details : callable, optional
-        ``details(fit, actions, outcome, best)``: what the decision reports beyond the utility, an
-        :class:`AbstractDetails`; None where the choice alone says everything.
+        ``details(fit, actions, outcome, best)`` returns an :class:`AbstractDetails`: what the decision reports beyond
+        the utility. None if there is nothing more to report.
     """
 
     name: ClassVar[str]
@@ -64,15 +67,15 @@ class AbstractDecision(ABC):
 
     @abstractmethod
     def actions(self, fit: AbstractFit) -> pd.DataFrame:
-        """What can be done, one action a row."""
+        """Possible actions, one per row."""
 
     @abstractmethod
     def outcome(self, fit: AbstractFit, actions: pd.DataFrame) -> xr.DataArray:
-        """What comes of each action under each draw; dims ``draw action``."""
+        """Outcome of each action under each draw; dims ``draw action``."""
 
     @abstractmethod
     def utility(self, outcome: xr.DataArray, actions: pd.DataFrame) -> xr.DataArray:
-        """What that is worth; larger is better; dims ``draw action``."""
+        """Utility of each outcome; larger is better; dims ``draw action``."""
 
 
 class AbstractDetails(ABC):
@@ -91,12 +94,12 @@ class AbstractDetails(ABC):
     @property
     @abstractmethod
     def unsettled(self) -> str:
-        """Why the runs do not settle what to choose; empty where they do. An unsettled choice gives ranges alone."""
+        """Why the runs do not settle the choice; empty if they do. An unsettled choice reports only ranges."""
 
     @property
     @abstractmethod
     def notes(self) -> tuple[str, ...]:
-        """What a reader should know although the choice stands, a sentence each."""
+        """Caveats on a choice that stands, one sentence each."""
 
     @property
     @abstractmethod
@@ -116,11 +119,11 @@ class Best:
     Attributes
     ----------
     action : int
-        Column of the highest score.
+        Column with the highest score.
     expected : float
         Its mean utility.
     regret : float
-        How far that lies below the best action of each draw, on average.
+        Mean over draws of the best action's utility minus this one's.
     regret_mcse : float
         Monte Carlo standard error of the regret, from paired differences.
     by_draw : ndarray of int, shape (draw,)
@@ -135,7 +138,19 @@ class Best:
 
 
 def best(utility: np.ndarray, chains: int, risk: AbstractRisk = Mean()) -> Best:  # noqa: B008
-    """Solve a matrix of utilities of shape (chain·draw, action)."""
+    """Solve a matrix of utilities, shape (chain·draw, action).
+
+    Parameters
+    ----------
+    utility : ndarray, shape (chain·draw, action)
+    chains : int
+        Number of chains, for the Monte Carlo error.
+    risk : AbstractRisk
+
+    Returns
+    -------
+    Best
+    """
     action = int(risk.score(utility).argmax())
     regret = utility.max(axis=1) - utility[:, action]
     mcse = float(array_stats.mcse(regret.reshape(chains, -1))) if np.ptp(regret) else 0.0
@@ -144,16 +159,16 @@ def best(utility: np.ndarray, chains: int, risk: AbstractRisk = Mean()) -> Best:
 
 @dataclass(frozen=True, eq=False)
 class Choice:
-    """What was chosen, what it is expected to cost against hindsight, and how sure that is.
+    """The chosen action, with its expected regret and its verdict.
 
-    Attributes of the details are attributes of the choice: ``choice.waste_fraction`` of an allocation.
+    Attributes of the details are attributes of the choice, such as ``choice.waste_fraction`` of an allocation.
 
     Attributes
     ----------
     decision, fit, risk
         The problem, the posterior and the attitude to risk.
     actions : DataFrame
-        What could be done, one action a row.
+        Possible actions, one per row.
     outcome, utility : DataArray
         Dims ``draw action``.
     best : Best
@@ -178,7 +193,7 @@ class Choice:
 
     @property
     def regret(self) -> float:
-        """Expected utility below that of each draw's own best action, in the decision's unit."""
+        """Expected utility lost against each draw's best action, in the decision's unit."""
         return self.best.regret
 
     @property
@@ -189,7 +204,7 @@ class Choice:
 
     @property
     def hindsight(self) -> dict[str, dict[str, float]]:
-        """Quantiles over draws of each number of the action that is best in a draw."""
+        """Quantiles over draws of each numeric column of the draw's best action."""
         chosen = self.actions.select_dtypes("number").iloc[self.best.by_draw]
         return {str(name): quantiles(chosen[name].to_numpy()) for name in chosen}
 
@@ -201,17 +216,17 @@ class Choice:
 
     @property
     def unsettled(self) -> str:
-        """Why the runs do not settle what to choose; empty where they do."""
+        """Why the runs do not settle the choice; empty if they do."""
         return self.details.unsettled if self.details else ""
 
     @property
     def settled(self) -> bool:
-        """Whether the runs say enough to name one action."""
+        """Whether the runs are enough to name one action."""
         return not self.unsettled
 
     @property
     def verdict(self) -> Verdict:
-        """Convergence of the fit, and what else a reader should know before following the choice."""
+        """Convergence of the fit, and other caveats on the choice."""
         found, notes = self.fit.verdict, self.details.notes if self.details else ()
         return replace(found, notes=(*found.notes, *notes))
 
@@ -222,7 +237,7 @@ class Choice:
 
     @property
     def asked(self) -> dict[str, Any]:
-        """What was asked, as plain values: those of :meth:`to_dict` that are no answer."""
+        """What was asked, as plain values: the part of :meth:`to_dict` that is not an answer."""
         settings = {one.name: getattr(self.decision, one.name) for one in fields(self.decision)}  # type: ignore[arg-type]
         return self.details.asked if self.details else settings
 
@@ -278,13 +293,13 @@ class Choice:
 
 @dataclass(frozen=True, eq=False)
 class Withheld:
-    """No recommendation: the fit has not converged. It says why, and what to do.
+    """No recommendation, because the fit has not converged; says why and what to do.
 
     Attributes
     ----------
     provisional : Choice
-        What would have been chosen by the draws as they are. Chains that disagree have no common posterior, so that
-        its regret, too, is that of an arbitrary mixture: for diagnosis only.
+        The choice from the draws as they are, for diagnosis only. Chains that disagree have no common posterior, so its
+        regret is that of an arbitrary mixture.
     """
 
     provisional: Choice
@@ -306,7 +321,7 @@ class Withheld:
 
     @property
     def settled(self) -> bool:
-        """Whether the runs say enough to name one action: chains that disagree say nothing."""
+        """Whether the runs are enough to name one action: always False, as the chains disagree."""
         return False
 
     @property
@@ -316,7 +331,7 @@ class Withheld:
         return f"no recommendation: {self.verdict}{to_do}"
 
     def to_dict(self) -> dict[str, Any]:
-        """Keys as of a choice, without its answers: those are under ``provisional``."""
+        """The keys of a choice; its answers are under ``provisional``."""
         found = self.provisional.to_dict()
         answers = {key: value for key, value in found.items() if key not in (*self.asked, "verdict")}
         return {
@@ -331,7 +346,7 @@ class Withheld:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
-        raise AttributeError(f"no recommendation, and so no {name}: {self.verdict}")
+        raise AttributeError(f"there is no recommendation, so there is no {name}: {self.verdict}")
 
     def __repr__(self) -> str:
         lines = [f"{self.verdict.status}: no recommendation", self.problem]
@@ -355,7 +370,7 @@ def decide(decision: AbstractDecision, fit: AbstractFit, risk: AbstractRisk | No
     Returns
     -------
     Choice or Withheld
-        The action of highest expected utility (or of the attitude's highest score); of a fit that has not converged a
+        The action of highest expected utility, or of the highest score under `risk`. If the fit has not converged, a
         :class:`Withheld`, which recommends nothing.
 
     Raises
@@ -365,17 +380,35 @@ def decide(decision: AbstractDecision, fit: AbstractFit, risk: AbstractRisk | No
 
     Examples
     --------
-    >>> decide(Allocation(flops=1e24), fit)  # doctest: +SKIP
+    >>> choice = bs.decide(bs.Allocation(flops="5.76e23"), fit)
+    >>> 15 < choice.tokens / choice.params < 20
+    True
     """
     choice = solve(decision, fit, risk or Mean())
     return choice if choice.verdict.ok else Withheld(choice)
 
 
 def solve(decision: AbstractDecision, fit: AbstractFit, risk: AbstractRisk) -> Choice:
-    """Return what the draws as they are would choose, be they converged or not; see :func:`decide`."""
+    """Return the choice from the draws, whether or not they converged; see :func:`decide`.
+
+    Parameters
+    ----------
+    decision : AbstractDecision
+    fit : Fit or Average
+    risk : AbstractRisk
+
+    Returns
+    -------
+    Choice
+
+    Raises
+    ------
+    QueryError
+        If a setting is out of range, or there is no action.
+    """
     actions = decision.actions(fit)
     if not len(actions):
-        raise QueryError(f"decision {decision.name!r} has no action to choose", do="loosen its limits")
+        raise QueryError(f"decision {decision.name!r} has no action to choose from", do="loosen its limits")
     outcome = decision.outcome(fit, actions)
     utility = decision.utility(outcome, actions)
     found = best(utility.to_numpy(), fit.shape[0], risk)
@@ -384,7 +417,17 @@ def solve(decision: AbstractDecision, fit: AbstractFit, risk: AbstractRisk) -> C
 
 
 def settings_of(decision: type[AbstractDecision]) -> dict[str, Mapping[str, Any]]:
-    """Kind, help, and whether it is required, of each setting of a decision, by name."""
+    """Return each setting's kind, help and whether it is required, by name.
+
+    Parameters
+    ----------
+    decision : type of AbstractDecision
+
+    Returns
+    -------
+    dict of mapping
+        ``kind``, ``about``, ``required`` and ``default`` of each setting.
+    """
     found: dict[str, Mapping[str, Any]] = {}
     for one in fields(decision):  # type: ignore[arg-type]  # every decision is a dataclass
         required = one.default is MISSING and one.default_factory is MISSING
@@ -397,12 +440,32 @@ def settings_of(decision: type[AbstractDecision]) -> dict[str, Mapping[str, Any]
 
 
 def draws_by_action(values: np.ndarray) -> xr.DataArray:
-    """Return an array of shape (draw, action) with its dims named."""
+    """Name the dims of an array of shape (draw, action).
+
+    Parameters
+    ----------
+    values : ndarray, shape (draw, action)
+
+    Returns
+    -------
+    DataArray
+        Dims ``draw action``.
+    """
     return xr.DataArray(values, dims=(DRAW, ACTION))
 
 
 def quantiles(x: np.ndarray) -> dict[str, float]:
-    """5%, 50% and 95% quantiles of draws."""
+    """Return the 5%, 50% and 95% quantiles of draws.
+
+    Parameters
+    ----------
+    x : ndarray, shape (draw,)
+
+    Returns
+    -------
+    dict of float
+        ``q05 q50 q95``.
+    """
     return {name: float(np.quantile(x, QUANTILES[name])) for name in ("q05", "q50", "q95")}
 
 

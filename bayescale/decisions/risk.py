@@ -1,4 +1,4 @@
-"""Attitudes to risk: a matrix of utilities, draws × actions → a score of each action."""
+"""Attitudes to risk: a matrix of utilities, draws × actions → one score per action."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from bayescale.core.errors import QueryError, nearest
 
 
 class AbstractRisk(ABC):
-    """An attitude to risk: of two actions it prefers the one with the higher score."""
+    """An attitude to risk: it prefers the action with the higher score."""
 
     label: ClassVar[str]
     about: ClassVar[str]
 
     @abstractmethod
     def score(self, utility: np.ndarray) -> np.ndarray:
-        """Score of each action, shape (action,), from utilities of shape (draw, action)."""
+        """Return the score of each action, shape (action,), from utilities of shape (draw, action)."""
 
 
 @dataclass(frozen=True)
 class Mean(AbstractRisk):
-    """Expected utility: neutral to risk."""
+    """Expected utility: risk-neutral."""
 
     label = "mean"
     about = "the highest expected utility"
@@ -62,7 +62,7 @@ class Quantile(AbstractRisk):
     level: float = 0.9
 
     label = "quantile"
-    about = "the highest utility that nine draws of ten reach"
+    about = "the highest utility that nine of ten draws reach"
 
     def __post_init__(self) -> None:
         _check_share("level", self.level)
@@ -74,13 +74,13 @@ class Quantile(AbstractRisk):
 
 @dataclass(frozen=True)
 class MinimaxRegret(AbstractRisk):
-    """The least regret in the draw that regrets the action most.
+    """Minimax regret: prefers the action whose largest regret over draws is smallest.
 
-    It depends on the extremes of the draws, and so on their number.
+    It depends on extreme draws, so it depends on the number of draws.
     """
 
     label = "minimax"
-    about = "the least regret in the worst draw"
+    about = "the smallest regret in the worst draw"
 
     def score(self, utility: np.ndarray) -> np.ndarray:
         """Largest regret over draws, negated."""
@@ -93,6 +93,15 @@ RISKS: dict[str, type[AbstractRisk]] = {risk.label: risk for risk in (Mean, CVaR
 
 def risk_of(name: str) -> AbstractRisk:
     """Return an attitude to risk by its name, with its default tail or level.
+
+    Parameters
+    ----------
+    name : str
+        A key of :data:`RISKS`.
+
+    Returns
+    -------
+    AbstractRisk
 
     Raises
     ------

@@ -49,25 +49,25 @@ COVERAGES = tuple(name for name in SCORES if name.startswith("coverage"))
 
 @dataclass(frozen=True, eq=False)
 class Backtest:
-    """Scores of forecasts beyond what was fitted, on log loss, by family.
+    """Scores of forecasts beyond the fitted runs, on log loss, by family.
 
     Attributes
     ----------
     families : DataFrame
-        One family a row: ``family n_train n_test`` and the means of :data:`SCORES` over its test runs; with the
-        ``cut`` where each family has several, one a row.
+        One family per row: ``family n_train n_test`` and the means of :data:`SCORES` over its test runs. If families
+        have several cuts, one cut per row, with its ``cut``.
     runs : DataFrame
-        One test run a row, with its own ``reach_decades``: decades of compute beyond its family's
-        dearest fitted run (beyond all fitted runs, where none is its family's), negative inside.
+        One test run per row, with its ``reach_decades``: decades of compute beyond the family's largest fitted run
+        (beyond all fitted runs, if the family has none); negative inside.
     left_out : dict
-        Families with too few runs to fit or to score, or whose fit failed, and why.
+        Families with too few runs to fit or to score, or whose fit failed, and the reason.
     verdicts : dict of Verdict
         Convergence of the fit behind each family, or each cut of it.
     meta : dict
         What was backtested: ``spec way options runs runs_digest seed versions engine``, and of one model
         ``spec_digest``.
     weights : dict of Weights
-        Of an average: those of each family, or each cut of it, learnt without what it is scored on.
+        For an average: the weights of each family or cut, learned without the runs that are scored.
     """
 
     families: pd.DataFrame
@@ -79,17 +79,17 @@ class Backtest:
 
     @property
     def mean(self) -> dict[str, float]:
-        """Mean of the families' scores."""
+        """Mean of the scores over families."""
         by_family = self.families.groupby("family")[list(SCORES)].mean()
         return {name: float(by_family[name].mean()) for name in SCORES}
 
     @property
     def horizons(self) -> pd.DataFrame:
-        """Scores by how far beyond the fitted runs, one bin of :data:`HORIZONS` a row.
+        """Scores by distance beyond the fitted runs, one bin of :data:`HORIZONS` per row.
 
-        Means over the bin's forecasts, whatever their family, with their count ``n_test`` and that of
-        ``families``. ``coverage_90_se`` and its like are the standard errors of coverage over families: runs
-        of one family err together, so that families are what was sampled. NaN of one family.
+        Means over all forecasts in the bin, with the counts ``n_test`` and ``families``. ``coverage_90_se`` and the
+        others are standard errors of coverage over families: runs of one family have correlated errors, so the
+        families are the sample. NaN if there is one family.
         """
         bins = pd.Categorical(horizon_of(self.runs["reach_decades"]), list(HORIZONS))
         groups = self.runs.groupby(pd.Series(bins, self.runs.index, name="horizon"), observed=True)
@@ -100,7 +100,7 @@ class Backtest:
 
     @property
     def converged(self) -> bool:
-        """Whether every fit behind it did."""
+        """Whether every fit behind it converged."""
         return self.verdict.ok
 
     @property
@@ -110,15 +110,15 @@ class Backtest:
 
     @property
     def record(self) -> Record:
-        """What forecasts of the model may say of themselves: the horizons, and where they come from.
+        """The record that forecasts of the model show: scores by horizon, and their origin.
 
         Raises
         ------
         QueryError
-            Of an average: a record is kept by the digest of one spec.
+            For an average: a record holds the digest of one spec.
         """
         if "spec_digest" not in self.meta:
-            raise QueryError("a record is of one model", came=self.meta.get("spec", ""), do="backtest its members")
+            raise QueryError("a record holds one model", came=self.meta.get("spec", ""), do="backtest each member")
         kept = {name: value for name, value in self.meta.items() if not name.startswith("spec")}
         kept["families"] = sorted(self.families["family"].unique())
         kept["fits"] = len(self.verdicts)
@@ -140,7 +140,7 @@ class Backtest:
 
 
 class Task(NamedTuple):
-    """A fit of a backtest: the runs that it holds, the cuts that it scores, and whom its priors must not know."""
+    """One fit of a backtest: its runs, the cuts that it scores, and the families that its priors must not know."""
 
     train: np.ndarray
     cuts: list[Cut]
@@ -156,7 +156,7 @@ class Scored(NamedTuple):
 
 
 class Forecasts(NamedTuple):
-    """Scored forecasts of one model; cuts whose fit failed, and why; and the versions that the fits were made with."""
+    """Scored forecasts of one model, the cuts whose fit failed and why, and the versions used for the fits."""
 
     tests: list[Scored]
     left_out: dict[str, str]
@@ -182,13 +182,13 @@ def backtest(
     scheduler: str | None = None,
     folder: str | Path | None = None,
 ) -> Backtest:
-    """Fit some of each family's runs, by default up to its compute quantile, and score forecasts of others.
+    """Backtest: fit on smaller runs, score forecasts of larger ones.
 
-    Families that depend on each other are fitted together: all of them under a pooled spec, those of a suite where
-    that is what is pooled, each alone without pooling. That is once a cut, on their cheaper runs, or once a family
-    where the others are held whole. All go through one compiled program for each count of families. Priors that were
-    learnt are learnt again without the families that are scored and the rest of their suites, by their runs: a family
-    never meets a prior that knows it.
+    Families that depend on each other are fitted together: all families under a pooled spec, the families of a suite
+    under pooling by suite, each family alone without pooling. There is one fit per cut, or one per family if all runs
+    of the others are fitted. Fits with the same number of families share one compiled program. Learned priors are
+    learned again without the scored families and the rest of their suites, so no family is forecast from a prior that
+    has seen it.
 
     Parameters
     ----------
@@ -196,16 +196,17 @@ def backtest(
         As in :func:`fit`.
     way : str
         Name of one of :data:`bayescale.runs.splits.WAYS`: ``"quantile"``, ``"expanding"`` (several quantiles),
-        ``"leave-largest-out"`` (all model sizes but the largest are fitted), ``"leave-family-out"`` (the family
-        is forecast as ``"new"``), ``"alongside"`` (its smallest-compute runs, with the complete other families).
+        ``"leave-largest-out"`` (all model sizes except the largest are fitted), ``"leave-family-out"`` (the family
+        is forecast as ``"new"``), ``"alongside"`` (its smallest-compute runs and all runs of other families are
+        fitted).
     train_quantile : float
         Quantile of a family's compute up to which its runs are fitted.
     smallest : int, optional
-        Fit this number of each family's smallest-compute runs instead; ``"alongside"`` fits 5 by default.
+        Fit this many of each family's smallest-compute runs instead; by default ``"alongside"`` fits 5.
     beyond : float
-        Score runs above so many times the largest compute that is fitted.
+        Score runs above this multiple of the largest fitted compute.
     family : str, optional
-        Score this family alone (a pooled spec still learns from the others' cheaper runs).
+        Score this family only (a pooled spec still learns from smaller runs of the others).
     seed, chains, warmup, draws, device, progress, workers, scheduler, folder
         As in :func:`fit_many`.
 
@@ -218,21 +219,21 @@ def backtest(
     RunsError
         If no family has enough runs.
     QueryError
-        If there is no such way or family, or an option is out of range or not read by the way.
+        If there is no such way or family, or an option is out of range or is not used by the way.
 
     Notes
     -----
-    A family that is left out whole is forecast at the others' reference run: its ``level`` is its loss there,
-    over the others' median loss. Under partial pooling the population of levels holds how families differ.
-    Without pooling the level is drawn from its prior; one that was learnt is of families at reference runs of
-    their own, and does not hold that difference: expect such forecasts to be too sure. They are scored as
-    ``forecast(fit, family="new")`` would make them.
+    A family that is left out completely is forecast at the reference run of the others: its ``level`` is its loss
+    there, relative to the others' median loss. Under partial pooling, the population of levels says how families
+    differ. Without pooling, the level is drawn from its prior. A learned prior of the level describes families at
+    their own reference runs and lacks that difference: expect such forecasts to be overconfident. They are scored as
+    ``forecast(fit, family="new")`` makes them.
     """
     runs = runs if isinstance(runs, Runs) else load_runs(runs)
     spec = spec if isinstance(spec, Spec) else load_spec(spec)
     runs = conformed(spec, runs)
     if "loss" not in dict(spec.responses):
-        raise QueryError(f"spec {spec.name!r} forecasts no loss", do="backtest a spec with a loss response")
+        raise QueryError(f"spec {spec.name!r} does not forecast loss", do="backtest a spec with a loss response")
     options = Options(train_quantile, smallest, beyond)
     tasks, left_out = plan(runs, [spec], way, options, family)
     how = FitOptions(chains, warmup, draws, device, workers, scheduler, folder)
@@ -244,14 +245,29 @@ def backtest(
 def plan(
     runs: Runs, specs: Sequence[Spec], way: str, options: Options, family: str | None = None
 ) -> tuple[dict[str, Task], dict[str, str]]:
-    """Fits by label that score every family, or one, and the families that are left out, and why.
+    """Return the fits by label that score every family, or one; and the families left out, with the reason.
+
+    Parameters
+    ----------
+    runs : Runs
+    specs : sequence of Spec
+    way : str
+        Name of one of :data:`bayescale.runs.splits.WAYS`.
+    options : Options
+    family : str, optional
+        Score this family only.
+
+    Returns
+    -------
+    tasks : dict of Task
+    left_out : dict of str
 
     Raises
     ------
     RunsError
         If no family has enough runs.
     QueryError
-        If there is no such way or family, or an option is out of range or not read by the way.
+        If there is no such way or family, or an option is out of range or is not used by the way.
     """
     if family is not None and family not in runs.families:
         raise QueryError(f"no family {family!r} in {runs.name!r}", do=nearest(family, runs.families))
@@ -265,16 +281,16 @@ def plan(
             came="; ".join(f"{name}: {why}" for name, why in left_out.items()),
             do="move the train quantile, or add runs",
         )
-    return tasks_of(runs, specs, cuts, scored, whole=WAYS[way].complete), left_out
+    return tasks_of(runs, specs, cuts, scored, complete=WAYS[way].complete), left_out
 
 
 def tasks_of(
-    runs: Runs, specs: Sequence[Spec], cuts: Sequence[Cut], scored: Sequence[Cut], *, whole: bool = False
+    runs: Runs, specs: Sequence[Spec], cuts: Sequence[Cut], scored: Sequence[Cut], *, complete: bool = False
 ) -> dict[str, Task]:
-    """The fits that score some of the cuts, by label; those whom a family depends on are fitted beside it."""
+    """Return the fits that score some cuts, by label; each includes the families that its own depends on."""
     with_whom = together(specs, runs.frame)
-    if whole:
-        return _beside(runs, any(map(is_pooled, specs)), with_whom, scored)
+    if complete:
+        return _alongside(runs, any(map(is_pooled, specs)), with_whom, scored)
     tasks: dict[str, Task] = {}
     for one in scored:
         lot = with_whom[one.family]
@@ -285,12 +301,13 @@ def tasks_of(
     return tasks
 
 
-def _beside(
+def _alongside(
     runs: Runs, pooled: bool, with_whom: Mapping[str, frozenset[str]], scored: Sequence[Cut]
 ) -> dict[str, Task]:
-    """Each cut beside those whom its family depends on, whole; beside all others, where no run of it is fitted.
+    """Return one fit per cut, with all runs of the families it depends on; of all others, if no run of it is fitted.
 
-    Priors must know none of them, since their runs are fitted too; but where all depend on all, none would be left.
+    Priors must not know these families, because their runs are fitted too. Under a pooled spec all families depend on
+    each other and none would be left, so only the scored family is excluded.
     """
     everyone = pooled or not all(one.train.any() for one in scored)
     if everyone:
@@ -317,12 +334,12 @@ def forecasts_of(
     seed: int,
     progress: bool | None,
 ) -> Forecasts:
-    """Fit a spec to each task's runs, and score its forecasts of the task's cuts.
+    """Fit a spec to each task's runs and score its forecasts of the task's cuts.
 
     Raises
     ------
     BayescaleError
-        If no fit can be made: the first one's error.
+        If every fit fails: the error of the first one.
     """
     batch = fit_tasks(runs, spec, tasks, how, seed=seed, progress=progress)
     if not batch.fits:
@@ -339,19 +356,19 @@ def forecasts_of(
 def fit_tasks(
     runs: Runs, spec: Spec, tasks: Mapping[str, Task], how: FitOptions, *, seed: int, progress: bool | None = None
 ) -> Batch:
-    """Fit a spec to each task's runs; priors that were learnt on its families are learnt again without them."""
+    """Fit a spec to each task's runs; priors learned on its families are learned again without them."""
     for column, _ in spec.covariates:
-        covariate(runs, column)  # those of runs that are forecast too
-    unseen, unlearnt = _unseen(spec, runs, {label: task.unseen for label, task in tasks.items()}, progress)
+        covariate(runs, column)  # also checks the runs that are forecast
+    unseen, unlearned = _unseen(spec, runs, {label: task.unseen for label, task in tasks.items()}, progress)
     tables = {label: runs.take(task.train) for label, task in tasks.items()}
     batch = fit_many(tables, unseen, seed=seed, progress=progress, **vars(how))
-    return replace(batch, failed=batch.failed | unlearnt)
+    return replace(batch, failed=batch.failed | unlearned)
 
 
 def about(
     runs: Runs, way: str, options: Options, seed: int, versions: Mapping[str, str], spec: Spec | None = None
 ) -> dict[str, Any]:
-    """What a backtest says of itself; of the model if it is of one."""
+    """Return the metadata of a backtest; with the model's, if there is one."""
     read = {k: v for k, v in options._asdict().items() if k in WAYS[way].reads and v is not None}
     model = {"spec": spec.name, "spec_digest": spec.digest} if spec else {}
     return model | {"way": way, "options": read, "runs": runs.name, "runs_digest": runs.digest, "seed": seed,
@@ -372,8 +389,8 @@ def gather(
 def _check_others(runs: Runs) -> None:
     if len(runs.families) < 3:
         raise RunsError(
-            f"{runs.name!r} has too few families to fit one beside the others",
-            wanted="at least 3: two others say how families differ",
+            f"{runs.name!r} has too few families to fit one together with the others",
+            wanted="at least 3 families: two others say how families differ",
             came=", ".join(runs.families),
         )
 
@@ -381,9 +398,9 @@ def _check_others(runs: Runs) -> None:
 def _unseen(
     spec: Spec, runs: Runs, groups: Mapping[str, list[str]], progress: bool | None
 ) -> tuple[dict[str, Spec], dict[str, BayescaleError]]:
-    """Return the spec for each group, and what nothing was learnt from.
+    """Return the spec for each group, and the errors of families that nothing was learned from.
 
-    Priors that were learnt on a group's own runs are learnt again without them.
+    Priors that were learned on a group's own runs are learned again without them.
     """
     if not spec.learned:
         return dict.fromkeys(groups, spec), {}
@@ -396,36 +413,88 @@ def _unseen(
         return dict.fromkeys(groups, spec), {}
     base = load_spec(origin["model"])
     learner = recall(source, base) or study(source, base, progress=progress)
-    learnt = learner.learn([out[label] for label in again])
-    unlearnt: dict[str, BayescaleError] = {
+    learned = learner.learn([out[label] for label in again])
+    unlearned: dict[str, BayescaleError] = {
         f"priors from {name}": FitError(why) for name, why in learner.left_out.items()
     }
-    return dict.fromkeys(groups, spec) | dict(zip(again, learnt, strict=True)), unlearnt
+    return dict.fromkeys(groups, spec) | dict(zip(again, learned, strict=True)), unlearned
 
 
 def score_cut(fit: AbstractFit, runs: Runs, one: Cut) -> pd.DataFrame:
-    """Scores of a fit's forecasts of a cut's runs, with their reach; as a new family, if it has no run in the fit."""
+    """Score a fit's forecasts of a cut's runs, with their reach; as a new family if the fit has none of its runs.
+
+    Parameters
+    ----------
+    fit : Fit or Average
+    runs : Runs
+        The table that is cut.
+    one : Cut
+
+    Returns
+    -------
+    DataFrame
+        One test run per row.
+    """
     known = one.family in fit.families
     table = score(fit, runs.take(one.test), family=None if known else NEW).assign(family=one.family, cut=one.label)
     return table.assign(reach_decades=decades(fit, runs, one))
 
 
 def log_score_cut(fit: AbstractFit, runs: Runs, one: Cut) -> pd.DataFrame:
-    """Log scores alone of a fit's forecasts of a cut's runs, with their reach: half the cost of all scores."""
+    """Compute only the log scores of a cut's runs, with their reach: half the cost of all scores.
+
+    Parameters
+    ----------
+    fit : Fit or Average
+    runs : Runs
+        The table that is cut.
+    one : Cut
+
+    Returns
+    -------
+    DataFrame
+        One test run per row: ``reach_decades log_score``.
+    """
     density = log_density(fit, runs.take(one.test))
     score = np.logaddexp.reduce(density, axis=0) - np.log(len(density))
     return pd.DataFrame({"reach_decades": decades(fit, runs, one), "log_score": score})
 
 
 def decades(fit: AbstractFit, runs: Runs, one: Cut) -> np.ndarray:
-    """Decades of compute from the family's dearest fitted run (from any, of a family without) to a cut's runs."""
+    """Decades of compute from the family's largest fitted run (from any run, if it has none) to a cut's runs.
+
+    Parameters
+    ----------
+    fit : Fit or Average
+    runs : Runs
+        The table that is cut.
+    one : Cut
+
+    Returns
+    -------
+    ndarray, shape (run,)
+        For the cut's test runs; negative inside.
+    """
     fitted = fit.design_frame
     mine = (fitted["family"] == one.family) | (one.family not in fit.families)
     return np.log10(runs["flops"][one.test] / fitted["flops"][mine].max())
 
 
 def score(fit: AbstractFit, runs: Runs, family: str | None = None) -> pd.DataFrame:
-    """Scores of a fit's forecasts of runs, as of `family` if one is named, on log loss; one run a row."""
+    """Score a fit's forecasts of runs on log loss, as runs of `family` if it is given; one run per row.
+
+    Parameters
+    ----------
+    fit : Fit or Average
+    runs : Runs
+    family : str, optional
+        Family that all runs are forecast as; by default, each its own.
+
+    Returns
+    -------
+    DataFrame
+        The runs' columns and those of :func:`scores`.
+    """
     padded = _padded(runs).frame
     table = padded if family is None else padded.assign(family=family)
     draws = log_draws(fit, table, seed=fit.meta["seed"])[:, : len(runs)]
@@ -435,7 +504,19 @@ def score(fit: AbstractFit, runs: Runs, family: str | None = None) -> pd.DataFra
 
 
 def log_density(fit: AbstractFit, runs: Runs, family: str | None = None) -> np.ndarray:
-    """Log density of each run's log loss under each draw; shape (chain·draw, run)."""
+    """Return the log density of each run's log loss under each draw; shape (chain·draw, run).
+
+    Parameters
+    ----------
+    fit : Fit or Average
+    runs : Runs
+    family : str, optional
+        As in :func:`score`.
+
+    Returns
+    -------
+    ndarray, shape (chain·draw, run)
+    """
     padded = _padded(runs)
     table = padded.frame if family is None else padded.frame.assign(family=family)
     observed = {site: padded[site] for site in (part("responses", name).observed for name in fit.responses)}
@@ -444,20 +525,20 @@ def log_density(fit: AbstractFit, runs: Runs, family: str | None = None) -> np.n
 
 
 def _padded(runs: Runs) -> Runs:
-    """Fill runs up to a power of two: forecasts of about as many share a program, which costs more than they do."""
+    """Pad runs to a power of two, so that forecasts of similar size share a program: compiling costs more."""
     count = len(runs)
     return runs.take(np.arange(1 << (count - 1).bit_length()) % count)
 
 
 def _mean(one: Cut, table: pd.DataFrame) -> dict[str, Any]:
-    """A row of :attr:`Backtest.families`; its reach is that of the farthest run."""
+    """Return a row of :attr:`Backtest.families`; its reach is that of the farthest run."""
     row = {"family": one.family, "cut": one.label, "n_train": int(one.train.sum()), "n_test": len(table)}
     row["reach_decades"] = float(table["reach_decades"].max())
     return row | {name: float(table[name].mean()) for name in SCORES[1:]}
 
 
 def _errors(table: pd.DataFrame) -> dict[str, float]:
-    """Standard errors of mean coverages over families: the sandwich of a ratio of sums, each family a cluster."""
+    """Standard errors of mean coverages: the sandwich estimator of a ratio of sums, with families as clusters."""
     count = table["family"].nunique()
     if count < 2:
         return {f"{name}_se": np.nan for name in COVERAGES}

@@ -1,4 +1,4 @@
-"""Compare: several models of one table of runs, and what each would have you do."""
+"""Compare: several models of one table of runs, and the decision under each."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from bayescale.runs.splits import BEYOND, TRAIN_QUANTILE, Options
 from bayescale.runs.table import Runs
 
 INTERPOLATION_ONLY = "interpolation only: it cannot rank extrapolators"
-FORM_CAVEAT = "E belongs to a law's form: it is a coefficient, not a constant of nature, and forms disagree on it"
+FORM_CAVEAT = "E depends on the law's form: it is a coefficient, not a constant of nature"
 
 
 _LOO = ("model", "elpd", "se", "elpd_diff", "dse", "k_above", "k_worst", "worst_run")
@@ -46,9 +46,9 @@ _CROSS = ("chosen_by", "judged_by", "loss", "extra_loss", "waste")
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Models side by side; made by :func:`compare` (or :func:`examine`, of fits at hand).
+    """A comparison of models; made by :func:`compare`, or by :func:`examine` from existing fits.
 
-    Tables are tidy, one row a model or a model's finding, and carry the fit's ``verdict``.
+    Tables are tidy, one row per model or per finding of a model, and include the fit's ``verdict``.
 
     Attributes
     ----------
@@ -59,7 +59,7 @@ class Comparison:
     fits, backtests, choices : dict
         By model: the fit on all runs, the leave-future-out backtest, the split of the budget.
     forecasts : LeaveFutureOut or None
-        Scored forecasts of all models beyond several cuts: those that :func:`bayescale.stack` weighs models by.
+        Scored forecasts of all models beyond several cuts; :func:`bayescale.stack` computes weights from the same.
     weights : Weights or None
         Stacking weights from `forecasts`, with standard errors.
     interpolation : DataFrame
@@ -69,11 +69,11 @@ class Comparison:
     findings : DataFrame
         Every finding of every check.
     coefficients : DataFrame
-        Parameters and derived coefficients with 90 % intervals, by family.
+        Parameters and derived coefficients with 90% intervals, by family.
     budget, cross : DataFrame
-        What each law implies for one budget, and each one's choice under the other's draws.
+        The split of one budget under each law, and each law's choice under the draws of the others.
     left_out : dict of dict
-        By table, the models that are not in it, and why; ``fits`` holds those whose fit failed.
+        By table, the models that it lacks, with the reason; ``fits`` has the models whose fit failed.
     settings : dict
         ``flops family seed train_quantile beyond``.
     """
@@ -97,24 +97,24 @@ class Comparison:
 
     @property
     def models(self) -> list[str]:
-        """Names of all models that were asked for, those whose fit failed too."""
+        """Names of all models, including models whose fit failed."""
         return [*self.fits, *self.left_out["fits"]]
 
     @property
     def verdicts(self) -> dict[str, Verdict]:
-        """By model: the convergence of its fit, or how the fit failed."""
+        """By model: the convergence of its fit, or why the fit failed."""
         return {k: fit.verdict for k, fit in self.fits.items()} | {
             k: Verdict(Status.FAILED, (why,)) for k, why in self.left_out["fits"].items()
         }
 
     @property
     def converged(self) -> bool:
-        """Whether every model's fit was made and converged, those behind the backtests too."""
+        """Whether every fit was made and converged, including the fits behind the backtests."""
         return self.verdict.ok
 
     @property
     def verdict(self) -> Verdict:
-        """Whether every model's fit was made and converged, those behind the forecasts too."""
+        """Convergence of every fit, including the fits behind the forecasts."""
         behind = {} if self.forecasts is None else self.forecasts.verdicts
         if self.settings["train_quantile"] not in CUTS:
             behind = behind | {f"{k}, {of}": v for k, test in self.backtests.items() for of, v in test.verdicts.items()}
@@ -122,7 +122,7 @@ class Comparison:
 
     @property
     def checks(self) -> pd.DataFrame:
-        """Findings passed and failed, one model and check a row."""
+        """Number of findings passed and failed, one model and check per row."""
         groups = self.findings.groupby(["model", "check"], sort=False)["passed"]
         return groups.agg(passed="sum", failed=lambda x: int((~x).sum())).reset_index()
 
@@ -133,7 +133,7 @@ class Comparison:
 
     @property
     def sensitivity(self) -> pd.DataFrame:
-        """Findings of power-scaling: would a slightly heavier prior move the posterior?"""
+        """Power-scaling findings: would slightly more weight on the prior move the posterior?"""
         return self.findings[self.findings["check"] == "sensitivity"]
 
     @property
@@ -143,7 +143,7 @@ class Comparison:
 
     @property
     def status(self) -> dict[str, tuple[Answer, ...]]:
-        """By model: where each question stands, that of coverage at the reach of its budget; see :func:`statuses`."""
+        """By model: the state of each question, with coverage at the reach of its budget; see :func:`statuses`."""
         fields = list(Finding.__dataclass_fields__)
         mine = {name: self.findings[self.findings["model"] == name][fields] for name in self.fits}
         return {
@@ -156,7 +156,7 @@ class Comparison:
         }
 
     def _covered(self, name: str) -> Answer:
-        """Coverage that this comparison's own backtest measured; else, and of a new family, the record that ships."""
+        """Coverage measured by this comparison's backtest; else, and for a new family, by the shipped record."""
         choice, record = self.choices.get(name), record_of([self.fits[name].spec])
         reach, new = (choice.reach_decades, choice.family == NEW) if choice else (math.log10(TIMES_LARGEST), False)
         bin_ = str(horizon_of(reach))
@@ -168,7 +168,7 @@ class Comparison:
 
     @property
     def table(self) -> pd.DataFrame:
-        """One model a row: verdict, LOO, leave-future-out, weight, findings, and the budget's split."""
+        """One model per row: verdict, LOO, leave-future-out, weight, findings, and the split of the budget."""
         table = pd.DataFrame({"model": self.models, "verdict": list(map(str, self.verdicts.values()))})
         passed = self.findings.groupby("model")["passed"].agg(findings="size", passed="sum").reset_index()
         loo = self.interpolation.rename(columns={"elpd": "elpd_loo", "elpd_diff": "loo_diff", "dse": "loo_diff_se"})
@@ -188,7 +188,7 @@ class Comparison:
 
     @property
     def tables(self) -> dict[str, pd.DataFrame]:
-        """What a terminal shows, by title: the tables' first columns."""
+        """The tables as a terminal shows them, by title: their first columns."""
         shown = {
             f"leave-one-out ({INTERPOLATION_ONLY})": (self.interpolation, _LOO),
             "leave-future-out, mean over families": (self.beyond, ("model", *_SCORES)),
@@ -196,7 +196,7 @@ class Comparison:
             f"stacking weights ({'none' if self.weights is None else self.weights.sentence})": (
                 _weights_table(self.weights), ("model", "weight", "weight_se")),
             "findings of the checks": (self.checks, ("model", "check", "passed", "failed")),
-            f"exponents, of one form each, and E ({FORM_CAVEAT})": (_asked(self.coefficients), _COEFFICIENTS),
+            f"exponents of each law's form, and E ({FORM_CAVEAT})": (_asked(self.coefficients), _COEFFICIENTS),
             f"the budget of {self.settings['flops']:.3g} FLOP under each law": (self.budget, _BUDGET),
             "choosing by the wrong law": (self.cross, _CROSS),
         }  # fmt: skip
@@ -244,11 +244,11 @@ def compare(
     scheduler: str | None = None,
     folder: str | Path | None = None,
 ) -> Comparison:
-    """Fit several models to one table of runs, test their forecasts, and set their decisions side by side.
+    """Fit several models to one table of runs, test their forecasts, and compare their decisions.
 
-    Each model is fitted once to all runs, which PSIS-LOO, checks and decisions read, and once below each of
-    :data:`.stacking.CUTS` (and the train quantile). Stacking weights are those of :func:`stack`, from the
-    forecasts beyond the cuts; the table of leave-future-out is of the forecasts beyond the train quantile.
+    Each model is fitted once to all runs, for PSIS-LOO, checks and decisions, and once below each of
+    :data:`.stacking.CUTS` and the train quantile. Stacking weights are those of :func:`stack`, from forecasts beyond
+    the cuts. The leave-future-out table has the forecasts beyond the train quantile.
 
     Parameters
     ----------
@@ -257,10 +257,10 @@ def compare(
     specs : sequence of Spec, or of what :func:`load_spec` takes
         The models, two or more.
     flops : float or str, optional
-        Budget that each law splits; by default :data:`TIMES_LARGEST` times the largest run's compute.
+        Budget in FLOP that each law splits; by default, :data:`TIMES_LARGEST` times the largest run's compute.
     family : str, optional
-        Whose budget is split and whose forecasts are scored; by default the only one. With several families,
-        by default all are scored, and the budget is a new family's.
+        Family whose budget is split and whose forecasts are scored; by default the only family. With several, by
+        default all are scored and the budget is for a new family.
     train_quantile, beyond : float
         As in :func:`backtest`.
     seed, chains, warmup, draws, device, progress, workers, scheduler, folder
@@ -273,14 +273,14 @@ def compare(
     Warns
     -----
     ConvergenceWarning
-        If a fit has failed or has not converged; once, naming each.
+        If fits have failed or have not converged; one warning names all.
 
     Raises
     ------
     QueryError
-        If fewer than two models are named, one twice, one that forecasts no loss, or the budget is implausible.
+        If fewer than two models are given, two are the same, one has no loss, or the budget is implausible.
     BayescaleError
-        If no model can be fitted: the first one's error.
+        If no model can be fitted: the error of the first one.
 
     Examples
     --------
@@ -300,7 +300,7 @@ def compare(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # one for all, below
         for name, spec in models.items():
-            # A batch of one: tracing two structures in threads side by side would mix NumPyro's handlers.
+            # A batch of one: tracing two structures in parallel threads would mix NumPyro's handlers.
             batch = fit_many({name: runs}, spec, seed=seed, progress=progress, **vars(how.within("all runs")))
             fits |= batch.fits
             failed |= batch.failed
@@ -327,21 +327,25 @@ def examine(
     fits: Mapping[str, Fit], *, flops: float | str | None = None, family: str | None = None,
     card: Mapping[str, Any] | None = None,
 ) -> Comparison:  # fmt: skip
-    """Compare fits of one table that are at hand, without backtests; one fit is enough.
+    """Compare existing fits of one table, without backtests; one fit is enough.
 
     Parameters
     ----------
     fits : mapping of str to Fit
-        By name of the model.
+        The fits, by name of the model.
     flops, family
         As in :func:`compare`.
     card : mapping, optional
-        Card of the runs; by default the shipped one, if the fits are of a shipped table, or what they carry of it.
+        Card of the runs; by default the shipped card, if the table ships, else what the fits hold of it.
+
+    Returns
+    -------
+    Comparison
 
     Raises
     ------
     QueryError
-        If there is no fit, or they are of different runs.
+        If there is no fit, or the fits are of different runs.
     """
     if not fits:
         raise QueryError("there is no fit to examine")
@@ -386,13 +390,13 @@ def _examined(
 
 
 def _card(fit: Fit) -> Mapping[str, Any]:
-    """The shipped card that a fit names and agrees with; else the little that the fit carries of its own."""
-    told = fit.meta.get("runs_source", {})
-    if told and fit.meta["runs"] in shipped.names("data"):
+    """Return the shipped card if the fit's metadata match it, else what the fit itself holds of the card."""
+    carried = fit.meta.get("runs_source", {})
+    if carried and fit.meta["runs"] in shipped.names("data"):
         card = load_runs(fit.meta["runs"]).card
-        if all(card.get(key) == value for key, value in told.items()):
+        if all(card.get(key) == value for key, value in carried.items()):
             return card
-    return told
+    return carried
 
 
 def _models(specs: Iterable[Spec | str | Path]) -> dict[str, Spec]:
@@ -403,9 +407,9 @@ def _models(specs: Iterable[Spec | str | Path]) -> dict[str, Spec]:
         if same is not None:
             what = "one model is given twice" if same.digest == spec.digest else "two models have one name"
             raise QueryError(what, wanted="different models under different names",
-                             came=f"{same.name!r} and {spec.name!r}", do="drop one, or rename its file")  # fmt: skip
+                             came=f"{same.name!r} and {spec.name!r}", do="remove one, or rename its file")  # fmt: skip
         if "loss" not in dict(spec.responses):
-            raise QueryError(f"spec {spec.name!r} forecasts no loss", do="compare specs with a loss response")
+            raise QueryError(f"spec {spec.name!r} does not forecast loss", do="compare specs with a loss response")
         seen[spec.name] = spec
     if len(seen) < 2:
         raise QueryError("a comparison needs at least two models", came=", ".join(seen) or "none",
@@ -421,7 +425,7 @@ def _budget(runs: Runs, flops: float | str | None, family: str | None) -> float:
 
 
 def _asked(coefficients: pd.DataFrame) -> pd.DataFrame:
-    """The exponents and the irreducible loss: what a reader of a terminal asks for first."""
+    """Keep the exponents and the irreducible loss, which a terminal shows."""
     return coefficients[coefficients["kind"].isin((*comparison_tables.EXPONENTS, Kind.FLOOR))]
 
 

@@ -1,4 +1,4 @@
-"""Tabulate: fits, backtests and choices of several models → one tidy table a question."""
+"""Tabulate: fits, backtests and choices of several models → one tidy table per question."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from bayescale.parts.base import AbstractLaw, Kind
 from bayescale.parts.catalogue import part
 
 POPULATION = "population"
-"""The family under which centres of a partial pooling are told."""
+"""The family name under which centres of partial pooling are listed."""
 
 _LOSS = "loss"  # the observed site that all compared specs share
 _K_LIMIT = 0.7  # Pareto k above which PSIS is unreliable at any number of draws (Vehtari et al. 2024)
@@ -30,19 +30,28 @@ _QUANTILES = {"q05": 0.05, "q50": 0.5, "q95": 0.95}
 OPTIMUM = "optimum"
 """Kind of the growth of the optimal params; the other kinds are those of :class:`.base.Kind`."""
 EXPONENTS = (Kind.EXPONENT, Kind.EFFECTIVE, OPTIMUM)
-"""Kinds of powers."""
+"""Kinds of exponents."""
 
 _HALF_DECADE = 0.5  # on either side of the budget, over which the slope of the optimal params is taken
 
 
 def interpolation(fits: Mapping[str, Fit]) -> tuple[pd.DataFrame, dict[str, str]]:
-    """PSIS-LOO, one model a row, best first, and the models that it cannot be had for, with the reason.
+    """PSIS-LOO, one model per row, best first; and the models without it, with the reason.
 
-    It ranks interpolators: a run that is left out lies amid those that stay (Vehtari, Gelman, Gabry 2017,
+    It ranks interpolators: a left-out run lies among the runs that remain (Vehtari, Gelman, Gabry 2017,
     arXiv:1507.04544). `k_above` counts runs whose Pareto k is above `k_limit`; `worst_run` has the largest.
+
+    Parameters
+    ----------
+    fits : mapping of str to Fit
+
+    Returns
+    -------
+    table : DataFrame
+    left_out : dict of str
     """
     left_out = {
-        name: "its log likelihood is summed by family, as of all large tables"
+        name: "its log likelihood is summed by family, as for all large tables"
         for name, fit in fits.items()
         if RUN not in fit.tree["log_likelihood"][_LOSS].dims
     }
@@ -53,7 +62,7 @@ def interpolation(fits: Mapping[str, Fit]) -> tuple[pd.DataFrame, dict[str, str]
         for name in (name for name in fits if name not in left_out):
             try:
                 found[name] = loo(fits[name].tree, pointwise=True, var_name=_LOSS)
-            except ValueError as reason:  # of fewer draws than a tail can be fitted to
+            except ValueError as reason:  # too few draws to fit a tail
                 left_out[name] = f"it has too few draws: {reason}"
         ranked = compare_elpd(found, round_to="none") if len(found) > 1 else None
     if not found:
@@ -72,7 +81,16 @@ def interpolation(fits: Mapping[str, Fit]) -> tuple[pd.DataFrame, dict[str, str]
 
 
 def beyond(backtests: Mapping[str, Backtest]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Scores of leave-future-out: means over families, one model a row; and by horizon."""
+    """Scores of leave-future-out: means over families, one model per row; and by horizon.
+
+    Parameters
+    ----------
+    backtests : mapping of str to Backtest
+
+    Returns
+    -------
+    by_model, by_horizon : DataFrame
+    """
     rows, horizons = [], []
     for name, test in backtests.items():
         counts = {"families": len(test.families), "n_test": len(test.runs)}
@@ -84,28 +102,57 @@ def beyond(backtests: Mapping[str, Backtest]) -> tuple[pd.DataFrame, pd.DataFram
 
 
 def findings(fits: Mapping[str, Fit]) -> pd.DataFrame:
-    """Every finding of every check, one a row, with its model."""
+    """Every finding of every check, one per row, with its model.
+
+    Parameters
+    ----------
+    fits : mapping of str to Fit
+
+    Returns
+    -------
+    DataFrame
+    """
     tables = [check(fit).table.assign(model=name) for name, fit in fits.items()]
     table = pd.concat(tables, ignore_index=True)
     return table[["model", *(c for c in table if c != "model")]]
 
 
 def coefficients(fits: Mapping[str, Fit], choices: Mapping[str, Choice]) -> pd.DataFrame:
-    """Mean and 90 % interval of each model's parameters and derived coefficients, by family.
+    """Mean and 90% interval of each model's parameters and derived coefficients, by family.
 
-    `kind` is the law's own word for it (:class:`.base.Kind`), or ``optimum``: the power of compute by which
-    the optimal params grow, around the budget.
+    `kind` is the kind that the law declares (:class:`.base.Kind`), or ``optimum``: the exponent with which the
+    optimal params grow with compute, around the budget.
+
+    Parameters
+    ----------
+    fits : mapping of str to Fit
+    choices : mapping of str to Choice
+        Of an :class:`Allocation`.
+
+    Returns
+    -------
+    DataFrame
     """
     rows = [row for name, fit in fits.items() for row in _coefficients(name, fit)]
     for name, choice in choices.items():
         slope = _growth(choice)
-        meaning = "power of compute by which the best params grow, around the budget"
+        meaning = "exponent of compute with which the optimal params grow, around the budget"
         rows.append(_row(name, choice.family, OPTIMUM, "d ln N* / d ln C", meaning, "1", slope, str(choice.verdict)))
     return pd.DataFrame(rows)
 
 
 def budgets(choices: Mapping[str, Choice]) -> pd.DataFrame:
-    """What each model would spend the budget on, one model a row; no single figure where `unsettled` says why."""
+    """The split of the budget under each model, one per row; NaN figures if `unsettled` gives a reason.
+
+    Parameters
+    ----------
+    choices : mapping of str to Choice
+        Of an :class:`Allocation`.
+
+    Returns
+    -------
+    DataFrame
+    """
     rows = []
     for name, choice in choices.items():
         params, ratio = choice.optimum["params"], choice.optimum["tokens_per_param"]
@@ -124,9 +171,18 @@ def budgets(choices: Mapping[str, Choice]) -> pd.DataFrame:
 def crossed(choices: Mapping[str, Choice]) -> pd.DataFrame:
     """The cost of choosing by the wrong law: each model's choice under each model's draws.
 
-    `loss` is the expected loss, `extra_loss` what it lies above that of the judging model's own choice, in
-    nats/token; `waste` the expected share of compute spent over what each draw's best split needs, and
-    `extra_waste` what it lies above the judging model's own.
+    `loss` is the expected loss; `extra_loss` its excess over the judging model's own choice, in nats/token; `waste` the
+    expected extra compute relative to each draw's best split; `extra_waste` its excess over the judging model's own.
+
+    Parameters
+    ----------
+    choices : mapping of str to Choice
+        Of an :class:`Allocation`.
+
+    Returns
+    -------
+    DataFrame
+        One pair of models per row.
     """
     rows = []
     for chosen, theirs in choices.items():
@@ -157,8 +213,8 @@ def _coefficients(model: str, fit: Fit) -> list[dict[str, Any]]:
     law, posterior, rows = part("laws", fit.spec.law), fit.posterior, []
     centers = {name: site for name in law.parameters if (site := fit.ways[name].population(name).name) != name}
 
-    def add(kind: str, name: str, meaning: str, unit: str, draws: xr.DataArray, whole: str) -> None:
-        for family, x in _by_family(draws, whole):
+    def add(kind: str, name: str, meaning: str, unit: str, draws: xr.DataArray, shared: str) -> None:
+        for family, x in _by_family(draws, shared):
             rows.append(_row(model, family, kind, name, meaning, unit, x, str(fit.verdict)))
 
     alone = fit.families[0] if len(fit.families) == 1 else "all"
@@ -171,24 +227,24 @@ def _coefficients(model: str, fit: Fit) -> list[dict[str, Any]]:
         (_of_population(law, posterior, centers), POPULATION),
         ({name: posterior[name] for name in fit.meta["published"]}, alone),
     )
-    for values, whole in derived:
+    for values, shared in derived:
         for name, draws in values.items():
             one = law.quantities[name]
-            add(one.kind, name, one.meaning, one.unit, draws, whole)
+            add(one.kind, name, one.meaning, one.unit, draws, shared)
     return rows
 
 
 def _of_population(law: AbstractLaw, posterior: xr.Dataset, centers: Mapping[str, str]) -> dict[str, xr.DataArray]:
-    """Effective exponents of the centre of a partial pooling: those that no parameter of each family's own enters."""
+    """Effective exponents of the centre of partial pooling that do not depend on any family's own parameter."""
     if law.effective is None or not centers:
         return {}
     found = law.effective(**{name: posterior[centers.get(name, name)] for name in law.parameters})
     return {name: draws for name, draws in found.items() if FAMILY not in draws.dims}
 
 
-def _by_family(draws: xr.DataArray, whole: str) -> list[tuple[str, np.ndarray]]:
+def _by_family(draws: xr.DataArray, shared: str) -> list[tuple[str, np.ndarray]]:
     if FAMILY not in draws.dims:
-        return [(whole, draws.to_numpy())]
+        return [(shared, draws.to_numpy())]
     return [(str(name), draws.sel({FAMILY: name}).to_numpy()) for name in draws[FAMILY].to_numpy()]
 
 

@@ -1,8 +1,8 @@
-"""Calibration of the computation: do fits of simulated runs find the truth as often as they say?
+"""Simulation-based calibration: do intervals of fits to simulated runs cover the truth as often as they should?
 
-Parameters are drawn from a spec's prior, runs from the parameters, and the spec is fitted to the runs. If
-prior, likelihood, sampler and forecasts agree, the true value of any quantity ranks uniformly among its
-posterior draws (Talts et al. 2018, arXiv:1804.06788).
+Parameters are drawn from a spec's prior, runs from the parameters, and the spec is fitted to the runs. If prior,
+likelihood, sampler and forecasts agree, the rank of the true value among posterior draws is uniform, for any
+quantity (Talts et al. 2018, arXiv:1804.06788).
 """
 
 from __future__ import annotations
@@ -35,34 +35,34 @@ from bayescale.runs.readers import load_runs
 from bayescale.runs.table import Runs
 
 RANKED = 99
-"""Posterior draws among which a truth is ranked: evenly thinned, so that chains with an ESS of a few hundred give
-nearly independent ones; a hundred possible ranks, which tens and quarters divide."""
+"""Number of posterior draws among which a truth is ranked. Draws are thinned evenly, so chains with an ESS of a few
+hundred give nearly independent ones. The hundred possible ranks divide into tens and quarters."""
 
 LEVEL = 0.99
-"""Probability that a right computation passes. Ten right specs then fail once in ten rounds, not four times."""
+"""Probability that a correct computation passes. Of ten correct specs, one fails in about one round of ten."""
 
 _LEVELS = (0.5, 0.8, 0.9)
-_AT_A_TIME = 100  # fits held in memory: some 300 MB of hierarchies
+_AT_A_TIME = 100  # fits held in memory: about 300 MB for hierarchies
 
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """Ranks of truths among posterior draws, and what they say of the computation; made by :func:`calibrate`.
+    """Ranks of truths among posterior draws, with tests of uniformity; made by :func:`calibrate`.
 
     Attributes
     ----------
     spec : Spec
         The spec that was calibrated.
     ranks : DataFrame of int
-        One simulation a row, one quantity a column: how many of :data:`RANKED` thinned draws lie below the truth.
+        One simulation per row, one quantity per column: how many of :data:`RANKED` thinned draws are below the truth.
     regret : DataFrame
-        One simulation a row: regret in nats/token of the split that the posterior chooses, ``expected`` by the
-        posterior and ``realised`` under the truth. Empty where the law has no split to choose.
+        One simulation per row: regret in nats/token of the split that the posterior chooses, ``expected`` under the
+        posterior and ``realised`` under the truth. Empty if the law has no split to choose.
     unconverged, dropped : dict of str
-        Simulations whose fit has not converged (they are ranked like any other), and those without ranks, as
-        their fit failed or their runs were no numbers; by name, and why.
+        Simulations whose fit has not converged (they are ranked too), and simulations without ranks, because the
+        fit failed or the runs were not finite; by name, with the reason.
     meta : dict
-        Seed, chains, draws, the runs that were simulated, versions.
+        Seed, chains, draws, the simulated runs, versions.
     """
 
     spec: Spec
@@ -74,7 +74,7 @@ class Calibration:
 
     @cached_property
     def table(self) -> pd.DataFrame:
-        """One quantity a row: ``p`` of its rank band, ``chi2_p``, coverage of 50, 80 and 90 %, ``passed``."""
+        """One quantity per row: ``p`` of its rank band, ``chi2_p``, coverage at 50, 80 and 90%, ``passed``."""
         rows = []
         for name in self.ranks:
             ranks = self.ranks[name].to_numpy()
@@ -86,12 +86,12 @@ class Calibration:
 
     @property
     def alpha(self) -> float:
-        """P-value under which one quantity fails: what :data:`LEVEL` leaves, over all that are asked (Bonferroni)."""
+        """P-value below which one quantity fails: one minus :data:`LEVEL`, over the number of tests (Bonferroni)."""
         return (1 - LEVEL) / (self.ranks.shape[1] + (not self.regret.empty))
 
     @cached_property
     def regret_check(self) -> dict[str, Any]:
-        """Means of expected and realised regret, their difference with its Monte Carlo error, p-value, ``passed``."""
+        """Mean expected and realised regret; their difference with Monte Carlo error and p-value; ``passed``."""
         if self.regret.empty:
             return {}
         difference = (self.regret["realised"] - self.regret["expected"]).to_numpy()
@@ -102,7 +102,7 @@ class Calibration:
 
     @property
     def problems(self) -> dict[str, str]:
-        """Quantities that left their band, regret that was not as expected, simulations that were dropped; and why."""
+        """Quantities outside their band, unexpected regret and dropped simulations, with the reason."""
         bad = self.table[~self.table["passed"]]
         found = {str(row.quantity): f"ranks leave their band, p = {row.p:.2g}" for row in bad.itertuples()}
         check = self.regret_check
@@ -117,11 +117,11 @@ class Calibration:
 
     @property
     def verdict(self) -> Verdict:
-        """Whether every quantity passed, and what was wrong."""
+        """Whether every quantity passed, and the problems."""
         return of_tests(f"{name}: {why}" for name, why in self.problems.items())
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON and for the record that is kept with the spec."""
+        """Plain values, for JSON and for the record kept with the spec."""
         return {
             "spec": self.spec.name,
             "spec_digest": self.spec.digest,
@@ -149,7 +149,7 @@ class Calibration:
                 f"mean regret  expected {check['expected']:.2g}, realised {check['realised']:.2g} nats; "
                 f"difference {check['difference']:.2g} ± {check['mcse']:.1g}, p = {check['p']:.3f}"
             )
-        return "\n".join([*lines, f"verdict      {self.verdict} (one quantity fails under p = {self.alpha:.2g})"])
+        return "\n".join([*lines, f"verdict      {self.verdict} (a quantity fails below p = {self.alpha:.2g})"])
 
 
 def calibrate(
@@ -167,28 +167,28 @@ def calibrate(
     scheduler: str | None = None,
     folder: str | Path | None = None,
 ) -> Calibration:
-    """Ask by simulation whether a spec's posteriors, forecasts and decisions are what its prior implies.
+    """Test by simulation whether a spec's posteriors, forecasts and decisions are calibrated under its prior.
 
-    Each simulation draws parameters from the prior and runs from them, fits the runs, and ranks the truth
-    among the draws: every parameter, the log likelihood, the loss and the best params at fifty times the
-    dearest run's compute, and the regret of the split that the posterior chooses there.
+    Each simulation draws parameters from the prior and runs from the parameters, fits the runs, and ranks the truth
+    among the draws. Ranked are every parameter, the log likelihood, the loss and the best params at fifty times the
+    largest run's compute, and the regret of the split that the posterior chooses there.
 
     Parameters
     ----------
     spec : Spec, or what :func:`load_spec` takes
-        By default the shipped ``default``.
+        By default the built-in ``default``.
     runs : Runs, or what :func:`load_runs` takes, optional
-        Where to simulate. Of what they observed, only the median loss is used: it is the anchor's. By default a
+        Simulate at these runs. Of their observations only the median loss is used, for the anchor. By default, a
         plain sweep (:func:`bayescale.evaluation.simulation.sweep_for`).
     simulations : int
-        At least twenty. Two hundred notice draws that are .7 times as wide as they should be, or off by .4 of
-        their SD, nine times out of ten.
+        At least 20. With 200, draws that are 0.7 times as wide as they should be, or biased by 0.4 SD, are detected
+        nine times out of ten.
     seed : int
-        Seed of the simulations; the fits' count on from it.
+        Seed of the simulations; the seeds of the fits count up from it.
     chains, warmup, draws, device, progress, workers, scheduler, folder
-        As in :func:`bayescale.fit_many`, with 500 draws of each chain by default. A stated `warmup` (500 for a
-        hierarchy) keeps chains that do not agree from being drawn again: a hierarchy then takes a third of the time,
-        and more fits count as not converged.
+        As in :func:`bayescale.fit_many`, with 500 draws per chain by default. If `warmup` is given (500 for a
+        hierarchy), chains that do not agree are not redrawn: a hierarchy then takes a third of the time, and more
+        fits count as not converged.
 
     Returns
     -------
@@ -197,7 +197,7 @@ def calibrate(
     Warns
     -----
     ConvergenceWarning
-        If fits have not converged. They are ranked all the same: to leave them out would be to choose among truths.
+        If fits have not converged. They are ranked too: leaving them out would select among truths.
 
     Raises
     ------
@@ -227,10 +227,28 @@ def calibrate(
 def ranked(
     simulated: Simulated, spec: Spec, how: FitOptions, *, seed: int, progress: bool | None = None
 ) -> Calibration:
-    """Fit simulated tables under a spec and rank their truths; the spec need not be the one that made them."""
+    """Fit a spec to simulated tables and rank their truths; the tables may come from another spec.
+
+    Parameters
+    ----------
+    simulated : Simulated
+    spec : Spec
+    how : FitOptions
+    seed : int
+    progress : bool, optional
+
+    Returns
+    -------
+    Calibration
+
+    Raises
+    ------
+    FitError
+        If there are too few draws, or every fit fails.
+    """
     if how.chains * how.draws < RANKED:
         came = f"{how.chains} chains of {how.draws}"
-        raise FitError("there are too few draws to rank among", wanted=f"at least {RANKED} in all", came=came)
+        raise FitError("there are too few draws to rank a truth", wanted=f"at least {RANKED} in all", came=came)
     fixed = replace(spec, anchor=simulated.spec.anchor)
     rng = np.random.default_rng(seed)
     ranks, regrets, unconverged, dropped = {}, {}, {}, dict(simulated.dropped)
@@ -258,18 +276,18 @@ def ranked(
 def _fits(
     simulated: Simulated, spec: Spec, dropped: dict[str, str], how: FitOptions, *, seed: int, progress: bool | None
 ) -> Iterator[tuple[str, Fit]]:
-    """Fits as they come, some at a time; those that fail are told in `dropped`."""
+    """Yield the fits in batches; failed fits are added to `dropped`."""
     for first, names in enumerate(batched(simulated.tables, _AT_A_TIME)):
         tables = {name: simulated.tables[name] for name in names}
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # told once, for all
+            warnings.simplefilter("ignore", ConvergenceWarning)  # one warning for all, in calibrate
             batch = fit_many(tables, spec, seed=seed + first * _AT_A_TIME, progress=progress, **vars(how))
         dropped |= {name: str(error).partition("\n")[0] for name, error in batch.failed.items()}
         yield from batch.fits.items()
 
 
 def _parameters(simulated: Simulated, name: str, fit: Fit) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-    """Truth and draws of what the table of truths holds."""
+    """Return truth and draws of each quantity in the table of truths."""
     truth = simulated.truths.loc[name].to_dict()
     likelihood = fit.tree["log_likelihood"].data_vars.values()
     total = sum(value.to_numpy().sum(axis=-1) for value in likelihood)
@@ -286,7 +304,7 @@ def _beyond(
     if not len(true):
         return {}
     solved = best(-draws, fit.posterior.sizes["chain"])  # the utility of a loss
-    # Both as places on the grid of splits: coarse, but alike, and ties are broken at random.
+    # Both are indices on the same coarse grid of splits; ties are broken at random.
     truth["params_beyond"], drawn["params_beyond"] = true.argmin(), solved.by_draw
     truth["regret_beyond"] = true[solved.action] - true.min()
     drawn["regret_beyond"] = draws[:, solved.action] - draws.min(axis=1)
@@ -294,5 +312,5 @@ def _beyond(
 
 
 def _thinned(draws: np.ndarray) -> np.ndarray:
-    """As many draws as are ranked among, evenly spaced along the chains."""
+    """Return :data:`RANKED` draws, evenly spaced along the chains."""
     return draws.ravel()[np.linspace(0, draws.size - 1, RANKED).round().astype(int)]

@@ -9,26 +9,26 @@ _LEVELS = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
 
 
 def scores(draws: np.ndarray, observed: np.ndarray, log_density: np.ndarray | None = None) -> pd.DataFrame:
-    """Proper scores and errors of predictive draws, one row an observation.
+    """Proper scores and errors of predictive draws, one observation per row.
 
     Parameters
     ----------
     draws : ndarray, shape (draw, query)
         Predictive draws.
     observed : ndarray, shape (query,)
-        What came.
+        Observed values.
     log_density : ndarray, shape (draw, query), optional
-        Log density of what came under each draw.
+        Log density of the observed values under each draw.
 
     Returns
     -------
     DataFrame
         ``coverage_50``, ``coverage_80``, ``coverage_90`` (0 or 1), ``width_90``, ``interval_score_90`` (the
-        width, and twenty times what a miss lies outside), ``crps``, ``log_score`` (log of the predictive
-        density, larger is better), ``are`` (absolute error of the median, which on log scale
-        is the relative one), ``bias`` (median minus observed).
+        width, plus twenty times the distance of a miss), ``crps``, ``log_score`` (log of the predictive
+        density, larger is better), ``are`` (absolute relative error of the median,
+        if draws are logs), ``bias`` (median minus observed).
     """
-    import scoringrules  # compiles for two seconds, which a fit that scores nothing should not wait for
+    import scoringrules  # compiles for two seconds: a fit that scores nothing should not wait
 
     q05, q10, q25, q50, q75, q90, q95 = np.quantile(draws, _LEVELS, axis=0)
     table = pd.DataFrame(

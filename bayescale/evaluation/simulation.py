@@ -1,4 +1,4 @@
-"""Simulate: tables of runs from a spec's prior, with the truth behind each."""
+"""Simulate: tables of runs from a spec's prior, with the true parameters."""
 
 from __future__ import annotations
 
@@ -23,30 +23,32 @@ from bayescale.runs.readers import load_runs
 from bayescale.runs.table import Runs
 
 FEWEST = 20
-"""Simulations under which no figure over them is worth a look."""
+"""Fewest simulations whose summary figures mean anything."""
 
 BEYOND = 50.0
-"""Compute of the target over the family's dearest run: 1.7 decades, about where decisions are taken."""
+"""Compute of the target, as a multiple of the family's largest run: 1.7 decades, a usual reach of decisions."""
 
 _RATIO = 20.0  # tokens per param of the target, and of the middle action
-_ACTIONS, _DECADES = 81, 2.0  # splits of the target's compute: params on either side of the middle, 12 % apart
-_STREAM = 0x5BC  # keeps the simulations' key apart from the fits' own, which count on from the seed
+_ACTIONS, _DECADES = 81, 2.0  # splits of the target's compute: params on either side of the middle, 12% apart
+_STREAM = 0x5BC  # separates the simulations' key from the keys of the fits, which count up from the seed
 
 # The sweep: fans at fixed compute over 2.5 decades, tokens per param from 5 to 320.
 _BUDGETS = np.geomspace(1e18, 3e20, 6)
 _RATIOS = np.geomspace(5, 320, 5)
-# Families by the step at which they take runs of the sweep: 30, 15 and 6 runs, so that of a hierarchy one is held
-# by its own runs and one by its peers, which the engine samples in different coordinates.
+# Families by the step at which they take runs of the sweep: 30, 15 and 6 runs. In a hierarchy one family is then
+# determined by its own runs and one by the others, and the engine samples these in different coordinates.
 _STEPS = {"all": 1, "half": 2, "fifth": 5}
-_LOSS = 3.0  # nats/token at the anchor: of small runs on web text; only the midpoint of an accuracy depends on it
-_EPOCHS = (1.0, 4.0, 16.0, 60.0)  # from no repeats to far beyond the decay of their worth
+_LOSS = (
+    3.0  # nats/token at the anchor, typical of small runs on web text; only the midpoint of an accuracy depends on it
+)
+_EPOCHS = (1.0, 4.0, 16.0, 60.0)  # from no repeats to far beyond the decay of their value
 _ITEMS, _CHANCE = 1000, 0.25  # of a benchmark with four answers
-_LOSS_ERROR = 0.003  # nats/token: of a million tokens whose losses scatter by 3 nats
+_LOSS_ERROR = 0.003  # nats/token: for a million tokens whose losses have an SD of 3 nats
 
 
 @dataclass(frozen=True, eq=False)
 class Simulated:
-    """Tables of runs that a spec made, with the truth behind each; made by :func:`simulate`.
+    """Tables of runs simulated from a spec, with their true parameters; made by :func:`simulate`.
 
     Attributes
     ----------
@@ -55,14 +57,14 @@ class Simulated:
     tables : dict of Runs
         Simulated runs by name.
     truths : DataFrame
-        One simulation a row, one quantity a column: parameters, and the log likelihood of the runs.
+        One simulation per row, one quantity per column: parameters, and the log likelihood of the runs.
     log_loss : DataFrame
-        One simulation a row: true log loss at the probes.
+        One simulation per row: true log loss at the probes.
     probes : DataFrame
         Queries in one family: the target beyond the runs, then the splits of its compute (none for a law
         without params and tokens).
     dropped : dict of str
-        Simulations whose runs are no numbers, and why.
+        Simulations whose runs are not finite numbers, and why.
     """
 
     spec: Spec
@@ -74,10 +76,10 @@ class Simulated:
 
 
 def simulate(spec: Spec, runs: Runs | None = None, *, simulations: int, seed: int) -> Simulated:
-    """Draw parameters from the prior, and from them what would be observed at the columns of some runs.
+    """Draw parameters from the prior, and from them observations at the columns of some runs.
 
-    The anchor is fixed, at that of the given runs, and so is the slope that discrepancies go by, a usual one. A fit
-    that took them from a simulated table's own losses would have another prior than the one that made the table.
+    The anchor is fixed at that of the given runs, and the slope that discrepancies use at a usual value. A fit that
+    took them from a simulated table's own losses would have a different prior from the one behind the table.
 
     Parameters
     ----------
@@ -85,6 +87,11 @@ def simulate(spec: Spec, runs: Runs | None = None, *, simulations: int, seed: in
     runs : Runs, optional
         By default :func:`sweep_for`.
     simulations, seed : int
+        Number of simulations, and the random seed.
+
+    Returns
+    -------
+    Simulated
 
     Raises
     ------
@@ -108,7 +115,7 @@ def simulate(spec: Spec, runs: Runs | None = None, *, simulations: int, seed: in
     fine = np.isfinite(likelihood) & np.all([np.isfinite(x).all(axis=1) for x in observed.values()], axis=0)
     kept = ("family", "params", "tokens", "flops", *spec.columns, *spec.labels, *spec.sorting)
     frame = runs.frame[[column for column in dict.fromkeys(kept) if column in runs.frame]]
-    # Not through load_runs: its bound on a loss finds wrong units, and would cut off part of the prior.
+    # Not through load_runs: its bound on a loss, which finds wrong units, would truncate the prior.
     tables = {
         names[i]: Runs(frame.assign(**{k: x[i] for k, x in observed.items()}), f"simulation {names[i]}")
         for i in np.flatnonzero(fine)
@@ -119,15 +126,23 @@ def simulate(spec: Spec, runs: Runs | None = None, *, simulations: int, seed: in
         truths=pd.DataFrame(_parameters(spec, runs, sites), names).assign(log_likelihood=likelihood),
         log_loss=pd.DataFrame(sites[LOG_LOSS][:, count:], names),
         probes=probes,
-        dropped={names[i]: "a simulated run is zero, infinite or no number" for i in np.flatnonzero(~fine)},
+        dropped={names[i]: "a simulated run is zero, infinite or not a number" for i in np.flatnonzero(~fine)},
     )
 
 
 def sweep_for(spec: Spec) -> Runs:
-    """Runs of a plain sweep with the columns that a spec reads; what they observed is a placeholder.
+    """Runs of a plain sweep with the columns that a spec reads; the observed values are placeholders.
 
-    Six budgets over 2.5 decades of compute, five ratios of tokens to params from 5 to 320 each. One family; three
-    of 30, 15 and 6 runs for a spec that pools.
+    Six budgets over 2.5 decades of compute, each with five ratios of tokens to params from 5 to 320. One family; for a
+    pooled spec, three families of 30, 15 and 6 runs.
+
+    Parameters
+    ----------
+    spec : Spec
+
+    Returns
+    -------
+    Runs
 
     Raises
     ------
@@ -160,7 +175,7 @@ def sweep_for(spec: Spec) -> Runs:
     for column in {*spec.columns, *spec.labels, *spec.sorting} - set(frame):
         if column not in more:
             raise RunsError(f"no plain sweep has the column {column!r}, which spec {spec.name!r} reads",
-                            do="name runs of your own (--runs)")  # fmt: skip
+                            do="give runs of your own (--runs)")  # fmt: skip
         frame[column] = more[column]
     pools = any(setting.pooling != "none" for _, setting in spec.settings)
     steps = _STEPS if pools else {"all": 1}
@@ -169,7 +184,7 @@ def sweep_for(spec: Spec) -> Runs:
 
 
 def _anchored(spec: Spec, runs: Runs) -> Spec:
-    """Return the spec with its anchor fixed, at that of the runs; discrepancies go by a usual slope."""
+    """Return the spec with its anchor fixed at that of the runs; discrepancies use a usual slope."""
     points = design(spec, runs)
     logs = {**points.anchor, "loss": points.anchor_loss}
     anchor = {column: float(np.exp(logs[column])) for column in (*spec.inputs, "loss")}
@@ -178,13 +193,13 @@ def _anchored(spec: Spec, runs: Runs) -> Spec:
 
 
 def extremes(runs: Runs) -> list[str]:
-    """Names of the families with the most and with the fewest runs; once, if there is one."""
+    """Return the families with the most and the fewest runs; one name if they are the same."""
     sizes = {name: int((runs["family"] == name).sum()) for name in runs.families}
     return list(dict.fromkeys((max(sizes, key=sizes.__getitem__), min(sizes, key=sizes.__getitem__))))
 
 
 def _probes(spec: Spec, runs: Runs) -> pd.DataFrame:
-    """Queries in the family with the fewest runs; other columns as those of its first run."""
+    """Queries in the family with the fewest runs; other columns have the values of its first run."""
     mine = runs.frame[runs["family"] == extremes(runs)[-1]]
     flops = BEYOND * mine["flops"].max()
     middle = np.sqrt(flops / (FLOPS_PER_PARAM_TOKEN * _RATIO))

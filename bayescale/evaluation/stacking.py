@@ -1,4 +1,4 @@
-"""Averaging: weights of several models from forecasts of what each family's cheaper runs did not show."""
+"""Stacking: weights of several models from forecasts beyond each family's smaller runs."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ from bayescale.runs.splits import BEYOND, TRAIN_QUANTILE, Cut, Options, cut
 from bayescale.runs.table import Runs
 
 CUTS = (0.7, 0.5, 0.3)
-"""Quantiles of a family's compute below which runs are fitted: forecasts from each reach other horizons.
+"""Quantiles of a family's compute up to which runs are fitted; forecasts from each reach different horizons.
 
-The first is the train quantile of a backtest, so that the fits below it have the seeds of that backtest.
+The first is the train quantile of a backtest, so its fits have the seeds of that backtest.
 """
 
 _KEY = ["family", "cut", "row"]
@@ -53,17 +53,17 @@ type Models = Mapping[str, Spec | str | Path] | Sequence[Spec | str | Path]
 
 @dataclass(frozen=True, eq=False)
 class LeaveFutureOut:
-    """Scores of several models' forecasts of the same runs, each beyond a cut.
+    """Scores of several models' forecasts of the same runs beyond a cut in compute.
 
     Attributes
     ----------
     models : tuple of str
     scores : DataFrame
-        One forecast of one model a row: ``model``, ``family``, ``cut`` (quantile of compute), ``row`` (position
+        One forecast of one model per row: ``model``, ``family``, ``cut`` (quantile of compute), ``row`` (position
         of the run in the table), ``reach_decades``, ``horizon`` (bin of that) and ``log_score``: the log of the
-        predictive density of the log loss that came.
+        predictive density of the observed log loss.
     left_out : dict
-        Families (at a cut) with too few runs, or a model's fit that failed, and why.
+        Families (at a cut) with too few runs, and failed fits, with the reason.
     verdicts : dict of Verdict
         Convergence of the fit behind each model's forecasts, by model, family and cut.
     """
@@ -74,32 +74,37 @@ class LeaveFutureOut:
     verdicts: dict[str, Verdict]
 
     def matched(self, horizon: str | float | None = None) -> pd.DataFrame:
-        """Log scores by model, one forecast a row, where every model made it.
+        """Log scores by model, one forecast per row; only forecasts that every model made.
 
         Parameters
         ----------
         horizon : str or float, optional
-            Keep forecasts of this bin of :data:`bayescale.prediction.records.HORIZONS`, by name or by a number in it
-            (times the largest compute that is fitted); by default all.
+            Keep forecasts in this bin of :data:`bayescale.prediction.records.HORIZONS`, by name or by a number in it
+            (a multiple of the largest fitted compute); by default, all.
+
+        Returns
+        -------
+        DataFrame
+            Columns ``family cut row horizon``, and one column per model.
         """
         wide = self.scores.pivot(index=[*_KEY, "horizon"], columns="model", values="log_score")
         wide = wide.reindex(columns=list(self.models)).dropna().reset_index()
         return wide if horizon is None else wide[wide["horizon"] == _bin(horizon)]
 
     def weights(self, horizon: str | float | None = None, without: str | None = None) -> Weights:
-        """Stacking weights of the models, from the log scores of forecasts that all of them made.
+        """Stacking weights of the models, from the log scores of forecasts that all models made.
 
         Parameters
         ----------
         horizon : str or float, optional
-            As in :meth:`matched`; by default every forecast counts.
+            As in :meth:`matched`; by default, every forecast counts.
         without : str, optional
-            A family whose forecasts do not count.
+            A family whose forecasts are left out.
 
         Returns
         -------
         Weights
-            Whose sentence names the forecasts that they rest on.
+            Their sentence describes the forecasts behind them.
         """
         table = self.matched(horizon)
         table = table[table["family"] != without]
@@ -132,9 +137,9 @@ def leave_future_out(
 ) -> LeaveFutureOut:
     """Fit each model below several cuts of each family's compute, and score its forecasts beyond.
 
-    A run beyond several cuts is forecast from each. A model's forecasts are those of its own backtest, whatever it is
-    compared with: without pooling a family is fitted alone, all through one compiled program a model; priors that were
-    learnt on a family are learnt again without it.
+    A run beyond several cuts is forecast from each. A model's forecasts are those of its own backtest and do not depend
+    on the other models: without pooling, each family is fitted alone, with one compiled program per model. Priors that
+    were learned on a family are learned again without it.
 
     Parameters
     ----------
@@ -144,16 +149,16 @@ def leave_future_out(
     cuts : sequence of float
         Quantiles of a family's compute.
     beyond : float
-        Score runs above so many times the largest compute that is fitted.
+        Score runs above this multiple of the largest fitted compute.
     family : str, optional
-        Score this family alone, as in :func:`backtest`.
+        Score this family only, as in :func:`backtest`.
     seed, chains, warmup, draws, device, progress, workers, scheduler, folder
         As in :func:`fit_many`.
 
     Returns
     -------
     LeaveFutureOut
-        Without scores where no family has enough runs.
+        Without scores if no family has enough runs.
 
     References
     ----------
@@ -175,16 +180,16 @@ def leave_future_out(
 
 @dataclass(frozen=True, eq=False)
 class Cuts:
-    """Cuts of families at several quantiles of their compute: what models are fitted below, and forecast beyond.
+    """Cuts of families at several quantiles of compute: models are fitted below them and forecast beyond.
 
     Attributes
     ----------
     quantiles : dict of float
-        By the label of the cuts at it.
+        Quantile of each label of cuts.
     every, scored : tuple of Cut
-        Of all families, which pooled models are fitted to; and those whose forecasts are scored.
+        Cuts of all families, which pooled models are fitted to; and the cuts whose forecasts are scored.
     left_out : dict
-        Families (at a cut) with too few runs, and why.
+        Families (at a cut) with too few runs, with the reason.
     """
 
     quantiles: dict[str, float]
@@ -211,7 +216,7 @@ class Cuts:
     def forecasts(
         self, runs: Runs, spec: Spec, how: FitOptions, *, seed: int, progress: bool | None, backtested: float = np.nan
     ) -> Forecasts:
-        """Fit a model below the cuts, and score its forecasts beyond: by every score at a quantile to be backtested."""
+        """Fit a model below the cuts and score its forecasts beyond; with every score at the backtested quantile."""
 
         def score(fit: AbstractFit, runs: Runs, one: Cut) -> pd.DataFrame:
             return (score_cut if self.quantiles[one.label] == backtested else log_score_cut)(fit, runs, one)
@@ -220,7 +225,7 @@ class Cuts:
         return forecasts_of(runs, spec, tasks, how, score, seed=seed, progress=progress)
 
     def joined(self, found: Mapping[str, Forecasts], quantiles: Sequence[float] | None = None) -> LeaveFutureOut:
-        """Forecasts of several models as one table: from every cut, or from those at some of the quantiles."""
+        """Join forecasts of several models into one table, from every cut or from the cuts at some quantiles."""
         kept = [label for label, quantile in self.quantiles.items() if quantiles is None or quantile in quantiles]
         tests = [(model, one) for model, of in found.items() for one in of.tests if one.cut.label in kept]
         lacking = {f"{model}, {label}": why for model, of in found.items() for label, why in of.left_out.items()}
@@ -229,7 +234,7 @@ class Cuts:
         return LeaveFutureOut(tuple(found), scores, self.left_out | lacking, verdicts)
 
     def backtest(self, runs: Runs, spec: Spec, found: Forecasts, options: Options, seed: int) -> Backtest:
-        """Make the backtest at the quantile whose forecasts have every score.
+        """Make the backtest at the train quantile, whose forecasts have every score.
 
         Raises
         ------
@@ -277,7 +282,7 @@ def stack(
     folder: str | Path | None = None,
     stages: Stages | None = None,
 ) -> Average:
-    """Fit several models, and average them by how well each forecast what its cheaper runs did not show.
+    """Fit several models and average them, weighted by how well each forecasts larger runs from smaller ones.
 
     Parameters
     ----------
@@ -286,7 +291,7 @@ def stack(
     seed : int
         Seed of every model's fit, and of the fits behind the weights.
     horizon : str or float, optional
-        Weigh forecasts at this horizon alone, as in :meth:`LeaveFutureOut.matched`; by default at all.
+        Use only forecasts at this horizon, as in :meth:`LeaveFutureOut.matched`; by default, all.
     chains, warmup, draws, device, progress, stages
         As in :func:`fit`, for every fit.
     workers, scheduler, folder
@@ -295,13 +300,13 @@ def stack(
     Returns
     -------
     Average
-        Its weights, with standard errors, in ``average.weights``; equal where fewer than twenty forecasts
+        The weights, with standard errors, are in ``average.weights``. They are equal if fewer than twenty forecasts
         could be scored.
 
     Warns
     -----
     ConvergenceWarning
-        If a member's chains do not agree yet, or those of a fit behind the weights.
+        If a member's fit, or a fit behind the weights, has not converged.
 
     Examples
     --------
@@ -312,7 +317,7 @@ def stack(
     if horizon is not None:
         _bin(horizon)
     for spec in models.values():
-        design(spec, runs)  # a model that these runs cannot have is refused before others are fitted
+        design(spec, runs)  # refuse a model that these runs cannot identify before any fit
     stages = stages or Stages(show=on_terminal() if progress is None else progress)
     with stages("leave-future-out"):
         scores = leave_future_out(
@@ -330,7 +335,7 @@ def stack(
             stages.seconds[stage] = stages.seconds.get(stage, 0.0) + seconds
     result = average(fits, scores.weights(horizon))
     if not result.converged:
-        warnings.warn(f"{result.verdict}; raise warmup and draws, or look at check()", ConvergenceWarning, 2)
+        warnings.warn(f"{result.verdict}; raise warmup and draws, or see check()", ConvergenceWarning, 2)
     return result
 
 
@@ -355,10 +360,10 @@ def backtest_average(
     scheduler: str | None = None,
     folder: str | Path | None = None,
 ) -> Backtest:
-    """Backtest the stacked average of several models, with weights that know nothing of what is scored.
+    """Backtest the stacked average of several models, with weights that do not use the scored runs.
 
-    Without pooling, a family's weights are learnt from forecasts of all the other families' runs. Where a model
-    is pooled, or there is one family only, they are learnt from the runs that are fitted, by cuts within those.
+    Without pooling, a family's weights are learned from forecasts of the other families' runs. If a model is pooled, or
+    there is only one family, they are learned from the fitted runs, by cuts within these.
 
     Parameters
     ----------
@@ -372,7 +377,7 @@ def backtest_average(
     Returns
     -------
     Backtest
-        With ``weights`` by family, or by each cut of it.
+        With ``weights`` by family, or by cut.
     """
     runs, models = _resolved(runs, specs)
     alone = all(len(lot) == 1 for lot in together([*models.values()], runs.frame).values())
@@ -423,17 +428,17 @@ def _resolved(runs: Table, specs: Models) -> tuple[Runs, dict[str, Spec]]:
         raise SpecError("there is no model to average", wanted="at least one spec", came="none")
     for name, spec in models.items():
         if "loss" not in dict(spec.responses):
-            raise SpecError(f"spec {name!r} forecasts no loss", do="average specs with a loss response")
+            raise SpecError(f"spec {name!r} does not forecast loss", do="average specs with a loss response")
     return runs if isinstance(runs, Runs) else load_runs(runs), models
 
 
 def _bin(horizon: str | float) -> str:
-    """Name of the bin of :data:`HORIZONS` that is meant."""
+    """Return the name of the bin of :data:`HORIZONS` that holds a horizon."""
     if horizon in HORIZONS:
         return str(horizon)
     if not isinstance(horizon, str) and horizon > 1:
         return next(name for name, upto in HORIZONS.items() if horizon <= upto)
-    raise QueryError("no such horizon", wanted="a number above 1, of times the compute of the runs, or one of: "
+    raise QueryError("no such horizon", wanted="a multiple of the runs' compute above 1, or one of: "
                      + ", ".join(HORIZONS), came=repr(horizon))  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Report: one self-contained HTML page of a comparison or a fit; renders what it is given."""
+"""Report: one self-contained HTML page of a comparison or a fit; computes nothing."""
 
 from bayescale.reporting.html import check_target, report
 

@@ -16,10 +16,10 @@ Answers = tuple[tuple[str, str], ...]
 
 
 def section(c: Comparison, formulas: Mapping[str, str]) -> Section:
-    """The checklist, question by question; what no object knows is said to be unknown."""
+    """The checklist, question by question; answers that no object holds are marked as not stated."""
     says = (
-        f"After {SOURCE}, in this project's words. Answers are read from the card of the runs, the specs and the fits; "
-        f"where the card is silent it says “{SILENT}”.",
+        f"After {SOURCE}, in this project's words. Answers come from the card of the runs, the specs and the fits; "
+        f"if the card has no answer, it says “{SILENT}”.",
     )
     groups = (
         ("The law", _law(c, formulas)), ("Training", _training(c)), ("Data collection", _data(c)),
@@ -36,7 +36,7 @@ def _law(c: Comparison, formulas: Mapping[str, str]) -> Answers:
         ("Which parameters are fitted?", _each(c, lambda f: ", ".join(f.spec.parameters))),
         ("Where does the form come from?", "; ".join(f"{name}: {law.source}" for name, law in laws.items())),
         ("What does it assume?", f"{_each(c, lambda f: _dependence(f.spec))}; noise is on log loss; the law holds at "
-         f"all scales, but for discrepancies: {_each(c, lambda f: ', '.join(f.spec.discrepancy) or 'none')}"),
+         f"all scales, except for discrepancies: {_each(c, lambda f: ', '.join(f.spec.discrepancy) or 'none')}"),
     )  # fmt: skip
 
 
@@ -64,11 +64,11 @@ def _data(c: Comparison) -> Answers:
     return (
         ("Where do the figures come from?", _card(c, "source")),
         ("How was the table made?", _card(c, "made")),
-        ("Final runs, or checkpoints on the way?", _card(c, "point_kind")),
+        ("Final runs, or intermediate checkpoints?", _card(c, "point_kind")),
         ("What is the loss, in what unit?", f"{_loss_meaning(c)}; {_loss_unit(c)}"),
-        ("Are points left out, and why?", _exclusions(c)),
+        ("Are points excluded, and why?", _exclusions(c)),
         ("What is known to be wrong?", f"{len(faults)} known faults, listed in the data card" if faults else SILENT),
-        ("Under which licence, cited how?", f"{_card(c, 'licence')}; {_card(c, 'citation')}"),
+        ("Which licence, and how to cite?", f"{_card(c, 'licence')}; {_card(c, 'citation')}"),
         ("Which data exactly?", f"{c.runs}, SHA-256 of the fitted runs {_first(c).meta['runs_digest']}"),
     )
 
@@ -76,15 +76,15 @@ def _data(c: Comparison) -> Answers:
 def _fitting(c: Comparison) -> Answers:
     return (
         ("What objective?", f"the posterior; {_each(c, _likelihood)}"),
-        ("Which priors?", f"listed under Models; learnt from: {_each(c, _learned)}"),
+        ("Which priors?", f"listed under Models; learned from: {_each(c, _learned)}"),
         ("Which algorithm?", f"NUTS (NumPyro): {_each(c, _engine)}"),
         ("With which settings?", _each(c, _draws)),
         ("How was it initialised?", "at the mode, or around the prior's median where no mode is used (see the "
          "algorithm); never at published values"),
         ("Which seeds?", _each(c, lambda f: str(f.meta["seed"]))),
         ("Did it converge?", "; ".join(f"{name}: {verdict}" for name, verdict in c.verdicts.items())),
-        ("Are all points fitted alike?", "yes, all in one likelihood, none weighted"),
-        ("How was the law tested beyond the data?", _tested(c)),
+        ("Do all points have the same weight?", "yes, one likelihood without weights"),
+        ("How was the law tested beyond the fitted data?", _tested(c)),
         ("Which spec exactly?", _each(c, lambda f: f"SHA-256 {f.spec.digest}")),
         ("Which versions, on what?", _each(c, _machine)),
     )  # fmt: skip
@@ -95,7 +95,7 @@ def _first(c: Comparison) -> Fit:
 
 
 def _each(c: Comparison, say: Callable[[Fit], str]) -> str:
-    """One answer where all models agree, else one a model."""
+    """Return one answer if all models agree, else one per model."""
     answers = {name: say(fit) for name, fit in c.fits.items()}
     if len(set(answers.values())) == 1:
         return next(iter(answers.values()))
@@ -103,12 +103,12 @@ def _each(c: Comparison, say: Callable[[Fit], str]) -> str:
 
 
 def fitted_sources(c: Comparison) -> list[dict[str, Any]]:
-    """The card's sources of those families that are fitted."""
+    """Return the card's sources of the fitted families."""
     return [source for source in c.card.get("sources", ()) if source["family"] in _first(c).families]
 
 
 def _card(c: Comparison, *keys: str) -> str:
-    """What the card says under the first key that it has, of the table or of its sources."""
+    """Return the card's text at the first key that it or its sources have."""
     for key in keys:
         if c.card.get(key):
             return str(c.card[key])
@@ -120,7 +120,7 @@ def _card(c: Comparison, *keys: str) -> str:
 
 def _flops(c: Comparison) -> str:
     assumed = _first(c).meta.get("flops_assumed")
-    return "6·params·tokens, for the table has no column of its own" if assumed else _card(c, "flops_kind")
+    return "6·params·tokens, since the table has no column of compute" if assumed else _card(c, "flops_kind")
 
 
 def _loss_meaning(c: Comparison) -> str:
@@ -129,17 +129,17 @@ def _loss_meaning(c: Comparison) -> str:
 
 def _loss_unit(c: Comparison) -> str:
     assumed = _first(c).meta.get("loss_unit_assumed")
-    return "taken as nats/token, for nothing states its unit" if assumed else _card(c, "loss_unit")
+    return "assumed to be nats/token, since its unit is not stated" if assumed else _card(c, "loss_unit")
 
 
 def _exclusions(c: Comparison) -> str:
     fitted, rows = len(_first(c).design_frame), c.card.get("rows")
     marked = "; ".join(f"{e['rows']} runs ({e['reason']})" for e in c.card.get("exclusions", ()))
-    said = f"the card marks as excluded elsewhere: {marked}" if marked else "the card marks none"
+    said = f"marked as excluded on the card: {marked}" if marked else "the card marks none"
     if rows is None:
-        return f"{fitted} runs are fitted; how many there were is {SILENT}"
+        return f"{fitted} runs are fitted; the total number is {SILENT}"
     out = rows - fitted
-    kept = f"{out} of {rows} were left out by the caller, before fitting" if out else "none: all are fitted"
+    kept = f"{out} of {rows} were removed by the caller before fitting" if out else "none: all are fitted"
     return f"{kept}; {said}"
 
 
@@ -177,8 +177,10 @@ def _machine(fit: Fit) -> str:
 def _tested(c: Comparison) -> str:
     if not c.backtests:
         return "not in this report"
-    told = "; ".join(f"{r.model}: {r.n_test} runs, 90 % covered {r.coverage_90:.0%}" for r in c.beyond.itertuples())
+    results = "; ".join(
+        f"{r.model}: {r.n_test} runs, 90% intervals covered {r.coverage_90:.0%}" for r in c.beyond.itertuples()
+    )
     return (
         f"fitted up to the {c.settings['train_quantile']:.0%} quantile of each family's compute, scored on its runs "
-        f"above {c.settings['beyond']:g} times the largest that was fitted. {told}"
+        f"above {c.settings['beyond']:g} times the largest fitted compute. {results}"
     )

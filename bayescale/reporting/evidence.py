@@ -1,4 +1,4 @@
-"""What a decision stands on: checks, scores, weights, coefficients and splits, as sections of a page."""
+"""The evidence for a decision: checks, scores, weights, coefficients and splits, as sections of a page."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from bayescale.reporting.words import (
     counted,
     drawn,
     hundredth,
+    integer,
     interval,
     loss,
     number,
@@ -29,13 +30,12 @@ from bayescale.reporting.words import (
     tabled,
     tenth,
     text,
-    whole,
     written,
 )
 
-_KINDS = (*EXPONENTS, Kind.FLOOR, Kind.PUBLISHED, Kind.PARAMETER)  # of coefficients, most asked for first
+_KINDS = (*EXPONENTS, Kind.FLOOR, Kind.PUBLISHED, Kind.PARAMETER)  # of coefficients, most requested first
 _COUNTS: tuple[Column, ...] = (
-    ("families", "", whole, lambda r: r.families), ("runs", "", whole, lambda r: r.n_test),
+    ("families", "", integer, lambda r: r.families), ("runs", "", integer, lambda r: r.n_test),
 )  # fmt: skip
 _SCORES: tuple[Column, ...] = (
     (f"50{PERCENT} covers", "", percent, lambda r: r.coverage_50),
@@ -44,23 +44,23 @@ _SCORES: tuple[Column, ...] = (
     (f"width of 90{PERCENT}", "log loss", number, lambda r: r.width_90),
     ("interval score", "log loss", number, lambda r: r.interval_score_90),
     ("CRPS", "log loss", number, lambda r: r.crps),
-    ("log score", "nats a run", number, lambda r: r.log_score),
+    ("log score", "nats/run", number, lambda r: r.log_score),
     ("absolute error", "of loss", percent, lambda r: r.are),
     ("bias", "log loss", signed, lambda r: r.bias),
 )
 
 
 def checks(c: Comparison) -> Section:
-    """Findings that passed, counted, and those that failed, with advice."""
+    """Counts of findings that passed, and failed findings with advice."""
     names = list(dict.fromkeys(c.checks["check"]))
     cells = {(r.model, r.check): f"{r.passed} of {r.passed + r.failed}" for r in c.checks.itertuples()}
     rows = tuple((m, *(cells.get((m, n), NOTHING) for n in names), str(c.fits[m].verdict)) for m in c.fits)
     header = (("model", ""), *((n, "passed") for n in names), ("fit", ""))
     table = Table("Findings that passed", header, rows, (False, *(True for _ in names), False))
     says = (
-        "Convergence: do the chains agree? Identification: do the runs, and not the prior, say what the parameters "
-        "are? Residuals (posterior-predictive): do they drift with params, tokens or family? Sensitivity: would a "
-        "little more weight on the prior move the posterior?",
+        "Convergence: do the chains agree? Identification: do the runs, rather than the prior, determine the "
+        "parameters? Residuals (posterior predictive): do they drift with params, tokens or family? Sensitivity: would "
+        "a little more weight on the prior move the posterior?",
     )
     lists = []
     for model in c.fits:
@@ -73,8 +73,7 @@ def checks(c: Comparison) -> Section:
 def loo(c: Comparison) -> Section:
     """PSIS-LOO with its diagnostics."""
     says = (
-        f"PSIS leave-one-out, {INTERPOLATION_ONLY}. A run that is left out lies amid those that stay. Larger is "
-        "better.",
+        f"PSIS leave-one-out, {INTERPOLATION_ONLY}. A left-out run lies among the runs that remain. Larger is better.",
         *left_out(c, "interpolation"),
     )
     if not len(c.interpolation):
@@ -83,7 +82,7 @@ def loo(c: Comparison) -> Section:
         MODEL, ("elpd", "nats", tenth, lambda r: r.elpd), ("SE", "nats", tenth, lambda r: r.se),
         ("behind the best", "nats", tenth, lambda r: r.elpd_diff), ("SE of that", "nats", tenth, lambda r: r.dse),
         ("effective parameters", "", number, lambda r: r.p),
-        (f"Pareto k over {c.interpolation['k_limit'].min():.2g}", "runs", whole, lambda r: r.k_above),
+        (f"Pareto k above {c.interpolation['k_limit'].min():.2g}", "runs", integer, lambda r: r.k_above),
         ("worst k", "", number, lambda r: r.k_worst), ("worst run", "", text, lambda r: r.worst_run), VERDICT,
     )  # fmt: skip
     table = tabled("Expected log density of log loss", c.interpolation, columns)
@@ -100,9 +99,9 @@ def beyond(c: Comparison) -> Section:
     if not len(c.beyond):
         return Section("beyond", "Leave-future-out", (*left_out(c, "beyond"), *unscored, "No forecast was scored."))
     says = (
-        f"Each family's runs up to the {percent(c.settings['train_quantile'])} quantile of its compute are fitted, its "
-        "dearer ones forecast. Less is better, but for the log score, and for coverage, which should be what is "
-        "promised. Bias is the median forecast less the observed.",
+        f"Each family's runs up to the {percent(c.settings['train_quantile'])} quantile of its compute are fitted and "
+        "its larger runs are forecast. Lower is better, except log score (higher) and coverage (close to nominal). "
+        "Bias is the median forecast minus the observation.",
         *left_out(c, "beyond"),
         *unscored,
     )
@@ -117,8 +116,8 @@ def beyond(c: Comparison) -> Section:
         family: Column = ("family", "", text, lambda r: r.family)
         ordered = by_family.sort_values("family", kind="stable")
         tables.append(tabled("By family", ordered, (family, MODEL, _COUNTS[1], *_SCORES)))
-    told = "; ".join(f"{r.model}, {r.horizon}: {percent(r.coverage_90)}" for r in c.horizons.itertuples())
-    picture = drawn(figures.plot_coverage(c), f"coverage of the 90{PERCENT} interval by horizon. {told}",
+    described = "; ".join(f"{r.model}, {r.horizon}: {percent(r.coverage_90)}" for r in c.horizons.itertuples())
+    picture = drawn(figures.plot_coverage(c), f"coverage of the 90{PERCENT} interval by horizon. {described}",
                     f"Filled: the 90{PERCENT} interval. Hollow: the 50{PERCENT} interval.")  # fmt: skip
     return Section("beyond", "Leave-future-out", says, tuple(tables), pictures=(picture,))
 
@@ -132,7 +131,7 @@ def weights(c: Comparison) -> Section:
     columns: tuple[Column, ...] = (
         MODEL, ("weight", "", hundredth, lambda r: r.weight), ("SE", "", hundredth, lambda r: r.se), VERDICT,
     )  # fmt: skip
-    says = (f"{sentence(w.sentence)}. The mixture of the models' forecasts has its best log score at these weights.",)
+    says = (f"{sentence(w.sentence)}. At these weights the mixture of the models' forecasts has its best log score.",)
     return Section("weights", "Stacking weights", says, (tabled("Weights", pd.DataFrame(rows), columns),))
 
 
@@ -143,7 +142,7 @@ def exponents(c: Comparison) -> Section:
     keys = list(table[["family", "name", "kind", "meaning", "unit"]].drop_duplicates().itertuples(index=False))
     keys.sort(key=lambda k: names.index(k.name))
     several = len({k.family for k in keys}) > 1
-    if several:  # the rest would fill pages
+    if several:  # all coefficients would fill pages
         keys = [k for k in keys if k.kind in (*EXPONENTS, Kind.FLOOR)]
     cells = {(r.model, r.family, r.name, r.unit): _estimate(r.q50, r.q05, r.q95) for r in table.itertuples()}
     rows = []
@@ -155,8 +154,8 @@ def exponents(c: Comparison) -> Section:
     header = (*((name, "") for name in leading), *((m, f"median (90{PERCENT})") for m in c.fits))
     numeric = (*(False for _ in leading), *(True for _ in c.fits))
     says = (
-        f"{sentence(FORM_CAVEAT)}. Exponents of different forms are not the same quantity; effective exponents, far "
-        "from balance, and the growth of the optimal params can be set side by side.",
+        f"{sentence(FORM_CAVEAT)}. Exponents of different forms are different quantities. Effective exponents far from "
+        "balance and the growth of the optimal params can be compared.",
     )
     picture = drawn(figures.plot_exponents(c), "forest plot of the exponents in the table",
                     f"Medians and 90{PERCENT} intervals.")  # fmt: skip
@@ -165,13 +164,13 @@ def exponents(c: Comparison) -> Section:
 
 
 def _estimate(middle: float, low: float, high: float) -> str:
-    """A median with its interval, which no line parts."""
+    """A median with its interval, without a line break inside the interval."""
     ends = interval(low, high).replace(" ", NO_BREAK)
     return f"{number(middle)} ({ends})"
 
 
 def splits(c: Comparison, caption: str, short: bool = False) -> Table:
-    """What each model does with the budget."""
+    """The split of the budget under each model."""
     weight = c.weights.weights if c.weights is not None else {}
     hindsight: Column = ("in hindsight", f"90{PERCENT}, tokens per param", written,
                          lambda r: interval(r.tokens_per_param_q05, r.tokens_per_param_q95))  # fmt: skip
@@ -197,11 +196,11 @@ def splits(c: Comparison, caption: str, short: bool = False) -> Table:
 
 
 def budget(c: Comparison) -> Section:
-    """The budget under each law, and the cost of choosing by the wrong one."""
+    """The budget under each law, and the cost of choosing by the wrong law."""
     title = "The same budget under each law" if len(c.models) > 1 else "The budget"
     says = (
         f"{number(c.settings['flops'])} FLOP, counted as 6·params·tokens of one training run. Regret and waste are "
-        "what knowing the law's parameters exactly would be worth, if the law is right.",
+        "the most that knowing the law's parameters exactly could save, if the law is right.",
         *left_out(c, "budget"),
     )
     if not c.choices:
@@ -215,15 +214,15 @@ def budget(c: Comparison) -> Section:
         header = (("chosen by", ""), *((f"if {j} is right", "waste (extra nats/token)") for j in c.choices))
         numeric = (False, *(True for _ in c.choices))
         tables.append(Table("The cost of choosing by the wrong law", header, rows, numeric))
-    told = "; ".join(
+    described = "; ".join(
         f"{r.model} does not settle the split" if r.unsettled else f"{r.model} chooses {counted(r.params)} params"
         for r in c.budget.itertuples()
     )
-    picture = drawn(figures.plot_splits(c), f"expected waste of compute against params under each model: {told}",
-                    "Each curve is judged by its own model.")  # fmt: skip
+    picture = drawn(figures.plot_splits(c), f"expected waste of compute against params under each model: {described}",
+                    "Each curve is computed under its own model.")  # fmt: skip
     return Section("budget", title, says, tuple(tables), pictures=(picture,))
 
 
 def left_out(c: Comparison, table: str) -> tuple[str, ...]:
-    """Sentences on the models that a table lacks."""
+    """Sentences about the models that a table lacks."""
     return tuple(f"Left out: {name}. {sentence(why)}." for name, why in c.left_out[table].items())

@@ -1,4 +1,4 @@
-"""Write a report: one HTML file, whole or not at all."""
+"""Write a report: one HTML file, replaced atomically."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from bayescale.inference.fit import Fit
 from bayescale.reporting import pages
 
 GENERATOR = "bayescale report"
-"""Written in the page's head: only a file that has it there is replaced."""
+"""Text in the head of each page; only a file that has it there is replaced."""
 
-_HEAD = 2000  # characters, in which a report says that it is one
+_HEAD = 2000  # characters that are searched for the generator's name
 
 
 def report(thing: Comparison | Fit, path: str | Path, *, flops: float | str | None = None,
            family: str | None = None) -> Path:  # fmt: skip
     """Write a self-contained HTML report of a comparison, or of one fit; return its path.
 
-    The page needs no network and no script: figures, style and text are in the one file.
+    The page needs no network and no script: figures, style and text are in one file.
 
     Parameters
     ----------
@@ -33,12 +33,17 @@ def report(thing: Comparison | Fit, path: str | Path, *, flops: float | str | No
     path : path
         File to write; an earlier report is replaced, any other file is not.
     flops, family
-        Of a fit: the budget and whose it is, as in :func:`compare`.
+        For a fit: the budget in FLOP and its family, as in :func:`compare`.
+
+    Returns
+    -------
+    Path
+        The file.
 
     Raises
     ------
     QueryError
-        If the path cannot be written or holds something else, or the thing cannot be reported.
+        If the path cannot be written or holds another file, or if the thing cannot be reported.
 
     References
     ----------
@@ -62,12 +67,29 @@ def report(thing: Comparison | Fit, path: str | Path, *, flops: float | str | No
 
 
 def check_target(path: str | Path) -> Path:
-    """Refuse, before any work, a path that a report cannot be written to."""
+    """Before any work, refuse a path that a report cannot be written to.
+
+    Parameters
+    ----------
+    path : path
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    QueryError
+        If the folder does not exist, or the path holds another file.
+    """
     path = Path(path)
     if path.is_dir() or not path.absolute().parent.is_dir():
         raise QueryError(f"cannot write {path}", wanted="a file in a folder that exists")
     if path.exists() and path.stat().st_size and not _is_report(path):
-        raise QueryError(f"{path} exists and is no report; it is not replaced", do="choose another name, or remove it")
+        raise QueryError(
+            f"{path} exists and is not a report; it will not be overwritten",
+            do="choose another name, or remove the file",
+        )
     return path
 
 
@@ -93,4 +115,4 @@ def _write(content: str, path: Path) -> None:
         with atomic_write(path) as temporary:
             temporary.write_text(content, encoding="utf-8")
     except OSError as error:
-        raise QueryError(f"cannot write {path}", came=str(error), do="choose a folder that can be written") from None
+        raise QueryError(f"cannot write {path}", came=str(error), do="choose a writable folder") from None

@@ -1,4 +1,4 @@
-"""What a report says: the decision first, then what it stands on."""
+"""The content of a report: the decision first, then the evidence."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from bayescale.reporting.words import (
     Section,
     counted,
     drawn,
+    integer,
     interval,
     loss,
     number,
@@ -35,17 +36,16 @@ from bayescale.reporting.words import (
     tabled,
     text,
     unit,
-    whole,
 )
 
 _CARD = ("source", "citation", "url", "licence", "licence_note", "params_kind", "tokens_kind", "flops_kind",
          "loss_unit", "made")  # fmt: skip
 _SOURCES = ("family", "rows", "source", "licence", "citation", "params_kind", "loss_kind", "point_kind")
-_SCENARIO = 2.0  # decades beyond the runs from which a forecast is a scenario
+_SCENARIO = 2.0  # decades beyond the runs; a forecast farther out is a scenario
 
 
 def page(c: Comparison) -> dict[str, Any]:
-    """Everything that the template needs."""
+    """Return all values that the template needs."""
     several = len(c.models) > 1
     title = c.card.get("title", c.runs)
     sections = [
@@ -65,21 +65,21 @@ def page(c: Comparison) -> dict[str, Any]:
 
 
 def lead(c: Comparison) -> tuple[str, str]:
-    """Model whose split the summary names, and why that one."""
+    """Return the model whose split the summary shows, and the reason."""
     able = list(c.choices)
     if c.weights is not None and c.weights.method == "stacking" and set(able) & set(c.weights.weights):
         weights = c.weights.weights
         name = max((m for m in weights if m in able), key=weights.__getitem__)
-        among = "" if weights[name] == max(weights.values()) else " of those with a recommendation"
+        among = "" if weights[name] == max(weights.values()) else " among models with a recommendation"
         return name, f"the largest stacking weight{among} from forecasts beyond the fitted runs, {weights[name]:.2f}"
     scored = c.beyond[c.beyond["model"].isin(able)] if len(c.beyond) else c.beyond
     if len(scored):
-        return str(scored.sort_values("crps")["model"].iloc[0]), "the least CRPS of forecasts beyond the fitted runs"
+        return str(scored.sort_values("crps")["model"].iloc[0]), "the lowest CRPS of forecasts beyond the fitted runs"
     return able[0], "no rival with a better forecast: none was scored" if len(c.models) > 1 else ""
 
 
 def formulas(c: Comparison) -> dict[str, str]:
-    """TeX of each law's formula, from its docstring; empty if it shows none."""
+    """TeX of each law's formula, from its docstring; empty if it has none."""
     found = {}
     for law in dict.fromkeys(fit.spec.law for fit in c.fits.values()):
         words = inspect.getdoc(part("laws", law)) or ""
@@ -97,23 +97,23 @@ def _decision(c: Comparison) -> Section:
     excluded = c.fits[name].excluded_words
     says = [
         f"For {number(c.settings['flops'])} FLOP in {whose}{_ranges(row) if row.unsettled else _split(row)}",
-        "Ranges hold 90% of the draws: of the best split under each, and of the law's curve at the split of least "
+        "Ranges are 90% intervals over draws: of each draw's best split, and of the law's curve at the split of lowest "
         f"expected loss; {_reach(row.reach_decades)}; fit {row.verdict}.",
         *([f"{excluded}; {LEAVE_OUT}."] if excluded else []),
         *([f"This is the split of {name}, which has {why}."] if why else []),
-        f"No split wastes under 1{PERCENT} of compute with probability one half: the law is not known well enough."
+        f"No split wastes under 1{PERCENT} of compute with probability at least one half: the law is too uncertain."
         if pd.isna(row.band_low)
-        else f"From {interval(row.band_low, row.band_high, counted)} params, under 1{PERCENT} of compute is wasted "
+        else f"Safe range: {interval(row.band_low, row.band_high, counted)} params waste under 1{PERCENT} of compute "
         "with probability at least one half.",
         *_disagreement(c),
         *_trust(c, name),
     ]
-    table = evidence.splits(c, "What each model would do", short=True)
+    table = evidence.splits(c, "The split under each model", short=True)
     return Section("decision", "Decision", tuple(says), (table,))
 
 
 def _split(row: Any) -> str:
-    """The split and its loss, each with its range."""
+    """The split and its loss, each with its interval."""
     return (
         f": train {counted(row.params)} params (90%: {interval(row.params_q05, row.params_q95, counted)}) on "
         f"{counted(row.tokens)} tokens, {number(row.tokens_per_param)} tokens per param "
@@ -123,7 +123,7 @@ def _split(row: Any) -> str:
 
 
 def _ranges(row: Any) -> str:
-    """Why there is no one split, and the ranges that are known."""
+    """Why there is no single split, and the known intervals."""
     return (
         f", these runs do not settle the split: {row.unsettled}. The best split has "
         f"{interval(row.params_q05, row.params_q95, counted)} params, "
@@ -138,27 +138,27 @@ def _disagreement(c: Comparison) -> list[str]:
     worst = c.cross.loc[c.cross["extra_waste"].idxmax()]
     span = c.budget["expected_loss"].max() - c.budget["expected_loss"].min()
     return [
-        f"Choosing by the wrong law costs at worst {percent(worst['waste'])} more compute than the best split needs "
-        f"for the same loss, when {worst['chosen_by']} chooses and {worst['judged_by']} is right "
-        f"({number(worst['extra_loss'], 2)} nats/token). The own choice of {worst['judged_by']} costs "
-        f"{percent(worst['waste'] - worst['extra_waste'])} more, for its parameters are not known exactly.",
-        f"On the loss that the budget buys the models disagree by {loss(span)} nats/token.",
+        f"If another law is right, the choice wastes at most {percent(worst['waste'])} of compute, relative to "
+        f"the best split for the same loss: when {worst['chosen_by']} chooses and {worst['judged_by']} is right "
+        f"({number(worst['extra_loss'], 2)} nats/token more). The choice of {worst['judged_by']} itself wastes "
+        f"{percent(worst['waste'] - worst['extra_waste'])}, because its parameters are uncertain.",
+        f"The models' expected losses at this budget differ by {loss(span)} nats/token.",
     ]
 
 
 def _trust(c: Comparison, name: str) -> list[str]:
     mine = c.beyond[c.beyond["model"] == name] if len(c.beyond) else c.beyond
     says = [
-        f"How far to trust its intervals: of {whole(r.n_test)} runs forecast beyond those that were fitted, the "
-        f"90{PERCENT} interval held {percent(r.coverage_90)} and the 50{PERCENT} interval {percent(r.coverage_50)}."
+        f"Past accuracy: of {integer(r.n_test)} runs forecast beyond the fitted runs, the 90{PERCENT} interval "
+        f"held {percent(r.coverage_90)} and the 50{PERCENT} interval {percent(r.coverage_50)}."
         for r in mine.itertuples()
     ]
     if len(c.beyond) and len(c.interpolation):
         inside, beyond = c.interpolation["model"].iloc[0], c.beyond.sort_values("crps")["model"].iloc[0]
         if inside != beyond:
             says.append(
-                f"Leave-one-out prefers {inside}, forecasts beyond the runs prefer {beyond}. A budget beyond the runs "
-                "is a forecast: leave-future-out is the evidence for it."
+                f"Leave-one-out prefers {inside}; forecasts beyond the runs prefer {beyond}. A decision beyond the "
+                "runs is a forecast, so leave-future-out is the relevant evidence."
             )
     failed = c.failures.groupby("model").size()
     says += [f"{model}: {verdict}." for model, verdict in c.verdicts.items() if not verdict.ok]
@@ -212,7 +212,7 @@ def _spec_words(fit: Fit) -> tuple[tuple[str, str], ...]:
         ("resources", ", ".join(spec.resources) or "none"),
         ("observed", "; ".join(f"{response} with {noise} noise" for response, noise in spec.responses)),
         ("discrepancies of the law", ", ".join(spec.discrepancy) or "none"),
-        ("priors learnt from", f"{learned['runs']}, under {learned['model']} before" if learned else "not learnt"),
+        ("priors learned from", f"{learned['runs']}, starting from {learned['model']}" if learned else "not learned"),
         ("digest of the spec", spec.digest),
         ("verdict of the fit", str(fit.verdict)),
     )
@@ -231,7 +231,7 @@ def _formula(law: str, tex: str) -> Picture:
     try:
         figure.text(0, 0.5, f"{law}:   ${tex}$", va="center", fontsize=12)
         address = svg(figure, bbox_inches="tight")
-    except ValueError:  # TeX that mathtext does not know is shown as it is written
+    except ValueError:  # TeX that mathtext cannot parse is shown as text
         figure.texts[0].set_text(f"{law}:   {tex}".replace("$", r"\$"))
         address = svg(figure, bbox_inches="tight")
     return Picture(address, f"formula of the law {law}: {tex}", "")
@@ -241,7 +241,7 @@ def _pictures(c: Comparison) -> Section:
     pictures = []
     if c.choices:
         alt = f"loss against compute past the budget of {number(c.settings['flops'])} FLOP, 90{PERCENT} by model"
-        caption = "Loss of a run at each model's near-optimal split, noise included. Runs with another split lie above."
+        caption = "Loss of a run at each model's near-optimal split, noise included. Runs with other splits lie above."
         pictures += [
             drawn(figures.plot_losses(c), alt, caption),
             drawn(figures.plot_losses(c, beyond=True), f"{alt}; the part beyond the runs", "The same, enlarged."),
@@ -266,5 +266,5 @@ def _size(c: Comparison) -> str:
 def _reach(decades: float) -> str:
     if decades <= 0:
         return "inside the compute of the runs"
-    scenario = ", so far out a scenario and no forecast" if decades > _SCENARIO else ""
+    scenario = ", too far for a forecast: a scenario" if decades > _SCENARIO else ""
     return f"{decades:.1f} decades of compute beyond the runs{scenario}"

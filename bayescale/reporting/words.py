@@ -1,4 +1,4 @@
-"""Figures as people read them, and tables and pictures as a page takes them."""
+"""Numbers as readers expect them, and tables and pictures in the form that a page needs."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from bayescale.core.quantities import count
 SILENT = "not stated on the card"
 NOTHING = "–"
 NO_BREAK = "\N{NO-BREAK SPACE}"
-PERCENT = f"{NO_BREAK}%"
+PERCENT = "%"
 _RAISED = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
-_PLAIN = 1e-4, 1e6  # between them a number is read without an exponent
+_PLAIN = 1e-4, 1e6  # between them a number is written without an exponent
 _DPI = 160
 _WORDS = ("text", "unit")  # writers of text; all others write numbers
 
@@ -37,7 +37,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure as a data address, with what it shows in words."""
+    """A figure as a data URL, with a description in words."""
 
     address: str
     alt: str
@@ -47,7 +47,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page: sentences, then tables, then lists by title, then pictures."""
+    """A section of the page: sentences, then tables, then lists by title, then pictures."""
 
     id: str
     title: str
@@ -85,8 +85,8 @@ def percent(value: float, digits: int = 2) -> str:
     return (f"{share:.{digits}g}" if abs(value) < 1 else f"{share:.0f}").replace("-", "−") + PERCENT
 
 
-def whole(value: float) -> str:
-    """A whole number."""
+def integer(value: float) -> str:
+    """A number without decimals, with commas between thousands."""
     return NOTHING if value is None or pd.isna(value) else f"{float(value):,.0f}"
 
 
@@ -101,27 +101,27 @@ def loss(value: float) -> str:
 
 
 def tenth(value: float) -> str:
-    """A figure of hundreds whose tenths matter."""
+    """A number in the hundreds, to one decimal."""
     return NOTHING if pd.isna(value) else f"{value:.1f}".replace("-", "−")
 
 
 def hundredth(value: float | None) -> str:
-    """A weight."""
+    """A weight, to two decimals."""
     return NOTHING if value is None or pd.isna(value) else f"{value:.2f}"
 
 
 def written(value: str) -> str:
-    """A figure that is written already."""
+    """Text that is already written."""
     return value
 
 
 def unit(value: str) -> str:
-    """A unit; none where it is 1."""
+    """A unit; a dash if it is 1."""
     return NOTHING if value == "1" else value
 
 
 def sentence(words: str) -> str:
-    """Words with a capital, on one line."""
+    """Text with a capital first letter, on one line."""
     return "; ".join((words[:1].upper() + words[1:]).splitlines())
 
 
@@ -136,14 +136,14 @@ def interval(low: float, high: float, write: Callable[[float], str] = number) ->
 
 
 Column = tuple[str, str, Callable[[Any], str], Callable[[Any], Any]]
-"""Header, unit, how a cell is written, and how it is read from a row (a named tuple)."""
+"""Header, unit, function that writes a cell, and function that reads it from a row (a named tuple)."""
 
 MODEL: Column = ("model", "", text, lambda r: r.model)
 VERDICT: Column = ("fit", "", text, lambda r: r.verdict)
 
 
 def tabled(caption: str, frame: pd.DataFrame, columns: Iterable[Column]) -> Table:
-    """Write a frame's rows by columns."""
+    """Write a frame's rows with the given columns."""
     columns = tuple(columns)
     rows = tuple(tuple(write(read(row)) for _, _, write, read in columns) for row in frame.itertuples())
     numeric = tuple(write.__name__ not in _WORDS for _, _, write, _ in columns)
@@ -159,7 +159,7 @@ def drawn(ax: Axes, alt: str, caption: str, wide: bool = False) -> Picture:
 
 
 def svg(figure: Figure, **settings: Any) -> str:
-    """Address of a figure as SVG, the same bytes for the same figure."""
+    """Data URL of a figure as SVG; the same figure gives the same bytes."""
     import matplotlib.pyplot as plt
 
     file = io.BytesIO()

@@ -57,8 +57,8 @@ def test_a_backtests_tables_are_whole(width: int, capsys) -> None:
     families = families[["family", "n_train", "n_test", *SCORES]]
     result = Backtest(families, runs, {}, {"OpenLM-C4": "converged"})
     _print_backtest(result)
-    printed = capsys.readouterr().out.split("\nscores of log loss")[0]
-    title = "by compute beyond each family's dearest fitted run, mean over forecasts:\n"
+    printed = capsys.readouterr().out.split("\nscores are on log loss")[0]
+    title = "by compute beyond each family's largest fitted run, mean over forecasts:\n"
     first, second = printed.split(title)
     every_cell_is_whole(families, first, width)
     every_cell_is_whole(result.horizons, second, width)

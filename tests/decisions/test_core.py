@@ -29,7 +29,7 @@ class Exponent(AbstractDecision):
     """Name a guess of the exponent of params; what is lost is its squared error."""
 
     highest: float = setting("number", "Largest guess.", default=0.6)
-    steps: int = setting("whole", "How many guesses.", default=61)
+    steps: int = setting("integer", "How many guesses.", default=61)
 
     name = "exponent"
     source = "squared error: the best guess is the mean"
@@ -129,7 +129,7 @@ def test_decisions_are_listed_by_their_files_without_loading_any(monkeypatch) ->
     monkeypatch.setattr("bayescale.parts.catalogue.find", None)
     listed = CliRunner().invoke(main, ["decide", "--help"]).stdout
     assert "allocation" in listed
-    assert "how many params and tokens to spend a FLOP budget on" in listed
+    assert "how to split a FLOP budget between params and tokens" in listed
 
 
 def test_every_file_of_a_decision_is_called_as_the_decision() -> None:

@@ -98,7 +98,7 @@ def test_a_run_that_is_forecast_is_not_fitted(way: str, pool: bs.Runs) -> None:
     known = [*(one.name for one in cuts), *left_out]
     assert all(any(name.startswith(family) for name in known) for family in pool.families)
     for spec in map(bs.load_spec, ("additive", "additive-unpooled", "floored")):
-        for task in tasks_of(pool, [spec], cuts, cuts, whole=WAYS[way].complete).values():
+        for task in tasks_of(pool, [spec], cuts, cuts, complete=WAYS[way].complete).values():
             for one in task.cuts:
                 mine = pool["family"] == one.family
                 assert not (task.train & one.test).any()
@@ -109,7 +109,7 @@ def test_a_run_that_is_forecast_is_not_fitted(way: str, pool: bs.Runs) -> None:
 
 def test_expanding_cuts_reach_every_horizon_and_a_pooled_spec_is_fitted_once_a_cut(pool: bs.Runs) -> None:
     cuts, _ = cut(pool, "expanding")
-    tasks = tasks_of(pool, [bs.load_spec("additive")], cuts, cuts, whole=False)
+    tasks = tasks_of(pool, [bs.load_spec("additive")], cuts, cuts, complete=False)
     assert len(tasks) == len(EXPANDING)
     times = np.concatenate([pool["flops"][one.test] / pool["flops"][one.train].max() for one in cuts])
     assert set(horizon_of(np.log10(times))) == set(HORIZONS) - {"inside"}
@@ -124,7 +124,7 @@ def test_the_largest_size_is_left_out_whole(pool: bs.Runs) -> None:
 @pytest.mark.parametrize(("way", "own"), [("alongside", 5), ("leave-family-out", 0)])
 def test_the_others_are_fitted_whole_beside_a_family(way: str, own: int, trio: bs.Runs) -> None:
     cuts, _ = cut(trio, way)
-    tasks = tasks_of(trio, [bs.load_spec("additive")], cuts, cuts, whole=WAYS[way].complete)
+    tasks = tasks_of(trio, [bs.load_spec("additive")], cuts, cuts, complete=WAYS[way].complete)
     assert list(tasks) == trio.families
     for name, task in tasks.items():
         mine = trio["family"] == name
@@ -132,7 +132,7 @@ def test_the_others_are_fitted_whole_beside_a_family(way: str, own: int, trio: b
         assert task.train[mine].sum() == own
         if own:
             assert trio["flops"][task.train & mine].max() < trio["flops"][mine & ~task.train].min()
-    alone = tasks_of(trio, [bs.load_spec("additive-unpooled")], cuts, cuts, whole=WAYS[way].complete)
+    alone = tasks_of(trio, [bs.load_spec("additive-unpooled")], cuts, cuts, complete=WAYS[way].complete)
     assert all(task.train[trio["family"] != name].any() == (own == 0) for name, task in alone.items())
 
 
@@ -142,7 +142,7 @@ def test_families_of_a_suite_are_fitted_together_and_priors_know_none_of_them(wa
     spec = make_spec("suites", law="additive", pooling={"default": "none", "alpha_N": "suite"})
     suite = {family: set(pool.where(family=family)["suite"]) for family in pool.families}
     cuts, _ = cut(pool, way, options)
-    tasks = tasks_of(pool, [spec], cuts, cuts, whole=WAYS[way].complete)
+    tasks = tasks_of(pool, [spec], cuts, cuts, complete=WAYS[way].complete)
     assert sorted(one.name for task in tasks.values() for one in task.cuts) == sorted(one.name for one in cuts)
     for task in tasks.values():
         kin = {name for name in pool.families if suite[name] == suite[task.cuts[0].family]}

@@ -21,7 +21,7 @@ from bayescale.evaluation import comparison as comparing
 BUDGET = "1e24"
 AT_70B = {"params": "70B", "tokens": "1.4T"}
 # What a recommendation is made of, in words and in JSON.
-RECOMMENDS = ("train ", "tokens per param", "indifferent", "hindsight", "regret", "expected ")
+RECOMMENDS = ("train ", "tokens per param", "safe range", "best ratio", "regret", "expected ")
 ANSWERS = ("params", "tokens", "tokens_per_param", "expected_loss", "regret_nats", "waste_fraction", "optimum", "curve")
 
 
@@ -127,7 +127,7 @@ def test_nothing_is_recommended(hasty: bs.Fit) -> None:
     for words in RECOMMENDS:
         assert words not in said, words
     for name in ("params", "tokens", "regret_nats", "band"):
-        with pytest.raises(AttributeError, match=f"no recommendation, and so no {name}: NOT CONVERGED"):
+        with pytest.raises(AttributeError, match=f"there is no recommendation, so there is no {name}: NOT CONVERGED"):
             getattr(choice, name)
 
 

@@ -203,7 +203,7 @@ def test_the_checklist_is_filled_in_from_the_objects(comparison: bs.Comparison) 
     assert answers["Which seeds?"] == "0"
     assert "4 chains of 500 draws" in answers["With which settings?"]
     assert fit.meta["versions"]["numpyro"] in answers["Which versions, on what?"]
-    assert "826 of 860" in answers["Are points left out, and why?"]
+    assert "826 of 860" in answers["Are points excluded, and why?"]
     assert answers["Is the training code open?"] == words.SILENT
     assert "repetition: FAILED" in answers["Did it converge?"]
     assert "2502.18969" in section.sentences[0]
@@ -242,7 +242,7 @@ def test_a_report_is_replaced_and_other_files_are_not(comparison, rendered: str,
     other.write_text("<!DOCTYPE html><title>mine</title>")
     assert bs.report(comparison, earlier) == earlier
     assert earlier.read_text(encoding="utf-8") == rendered
-    with pytest.raises(QueryError, match="is no report"):
+    with pytest.raises(QueryError, match="is not a report"):
         bs.report(comparison, other)
     assert "mine" in other.read_text()
 
@@ -281,7 +281,7 @@ def test_one_fit_is_reported_by_the_command(comparison: bs.Comparison, tmp_path:
     assert "beyond" not in page.ids
     refused = CliRunner().invoke(main, ["report", str(saved), "--out", str(saved)])
     assert refused.exit_code == 2
-    assert "is no report" in refused.stderr
+    assert "is not a report" in refused.stderr
 
 
 @pytest.mark.parametrize(

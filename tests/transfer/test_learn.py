@@ -443,7 +443,7 @@ def test_the_command_line_learns_a_spec_by_a_title_and_keeps_what_families_said(
     said += ["--loss-unit", "nats"]
     done = CliRunner().invoke(main, ["learn", str(tmp_path / "runs.csv"), *said])
     assert done.exit_code == 0, done.output
-    assert "priors learnt from 5 families" in done.output
+    assert "priors learned from 5 families" in done.output
     assert "; 4 chains of 750 draws agree: R-hat 1.00" in done.output
     assert "left out: family-0 up to 30 % (NOT CONVERGED)" in done.stderr
     spec = bs.load_spec(tmp_path / "mine.toml")

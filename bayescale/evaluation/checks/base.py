@@ -1,4 +1,4 @@
-"""Check → Finding: a question asked of a fit; passed or not, a figure, a sentence of advice."""
+"""Check → Finding: a check of a fit: whether it passed, a figure, a sentence of advice."""
 
 from __future__ import annotations
 
@@ -20,25 +20,28 @@ from bayescale.prediction.records import NEW_FAMILY, NOTHING, Measured, horizon_
 PASS, REVIEW, FAIL = "PASS", "REVIEW", "FAIL"
 """States of a question: nothing to do; look at what failed; do not rely on it."""
 
-_QUESTIONS = {"convergence": "converged", "identification": "identified"}  # by check; others are called as it is
-_SHOWN = 2  # failed findings that a status names
-_DEFAULT_REACH = 1.0  # decades beyond the runs: those of the budget where none is named
+_QUESTIONS = {
+    "convergence": "converged",
+    "identification": "identified",
+}  # by check; other questions have the check's name
+_SHOWN = 2  # failed findings that a status quotes
+_DEFAULT_REACH = 1.0  # decades beyond the runs: the reach of the default budget
 _PROMISED = 0.9  # coverage of a 90% interval
-_POOR = 0.8  # coverage at which it misses twice as often as it promises
-_FEWEST = 10  # forecasts: of fewer, a 90% interval is expected to miss less than one
+_POOR = 0.8  # coverage of an interval that misses twice as often as it should
+_FEWEST = 10  # forecasts: in fewer, a 90% interval is expected to miss less than one
 
 
 @dataclass(frozen=True)
 class Finding:
-    """An answer: what was asked of what, whether it passed, the figure behind it, and advice.
+    """The result of one check: its subject, whether it passed, the figure behind it, and advice.
 
     Attributes
     ----------
     check, subject : str
-        Name of the check, and what it looked at.
+        Name of the check, and what it examined.
     passed : bool
     figure, limit : float
-        What was found, and where the line is.
+        The figure, and the limit at which it fails.
     sentence, advice : str
         The finding in words, and what to do if it did not pass.
     """
@@ -54,7 +57,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Answer:
-    """Where one question about a fit stands, over all of its findings.
+    """The state of one question about a fit, over all of its findings.
 
     Attributes
     ----------
@@ -78,9 +81,9 @@ class AbstractCheck(ABC):
     Attributes
     ----------
     of_each : bool
-        Whether it is about parameters: of an average, each member is asked.
+        Whether it is about parameters; if so, each member of an average is checked.
     decisive : bool
-        Whether one finding that fails makes every figure of the fit provisional.
+        Whether one failed finding makes every figure of the fit provisional.
     """
 
     name: ClassVar[str]
@@ -92,7 +95,7 @@ class AbstractCheck(ABC):
     @staticmethod
     @abstractmethod
     def ask(fit: Any) -> list[Finding]:
-        """Findings, or none where the question does not apply."""
+        """Return the findings; none if the question does not apply."""
 
 
 @dataclass(frozen=True)
@@ -102,14 +105,14 @@ class Findings:
     findings: tuple[Finding, ...]
     verdict: Verdict
     excluded: dict[str, int] = field(default_factory=dict, hash=False)
-    """Count of the fitted runs that their table marks as excluded, by reason."""
-    beside: tuple[Answer, ...] = ()
-    """Where questions stand that no check asks, of coverage and of runs; empty where only some checks were asked."""
+    """Number of fitted runs that the table marks as excluded, by reason."""
+    further: tuple[Answer, ...] = ()
+    """States of questions that no check answers: coverage and runs; empty if only some checks were run."""
 
     @property
     def status(self) -> tuple[Answer, ...]:
-        """Where each question stands; see :func:`statuses`."""
-        return (*statuses(self.findings), *self.beside)
+        """State of each question; see :func:`statuses`."""
+        return (*statuses(self.findings), *self.further)
 
     @property
     def passed(self) -> bool:
@@ -118,7 +121,7 @@ class Findings:
 
     @property
     def table(self) -> pd.DataFrame:
-        """One finding a row."""
+        """One finding per row."""
         return pd.DataFrame([asdict(f) for f in self.findings])
 
     def to_dict(self) -> dict[str, Any]:
@@ -145,16 +148,28 @@ class Findings:
 
 
 def check(fit: AbstractFit, *names: str) -> Findings:
-    """Ask every shipped check, or those named, of a fit.
+    """Check a fit: convergence, identifiability, residuals, prior sensitivity.
+
+    Parameters
+    ----------
+    fit : Fit or Average
+        The posterior.
+    *names : str
+        Names of the checks to run; by default every check that ships.
+
+    Returns
+    -------
+    Findings
+        One finding per check and subject, with the state of each question.
 
     Raises
     ------
     UnknownName
-        If there is no check of a name.
+        If no check has a name.
 
     Examples
     --------
-    >>> check(fit, "convergence").passed  # doctest: +SKIP
+    >>> bs.check(fit, "convergence").passed
     True
     """
     checks = catalogue("bayescale.evaluation.checks")
@@ -162,15 +177,23 @@ def check(fit: AbstractFit, *names: str) -> Findings:
         if name not in checks:
             raise UnknownName(f"no check is called {name!r}", do=nearest(name, checks))
     found = [finding for name in names or checks for finding in _asked(checks[name], fit)]
-    beside = () if names else (covered(_DEFAULT_REACH, _measured(fit), fit.name), *marked(fit))
-    return Findings(tuple(found), fit.verdict, fit.excluded, beside)
+    further = () if names else (covered(_DEFAULT_REACH, _measured(fit), fit.name), *marked(fit))
+    return Findings(tuple(found), fit.verdict, fit.excluded, further)
 
 
 def statuses(findings: Iterable[Finding]) -> tuple[Answer, ...]:
-    """Where each question stands that a check asks, in the order of the findings.
+    """Return the state of each question that a check answers, in the order of the findings.
 
-    A question passes if all of its findings do. It fails if a decisive one does not (convergence), or at least half of
-    those that could be answered do not; else it is to be reviewed.
+    A question passes if all of its findings pass. It fails if a decisive finding fails (convergence), or if at least
+    half of the findings with a figure fail. Otherwise it is to be reviewed.
+
+    Parameters
+    ----------
+    findings : iterable of Finding
+
+    Returns
+    -------
+    tuple of Answer
     """
     groups: dict[str, list[Finding]] = {}
     for finding in findings:
@@ -179,15 +202,39 @@ def statuses(findings: Iterable[Finding]) -> tuple[Answer, ...]:
 
 
 def marked(fit: AbstractFit) -> tuple[Answer, ...]:
-    """Where the question stands whether the table itself marks fitted runs as excluded; empty if it marks none."""
+    """Return a state that names fitted runs marked as excluded by their table; empty if there are none.
+
+    Parameters
+    ----------
+    fit : Fit or Average
+
+    Returns
+    -------
+    tuple of Answer
+    """
     return (Answer("runs", REVIEW, fit.excluded_words, LEAVE_OUT),) if fit.excluded else ()
 
 
 def covered(reach_decades: float, found: Measured, model: str, *, new: bool = False) -> Answer:
-    """Where the question stands whether intervals hold so many decades beyond the runs, by what backtests measured.
+    """Return the state of the question whether intervals hold this many decades beyond the runs, from backtests.
 
-    Of a `new` family, backtests that held a family out are asked. The question fails if intervals of 90% certainly miss
-    twice as often as they promise, and passes if they may be right.
+    For a `new` family, `found` comes from backtests that left a family out. The question fails if 90% intervals
+    certainly miss more than twice as often as they should. It passes if their coverage may be 90%.
+
+    Parameters
+    ----------
+    reach_decades : float
+        Powers of ten of compute beyond the largest run.
+    found : Measured
+        Coverage in backtests at this reach.
+    model : str
+        Name of the model.
+    new : bool
+        Whether the family has no runs.
+
+    Returns
+    -------
+    Answer
     """
     bin_ = str(horizon_of(reach_decades))
     place = "inside the runs" if bin_ == "inside" else f"{bin_.replace('beyond', 'over')} the largest run's compute"
@@ -206,7 +253,7 @@ def covered(reach_decades: float, found: Measured, model: str, *, new: bool = Fa
     if likely.high < _POOR:
         return Answer("coverage", FAIL, sentence, "do not rely on its intervals at this reach: choose another model")
     if likely.high < _PROMISED or found.backtests < _FEWEST:
-        return Answer("coverage", REVIEW, sentence, "read its intervals as too narrow, or as hardly tested")
+        return Answer("coverage", REVIEW, sentence, "treat its intervals as too narrow, or as barely tested")
     return Answer("coverage", PASS, sentence, "none")
 
 
@@ -223,7 +270,7 @@ def _status(name: str, group: list[Finding]) -> Answer:
 
 
 def _measured(fit: AbstractFit) -> Measured:
-    """What the shipped backtests of its model measured at the default reach, for a family with runs."""
+    """Return what the shipped backtests of the model measured at the default reach, for a family with runs."""
     record = record_of([member.spec for member in fit.members.values()])
     return record.measured(str(horizon_of(_DEFAULT_REACH))) if record else NOTHING
 

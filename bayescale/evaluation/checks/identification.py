@@ -1,4 +1,4 @@
-"""Do the runs, rather than the prior, say what the parameters are?"""
+"""Do the runs, rather than the prior, determine the parameters?"""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from bayescale.evaluation.checks.base import AbstractCheck, Finding
 from bayescale.parts.catalogue import part
 
 _LEAST_CONTRACTION = 0.5
-_LEAST_DECADES = 1.0  # of compute; two identify a floor well
+_LEAST_DECADES = 1.0  # of compute; two identify the irreducible loss well
 _LEAST_RATIO = 3.0  # largest over smallest tokens per param
 
 
 class Identification(AbstractCheck):
     """Prior-to-posterior contraction of every parameter, and the span of the design.
 
-    Contraction is ``1 - Var_posterior / Var_prior`` in the prior's Gaussian coordinate: 1 where the
-    runs say all, 0 where the prior does. Pooled parameters are judged by their centre. Those of discrepancies are
-    not asked about: what a law is wrong by is meant to be decided by other families, whose errors are known.
+    Contraction is ``1 - Var_posterior / Var_prior`` in the prior's Gaussian coordinate: 1 if the runs determine the
+    parameter, 0 if the prior does. Pooled parameters are judged by their centre. Parameters of discrepancies are not
+    judged: the error of a law is meant to be learned from other families, whose errors are known.
     """
 
     name = "identification"
     source = "science of the design: spans of compute and of tokens per param identify floor and exponents"
-    asks = "do the runs, rather than the prior, say what the parameters are?"
+    asks = "do the runs, rather than the prior, determine the parameters?"
     of_each = True
 
     @staticmethod
@@ -40,8 +40,8 @@ class Identification(AbstractCheck):
             findings.append(
                 Finding(
                     "identification", site, contraction >= _LEAST_CONTRACTION, contraction, _LEAST_CONTRACTION,
-                    f"{site}: the runs take away {max(contraction, 0):.0%} of the prior's variance",
-                    f"the prior decides about {site}; say so, or add runs that inform it",
+                    f"{site}: posterior variance is {max(contraction, 0):.0%} smaller than the prior's",
+                    f"the prior determines {site}: say so, or add runs that inform it",
                 )
             )  # fmt: skip
         runs = fit.design_frame
@@ -50,7 +50,7 @@ class Identification(AbstractCheck):
             Finding(
                 "identification", "compute", decades >= _LEAST_DECADES, decades, _LEAST_DECADES,
                 f"runs span {decades:.1f} decades of compute",
-                "add smaller or larger runs: a floor needs at least one decade, better two",
+                "add smaller or larger runs: irreducible loss needs at least one decade, better two",
             )
         )  # fmt: skip
         if len(law.inputs) == 2:
@@ -59,8 +59,8 @@ class Identification(AbstractCheck):
             findings.append(
                 Finding(
                     "identification", "tokens per param", span >= _LEAST_RATIO, span, _LEAST_RATIO,
-                    f"tokens per param run from {ratio.min():.3g} to {ratio.max():.3g}",
-                    "add runs with other ratios: on a ray the two exponents are not identified",
+                    f"tokens per param range from {ratio.min():.3g} to {ratio.max():.3g}",
+                    "add runs with other ratios: at one ratio the two exponents are not identified",
                 )
             )  # fmt: skip
         return findings

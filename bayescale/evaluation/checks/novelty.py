@@ -1,4 +1,4 @@
-"""Is the family one of those that its priors were learnt from families like?"""
+"""Is the family similar to the families that its priors were learned from?"""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from bayescale.prediction.extrapolation import UNLIKE, novelty
 
 
 class Novelty(AbstractCheck):
-    """How far the runs' anchor lies outside the range of anchors that priors were learnt from.
+    """Distance of the runs' anchor outside the range of anchors that the priors were learned from.
 
-    The figure is the distance in e-folds. Where a spec has no such range, nothing is asked.
+    The figure is the distance in e-folds. A spec without such a range is not checked.
     """
 
     name = "novelty"
-    source = "beyond the range that a regression was learnt from, its slopes are not known"
-    asks = "do the runs lie where the priors were learnt?"
+    source = "outside the range that a regression was learned from, its slopes are not known"
+    asks = "are the runs inside the range that the priors were learned from?"
     of_each = True
 
     @staticmethod
@@ -30,8 +30,8 @@ class Novelty(AbstractCheck):
         return [
             Finding(
                 "novelty", "anchor", away <= UNLIKE, away, UNLIKE,
-                novelty(fit) or "the priors were learnt from families with runs of such params and tokens",
-                "the priors are wider here, and backtests of other families do not speak for this one: compare with a "
-                "spec with wide priors (coupled-unpooled), or learn from families of such sizes (bayescale learn)",
+                novelty(fit) or "the priors were learned from families with runs of such params and tokens",
+                "the priors are wider here, and backtests of other families are no evidence for this one: compare with "
+                "a spec with wide priors (coupled-unpooled), or learn from families of similar size (bayescale learn)",
             )
         ]  # fmt: skip

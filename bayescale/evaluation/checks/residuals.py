@@ -15,14 +15,14 @@ _BINS = 6
 _FEWEST = 5  # runs a bin
 _LEAST_P = 0.01
 _MOST_DRAWS = 1000
-_MOST_RUNS = 10_000  # of larger tables every second, third … run says as much
+_MOST_RUNS = 10_000  # larger tables are thinned to every second, third … run, which is enough
 
 
 class Residuals(AbstractCheck):
     """Posterior-predictive p-value of the mean rank of observations within bins of a column.
 
-    A run's rank is the share of predictive draws below what was observed, so that heavy tails count
-    no more than light ones; replicated runs, ranked alike, say how far bins wander by chance.
+    A run's rank is the share of predictive draws below the observation, so heavy tails count no more than light ones.
+    Replicated runs, ranked in the same way, show how far bins vary by chance.
     """
 
     name = "residuals"
@@ -76,5 +76,5 @@ def _finding(subject: str, bins: np.ndarray, labels: list[str], rank: np.ndarray
     return Finding(
         "residuals", subject, p >= _LEAST_P, p, _LEAST_P,
         f"against {subject}: p = {p:.3f}; farthest at {where}, observed {side} predicted (mean rank {mean:.2f})",
-        "another law may bend where this one does not: try coupled or drift, and compare",
+        "another law may bend where this one does not: fit coupled or drift, and compare",
     )  # fmt: skip

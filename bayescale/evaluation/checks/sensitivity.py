@@ -1,4 +1,4 @@
-"""Would the posterior move if the prior or the likelihood weighed a little more?"""
+"""Would the posterior move if the prior or the likelihood had a little more weight?"""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from bayescale.parts.catalogue import part
 from bayescale.parts.priors import Prior
 
 _MOST = 0.05  # of the power-scaling diagnostic: Kallioinen et al.'s threshold
-_UNLIKE = 1.96  # SDs of a prior: of twenty families one lies beyond
+_UNLIKE = 1.96  # SDs of a prior: one family of twenty lies beyond
 
 
 class Sensitivity(AbstractCheck):
     """Power-scaling sensitivity of the law's parameters to prior and likelihood.
 
-    A prior that was learnt from other families is meant to hold a parameter beside the runs. Of such a one it is asked
-    whether the family is like those.
+    A prior learned from other families is meant to inform a parameter together with the runs. For such a prior, the
+    check is whether the family is similar to those families.
     """
 
     name = "sensitivity"
     source = "Kallioinen, Paananen, Buerkner, Vehtari 2023, arXiv:2107.14054 (arviz-stats psense)"
-    asks = "would the posterior move if the prior weighed a little more?"
+    asks = "would the posterior move if the prior had a little more weight?"
     of_each = True
 
     @staticmethod
@@ -39,14 +39,14 @@ class Sensitivity(AbstractCheck):
                 prior, likelihood = (
                     scalars(psense(fit.tree, var_names=names, group=group)) for group in ("prior", "likelihood")
                 )
-        except (UserWarning, ValueError) as reason:  # the latter where chains stood still
+        except (UserWarning, ValueError) as reason:  # ValueError if chains stood still
             return [_unanswered(str(reason))]
-        learnt = fit.spec.at(fit.meta["anchor"]).parameters if fit.spec.learned else {}
+        learned = fit.spec.at(fit.meta["anchor"]).parameters if fit.spec.learned else {}
         drawn, found = scalars(posterior), []
         for site in prior:
             name, weighed = site.partition("[")[0], (float(prior[site]), float(likelihood[site]))
-            if name in learnt and not fit.spec.table[name].own:
-                found.append(_likeness(site, learnt[name].prior, drawn[site], *weighed))
+            if name in learned and not fit.spec.table[name].own:
+                found.append(_likeness(site, learned[name].prior, drawn[site], *weighed))
             else:
                 found.append(_finding(site, *weighed))
         return found
@@ -59,24 +59,24 @@ def _finding(site: str, prior: float, likelihood: float) -> Finding:
         f"{site}: sensitivity {prior:.3f} to the prior, {likelihood:.3f} to the runs",
         "prior and runs disagree: look at the prior's interval (bayescale show models NAME)"
         if conflict
-        else "the prior holds it: report it with that caveat, or add runs",
+        else "the prior determines it: report it with that caveat, or add runs",
     )  # fmt: skip
 
 
-def _likeness(site: str, learnt: Prior, drawn: np.ndarray, prior: float, likelihood: float) -> Finding:
+def _likeness(site: str, learned: Prior, drawn: np.ndarray, prior: float, likelihood: float) -> Finding:
     with jax.enable_x64(True):
-        middle = float(learnt.transform.inv(np.median(drawn)))
-    away = abs(middle - learnt.loc) / learnt.scale
+        middle = float(learned.transform.inv(np.median(drawn)))
+    away = abs(middle - learned.loc) / learned.scale
     return Finding(
         "sensitivity", site, away <= _UNLIKE, away, _UNLIKE,
-        f"{site}: {away:.1f} SDs of families from their middle; "
+        f"{site}: {away:.1f} SDs from the middle of the families; "
         f"sensitivity {prior:.3f} to their prior, {likelihood:.3f} to the runs",
-        "the family is unlike those that its prior was learnt from: fit a spec with wide priors beside, and compare",
+        "the family differs from the families its prior was learned from: also fit wide priors, and compare",
     )  # fmt: skip
 
 
 def _unanswered(why: str) -> Finding:
     return Finding(
         "sensitivity", "draws", False, float("nan"), _MOST,
-        f"too few draws to weigh prior and runs anew ({why.rstrip('.')})", "raise draws",
+        f"too few draws to reweight prior and runs ({why.rstrip('.')})", "raise draws",
     )  # fmt: skip

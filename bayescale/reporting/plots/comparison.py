@@ -1,4 +1,4 @@
-"""Figures of a comparison: several models on one Axes, told apart by colour, line and marker."""
+"""Figures of a comparison: several models on one Axes, distinguished by colour, line and marker."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from bayescale.prediction.records import HORIZONS
 from bayescale.reporting.plots import figures
 from bayescale.reporting.plots.figures import _GREY, _GRID, _axes, _log_axis, draw_coverage, near_optimal
 
-# Colours that colour-blind readers tell apart (after Okabe and Ito), darkened to differ in grey as well;
-# line and marker tell models apart without any.
+# Colours that colour-blind readers can distinguish (after Okabe and Ito), darkened to differ in grey as well;
+# line and marker distinguish models without colour.
 STYLES = tuple(
     {"color": color, "ls": line, "marker": marker}
     for color, line, marker in (
@@ -32,17 +32,29 @@ STYLES = tuple(
     )
 )
 _WHOSE = {NEW: "a new family", POPULATION: "its population", "all": "shared by all families"}
-_DECADES = 0.5  # beyond the budget, so that the budget is seen inside
+_DECADES = 0.5  # beyond the budget, so that it lies inside the figure
 _MOST_WASTE = 0.15  # of compute: a split that wastes more is no candidate,
 _MOST_TIMES = 2.0  # unless the best one wastes half of that
-_TIMES = 4.0  # the 90 % quantile of absolute residuals: the axis of a figure of residuals
+_TIMES = 4.0  # the 90% quantile of absolute residuals: the axis of a figure of residuals
 _FEW = 2000  # points of a scatter that a vector figure can hold
 
 
 def plot_losses(comparison: Comparison, *, beyond: bool = False, ax: Axes | None = None) -> Axes:
-    """Loss of a run at each model's near-optimal split against compute, past the budget: median and 90 %.
+    """Loss of a run at each model's near-optimal split against compute, past the budget: median and 90% interval.
 
-    `beyond` shows the dearest runs and what lies past them alone, where laws part.
+    `beyond` shows only the largest runs and the region beyond them, where laws differ.
+
+    Parameters
+    ----------
+    comparison : Comparison
+    beyond : bool
+        Show only the largest runs and the region beyond them.
+    ax : Axes, optional
+        Axes to draw on; by default, those of a new figure.
+
+    Returns
+    -------
+    Axes
     """
     ax = _axes(ax)
     family, budget = _family(comparison), comparison.settings["flops"]
@@ -85,6 +97,16 @@ def plot_coverage(comparison: Comparison, *, ax: Axes | None = None) -> Axes:
     """Coverage of the 90 and 50% intervals of leave-future-out, by compute beyond the fitted runs, ± one SE.
 
     Standard errors as in :func:`plot_horizons`; a bin of one run is faint.
+
+    Parameters
+    ----------
+    comparison : Comparison
+    ax : Axes, optional
+        Axes to draw on; by default, those of a new figure.
+
+    Returns
+    -------
+    Axes
     """
     ax = _axes(ax)
     table = comparison.horizons
@@ -115,9 +137,19 @@ def plot_coverage(comparison: Comparison, *, ax: Axes | None = None) -> Axes:
 
 
 def plot_exponents(comparison: Comparison, *, ax: Axes | None = None) -> Axes:
-    """Exponents of every model with 90% intervals: of the family that is asked for, else of the one decided for.
+    """Exponents of every model with 90% intervals, for the family of the budget.
 
-    Of a new family those of the population it is drawn from, or that all families share.
+    For a new family: exponents of the population it is drawn from, or exponents that all families share.
+
+    Parameters
+    ----------
+    comparison : Comparison
+    ax : Axes, optional
+        Axes to draw on; by default, those of a new figure.
+
+    Returns
+    -------
+    Axes
     """
     table = comparison.coefficients
     order = _family_order(comparison)
@@ -147,7 +179,18 @@ def plot_exponents(comparison: Comparison, *, ax: Axes | None = None) -> Axes:
 
 
 def plot_splits(comparison: Comparison, *, ax: Axes | None = None) -> Axes:
-    """Expected compute wasted against params at the budget, under each model; a choice that is settled is marked."""
+    """Expected compute wasted against params at the budget, under each model; settled choices are marked.
+
+    Parameters
+    ----------
+    comparison : Comparison
+    ax : Axes, optional
+        Axes to draw on; by default, those of a new figure.
+
+    Returns
+    -------
+    Axes
+    """
     ax = _axes(ax)
     spans = []
     for name, style in _styled(comparison.choices):
@@ -170,7 +213,20 @@ def plot_splits(comparison: Comparison, *, ax: Axes | None = None) -> Axes:
 
 
 def plot_model_residuals(comparison: Comparison, name: str, *, ax: Axes | None = None) -> Axes:
-    """Residuals of one model against tokens; stray runs that would flatten the rest lie outside, counted."""
+    """Residuals of one model against tokens; outliers that would flatten the rest are counted, not shown.
+
+    Parameters
+    ----------
+    comparison : Comparison
+    name : str
+        Of the model.
+    ax : Axes, optional
+        Axes to draw on; by default, those of a new figure.
+
+    Returns
+    -------
+    Axes
+    """
     ax = figures.plot_residuals(comparison.fits[name], ax=ax)
     residuals = np.concatenate([np.asarray(c.get_offsets())[:, 1] for c in ax.collections])
     limit = _TIMES * float(np.quantile(np.abs(residuals), 0.9))
@@ -183,7 +239,7 @@ def plot_model_residuals(comparison: Comparison, name: str, *, ax: Axes | None =
 
 
 def _power(value: float) -> str:
-    """A large number as a power of ten, for a title."""
+    """Write a large number as a power of ten, for a title."""
     mantissa, exponent = f"{value:.2e}".split("e")
     mantissa = mantissa.rstrip("0").rstrip(".")
     return rf"${mantissa}\times10^{{{int(exponent)}}}$"
@@ -194,17 +250,17 @@ def _styled(names: Any) -> list[tuple[str, dict[str, Any]]]:
 
 
 def _label(comparison: Comparison, name: str) -> str:
-    """Name of a model, with the verdict where its fit has not converged."""
+    """Return a model's name, with the verdict if its fit has not converged."""
     return name if comparison.fits[name].converged else f"{name} (NOT CONVERGED)"
 
 
 def _family(comparison: Comparison) -> str:
-    """Whose the budget is."""
+    """Return the family of the budget."""
     return resolve_family(next(iter(comparison.fits.values())), comparison.settings["family"])
 
 
 def _family_order(comparison: Comparison) -> list[str]:
-    """Whose exponents a figure shows: the family's, what all share, and of a new one the population's; no other's."""
+    """Families whose exponents a figure shows: the budget's, shared ones, and for a new family the population's."""
     family = _family(comparison)
     return [family, *([POPULATION] if family == NEW else []), "all"]
 

@@ -1,4 +1,4 @@
-"""One function a figure; each takes and returns matplotlib Axes and changes no global setting."""
+"""One function per figure. Each takes and returns matplotlib Axes and changes no global setting."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ from bayescale.prediction.queries import resolve_family
 from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN
 
 _GRID = 60  # points of a curve
-_LINES = 5  # IsoFLOP curves, where runs have no budgets of their own
-_MOST_BUDGETS = 8  # IsoFLOP curves whose colours are told apart
+_LINES = 5  # IsoFLOP curves, if the runs have no budgets of their own
+_MOST_BUDGETS = 8  # IsoFLOP curves with distinguishable colours
 _NEAR = np.log(1.3)  # of compute from a budget, up to which runs are shown with it
 _TIGHT = np.log(1.1)  # of compute from its middle, within which runs make a cluster
-_CLUSTER = 5  # runs of a cluster: fewer show no valley
+_CLUSTER = 5  # runs in a cluster: fewer show no minimum
 _MOST_WASTE = 0.5  # of compute: splits that waste more are of no interest,
 _MOST_TIMES = 2.0  # unless the best one wastes half of that
 _AROUND = 20.0  # times the chosen params, on either side
 _ONE_SE = 0.6827  # of a Normal within one standard error
-_FAINT = 0.3  # opacity of what one forecast says
-_FEW_DRAWS = 400  # place a median's minimum on a coarse grid as well as thousands
+_FAINT = 0.3  # opacity of a bin with one forecast
+_FEW_DRAWS = 400  # enough to locate a median's minimum on a coarse grid
 _BLUE, _ORANGE, _GREY = "#2a6f97", "#e07a2f", "#6b7280"
 
 
 def plot_loss(
     fit: AbstractFit, *, family: str | None = None, flops: list[float] | None = None, ax: Axes | None = None
 ) -> Axes:
-    """Loss against params at fixed budgets: runs, and the law's median with its 90 % band.
+    """Loss against params at fixed budgets: runs, and the law's median with its 90% band.
 
     Parameters
     ----------
@@ -50,15 +50,18 @@ def plot_loss(
     family : str, optional
         As in :func:`forecast`.
     flops : list of float, optional
-        Budgets in FLOP; by default those where the runs' compute clusters, at most eight, or where it does not, the
-        five with most runs near.
+        Budgets in FLOP; by default, where the runs' compute clusters, at most eight; without clusters, the five with
+        the most runs near them.
     ax : Axes, optional
 
     Notes
     -----
-    Runs within a factor of 1.3 of a budget are shown with the nearest, brought to it: each run's log loss less what
-    the median of its own family's curve changes between its compute and the budget, at its own params. So a run lies
-    off the curve by its residual alone.
+    Runs within a factor of 1.3 of a budget are moved to the nearest budget, along the median curve of their own family
+    at their own params. A run's distance from the curve is then its residual only.
+
+    Returns
+    -------
+    Axes
     """
     ax = _axes(ax)
     family = resolve_family(fit, family)
@@ -81,7 +84,7 @@ def plot_loss(
             ax.scatter(near["params"], _brought(fit, near, float(budget)), color=color, s=14, edgecolor="white",
                        linewidth=0.4, zorder=3)  # fmt: skip
     _log_axis(ax, "x", "params")
-    shown = f"{(whose >= 0).sum()} of {len(runs)} runs, brought to the nearest budget"
+    shown = f"{(whose >= 0).sum()} of {len(runs)} runs, moved to the nearest budget"
     title = f"{family}: loss at fixed compute, 90% band of the curve\n{shown}"
     ax.set(ylabel="loss (nats/token)", title=_title(fit, title))
     ax.legend(title="compute", fontsize="small", frameon=False)
@@ -89,7 +92,22 @@ def plot_loss(
 
 
 def plot_forecast(fit: AbstractFit, *, family: str | None = None, decades: float = 2.0, ax: Axes | None = None) -> Axes:
-    """Loss of the compute-optimal run against compute, `decades` beyond the runs: 50 and 90 % of a run's loss."""
+    """Loss of the compute-optimal run against compute, `decades` beyond the runs, with 50% and 90% intervals.
+
+    Parameters
+    ----------
+    fit : Fit or Average
+    family : str, optional
+        A fitted family or ``"new"``; by default the only family, else ``"new"``.
+    decades : float
+        Powers of ten of compute shown beyond the largest run.
+    ax : Axes, optional
+        Axes to draw on; by default, those of a new figure.
+
+    Returns
+    -------
+    Axes
+    """
     ax = _axes(ax)
     family = resolve_family(fit, family)
     runs = fit.design_frame
@@ -100,14 +118,14 @@ def plot_forecast(fit: AbstractFit, *, family: str | None = None, decades: float
     table = pd.DataFrame({"params": params, "tokens": tokens, "flops": flops, "family": family})
     draws = predict(fit, table.assign(unique_tokens=tokens), only="loss", seed=fit.meta["seed"])
     q = np.quantile(draws, [0.05, 0.25, 0.5, 0.75, 0.95], axis=0)
-    ax.fill_between(flops, q[0], q[4], color=_BLUE, alpha=0.2, lw=0, label="90 %")
-    ax.fill_between(flops, q[1], q[3], color=_BLUE, alpha=0.35, lw=0, label="50 %")
+    ax.fill_between(flops, q[0], q[4], color=_BLUE, alpha=0.2, lw=0, label="90%")
+    ax.fill_between(flops, q[1], q[3], color=_BLUE, alpha=0.35, lw=0, label="50%")
     ax.plot(flops, q[2], color=_BLUE, label="median, near-optimal split")
     ax.scatter(runs["flops"], runs["loss"], s=9, color=_GREY, label="runs", zorder=3)
     ax.axvline(most, color=_GREY, ls=":", lw=1)
     ax.annotate("beyond the runs →", (most, 0.97), xycoords=("data", "axes fraction"), fontsize="small",
                 xytext=(4, 0), textcoords="offset points", va="top", color=_GREY)  # fmt: skip
-    top = 1.1 * q[4].max()  # a few stray runs would flatten all others
+    top = 1.1 * q[4].max()  # a few outlying runs would flatten all others
     above = int((runs["loss"] > top).sum())
     if above:
         ax.annotate(f"{above} runs above", (0.02, 0.97), xycoords="axes fraction", fontsize="small", va="top")
@@ -119,9 +137,20 @@ def plot_forecast(fit: AbstractFit, *, family: str | None = None, decades: float
 
 
 def plot_allocation(choice: Choice, *, ax: Axes | None = None) -> Axes:
-    """Compute wasted against params at the budget: mean and 90% over draws, with the band of indifference.
+    """Compute wasted against params at the budget: mean and 90% interval over draws, with the indifference band.
 
-    Where the runs do not settle the split, no choice is marked and the figure says why.
+    If the runs do not settle the split, no choice is marked and the figure says why.
+
+    Parameters
+    ----------
+    choice : Choice
+        Of an :class:`Allocation`.
+    ax : Axes, optional
+        Axes to draw on; by default, those of a new figure.
+
+    Returns
+    -------
+    Axes
     """
     ax = _axes(ax)
     params, mean = np.exp(choice.ln_params), choice.waste.mean(axis=0)
@@ -134,7 +163,7 @@ def plot_allocation(choice: Choice, *, ax: Axes | None = None) -> Axes:
     if choice.settled:
         ax.axvline(choice.params, color=_ORANGE, label=f"chosen: {count(choice.params)} params")
     if np.isfinite(choice.band[0]):
-        ax.axvspan(*choice.band, color=_ORANGE, alpha=0.15, lw=0, label="indifferent")
+        ax.axvspan(*choice.band, color=_ORANGE, alpha=0.15, lw=0, label="safe range: under 1% waste")
     _log_axis(ax, "x", "params")
     title = f"{choice.family}: {count(choice.flops)} FLOP"
     title += "" if choice.settled else f"\nnot settled: {choice.unsettled.replace(' and ', '\nand ')}"
@@ -156,18 +185,21 @@ def plot_prior_posterior(
     Parameters
     ----------
     fit : Fit or Average
-        Of an average, its first member is drawn.
+        For an average, its first member is drawn.
     name : str, optional
-        The parameter; by default the law's first exponent. Of one that is partially pooled the centre is drawn, which
-        families share.
+        The parameter; by default, the law's first exponent. If it is partially pooled, the shared centre is drawn.
     family : str, optional
-        Whose, of a parameter that families do not share; by default the only one.
+        The family, for a parameter that families do not share; by default the only family.
     ax : Axes, optional
+
+    Returns
+    -------
+    Axes
 
     Raises
     ------
     QueryError
-        If families have a parameter each and none is named, or the name is not a fitted family's.
+        If each family has its own parameter and no fitted family is named.
     """
     ax, one = _axes(ax), next(iter(fit.members.values()))
     name = name or next(n for n, row in one.spec.table.items() if row.kind is Kind.EXPONENT)
@@ -179,7 +211,7 @@ def plot_prior_posterior(
         values = values.sel({FAMILY: family})
         title = f"{family}: {title}"
     draws = values.to_numpy().ravel()
-    low, high = np.quantile(draws, [0.005, 0.995])  # a heavy tail would flatten all else
+    low, high = np.quantile(draws, [0.005, 0.995])  # a heavy tail would flatten the rest
     least, most = setting.prior.interval()
     grid = np.linspace(min(least, low), max(most, high), 400)
     ax.hist(draws, bins=40, range=(low, high), density=True, color=_BLUE, alpha=0.5, label="posterior")
@@ -192,7 +224,20 @@ def plot_prior_posterior(
 
 
 def plot_residuals(fit: AbstractFit, column: str = "tokens", *, ax: Axes | None = None) -> Axes:
-    """Residuals of log loss about the posterior median, in percent, against params, tokens or flops."""
+    """Residuals of log loss about the posterior median, in percent, against params, tokens or flops.
+
+    Parameters
+    ----------
+    fit : Fit or Average
+    column : str
+        ``"params"``, ``"tokens"`` or ``"flops"``.
+    ax : Axes, optional
+        Axes to draw on; by default, those of a new figure.
+
+    Returns
+    -------
+    Axes
+    """
     ax = _axes(ax)
     runs = fit.design_frame
     center = np.quantile(predict(fit, runs, only="log_loss"), 0.5, axis=0)
@@ -206,31 +251,52 @@ def plot_residuals(fit: AbstractFit, column: str = "tokens", *, ax: Axes | None 
         ax.set_xlabel("compute (FLOP)")
     else:
         _log_axis(ax, "x", column)
-    ax.set(ylabel="observed over predicted loss (%)", title=_title(fit, "residuals"))
+    ax.set(ylabel="observed minus predicted loss (%)", title=_title(fit, "residuals"))
     if len(fit.families) > 1:
         ax.legend(fontsize="x-small", frameon=False, ncols=2)
     return ax
 
 
 def plot_backtest(result: Backtest, *, ax: Axes | None = None) -> Axes:
-    """Coverage of the 90 % interval by family, against what it promises."""
+    """Coverage of the 90% interval by family, against its nominal level.
+
+    Parameters
+    ----------
+    result : Backtest
+    ax : Axes, optional
+        Axes to draw on; by default, those of a new figure.
+
+    Returns
+    -------
+    Axes
+    """
     ax = _axes(ax)
     groups = result.runs.groupby("family")
     table = groups.agg(coverage_90=("coverage_90", "mean"), count=("loss", "size"), reach=("reach_decades", "max"))
     table = table.sort_values("coverage_90").reset_index()
     labels = [f"{r.family} (n = {r.count}, {r.reach:.1f} decades)" for r in table.itertuples(name="Row")]
     ax.barh(labels, 100 * table["coverage_90"], color=_BLUE, height=0.6)
-    ax.axvline(90, color=_ORANGE, label="promised")
-    ax.set(xlabel="runs inside the 90 % interval (%)", xlim=(0, 100), title="backtest: coverage beyond the cut")
+    ax.axvline(90, color=_ORANGE, label="nominal")
+    ax.set(xlabel="runs inside the 90% interval (%)", xlim=(0, 100), title="backtest: coverage beyond the cut")
     ax.legend(fontsize="small", frameon=False, loc="lower right")
     return ax
 
 
 def plot_horizons(result: Backtest, *, ax: Axes | None = None) -> Axes:
-    """Coverage of the 50, 80 and 90 % intervals by compute beyond the fitted runs, against what they promise.
+    """Coverage of the 50, 80 and 90% intervals by compute beyond the fitted runs, against their nominal levels.
 
-    Bars are one standard error: over families, or the binomial one (Wilson's interval) where that is wider or a bin
-    has one family. A bin of one forecast is faint.
+    Bars are one standard error over families, or binomial (Wilson's interval) if that is wider or a bin has one
+    family. A bin with one forecast is faint.
+
+    Parameters
+    ----------
+    result : Backtest
+    ax : Axes, optional
+        Axes to draw on; by default, those of a new figure.
+
+    Returns
+    -------
+    Axes
     """
     ax = _axes(ax)
     table = result.horizons
@@ -251,7 +317,22 @@ def plot_horizons(result: Backtest, *, ax: Axes | None = None) -> Axes:
 
 
 def draw_coverage(ax: Axes, at: np.ndarray, table: pd.DataFrame, level: int, *, label: str, **style: Any) -> None:
-    """Coverage of one interval by bin, a row of `table` each, with one standard error; bins are not joined."""
+    """Draw the coverage of one interval by bin, one row of `table` each, with one standard error.
+
+    Parameters
+    ----------
+    ax : Axes
+    at : ndarray, shape (bin,)
+        Where each bin lies on the horizontal axis.
+    table : DataFrame
+        With ``n_test``, ``coverage_LEVEL`` and, optionally, ``coverage_LEVEL_se``.
+    level : int
+        Of the interval, in percent.
+    label : str
+        In the legend.
+    **style
+        As in :meth:`matplotlib.axes.Axes.errorbar`.
+    """
     for i, (x, row) in enumerate(zip(at, table.to_dict("records"), strict=True)):
         share, error = row[f"coverage_{level}"], row.get(f"coverage_{level}_se", np.nan)
         likely = binomtest(round(share * row["n_test"]), int(row["n_test"])).proportion_ci(_ONE_SE, "wilson")
@@ -261,7 +342,18 @@ def draw_coverage(ax: Axes, at: np.ndarray, table: pd.DataFrame, level: int, *, 
 
 
 def plot_calibration(result: Calibration, *, ax: Axes | None = None) -> Axes:
-    """Rank distribution of every quantity less the uniform one, with the band that each must stay in."""
+    """Rank distribution of every quantity minus the uniform one, with the band that each must stay in.
+
+    Parameters
+    ----------
+    result : Calibration
+    ax : Axes, optional
+        Axes to draw on; by default, those of a new figure.
+
+    Returns
+    -------
+    Axes
+    """
     ax = _axes(ax)
     points, low, high = uniformity.band(len(result.ranks), RANKED, 1 - result.alpha)
     ax.fill_between(points, low - points, high - points, step="mid", color=_GREY, alpha=0.2, lw=0,
@@ -274,21 +366,21 @@ def plot_calibration(result: Calibration, *, ax: Axes | None = None) -> Axes:
                 label=label if row.passed else f"{row.quantity}, p = {row.p:.1g}")  # fmt: skip
         label = "_" if row.passed else label
     ax.axhline(0, color=_GREY, lw=1)
-    ax.set(xlabel="rank of the truth among posterior draws, as a share", ylabel="share of truths up to it, less it",
+    ax.set(xlabel="rank of the truth among posterior draws, as a share", ylabel="share of truths up to it, minus it",
            xlim=(0, 1), title=f"{result.spec.name}: {len(result.ranks)} simulations")  # fmt: skip
     ax.legend(fontsize="small", frameon=False, loc="upper right")
     return ax
 
 
 def _budgets(flops: np.ndarray) -> list[float]:
-    """Budgets where runs' compute clusters, those with most runs; where it does not, those that have most runs near."""
+    """Return budgets where the runs' compute clusters, largest clusters first; else budgets with the most runs near."""
     tight = [one for one in _dense(np.log(flops), _TIGHT) if one[0] >= _CLUSTER]
     found = sorted(tight)[-_MOST_BUDGETS:] or sorted(_dense(np.log(flops), _NEAR))[-_LINES:]
     return sorted(float(np.exp(middle)) for _, middle in found)
 
 
 def _dense(ln: np.ndarray, half: float) -> list[tuple[int, float]]:
-    """Count of runs and middle of the densest windows of a width, each's surroundings taken away before the next."""
+    """Return run count and middle of the densest windows; the surroundings of each are removed before the next."""
     ln, found = np.sort(ln), list[tuple[int, float]]()
     while len(ln):
         ends = np.searchsorted(ln, ln + 2 * half, side="right")
@@ -301,7 +393,7 @@ def _dense(ln: np.ndarray, half: float) -> list[tuple[int, float]]:
 
 
 def _brought(fit: AbstractFit, runs: pd.DataFrame, budget: float) -> np.ndarray:
-    """Losses of runs as they would be at a budget: moved along the median of their own families' curves."""
+    """Return losses of runs moved to a budget along the median curve of their own family."""
     there = runs.assign(tokens=budget / (FLOPS_PER_PARAM_TOKEN * runs["params"]), flops=budget)
     if "unique_tokens" in runs:
         there["unique_tokens"] = runs["unique_tokens"] / runs["tokens"] * there["tokens"]
@@ -310,7 +402,7 @@ def _brought(fit: AbstractFit, runs: pd.DataFrame, budget: float) -> np.ndarray:
 
 
 def _fitted(fit: AbstractFit, name: str, family: str | None) -> str:
-    """Family that a parameter is drawn of."""
+    """Return the family whose parameter is drawn."""
     if family is None and len(fit.families) == 1:
         return fit.families[0]
     if family not in fit.families:
@@ -320,7 +412,7 @@ def _fitted(fit: AbstractFit, name: str, family: str | None) -> str:
 
 
 def counted(number: int, one: str, several: str = "") -> str:
-    """A count of things, in words: 1 run, 2 runs."""
+    """Write a count with its noun: 1 run, 2 runs."""
     return f"{number} {one if number == 1 else several or one + 's'}"
 
 
@@ -329,7 +421,7 @@ def _axes(ax: Axes | None) -> Axes:
 
 
 def _log_axis(ax: Axes, axis: str, label: str) -> None:
-    """Log axis whose ticks are written as people write counts: 70M, 7B."""
+    """Set a log axis with ticks written as counts: 70M, 7B."""
     ax.set(**{f"{axis}scale": "log", f"{axis}label": label})
     chosen = getattr(ax, f"{axis}axis")
     low, high = getattr(ax, f"get_{axis}lim")()
@@ -340,14 +432,26 @@ def _log_axis(ax: Axes, axis: str, label: str) -> None:
 
 
 def _curve(fit: AbstractFit, family: str, params: np.ndarray, tokens: np.ndarray) -> np.ndarray:
-    """Quantiles 5, 50 and 95 % of the law's loss; shape (3, point)."""
+    """Return the 5%, 50% and 95% quantiles of the law's loss; shape (3, point)."""
     table = pd.DataFrame({"params": params, "tokens": tokens, "family": family})
     table = table.assign(flops=FLOPS_PER_PARAM_TOKEN * table["params"] * table["tokens"], unique_tokens=tokens)
     return np.exp(np.quantile(predict(fit, table, only="log_loss"), [0.05, 0.5, 0.95], axis=0))
 
 
 def near_optimal(fit: AbstractFit, family: str, flops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Params and tokens of least median loss on a coarse grid around equal growth from the anchor."""
+    """Return params and tokens of lowest median loss, on a coarse grid around equal growth from the anchor.
+
+    Parameters
+    ----------
+    fit : Fit or Average
+    family : str
+    flops : ndarray, shape (budget,)
+        Budgets in FLOP.
+
+    Returns
+    -------
+    params, tokens : ndarray, shape (budget,)
+    """
     anchor = fit.meta["anchor"]
     ratio = anchor["tokens"] / anchor["params"] * np.geomspace(1 / 30, 30, 61)
     params = np.sqrt(flops[:, None] / (FLOPS_PER_PARAM_TOKEN * ratio))
@@ -360,12 +464,19 @@ def near_optimal(fit: AbstractFit, family: str, flops: np.ndarray) -> tuple[np.n
 
 
 def _title(fit: AbstractFit, text: str) -> str:
-    """Title with the verdict where the fit has not converged: a picture never travels without it."""
+    """Add the verdict to a title if the fit has not converged, so that no figure lacks it."""
     return text if fit.converged else f"{text}\nNOT CONVERGED"
 
 
 def save(ax: Axes, path: Any) -> None:
-    """Write the figure of `ax` as PNG (or by the path's suffix), 160 dots an inch."""
+    """Write the figure of `ax` as PNG (or by the path's suffix), 160 dots an inch.
+
+    Parameters
+    ----------
+    ax : Axes
+    path : path
+        File to write.
+    """
     figure = ax.get_figure(root=True)
     if figure is not None:
         figure.savefig(path, dpi=160)
