@@ -324,7 +324,7 @@ def test_a_backtests_record_is_written_and_forecasts_carry_it(saved: Path, tmp_p
     (horizon,) = said["horizons"]
     assert (horizon["horizon"], horizon["families"], horizon["coverage_90_se"]) == ("inside", 1, None)
     inside = ("--params", "1B", "--tokens", "20B")
-    share = f"covered {100 * horizon['coverage_90']:.0f} % of {horizon['n_test']} backtest forecasts of 1 family inside"
+    share = f"covered {100 * horizon['coverage_90']:.0f}% of {horizon['n_test']} backtest forecasts of 1 family inside"
     assert share in run("forecast", saved, *inside, "--record", path).stdout
     (row,) = parsed(run("forecast", saved, *inside, "--record", path, "--json"))
     assert row["covered_90"] == pytest.approx(horizon["coverage_90"], abs=1e-6)  # six digits are kept

@@ -265,7 +265,7 @@ def test_what_cannot_be_averaged_is_refused(chinchilla) -> None:
     for specs, error, says in (
         ([], SpecError, "no model"),
         (["additive", "additive"], SpecError, "one name"),
-        ([replace(bs.load_spec("accuracy"), responses=(("accuracy", "binomial"),))], SpecError, "no loss"),
+        ([replace(bs.load_spec("accuracy"), responses=(("accuracy", "binomial"),))], SpecError, "not forecast loss"),
         (["additive", "repetition"], RunsError, "unique_tokens"),
     ):
         with pytest.raises(error, match=says):

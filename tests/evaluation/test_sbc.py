@@ -296,7 +296,7 @@ def test_a_record_is_kept_beside_its_spec_and_goes_stale(result: Calibration, tm
     bs.write_spec(result.spec.with_prior(nu=bs.LogNormal(5.0, 1.0)), spec)
     assert "calibrated STALE" in CliRunner().invoke(main, ["show", "model", str(spec)]).stdout
     path.write_text("simulations = 3\n")
-    with pytest.raises(QueryError, match="no record of a calibration"):
+    with pytest.raises(QueryError, match="not a record of a calibration"):
         measuring.calibration(spec)
 
 
