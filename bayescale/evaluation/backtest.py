@@ -18,7 +18,7 @@ from bayescale.inference.batch import Batch, FitOptions, fit_many
 from bayescale.inference.weights import Weights
 from bayescale.modelling.design import conformed
 from bayescale.modelling.grouping import is_pooled, shared_families, together
-from bayescale.modelling.identifiability import covariate
+from bayescale.modelling.identifiability import check_covariate
 from bayescale.modelling.sites import log_density_of
 from bayescale.modelling.spec import Spec
 from bayescale.modelling.spec_io import DEFAULT, load_spec
@@ -341,7 +341,7 @@ def fit_tasks(
 ) -> Batch:
     """Fit a spec to each task's runs; priors that were learnt on its families are learnt again without them."""
     for column, _ in spec.covariates:
-        covariate(runs, column)  # those of runs that are forecast too
+        check_covariate(runs, column)  # those of runs that are forecast too
     unseen, unlearnt = _unseen(spec, runs, {label: task.unseen for label, task in tasks.items()}, progress)
     tables = {label: runs.take(task.train) for label, task in tasks.items()}
     batch = fit_many(tables, unseen, seed=seed, progress=progress, **vars(how))

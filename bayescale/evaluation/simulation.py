@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import jax
 import numpy as np
@@ -12,8 +11,9 @@ import pandas as pd
 from bayescale.core.dims import FAMILY, SUITE
 from bayescale.core.errors import FitError, RunsError
 from bayescale.inference.aot import use_cache
-from bayescale.modelling.design import USUAL_SLOPE, Design, bases, design, fitted_runs, logged, rows_at
+from bayescale.modelling.design import USUAL_SLOPE, Design, anchor_of, conformed, observed_of
 from bayescale.modelling.grouping import lots_of, suites_of, ways_of
+from bayescale.modelling.identifiability import check_identified
 from bayescale.modelling.sites import LOG_LOSS, log_density_of
 from bayescale.modelling.spec import Spec
 from bayescale.parts.base import Role
@@ -95,15 +95,15 @@ def simulate(spec: Spec, runs: Runs | None = None, *, simulations: int, seed: in
     """
     if simulations < FEWEST:
         raise FitError("simulations is too small", wanted=f"at least {FEWEST}", came=str(simulations))
-    runs = sweep_for(spec) if runs is None else runs
+    runs = sweep_for(spec) if runs is None else conformed(spec, runs)
     spec, probes, count = _anchored(spec, runs), _probes(spec, runs), len(runs)
-    points = design(spec, runs)
+    points = Design.build(spec, pd.concat([runs.frame, probes], ignore_index=True), runs.frame)
     names = pd.Index([f"{i:04d}" for i in range(simulations)], name="simulation")
     with use_cache(), jax.enable_x64(True):
         keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), _STREAM), simulations)
-        drawn = from_prior(keys, _with_probes(spec, points, runs, probes), spec=spec.structure)
+        drawn = from_prior(keys, points, spec=spec.structure)
         sites = {name: np.asarray(value) for name, value in drawn.items()}
-    observed = {name: sites[name][:, :count] for name in points.observed}
+    observed = {name: sites[name][:, :count] for name in observed_of(spec)}
     likelihood = np.sum([sites[log_density_of(name)][:, :count] for name in observed], axis=(0, 2))
     fine = np.isfinite(likelihood) & np.all([np.isfinite(x).all(axis=1) for x in observed.values()], axis=0)
     kept = ("family", "params", "tokens", "flops", *spec.columns, *spec.labels, *spec.sorting)
@@ -170,9 +170,8 @@ def sweep_for(spec: Spec) -> Runs:
 
 def _anchored(spec: Spec, runs: Runs) -> Spec:
     """Return the spec with its anchor fixed, at that of the runs; discrepancies go by a usual slope."""
-    points = design(spec, runs)
-    logs = {**points.anchor, "loss": points.anchor_loss}
-    anchor = {column: float(np.exp(logs[column])) for column in (*spec.inputs, "loss")}
+    check_identified(spec, runs)
+    anchor = {column: float(np.exp(value)) for column, value in anchor_of(spec, runs.frame).items()}
     slope = {"slope": USUAL_SLOPE} if spec.discrepancy else {}
     return replace(spec, anchor=tuple((slope | dict(spec.anchor) | anchor).items()))
 
@@ -193,21 +192,6 @@ def _probes(spec: Spec, runs: Runs) -> pd.DataFrame:
     table = pd.DataFrame([mine.iloc[0]] * len(params)).reset_index(drop=True)
     table = table.assign(params=params, tokens=flops / (FLOPS_PER_PARAM_TOKEN * params), flops=flops)
     return table.assign(unique_tokens=table["tokens"]).drop(columns="group", errors="ignore")  # of no fitted group
-
-
-def _with_probes(spec: Spec, points: Design, runs: Runs, probes: pd.DataFrame) -> Design:
-    """Runs and probes in one design, nothing observed."""
-    index = np.full(len(probes), runs.families.index(probes["family"][0]))
-    fitted = fitted_runs(spec, runs.frame, points.anchor)
-    beyond = bases(spec, rows_at(probes, points.anchor), index, fitted)
-
-    def joined(part: dict[str, Any]) -> dict[str, Any]:
-        added = {k: np.log(probes[k]) if k in logged(spec) else probes[k] for k in part}
-        return {k: np.concatenate([v, added[k].to_numpy(float)]) for k, v in part.items()}
-
-    return replace(points, spent=joined(points.spent), columns=joined(points.columns), observed={},
-                   basis={k: np.concatenate([v, beyond[k]]) for k, v in points.basis.items()},
-                   family=np.concatenate([points.family, index]))  # fmt: skip
 
 
 def _parameters(spec: Spec, runs: Runs, sites: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -62,6 +62,8 @@ def check_identified(spec: Spec, runs: Runs) -> None:
                 came=f"{np.exp((logs[:, 1] - logs[:, 0]).mean()):.3g} in all of them",
                 do='add runs off the ray, or fit law power-floor with inputs = ["flops"]',
             )
+    for column in dict(spec.covariates):
+        check_covariate(runs, column, alone=not spec.learned)
 
 
 def _check_one_row(runs: Runs) -> None:
@@ -101,8 +103,8 @@ def _choose(column: str, frame: pd.DataFrame) -> str:
     return f"choose one: runs.where({column}={repr(value) if isinstance(value, str) else f'{value:g}'})"
 
 
-def covariate(runs: Runs, column: str, alone: bool = True) -> np.ndarray:
-    """Values of a covariate, zero the usual; whether these runs `alone` tell what it is worth.
+def check_covariate(runs: Runs, column: str, alone: bool = True) -> None:
+    """Refuse a covariate, zero the usual, that is no number, or of which these runs `alone` cannot tell the worth.
 
     Raises
     ------
@@ -122,4 +124,3 @@ def covariate(runs: Runs, column: str, alone: bool = True) -> np.ndarray:
     if alone and not low <= 0 <= high:
         raise RunsError(f"{what} is never near 0, where the law is that of the usual runs",
                         came=f"{low:g} to {high:g}", do="subtract a usual value from the column")  # fmt: skip
-    return values

@@ -16,14 +16,13 @@ from numpyro import handlers
 from bayescale.inference.aot import call, use_cache
 from bayescale.inference.average import AbstractFit
 from bayescale.inference.fit import Fit
-from bayescale.modelling.design import Design, Fitted, bases, fitted_runs, logged, places, rows_at
-from bayescale.modelling.grouping import alike, centered, lots_of, spreads
+from bayescale.modelling.design import Design
+from bayescale.modelling.grouping import lots_of
 from bayescale.modelling.interpreter import interpret
 from bayescale.modelling.sites import COORDINATES, LAW, LOG_LOSS, location_of, log_density_of
 from bayescale.modelling.spec import Spec
-from bayescale.parts.base import Rows
 from bayescale.parts.catalogue import part
-from bayescale.prediction.queries import NEW, as_new, flops_of
+from bayescale.prediction.queries import NEW, flops_of
 
 _CHUNK = 50  # draws evaluated at a time: bounds memory at draws × queries of the result itself
 
@@ -63,7 +62,7 @@ def predict(
         ``NAME_location``, and each observed site; or one of them.
     """
     table = fit.with_defaults(table)
-    new = (table["family"] == NEW).any() and NEW not in fit.families
+    new = NEW not in fit.families and bool((table["family"] == NEW).any())
     noise_key, family_key = jax.random.split(jax.random.key(seed))
     chains, length = fit.shape
     thin = max(1, -(-chains * length // most)) if most else 1
@@ -102,58 +101,15 @@ def _merged(pieces: Sequence[tuple[np.ndarray, Array]]) -> np.ndarray:
 
 def design_at(fit: Fit, table: pd.DataFrame, observed: Mapping[str, Any], new: bool = False) -> Design:
     """Queries as arrays in the fit's own anchor units, with one more family if `new`."""
-    index = {NEW: len(fit.families)} | {name: i for i, name in enumerate(fit.families)}
-    count = len(fit.families) + new
-    known = [c for c in fit.spec.columns if c in table]
-    wanted = {part("responses", name).observed for name, _ in fit.spec.responses}
-    family = np.asarray([index[name] for name in table["family"]], dtype=int)
-    anchor = {c: np.log(fit.meta["anchor"][c]) for c in fit.spec.inputs}
-    lot, lots = _lots(fit, table, new)
-    return Design(
-        spent={c: np.log(table[c].to_numpy(float)) for c in known if c in logged(fit.spec)},
-        anchor=anchor,
-        anchor_loss=np.log(fit.meta["anchor"]["loss"]),
-        columns=dict.fromkeys(fit.covariates, np.zeros(len(table)))
-        | {c: table[c].to_numpy(float) for c in known if c not in logged(fit.spec) and c not in wanted},
-        observed={k: np.asarray(v, float) for k, v in observed.items()},
-        basis=_bases(fit, table, anchor, family) if fit.spec.based else {},
-        family=family,
-        priors=places(fit.spec, anchor),
-        centering={n: np.zeros(count) for n in centered(fit.spec)} if count > 1 else {},
-        families=count,
-        spreads=spreads(fit.spec),
-        lot=lot,
-        lots=lots,
+    table = table.assign(flops=flops_of(table)) if fit.spec.based else table
+    return Design.build(
+        fit.spec,
+        table,
+        fit.design_frame,
+        anchor={name: np.log(value) for name, value in fit.meta["anchor"].items()},
+        observed={name: np.asarray(values, float) for name, values in observed.items()},
+        new=NEW if new else None,
     )
-
-
-def _lots(fit: Fit, table: pd.DataFrame, new: bool) -> tuple[dict[str, np.ndarray], tuple[tuple[str, int], ...]]:
-    """Index of each family's lot, and how many there are; a new family's may be one that was fitted."""
-    index, counts = {}, []
-    for way, keys in lots_of(fit.spec, fit.design_frame).items():
-        known = list(dict.fromkeys(keys))
-        mine = [known.index(key) for key in keys]
-        if new:
-            (key,) = lots_of(fit.spec, as_new(fit.spec, table)).get(way, [None])
-            mine.append(known.index(key) if key in known else len(known))
-        index[way] = np.array(mine)
-        counts.append((way, len(known) + new))
-    return index, tuple(counts)
-
-
-def _bases(fit: Fit, table: pd.DataFrame, anchor: dict[str, Any], family: np.ndarray) -> dict[str, np.ndarray]:
-    """Basis of each part that has one at queries.
-
-    A new family has no run, but compute up to that of all runs, the median slope, and the law of its like.
-    """
-    runs = fit.design_frame
-    fitted = fitted_runs(fit.spec, runs, anchor)
-    middle = float(np.median([one.slope for one in fitted]))
-    spans = {law: one.rows.told for law, one in zip(alike(fit.spec, runs), fitted, strict=True)}
-    told = max((spans.get(law, 0.0) for law in alike(fit.spec, as_new(fit.spec, table))), default=0.0)
-    nowhere = Rows(np.zeros((1, len(anchor))), np.log([runs["flops"].max()]), np.array([""], object), told)
-    fitted.append(Fitted(nowhere, middle))
-    return bases(fit.spec, rows_at(table.assign(flops=flops_of(table)), anchor), family, fitted)
 
 
 def _substitutes(fit: Fit, key: Array, extend: bool, thin: int) -> dict[str, Array]:

@@ -10,7 +10,6 @@ import pandas as pd
 from bayescale.core.errors import QueryError, nearest
 from bayescale.core.quantities import LEAST, MOST
 from bayescale.inference.average import AbstractFit
-from bayescale.modelling.spec import Spec
 from bayescale.parts.catalogue import part
 from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN, LABELS, is_empty, number, text
 
@@ -126,10 +125,3 @@ def _families(fit: AbstractFit, table: pd.DataFrame, family: str | None) -> list
         except QueryError as error:
             raise QueryError(f"row {row}: {error}") from None
     return found
-
-
-def as_new(spec: Spec, table: pd.DataFrame) -> pd.DataFrame:
-    """Queries in a new family; where they do not name what sorts families, it is like none."""
-    named = table[table["family"] == NEW]
-    sorts = {column for _, setting in spec.settings for column in part("pooling", setting.pooling).lots}
-    return named.assign(**dict.fromkeys(sorts - set(named), ""))

@@ -19,6 +19,7 @@ from bayescale.cli import main
 from bayescale.core.errors import RunsError, SpecError
 from bayescale.decisions.base import AbstractDecision, draws_by_action, setting
 from bayescale.evaluation.checks.base import Finding
+from bayescale.evaluation.simulation import FEWEST, simulate
 from bayescale.parts import catalogue
 
 HERE = Path(__file__).parent
@@ -105,6 +106,8 @@ def test_a_cell_that_is_not_a_number_or_out_of_range_is_refused(folder: Path) ->
         bad = bs.load_runs(frame.assign(experts=[*frame["experts"][:3], cell, *frame["experts"][4:]]), loss_unit="nats")
         with pytest.raises(RunsError, match=words):
             bs.fit(bad, spec, seed=0)
+        with pytest.raises(RunsError, match=words):
+            simulate(spec, bad, simulations=FEWEST, seed=0)
 
 
 def test_a_spec_of_classes_in_hand_needs_no_permission_and_is_written_by_their_names(
