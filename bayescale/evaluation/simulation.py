@@ -22,7 +22,7 @@ from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN
 from bayescale.runs.readers import load_runs
 from bayescale.runs.table import Runs
 
-FEWEST = 20
+FEWEST_SIMULATIONS = 20
 """Simulations under which no figure over them is worth a look."""
 
 BEYOND = 50.0
@@ -93,8 +93,8 @@ def simulate(spec: Spec, runs: Runs | None = None, *, simulations: int, seed: in
     RunsError
         If the runs lack a column, or cannot identify the law.
     """
-    if simulations < FEWEST:
-        raise FitError("simulations is too small", wanted=f"at least {FEWEST}", came=str(simulations))
+    if simulations < FEWEST_SIMULATIONS:
+        raise FitError("simulations is too small", wanted=f"at least {FEWEST_SIMULATIONS}", came=str(simulations))
     runs = sweep_for(spec) if runs is None else conformed(spec, runs)
     spec, probes, count = _anchored(spec, runs), _probes(spec, runs), len(runs)
     points = Design.build(spec, pd.concat([runs.frame, probes], ignore_index=True), runs.frame)

@@ -37,7 +37,7 @@ HIERARCHY_ACCEPT = 0.95
 
 CAREFUL_ACCEPT = 0.98
 
-_LONGER = 6  # times the draws, of chains that mix slowly
+_LONG_TIMES = 6  # times the draws, of chains that mix slowly
 
 _TREE_DEPTH = 10
 
@@ -142,7 +142,7 @@ def pace_of(design: Design, care: Care) -> Pace:
     if care is not Care.USUAL:
         pace = pace._replace(target_accept=CAREFUL_ACCEPT)
     if care is Care.LONG:
-        pace = pace._replace(thinning=pace.thinning * _LONGER)
+        pace = pace._replace(thinning=pace.thinning * _LONG_TIMES)
     return Pace(*map(np.asarray, pace))
 
 

@@ -18,7 +18,7 @@ from bayescale.parts.pooling.complete import Complete
 from bayescale.parts.pooling.none import Unpooled
 from bayescale.runs.table import Runs
 
-_SAME = 0.2  # of the runs of the smaller of two families, which both must hold to be one
+_SHARED_RUNS = 0.2  # of the runs of the smaller of two families, which both must hold to be one
 
 
 def lots_of(spec: Spec, table: pd.DataFrame) -> dict[str, list[Any]]:
@@ -143,7 +143,7 @@ def shared_families(learned: Runs, runs: Runs) -> dict[str, set[str]]:
     for name in runs.families:
         mine = [keys[i] for i in np.flatnonzero(runs["family"] == name)]
         held = Counter(owner for key in mine for owner in owners.get(key, ()))
-        found[name] = {owner for owner, count in held.items() if count >= _SAME * min(len(mine), sizes[owner])}
+        found[name] = {owner for owner, count in held.items() if count >= _SHARED_RUNS * min(len(mine), sizes[owner])}
         found[name] |= {name} & set(learned.families)
     return found
 

@@ -12,10 +12,10 @@ from bayescale.parts.base import AbstractResponse
 from bayescale.parts.catalogue import part
 from bayescale.runs.table import Runs
 
-_SAME = 1e-9  # of the largest value: rounding alone
+_ROUNDING = 1e-9  # of the largest value: rounding alone
 _POINT = ("family", "run_id", "params", "tokens")
 _SHOWN = 3
-_FLAT = 0.02  # e-folds: rounding of counts scatters a fixed ratio by about a percent
+_LEAST_SCATTER = 0.02  # e-folds: rounding of counts scatters a fixed ratio by about a percent
 
 
 def check_identified(spec: Spec, runs: Runs) -> None:
@@ -48,13 +48,13 @@ def check_identified(spec: Spec, runs: Runs) -> None:
             continue
         logs = np.log(group[list(spec.inputs)].to_numpy())
         for name, spread in zip(spec.inputs, logs.std(axis=0), strict=True):
-            if spread < _FLAT:
+            if spread < _LEAST_SCATTER:
                 raise RunsError(
                     f"{family!r}: every run has about the same {name}, so its exponent is not identified",
                     came=f"{name} from {group[name].min():.3g} to {group[name].max():.3g}",
                     do=f"add runs with other {name}, or fit a power law in the other input",
                 )
-        if len(spec.inputs) == 2 and (logs[:, 1] - logs[:, 0]).std() < _FLAT:
+        if len(spec.inputs) == 2 and (logs[:, 1] - logs[:, 0]).std() < _LEAST_SCATTER:
             raise RunsError(
                 f"{family!r}: every run has the same {spec.inputs[1]} per {spec.inputs[0].removesuffix('s')}, "
                 "so the two exponents are not identified",
@@ -118,7 +118,7 @@ def check_covariate(runs: Runs, column: str, alone: bool = True) -> None:
         row = int(np.flatnonzero(~np.isfinite(values))[0])
         raise RunsError(f"{what}, run {row}: wanted a number, came {cells[row]!r}", do="fill it in, or drop the run")
     low, high = values.min(), values.max()
-    if alone and high - low <= _SAME * max(abs(low), abs(high)):
+    if alone and high - low <= _ROUNDING * max(abs(low), abs(high)):
         raise RunsError(f"{what} is {low:g} in every run, so that nothing says what it is worth",
                         do="add runs that differ in it, or leave it out")  # fmt: skip
     if alone and not low <= 0 <= high:

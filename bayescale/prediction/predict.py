@@ -26,7 +26,7 @@ from bayescale.prediction.queries import NEW, flops_of
 
 _CHUNK = 50  # draws evaluated at a time: bounds memory at draws × queries of the result itself
 
-_NUMBERS = 2_000_000  # in an array over draws and queries, at most: 16 MB
+_DRAWS_TIMES_QUERIES = 2_000_000  # in an array over draws and queries, at most: 16 MB
 
 
 def predict(
@@ -153,5 +153,5 @@ def _predict(keys: Array, draws: dict[str, Array], points: Design, *, spec: Spec
     return jax.lax.map(
         one,
         (keys, draws),
-        batch_size=max(1, min(_CHUNK, _NUMBERS // max(points.family.shape[0], 1))),
+        batch_size=max(1, min(_CHUNK, _DRAWS_TIMES_QUERIES // max(points.family.shape[0], 1))),
     )

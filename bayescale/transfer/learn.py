@@ -35,9 +35,9 @@ from bayescale.transfer.population import SLOPE, Evidence, population, rounded
 
 WAY = "expanding"
 """How each family is cut, to learn from the runs beyond how wrong the law is there: near, and far."""
-FEWEST = 3  # families that a population can be learnt from
-_MOST = 0.98  # posterior variance of a prior's, at most: beyond it lies Monte Carlo error alone
-_LONGER = 16  # times the draws, of chains that do not agree: some posteriors have two modes that are seldom left
+FEWEST_FAMILIES = 3  # families that a population can be learnt from
+_MOST_VARIANCE = 0.98  # posterior variance of a prior's, at most: beyond it lies Monte Carlo error alone
+_LONG_DRAWS = 16  # times the draws, of chains that do not agree: some posteriors have two modes that are seldom left
 _FAR, _POINTS = 6.0, 2001  # SDs to which quadrature goes, and in how many points
 
 
@@ -124,7 +124,7 @@ class Learner:
         """
         learnt = law(out)
         kept = {name: own for name, own in self.misses.items() if name not in out}
-        if len(kept) < FEWEST:
+        if len(kept) < FEWEST_FAMILIES:
             return learnt
         missed = [self._missed(law, one, out | {name}) for name, own in kept.items() for one in own]
         # The cuts of a family say much the same: together they count as one forecast.
@@ -135,7 +135,7 @@ class Learner:
     def _missed(
         self, law: Callable[[frozenset[str]], Spec], missed: Missed, out: frozenset[str]
     ) -> tuple[float, float]:
-        few = len(set(self.families) - out) < FEWEST
+        few = len(set(self.families) - out) < FEWEST_FAMILIES
         spec = self.base if few else law(out)
         places = spec.places(dict(zip(spec.inputs, missed.anchor, strict=True)))
         before = [(places[name], self.base.parameters[name].prior) for name in _learned(self.base)]
@@ -145,10 +145,10 @@ class Learner:
     def _law(self, out: frozenset[str]) -> Spec:
         """Return the spec with the law's priors learnt without some families."""
         kept = np.array([name not in out for name in self.families], float)
-        if kept.sum() < FEWEST:
+        if kept.sum() < FEWEST_FAMILIES:
             raise RunsError(
                 "too few families to learn priors from",
-                wanted=f"at least {FEWEST} besides those left out",
+                wanted=f"at least {FEWEST_FAMILIES} besides those left out",
                 came=", ".join(name for name in self.families if name not in out) or "none",
             )
         settings = {name: self.base.parameters[name] for name in _learned(self.base)}
@@ -277,10 +277,10 @@ def study(
     tables = {name: runs.where(family=name) for name in runs.families}
     specs = {name: _anchored(plain, table) for name, table in tables.items()}
     fits, left_out = _converged(tables, specs, how, seed=seed, progress=progress)
-    if len(fits) < FEWEST:
+    if len(fits) < FEWEST_FAMILIES:
         raise RunsError(
             "too few families to learn priors from",
-            wanted=f"at least {FEWEST} that can be fitted alone",
+            wanted=f"at least {FEWEST_FAMILIES} that can be fitted alone",
             came="; ".join(f"{name}: {why}" for name, why in left_out.items()) or str(len(fits)),
         )
     families = tuple(fits)
@@ -310,7 +310,7 @@ def _converged(
         if apart:
             again = {long: tables[name] for long, name in apart.items()}
             own = {long: specs[name] for long, name in apart.items()}
-            more = replace(how, draws=_LONGER * how.draws)
+            more = replace(how, draws=_LONG_DRAWS * how.draws)
             longer = fit_many(again, own, seed=seed, progress=progress, **vars(more))
             found = found | {apart[long]: fit for long, fit in longer.fits.items()}
     why = {name: str(error) for name, error in first.failed.items()}
@@ -413,7 +413,7 @@ def _evidence(fits: Sequence[Fit], names: Sequence[str], suites: np.ndarray) -> 
 def _precision(covariance: np.ndarray) -> np.ndarray:
     """Inverse of a posterior's covariance, whose prior's is the identity."""
     values, vectors = np.linalg.eigh(covariance)
-    return vectors / np.minimum(values, _MOST) @ vectors.T
+    return vectors / np.minimum(values, _MOST_VARIANCE) @ vectors.T
 
 
 def _anchor(fit: Fit) -> np.ndarray:

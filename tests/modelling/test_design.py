@@ -13,7 +13,7 @@ import pytest
 
 import bayescale as bs
 from bayescale.core.errors import RunsError
-from bayescale.evaluation.simulation import FEWEST, simulate
+from bayescale.evaluation.simulation import FEWEST_SIMULATIONS, simulate
 from bayescale.modelling.design import Design, anchor_of, design
 from bayescale.parts.catalogue import catalogue
 from bayescale.prediction.predict import design_at
@@ -115,7 +115,7 @@ def queried(spec: bs.Spec, runs: bs.Runs) -> Design:
 
 
 def simulated(spec: bs.Spec, runs: bs.Runs) -> object:
-    return simulate(spec, runs, simulations=FEWEST, seed=0)
+    return simulate(spec, runs, simulations=FEWEST_SIMULATIONS, seed=0)
 
 
 every_door = pytest.mark.parametrize("door", [design, queried, simulated], ids=["fit", "query", "simulation"])

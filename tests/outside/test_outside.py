@@ -19,7 +19,7 @@ from bayescale.cli import main
 from bayescale.core.errors import RunsError, SpecError
 from bayescale.decisions.base import AbstractDecision, draws_by_action, setting
 from bayescale.evaluation.checks.base import Finding
-from bayescale.evaluation.simulation import FEWEST, simulate
+from bayescale.evaluation.simulation import FEWEST_SIMULATIONS, simulate
 from bayescale.parts import catalogue
 
 HERE = Path(__file__).parent
@@ -107,7 +107,7 @@ def test_a_cell_that_is_not_a_number_or_out_of_range_is_refused(folder: Path) ->
         with pytest.raises(RunsError, match=words):
             bs.fit(bad, spec, seed=0)
         with pytest.raises(RunsError, match=words):
-            simulate(spec, bad, simulations=FEWEST, seed=0)
+            simulate(spec, bad, simulations=FEWEST_SIMULATIONS, seed=0)
 
 
 def test_a_spec_of_classes_in_hand_needs_no_permission_and_is_written_by_their_names(

@@ -306,7 +306,7 @@ def test_chains_that_do_not_agree_are_drawn_longer_before_anything_is_learnt_fro
     longer = study(simulated(3), base, **short)
     assert longer.left_out == {}
     assert len(longer.families) == 3
-    monkeypatch.setattr(learning, "_LONGER", 1)
+    monkeypatch.setattr(learning, "_LONG_DRAWS", 1)
     with pytest.raises(RunsError, match="family-0: NOT CONVERGED"):
         study(simulated(3), base, **short)
 

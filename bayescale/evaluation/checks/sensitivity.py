@@ -13,7 +13,7 @@ from bayescale.inference.diagnostics import scalars
 from bayescale.parts.catalogue import part
 from bayescale.parts.priors import Prior
 
-_MOST = 0.05  # of the power-scaling diagnostic: Kallioinen et al.'s threshold
+_SENSITIVE = 0.05  # of the power-scaling diagnostic: Kallioinen et al.'s threshold
 _UNLIKE = 1.96  # SDs of a prior: of twenty families one lies beyond
 
 
@@ -53,9 +53,9 @@ class Sensitivity(AbstractCheck):
 
 
 def _finding(site: str, prior: float, likelihood: float) -> Finding:
-    conflict = prior > _MOST and likelihood > _MOST
+    conflict = prior > _SENSITIVE and likelihood > _SENSITIVE
     return Finding(
-        "sensitivity", site, prior <= _MOST, prior, _MOST,
+        "sensitivity", site, prior <= _SENSITIVE, prior, _SENSITIVE,
         f"{site}: sensitivity {prior:.3f} to the prior, {likelihood:.3f} to the runs",
         "prior and runs disagree: look at the prior's interval (bayescale show models NAME)"
         if conflict
@@ -77,6 +77,6 @@ def _likeness(site: str, learnt: Prior, drawn: np.ndarray, prior: float, likelih
 
 def _unanswered(why: str) -> Finding:
     return Finding(
-        "sensitivity", "draws", False, float("nan"), _MOST,
+        "sensitivity", "draws", False, float("nan"), _SENSITIVE,
         f"too few draws to weigh prior and runs anew ({why.rstrip('.')})", "raise draws",
     )  # fmt: skip
