@@ -57,7 +57,11 @@ _POINTWISE = 10_000_000  # log likelihoods of a chain that are kept run by run: 
 
 
 class Care(Enum):
-    """How carefully to sample: in `SMALL_STEPS` where draws diverged, and for `LONG` too where chains mix slowly."""
+    """How carefully to sample: in `SMALL_STEPS` where draws diverged, and for `LONG` too where chains mix slowly.
+
+    These are the rungs of one ladder, in the order in which a table climbs it. Batches have a last one, `longer` of
+    :func:`bayescale.fit_many`.
+    """
 
     USUAL = auto()
     SMALL_STEPS = auto()

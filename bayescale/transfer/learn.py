@@ -303,19 +303,8 @@ def _converged(
     """Fits whose chains agree, long ones if need be; and why other tables have none."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # those that do not agree in the end are told
-        first = fit_many(tables, specs, seed=seed, progress=progress, **vars(how))
-        found = first.fits
-        # By names of their own, since a folder keeps fits by name.
-        apart = {f"{name}, longer": name for name, fit in found.items() if not fit.converged}
-        if apart:
-            again = {long: tables[name] for long, name in apart.items()}
-            own = {long: specs[name] for long, name in apart.items()}
-            more = replace(how, draws=_LONG_DRAWS * how.draws)
-            longer = fit_many(again, own, seed=seed, progress=progress, **vars(more))
-            found = found | {apart[long]: fit for long, fit in longer.fits.items()}
-    why = {name: str(error) for name, error in first.failed.items()}
-    why |= {name: str(fit.verdict) for name, fit in found.items() if not fit.converged}
-    return {name: fit for name, fit in found.items() if fit.converged}, why
+        batch = fit_many(tables, specs, seed=seed, progress=progress, longer=_LONG_DRAWS, **vars(how))
+    return {name: fit for name, fit in batch.fits.items() if fit.converged}, batch.problems
 
 
 def _forecasts(
