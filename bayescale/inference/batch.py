@@ -20,7 +20,7 @@ from bayescale.inference.aot import devices_for
 from bayescale.inference.fit import Fit, sampled, sampled_many
 from bayescale.inference.fit_io import load_fit
 from bayescale.inference.vectorized import at_a_time
-from bayescale.modelling.design import Design, design
+from bayescale.modelling.design import Design, conformed, design
 from bayescale.modelling.layout import layout
 from bayescale.modelling.spec import Spec
 from bayescale.modelling.spec_io import load_spec
@@ -174,17 +174,19 @@ def _fit_once(
 ) -> Batch:
     """Fit each of many tables by its spec, once."""
     failed: dict[str, BayescaleError] = {}
+    tables: dict[str, Runs] = {}
     designs: dict[str, Design] = {}
     for name, table in runs.items():
         try:
-            designs[name] = design(spec[name], table)
+            tables[name] = conformed(spec[name], table)
+            designs[name] = design(spec[name], tables[name])
         except BayescaleError as error:
             failed[name] = error
     sizes = {points.families for points in designs.values()}
     shapes = {size: layout([points for points in designs.values() if points.families == size]) for size in sizes}
     settings = {"chains": how.chains, "warmup": how.warmup, "draws": how.draws, "device": how.device}
     tasks = {
-        name: settings | {"runs": runs[name], "spec": spec[name], "seed": seed + i, "shape": shapes[points.families]}
+        name: settings | {"runs": tables[name], "spec": spec[name], "seed": seed + i, "shape": shapes[points.families]}
         for i, (name, points) in enumerate(designs.items())
     }
     on = _engine(how.device, how.workers, how.scheduler, designs)
