@@ -15,15 +15,21 @@ from typing import TYPE_CHECKING, Any
 _EXPORTS = {
     "AbstractCheck": "evaluation.checks.base",
     "AbstractDecision": "decisions.base",
+    "AbstractDiscrepancy": "parts.base",
     "AbstractLaw": "parts.base",
+    "AbstractNoise": "parts.base",
+    "AbstractPooling": "parts.base",
+    "AbstractResource": "parts.base",
+    "AbstractResponse": "parts.base",
     "Allocation": "decisions.allocation",
     "Average": "inference.average",
     "Backtest": "evaluation.backtest",
     "Batch": "inference.batch",
     "BayescaleError": "core.errors",
     "Calibration": "evaluation.sbc",
-    "Comparison": "evaluation.comparison",
     "Choice": "decisions.base",
+    "Column": "parts.base",
+    "Comparison": "evaluation.comparison",
     "ConvergenceWarning": "core.errors",
     "Finding": "evaluation.checks.base",
     "Fit": "inference.fit",
@@ -32,8 +38,11 @@ _EXPORTS = {
     "LeaveFutureOut": "evaluation.stacking",
     "LogNormal": "parts.priors",
     "LogitNormal": "parts.priors",
+    "Model": "modelling.model",
     "NEW": "prediction.queries",
     "Normal": "parts.priors",
+    "Observes": "modelling.own",
+    "OwnModel": "modelling.own",
     "Parameter": "parts.base",
     "Quantity": "parts.base",
     "Record": "prediction.records",
@@ -60,6 +69,7 @@ _EXPORTS = {
     "load_spec": "modelling.spec_io",
     "make_spec": "modelling.spec_io",
     "model": "modelling.interpreter",
+    "own_model": "modelling.own",
     "predictive": "prediction.predictive",
     "quantity": "core.quantities",
     "report": "reporting",
@@ -89,9 +99,22 @@ if TYPE_CHECKING:
     from bayescale.inference.fit_io import load_fit
     from bayescale.inference.weights import Weights
     from bayescale.modelling.interpreter import model
+    from bayescale.modelling.model import Model
+    from bayescale.modelling.own import Observes, OwnModel, own_model
     from bayescale.modelling.spec import Spec
     from bayescale.modelling.spec_io import load_spec, make_spec, write_spec
-    from bayescale.parts.base import AbstractLaw, Kind, Parameter, Quantity
+    from bayescale.parts.base import (
+        AbstractDiscrepancy,
+        AbstractLaw,
+        AbstractNoise,
+        AbstractPooling,
+        AbstractResource,
+        AbstractResponse,
+        Column,
+        Kind,
+        Parameter,
+        Quantity,
+    )
     from bayescale.parts.priors import LogitNormal, LogNormal, Normal
     from bayescale.prediction.forecast import Forecast, forecast
     from bayescale.prediction.predictive import predictive

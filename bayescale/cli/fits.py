@@ -9,7 +9,15 @@ from typing import Any
 
 import click
 
-from bayescale.cli.options import Quantity, as_json_option, loss_unit_option, models_option, seed_option, where_option
+from bayescale.cli.options import (
+    Condition,
+    Quantity,
+    as_json_option,
+    loss_unit_option,
+    models_option,
+    seed_option,
+    where_option,
+)
 from bayescale.cli.printing import check_out, finish, print_json, print_table, read_queries, read_runs, write_csv
 
 # Columns of a forecast that a terminal shows; --json and --out write all of them.
@@ -131,6 +139,9 @@ def check(fit_file: str, as_json: bool) -> None:
 @click.option(
     "--at", type=click.Path(path_type=Path), help="CSV file of queries, one per row, instead of --params and --tokens."
 )
+@click.option("--set", "settings", type=Condition(), multiple=True, metavar="COLUMN=VALUE",
+              help="Another column of the query that the model reads: flops=1e23, experts=64.")  # fmt: skip
+@click.option("--response", help="What to forecast; by default the model's first response.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="CSV file to write.")
 @click.option("--record", type=click.Path(path_type=Path),
               help="Record written by backtest --out; by default, the one that ships with the model.")  # fmt: skip
@@ -142,14 +153,16 @@ def forecast(
     tokens: float | None,
     family: str | None,
     at: Path | None,
+    settings: tuple[tuple[str, str], ...],
+    response: str | None,
     out: Path | None,
     record: Path | None,
     seed: int,
     as_json: bool,
 ) -> None:
     """Forecast a run's loss, noise included; say how far it is beyond the data and how often such intervals covered."""
-    if (at is None) == (params is None and tokens is None):
-        raise click.UsageError("give either --params and --tokens, or --at QUERIES.csv")
+    if (at is None) == (params is None and tokens is None and not settings):
+        raise click.UsageError("give either --params and --tokens (or --set COLUMN=VALUE), or --at QUERIES.csv")
     if out is not None:
         check_out(out, fit_file, fit=False)
     from bayescale.inference import fit_io
@@ -157,8 +170,9 @@ def forecast(
 
     loaded = fit_io.load_fit(fit_file)
     columns: dict[str, Any] = {k: v for k, v in (("params", params), ("tokens", tokens)) if v is not None}
+    columns |= dict(settings)
     table = None if at is None else read_queries(at)
-    result = forecast.forecast(loaded, table, family=family, seed=seed, record=record, **columns)
+    result = forecast.forecast(loaded, table, family=family, response=response, seed=seed, record=record, **columns)
     summary = result.table
     if out is not None:
         write_csv(summary, out)

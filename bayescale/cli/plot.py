@@ -56,7 +56,12 @@ def plot(
     except OSError as error:
         raise QueryError(f"cannot make {out}", came=str(error), do="choose another folder") from None
     for kind in kinds or available:
-        drawn = _draw(available[kind], loaded, family, flops, parameter)
+        try:
+            drawn = _draw(available[kind], loaded, family, flops, parameter)
+        except QueryError as error:
+            if kinds:  # it was asked for by name
+                raise
+            drawn = str(error).partition("\n")[0]
         if isinstance(drawn, str):
             click.echo(f"{kind}: {drawn}", err=True)
             continue

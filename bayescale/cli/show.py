@@ -55,6 +55,13 @@ def one(kind: str, name: str) -> dict[str, Any]:
     return content
 
 
+def observed_words(name: str, said: str | dict[str, str]) -> str:
+    """Put in words what a spec says of one response."""
+    if isinstance(said, str):
+        return f"{name} with {said} noise"
+    return f"{name}, of kind {said['response']}, with {said['noise']} noise"
+
+
 def words(kind: str, content: dict[str, Any]) -> str:
     """Write what :func:`one` returns as text."""
     if kind == "data":
@@ -68,7 +75,7 @@ def words(kind: str, content: dict[str, Any]) -> str:
             f"digest     {content['digest'][:16]}…",
             f"law        {content['law']} of {', '.join(content['inputs'])}",
             f"resources  {', '.join(content['resources']) or 'none'}",
-            *(f"observes   {r} with {n} noise" for r, n in content["responses"].items()),
+            *(f"observes   {observed_words(name, said)}" for name, said in content["responses"].items()),
             *(
                 f"errors     of the law, added to it: {', '.join(found)}; larger where loss falls steeply"
                 for found in [content.get("discrepancy")]

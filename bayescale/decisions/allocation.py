@@ -72,9 +72,11 @@ class Allocation(AbstractDecision):
 
     def actions(self, fit: AbstractFit) -> pd.DataFrame:
         """A grid of params at the budget, each with the tokens that the budget then allows."""
-        if not {"params", "tokens"} <= set(fit.columns):
+        lawless = [name for name, one in fit.members.items() if not one.spec.law]
+        if lawless or not {"params", "tokens"} <= set(fit.columns):
             raise QueryError(
-                f"an allocation needs a law of params and tokens; {fit.name!r} reads {fit.inputs}",
+                f"an allocation needs a law of params and tokens; {fit.name!r} "
+                + ("has no law" if lawless else f"reads {fit.inputs}"),
                 do="fit additive or coupled",
             )
         return self._queries(fit, np.array([self.budget]), _grid(fit, np.array([self.budget])))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,12 +19,11 @@ from bayescale.inference.batch import Batch, FitOptions, fit_many
 from bayescale.inference.weights import Weights
 from bayescale.modelling.design import conformed
 from bayescale.modelling.grouping import is_pooled, shared_families, together
-from bayescale.modelling.identifiability import covariate
+from bayescale.modelling.identifiability import check_covariate
+from bayescale.modelling.model import Model
 from bayescale.modelling.sites import log_density_of
-from bayescale.modelling.spec import Spec
 from bayescale.modelling.spec_io import DEFAULT, load_spec
-from bayescale.parts.catalogue import part
-from bayescale.prediction.predict import log_draws, predict
+from bayescale.prediction.predict import predict, scored_draws
 from bayescale.prediction.queries import NEW
 from bayescale.prediction.records import HORIZONS, Record, engine, horizon_of
 from bayescale.runs.readers import load_runs
@@ -165,13 +165,14 @@ class Forecasts(NamedTuple):
 
 def backtest(
     runs: Runs | str | Path | pd.DataFrame,
-    spec: Spec | str | Path = DEFAULT,
+    spec: Model | str | Path = DEFAULT,
     *,
     way: str = "quantile",
     train_quantile: float = TRAIN_QUANTILE,
     smallest: int | None = None,
     beyond: float = BEYOND,
     family: str | None = None,
+    response: str | None = None,
     seed: int = 0,
     chains: int = 4,
     warmup: int | None = None,
@@ -207,6 +208,8 @@ def backtest(
         Score runs above this multiple of the largest fitted compute.
     family : str, optional
         Score this family only (a pooled spec still learns from smaller runs of the others).
+    response : str, optional
+        Score this response on its own scale; by default the loss, or the first response of a spec without one.
     seed, chains, warmup, draws, device, progress, workers, scheduler, folder
         As in :func:`fit_many`.
 
@@ -230,20 +233,19 @@ def backtest(
     ``forecast(fit, family="new")`` makes them.
     """
     runs = runs if isinstance(runs, Runs) else load_runs(runs)
-    spec = spec if isinstance(spec, Spec) else load_spec(spec)
+    spec = spec if isinstance(spec, Model) else load_spec(spec)
     runs = conformed(spec, runs)
-    if "loss" not in dict(spec.responses):
-        raise QueryError(f"spec {spec.name!r} does not forecast loss", do="backtest a spec with a loss response")
+    of = spec.scored(response)
     options = Options(train_quantile, smallest, beyond)
-    tasks, left_out = plan(runs, [spec], way, options, family)
+    tasks, left_out = plan(runs, [spec], way, options, family, of.site)
     how = FitOptions(chains, warmup, draws, device, workers, scheduler, folder)
-    found = forecasts_of(runs, spec, tasks, how, score_cut, seed=seed, progress=progress)
-    meta = about(runs, way, options, seed, found.versions, spec)
+    found = forecasts_of(runs, spec, tasks, how, partial(score_cut, response=of.name), seed=seed, progress=progress)
+    meta = about(runs, way, options, seed, found.versions, spec) | ({"response": of.name} if of.name != "loss" else {})
     return gather(found.tests, left_out | found.left_out, meta)
 
 
 def plan(
-    runs: Runs, specs: Sequence[Spec], way: str, options: Options, family: str | None = None
+    runs: Runs, specs: Sequence[Model], way: str, options: Options, family: str | None, site: str
 ) -> tuple[dict[str, Task], dict[str, str]]:
     """Return the fits by label that score every family, or one; and the families left out, with the reason.
 
@@ -262,6 +264,8 @@ def plan(
     tasks : dict of Task
     left_out : dict of str
 
+    `site` is the column of what is scored: runs without a value of it are not.
+
     Raises
     ------
     RunsError
@@ -271,7 +275,7 @@ def plan(
     """
     if family is not None and family not in runs.families:
         raise QueryError(f"no family {family!r} in {runs.name!r}", do=nearest(family, runs.families))
-    cuts, left_out = cut(runs, way, options)
+    cuts, left_out = scorable(*cut(runs, way, options), runs, site)
     scored = [one for one in cuts if family in (None, one.family)]
     if not scored:
         fewest = WAYS[way].fewest
@@ -284,8 +288,18 @@ def plan(
     return tasks_of(runs, specs, cuts, scored, complete=WAYS[way].complete), left_out
 
 
+def scorable(
+    cuts: Sequence[Cut], left_out: Mapping[str, str], runs: Runs, site: str
+) -> tuple[list[Cut], dict[str, str]]:
+    """Cuts with the runs to score that have a value in a column; and what is left out, with those that have none."""
+    seen = pd.notna(runs[site])
+    found = [one._replace(test=one.test & seen) for one in cuts]
+    none = {one.name: f"no run to score has a value of {site}" for one in found if not one.test.any()}
+    return [one for one in found if one.test.any()], {**left_out, **none}
+
+
 def tasks_of(
-    runs: Runs, specs: Sequence[Spec], cuts: Sequence[Cut], scored: Sequence[Cut], *, complete: bool = False
+    runs: Runs, specs: Sequence[Model], cuts: Sequence[Cut], scored: Sequence[Cut], *, complete: bool = False
 ) -> dict[str, Task]:
     """Return the fits that score some cuts, by label; each includes the families that its own depends on."""
     with_whom = together(specs, runs.frame)
@@ -326,7 +340,7 @@ def _called(runs: Runs, lot: frozenset[str]) -> str:
 
 def forecasts_of(
     runs: Runs,
-    spec: Spec,
+    spec: Model,
     tasks: Mapping[str, Task],
     how: FitOptions,
     score: Callable[[AbstractFit, Runs, Cut], pd.DataFrame],
@@ -354,11 +368,11 @@ def forecasts_of(
 
 
 def fit_tasks(
-    runs: Runs, spec: Spec, tasks: Mapping[str, Task], how: FitOptions, *, seed: int, progress: bool | None = None
+    runs: Runs, spec: Model, tasks: Mapping[str, Task], how: FitOptions, *, seed: int, progress: bool | None = None
 ) -> Batch:
     """Fit a spec to each task's runs; priors learned on its families are learned again without them."""
     for column, _ in spec.covariates:
-        covariate(runs, column)  # also checks the runs that are forecast
+        check_covariate(runs, column)  # also checks the runs that are forecast
     unseen, unlearned = _unseen(spec, runs, {label: task.unseen for label, task in tasks.items()}, progress)
     tables = {label: runs.take(task.train) for label, task in tasks.items()}
     batch = fit_many(tables, unseen, seed=seed, progress=progress, **vars(how))
@@ -366,7 +380,7 @@ def fit_tasks(
 
 
 def about(
-    runs: Runs, way: str, options: Options, seed: int, versions: Mapping[str, str], spec: Spec | None = None
+    runs: Runs, way: str, options: Options, seed: int, versions: Mapping[str, str], spec: Model | None = None
 ) -> dict[str, Any]:
     """Return the metadata of a backtest; with the model's, if there is one."""
     read = {k: v for k, v in options._asdict().items() if k in WAYS[way].reads and v is not None}
@@ -396,8 +410,8 @@ def _check_others(runs: Runs) -> None:
 
 
 def _unseen(
-    spec: Spec, runs: Runs, groups: Mapping[str, list[str]], progress: bool | None
-) -> tuple[dict[str, Spec], dict[str, BayescaleError]]:
+    spec: Model, runs: Runs, groups: Mapping[str, list[str]], progress: bool | None
+) -> tuple[dict[str, Model], dict[str, BayescaleError]]:
     """Return the spec for each group, and the errors of families that nothing was learned from.
 
     Priors that were learned on a group's own runs are learned again without them.
@@ -420,7 +434,7 @@ def _unseen(
     return dict.fromkeys(groups, spec) | dict(zip(again, learned, strict=True)), unlearned
 
 
-def score_cut(fit: AbstractFit, runs: Runs, one: Cut) -> pd.DataFrame:
+def score_cut(fit: AbstractFit, runs: Runs, one: Cut, response: str | None = None) -> pd.DataFrame:
     """Score a fit's forecasts of a cut's runs, with their reach; as a new family if the fit has none of its runs.
 
     Parameters
@@ -429,6 +443,8 @@ def score_cut(fit: AbstractFit, runs: Runs, one: Cut) -> pd.DataFrame:
     runs : Runs
         The table that is cut.
     one : Cut
+    response : str, optional
+        Which response; by default the first.
 
     Returns
     -------
@@ -436,11 +452,11 @@ def score_cut(fit: AbstractFit, runs: Runs, one: Cut) -> pd.DataFrame:
         One test run per row.
     """
     known = one.family in fit.families
-    table = score(fit, runs.take(one.test), family=None if known else NEW).assign(family=one.family, cut=one.label)
-    return table.assign(reach_decades=decades(fit, runs, one))
+    table = score(fit, runs.take(one.test), None if known else NEW, response)
+    return table.assign(family=one.family, cut=one.label, reach_decades=decades(fit, runs, one))
 
 
-def log_score_cut(fit: AbstractFit, runs: Runs, one: Cut) -> pd.DataFrame:
+def log_score_cut(fit: AbstractFit, runs: Runs, one: Cut, response: str | None = None) -> pd.DataFrame:
     """Compute only the log scores of a cut's runs, with their reach: half the cost of all scores.
 
     Parameters
@@ -449,13 +465,15 @@ def log_score_cut(fit: AbstractFit, runs: Runs, one: Cut) -> pd.DataFrame:
     runs : Runs
         The table that is cut.
     one : Cut
+    response : str, optional
+        Which response; by default the first.
 
     Returns
     -------
     DataFrame
         One test run per row: ``reach_decades log_score``.
     """
-    density = log_density(fit, runs.take(one.test))
+    density = log_density(fit, runs.take(one.test), None, response)
     score = np.logaddexp.reduce(density, axis=0) - np.log(len(density))
     return pd.DataFrame({"reach_decades": decades(fit, runs, one), "log_score": score})
 
@@ -480,8 +498,8 @@ def decades(fit: AbstractFit, runs: Runs, one: Cut) -> np.ndarray:
     return np.log10(runs["flops"][one.test] / fitted["flops"][mine].max())
 
 
-def score(fit: AbstractFit, runs: Runs, family: str | None = None) -> pd.DataFrame:
-    """Score a fit's forecasts of runs on log loss, as runs of `family` if it is given; one run per row.
+def score(fit: AbstractFit, runs: Runs, family: str | None = None, response: str | None = None) -> pd.DataFrame:
+    """Score a fit's forecasts of a response of runs, as runs of `family` if it is given; one run per row.
 
     Parameters
     ----------
@@ -489,39 +507,41 @@ def score(fit: AbstractFit, runs: Runs, family: str | None = None) -> pd.DataFra
     runs : Runs
     family : str, optional
         Family that all runs are forecast as; by default, each its own.
+    response : str, optional
+        Which response; by default the first. It is scored on its own scale: a loss on its log.
 
     Returns
     -------
     DataFrame
         The runs' columns and those of :func:`scores`.
     """
-    padded = _padded(runs).frame
+    padded, of = _padded(runs).frame, fit.response(response)
     table = padded if family is None else padded.assign(family=family)
-    draws = log_draws(fit, table, seed=fit.meta["seed"])[:, : len(runs)]
-    kept = [c for c in ("family", "run_id", "params", "tokens", "flops", "loss") if c in table]
-    found = scores(draws, np.log(runs["loss"]), log_density(fit, runs, family))
+    draws = scored_draws(fit, table, seed=fit.meta["seed"], response=response)[:, : len(runs)]
+    kept = [c for c in ("family", "run_id", "params", "tokens", "flops", of.site) if c in table]
+    came = of.scored(runs[of.site], runs.frame)
+    found = scores(draws, came, log_density(fit, runs, family, response), logs=of.response.kind == "log")
     return pd.concat([table[kept][: len(runs)], found], axis=1)
 
 
-def log_density(fit: AbstractFit, runs: Runs, family: str | None = None) -> np.ndarray:
-    """Return the log density of each run's log loss under each draw; shape (chain·draw, run).
+def log_density(fit: AbstractFit, runs: Runs, family: str | None = None, response: str | None = None) -> np.ndarray:
+    """Return the log density of each run's response, on the scale that it is scored on, under each draw.
 
     Parameters
     ----------
     fit : Fit or Average
     runs : Runs
-    family : str, optional
+    family, response : str, optional
         As in :func:`score`.
 
     Returns
     -------
     ndarray, shape (chain·draw, run)
     """
-    padded = _padded(runs)
+    padded, of = _padded(runs), fit.response(response)
     table = padded.frame if family is None else padded.frame.assign(family=family)
-    observed = {site: padded[site] for site in (part("responses", name).observed for name in fit.responses)}
-    density = predict(fit, table, observed=observed, only=log_density_of("loss"))[:, : len(runs)]
-    return density + np.log(runs["loss"])  # the density of log loss is that of loss times the loss
+    density = predict(fit, table, observed={of.site: padded[of.site]}, only=log_density_of(of.site))
+    return density[:, : len(runs)] + of.scale.log_slope(runs[of.site])
 
 
 def _padded(runs: Runs) -> Runs:

@@ -23,7 +23,8 @@ from bayescale.evaluation.stacking import CUTS, Cuts, LeaveFutureOut
 from bayescale.inference.batch import FitOptions, fit_many
 from bayescale.inference.fit import Fit
 from bayescale.inference.weights import Weights
-from bayescale.modelling.spec import Spec
+from bayescale.modelling.design import conformed
+from bayescale.modelling.model import Model, common_response
 from bayescale.modelling.spec_io import load_spec
 from bayescale.parts.base import Kind
 from bayescale.prediction.queries import NEW
@@ -228,10 +229,11 @@ class Comparison:
 
 def compare(
     runs: Runs | str | Path | pd.DataFrame,
-    specs: Iterable[Spec | str | Path],
+    specs: Iterable[Model | str | Path],
     *,
     flops: float | str | None = None,
     family: str | None = None,
+    response: str | None = None,
     seed: int = 0,
     train_quantile: float = TRAIN_QUANTILE,
     beyond: float = BEYOND,
@@ -261,6 +263,8 @@ def compare(
     family : str, optional
         Family whose budget is split and whose forecasts are scored; by default the only family. With several, by
         default all are scored and the budget is for a new family.
+    response : str, optional
+        Response whose forecasts are scored; by default the loss, or the first model's first response without one.
     train_quantile, beyond : float
         As in :func:`backtest`.
     seed, chains, warmup, draws, device, progress, workers, scheduler, folder
@@ -278,7 +282,7 @@ def compare(
     Raises
     ------
     QueryError
-        If fewer than two models are given, two are the same, one has no loss, or the budget is implausible.
+        If fewer than two models are given, two are the same, one lacks the response, or the budget is implausible.
     BayescaleError
         If no model can be fitted: the error of the first one.
 
@@ -288,9 +292,12 @@ def compare(
     """
     runs = runs if isinstance(runs, Runs) else load_runs(runs)
     models = _models(specs)
+    for spec in models.values():
+        runs = conformed(spec, runs)
+    of = common_response(models.values(), response)
     flops = _budget(runs, flops, family)
     options = Options(train_quantile, None, beyond)
-    cuts = Cuts.of(runs, list(dict.fromkeys([*CUTS, train_quantile])), beyond, None if family == NEW else family)
+    cuts = Cuts.of(runs, list(dict.fromkeys([*CUTS, train_quantile])), beyond, None if family == NEW else family, of)
     how = FitOptions(chains, warmup, draws, device, workers, scheduler, folder)
     fits: dict[str, Fit] = {}
     tests: dict[str, Backtest] = {}
@@ -315,7 +322,8 @@ def compare(
                 untested[name] = str(error)
     if not fits:
         raise next(iter(failed.values()))
-    chosen = {"flops": flops, "family": family, "seed": seed, "train_quantile": train_quantile, "beyond": beyond}
+    chosen = {"flops": flops, "family": family, "seed": seed, "train_quantile": train_quantile, "beyond": beyond,
+              "response": of.name}  # fmt: skip
     left_out = {"fits": {name: str(error) for name, error in failed.items()}, "beyond": untested}
     result = _examined(runs.name, runs.card, fits, tests, cuts.joined(found, CUTS), chosen, left_out)
     if not result.converged:
@@ -374,7 +382,8 @@ def _examined(
             choices[name] = choice
         if isinstance(choice, Withheld):
             undecided[name] = choice.reason
-    loo, unread = comparison_tables.interpolation(fits)
+    of = common_response([fit.spec for fit in fits.values()], settings.get("response"))
+    loo, unread = comparison_tables.interpolation(fits, of.site)
     beyond, horizons = comparison_tables.beyond(tests)
     several = forecasts is not None and len(forecasts.models) > 1
     weights = forecasts.weights() if forecasts is not None and several else None
@@ -399,17 +408,15 @@ def _card(fit: Fit) -> Mapping[str, Any]:
     return carried
 
 
-def _models(specs: Iterable[Spec | str | Path]) -> dict[str, Spec]:
-    loaded = [spec if isinstance(spec, Spec) else load_spec(spec) for spec in specs]
-    seen: dict[str, Spec] = {}
+def _models(specs: Iterable[Model | str | Path]) -> dict[str, Model]:
+    loaded = [spec if isinstance(spec, Model) else load_spec(spec) for spec in specs]
+    seen: dict[str, Model] = {}
     for spec in loaded:
         same = next((other for other in seen.values() if other.digest == spec.digest or other.name == spec.name), None)
         if same is not None:
             what = "one model is given twice" if same.digest == spec.digest else "two models have one name"
             raise QueryError(what, wanted="different models under different names",
                              came=f"{same.name!r} and {spec.name!r}", do="remove one, or rename its file")  # fmt: skip
-        if "loss" not in dict(spec.responses):
-            raise QueryError(f"spec {spec.name!r} does not forecast loss", do="compare specs with a loss response")
         seen[spec.name] = spec
     if len(seen) < 2:
         raise QueryError("a comparison needs at least two models", came=", ".join(seen) or "none",

@@ -19,12 +19,10 @@ from bayescale.evaluation.backtest import Backtest
 from bayescale.evaluation.checks.base import check
 from bayescale.inference.fit import Fit
 from bayescale.parts.base import AbstractLaw, Kind
-from bayescale.parts.catalogue import part
 
 POPULATION = "population"
 """The family name under which centres of partial pooling are listed."""
 
-_LOSS = "loss"  # the observed site that all compared specs share
 _K_LIMIT = 0.7  # Pareto k above which PSIS is unreliable at any number of draws (Vehtari et al. 2024)
 _QUANTILES = {"q05": 0.05, "q50": 0.5, "q95": 0.95}
 OPTIMUM = "optimum"
@@ -35,8 +33,8 @@ EXPONENTS = (Kind.EXPONENT, Kind.EFFECTIVE, OPTIMUM)
 _HALF_DECADE = 0.5  # on either side of the budget, over which the slope of the optimal params is taken
 
 
-def interpolation(fits: Mapping[str, Fit]) -> tuple[pd.DataFrame, dict[str, str]]:
-    """PSIS-LOO, one model per row, best first; and the models without it, with the reason.
+def interpolation(fits: Mapping[str, Fit], site: str) -> tuple[pd.DataFrame, dict[str, str]]:
+    """PSIS-LOO of one observed column, one model per row, best first; and the models without it, with the reason.
 
     It ranks interpolators: a left-out run lies among the runs that remain (Vehtari, Gelman, Gabry 2017,
     arXiv:1507.04544). `k_above` counts runs whose Pareto k is above `k_limit`; `worst_run` has the largest.
@@ -53,7 +51,7 @@ def interpolation(fits: Mapping[str, Fit]) -> tuple[pd.DataFrame, dict[str, str]
     left_out = {
         name: "its log likelihood is summed by family, as for all large tables"
         for name, fit in fits.items()
-        if RUN not in fit.tree["log_likelihood"][_LOSS].dims
+        if RUN not in fit.tree["log_likelihood"][site].dims
     }
     found = {}
     with warnings.catch_warnings():
@@ -61,7 +59,7 @@ def interpolation(fits: Mapping[str, Fit]) -> tuple[pd.DataFrame, dict[str, str]
         warnings.filterwarnings("ignore", "Estimated shape parameter", UserWarning)
         for name in (name for name in fits if name not in left_out):
             try:
-                found[name] = loo(fits[name].tree, pointwise=True, var_name=_LOSS)
+                found[name] = loo(fits[name].tree, pointwise=True, var_name=site)
             except ValueError as reason:  # too few draws to fit a tail
                 left_out[name] = f"it has too few draws: {reason}"
         ranked = compare_elpd(found, round_to="none") if len(found) > 1 else None
@@ -210,7 +208,10 @@ def _growth(choice: Choice) -> np.ndarray:
 
 
 def _coefficients(model: str, fit: Fit) -> list[dict[str, Any]]:
-    law, posterior, rows = part("laws", fit.spec.law), fit.posterior, []
+    law, posterior = fit.spec.law_part, fit.posterior
+    rows: list[dict[str, Any]] = []
+    if law is None:
+        return rows
     centers = {name: site for name in law.parameters if (site := fit.ways[name].population(name).name) != name}
 
     def add(kind: str, name: str, meaning: str, unit: str, draws: xr.DataArray, shared: str) -> None:
@@ -259,4 +260,6 @@ def _row(
 def _run_words(fit: Fit, index: int) -> str:
     run = fit.design_frame.iloc[index]
     inside = f"{run['family']}, " if len(fit.families) > 1 else ""
-    return f"{inside}{count(run['params'])} params on {count(run['tokens'])} tokens"
+    if {"params", "tokens"} <= set(run.index):
+        return f"{inside}{count(run['params'])} params on {count(run['tokens'])} tokens"
+    return inside + ", ".join(f"{count(run[name])} {name}" for name in fit.inputs)

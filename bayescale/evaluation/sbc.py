@@ -27,6 +27,7 @@ from bayescale.evaluation.simulation import Simulated, simulate
 from bayescale.inference.batch import FitOptions, fit_many
 from bayescale.inference.diagnostics import scalars
 from bayescale.inference.fit import Fit
+from bayescale.modelling.model import Model
 from bayescale.modelling.spec import Spec
 from bayescale.modelling.spec_io import DEFAULT, load_spec
 from bayescale.prediction.predict import predict
@@ -65,7 +66,7 @@ class Calibration:
         Seed, chains, draws, the simulated runs, versions.
     """
 
-    spec: Spec
+    spec: Model
     ranks: pd.DataFrame
     regret: pd.DataFrame
     unconverged: dict[str, str]
@@ -153,7 +154,7 @@ class Calibration:
 
 
 def calibrate(
-    spec: Spec | str | Path = DEFAULT,
+    spec: Model | str | Path = DEFAULT,
     *,
     runs: Runs | str | Path | pd.DataFrame | None = None,
     simulations: int = 200,
@@ -211,7 +212,7 @@ def calibrate(
     >>> calibrate("additive-unpooled", simulations=20, seed=0).passed  # doctest: +SKIP
     True
     """
-    spec = spec if isinstance(spec, Spec) else load_spec(spec)
+    spec = spec if isinstance(spec, Model) else load_spec(spec)
     if runs is not None and not isinstance(runs, Runs):
         runs = load_runs(runs)
     how = FitOptions(chains, warmup, draws, device, workers, scheduler, folder)
@@ -225,7 +226,7 @@ def calibrate(
 
 
 def ranked(
-    simulated: Simulated, spec: Spec, how: FitOptions, *, seed: int, progress: bool | None = None
+    simulated: Simulated, spec: Model, how: FitOptions, *, seed: int, progress: bool | None = None
 ) -> Calibration:
     """Fit a spec to simulated tables and rank their truths; the tables may come from another spec.
 
@@ -249,7 +250,7 @@ def ranked(
     if how.chains * how.draws < RANKED:
         came = f"{how.chains} chains of {how.draws}"
         raise FitError("there are too few draws to rank a truth", wanted=f"at least {RANKED} in all", came=came)
-    fixed = replace(spec, anchor=simulated.spec.anchor)
+    fixed = replace(spec, anchor=simulated.spec.anchor) if isinstance(spec, Spec) else spec
     rng = np.random.default_rng(seed)
     ranks, regrets, unconverged, dropped = {}, {}, {}, dict(simulated.dropped)
     meta: dict[str, Any] = {"seed": seed, "chains": how.chains, "draws": how.draws, "warmup": how.warmup or "auto"}
@@ -274,7 +275,7 @@ def ranked(
 
 
 def _fits(
-    simulated: Simulated, spec: Spec, dropped: dict[str, str], how: FitOptions, *, seed: int, progress: bool | None
+    simulated: Simulated, spec: Model, dropped: dict[str, str], how: FitOptions, *, seed: int, progress: bool | None
 ) -> Iterator[tuple[str, Fit]]:
     """Yield the fits in batches; failed fits are added to `dropped`."""
     for first, names in enumerate(batched(simulated.tables, _AT_A_TIME)):
@@ -298,6 +299,8 @@ def _beyond(
     simulated: Simulated, name: str, fit: Fit, truth: dict[str, float], drawn: dict[str, np.ndarray]
 ) -> dict[str, float]:
     """Add the loss at the target, the best params and the regret there; return expected and realised regret."""
+    if simulated.log_loss.empty:  # a model of one's own has no law to ask
+        return {}
     true, draws = simulated.log_loss.loc[name].to_numpy(), predict(fit, simulated.probes, only="log_loss")
     truth["loss_beyond"], drawn["loss_beyond"] = true[0], draws[:, 0]
     true, draws = np.exp(true[1:]), np.exp(draws[:, 1:])

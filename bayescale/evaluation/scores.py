@@ -8,7 +8,9 @@ import pandas as pd
 _LEVELS = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
 
 
-def scores(draws: np.ndarray, observed: np.ndarray, log_density: np.ndarray | None = None) -> pd.DataFrame:
+def scores(
+    draws: np.ndarray, observed: np.ndarray, log_density: np.ndarray | None = None, *, logs: bool = True
+) -> pd.DataFrame:
     """Proper scores and errors of predictive draws, one observation per row.
 
     Parameters
@@ -19,14 +21,15 @@ def scores(draws: np.ndarray, observed: np.ndarray, log_density: np.ndarray | No
         Observed values.
     log_density : ndarray, shape (draw, query), optional
         Log density of the observed values under each draw.
+    logs : bool
+        Whether draws and observed values are natural logs, as those of a loss are.
 
     Returns
     -------
     DataFrame
         ``coverage_50``, ``coverage_80``, ``coverage_90`` (0 or 1), ``width_90``, ``interval_score_90`` (the
         width, plus twenty times the distance of a miss), ``crps``, ``log_score`` (log of the predictive
-        density, larger is better), ``are`` (absolute relative error of the median,
-        if draws are logs), ``bias`` (median minus observed).
+        density, larger is better), ``are`` (absolute relative error of the median), ``bias`` (median minus observed).
     """
     import scoringrules  # compiles for two seconds: a fit that scores nothing should not wait
 
@@ -43,4 +46,6 @@ def scores(draws: np.ndarray, observed: np.ndarray, log_density: np.ndarray | No
     )
     if log_density is not None:
         table["log_score"] = np.logaddexp.reduce(log_density, axis=0) - np.log(len(log_density))
-    return table.assign(are=np.abs(np.expm1(q50 - observed)), bias=q50 - observed)
+    with np.errstate(divide="ignore", invalid="ignore"):  # a share of nothing is infinite, or not a number
+        relative = np.expm1(q50 - observed) if logs else (q50 - observed) / observed
+    return table.assign(are=np.abs(relative), bias=q50 - observed)

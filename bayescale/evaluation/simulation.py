@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import jax
 import numpy as np
 import pandas as pd
 
-from bayescale.core.dims import FAMILY, SUITE
+from bayescale.core.dims import FAMILY, SUITE, to_datatree
 from bayescale.core.errors import FitError, RunsError
 from bayescale.inference.aot import use_cache
-from bayescale.modelling.design import USUAL_SLOPE, Design, bases, design, fitted_runs, logged, rows_at
+from bayescale.inference.diagnostics import scalars
+from bayescale.modelling.design import USUAL_SLOPE, Design, anchor_of, conformed, design
 from bayescale.modelling.grouping import lots_of, suites_of, ways_of
-from bayescale.modelling.sites import LOG_LOSS, log_density_of
+from bayescale.modelling.identifiability import check_identified
+from bayescale.modelling.model import Model
+from bayescale.modelling.own import OwnModel
+from bayescale.modelling.sites import LOG_LOSS, declared_sites, log_density_of
 from bayescale.modelling.spec import Spec
 from bayescale.parts.base import Role
 from bayescale.prediction.predictive import from_prior
@@ -22,7 +25,7 @@ from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN
 from bayescale.runs.readers import load_runs
 from bayescale.runs.table import Runs
 
-FEWEST = 20
+FEWEST_SIMULATIONS = 20
 """Fewest simulations whose summary figures mean anything."""
 
 BEYOND = 50.0
@@ -67,7 +70,7 @@ class Simulated:
         Simulations whose runs are not finite numbers, and why.
     """
 
-    spec: Spec
+    spec: Model
     tables: dict[str, Runs]
     truths: pd.DataFrame
     log_loss: pd.DataFrame
@@ -75,7 +78,7 @@ class Simulated:
     dropped: dict[str, str]
 
 
-def simulate(spec: Spec, runs: Runs | None = None, *, simulations: int, seed: int) -> Simulated:
+def simulate(spec: Model, runs: Runs | None = None, *, simulations: int, seed: int) -> Simulated:
     """Draw parameters from the prior, and from them observations at the columns of some runs.
 
     The anchor is fixed at that of the given runs, and the slope that discrepancies use at a usual value. A fit that
@@ -100,17 +103,21 @@ def simulate(spec: Spec, runs: Runs | None = None, *, simulations: int, seed: in
     RunsError
         If the runs lack a column, or cannot identify the law.
     """
-    if simulations < FEWEST:
-        raise FitError("simulations is too small", wanted=f"at least {FEWEST}", came=str(simulations))
-    runs = sweep_for(spec) if runs is None else runs
+    if simulations < FEWEST_SIMULATIONS:
+        raise FitError("simulations is too small", wanted=f"at least {FEWEST_SIMULATIONS}", came=str(simulations))
+    if isinstance(spec, OwnModel):
+        return _simulate_own(spec, runs, simulations, seed)
+    if not isinstance(spec, Spec):
+        raise TypeError(f"not a model: {spec!r}")
+    runs = sweep_for(spec) if runs is None else conformed(spec, runs)
     spec, probes, count = _anchored(spec, runs), _probes(spec, runs), len(runs)
-    points = design(spec, runs)
+    points = Design.build(spec, pd.concat([runs.frame, probes], ignore_index=True), runs.frame)
     names = pd.Index([f"{i:04d}" for i in range(simulations)], name="simulation")
     with use_cache(), jax.enable_x64(True):
         keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), _STREAM), simulations)
-        drawn = from_prior(keys, _with_probes(spec, points, runs, probes), spec=spec.structure)
+        drawn = from_prior(keys, points, spec=spec.structure)
         sites = {name: np.asarray(value) for name, value in drawn.items()}
-    observed = {name: sites[name][:, :count] for name in points.observed}
+    observed = {name: sites[name][:, :count] for name in sorted(spec.observed)}
     likelihood = np.sum([sites[log_density_of(name)][:, :count] for name in observed], axis=(0, 2))
     fine = np.isfinite(likelihood) & np.all([np.isfinite(x).all(axis=1) for x in observed.values()], axis=0)
     kept = ("family", "params", "tokens", "flops", *spec.columns, *spec.labels, *spec.sorting)
@@ -127,6 +134,39 @@ def simulate(spec: Spec, runs: Runs | None = None, *, simulations: int, seed: in
         log_loss=pd.DataFrame(sites[LOG_LOSS][:, count:], names),
         probes=probes,
         dropped={names[i]: "a simulated run is zero, infinite or not a number" for i in np.flatnonzero(~fine)},
+    )
+
+
+def _simulate_own(model: OwnModel, runs: Runs | None, simulations: int, seed: int) -> Simulated:
+    """Draw a model of one's own from its prior at some runs; it is not asked beyond them."""
+    if runs is None:
+        raise RunsError(f"model {model.name!r} is of your own: no plain sweep is known to suit it",
+                        do="name runs of your own (--runs)")  # fmt: skip
+    points = design(model, runs)
+    names = pd.Index([f"{i:04d}" for i in range(simulations)], name="simulation")
+    with use_cache(), jax.enable_x64(True):
+        keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), _STREAM), simulations)
+        drawn = from_prior(keys, replace(points, observed={}, present={}), spec=model)
+        sites = {name: np.asarray(value) for name, value in drawn.items()}
+    observed = {name: sites[name] for name in model.observed}
+    likelihood = np.sum([sites[log_density_of(name)].reshape(simulations, -1).sum(axis=1) for name in observed], axis=0)
+    fine = np.isfinite(likelihood) & np.all([np.isfinite(x).all(axis=1) for x in observed.values()], axis=0)
+    latent = {name: site for name, site in declared_sites(model, points).items() if site.latent}
+    truths = {"posterior": {name: sites[name][None] for name in latent}}
+    tree = to_datatree(truths, {name: site.dims for name, site in latent.items()}, {FAMILY: runs.families})
+    found = {name: values[0] for name, values in scalars(tree["posterior"].to_dataset()).items()}
+    frame = runs.frame
+    tables = {
+        names[i]: Runs(frame.assign(**{k: x[i] for k, x in observed.items()}), f"simulation {names[i]}")
+        for i in np.flatnonzero(fine)
+    }
+    return Simulated(
+        spec=model,
+        tables=tables,
+        truths=pd.DataFrame(found, names).assign(log_likelihood=likelihood),
+        log_loss=pd.DataFrame(index=names),
+        probes=frame[:1],
+        dropped={names[i]: "a simulated run is infinite or not a number" for i in np.flatnonzero(~fine)},
     )
 
 
@@ -185,9 +225,8 @@ def sweep_for(spec: Spec) -> Runs:
 
 def _anchored(spec: Spec, runs: Runs) -> Spec:
     """Return the spec with its anchor fixed at that of the runs; discrepancies use a usual slope."""
-    points = design(spec, runs)
-    logs = {**points.anchor, "loss": points.anchor_loss}
-    anchor = {column: float(np.exp(logs[column])) for column in (*spec.inputs, "loss")}
+    check_identified(spec, runs)
+    anchor = {column: float(np.exp(value)) for column, value in anchor_of(spec, runs.frame).items()}
     slope = {"slope": USUAL_SLOPE} if spec.discrepancy else {}
     return replace(spec, anchor=tuple((slope | dict(spec.anchor) | anchor).items()))
 
@@ -208,21 +247,6 @@ def _probes(spec: Spec, runs: Runs) -> pd.DataFrame:
     table = pd.DataFrame([mine.iloc[0]] * len(params)).reset_index(drop=True)
     table = table.assign(params=params, tokens=flops / (FLOPS_PER_PARAM_TOKEN * params), flops=flops)
     return table.assign(unique_tokens=table["tokens"]).drop(columns="group", errors="ignore")  # of no fitted group
-
-
-def _with_probes(spec: Spec, points: Design, runs: Runs, probes: pd.DataFrame) -> Design:
-    """Runs and probes in one design, nothing observed."""
-    index = np.full(len(probes), runs.families.index(probes["family"][0]))
-    fitted = fitted_runs(spec, runs.frame, points.anchor)
-    beyond = bases(spec, rows_at(probes, points.anchor), index, fitted)
-
-    def joined(part: dict[str, Any]) -> dict[str, Any]:
-        added = {k: np.log(probes[k]) if k in logged(spec) else probes[k] for k in part}
-        return {k: np.concatenate([v, added[k].to_numpy(float)]) for k, v in part.items()}
-
-    return replace(points, spent=joined(points.spent), columns=joined(points.columns), observed={},
-                   basis={k: np.concatenate([v, beyond[k]]) for k, v in points.basis.items()},
-                   family=np.concatenate([points.family, index]))  # fmt: skip
 
 
 def _parameters(spec: Spec, runs: Runs, sites: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

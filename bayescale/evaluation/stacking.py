@@ -23,6 +23,7 @@ from bayescale.evaluation.backtest import (
     gather,
     log_score_cut,
     plan,
+    scorable,
     score_cut,
     tasks_of,
 )
@@ -30,9 +31,9 @@ from bayescale.inference.average import AbstractFit, Average, average
 from bayescale.inference.batch import FitOptions
 from bayescale.inference.fit import sampled
 from bayescale.inference.weights import Weights, weigh
-from bayescale.modelling.design import design
+from bayescale.modelling.design import conformed, design
 from bayescale.modelling.grouping import together
-from bayescale.modelling.spec import Spec
+from bayescale.modelling.model import Instance, Model, common_response
 from bayescale.modelling.spec_io import load_spec
 from bayescale.prediction.records import HORIZONS, horizon_of
 from bayescale.runs.readers import load_runs
@@ -48,7 +49,7 @@ The first is the train quantile of a backtest, so its fits have the seeds of tha
 _KEY = ["family", "cut", "row"]
 
 type Table = Runs | str | Path | pd.DataFrame
-type Models = Mapping[str, Spec | str | Path] | Sequence[Spec | str | Path]
+type Models = Mapping[str, Model | str | Path] | Sequence[Model | str | Path]
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,6 +126,7 @@ def leave_future_out(
     cuts: Sequence[float] = CUTS,
     beyond: float = BEYOND,
     family: str | None = None,
+    response: str | None = None,
     seed: int = 0,
     chains: int = 4,
     warmup: int | None = None,
@@ -145,13 +147,15 @@ def leave_future_out(
     ----------
     runs : Runs, or what :func:`load_runs` takes
     specs : mapping of str to spec, or sequence of specs
-        Models by name, with a loss response.
+        Models by name, with a response in common.
     cuts : sequence of float
         Quantiles of a family's compute.
     beyond : float
         Score runs above this multiple of the largest fitted compute.
     family : str, optional
         Score this family only, as in :func:`backtest`.
+    response : str, optional
+        Score this response; by default the loss, or the first model's first response without one.
     seed, chains, warmup, draws, device, progress, workers, scheduler, folder
         As in :func:`fit_many`.
 
@@ -170,7 +174,7 @@ def leave_future_out(
     >>> scores.weights(horizon=30.0)  # doctest: +SKIP
     """
     runs, models = _resolved(runs, specs)
-    at = Cuts.of(runs, cuts, beyond, family)
+    at = Cuts.of(runs, cuts, beyond, family, common_response(models.values(), response))
     how = FitOptions(chains, warmup, draws, device, workers, scheduler, folder)
     found = {}
     for model, spec in models.items() if at.scored else ():
@@ -190,15 +194,18 @@ class Cuts:
         Cuts of all families, which pooled models are fitted to; and the cuts whose forecasts are scored.
     left_out : dict
         Families (at a cut) with too few runs, with the reason.
+    response : str
+        The response that is scored.
     """
 
     quantiles: dict[str, float]
     every: tuple[Cut, ...]
     scored: tuple[Cut, ...]
     left_out: dict[str, str]
+    response: str
 
     @classmethod
-    def of(cls, runs: Runs, quantiles: Sequence[float], beyond: float, family: str | None = None) -> Cuts:
+    def of(cls, runs: Runs, quantiles: Sequence[float], beyond: float, family: str | None, scored: Instance) -> Cuts:
         """Cut every family at each quantile; score all of them, or one."""
         if not quantiles or not all(0 < q < 1 for q in quantiles):
             raise QueryError("cuts out of range", wanted="numbers between 0 and 1", came=str(list(quantiles)))
@@ -208,18 +215,20 @@ class Cuts:
         left_out: dict[str, str] = {}
         labels = {f"up to {q:g}": q for q in quantiles}
         for label, quantile in labels.items():
-            found, lacking = cut(runs, options=Options(quantile, None, beyond))
+            found, lacking = scorable(*cut(runs, options=Options(quantile, None, beyond)), runs, scored.site)
             every += [one._replace(label=label) for one in found]
             left_out |= {f"{name} {label}": why for name, why in lacking.items() if family in (None, name)}
-        return cls(labels, tuple(every), tuple(one for one in every if family in (None, one.family)), left_out)
+        return cls(labels, tuple(every), tuple(one for one in every if family in (None, one.family)), left_out,
+                   scored.name)  # fmt: skip
 
     def forecasts(
-        self, runs: Runs, spec: Spec, how: FitOptions, *, seed: int, progress: bool | None, backtested: float = np.nan
+        self, runs: Runs, spec: Model, how: FitOptions, *, seed: int, progress: bool | None, backtested: float = np.nan
     ) -> Forecasts:
         """Fit a model below the cuts and score its forecasts beyond; with every score at the backtested quantile."""
 
         def score(fit: AbstractFit, runs: Runs, one: Cut) -> pd.DataFrame:
-            return (score_cut if self.quantiles[one.label] == backtested else log_score_cut)(fit, runs, one)
+            by = score_cut if self.quantiles[one.label] == backtested else log_score_cut
+            return by(fit, runs, one, self.response)
 
         tasks = tasks_of(runs, [spec], self.every, self.scored)
         return forecasts_of(runs, spec, tasks, how, score, seed=seed, progress=progress)
@@ -233,7 +242,7 @@ class Cuts:
         verdicts = {f"{model}, {one.cut.name}": one.verdict for model, one in tests}
         return LeaveFutureOut(tuple(found), scores, self.left_out | lacking, verdicts)
 
-    def backtest(self, runs: Runs, spec: Spec, found: Forecasts, options: Options, seed: int) -> Backtest:
+    def backtest(self, runs: Runs, spec: Model, found: Forecasts, options: Options, seed: int) -> Backtest:
         """Make the backtest at the train quantile, whose forecasts have every score.
 
         Raises
@@ -272,6 +281,7 @@ def stack(
     seed: int = 0,
     horizon: str | float | None = None,
     cuts: Sequence[float] = CUTS,
+    response: str | None = None,
     chains: int = 4,
     warmup: int | None = None,
     draws: int = 1000,
@@ -286,7 +296,7 @@ def stack(
 
     Parameters
     ----------
-    runs, specs, cuts
+    runs, specs, cuts, response
         As in :func:`leave_future_out`.
     seed : int
         Seed of every model's fit, and of the fits behind the weights.
@@ -321,8 +331,8 @@ def stack(
     stages = stages or Stages(show=on_terminal() if progress is None else progress)
     with stages("leave-future-out"):
         scores = leave_future_out(
-            runs, models, cuts=cuts, seed=seed, chains=chains, warmup=warmup, draws=draws, device=device,
-            progress=progress, workers=workers, scheduler=scheduler, folder=folder,
+            runs, models, cuts=cuts, response=response, seed=seed, chains=chains, warmup=warmup, draws=draws,
+            device=device, progress=progress, workers=workers, scheduler=scheduler, folder=folder,
         )  # fmt: skip
     fits = {}
     for name, spec in models.items():
@@ -348,6 +358,7 @@ def backtest_average(
     smallest: int | None = None,
     beyond: float = BEYOND,
     family: str | None = None,
+    response: str | None = None,
     horizon: str | float | None = None,
     cuts: Sequence[float] = CUTS,
     seed: int = 0,
@@ -369,7 +380,7 @@ def backtest_average(
     ----------
     runs, specs, horizon, cuts
         As in :func:`stack`.
-    way, train_quantile, smallest, beyond, family
+    way, train_quantile, smallest, beyond, family, response
         As in :func:`backtest`.
     seed, chains, warmup, draws, device, progress, workers, scheduler, folder
         As in :func:`fit_many`.
@@ -383,7 +394,8 @@ def backtest_average(
     alone = all(len(lot) == 1 for lot in together([*models.values()], runs.frame).values())
     options = Options(train_quantile, smallest, beyond)
     how = FitOptions(chains, warmup, draws, device, workers, scheduler, folder)
-    tasks, left_out = plan(runs, [*models.values()], way, options, family)
+    of = common_response(models.values(), response)
+    tasks, left_out = plan(runs, [*models.values()], way, options, family, of.site)
     batches = {
         name: fit_tasks(runs, spec, tasks, how.within(name), seed=seed, progress=progress)
         for name, spec in models.items()
@@ -393,7 +405,7 @@ def backtest_average(
 
     def scored(seen: Runs, *within: str) -> LeaveFutureOut:
         kept = vars(how.within("leave-future-out", *within))
-        return leave_future_out(seen, models, cuts=cuts, seed=seed, progress=progress, **kept)
+        return leave_future_out(seen, models, cuts=cuts, response=of.name, seed=seed, progress=progress, **kept)
 
     others = scored(runs) if alone and len(runs.families) > 1 else None
     tests, weights = [], {}
@@ -406,7 +418,7 @@ def backtest_average(
         for one in task.cuts:
             weights[one.name] = scores.weights(horizon, without=one.family if others else None)
             mixed = average(members, weights[one.name])
-            tests.append(Scored(one, score_cut(mixed, runs, one), mixed.verdict))
+            tests.append(Scored(one, score_cut(mixed, runs, one, of.name), mixed.verdict))
             versions = next(iter(members.values())).meta["versions"]
     if not tests:
         raise RunsError("no family could be fitted", came="; ".join(f"{k}: {v}" for k, v in left_out.items()))
@@ -414,22 +426,22 @@ def backtest_average(
     return gather(tests, left_out, meta, weights)
 
 
-def _resolved(runs: Table, specs: Models) -> tuple[Runs, dict[str, Spec]]:
+def _resolved(runs: Table, specs: Models) -> tuple[Runs, dict[str, Model]]:
     """Load the runs, and the models by name."""
     if isinstance(specs, Mapping):
-        models = {str(name): spec if isinstance(spec, Spec) else load_spec(spec) for name, spec in specs.items()}
+        models = {str(name): spec if isinstance(spec, Model) else load_spec(spec) for name, spec in specs.items()}
     else:
-        loaded = [spec if isinstance(spec, Spec) else load_spec(spec) for spec in specs]
+        loaded = [spec if isinstance(spec, Model) else load_spec(spec) for spec in specs]
         models = {spec.name: spec for spec in loaded}
         if len(models) < len(loaded):
             raise SpecError("two models have one name", came=", ".join(spec.name for spec in loaded),
                             do="name each model once, or give a mapping of names")  # fmt: skip
     if not models:
         raise SpecError("there is no model to average", wanted="at least one spec", came="none")
-    for name, spec in models.items():
-        if "loss" not in dict(spec.responses):
-            raise SpecError(f"spec {name!r} does not forecast loss", do="average specs with a loss response")
-    return runs if isinstance(runs, Runs) else load_runs(runs), models
+    runs = runs if isinstance(runs, Runs) else load_runs(runs)
+    for spec in models.values():
+        runs = conformed(spec, runs)
+    return runs, models
 
 
 def _bin(horizon: str | float) -> str:

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from functools import cache, lru_cache
 from importlib.metadata import version
 from pathlib import Path
-from threading import Lock
+from threading import Lock, RLock
 from typing import Any
 
 import jax
@@ -38,7 +38,7 @@ _DIGEST = 32  # bytes of a SHA-256
 _KEEP_ALL = {"jax_persistent_cache_min_compile_time_secs": 0.0, "jax_persistent_cache_min_entry_size_bytes": -1}
 _KEPT = ("cpu",)  # platforms whose traces are kept; named, since JAX exports for its own choice of one
 
-_TRACING = Lock()  # NumPyro's handlers are one stack for all threads: models traced side by side meet each other's
+TRACING = RLock()  # NumPyro's handlers are one stack for all threads: models traced side by side meet each other's
 
 
 _SCOPES, _SCOPE_LOCK = [0], Lock()
@@ -131,7 +131,7 @@ def compiled(function: Any, settings: dict[str, Any], *arguments: Any) -> Progra
     """Return the program for these shapes: arrays, or what has a shape and a dtype."""
     leaves, structure = jax.tree.flatten(arguments)
     shapes = tuple((tuple(leaf.shape), str(leaf.dtype)) for leaf in leaves)
-    with _TRACING:
+    with TRACING:
         return _program(function, tuple(sorted(settings.items())), structure, shapes, jax.config.jax_default_device)
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayescale.core.errors import FitError
+from bayescale.core.errors import FitError, QueryError, nearest
 from bayescale.core.files import atomic_write
 from bayescale.core.verdict import Verdict, of_chains
 from bayescale.inference.weights import Weights, given
@@ -106,6 +106,25 @@ class AbstractFit(ABC):
     @abstractmethod
     def stored(self) -> xr.DataTree:
         """All that is saved."""
+
+    def response(self, name: str | None = None) -> Any:
+        """Response of a name, by default the first, as an :class:`.Instance`.
+
+        Raises
+        ------
+        QueryError
+            If the fit has no such response.
+        """
+        name = self.responses[0] if name is None else name
+        if name not in self.responses:
+            raise QueryError(f"the fit has no response {name!r}", wanted=f"one of: {', '.join(self.responses)}",
+                             do=nearest(name, self.responses))  # fmt: skip
+        return next(of for of in _first(self.members).spec.instances if of.name == name)
+
+    @property
+    def observed(self) -> tuple[str, ...]:
+        """Columns of what was observed, in the order of the responses."""
+        return tuple(self.response(name).site for name in self.responses)
 
     @property
     def declared(self) -> dict[str, Any]:

@@ -20,9 +20,9 @@ from bayescale.inference.aot import devices_for
 from bayescale.inference.fit import Fit, sampled, sampled_many
 from bayescale.inference.fit_io import load_fit
 from bayescale.inference.vectorized import at_a_time
-from bayescale.modelling.design import Design, design
+from bayescale.modelling.design import Design, conformed, design
 from bayescale.modelling.layout import layout
-from bayescale.modelling.spec import Spec
+from bayescale.modelling.model import Model
 from bayescale.modelling.spec_io import load_spec
 from bayescale.runs.table import Runs
 
@@ -86,12 +86,13 @@ class Batch:
 
 def fit_many(
     runs: Mapping[str, Runs],
-    spec: Spec | str | Path | Mapping[str, Spec],
+    spec: Model | str | Path | Mapping[str, Model],
     *,
     seed: int = 0,
     chains: int = 4,
     warmup: int | None = None,
     draws: int = 1000,
+    longer: int = 1,
     device: str = "auto",
     progress: bool | None = None,
     workers: int | None = None,
@@ -113,6 +114,9 @@ def fit_many(
         program.
     chains, warmup, draws, device, progress
         As in :func:`bayescale.fit`; ``"auto"`` goes by the runs of all tables together.
+    longer : int
+        Last rung of the ladder that :class:`.nuts.Care` begins: tables whose chains do not agree after its rungs are
+        fitted once more, with so many times the draws and seeds that count on from the first. By default they are not.
     seed : int
         Seed of the first table; the others count on from it.
     workers : int, optional
@@ -135,7 +139,7 @@ def fit_many(
     Raises
     ------
     FitError
-        If there is no table, no scheduler answers, or the folder holds other fits.
+        If there is no table, a setting is out of range, no scheduler answers, or the folder holds other fits.
 
     Examples
     --------
@@ -144,24 +148,49 @@ def fit_many(
     """
     if not runs:
         raise FitError("there is nothing to fit", wanted="at least one table of runs", came="an empty mapping")
+    if longer < 1:
+        raise FitError("longer is too small", wanted="at least 1", came=str(longer))
     if not isinstance(spec, Mapping):
-        spec = dict.fromkeys(runs, spec if isinstance(spec, Spec) else load_spec(spec))
+        spec = dict.fromkeys(runs, spec if isinstance(spec, Model) else load_spec(spec))
+    how = FitOptions(chains, warmup, draws, device, workers, scheduler, folder)
+    batch = _fit_once(runs, spec, how, seed=seed, progress=progress)
+    # By names of their own, since a folder keeps fits by name.
+    apart = {f"{name}, longer": name for name, fit in batch.fits.items() if longer > 1 and not fit.converged}
+    if apart:
+        tables = {long: runs[name] for long, name in apart.items()}
+        specs = {long: spec[name] for long, name in apart.items()}
+        again = _fit_once(tables, specs, replace(how, draws=longer * draws), seed=seed, progress=progress)
+        seconds = Counter(batch.seconds)
+        seconds.update(again.seconds)
+        fits = batch.fits | {apart[long]: fit for long, fit in again.fits.items()}
+        batch = Batch(fits, batch.failed, dict(seconds))
+    if batch.problems:
+        warnings.warn(repr(batch), ConvergenceWarning, 2)
+    return batch
+
+
+def _fit_once(
+    runs: Mapping[str, Runs], spec: Mapping[str, Model], how: FitOptions, *, seed: int, progress: bool | None
+) -> Batch:
+    """Fit each of many tables by its spec, once."""
     failed: dict[str, BayescaleError] = {}
+    tables: dict[str, Runs] = {}
     designs: dict[str, Design] = {}
     for name, table in runs.items():
         try:
-            designs[name] = design(spec[name], table)
+            tables[name] = conformed(spec[name], table)
+            designs[name] = design(spec[name], tables[name])
         except BayescaleError as error:
             failed[name] = error
     sizes = {points.families for points in designs.values()}
     shapes = {size: layout([points for points in designs.values() if points.families == size]) for size in sizes}
-    settings = {"chains": chains, "warmup": warmup, "draws": draws, "device": device}
+    settings = {"chains": how.chains, "warmup": how.warmup, "draws": how.draws, "device": how.device}
     tasks = {
-        name: settings | {"runs": runs[name], "spec": spec[name], "seed": seed + i, "shape": shapes[points.families]}
+        name: settings | {"runs": tables[name], "spec": spec[name], "seed": seed + i, "shape": shapes[points.families]}
         for i, (name, points) in enumerate(designs.items())
     }
-    on = _engine(device, workers, scheduler, designs)
-    shelf = Shelf(Path(folder), ".nc", Fit.save, load_fit) if folder is not None else None
+    on = _engine(how.device, how.workers, how.scheduler, designs)
+    shelf = Shelf(Path(how.folder), ".nc", Fit.save, load_fit) if how.folder is not None else None
     total = Stages(show=on_terminal() if progress is None else progress)
     made: dict[str, Fit] = {}
     # Filters of warnings belong to the process: fits that set them in threads side by side can leave one another's.
@@ -179,10 +208,7 @@ def fit_many(
     seconds: Counter[str] = Counter()
     for fit in fits.values():
         seconds.update(fit.meta["seconds"])
-    batch = Batch(fits, failed, dict(seconds))
-    if batch.problems:
-        warnings.warn(repr(batch), ConvergenceWarning, 2)
-    return batch
+    return Batch(fits, failed, dict(seconds))
 
 
 def _engine(device: str, workers: int | None, scheduler: str | None, designs: Mapping[str, Design]) -> AbstractEngine:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import pandas as pd
 import xarray as xr
 from arviz_stats.base import array_stats
 
-from bayescale.core.dims import FAMILY, SUITE
+from bayescale.core.dims import CHAIN, DRAW
 from bayescale.inference import nuts
 from bayescale.modelling.sites import COORDINATES
 
@@ -52,8 +53,6 @@ def criteria(tree: xr.DataTree, summary: pd.DataFrame) -> list[Criterion]:
     summary : DataFrame
         As :func:`summarised` makes it, of the sampled scalars alone.
     """
-    stats = tree["sample_stats"]
-    diverging, steps = stats["diverging"].to_numpy(), stats["n_steps"].to_numpy()
     longer = "raise warmup and draws, and look at the trace of the parameter"
     hats = summary["r_hat"].to_dict() | _coordinates_r_hat(tree)
     worst, bulk, tail = (
@@ -61,22 +60,33 @@ def criteria(tree: xr.DataTree, summary: pd.DataFrame) -> list[Criterion]:
         summary["ess_bulk"].idxmin(),
         summary["ess_tail"].idxmin(),
     )
-    bfmi = float(np.min(array_stats.bfmi(stats["energy"].to_numpy())))
-    cut = float((steps >= nuts.MOST_STEPS).mean())
-    return [
+    agree = [
         _at_most("r_hat", hats[worst], 1.01, f"R-hat {{:.3f}} ({worst})", longer),
         _at_least("ess_bulk", summary["ess_bulk"].min(), 400, f"bulk ESS {{:.0f}} ({bulk})", longer),
         _at_least("ess_tail", summary["ess_tail"].min(), 400, f"tail ESS {{:.0f}} ({tail})", longer),
-        _at_most(
+    ]
+    return agree + _of_sampler({str(name): of.to_numpy() for name, of in tree["sample_stats"].data_vars.items()})
+
+
+def _of_sampler(stats: Mapping[str, np.ndarray]) -> list[Criterion]:
+    """What the sampler's statistics say; draws from elsewhere may come without some."""
+    found = []
+    if "diverging" in stats:
+        diverging = stats["diverging"]
+        found.append(_at_most(
             "divergences", diverging.mean(), _FEW_DIVERGENCES, f"{diverging.sum()} draws diverged, {{:.2%}}",
             "tighten the prior of what the data leave open (check identification says which)",
-        ),
-        _at_least("e_bfmi", bfmi, 0.3, "E-BFMI {:.2f}", "the tails are heavy: raise warmup"),
-        _at_most(
+        ))  # fmt: skip
+    if "energy" in stats:
+        bfmi = float(np.min(array_stats.bfmi(stats["energy"])))
+        found.append(_at_least("e_bfmi", bfmi, 0.3, "E-BFMI {:.2f}", "the tails are heavy: raise warmup"))
+    if "n_steps" in stats:
+        cut = float((stats["n_steps"] >= nuts.MOST_STEPS).mean())
+        found.append(_at_most(
             "tree_depth", cut, _FEW_CUT, "{:.1%} of draws cut off at the greatest tree depth",
             "the posterior is a narrow ridge: tighten a prior, or pool",
-        ),
-    ]  # fmt: skip
+        ))  # fmt: skip
+    return found
 
 
 def _coordinates_r_hat(tree: xr.DataTree) -> dict[str, float]:
@@ -98,12 +108,11 @@ def scalars(posterior: xr.Dataset | Mapping[str, Any]) -> dict[str, np.ndarray]:
     found = {}
     for name in sorted(set(map(str, posterior)) - {COORDINATES}):
         array = posterior[name]
-        of = next((dim for dim in (FAMILY, SUITE) if dim in array.dims), None)
-        if of is None:
-            found[name] = array.to_numpy()
-            continue
-        for member in array[of].to_numpy():
-            found[f"{name}[{member}]"] = array.sel({of: member}).to_numpy()
+        own = [dim for dim in array.dims if dim not in (CHAIN, DRAW)]
+        for at in product(*(range(array.sizes[dim]) for dim in own)):
+            labels = [str(array[dim].to_numpy()[i]) for dim, i in zip(own, at, strict=True)]
+            called = f"{name}[{', '.join(labels)}]" if own else name
+            found[called] = array.isel(dict(zip(own, at, strict=True))).to_numpy()
     return found
 
 

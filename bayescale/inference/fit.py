@@ -6,7 +6,7 @@ import json
 import secrets
 import time
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -21,8 +22,8 @@ import xarray as xr
 from bayescale.core.dims import CHAIN, DRAW, FAMILY, RUN, SUITE, to_datatree
 from bayescale.core.errors import ConvergenceWarning, DefinitionError, FitError
 from bayescale.core.progress import Stages, on_terminal
-from bayescale.inference import nuts
-from bayescale.inference.aot import devices_for, use_cache
+from bayescale.inference import nuts, ordinary
+from bayescale.inference.aot import TRACING, devices_for, use_cache
 from bayescale.inference.average import AbstractFit
 from bayescale.inference.diagnostics import Criterion, criteria, summarised
 from bayescale.inference.nuts import Care
@@ -30,8 +31,9 @@ from bayescale.inference.vectorized import sample_side_by_side
 from bayescale.modelling.design import Design, conformed, design
 from bayescale.modelling.grouping import lots_of, suites_of, ways_of
 from bayescale.modelling.layout import layout
-from bayescale.modelling.sites import sites_of
-from bayescale.modelling.spec import Spec
+from bayescale.modelling.model import Model
+from bayescale.modelling.own import OwnModel
+from bayescale.modelling.sites import declared_sites
 from bayescale.modelling.spec_io import DEFAULT, load_spec
 from bayescale.parts.base import AbstractPooling
 from bayescale.runs.readers import load_runs
@@ -51,15 +53,59 @@ class Fit(AbstractFit):
         ArviZ groups ``posterior``, ``sample_stats``, ``log_likelihood``, ``log_prior``, ``observed_data``
         and ``constant_data``; dims ``chain draw run family``. Of large tables ``log_likelihood`` is summed
         by family (dims ``chain draw family``): draws times runs would not fit into memory.
-    spec : Spec
+    spec : Spec or OwnModel
         The model.
     meta : dict
         Seed, anchor, digests, versions, device, engine and seconds by stage.
     """
 
     tree: xr.DataTree
-    spec: Spec
+    spec: Model
     meta: dict[str, Any]
+
+    @classmethod
+    def from_samples(
+        cls, samples: Any, model: Model | str | Path, runs: Runs | str | Path | pd.DataFrame, *, seed: int = 0
+    ) -> Fit:
+        """Make a fit of posterior draws from anywhere, so that every verb works on them.
+
+        Parameters
+        ----------
+        samples : xarray.DataTree, xarray.Dataset, numpyro.infer.MCMC, or mapping of str to array
+            Draws of every latent site of the model, ``bs.model(model, runs)`` under plain NumPyro for example: arrays
+            of shape (chain, draw, ...). Of a DataTree the group ``posterior``, and ``sample_stats`` if it is there.
+        model : Spec, OwnModel, or what :func:`load_spec` takes
+            The model that they are draws of.
+        runs : Runs, or what :func:`load_runs` takes
+            The runs that it was fitted to.
+        seed : int
+            Seed of what forecasts draw.
+
+        Returns
+        -------
+        Fit
+            With a verdict on the draws: R-hat and effective sample sizes, and what the sampler's statistics say if
+            they are known.
+
+        Raises
+        ------
+        FitError
+            If draws of a site are missing, are not of its shape, or are not finite.
+
+        Examples
+        --------
+        >>> again = bs.Fit.from_samples(fit.tree, fit.spec, runs)
+        >>> bool((again.posterior["alpha_N"] == fit.posterior["alpha_N"]).all())
+        True
+        """
+        spec = model if isinstance(model, Model) else load_spec(model)
+        runs = conformed(spec, runs if isinstance(runs, Runs) else load_runs(runs))
+        with use_cache(), jax.enable_x64(True), jax.default_device(devices_for("cpu", len(runs))[0]):
+            points = design(spec, runs)
+            draws, stats = ordinary.drawn_of(samples)
+            latent = _latent(spec, runs, points, draws)
+            found = ordinary.replayed(spec, points, latent, stats, {"warm_start": "draws from elsewhere"})
+            return _collect(runs, spec, points, found, seed)
 
     @property
     def name(self) -> str:
@@ -84,7 +130,7 @@ class Fit(AbstractFit):
     @property
     def responses(self) -> tuple[str, ...]:
         """Names of the spec's responses."""
-        return tuple(name for name, _ in self.spec.responses)
+        return tuple(of.name for of in self.spec.instances)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -153,7 +199,7 @@ class Fit(AbstractFit):
 
 def fit(
     runs: Runs | str | Path | pd.DataFrame,
-    spec: Spec | str | Path = DEFAULT,
+    spec: Model | str | Path = DEFAULT,
     *,
     seed: int | None = None,
     chains: int = 4,
@@ -219,7 +265,7 @@ def fit(
 
 def sampled(
     runs: Runs | str | Path | pd.DataFrame,
-    spec: Spec | str | Path = DEFAULT,
+    spec: Model | str | Path = DEFAULT,
     *,
     seed: int | None,
     chains: int,
@@ -232,7 +278,7 @@ def sampled(
 ) -> Fit:
     """Sample as :func:`fit` does, without a warning; `shape`, `threads` as in :func:`.nuts.sample`."""
     runs = runs if isinstance(runs, Runs) else load_runs(runs)
-    spec = spec if isinstance(spec, Spec) else load_spec(spec)
+    spec = spec if isinstance(spec, Model) else load_spec(spec)
     seed = secrets.randbits(31) if seed is None else seed
     (result,) = sampled_many(
         [(runs, spec, seed)], chains=chains, warmup=warmup, draws=draws, devices=devices_for(device, len(runs)),
@@ -244,7 +290,7 @@ def sampled(
 
 
 def sampled_many(
-    tables: Sequence[tuple[Runs, Spec, int]],
+    tables: Sequence[tuple[Runs, Model, int]],
     *,
     chains: int,
     warmup: int | None,
@@ -262,7 +308,7 @@ def sampled_many(
     made: dict[int, Fit | FitError] = {}
     with use_cache(), jax.enable_x64(True), jax.default_device(devices[0]):
         tables = [(conformed(spec, runs), spec, seed) for runs, spec, seed in tables]
-        inputs = [(jax.random.key(seed), design(spec, runs), spec) for runs, spec, seed in tables]
+        inputs: list[Any] = [(jax.random.key(seed), design(spec, runs), spec) for runs, spec, seed in tables]
         settings: dict[str, Any] = {"chains": chains, "warmup": warmup, "draws": draws, "stages": stages}
         settings["shape"] = shape or layout([points for _, points, _ in inputs])
         for care in Care if warmup is None else (Care.USUAL,):
@@ -271,7 +317,10 @@ def sampled_many(
                 continue
             mine = [inputs[i] for i in now]
             found: Iterable[nuts.Samples | FitError]
-            if len(devices) == 1 and devices[0].platform == "cpu":
+            if isinstance(tables[0][1], OwnModel):
+                own = {name: value for name, value in settings.items() if name != "shape"}
+                found = (_traced(ordinary.sample, *each, **own, care=care) for each in mine)
+            elif len(devices) == 1 and devices[0].platform == "cpu":
                 found = (nuts.sample(*each, **settings, threads=threads, care=care) for each in mine)
             else:
                 found = sample_side_by_side(mine, **settings, devices=devices, care=care)
@@ -281,11 +330,17 @@ def sampled_many(
                     continue
                 runs, spec, seed = tables[i]
                 with stages("checks"):
-                    made[i] = _collect(runs, spec, inputs[i][1], samples, seed)
+                    made[i] = _traced(_collect, runs, spec, inputs[i][1], samples, seed)
     for fit in made.values():
         if isinstance(fit, Fit):
             fit.meta["seconds"] = {name: round(value / len(tables), 3) for name, value in stages.seconds.items()}
     return [made[i] for i in range(len(tables))]
+
+
+def _traced(function: Callable[..., Any], *arguments: Any, **settings: Any) -> Any:
+    """Call what traces a model of one's own: one at a time, for all threads have one stack of handlers."""
+    with TRACING:
+        return function(*arguments, **settings)
 
 
 def _wants(fit: Fit | FitError | None, care: Care) -> bool:
@@ -305,37 +360,59 @@ def _check_settings(seeds: Sequence[int], chains: int, warmup: int | None, draws
             raise FitError("seed is out of range", wanted="a whole number from 0 to 2147483647", came=str(seed))
 
 
-def _collect(runs: Runs, spec: Spec, points: Design, samples: nuts.Samples, seed: int) -> Fit:
+def _collect(runs: Runs, spec: Model, points: Design, samples: nuts.Samples, seed: int) -> Fit:
     sites = {k: np.asarray(v) for k, v in samples.sites.items()}
-    declared, published = sites_of(spec, points.families, points.lot), _published(spec, points, sites)
+    declared, published = declared_sites(spec, points), _published(spec, points, sites)
     posterior = {k: v for k, v in sites.items() if declared[k].kept} | published
+    prior = {k: v for k, v in samples.log_prior.items() if declared[k].at_top}
+    derived = [k for k in posterior if k in declared and not spec.law and not declared[k].latent]
     sorting = [column for column in spec.sorting if column in runs.frame]
     kept = dict.fromkeys((*_KEEP, *spec.columns, *spec.labels, *sorting))
-    constant = {k: runs[k] for k in kept if k not in points.observed}
+    constant = {k: runs[k] for k in kept if k in runs.frame and k not in points.observed}
     constant |= {k: points.columns[k] for k in dict(spec.covariates)} | {"family": points.family}
     groups = {
         "posterior": posterior,
         "sample_stats": samples.stats,
         "log_likelihood": samples.log_likelihood,
         # Power-scaling needs the priors at the top of the hierarchy; with the families' it flags everything.
-        "log_prior": {k: v for k, v in samples.log_prior.items() if declared[k].at_top},
-        "observed_data": points.observed,
+        "log_prior": prior if spec.law else {k: v.sum(axis=tuple(range(2, v.ndim))) for k, v in prior.items()},
+        "observed_data": {k: np.asarray(runs[k]) for k in points.observed},
         "constant_data": constant,
     }
     dims = {k: site.dims for k, site in declared.items()} | dict.fromkeys([*samples.log_likelihood, *constant], (RUN,))
     dims |= {k: (FAMILY,) if v.ndim > 2 else () for k, v in published.items()}
+    dims |= {} if spec.law else {f"log_prior/{name}": () for name in prior}
     if not samples.pointwise:
         dims |= {f"log_likelihood/{name}": (FAMILY,) for name in samples.log_likelihood}
     tree = to_datatree(groups, dims, {FAMILY: runs.families, SUITE: suites_of(spec, runs.frame)})
     made = {"created_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
     inference = {"inference_library": "numpyro", "inference_library_version": version("numpyro")}
     tree["posterior"].attrs |= inference | made | {"creation_library": "bayescale"}
-    how = {"seed": seed, "engine": samples.engine, "precision": str(sites[spec.settings[0][0]].dtype)}
-    return Fit(tree, spec, made | _about(runs, spec, points) | {"published": sorted(published)} | how)
+    how = {"seed": seed, "engine": samples.engine, "precision": str(next(iter(sites.values())).dtype)}
+    return Fit(tree, spec, made | _about(runs, spec, points) | {"published": sorted([*published, *derived])} | how)
 
 
-def _published(spec: Spec, points: Design, sites: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Coefficients as the literature writes them."""
+def _latent(spec: Model, runs: Runs, points: Design, draws: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Draws of the latent sites: as they came, or from what a fit keeps of the parameters that families share."""
+    found, lots = dict(draws), lots_of(spec, runs.frame)
+    for name, way in ways_of(spec, points.families, points.lot).items():
+        sites = way.sites(name)
+        if all(site.name in draws for site in sites if site.latent):
+            continue
+        kept = {site.name: draws[site.name] for site in sites if site.kept and site.name in draws}
+        if len(kept) < sum(site.kept for site in sites):
+            continue  # the error names the site that is missing
+        lead = next(iter(kept.values())).shape[:2]
+        flat = {key: jnp.asarray(value.reshape(-1, *value.shape[2:])) for key, value in kept.items()}
+        made = way.given(name, flat, lots.get(way.name, []))
+        found |= {key: np.asarray(value).reshape(*lead, *value.shape[1:]) for key, value in made.items()}
+    return found
+
+
+def _published(spec: Model, points: Design, sites: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Coefficients as the literature writes them; none without a law."""
+    if not spec.law:
+        return {}
     law = spec.part("laws", spec.law)
     values = [sites[name] for name in law.parameters]
     wide = max(v.ndim for v in values)
@@ -349,7 +426,7 @@ def _published(spec: Spec, points: Design, sites: Mapping[str, np.ndarray]) -> d
     return {k: np.asarray(v) for k, v in found.items()}
 
 
-def _about(runs: Runs, spec: Spec, points: Design) -> dict[str, Any]:
+def _about(runs: Runs, spec: Model, points: Design) -> dict[str, Any]:
     """What a fit says of what it was made of, and with."""
     return {
         "runs": runs.name,
@@ -366,5 +443,5 @@ def _about(runs: Runs, spec: Spec, points: Design) -> dict[str, Any]:
     }
 
 
-def _spec_dict(spec: Spec) -> dict[str, Any]:
+def _spec_dict(spec: Model) -> dict[str, Any]:
     return {"name": spec.name, "title": spec.title, "learned": dict(spec.learned), **spec.to_dict()}

@@ -37,7 +37,7 @@ HIERARCHY_ACCEPT = 0.95
 
 CAREFUL_ACCEPT = 0.98
 
-_LONGER = 6  # times the draws, of chains that mix slowly
+_LONG_TIMES = 6  # times the draws, of chains that mix slowly
 
 _TREE_DEPTH = 10
 
@@ -57,7 +57,11 @@ _POINTWISE = 10_000_000  # log likelihoods of a chain that are kept run by run: 
 
 
 class Care(Enum):
-    """How carefully to sample: in `SMALL_STEPS` where draws diverged, and for `LONG` too where chains mix slowly."""
+    """How carefully to sample: in `SMALL_STEPS` where draws diverged, and for `LONG` too where chains mix slowly.
+
+    These are the rungs of one ladder, in the order in which a table climbs it. Batches have a last one, `longer` of
+    :func:`bayescale.fit_many`.
+    """
 
     USUAL = auto()
     SMALL_STEPS = auto()
@@ -142,7 +146,7 @@ def pace_of(design: Design, care: Care) -> Pace:
     if care is not Care.USUAL:
         pace = pace._replace(target_accept=CAREFUL_ACCEPT)
     if care is Care.LONG:
-        pace = pace._replace(thinning=pace.thinning * _LONGER)
+        pace = pace._replace(thinning=pace.thinning * _LONG_TIMES)
     return Pace(*map(np.asarray, pace))
 
 

@@ -28,7 +28,8 @@ from bayescale.inference.preconditioner import (
 from bayescale.modelling.design import Design
 from bayescale.modelling.grouping import centered, ways_of
 from bayescale.modelling.interpreter import interpret
-from bayescale.modelling.sites import COORDINATES, LAW, sites_of
+from bayescale.modelling.model import Model
+from bayescale.modelling.sites import COORDINATES, LAW, declared_sites, sites_of
 from bayescale.modelling.spec import Spec
 from bayescale.parts.base import Role
 
@@ -206,7 +207,7 @@ def _following(spec: Spec, design: Design, begin: dict[str, Array]) -> Callable[
         return sites[LAW]["value"], repeated, sites
 
     law, scale, sites = at(begin)
-    noise = jnp.broadcast_to(_noise_scale(spec, sites), law.shape)[..., None]
+    noise = jnp.broadcast_to(_noise_scale(spec, design, sites), law.shape)[..., None]
     basis = jnp.concatenate([design.basis[of.name] for of in spec.discrepancies if of.coordinates], -1)
     weights = basis.reshape(*law.shape, -1) * scale[design.family] * design.mask[..., None] / noise
     of = design.family[:, 0]
@@ -222,15 +223,16 @@ def _following(spec: Spec, design: Design, begin: dict[str, Array]) -> Callable[
     return follow
 
 
-def _noise_scale(spec: Spec, sites: dict[str, Any]) -> Array:
+def _noise_scale(spec: Spec, design: Design, sites: dict[str, Any]) -> Array:
     """Scale of the noise on log loss at each run; infinite where no log loss is observed."""
-    for name, _ in spec.responses:
-        response = spec.part("responses", name)
-        if response.kind == "log":
-            noise = sites[response.observed]["fn"]
+    for of in spec.instances:
+        if of.response.kind == "log":
+            noise = sites[of.site]["fn"]
             while not hasattr(noise, "scale"):
                 noise = noise.base_dist
-            return noise.scale
+            return (
+                jnp.where(design.present[of.site], noise.scale, jnp.inf) if of.site in design.present else noise.scale
+            )
     return jnp.array(jnp.inf)
 
 
@@ -242,8 +244,8 @@ def held(spec: Spec) -> set[str]:
     parts = list(spec.discrepancies)
     if not any(of.coordinates for of in parts):
         return set()
-    parts = [of for of in parts if of.coordinates] + [spec.part("noise", name) for _, name in spec.responses]
-    return {name for of in parts for name in of.parameters}
+    scales = {name for of in parts if of.coordinates for name in of.parameters}
+    return scales | {of.parameter(name) for of in spec.instances for name in of.noise.parameters}
 
 
 def _roles(spec: Spec, design: Design, latent: dict[str, Any]) -> Roles:
@@ -277,12 +279,12 @@ def latent_sites(model: Callable[..., None], design: Design) -> dict[str, Any]:
 
 
 def sites_at(
-    spec: Spec, design: Design, values: dict[str, Array]
+    spec: Model, design: Design, values: dict[str, Array]
 ) -> tuple[dict[str, Array], dict[str, Array], dict[str, Array]]:
     """Sites, pointwise log likelihood and log prior at one point."""
     model = handlers.substitute(partial(interpret, spec), data=values)
     trace = handlers.trace(model).get_trace(design)
-    declared = sites_of(spec, design.families, design.lot)
+    declared = declared_sites(spec, design)
     sites, likelihood, prior = {}, {}, {}
     for name, site in trace.items():
         if site["type"] == "sample" and site["is_observed"]:

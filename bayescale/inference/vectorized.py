@@ -29,13 +29,13 @@ from bayescale.modelling.design import Design
 from bayescale.modelling.layout import blocked
 from bayescale.modelling.spec import Spec
 
-_NUMBERS = 400_000_000  # of draws × runs of all lanes of a program, at most: 3.2 GB
+_DRAWS_TIMES_RUNS = 400_000_000  # of draws × runs of all lanes of a program, at most: 3.2 GB
 Table = tuple[Array, Design, Spec]
 
 
 def at_a_time(chains: int, draws: int, shape: tuple[int, int]) -> int:
     """How many tables of a (block, slot) to sample in one program, a power of two: their draws bound the memory."""
-    most = max(1, _NUMBERS // (chains * draws * math.prod(shape)))
+    most = max(1, _DRAWS_TIMES_RUNS // (chains * draws * math.prod(shape)))
     return 1 << (most.bit_length() - 1)
 
 

@@ -27,7 +27,7 @@ ROUNDS = 3
 
 _INFORMED = 0.3  # variance of an offset, of 1 in the prior, under which its family's runs outweigh its peers
 
-_NUMBERS = 2_000_000  # in an array over runs and points, at most: 16 MB
+_RUNS_TIMES_POINTS = 2_000_000  # in an array over runs and points, at most: 16 MB
 
 
 class Start(NamedTuple):
@@ -66,7 +66,7 @@ def find_mode(begin: dict[str, Array], design: Design, *, spec: Spec) -> Start:
 
 def at_a_time(design: Design, most: int) -> int:
     """How many points to evaluate the model at, at a time: arrays over runs bound the memory."""
-    return max(1, min(most, _NUMBERS // design.mask.size))
+    return max(1, min(most, _RUNS_TIMES_POINTS // design.mask.size))
 
 
 def warm_start(

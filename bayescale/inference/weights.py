@@ -11,14 +11,14 @@ from scipy.special import logsumexp
 
 from bayescale.core.errors import FitError
 
-FEWEST = 20
+FEWEST_FORECASTS = 20
 """Scored forecasts below which weights are equal: their own error would be as large as any difference."""
 
 _REPLICATES = 400  # of the bootstrap: a standard error to 4 % (1 / sqrt(2·400)), some milliseconds each
 _SEED = 0
 _FLOOR = -500.0  # nats below the best model, at which a density still is a number
 _TOLERANCE = 1e-6  # nats a forecast from the best: far below what any score is known to
-_MOST = 100_000  # steps; the hardest of 400 random problems took 30,000, most take some hundreds
+_MOST_STEPS = 100_000  # steps; the hardest of 400 random problems took 30,000, most take some hundreds
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def weigh(
     Returns
     -------
     Weights
-        Equal below :data:`FEWEST` forecasts.
+        Equal below :data:`FEWEST_FORECASTS` forecasts.
 
     Raises
     ------
@@ -124,8 +124,8 @@ def weigh(
     members, index = np.unique(labels, return_inverse=True)
     count, several = len(scores), len(members) > 1
     made = f"{count} forecast{'s' * (count != 1)} of {len(members)} famil{'y' if len(members) == 1 else 'ies'}"
-    if count < FEWEST or len(names) == 1:
-        why = f"{made}, fewer than {FEWEST}" if len(names) > 1 else "one model"
+    if count < FEWEST_FORECASTS or len(names) == 1:
+        why = f"{made}, fewer than {FEWEST_FORECASTS}" if len(names) > 1 else "one model"
         return Weights(
             dict.fromkeys(names, 1 / len(names)), dict.fromkeys(names, np.nan), "equal", count, len(members),
             f"equal weights: {why}",
@@ -187,7 +187,7 @@ def optimum(log_scores: np.ndarray, share: np.ndarray) -> np.ndarray:
     """
     density = np.exp(np.maximum(log_scores - log_scores.max(axis=1, keepdims=True), _FLOOR))
     share, w = share / share.sum(), np.full(log_scores.shape[1], 1 / log_scores.shape[1])
-    for _ in range(_MOST):
+    for _ in range(_MOST_STEPS):
         slope = (share / (density @ w)) @ density
         if slope.max() - 1 < _TOLERANCE:
             break

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
@@ -11,11 +11,12 @@ import jax
 import numpy as np
 import pandas as pd
 
+from bayescale.core.units import typical_loss
 from bayescale.modelling.grouping import alike, centered, lots_of, spreads
-from bayescale.modelling.identifiability import check_identified, covariate
-from bayescale.modelling.spec import Spec
+from bayescale.modelling.identifiability import check_identified, check_observed
+from bayescale.modelling.model import Model
+from bayescale.modelling.own import OwnModel
 from bayescale.parts.base import Rows
-from bayescale.parts.catalogue import part
 from bayescale.runs.table import Runs
 
 SPENT = ("params", "tokens", "flops", "active_params", "step", "unique_tokens")
@@ -35,6 +36,7 @@ _SCATTER = 0.03  # of log loss about a plane
         "anchor_loss",
         "columns",
         "observed",
+        "present",
         "basis",
         "family",
         "priors",
@@ -60,7 +62,9 @@ class Design:
     columns : dict of Array, shape (run,)
         Other columns that responses need (chance, n_items).
     observed : dict of Array, shape (run,)
-        What was observed, in base units; empty when predicting.
+        What was observed, in base units; empty when predicting. Any valid number where a run has no value.
+    present : dict of Array of bool, shape (run,)
+        Which runs have a value of what was observed, where some have none.
     basis : dict of Array, shape (run, width)
         Basis of each discrepancy, and of noise that has one, by name.
     family : Array of int, shape (run,)
@@ -96,57 +100,145 @@ class Design:
     spreads: dict[str, Any] = field(default_factory=dict)
     lot: dict[str, Any] = field(default_factory=dict)
     lots: tuple[tuple[str, int], ...] = ()
+    present: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def build(
+        cls,
+        spec: Model,
+        table: pd.DataFrame,
+        fitted: pd.DataFrame,
+        *,
+        anchor: Mapping[str, Any] | None = None,
+        observed: Mapping[str, Any] | None = None,
+        new: str | None = None,
+    ) -> Design:
+        """Turn the rows of a table into arrays: runs to fit, queries, or places at which to simulate.
+
+        Parameters
+        ----------
+        spec : Spec
+        table : DataFrame
+            One row a run or query: ``family``, the columns that the spec reads (covariates are zero where it has
+            none) and, if a part of the spec has a basis, ``flops``.
+        fitted : DataFrame
+            The runs that are fitted, from which families, their lots and the bases come; of a fit, the table.
+        anchor : mapping, optional
+            Natural logs of the reference run's inputs and of its loss; by default :func:`anchor_of` the fitted runs.
+        observed : mapping, optional
+            What was observed at the rows, in base units, by column; by default nothing.
+        new : str, optional
+            Name of one more family, of which no run is fitted. Where its rows do not name what sorts families, it is
+            like none.
+
+        Raises
+        ------
+        RunsError
+            If runs of a family differ in what sorts families.
+        KeyError
+            If the family of a row is neither fitted nor `new`.
+        """
+        families = [*sorted(fitted["family"].unique()), *([] if new is None else [new])]
+        if isinstance(spec, OwnModel):
+            return cls._own(spec, table, families, observed or {})
+        index, count = {name: i for i, name in enumerate(families)}, len(families)
+        family = np.array([index[name] for name in table["family"]], int)
+        fresh = None if new is None else _named(spec, table[table["family"] == new])
+        logs = anchor_of(spec, fitted) if anchor is None else anchor
+        inputs = {name: logs[name] for name in spec.inputs}
+        basis: dict[str, np.ndarray] = {}
+        if spec.based:
+            known = _fitted_runs(spec, fitted, inputs)
+            if fresh is not None:
+                known.append(_as_if_fitted(spec, known, fitted, fresh))
+            basis = _bases(spec, _rows_at(table, inputs), family, known)
+        lot, lots = _lots(spec, fitted, fresh)
+        spent = [name for name in sorted(set(spec.columns) & logged(spec)) if name in table]
+        places = spec.places(inputs)
+        present = {name: np.isfinite(np.asarray(values, float)) for name, values in (observed or {}).items()}
+        return cls(  # arrays stay NumPy's: they become float64 or float32 as JAX is set
+            spent={name: np.log(table[name].to_numpy(float)) for name in spent},
+            anchor=inputs,
+            anchor_loss=logs["loss"],
+            columns=_columns(spec, table, spec.observed),
+            observed={name: _filled(values, np.nanmin) for name, values in (observed or {}).items()},
+            present={name: mask for name, mask in present.items() if not mask.all()},
+            basis=basis,
+            family=family,
+            priors={name: (np.asarray(loc), np.asarray(scale)) for name, (loc, scale) in places.items()},
+            centering={name: np.zeros(count) for name in centered(spec)} if count > 1 else {},
+            families=count,
+            spreads=spreads(spec),
+            lot=lot,
+            lots=lots,
+        )
+
+    @classmethod
+    def _own(cls, model: OwnModel, table: pd.DataFrame, families: Sequence[str], observed: Mapping[str, Any]) -> Design:
+        """Rows of a table as arrays for a model of one's own, in base units; families are counted in their order."""
+        index = {name: i for i, name in enumerate(families)}
+        columns = [name for name in model.columns if name in table and name not in model.observed]
+        present = {name: np.isfinite(np.asarray(values, float)) for name, values in observed.items()}
+        return cls(
+            spent={},
+            anchor={},
+            anchor_loss=np.zeros(()),
+            columns={name: _filled(table[name].to_numpy(float), np.nanmax) for name in columns},
+            observed={name: _filled(np.asarray(values, float), np.nanmin) for name, values in observed.items()},
+            basis={},
+            family=np.asarray([index[name] for name in table["family"]], int),
+            priors={},
+            centering={},
+            families=len(families),
+            present={name: mask for name, mask in present.items() if not mask.all()},
+        )
 
 
-class Fitted(NamedTuple):
+class _Fitted(NamedTuple):
     """Where a family's fitted runs lie, and how steeply their loss falls (see :func:`slope_at`)."""
 
     rows: Rows
     slope: float
 
 
-def design(spec: Spec, runs: Runs) -> Design:
-    """Turn runs into arrays for `spec`, after asking whether they can identify its law.
+def design(spec: Model, runs: Runs) -> Design:
+    """Turn runs into the design of a fit, after asking whether they can identify the law of `spec`.
 
     Raises
     ------
     RunsError
         If a column is missing, there are fewer runs than the law has parameters, or the runs lie on a ray.
     """
-    check_identified(spec, runs)
-    columns = set(spec.columns)
-    spent = {name: np.log(runs[name]) for name in sorted(columns & logged(spec))}
-    observed = {part("responses", name).observed for name, _ in spec.responses}
-    families = len(runs.families)  # arrays stay NumPy's: they become float64 or float32 as JAX is set
-    fixed = {name: np.log(value) for name, value in spec.anchor}
-    anchor = {name: np.asarray(fixed.get(name, spent[name].mean())) for name in spec.inputs}
-    family = np.asarray(np.searchsorted(runs.families, runs["family"]))
-    rows = rows_at(runs.frame, anchor)
-    lots = lots_of(spec, runs.frame)
-    return Design(
-        spent={name: np.asarray(value) for name, value in spent.items()},
-        anchor=anchor,
-        anchor_loss=np.asarray(fixed.get("loss", np.log(np.median(runs["loss"])))),
-        columns=_columns(spec, runs, columns - logged(spec) - observed),
-        observed={name: np.asarray(runs[name]) for name in sorted(observed)},
-        basis=bases(spec, rows, family, fitted_runs(spec, runs.frame, anchor)) if spec.based else {},
-        family=family,
-        priors=places(spec, anchor),
-        centering={name: np.zeros(families) for name in centered(spec)} if families > 1 else {},
-        spreads=spreads(spec),
-        families=families,
-        lot={way: np.array([list(dict.fromkeys(keys)).index(key) for key in keys]) for way, keys in lots.items()},
-        lots=tuple((way, len(set(keys))) for way, keys in lots.items()),
-    )
+    if isinstance(spec, OwnModel):
+        check_observed(spec, runs)
+    else:
+        check_identified(spec, runs)
+    frame = runs.frame
+    return Design.build(spec, frame, frame, observed={name: runs[name] for name in sorted(spec.observed)})
 
 
-def logged(spec: Spec) -> set[str]:
+def losses(table: pd.DataFrame) -> np.ndarray:
+    """Losses of runs; where none was observed, those of usual models of their params and tokens.
+
+    They set the unit that the law's loss is counted in, and how steeply it is expected to fall.
+    """
+    usual = typical_loss(table["params"], table["tokens"])
+    return (table["loss"].fillna(usual) if "loss" in table else usual).to_numpy(float)
+
+
+def _filled(values: np.ndarray, by: Callable[[np.ndarray], float]) -> np.ndarray:
+    """Values with their least or largest where there is none: a valid number, which the model leaves out."""
+    values = np.asarray(values)
+    return values if np.isfinite(values).all() else np.where(np.isfinite(values), values, by(values))
+
+
+def logged(spec: Model) -> set[str]:
     """Columns that enter as natural logs: those of what was spent, and those that parts declare."""
     return {*SPENT, *spec.declared}
 
 
-def conformed(spec: Spec, runs: Runs) -> Runs:
-    """Runs whose columns that the spec's parts declare are numbers in their range.
+def conformed(spec: Model, runs: Runs) -> Runs:
+    """Runs whose columns that the spec's parts declare or observe are numbers in their range.
 
     Raises
     ------
@@ -156,24 +248,59 @@ def conformed(spec: Spec, runs: Runs) -> Runs:
     for name, column in spec.declared.items():
         if name in runs.frame:
             runs = runs.with_numbers(name, column.low, column.high)
+    for name in (name for of in spec.instances for name in of.columns):
+        if name in runs.frame and not pd.api.types.is_numeric_dtype(runs[name]):
+            runs = runs.with_numbers(name, -np.inf, np.inf, optional=True)
     return runs
 
 
-def _columns(spec: Spec, runs: Runs, names: Collection[str]) -> dict[str, np.ndarray]:
-    recipe = dict(spec.covariates)
-    found = {name: runs[name] for name in sorted(names) if name not in recipe}
-    return found | {name: covariate(runs, name, alone=not spec.learned) for name in recipe}
+def anchor_of(spec: Model, fitted: pd.DataFrame) -> dict[str, Any]:
+    """Natural logs of the reference run's inputs and of its loss: what the spec says, or the middle of fitted runs."""
+    middle = {name: np.log(fitted[name].to_numpy()).mean() for name in spec.inputs}
+    middle["loss"] = np.log(np.median(losses(fitted)))
+    fixed = {name: np.log(value) for name, value in spec.anchor if name in middle}
+    return {name: np.asarray(value) for name, value in (middle | fixed).items()}
 
 
-def rows_at(table: pd.DataFrame, anchor: Mapping[str, Any]) -> Rows:
+def _columns(spec: Model, table: pd.DataFrame, observed: Collection[str]) -> dict[str, np.ndarray]:
+    """Columns that responses need, and covariates, which are zero where a table has none."""
+    named = set(spec.columns) - logged(spec) - set(observed)
+    numbers = {name: pd.to_numeric(table[name]).to_numpy(float) for name in sorted(named) if name in table}
+    found = {name: _filled(values, np.nanmax) for name, values in numbers.items()}
+    return dict.fromkeys(dict(spec.covariates), np.zeros(len(table))) | found
+
+
+def _lots(
+    spec: Model, fitted: pd.DataFrame, fresh: pd.DataFrame | None
+) -> tuple[dict[str, np.ndarray], tuple[tuple[str, int], ...]]:
+    """Index of each family's lot, and how many there are; that of a new family may be one that was fitted."""
+    index, counts = {}, []
+    for way, keys in lots_of(spec, fitted).items():
+        known = list(dict.fromkeys(keys))
+        mine = [known.index(key) for key in keys]
+        if fresh is not None:
+            (key,) = lots_of(spec, fresh).get(way, [None])
+            mine.append(known.index(key) if key in known else len(known))
+        index[way] = np.array(mine)
+        counts.append((way, len(known) + (fresh is not None)))
+    return index, tuple(counts)
+
+
+def _named(spec: Model, fresh: pd.DataFrame) -> pd.DataFrame:
+    """Rows of a new family; where they do not name what sorts families, it is like none."""
+    return fresh.assign(**dict.fromkeys(set(spec.sorting) - set(fresh), ""))
+
+
+def _rows_at(table: pd.DataFrame, anchor: Mapping[str, Any]) -> Rows:
     """Where the rows of a table lie, in units of the anchor (logs of the inputs, in their order)."""
     inputs = [np.log(table[name].to_numpy(float)) - anchor[name] for name in anchor]
     # None is a group that nobody has named, and so none that was fitted.
     group = table["group"] if "group" in table else pd.Series(None, table.index, dtype=object)
+    group = group.astype(object).where(group.notna(), None)
     return Rows(np.stack(inputs, axis=1), np.log(table["flops"].to_numpy(float)), group.to_numpy(object))
 
 
-def slope_at(spec: Spec, inputs: np.ndarray, log_loss: np.ndarray) -> float:
+def slope_at(spec: Model, inputs: np.ndarray, log_loss: np.ndarray) -> float:
     """How steeply log loss falls along the logs of the inputs: the anchor's, or that of a plane through runs."""
     if "slope" in dict(spec.anchor):
         return dict(spec.anchor)["slope"]
@@ -186,18 +313,30 @@ def slope_at(spec: Spec, inputs: np.ndarray, log_loss: np.ndarray) -> float:
     return float(np.linalg.norm(np.linalg.lstsq(plane, values, rcond=None)[0][1:]))
 
 
-def fitted_runs(spec: Spec, table: pd.DataFrame, anchor: Mapping[str, Any]) -> list[Fitted]:
+def _fitted_runs(spec: Model, table: pd.DataFrame, anchor: Mapping[str, Any]) -> list[_Fitted]:
     """Where the runs of a table lie, and how steeply their loss falls, by family in the order of their names."""
     law = np.array(pd.factorize(pd.Series(alike(spec, table), dtype=object))[0])
-    own = [(rows_at(mine, anchor), np.log(mine["loss"].to_numpy())) for _, mine in table.groupby("family")]
+    own = [(_rows_at(mine, anchor), np.log(losses(mine))) for _, mine in table.groupby("family")]
     spans = np.array([np.ptp(rows.flops) for rows, _ in own])
     return [
-        Fitted(rows._replace(told=spans[law == one].max()), slope_at(spec, rows.inputs, log_loss))
+        _Fitted(rows._replace(told=spans[law == one].max()), slope_at(spec, rows.inputs, log_loss))
         for one, (rows, log_loss) in zip(law, own, strict=True)
     ]
 
 
-def bases(spec: Spec, rows: Rows, family: np.ndarray, fitted: Sequence[Fitted]) -> dict[str, np.ndarray]:
+def _as_if_fitted(spec: Model, fitted: Sequence[_Fitted], table: pd.DataFrame, fresh: pd.DataFrame) -> _Fitted:
+    """What stands for the runs of a new family, which has none.
+
+    It has compute up to that of all runs, the median slope, and the law of its like.
+    """
+    spans = {law: one.rows.told for law, one in zip(alike(spec, table), fitted, strict=True)}
+    told = max((spans.get(law, 0.0) for law in alike(spec, fresh)), default=0.0)
+    nowhere = np.zeros((1, len(spec.inputs)))
+    rows = Rows(nowhere, np.log([table["flops"].max()]), np.array([""], object), told)
+    return _Fitted(rows, float(np.median([one.slope for one in fitted])))
+
+
+def _bases(spec: Model, rows: Rows, family: np.ndarray, fitted: Sequence[_Fitted]) -> dict[str, np.ndarray]:
     """Basis of each part that has one at rows, each against the `fitted` runs of its family.
 
     Of a discrepancy it is larger for a family whose loss falls more steeply than usual.
@@ -213,8 +352,3 @@ def bases(spec: Spec, rows: Rows, family: np.ndarray, fitted: Sequence[Fitted]) 
             pieces.append(unit * of.basis(rows.take(mine), against.rows))
         found[of.name] = np.concatenate(pieces)[np.argsort(np.concatenate(where))]
     return found
-
-
-def places(spec: Spec, anchor: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Location and scale of every prior in its Gaussian coordinate at the logs of an anchor, as arrays."""
-    return {name: (np.asarray(loc), np.asarray(scale)) for name, (loc, scale) in spec.places(anchor).items()}

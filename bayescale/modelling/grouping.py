@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from bayescale.core.errors import RunsError
-from bayescale.modelling.spec import Spec
+from bayescale.modelling.model import Model
 from bayescale.parts.base import AbstractCentered, AbstractPooling
 from bayescale.parts.catalogue import part
 from bayescale.parts.pooling.by_suite import BySuite
@@ -18,10 +18,10 @@ from bayescale.parts.pooling.complete import Complete
 from bayescale.parts.pooling.none import Unpooled
 from bayescale.runs.table import Runs
 
-_SAME = 0.2  # of the runs of the smaller of two families, which both must hold to be one
+_SHARED_RUNS = 0.2  # of the runs of the smaller of two families, which both must hold to be one
 
 
-def lots_of(spec: Spec, table: pd.DataFrame) -> dict[str, list[Any]]:
+def lots_of(spec: Model, table: pd.DataFrame) -> dict[str, list[Any]]:
     """Lot of each family of a table, by what names it, for each way of pooling of a spec that sorts families.
 
     Raises
@@ -48,7 +48,7 @@ def lots_by(way: AbstractPooling, table: pd.DataFrame) -> list[Any]:
     return [_lot(family, columns, mine) for family, mine in table.groupby("family")]
 
 
-def alike(spec: Spec, table: pd.DataFrame) -> list[Any]:
+def alike(spec: Model, table: pd.DataFrame) -> list[Any]:
     """What each family of a table has its law from, but for what is its own: alike families, the same.
 
     Families that scatter by a spread which is still to be learnt are not alike.
@@ -85,7 +85,7 @@ def _lot(family: Any, columns: list[str], runs: pd.DataFrame) -> Any:
     return key if all(key) else (family, *key)  # without a name, a lot of its own
 
 
-def ways_of(spec: Spec, families: int, lots: Collection[str]) -> dict[str, AbstractPooling]:
+def ways_of(spec: Model, families: int, lots: Collection[str]) -> dict[str, AbstractPooling]:
     """How so many families, of which these ways find lots, share each parameter of a spec."""
     found = {}
     for name, setting in spec.settings:
@@ -94,29 +94,31 @@ def ways_of(spec: Spec, families: int, lots: Collection[str]) -> dict[str, Abstr
     return found
 
 
-def centered(spec: Spec) -> dict[str, AbstractCentered]:
+def centered(spec: Model) -> dict[str, AbstractCentered]:
     """How families share each parameter of which they scatter about a centre that is learnt, if there are several."""
     ways = {name: spec.part("pooling", setting.pooling) for name, setting in spec.settings}
     return {name: way for name, way in ways.items() if way.centered}
 
 
-def spreads(spec: Spec) -> dict[str, np.ndarray]:
+def spreads(spec: Model) -> dict[str, np.ndarray]:
     """Spread of each parameter of which it is known, as an array."""
     return {name: np.asarray(s.spread) for name, s in spec.settings if part("pooling", s.pooling).known}
 
 
-def suites_of(spec: Spec, table: pd.DataFrame) -> list[str]:
+def suites_of(spec: Model, table: pd.DataFrame) -> list[str]:
     """Suites over which a table's families are pooled; one without a name is called as its family."""
     keys = lots_of(spec, table).get(BySuite.name, [])
     return [key[0] for key in dict.fromkeys(keys)]
 
 
-def is_pooled(spec: Spec) -> bool:
+def is_pooled(spec: Model) -> bool:
     """Whether any family's parameters depend on every other's."""
+    if not spec.law:  # a model of one's own may tie families together in ways that only its code says
+        return True
     return any(part("pooling", setting.pooling).together for _, setting in spec.settings)
 
 
-def together(specs: Sequence[Spec], table: pd.DataFrame) -> dict[str, frozenset[str]]:
+def together(specs: Sequence[Model], table: pd.DataFrame) -> dict[str, frozenset[str]]:
     """Families of a table that a family's parameters depend on under any of some specs, itself among them."""
     families = sorted(table["family"].unique())
     if any(is_pooled(spec) for spec in specs):
@@ -143,7 +145,7 @@ def shared_families(learned: Runs, runs: Runs) -> dict[str, set[str]]:
     for name in runs.families:
         mine = [keys[i] for i in np.flatnonzero(runs["family"] == name)]
         held = Counter(owner for key in mine for owner in owners.get(key, ()))
-        found[name] = {owner for owner, count in held.items() if count >= _SAME * min(len(mine), sizes[owner])}
+        found[name] = {owner for owner, count in held.items() if count >= _SHARED_RUNS * min(len(mine), sizes[owner])}
         found[name] |= {name} & set(learned.families)
     return found
 

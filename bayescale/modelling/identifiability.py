@@ -7,33 +7,29 @@ import pandas as pd
 
 from bayescale.core.errors import RunsError
 from bayescale.modelling.grouping import together
-from bayescale.modelling.spec import Spec
-from bayescale.parts.base import AbstractResponse
+from bayescale.modelling.model import Instance, Model
+from bayescale.modelling.own import OwnModel
 from bayescale.parts.catalogue import part
 from bayescale.runs.table import Runs
 
-_SAME = 1e-9  # of the largest value: rounding alone
+_ROUNDING = 1e-9  # of the largest value: rounding alone
 _POINT = ("family", "run_id", "params", "tokens")
 _SHOWN = 3
-_FLAT = 0.02  # e-folds: rounding of counts scatters a fixed ratio by about a percent
+_LEAST_SCATTER = 0.02  # e-folds: rounding of counts scatters a fixed ratio by about a percent
 
 
-def check_identified(spec: Spec, runs: Runs) -> None:
+def check_identified(spec: Model, runs: Runs) -> None:
     """Refuse runs that cannot identify the law, whatever the prior."""
     law = part("laws", spec.law)
     frame = runs.frame
-    for response, _ in spec.responses:
-        _check_one_test(spec, part("responses", response), runs)
+    for of in spec.instances:
+        _check_one_test(spec, of, runs)
     _check_one_row(runs)
+    several = {column for of in spec.instances for column in of.columns} if len(spec.responses) > 1 else set()
     for name in (*spec.columns, *spec.labels):
-        if frame[name].isna().any() if name in frame else runs[name] is None:
-            row = int(np.flatnonzero(frame[name].isna())[0])
-            some = frame[name].notna().any()
-            which = f"run {row} of {runs.name!r} has no" if some else f"no run of {runs.name!r} has"
-            raise RunsError(
-                f"{which} {name}, which spec {spec.name!r} needs",
-                do=f"drop the runs that have none, e.g. by runs.where({name}_above=0)" if some else "choose other runs",
-            )
+        if name not in several:  # of several responses a run may lack some
+            _check_complete(spec, runs, name)
+    _check_observed(spec, runs)
     for lot in dict.fromkeys(together([spec], frame).values()):
         group = frame[frame["family"].isin(lot)]
         family = runs.name if lot == frozenset(runs.families) and len(lot) > 1 else ", ".join(sorted(lot))
@@ -48,13 +44,13 @@ def check_identified(spec: Spec, runs: Runs) -> None:
             continue
         logs = np.log(group[list(spec.inputs)].to_numpy())
         for name, spread in zip(spec.inputs, logs.std(axis=0), strict=True):
-            if spread < _FLAT:
+            if spread < _LEAST_SCATTER:
                 raise RunsError(
                     f"{family!r}: every run has about the same {name}, so its exponent is not identified",
                     came=f"{name} from {group[name].min():.3g} to {group[name].max():.3g}",
                     do=f"add runs with other {name}, or fit a power law in the other input",
                 )
-        if len(spec.inputs) == 2 and (logs[:, 1] - logs[:, 0]).std() < _FLAT:
+        if len(spec.inputs) == 2 and (logs[:, 1] - logs[:, 0]).std() < _LEAST_SCATTER:
             raise RunsError(
                 f"{family!r}: every run has the same {spec.inputs[1]} per {spec.inputs[0].removesuffix('s')}, "
                 "so the two exponents are not identified",
@@ -62,6 +58,64 @@ def check_identified(spec: Spec, runs: Runs) -> None:
                 came=f"{np.exp((logs[:, 1] - logs[:, 0]).mean()):.3g} in all of them",
                 do='add runs off the ray, or fit law power-floor with inputs = ["flops"]',
             )
+    for column in dict(spec.covariates):
+        check_covariate(runs, column, alone=not spec.learned)
+
+
+def check_observed(model: OwnModel, runs: Runs) -> None:
+    """Refuse runs that lack what a model of one's own reads or observes."""
+    _check_one_row(runs)
+    for name in model.reads:
+        _check_complete(model, runs, name)
+    _check_observed(model, runs)
+
+
+def _check_complete(spec: Model, runs: Runs, name: str) -> None:
+    """Refuse runs of which some have no value in a column that the spec needs."""
+    missing = pd.isna(runs[name])
+    if not missing.any():
+        return
+    row, some = int(np.flatnonzero(missing)[0]), not missing.all()
+    which = f"run {row} of {runs.name!r} has no" if some else f"no run of {runs.name!r} has"
+    raise RunsError(
+        f"{which} {name}, which spec {spec.name!r} needs",
+        do=f"drop the runs that have none, e.g. by runs.where({name}_above=0)" if some else "choose other runs",
+    )
+
+
+def _check_observed(spec: Model, runs: Runs) -> None:
+    """Refuse values that a response cannot have, values without what their noise needs, and runs without any."""
+    seen = np.zeros(len(runs), bool)
+    for of in spec.instances:
+        values = _numbers(runs, of.site)
+        columns = {name: _numbers(runs, column) for name, column in of.requires.items()}
+        present = np.isfinite(values)
+        if not present.any():
+            raise RunsError(f"no run of {runs.name!r} has {of.site}, which spec {spec.name!r} observes",
+                            do="choose other runs, or leave the response out")  # fmt: skip
+        for name, needed in columns.items():
+            if (lacking := present & ~np.isfinite(needed)).any():
+                raise RunsError(f"run {int(np.flatnonzero(lacking)[0])} of {runs.name!r} has {of.site} and no "
+                                f"{of.requires[name]}, which spec {spec.name!r} needs",
+                                do=f"fill in {of.requires[name]}, or leave {of.site} of that run empty")  # fmt: skip
+        with np.errstate(invalid="ignore"):
+            wrong = present & ~of.scale.valid(values, columns)
+        if wrong.any():
+            row = int(np.flatnonzero(wrong)[0])
+            raise RunsError(f"run {row} of {runs.name!r}: {of.site} cannot be observed",
+                            wanted=of.scale.wanted, came=f"{values[row]:g}", do=of.scale.do)  # fmt: skip
+        seen |= present
+    if not seen.all():
+        raise RunsError(
+            f"run {int(np.flatnonzero(~seen)[0])} of {runs.name!r} has none of what spec {spec.name!r} observes",
+            wanted=f"a value of: {', '.join(spec.observed)}",
+            do="drop the runs that have none",
+        )
+
+
+def _numbers(runs: Runs, column: str) -> np.ndarray:
+    """Cells of a column as numbers, NaN where there is none."""
+    return pd.to_numeric(pd.Series(runs[column]), errors="coerce").to_numpy(float)
 
 
 def _check_one_row(runs: Runs) -> None:
@@ -77,12 +131,12 @@ def _check_one_row(runs: Runs) -> None:
     )
 
 
-def _check_one_test(spec: Spec, response: type[AbstractResponse], runs: Runs) -> None:
+def _check_one_test(spec: Model, of: Instance, runs: Runs) -> None:
     """Refuse runs of several tests, benchmarks for example, where the response's parameters are those of one."""
-    frame, column = runs.frame, response.of_one
-    if column not in frame:
+    response, frame, column = of.response, runs.frame, of.response.of_one
+    if column not in frame or of.own:
         return
-    shared = any(spec.parameters[name].pooling == "complete" for name in response.parameters)
+    shared = any(spec.parameters[of.parameter(name)].pooling == "complete" for name in response.parameters)
     groups = [frame] if shared else [mine for _, mine in frame.groupby("family")]
     tests = max((group[column].unique() for group in groups), key=len)
     if len(tests) < 2:
@@ -101,8 +155,8 @@ def _choose(column: str, frame: pd.DataFrame) -> str:
     return f"choose one: runs.where({column}={repr(value) if isinstance(value, str) else f'{value:g}'})"
 
 
-def covariate(runs: Runs, column: str, alone: bool = True) -> np.ndarray:
-    """Values of a covariate, zero the usual; whether these runs `alone` tell what it is worth.
+def check_covariate(runs: Runs, column: str, alone: bool = True) -> None:
+    """Refuse a covariate, zero the usual, that is no number, or of which these runs `alone` cannot tell the worth.
 
     Raises
     ------
@@ -116,10 +170,9 @@ def covariate(runs: Runs, column: str, alone: bool = True) -> np.ndarray:
         row = int(np.flatnonzero(~np.isfinite(values))[0])
         raise RunsError(f"{what}, run {row}: wanted a number, came {cells[row]!r}", do="fill it in, or drop the run")
     low, high = values.min(), values.max()
-    if alone and high - low <= _SAME * max(abs(low), abs(high)):
+    if alone and high - low <= _ROUNDING * max(abs(low), abs(high)):
         raise RunsError(f"{what} is {low:g} in every run, so that nothing says what it is worth",
                         do="add runs that differ in it, or leave it out")  # fmt: skip
     if alone and not low <= 0 <= high:
         raise RunsError(f"{what} is never near 0, where the law is that of the usual runs",
                         came=f"{low:g} to {high:g}", do="subtract a usual value from the column")  # fmt: skip
-    return values

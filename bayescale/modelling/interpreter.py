@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from functools import partial
+from functools import partial, singledispatch
 
 import jax.numpy as jnp
 import numpy as np
@@ -16,13 +16,28 @@ from numpyro import handlers
 from bayescale.core.dims import FAMILY, KNOT
 from bayescale.modelling.design import Design, design
 from bayescale.modelling.grouping import ways_of
+from bayescale.modelling.model import Model
+from bayescale.modelling.own import OwnModel
 from bayescale.modelling.sites import COORDINATES, LAW, LOG_LOSS, location_of
 from bayescale.modelling.spec import Spec
 from bayescale.parts.base import AbstractDiscrepancy, Families, Part, Values
 from bayescale.runs.table import Runs
 
 
-def interpret(spec: Spec, design: Design) -> None:
+@singledispatch
+def interpret(model: Model, design: Design) -> None:
+    """Draw a model's parameters, then observe its responses run by run."""
+    raise TypeError(f"not a model: {model!r}")
+
+
+@interpret.register
+def _(model: OwnModel, design: Design) -> None:
+    """Run a model of one's own."""
+    model(design)
+
+
+@interpret.register
+def _(spec: Spec, design: Design) -> None:
     """Draw a spec's parameters, then observe its responses run by run."""
     values, families = {}, Families(design.families, design.lot, dict(design.lots))
     for name, way in ways_of(spec, design.families, design.lot).items():
@@ -32,14 +47,14 @@ def interpret(spec: Spec, design: Design) -> None:
         values[name] = value[design.family] if jnp.ndim(value) else value
     pick = partial(_pick, values)
     law = spec.part("laws", spec.law)
-    columns = dict(zip(law.inputs, spec.inputs, strict=True))
-    anchor = {name: design.anchor[column] for name, column in columns.items()}
+    inputs_of = dict(zip(law.inputs, spec.inputs, strict=True))
+    anchor = {name: design.anchor[column] for name, column in inputs_of.items()}
 
     def balance(log_tokens: Array) -> Array:
         return anchor["params"] + law.balance(log_tokens - anchor["tokens"], **pick(law))
 
     worth = _worth(spec, design, values)
-    spent: Values = worth | {name: worth[column] for name, column in columns.items()}
+    spent: Values = worth | {name: worth[column] for name, column in inputs_of.items()}
     for name in spec.resources:
         resource = spec.part("resources", name)
         spent = resource.effective(spent, balance, **pick(resource))
@@ -49,15 +64,17 @@ def interpret(spec: Spec, design: Design) -> None:
     with _over_runs(design):
         relative = law.log_loss(*inputs, **pick(law))
         numpyro.deterministic(LAW, design.anchor_loss + relative)
-        for of, own in zip(discrepancies, coordinates, strict=True):
-            relative += of.shift(design.basis[of.name], own, **pick(of))
+        for part, own in zip(discrepancies, coordinates, strict=True):
+            relative += part.shift(design.basis[part.name], own, **pick(part))
         log_loss = numpyro.deterministic(LOG_LOSS, design.anchor_loss + relative)
-        for name, kind in spec.responses:
-            response, noise = spec.part("responses", name), spec.part("noise", kind)
-            location = response.location(log_loss, design.columns, **pick(response))
-            numpyro.deterministic(location_of(name), location)
-            likelihood = noise.distribution(location, {**design.columns, **design.basis}, **pick(noise))
-            numpyro.sample(response.observed, likelihood, obs=design.observed.get(response.observed))
+        for of in spec.instances:
+            columns = of.view(design.columns)
+            location = of.response.location(log_loss, columns, **of.pick(values, of.response))
+            numpyro.deterministic(location_of(of.name), location)
+            likelihood = of.noise.distribution(location, {**columns, **design.basis}, **of.pick(values, of.noise))
+            if of.site in design.present:
+                likelihood = likelihood.mask(design.present[of.site])
+            numpyro.sample(of.site, likelihood, obs=design.observed.get(of.site))
 
 
 def _worth(spec: Spec, design: Design, values: Values) -> dict[str, Array]:
@@ -89,7 +106,7 @@ def _over_runs(design: Design) -> AbstractContextManager:
     return stack
 
 
-def model(spec: Spec, runs: Runs) -> Callable[[], None]:
+def model(spec: Model, runs: Runs) -> Callable[[], None]:
     """Return a spec on runs as an ordinary NumPyro model without arguments.
 
     Examples

@@ -12,7 +12,7 @@ from bayescale.modelling.design import Design
 
 _WIDTHS = (1, 2, 4, 8, 16, 32, 64, 128)
 
-_OVER_RUNS = ("spent", "columns", "observed", "basis")
+_OVER_RUNS = ("spent", "columns", "observed", "present", "basis")
 
 _BLOCK_COST = 4  # of looking up a block's parameters, in runs: measured on a CPU
 

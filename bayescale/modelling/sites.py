@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import singledispatch
+
+import jax
+import numpy as np
+from numpyro import handlers
 
 from bayescale.core.dims import FAMILY, KNOT
+from bayescale.modelling.design import Design
 from bayescale.modelling.grouping import ways_of
+from bayescale.modelling.model import Model
+from bayescale.modelling.own import OwnModel
 from bayescale.modelling.spec import Spec
 from bayescale.parts.base import Role, Site
 
@@ -29,7 +37,40 @@ def log_density_of(observed: str) -> str:
     return f"{observed}_log_density"
 
 
-def sites_of(spec: Spec, families: int, lots: Collection[str]) -> dict[str, Site]:
+@singledispatch
+def declared_sites(model: Model, design: Design) -> dict[str, Site]:
+    """Sites of a model on a design that a posterior may hold, by name."""
+    raise TypeError(f"not a model: {model!r}")
+
+
+@declared_sites.register
+def _(spec: Spec, design: Design) -> dict[str, Site]:
+    """Sites of a spec."""
+    return sites_of(spec, design.families, design.lot)
+
+
+@declared_sites.register
+def _(model: OwnModel, design: Design) -> dict[str, Site]:
+    """Sites of a model of one's own: those that it samples, and those that follow and are not by run."""
+    trace = handlers.trace(handlers.seed(model.function, jax.random.key(0))).get_trace(design)
+    runs, found = len(design.family), {}
+    for name, site in trace.items():
+        latent = site["type"] == "sample" and not site["is_observed"] and name not in model.observed
+        shape = np.shape(site["value"]) if site["type"] in ("sample", "deterministic") else ()
+        by_run = runs in shape and not latent
+        if (latent or site["type"] == "deterministic") and not by_run:
+            found[name] = Site(name, Role.VALUE, _dims(name, shape, design.families), latent)
+    return found
+
+
+def _dims(name: str, shape: tuple[int, ...], families: int) -> tuple[str, ...]:
+    """Dims of an array of a site: one of a value for each family, or its own."""
+    if shape == (families,) and families > 1:
+        return (FAMILY,)
+    return tuple(f"{name}_dim_{i}" for i in range(len(shape)))
+
+
+def sites_of(spec: Model, families: int, lots: Collection[str]) -> dict[str, Site]:
     """Sites that a spec's parameters and discrepancies make, by name.
 
     Parameters

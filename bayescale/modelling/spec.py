@@ -9,17 +9,18 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cache, cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from bayescale.core.code import code_digest
 from bayescale.core.errors import SpecError, nearest
+from bayescale.modelling.model import Instance, Model
 from bayescale.parts import catalogue
-from bayescale.parts.base import AbstractDiscrepancy, Column, Parameter
+from bayescale.parts.base import Column, Parameter
 from bayescale.parts.priors import Normal, Prior
 
 _PROSE = ("name", "source", "about", "unit", "meaning")
@@ -72,8 +73,30 @@ class Setting:
         return self.prior.loc + moved, math.hypot(self.prior.scale, math.sqrt(variance), self.trend.before * beyond)
 
 
+class Observed(NamedTuple):
+    """What a spec says of one response: its name in the spec, the kind of response, and the noise."""
+
+    name: str
+    response: str
+    noise: str
+
+    @property
+    def own(self) -> bool:
+        """Whether it has a name of its own, and so columns and parameters of its own."""
+        return self.name != self.response
+
+    def to_dict(self) -> str | dict[str, str]:
+        """In the shape of the TOML file."""
+        return {"response": self.response, "noise": self.noise} if self.own else self.noise
+
+    def instance(self, part: Callable[[str, str], Any]) -> Instance:
+        """The response with its noise, of parts that are found by their kind and name."""
+        response, noise = part("responses", self.response), part("noise", self.noise)
+        return Instance(self.name if self.own else response.name, response, noise, self.own)
+
+
 @dataclass(frozen=True)
-class Spec:
+class Spec(Model):
     """A model as plain data; build one with :func:`load_spec` or :func:`make_spec`.
 
     Attributes
@@ -86,8 +109,8 @@ class Spec:
         Columns of the runs that the law's inputs are read from, in the law's order.
     resources : tuple of str
         Names of the resources, applied in order.
-    responses : tuple of (str, str)
-        Each response with its noise.
+    responses : tuple of Observed
+        Each response, by its name in the spec, with its kind and its noise.
     settings : tuple of (str, Setting)
         Every parameter of every part, resolved.
     discrepancy : tuple of str
@@ -115,7 +138,7 @@ class Spec:
     law: str
     inputs: tuple[str, ...]
     resources: tuple[str, ...]
-    responses: tuple[tuple[str, str], ...]
+    responses: tuple[Observed, ...]
     settings: tuple[tuple[str, Setting], ...]
     discrepancy: tuple[str, ...] = ()
     anchor: tuple[tuple[str, float], ...] = ()
@@ -125,26 +148,17 @@ class Spec:
     covariates: tuple[tuple[str, tuple[str, ...]], ...] = ()
     fields: tuple[tuple[str, tuple[tuple[str, int | float], ...]], ...] = ()
 
-    def part(self, kind: str, name: str) -> Any:
-        """Part of a kind by its name, with the fields that the spec sets."""
-        return catalogue.part(kind, name, **dict(dict(self.fields).get(name, ())))
-
     @property
     def named(self) -> dict[str, str]:
         """Kind of each part that the spec names, by name."""
         return {
             self.law: "laws",
             **dict.fromkeys(self.resources, "resources"),
-            **dict.fromkeys(dict(self.responses), "responses"),
-            **dict.fromkeys(dict(self.responses).values(), "noise"),
+            **dict.fromkeys((of.response for of in self.responses), "responses"),
+            **dict.fromkeys((of.noise for of in self.responses), "noise"),
             **dict.fromkeys(self.discrepancy, "discrepancies"),
             **dict.fromkeys((setting.pooling for _, setting in self.settings), "pooling"),
         }
-
-    @property
-    def parameters(self) -> dict[str, Setting]:
-        """Settings by parameter name."""
-        return dict(self.settings)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -152,15 +166,13 @@ class Spec:
         wanted = [*self.inputs, *dict(self.covariates), *(spent for _, spent, _ in self.gains)]
         for name in self.resources:
             wanted += catalogue.part("resources", name).requires
-        for name, noise in self.responses:
-            response = catalogue.part("responses", name)
-            wanted += [response.observed, *response.requires, *catalogue.part("noise", noise).requires]
+        wanted += [column for one in self.instances for column in one.columns]
         return tuple(dict.fromkeys(wanted))
 
     @property
-    def discrepancies(self) -> list[AbstractDiscrepancy]:
-        """Its discrepancies, in their order."""
-        return [self.part("discrepancies", name) for name in self.discrepancy]
+    def instances(self) -> list[Instance]:
+        """Its responses with their noise, in their order."""
+        return [of.instance(self.part) for of in self.responses]
 
     @property
     def declared(self) -> dict[str, Column]:
@@ -169,37 +181,9 @@ class Spec:
         return {name: column for part in used for name, column in part.columns.items() if name in self.columns}
 
     @property
-    def gains(self) -> list[tuple[str, str, str]]:
-        """Parameter, what was spent, and the covariate that makes it worth more."""
-        return gains_of(self.covariates)
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """Columns of text that the runs must hold."""
-        wanted = [catalogue.part("discrepancies", name).labels for name in self.discrepancy]
-        ways = [catalogue.part("pooling", setting.pooling) for _, setting in self.settings]
-        wanted += [way.lots for way in ways if way.named]
-        return tuple(dict.fromkeys(label for labels in wanted for label in labels))
-
-    @property
-    def sorting(self) -> tuple[str, ...]:
-        """Columns of text that sort families into lots, where runs hold them."""
-        ways = [catalogue.part("pooling", setting.pooling) for _, setting in self.settings]
-        return tuple(dict.fromkeys(column for way in ways for column in way.lots))
-
-    @property
-    def based(self) -> tuple[Any, ...]:
-        """Parts that depend on where a run lies against its family's fitted runs."""
-        noise = [self.part("noise", name) for _, name in self.responses]
-        return (
-            *(self.part("discrepancies", name) for name in self.discrepancy),
-            *(of for of in noise if of.basis),
-        )
-
-    @property
     def table(self) -> dict[str, Parameter]:
         """The rows of the parts' tables: meaning, unit and source of each parameter."""
-        return table_of(self.law, self.resources, self.discrepancy, self.responses, self.gains)
+        return table_of(self.law, self.resources, self.discrepancy, self.instances, self.gains)
 
     @cached_property
     def digest(self) -> str:
@@ -211,7 +195,7 @@ class Spec:
         """Digest of the code of each part and kind of prior, by name: of what it computes, not of its prose."""
         used = [("laws", self.law), *(("resources", name) for name in self.resources)]
         used += [("discrepancies", name) for name in self.discrepancy]
-        used += [pair for response, noise in self.responses for pair in (("responses", response), ("noise", noise))]
+        used += [pair for of in self.responses for pair in (("responses", of.response), ("noise", of.noise))]
         used += [("pooling", setting.pooling) for _, setting in self.settings]
         priors = {type(setting.prior) for _, setting in self.settings}
         code = {f"{kind}/{name}": _code_of(catalogue.part(kind, name)) for kind, name in used}
@@ -237,7 +221,7 @@ class Spec:
             "inputs": list(self.inputs),
             "resources": list(self.resources),
             **optional,
-            "responses": dict(self.responses),
+            "responses": {of.name: of.to_dict() for of in self.responses},
             "parameters": parameters,
         }
 
@@ -250,22 +234,6 @@ class Spec:
             for name, s in self.settings
         )
         return replace(self, name="", title="", settings=settings, anchor=(), learned=(), reference=(), range=())
-
-    def outside(self, anchor: Mapping[str, float]) -> dict[str, float]:
-        """E-folds by which an anchor's inputs (natural logs) lie above the range that trends were learnt from.
-
-        Negative below it; 0 inside, and everywhere if there is no range.
-        """
-        ends = {column: np.log(own) for column, own in self.range}
-        return {column: float(anchor[column] - np.clip(anchor[column], *ends[column])) if column in ends else 0.0
-                for column in self.inputs}  # fmt: skip
-
-    def places(self, anchor: Mapping[str, float]) -> dict[str, tuple[float, float]]:
-        """Location and scale of every prior in its Gaussian coordinate, at the natural logs of an anchor's inputs."""
-        outside = self.outside(anchor)
-        away = {column: float(anchor[column]) - outside[column] - math.log(at) for column, at in self.reference}
-        beyond = math.hypot(*outside.values())
-        return {name: setting.place(away, beyond) for name, setting in self.settings}
 
     def at(self, anchor: Mapping[str, float]) -> Spec:
         """Return the spec with its priors as they are at an anchor's inputs, and no trend."""
@@ -291,16 +259,11 @@ def _code_of(part: type) -> str:
     return code_digest(part, without=_PROSE)
 
 
-def gains_of(covariates: Iterable[tuple[str, tuple[str, ...]]]) -> list[tuple[str, str, str]]:
-    """Parameter, what was spent, and the covariate that makes it worth more, for each pair of these."""
-    return [(f"gain_{column}_{spent}", spent, column) for column, worth in covariates for spent in worth]
-
-
 def table_of(
     law: str,
     resources: tuple[str, ...],
     discrepancy: tuple[str, ...],
-    responses: tuple,
+    responses: Iterable[Instance],
     gains: Iterable[tuple[str, str, str]] = (),
 ) -> dict[str, Parameter]:
     """Rows of the tables of all parts that a spec names, by parameter.
@@ -312,13 +275,14 @@ def table_of(
     """
     used = [catalogue.part("laws", law), *(catalogue.part("resources", r) for r in resources)]
     used += [catalogue.part("discrepancies", name) for name in discrepancy]
-    for response, noise in responses:
-        used += [catalogue.part("responses", response), catalogue.part("noise", noise)]
+    rows = [row for part in used for row in part.parameters.items()]
+    for one in responses:
+        both = [*one.response.parameters.items(), *one.noise.parameters.items()]
+        rows += [(one.parameter(name), row) for name, row in both]
     table: dict[str, Parameter] = {}
-    for part in used:
-        for name, parameter in part.parameters.items():
-            if table.setdefault(name, parameter) is not parameter:
-                raise SpecError(f"two parts of the spec have a parameter called {name!r}")
+    for name, row in rows:
+        if table.setdefault(name, row) is not row:
+            raise SpecError(f"two parts of the spec have a parameter called {name!r}")
     for name, spent, column in gains:
         meaning = f"log of how many times more {spent} are worth for each unit of {column}"
         table[name] = Parameter(GAIN, f"e-folds per unit of {column}", meaning, spread=0.1)

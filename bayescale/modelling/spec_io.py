@@ -13,7 +13,9 @@ import numpy as np
 from bayescale.core import shipped, toml
 from bayescale.core.dims import DIMS, MADE
 from bayescale.core.errors import SpecError, UnknownName
-from bayescale.modelling.spec import Setting, Spec, Trend, gains_of, table_of, unknown
+from bayescale.modelling.model import gains_of
+from bayescale.modelling.own import OwnModel, found_model, permit_model
+from bayescale.modelling.spec import Observed, Setting, Spec, Trend, table_of, unknown
 from bayescale.parts import base, catalogue
 from bayescale.parts.base import Parameter
 from bayescale.parts.priors import PRIORS, Prior
@@ -22,6 +24,7 @@ from bayescale.runs.columns import LABELS, NUMBERS
 # What a key holds, what its items are, and how it is written.
 _KEYS: dict[str, tuple[type | tuple[type, ...], type | tuple[type, ...], str]] = {
     "title": (str, str, 'title = "The law of my runs"'),
+    "model": (str, str, 'model = "my_module:my_model"'),
     "law": (str, str, 'law = "additive"'),
     "inputs": ((list, tuple), str, 'inputs = ["params", "tokens"]'),
     "resources": ((list, tuple), str, 'resources = ["repetition"]'),
@@ -32,7 +35,7 @@ _KEYS: dict[str, tuple[type | tuple[type, ...], type | tuple[type, ...], str]] =
     "learned": (Mapping, str, 'learned = {runs = "open-families", model = "coupled-unpooled"}'),
     "covariates": (Mapping, (list, tuple), 'covariates = {curated = ["tokens"]}'),
     "fields": (Mapping, Mapping, "fields = {local = {knots = 12}}"),
-    "responses": (Mapping, str, 'responses = {loss = "student-t"}'),
+    "responses": (Mapping, (str, Mapping), 'responses = {loss = "student-t"}'),
     "pooling": (Mapping, str, 'pooling = {default = "partial"}'),
     "parameters": (Mapping, Mapping, "parameters = {alpha_N = {spread = 0.1}}"),
 }
@@ -46,12 +49,14 @@ _INPUTS = ("params", "tokens", "flops", "active_params", "step")
 # Columns with a meaning, and what forecasts and fits call theirs.
 _NO_COVARIATES = {*NUMBERS, *LABELS, *MADE, *DIMS, "family", "run_id", "benchmark", "fit", "queries", "record",
                   "response", "seed"}  # fmt: skip
+_NOT_OWN = _NO_COVARIATES - {"score"}
+"""Names that no response of a person's own can have: those of other columns."""
 _OF_PARTS = ("law", "resources", "responses", "discrepancy", "pooling")
 """Keys whose values name parts."""
 _SETTINGS = ("prior", "pooling", "spread", "trend")
 
 
-def load_spec(source: str | Path, *, allow_code: bool = False) -> Spec:
+def load_spec(source: str | Path, *, allow_code: bool = False) -> Any:
     """Load a spec by the path of a TOML file, or by the name of a shipped one.
 
     Parameters
@@ -93,6 +98,8 @@ def load_spec(source: str | Path, *, allow_code: bool = False) -> Spec:
 
 def permit_code(content: Mapping[str, Any], folder: Path | None = None) -> None:
     """Import the parts that a spec's content names as ``"module:Class"``: this runs their code."""
+    if "model" in content:
+        permit_model(str(content["model"]), folder)
     for name in _texts([content.get(key) for key in _OF_PARTS]):
         if ":" in name:
             catalogue.permit(name, folder)
@@ -117,7 +124,7 @@ def _named(value: Any) -> Any:
     return [_named(one) for one in value] if isinstance(value, list | tuple) else value
 
 
-def make_spec(name: str, /, **content: Any) -> Spec:
+def make_spec(name: str, /, **content: Any) -> Any:
     """Make a spec from what a TOML file would hold (see ``models/``); defaults are filled in.
 
     Parameters
@@ -137,6 +144,8 @@ def make_spec(name: str, /, **content: Any) -> Spec:
     """
     content |= {key: _named(content[key]) for key in _OF_PARTS if key in content}
     _check_shapes(name, content)
+    if "model" in content:
+        return _own(name, content)
     if "law" not in content:
         raise SpecError(f"spec {name!r} names no law", wanted='law = "additive", say')
     law = catalogue.part("laws", content["law"])
@@ -144,14 +153,15 @@ def make_spec(name: str, /, **content: Any) -> Spec:
     _check_inputs(name, law, inputs)
     resources = tuple(content.get("resources", ()))
     _check_resources(name, law, inputs, resources)
-    responses = tuple(dict(content.get("responses", {"loss": "student-t"})).items())
+    responses = tuple(_observed(name, *one) for one in content.get("responses", {"loss": "student-t"}).items())
     _check_responses(name, responses)
     said = content.get("discrepancy", ())
     discrepancy = (said,) if isinstance(said, str) else tuple(said)
     _check_discrepancy(name, inputs, discrepancy)
     covariates = tuple((column, tuple(worth)) for column, worth in content.get("covariates", {}).items())
     _check_covariates(name, law, inputs, covariates)
-    table = table_of(content["law"], resources, discrepancy, responses, gains_of(covariates))
+    instances = [of.instance(catalogue.part) for of in responses]
+    table = table_of(content["law"], resources, discrepancy, instances, gains_of(covariates))
     settings = _settings(name, table, dict(content.get("pooling", {})), dict(content.get("parameters", {})))
     reference = dict(content.get("reference", {}))
     _check_reference(name, inputs, reference, settings)
@@ -172,6 +182,13 @@ def make_spec(name: str, /, **content: Any) -> Spec:
         range=tuple((column, ends[column]) for column in inputs if ends),
     )
     return replace(spec, fields=_fields(spec, content.get("fields", {})))
+
+
+def _own(spec: str, content: Mapping[str, Any]) -> OwnModel:
+    if more := set(content) - {"model", "title", "learned"}:
+        raise SpecError(f"spec {spec!r} names a model of its own, which has no {', '.join(sorted(more))}",
+                        do="leave these keys out, or compose a law of parts")  # fmt: skip
+    return found_model(content["model"])
 
 
 def _check_shapes(spec: str, content: Mapping[str, Any]) -> None:
@@ -309,17 +326,36 @@ def _check_covariates(
             )
 
 
-def _check_responses(name: str, responses: tuple[tuple[str, str], ...]) -> None:
+def _observed(spec: str, name: str, said: str | Mapping[str, Any]) -> Observed:
+    """Return what a spec says of one response: its noise, or the kind of response and the noise."""
+    if isinstance(said, str):
+        return Observed(name, name, said)
+    if set(said) != set(Observed._fields[1:]) or not all(isinstance(value, str) for value in said.values()):
+        raise SpecError(
+            f"spec {spec!r}: response {name!r} does not say what it observes, and with which noise",
+            wanted=f'{name} = {{response = "accuracy", noise = "beta-binomial"}}, say',
+            came=_short(dict(said)),
+        )
+    if said["response"] != name and (not (name.isascii() and name.isidentifier()) or name in _NOT_OWN):
+        raise SpecError(
+            f"spec {spec!r}: {name!r} cannot name a response",
+            wanted="a column of your own, of letters, digits and underscores",
+            do="rename the column",
+        )
+    return Observed(name, **said)
+
+
+def _check_responses(spec: str, responses: tuple[Observed, ...]) -> None:
     if not responses:
-        raise SpecError(f"spec {name!r} observes nothing", wanted='[responses]\nloss = "student-t"')
-    for response, noise in responses:
-        kind, fits = catalogue.part("responses", response).kind, catalogue.part("noise", noise).kind
+        raise SpecError(f"spec {spec!r} observes nothing", wanted='[responses]\nloss = "student-t"')
+    for of in responses:
+        kind, fits = catalogue.part("responses", of.response).kind, catalogue.part("noise", of.noise).kind
         if kind != fits:
             able = [n for n, c in catalogue.catalogue("bayescale.parts.noise").items() if c.kind == kind]
             raise SpecError(
-                f"spec {name!r}: noise {noise!r} does not fit response {response!r}",
+                f"spec {spec!r}: noise {of.noise!r} does not fit response {of.name!r}",
                 wanted=f"one of: {', '.join(able)}",
-                came=noise,
+                came=of.noise,
             )
 
 

@@ -126,18 +126,34 @@ def permit(name: str, folder: Path | None = None) -> None:
     """
     if name in _ALLOWED:
         return
-    module, _, qualname = name.partition(":")
-    found = None
-    try:
-        with _first_on_path(folder):
-            found = getattr(import_module(module), qualname, None)
-    except ImportError as error:
-        raise SpecError(f"the code {name!r} cannot be imported", came=str(error),
-                        do="put the module beside the spec, or on the path of Python") from None  # fmt: skip
+    found = imported(name, folder)
     if not (inspect.isclass(found) and issubclass(found, Part)):
         raise SpecError(f"the code {name!r} is not a part", wanted="a class that derives from AbstractLaw, say",
                         came=repr(found))  # fmt: skip
     _ALLOWED[name] = found
+
+
+def imported(name: str, folder: Path | None = None) -> Any:
+    """Import the module of a ``"module:thing"``, which runs its code; return the thing, None without it.
+
+    Raises
+    ------
+    SpecError
+        If there is no such module.
+    """
+    module, _, qualname = name.partition(":")
+    try:
+        with _first_on_path(folder):
+            return getattr(import_module(module), qualname, None)
+    except ImportError as error:
+        raise SpecError(f"the code {name!r} cannot be imported", came=str(error),
+                        do="put the module beside the spec, or on the path of Python") from None  # fmt: skip
+
+
+def not_allowed(name: str) -> SpecError:
+    """Return the error of code that nobody has allowed to run."""
+    return SpecError(f"the spec names code, {name!r}, which nobody has allowed to run", wanted="your permission",
+                     do="if you trust it: `bayescale --allow-code VERB`, or allow_code=True in Python")  # fmt: skip
 
 
 @contextmanager
@@ -153,8 +169,7 @@ def _first_on_path(folder: Path | None) -> Iterator[None]:
 
 def _outside(kind: str, name: str) -> type[Part]:
     if name not in _ALLOWED:
-        raise SpecError(f"the spec names code, {name!r}, which nobody has allowed to run", wanted="your permission",
-                        do="if you trust it: `bayescale --allow-code VERB`, or allow_code=True in Python")  # fmt: skip
+        raise not_allowed(name)
     if not issubclass(_ALLOWED[name], _BASES[kind]):
         raise SpecError(
             f"the code {name!r} is not one of {kind}", wanted=f"a class that derives from {_BASES[kind].__name__}"

@@ -15,7 +15,7 @@ from bayescale.prediction.records import CLASSES, FARTHEST, class_of
 
 UNLIKE = math.log(2)
 """E-folds outside the range that priors were learned from, up to which the priors are hardly wider than inside."""
-_FLAT = 0.03  # e-folds: difference between two counts of the same params or tokens
+_SCATTER_OF_COUNTS = 0.03  # e-folds: difference between two counts of the same params or tokens
 
 
 def reach(fit: AbstractFit, table: pd.DataFrame) -> pd.DataFrame:
@@ -44,7 +44,7 @@ def reach(fit: AbstractFit, table: pd.DataFrame) -> pd.DataFrame:
         mine = runs[runs["family"] == family] if family in fit.families else runs
         logs = np.log(mine[inputs].to_numpy())
         # Runs of one size have no scatter to measure a distance by: a few percent stand in for it.
-        inverse = np.linalg.inv(np.atleast_2d(np.cov(logs.T, ddof=0)) + _FLAT**2 * np.eye(len(inputs)))
+        inverse = np.linalg.inv(np.atleast_2d(np.cov(logs.T, ddof=0)) + _SCATTER_OF_COUNTS**2 * np.eye(len(inputs)))
         away = np.log(table[inputs].to_numpy(float)[rows]) - logs.mean(axis=0)
         distance[rows] = np.sqrt(np.einsum("ij,jk,ik->i", away, inverse, away) / len(inputs))
     beyond, below = _decades(fit, table)

@@ -12,11 +12,9 @@ import pandas as pd
 import xarray as xr
 
 from bayescale.core.dims import CHAIN, DRAW, KINDS, MADE, PROVISIONAL, QUANTILES, QUERY, VERDICT
-from bayescale.core.errors import QueryError
 from bayescale.core.verdict import Verdict
 from bayescale.inference.average import AbstractFit
 from bayescale.modelling.sites import location_of
-from bayescale.parts.catalogue import part
 from bayescale.prediction.extrapolation import reach
 from bayescale.prediction.predict import predict
 from bayescale.prediction.queries import NEW, queries_of
@@ -151,25 +149,19 @@ def forecast(
     """
     kept = record_of([member.spec for member in fit.members.values()], record)
     table = queries_of(fit, queries, family, columns, MADE)
-    names = fit.responses
-    if response is not None and response not in names:
-        raise QueryError(f"the fit has no response {response!r}", wanted=f"one of: {', '.join(names)}")
-    chosen = part("responses", response or names[0])
+    chosen = fit.response(response)
     sites = predict(fit, table, seed=seed)
-    epred = sites[location_of(chosen.name)]
-    if chosen.kind == "log":
-        epred = np.exp(epred)
-    elif "n_items" in table:
-        epred = epred * table["n_items"].to_numpy()
+    needed = {name: table[of].to_numpy(float) for name, of in chosen.requires.items() if of in table}
+    epred = chosen.scale.expected(sites[location_of(chosen.name)], needed)
     dims = (CHAIN, DRAW, QUERY)
     shape = (*fit.shape, len(table))
     draws = xr.Dataset(
         {
             "epred": (dims, epred.reshape(shape)),
-            "predictive": (dims, sites[chosen.observed].reshape(shape)),
+            "predictive": (dims, sites[chosen.site].reshape(shape)),
         },
         coords={QUERY: np.arange(len(table))},
-        attrs={VERDICT: str(fit.verdict), "unit": chosen.unit},
+        attrs={VERDICT: str(fit.verdict), "unit": chosen.response.unit},
     )
     about = measured(reach(fit, table), kept if chosen.name == "loss" else None, (table["family"] == NEW).to_numpy())
-    return Forecast(about, draws, chosen.name, chosen.unit, fit.verdict, kept)
+    return Forecast(about, draws, chosen.name, chosen.response.unit, fit.verdict, kept)

@@ -13,21 +13,21 @@ import pandas as pd
 from jax import Array
 from numpyro import handlers
 
+from bayescale.core.errors import QueryError
 from bayescale.inference.aot import call, use_cache
 from bayescale.inference.average import AbstractFit
 from bayescale.inference.fit import Fit
-from bayescale.modelling.design import Design, Fitted, bases, fitted_runs, logged, places, rows_at
-from bayescale.modelling.grouping import alike, centered, lots_of, spreads
+from bayescale.modelling.design import Design
+from bayescale.modelling.grouping import lots_of
 from bayescale.modelling.interpreter import interpret
+from bayescale.modelling.model import Model
+from bayescale.modelling.own import OwnModel
 from bayescale.modelling.sites import COORDINATES, LAW, LOG_LOSS, location_of, log_density_of
-from bayescale.modelling.spec import Spec
-from bayescale.parts.base import Rows
-from bayescale.parts.catalogue import part
-from bayescale.prediction.queries import NEW, as_new, flops_of
+from bayescale.prediction.queries import NEW, flops_of
 
 _CHUNK = 50  # draws evaluated at a time, so that memory is bounded by the draws × queries of the result
 
-_NUMBERS = 2_000_000  # largest size of an array over draws and queries: 16 MB
+_DRAWS_TIMES_QUERIES = 2_000_000  # largest size of an array over draws and queries: 16 MB
 
 
 def predict(
@@ -63,7 +63,7 @@ def predict(
         and each observed site. If `only` is given, the array of that site.
     """
     table = fit.with_defaults(table)
-    new = (table["family"] == NEW).any() and NEW not in fit.families
+    new = NEW not in fit.families and bool((table["family"] == NEW).any())
     noise_key, family_key = jax.random.split(jax.random.key(seed))
     chains, length = fit.shape
     thin = max(1, -(-chains * length // most)) if most else 1
@@ -80,10 +80,10 @@ def predict(
     return sites[only] if only else sites
 
 
-def log_draws(fit: AbstractFit, table: pd.DataFrame, *, seed: int) -> np.ndarray:
-    """Return the natural logs of predictive draws of the loss.
+def scored_draws(fit: AbstractFit, table: pd.DataFrame, *, seed: int, response: str | None = None) -> np.ndarray:
+    """Return predictive draws of a response on the scale that it is scored on: natural logs of a loss.
 
-    They are finite: heavy-tailed noise on log loss sometimes gives a loss outside the range of float64, and such a loss
+    Logs are finite: heavy-tailed noise on log loss sometimes gives a loss outside the range of float64, and such a loss
     is clipped to that range.
 
     Parameters
@@ -93,13 +93,15 @@ def log_draws(fit: AbstractFit, table: pd.DataFrame, *, seed: int) -> np.ndarray
         Queries.
     seed : int
         Random seed.
+    response : str, optional
+        Which response; by default the first.
 
     Returns
     -------
     ndarray, shape (chain·draw, query)
     """
-    floats = np.finfo(float)
-    return np.log(np.clip(predict(fit, table, seed=seed, only="loss"), floats.tiny, floats.max))
+    of = fit.response(response)
+    return of.scored(predict(fit, table, seed=seed, only=of.site), table)
 
 
 def _merged(pieces: Sequence[tuple[np.ndarray, Array]]) -> np.ndarray:
@@ -129,66 +131,32 @@ def design_at(fit: Fit, table: pd.DataFrame, observed: Mapping[str, Any], new: b
     Returns
     -------
     Design
+
+    Raises
+    ------
+    QueryError
+        If a family is new to a model of one's own, which cannot draw one.
     """
-    index = {NEW: len(fit.families)} | {name: i for i, name in enumerate(fit.families)}
-    count = len(fit.families) + new
-    known = [c for c in fit.spec.columns if c in table]
-    wanted = {part("responses", name).observed for name, _ in fit.spec.responses}
-    family = np.asarray([index[name] for name in table["family"]], dtype=int)
-    anchor = {c: np.log(fit.meta["anchor"][c]) for c in fit.spec.inputs}
-    lot, lots = _lots(fit, table, new)
-    return Design(
-        spent={c: np.log(table[c].to_numpy(float)) for c in known if c in logged(fit.spec)},
-        anchor=anchor,
-        anchor_loss=np.log(fit.meta["anchor"]["loss"]),
-        columns=dict.fromkeys(fit.covariates, np.zeros(len(table)))
-        | {c: table[c].to_numpy(float) for c in known if c not in logged(fit.spec) and c not in wanted},
-        observed={k: np.asarray(v, float) for k, v in observed.items()},
-        basis=_bases(fit, table, anchor, family) if fit.spec.based else {},
-        family=family,
-        priors=places(fit.spec, anchor),
-        centering={n: np.zeros(count) for n in centered(fit.spec)} if count > 1 else {},
-        families=count,
-        spreads=spreads(fit.spec),
-        lot=lot,
-        lots=lots,
+    if new and isinstance(fit.spec, OwnModel):
+        raise QueryError(f"model {fit.spec.name!r} cannot forecast a family that was not fitted",
+                         wanted=f"one of: {', '.join(fit.families)}")  # fmt: skip
+    table = table.assign(flops=flops_of(table)) if fit.spec.based else table
+    return Design.build(
+        fit.spec,
+        table,
+        fit.design_frame,
+        anchor={name: np.log(value) for name, value in fit.meta["anchor"].items()},
+        observed={name: np.asarray(values, float) for name, values in observed.items()},
+        new=NEW if new else None,
     )
-
-
-def _lots(fit: Fit, table: pd.DataFrame, new: bool) -> tuple[dict[str, np.ndarray], tuple[tuple[str, int], ...]]:
-    """Return the index of each family's lot and the number of lots; a new family may be in a fitted lot."""
-    index, counts = {}, []
-    for way, keys in lots_of(fit.spec, fit.design_frame).items():
-        known = list(dict.fromkeys(keys))
-        mine = [known.index(key) for key in keys]
-        if new:
-            (key,) = lots_of(fit.spec, as_new(fit.spec, table)).get(way, [None])
-            mine.append(known.index(key) if key in known else len(known))
-        index[way] = np.array(mine)
-        counts.append((way, len(known) + new))
-    return index, tuple(counts)
-
-
-def _bases(fit: Fit, table: pd.DataFrame, anchor: dict[str, Any], family: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the basis at the queries for each part that has one.
-
-    A new family has no runs. Its compute goes up to that of all runs, its slope is the median slope, and its law is
-    that of similar families.
-    """
-    runs = fit.design_frame
-    fitted = fitted_runs(fit.spec, runs, anchor)
-    middle = float(np.median([one.slope for one in fitted]))
-    spans = {law: one.rows.told for law, one in zip(alike(fit.spec, runs), fitted, strict=True)}
-    told = max((spans.get(law, 0.0) for law in alike(fit.spec, as_new(fit.spec, table))), default=0.0)
-    nowhere = Rows(np.zeros((1, len(anchor))), np.log([runs["flops"].max()]), np.array([""], object), told)
-    fitted.append(Fitted(nowhere, middle))
-    return bases(fit.spec, rows_at(table.assign(flops=flops_of(table)), anchor), family, fitted)
 
 
 def _substitutes(fit: Fit, key: Array, extend: bool, thin: int) -> dict[str, Array]:
     """Return the draws of the latent sites, with coordinates at centering 0, and one more family if `extend`."""
     flat = {k: v.to_numpy()[:, ::thin] for k, v in fit.posterior.data_vars.items() if k in fit.sampled}
     kept = {k: jnp.asarray(v.reshape(-1, *v.shape[2:])) for k, v in flat.items()}
+    if not fit.spec.settings:
+        return kept
     lots = lots_of(fit.spec, fit.design_frame)
     placed = fit.spec.places({c: np.log(fit.meta["anchor"][c]) for c in fit.spec.inputs})
     draws: dict[str, Array] = {}
@@ -208,15 +176,19 @@ def _substitutes(fit: Fit, key: Array, extend: bool, thin: int) -> dict[str, Arr
 
 
 @partial(jax.jit, static_argnames=("spec", "only"))
-def _predict(keys: Array, draws: dict[str, Array], points: Design, *, spec: Spec, only: str | None) -> dict[str, Array]:
-    returned = {LAW, LOG_LOSS, *(location_of(name) for name, _ in spec.responses)}
+def _predict(
+    keys: Array, draws: dict[str, Array], points: Design, *, spec: Model, only: str | None
+) -> dict[str, Array]:
+    returned = {LAW, LOG_LOSS, *(location_of(of.name) for of in spec.instances)}
 
     def one(drawn: tuple[Array, dict[str, Array]]) -> dict[str, Array]:
         model = handlers.substitute(handlers.seed(partial(interpret, spec), drawn[0]), data=drawn[1])
         sites = handlers.trace(model).get_trace(points)
-        kept = {name: sites[name]["value"] for name in returned}
-        for name, _ in spec.responses:
-            site = part("responses", name).observed
+        kept = {name: sites[name]["value"] for name in returned if name in sites}
+        for of in spec.instances:
+            if (name := location_of(of.name)) not in sites:
+                kept[name] = of.scale.located(sites[of.site]["fn"].mean, of.view(points.columns))
+        for site in spec.observed:
             if site in points.observed:
                 kept[log_density_of(site)] = sites[site]["fn"].log_prob(sites[site]["value"])
             else:
@@ -226,5 +198,5 @@ def _predict(keys: Array, draws: dict[str, Array], points: Design, *, spec: Spec
     return jax.lax.map(
         one,
         (keys, draws),
-        batch_size=max(1, min(_CHUNK, _NUMBERS // max(points.family.shape[0], 1))),
+        batch_size=max(1, min(_CHUNK, _DRAWS_TIMES_QUERIES // max(points.family.shape[0], 1))),
     )

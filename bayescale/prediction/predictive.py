@@ -16,9 +16,8 @@ from bayescale.inference.fit import Fit
 from bayescale.modelling.design import Design
 from bayescale.modelling.grouping import lots_of, suites_of
 from bayescale.modelling.interpreter import interpret
+from bayescale.modelling.model import Model
 from bayescale.modelling.sites import log_density_of, sites_of
-from bayescale.modelling.spec import Spec
-from bayescale.parts.catalogue import part
 from bayescale.prediction.predict import design_at, predict
 
 
@@ -44,7 +43,7 @@ def predictive(fit: Fit, *, seed: int = 0, prior_draws: int = 500) -> xr.DataTre
     >>> dict(tree["prior_predictive"].sizes)
     {'chain': 1, 'draw': 20, 'run': 245}
     """
-    sites = {part("responses", name).observed for name, _ in fit.spec.responses}
+    sites = set(fit.spec.observed)
     runs = fit.design_frame
     sizes = fit.tree["posterior"].sizes
     posterior = {name: predict(fit, runs, only=name, seed=seed) for name in sites}
@@ -68,7 +67,7 @@ def predictive(fit: Fit, *, seed: int = 0, prior_draws: int = 500) -> xr.DataTre
 
 
 @partial(jax.jit, static_argnames="spec")
-def from_prior(keys: Array, points: Design, *, spec: Spec) -> dict[str, Array]:
+def from_prior(keys: Array, points: Design, *, spec: Model) -> dict[str, Array]:
     """Draw every site of a spec at some points from the prior, once per key.
 
     The observations of each response are drawn too, with their ``NAME_log_density`` under the same parameters.
@@ -85,11 +84,12 @@ def from_prior(keys: Array, points: Design, *, spec: Spec) -> dict[str, Array]:
     dict of Array
         Draws by site; the leading dim is the key.
     """
-    responses = {part("responses", name).observed for name, _ in spec.responses}
 
     def one(key: Array) -> dict[str, Array]:
         trace = handlers.trace(handlers.seed(partial(interpret, spec), key)).get_trace(points)
         values = {name: site["value"] for name, site in trace.items() if site["type"] != "plate"}
-        return values | {log_density_of(name): trace[name]["fn"].log_prob(trace[name]["value"]) for name in responses}
+        return values | {
+            log_density_of(name): trace[name]["fn"].log_prob(trace[name]["value"]) for name in spec.observed
+        }
 
     return jax.lax.map(one, keys)

@@ -10,8 +10,6 @@ import pandas as pd
 from bayescale.core.errors import QueryError, nearest
 from bayescale.core.quantities import LEAST, MOST
 from bayescale.inference.average import AbstractFit
-from bayescale.modelling.spec import Spec
-from bayescale.parts.catalogue import part
 from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN, LABELS, is_empty, number, text
 
 _BOUNDS = {"chance": (0.0, 1.0), "loss_error": (0.0, MOST)}
@@ -57,10 +55,10 @@ def queries_of(
         raise QueryError("there are no queries", wanted="at least one row")
     if not table.columns.is_unique:
         raise QueryError("the queries have two columns with the same name", came=", ".join(map(str, table.columns)))
-    observed = {part("responses", name).observed for name in fit.responses}
+    observed = set(fit.observed)
     read = set(fit.columns) - observed
     table = _with_defaults(fit, table, read)
-    read -= {"loss_error"} - set(table)  # a query without a loss error is for the loss itself
+    read -= _errors(fit) - set(table)  # a query without a loss error is for the loss itself
     # The reach is in compute, whatever columns the law reads.
     needed = sorted(read if "flops" in table else read - {"flops"} | {"params", "tokens"})
     for column in needed:
@@ -85,14 +83,34 @@ def _with_defaults(fit: AbstractFit, table: pd.DataFrame, read: Collection[str])
     table, usual = fit.with_defaults(table), dict[str, Any](dict.fromkeys(fit.covariates, 0.0))
     if "unique_tokens" in read and "tokens" in table:
         usual["unique_tokens"] = table["tokens"]
+    usual |= _same_in_all_runs(fit)
     return table.assign(**{name: value for name, value in usual.items() if name not in table})
+
+
+def _errors(fit: AbstractFit) -> set[str]:
+    """Columns of the known errors of what was observed."""
+    return {fit.response(name).requires.get("loss_error", "loss_error") for name in fit.responses}
+
+
+def _same_in_all_runs(fit: AbstractFit) -> dict[str, float]:
+    """What responses need to know, where it is the same in all fitted runs: a benchmark's items, its chance."""
+    runs = fit.design_frame
+    needed = {column for name in fit.responses for column in fit.response(name).requires.values()} - _errors(fit)
+    values = {column: runs[column].dropna().unique() for column in needed if column in runs}
+    return {column: float(found[0]) for column, found in values.items() if len(found) == 1}
 
 
 def _bounds(fit: AbstractFit, column: str) -> tuple[float, float]:
     if column in fit.covariates:
         return -MOST, MOST
     declared = fit.declared.get(column)
-    return (declared.low, declared.high) if declared else _BOUNDS.get(column, (LEAST, MOST))
+    return (declared.low, declared.high) if declared else _BOUNDS.get(_asked_as(fit, column), (LEAST, MOST))
+
+
+def _asked_as(fit: AbstractFit, column: str) -> str:
+    """What a response calls a column of the runs that it reads."""
+    return next((name for response in fit.responses for name, of in fit.response(response).requires.items()
+                 if of == column), column)  # fmt: skip
 
 
 def resolve_family(fit: AbstractFit, family: str | None) -> str:
@@ -173,10 +191,3 @@ def _families(fit: AbstractFit, table: pd.DataFrame, family: str | None) -> list
         except QueryError as error:
             raise QueryError(f"row {row}: {error}") from None
     return found
-
-
-def as_new(spec: Spec, table: pd.DataFrame) -> pd.DataFrame:
-    """Return the queries of a new family. Labels that group families, such as a suite, are empty by default."""
-    named = table[table["family"] == NEW]
-    sorts = {column for _, setting in spec.settings for column in part("pooling", setting.pooling).lots}
-    return named.assign(**dict.fromkeys(sorts - set(named), ""))

@@ -21,7 +21,7 @@ from bayescale.core.code import modules_digest
 from bayescale.core.errors import QueryError, UnknownName
 
 if TYPE_CHECKING:
-    from bayescale.modelling.spec import Spec
+    from bayescale.modelling.model import Model
 
 BACKTESTS, CALIBRATION = "backtests", "calibration"
 """Folders next to the specs, where records are kept."""
@@ -232,7 +232,7 @@ def home() -> Path:
     return shipped.folder("models") / BACKTESTS
 
 
-def record_of(specs: Sequence[Spec], record: Record | str | Path | None = None) -> Record | None:
+def record_of(specs: Sequence[Model], record: Record | str | Path | None = None) -> Record | None:
     """Return the record of a fit.
 
     Parameters

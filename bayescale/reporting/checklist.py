@@ -7,8 +7,7 @@ from typing import Any
 
 from bayescale.evaluation.comparison import Comparison
 from bayescale.inference.fit import Fit
-from bayescale.modelling.spec import Spec
-from bayescale.parts.catalogue import part
+from bayescale.modelling.model import Model
 from bayescale.reporting.words import SILENT, Section, counted, interval, number
 
 SOURCE = "Li, Kudugunta, Zettlemoyer 2025, arXiv:2502.18969"
@@ -29,7 +28,7 @@ def section(c: Comparison, formulas: Mapping[str, str]) -> Section:
 
 
 def _law(c: Comparison, formulas: Mapping[str, str]) -> Answers:
-    laws = {fit.spec.law: part("laws", fit.spec.law) for fit in c.fits.values()}
+    laws = {law.name: law for fit in c.fits.values() if (law := fit.spec.law_part)}
     return (
         ("What is the form of the law?", "; ".join(f"{name}: {tex or SILENT}" for name, tex in formulas.items())),
         ("Which variables does it relate?", _each(c, _variables)),
@@ -42,7 +41,7 @@ def _law(c: Comparison, formulas: Mapping[str, str]) -> Answers:
 
 def _training(c: Comparison) -> Answers:
     runs = _first(c).design_frame
-    sizes = [f"{k} {interval(runs[k].min(), runs[k].max(), counted)}" for k in ("params", "tokens")]
+    sizes = [f"{k} {interval(runs[k].min(), runs[k].max(), counted)}" for k in ("params", "tokens") if k in runs]
     sizes.append(f"compute {interval(runs['flops'].min(), runs['flops'].max(), number)} FLOP")
     return (
         (
@@ -144,14 +143,14 @@ def _exclusions(c: Comparison) -> str:
 
 
 def _variables(fit: Fit) -> str:
-    return f"{', '.join(fit.spec.inputs)} to {', '.join(dict(fit.spec.responses))}"
+    return f"{', '.join(fit.spec.inputs)} to {', '.join(fit.responses)}"
 
 
 def _likelihood(fit: Fit) -> str:
-    return ", ".join(f"{noise} likelihood of {response}" for response, noise in fit.spec.responses)
+    return ", ".join(f"{of.noise} likelihood of {of.name}" for of in fit.spec.responses)
 
 
-def _dependence(spec: Spec) -> str:
+def _dependence(spec: Model) -> str:
     shared = ", ".join(name for name in spec.discrepancy if spec.part("discrepancies", name).coordinates)
     return "runs are independent given the law" + (f" and the errors that they share ({shared})" if shared else "")
 

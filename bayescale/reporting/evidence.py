@@ -137,6 +137,8 @@ def weights(c: Comparison) -> Section:
 
 def exponents(c: Comparison) -> Section:
     """Coefficients side by side, and a forest of the exponents."""
+    if c.coefficients.empty:
+        return Section("exponents", "Exponents", ("No model here has a law, and so none has exponents.",))
     table = c.coefficients.sort_values("kind", key=lambda kind: kind.map(_KINDS.index), kind="stable")
     names = list(dict.fromkeys(table["name"]))
     keys = list(table[["family", "name", "kind", "meaning", "unit"]].drop_duplicates().itertuples(index=False))

@@ -81,7 +81,7 @@ def lead(c: Comparison) -> tuple[str, str]:
 def formulas(c: Comparison) -> dict[str, str]:
     """TeX of each law's formula, from its docstring; empty if it has none."""
     found = {}
-    for law in dict.fromkeys(fit.spec.law for fit in c.fits.values()):
+    for law in dict.fromkeys(fit.spec.law for fit in c.fits.values() if fit.spec.law):
         words = inspect.getdoc(part("laws", law)) or ""
         shown = re.search(r"\.\. math::(.*?)(?:\n\s*\n|$)", words, re.DOTALL)
         found[law] = " ".join(shown[1].split()) if shown else ""
@@ -168,7 +168,9 @@ def _trust(c: Comparison, name: str) -> list[str]:
 def _data(c: Comparison) -> Section:
     fit = next(iter(c.fits.values()))
     runs = fit.design_frame
-    spans = ((name, interval(runs[name].min(), runs[name].max(), counted)) for name in ("params", "tokens"))
+    spans = (
+        (name, interval(runs[name].min(), runs[name].max(), counted)) for name in ("params", "tokens") if name in runs
+    )
     about = (
         ("table", c.runs), ("about", c.card.get("summary", SILENT)), ("runs fitted", _size(c)), *spans,
         ("compute", f"{interval(runs['flops'].min(), runs['flops'].max())} FLOP"),
@@ -205,12 +207,12 @@ def _plain(key: str) -> Column:
 
 
 def _spec_words(fit: Fit) -> tuple[tuple[str, str], ...]:
-    spec, learned = fit.spec, dict(fit.spec.learned)
+    spec, learned, law = fit.spec, dict(fit.spec.learned), fit.spec.law_part
     return (
         ("title", spec.title),
-        ("law", f"{spec.law} of {', '.join(spec.inputs)}; {part('laws', spec.law).source}"),
+        ("law", f"{law.name} of {', '.join(spec.inputs)}; {law.source}" if law else "none: a NumPyro model of its own"),
         ("resources", ", ".join(spec.resources) or "none"),
-        ("observed", "; ".join(f"{response} with {noise} noise" for response, noise in spec.responses)),
+        ("observed", "; ".join(f"{of.name} with {of.noise} noise" for of in spec.responses)),
         ("discrepancies of the law", ", ".join(spec.discrepancy) or "none"),
         ("priors learned from", f"{learned['runs']}, starting from {learned['model']}" if learned else "not learned"),
         ("digest of the spec", spec.digest),

@@ -14,6 +14,7 @@ import pandas as pd
 from bayescale.core import shipped
 from bayescale.core.errors import BayescaleError, RunsError
 from bayescale.runs.columns import COMMAS
+from bayescale.runs.observations import wide_table
 from bayescale.runs.table import Runs
 from bayescale.runs.validation import Declared, validated_runs
 
@@ -24,6 +25,7 @@ def load_runs(
     name: str | None = None,
     loss_unit: str | None = None,
     rows_by: str | Iterable[str] | None = None,
+    observations: str | Path | pd.DataFrame | None = None,
 ) -> Runs:
     """Read and validate a table of runs.
 
@@ -31,8 +33,9 @@ def load_runs(
     ----------
     source : str, Path or DataFrame
         Name of a built-in table, path of a CSV or Parquet file (or of a folder with ``runs.csv`` and ``card.toml``),
-        or a data frame. Columns ``params`` and ``tokens`` (counts; ``"70B"`` is accepted) and ``loss`` (nats/token) are
-        required, and so is ``family`` if there are several families. ``flops`` defaults to 6·params·tokens.
+        or a data frame. Columns ``params`` and ``tokens`` (counts; ``"70B"`` is accepted), or ``flops``, are required,
+        and so is ``family`` if there are several families. ``flops`` defaults to 6·params·tokens. The table also holds
+        what was observed: ``loss`` (nats/token), or the columns that a spec observes.
     name : str, optional
         Name of the table; by default the name of the file.
     loss_unit : {"nats", "bits", "perplexity"}, optional
@@ -43,6 +46,11 @@ def load_runs(
         Columns, such as ``"benchmark"``, that distinguish the rows of one run if the table has several rows for each
         ``run_id``. By default it is the ``rows_by`` of the card. A fit needs one row per run; select it with
         :meth:`Runs.where`.
+    observations : str, Path or DataFrame, optional
+        What was observed of the runs, one observation a row: ``run_id``, ``response`` (its name), ``value`` and,
+        optionally, ``item`` and what else is known of each, such as ``n_items`` and ``chance``. Each response becomes
+        a column of its own, and ``hellaswag_n_items`` holds what is known of ``hellaswag``; runs may lack some. By
+        default ``observations.csv`` of a folder.
 
     Returns
     -------
@@ -64,14 +72,31 @@ def load_runs(
     """
     said = Declared(loss_unit, (rows_by,) if isinstance(rows_by, str) else tuple(rows_by or ()))
     if isinstance(source, pd.DataFrame):
-        return validated_runs(source.reset_index(drop=True), name or "runs", {}, said)
+        return _validated(source.reset_index(drop=True), name or "runs", {}, said, observations)
     path, card = Path(source), {}
     if str(source) == "" or (not path.exists() and path.suffix not in (".csv", ".parquet")):
         path = shipped.locate("data", str(source))
     if path.is_dir():
         card = _card(path / "card.toml")
+        beside = path / "observations.csv"
+        observations = beside if observations is None and beside.exists() else observations
         path, name = path / "runs.csv", name or str(card.get("name", path.resolve().name))
-    return validated_runs(_read(path), name or path.stem.split(".")[0], card, said.with_card(card))
+    return _validated(_read(path), name or path.stem.split(".")[0], card, said.with_card(card), observations)
+
+
+def _validated(
+    frame: pd.DataFrame,
+    name: str,
+    card: dict[str, Any],
+    said: Declared,
+    observations: str | Path | pd.DataFrame | None,
+) -> Runs:
+    if observations is None:
+        return validated_runs(frame, name, card, said)
+    long = observations if isinstance(observations, pd.DataFrame) else _read(Path(observations))
+    wide = wide_table(long, frame, name)
+    said = said._replace(responses=wide.responses, optional=tuple(wide.frame.columns))
+    return validated_runs(frame.join(wide.frame), name, card, said)
 
 
 def read_csv(path: Path, refuse: Callable[..., BayescaleError]) -> pd.DataFrame:

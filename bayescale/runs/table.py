@@ -14,7 +14,8 @@ import pandas as pd
 
 from bayescale.core.errors import RunsError
 from bayescale.core.quantities import count, quantity
-from bayescale.runs.columns import RUN_KEY, is_empty, missing_column, number, text
+from bayescale.runs.columns import RUN_KEY, SPANS, is_empty, missing_column, number, text
+from bayescale.runs.observations import long_table
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +39,8 @@ class Runs:
         in nats/token.
     loss_unit_assumed : bool
         Whether the losses were taken as nats/token because nothing stated their unit.
+    responses : tuple of str
+        Names of the responses that came from a table of observations beside the runs.
     """
 
     _frame: pd.DataFrame = field(repr=False)
@@ -47,6 +50,7 @@ class Runs:
     rows_by: tuple[str, ...] = ()
     loss_unit: str = "nats"
     loss_unit_assumed: bool = False
+    responses: tuple[str, ...] = ()
 
     @property
     def frame(self) -> pd.DataFrame:
@@ -57,6 +61,14 @@ class Runs:
     def n_runs(self) -> int:
         """Number of runs; ``len`` is the number of rows, and a run has several rows if `rows_by` is set."""
         return len(self._frame.drop_duplicates(list(RUN_KEY))) if self.rows_by else len(self._frame)
+
+    @property
+    def observations(self) -> pd.DataFrame:
+        """What was observed beside the runs, one observation a row: ``family``, ``run_id``, ``response``, ``value``.
+
+        And what else is known of each, such as ``n_items``; NaN where it is not.
+        """
+        return long_table(self._frame, self.responses)
 
     @property
     def families(self) -> list[str]:
@@ -97,7 +109,7 @@ class Runs:
 
     def __repr__(self) -> str:
         f = self._frame
-        spans = ", ".join(f"{c} {count(f[c].min())}-{count(f[c].max())}" for c in ("params", "tokens", "flops"))
+        spans = ", ".join(f"{c} {count(f[c].min())}-{count(f[c].max())}" for c in SPANS if c in f)
         rows = f" in {len(f)} rows" if self.n_runs < len(f) else ""
         return f"Runs({self.name!r}: {self.n_runs} runs{rows}, {len(self.families)} families, {spans})"
 
@@ -136,7 +148,7 @@ class Runs:
             raise RunsError(f"no run of {self.name!r} meets {conditions}", do="loosen a condition")
         return self.take(keep.to_numpy())
 
-    def with_numbers(self, column: str, low: float, high: float) -> Runs:
+    def with_numbers(self, column: str, low: float, high: float, *, optional: bool = False) -> Runs:
         """Return the runs with the cells of a column parsed as numbers, such as ``"8k"``.
 
         Parameters
@@ -144,6 +156,8 @@ class Runs:
         column : str
         low, high : float
             Bounds of the numbers, inclusive.
+        optional : bool
+            Whether a cell may be empty; it becomes NaN.
 
         Returns
         -------
@@ -156,6 +170,9 @@ class Runs:
         """
         values = []
         for row, cell in enumerate(self[column]):
+            if optional and is_empty(cell):
+                values.append(np.nan)
+                continue
             try:
                 value = number(cell)
             except ValueError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +18,7 @@ from bayescale.runs.columns import (
     REQUIRED,
     ROW_KEYS,
     RUN_KEY,
+    SPANS,
     TEXTS,
     is_empty,
     missing_column,
@@ -56,7 +57,8 @@ RULES: tuple[Rule, ...] = (
 
 
 def _expected_flops(frame: pd.DataFrame) -> pd.Series:
-    return FLOPS_PER_PARAM_TOKEN * frame.get("active_params", frame["params"]) * frame["tokens"]
+    params = frame["active_params"] if "active_params" in frame else frame["params"]
+    return FLOPS_PER_PARAM_TOKEN * params * frame["tokens"]
 
 
 def _far_from_expected(frame: pd.DataFrame) -> pd.Series:
@@ -64,21 +66,26 @@ def _far_from_expected(frame: pd.DataFrame) -> pd.Series:
     return (ratio > _FLOPS_FACTOR) | (ratio < 1 / _FLOPS_FACTOR)
 
 
-# A rule between two columns, applied if every single cell is valid: column, other column, which rows fail, as above.
-PAIRS: tuple[tuple[str, str, Callable[[pd.DataFrame], pd.Series], str, str], ...] = (
-    ("flops", "params", _far_from_expected, f"within a factor of {_FLOPS_FACTOR:g} of 6·params·tokens",
+# A rule between columns, applied if every single cell is valid: column, other columns, which rows fail, as above.
+PAIRS: tuple[tuple[str, tuple[str, ...], Callable[[pd.DataFrame], pd.Series], str, str], ...] = (
+    ("flops", ("params", "tokens"), _far_from_expected, f"within a factor of {_FLOPS_FACTOR:g} of 6·params·tokens",
      "check the units of flops, params and tokens (or remove the column)"),
-    ("n_correct", "n_items", lambda f: f["n_correct"] > f["n_items"], "at most n_items", "fix or remove the row"),
-    ("unique_tokens", "tokens", lambda f: f["unique_tokens"] > f["tokens"], "at most tokens",
+    ("n_correct", ("n_items",), lambda f: f["n_correct"] > f["n_items"], "at most n_items", "fix or remove the row"),
+    ("unique_tokens", ("tokens",), lambda f: f["unique_tokens"] > f["tokens"], "at most tokens",
      "unique_tokens counts each token that the run has seen once"),
 )  # fmt: skip
 
 
 class Declared(NamedTuple):
-    """What is declared about a table: the unit of its losses, and the columns that distinguish the rows of a run."""
+    """What is declared about a table: the unit of its losses, what distinguishes the rows of a run, its responses.
+
+    The `responses` are those of a table of observations; `optional` are its columns, whose cells may be empty.
+    """
 
     loss_unit: str | None = None
     rows_by: tuple[str, ...] = ()
+    responses: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
 
     def with_card(self, card: Mapping[str, Any]) -> Declared:
         """Return the declaration with what the card adds.
@@ -98,7 +105,7 @@ class Declared(NamedTuple):
             raise RunsError(
                 "the card states another unit of loss", wanted=str(words), came=self.loss_unit, do="leave loss_unit out"
             )
-        return Declared(unit or self.loss_unit, self.rows_by or tuple(by))
+        return self._replace(loss_unit=unit or self.loss_unit, rows_by=self.rows_by or tuple(by))
 
     def check(self, frame: pd.DataFrame, name: str) -> None:
         """Raise RunsError for an unknown unit or a missing column."""
@@ -138,8 +145,8 @@ def validated_runs(frame: pd.DataFrame, name: str, card: dict[str, Any], said: D
     _check_columns(frame, name)
     said.check(frame, name)
     assumed, unit = "flops" not in frame, said.loss_unit or "nats"
-    failures = _parse(frame, name)
-    if unit != "nats":
+    failures = _parse(frame, name, {*OPTIONAL, *said.optional})
+    if unit != "nats" and "loss" in frame:
         failures += _in_nats(frame, LOSS_UNITS[unit])
     for column, fails, wanted, do in RULES:
         if column in frame:
@@ -148,7 +155,7 @@ def validated_runs(frame: pd.DataFrame, name: str, card: dict[str, Any], said: D
         frame["flops"] = _expected_flops(frame)
     if not failures:
         for column, other, breaks, wanted, do in PAIRS:
-            if {column, other} <= set(frame):
+            if {column, *other} <= set(frame):
                 failures += _failures(frame[column], breaks(frame), wanted, do)
         _check_rows(frame, name, said.rows_by)
         failures += _duplicates(frame, said.rows_by)
@@ -156,19 +163,20 @@ def validated_runs(frame: pd.DataFrame, name: str, card: dict[str, Any], said: D
         shown = "\n".join(f"  {line}" for line in failures[:_SHOWN])
         more = f"\n  … and {len(failures) - _SHOWN} more" if len(failures) > _SHOWN else ""
         raise RunsError(f"{name!r} cannot be read as runs: {len(failures)} failure(s)\n{shown}{more}")
-    if said.loss_unit is None:
+    unstated = said.loss_unit is None and "loss" in frame
+    if unstated and {*REQUIRED} <= set(frame):
         _check_nats(frame, name)
-    return Runs(frame.reset_index(drop=True), name, card, assumed, said.rows_by, unit, said.loss_unit is None)
+    return Runs(frame.reset_index(drop=True), name, card, assumed, said.rows_by, unit, unstated, said.responses)
 
 
-def _parse(frame: pd.DataFrame, name: str) -> list[str]:
+def _parse(frame: pd.DataFrame, name: str, optional: Collection[str]) -> list[str]:
     """Parse every cell in place. A table without a column ``family`` is one family with the name of the table."""
     failures: list[str] = []
     if "family" not in frame:
         frame["family"] = name
     for column in frame:
         if column in NUMBERS:
-            frame[column] = _numbers(frame[column], failures)
+            frame[column] = _numbers(frame[column], failures, optional)
         elif column in TEXTS or not pd.api.types.is_numeric_dtype(frame[column]):
             frame[column] = [text(cell) for cell in frame[column]]
     return failures
@@ -200,7 +208,7 @@ def _check_nats(frame: pd.DataFrame, name: str) -> None:
 def _check_rows(frame: pd.DataFrame, name: str, rows_by: tuple[str, ...]) -> None:
     """Raise RunsError if a run has several rows that a known column distinguishes: they are not repeated runs."""
     named = "run_id" in frame
-    run = list(RUN_KEY) if named else ["family", *REQUIRED]
+    run = list(RUN_KEY) if named else ["family", *(column for column in (*SPANS, "loss") if column in frame)]
     groups = frame.groupby([*run, *rows_by])
     apart = [c for c in (ROW_KEYS if named else ROW_KEYS[:1]) if c in frame and c not in rows_by]
     by = [c for c in apart if groups[c].nunique().max() > 1]
@@ -216,7 +224,7 @@ def _check_rows(frame: pd.DataFrame, name: str, rows_by: tuple[str, ...]) -> Non
 
 
 def _check_columns(frame: pd.DataFrame, name: str) -> None:
-    for column in REQUIRED:
+    for column in () if "flops" in frame else REQUIRED:
         if column not in frame:
             raise missing_column(column, frame.columns, name)
     if not frame.columns.is_unique:
@@ -226,12 +234,12 @@ def _check_columns(frame: pd.DataFrame, name: str) -> None:
         raise RunsError(f"{name!r} has no runs", wanted="one run per row")
 
 
-def _numbers(cells: pd.Series, failures: list[str]) -> pd.Series:
+def _numbers(cells: pd.Series, failures: list[str], optional: Collection[str]) -> pd.Series:
     """Parse cells as numbers. Any other cell is a failure and becomes NaN, which no rule reports again."""
     values = []
     for row, cell in cells.items():
         try:
-            values.append(np.nan if is_empty(cell) and cells.name in OPTIONAL else number(cell))
+            values.append(np.nan if is_empty(cell) and cells.name in optional else number(cell))
         except ValueError as error:
             failures.append(f"row {row}, {cells.name}: {error}")
             values.append(np.nan)

@@ -28,16 +28,16 @@ from bayescale.modelling.spec import Setting, Spec, Trend
 from bayescale.parts.catalogue import part
 from bayescale.parts.pooling.by_suite import BySuite
 from bayescale.parts.priors import Prior, spread_prior
-from bayescale.prediction.predict import design_at, log_draws
+from bayescale.prediction.predict import design_at, scored_draws
 from bayescale.runs.splits import SMALLEST, cut
 from bayescale.runs.table import Runs
 from bayescale.transfer.population import SLOPE, Evidence, population, rounded
 
 WAY = "expanding"
 """How each family is cut, to learn from the runs beyond each cut how wrong the law is there, near and far."""
-FEWEST = 3  # smallest number of families that a population can be learned from
-_MOST = 0.98  # largest ratio of posterior to prior variance: above it is Monte Carlo error
-_LONGER = 16  # factor for the draws if chains do not agree: some posteriors have two modes that chains rarely leave
+FEWEST_FAMILIES = 3  # smallest number of families that a population can be learned from
+_MOST_VARIANCE = 0.98  # largest ratio of posterior to prior variance: above it is Monte Carlo error
+_LONG_DRAWS = 16  # factor for the draws if chains do not agree: some posteriors have two modes that chains rarely leave
 _FAR, _POINTS = 6.0, 2001  # range of the quadrature in SDs, and its number of points
 
 
@@ -147,7 +147,7 @@ class Learner:
         """
         learned = law(out)
         kept = {name: own for name, own in self.misses.items() if name not in out}
-        if len(kept) < FEWEST:
+        if len(kept) < FEWEST_FAMILIES:
             return learned
         missed = [self._missed(law, one, out | {name}) for name, own in kept.items() for one in own]
         # The cuts of a family have correlated errors, so that together they count as one forecast.
@@ -158,7 +158,7 @@ class Learner:
     def _missed(
         self, law: Callable[[frozenset[str]], Spec], missed: Missed, out: frozenset[str]
     ) -> tuple[float, float]:
-        few = len(set(self.families) - out) < FEWEST
+        few = len(set(self.families) - out) < FEWEST_FAMILIES
         spec = self.base if few else law(out)
         places = spec.places(dict(zip(spec.inputs, missed.anchor, strict=True)))
         before = [(places[name], self.base.parameters[name].prior) for name in _learned(self.base)]
@@ -168,10 +168,10 @@ class Learner:
     def _law(self, out: frozenset[str]) -> Spec:
         """Return the spec with the priors of the law learned without some families."""
         kept = np.array([name not in out for name in self.families], float)
-        if kept.sum() < FEWEST:
+        if kept.sum() < FEWEST_FAMILIES:
             raise RunsError(
                 "too few families to learn priors from",
-                wanted=f"at least {FEWEST} in addition to the families that are left out",
+                wanted=f"at least {FEWEST_FAMILIES} in addition to the families that are left out",
                 came=", ".join(name for name in self.families if name not in out) or "none",
             )
         settings = {name: self.base.parameters[name] for name in _learned(self.base)}
@@ -311,10 +311,10 @@ def study(
     tables = {name: runs.where(family=name) for name in runs.families}
     specs = {name: _anchored(plain, table) for name, table in tables.items()}
     fits, left_out = _converged(tables, specs, how, seed=seed, progress=progress)
-    if len(fits) < FEWEST:
+    if len(fits) < FEWEST_FAMILIES:
         raise RunsError(
             "too few families to learn priors from",
-            wanted=f"at least {FEWEST} that can be fitted alone",
+            wanted=f"at least {FEWEST_FAMILIES} that can be fitted alone",
             came="; ".join(f"{name}: {why}" for name, why in left_out.items()) or str(len(fits)),
         )
     families = tuple(fits)
@@ -337,19 +337,8 @@ def _converged(
     """Return fits whose chains agree, with more draws where necessary, and the reasons why other tables have none."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the result names fits that do not converge in the end
-        first = fit_many(tables, specs, seed=seed, progress=progress, **vars(how))
-        found = first.fits
-        # They have their own names, because a folder keeps fits by name.
-        apart = {f"{name}, longer": name for name, fit in found.items() if not fit.converged}
-        if apart:
-            again = {long: tables[name] for long, name in apart.items()}
-            own = {long: specs[name] for long, name in apart.items()}
-            more = replace(how, draws=_LONGER * how.draws)
-            longer = fit_many(again, own, seed=seed, progress=progress, **vars(more))
-            found = found | {apart[long]: fit for long, fit in longer.fits.items()}
-    why = {name: str(error) for name, error in first.failed.items()}
-    why |= {name: str(fit.verdict) for name, fit in found.items() if not fit.converged}
-    return {name: fit for name, fit in found.items() if fit.converged}, why
+        batch = fit_many(tables, specs, seed=seed, progress=progress, longer=_LONG_DRAWS, **vars(how))
+    return {name: fit for name, fit in batch.fits.items() if fit.converged}, batch.problems
 
 
 def _forecasts(
@@ -447,7 +436,7 @@ def _evidence(fits: Sequence[Fit], names: Sequence[str], suites: np.ndarray) -> 
 def _precision(covariance: np.ndarray) -> np.ndarray:
     """Return the inverse of the covariance of a posterior whose prior has covariance one."""
     values, vectors = np.linalg.eigh(covariance)
-    return vectors / np.minimum(values, _MOST) @ vectors.T
+    return vectors / np.minimum(values, _MOST_VARIANCE) @ vectors.T
 
 
 def _anchor(fit: Fit) -> np.ndarray:
@@ -471,7 +460,7 @@ def _misses(fit: Fit, runs: Runs, base: Spec) -> Missed:
     with jax.enable_x64(True):
         basis = design_at(replace(fit, spec=base), runs.frame, {}).basis[discrepancy.name]
         unit = np.asarray(discrepancy.shift(basis, None, **{parameter: 1.0}))
-    draws = log_draws(fit, runs.frame, seed=fit.meta["seed"])
+    draws = scored_draws(fit, runs.frame, seed=fit.meta["seed"], response="loss")
     missed = (np.log(runs["loss"]) - draws) @ unit / (unit @ unit)
     joint = np.column_stack([_coordinates(fit, _learned(base)), missed])
     return Missed(joint.mean(axis=0), np.cov(joint.T), _anchor(fit))

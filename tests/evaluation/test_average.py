@@ -20,7 +20,7 @@ import bayescale as bs
 from bayescale.cli import main
 from bayescale.core.errors import FitError, QueryError, RunsError, SpecError
 from bayescale.evaluation.stacking import LeaveFutureOut
-from bayescale.inference.weights import FEWEST, given
+from bayescale.inference.weights import FEWEST_FORECASTS, given
 from bayescale.prediction.predict import predict
 from bayescale.reporting.plots import figures
 
@@ -244,7 +244,7 @@ def test_few_forecasts_have_equal_weights() -> None:
                           "horizon": "3-10×", "log_score": np.arange(10.0)})  # fmt: skip
     found = LeaveFutureOut(("a", "b"), table, {}, {}).weights()
     assert found.weights == {"a": 0.5, "b": 0.5}
-    assert f"fewer than {FEWEST}" in found.sentence
+    assert f"fewer than {FEWEST_FORECASTS}" in found.sentence
 
 
 def test_a_forecast_that_one_model_lacks_is_no_forecast() -> None:

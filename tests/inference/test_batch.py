@@ -11,6 +11,7 @@ import bayescale as bs
 from bayescale.core.errors import ConvergenceWarning, FitError, RunsError
 from bayescale.inference import batch as batches
 from bayescale.inference import nuts
+from bayescale.inference.fit import Fit
 from bayescale.inference.nuts import run_chain
 from bayescale.modelling import spec as specs
 
@@ -95,3 +96,34 @@ def test_a_fit_that_was_kept_under_other_code_is_another_s(chinchilla, chinchill
     again = replace(chinchilla_fit, spec=bs.load_spec("additive"))
     with pytest.raises(FitError, match="is another's"):
         batches._check_same("mine", again, spec=bs.load_spec("additive"), **asked)
+
+
+def test_tables_whose_chains_do_not_agree_are_fitted_longer_if_asked(tables):
+    few = SETTINGS | {"draws": 60, "warmup": 300}  # too few for an ESS of 400
+    one = {"half": tables["half"]}
+    with pytest.warns(ConvergenceWarning, match="half: "):
+        short = bs.fit_many(one, "additive", seed=5, **few)
+    long = bs.fit_many(one, "additive", seed=5, longer=16, **few)
+    assert short.fits["half"].posterior.sizes["draw"] == 60
+    assert long.fits["half"].posterior.sizes["draw"] == 16 * 60
+    assert not long.problems
+    assert long.seconds["sampling"] > long.fits["half"].meta["seconds"]["sampling"]  # of both
+    with pytest.raises(FitError, match=r"(?s)longer is too small.*at least 1"):
+        bs.fit_many(one, "additive", longer=0, **few)
+
+
+def test_only_a_fit_that_does_not_converge_takes_the_last_rung(tables, monkeypatch):
+    few, draws, fitted = SETTINGS | {"draws": 20, "warmup": 20}, batches.sampled, []
+
+    def spy(**task):
+        fitted.append((len(task["runs"]), task["draws"]))
+        return draws(**task)
+
+    def converged(fit):
+        return len(fit.design_frame) == len(tables["most"]) or fit.posterior.sizes["draw"] > 20
+
+    monkeypatch.setattr(batches, "sampled", spy)
+    monkeypatch.setattr(Fit, "converged", property(converged))
+    found = bs.fit_many({name: tables[name] for name in ("most", "half")}, "additive", seed=5, longer=4, **few)
+    assert sorted(fitted) == sorted([(len(tables["most"]), 20), (len(tables["half"]), 20), (len(tables["half"]), 80)])
+    assert {name: fit.posterior.sizes["draw"] for name, fit in found.fits.items()} == {"most": 20, "half": 80}

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from bayescale.core.errors import FitError
-from bayescale.inference.weights import FEWEST, Weights, given, mixture, optimum, weigh
+from bayescale.inference.weights import FEWEST_FORECASTS, Weights, given, mixture, optimum, weigh
 
 NAMES = ("one", "other", "third")
 
@@ -112,10 +112,10 @@ def test_blocks_that_err_together_widen_the_error_and_leave_the_weights() -> Non
 
 
 def test_too_few_forecasts_have_equal_weights_and_say_so() -> None:
-    found = weigh(np.tile([0.0, -3.0, -9.0], (FEWEST - 1, 1)), ["a"] * (FEWEST - 1), NAMES)
+    found = weigh(np.tile([0.0, -3.0, -9.0], (FEWEST_FORECASTS - 1, 1)), ["a"] * (FEWEST_FORECASTS - 1), NAMES)
     assert found.method == "equal"
     assert list(found.weights.values()) == pytest.approx([1 / 3] * 3)
-    assert f"fewer than {FEWEST}" in found.sentence
+    assert f"fewer than {FEWEST_FORECASTS}" in found.sentence
     assert np.isnan(list(found.se.values())).all()
 
 

@@ -19,6 +19,7 @@ from bayescale.cli import main
 from bayescale.core.errors import RunsError, SpecError
 from bayescale.decisions.base import AbstractDecision, draws_by_action, setting
 from bayescale.evaluation.checks.base import Finding
+from bayescale.evaluation.simulation import FEWEST_SIMULATIONS, simulate
 from bayescale.parts import catalogue
 
 HERE = Path(__file__).parent
@@ -105,6 +106,19 @@ def test_a_cell_that_is_not_a_number_or_out_of_range_is_refused(folder: Path) ->
         bad = bs.load_runs(frame.assign(experts=[*frame["experts"][:3], cell, *frame["experts"][4:]]), loss_unit="nats")
         with pytest.raises(RunsError, match=words):
             bs.fit(bad, spec, seed=0)
+        with pytest.raises(RunsError, match=words):
+            simulate(spec, bad, simulations=FEWEST_SIMULATIONS, seed=0)
+
+
+def test_a_batch_reads_the_new_column_as_a_fit_does(folder: Path) -> None:
+    frame, spec = pd.read_csv(folder / "runs.csv"), bs.load_spec(folder / "routed.toml", allow_code=True)
+    cells = {"counts": frame["experts"], "texts": frame["experts"].map("{} ".format), "words": "many"}
+    tables = {name: bs.load_runs(frame.assign(experts=own), loss_unit="nats") for name, own in cells.items()}
+    with pytest.warns(bs.ConvergenceWarning, match="words: "):
+        batch = bs.fit_many(tables, spec, chains=2, warmup=20, draws=20, progress=False)
+    assert list(batch.fits) == ["counts", "texts"]
+    assert len({fit.meta["runs_digest"] for fit in batch.fits.values()}) == 1  # the numbers are the same
+    assert list(batch.failed) == ["words"]
 
 
 def test_a_spec_of_classes_in_hand_needs_no_permission_and_is_written_by_their_names(

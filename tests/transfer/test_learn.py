@@ -306,7 +306,7 @@ def test_chains_that_do_not_agree_are_drawn_longer_before_anything_is_learnt_fro
     longer = study(simulated(3), base, **short)
     assert longer.left_out == {}
     assert len(longer.families) == 3
-    monkeypatch.setattr(learning, "_LONGER", 1)
+    monkeypatch.setattr(learning, "_LONG_DRAWS", 1)
     with pytest.raises(RunsError, match="family-0: NOT CONVERGED"):
         study(simulated(3), base, **short)
 
@@ -318,7 +318,7 @@ def test_nothing_is_learnt_from_a_cut_whose_chains_do_not_agree(learner, base, m
         """As `fit_many`, but that one table's chains are never long enough."""
         batch = fit_many(tables, specs, draws=draws, **settings)
         mine = {k: table for k, table in tables.items() if k.startswith(name)}
-        own = fit_many(mine, {k: specs[k] for k in mine}, draws=20, **settings).fits if mine else {}
+        own = fit_many(mine, {k: specs[k] for k in mine}, draws=20, **settings | {"longer": 1}).fits if mine else {}
         return replace(batch, fits=batch.fits | own)
 
     monkeypatch.setattr(learning, "fit_many", briefly)

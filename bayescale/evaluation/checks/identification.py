@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from bayescale.evaluation.checks.base import AbstractCheck, Finding
-from bayescale.parts.catalogue import part
 
 _LEAST_CONTRACTION = 0.5
 _LEAST_DECADES = 1.0  # of compute; two identify the irreducible loss well
@@ -28,7 +27,7 @@ class Identification(AbstractCheck):
     @staticmethod
     def ask(fit):
         posterior, findings, ways = fit.posterior, [], fit.ways
-        law = part("laws", fit.spec.law)
+        law = fit.spec.law_part
         decided = {name for of in fit.spec.discrepancies for name in of.parameters}
         for name, setting in fit.spec.at(fit.meta["anchor"]).settings:
             if name in decided:
@@ -53,7 +52,7 @@ class Identification(AbstractCheck):
                 "add smaller or larger runs: irreducible loss needs at least one decade, better two",
             )
         )  # fmt: skip
-        if len(law.inputs) == 2:
+        if law is not None and len(law.inputs) == 2:
             ratio = runs["tokens"] / runs["params"]
             span = float(ratio.max() / ratio.min())
             findings.append(

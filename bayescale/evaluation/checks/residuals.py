@@ -8,7 +8,6 @@ import pandas as pd
 from bayescale.core.quantities import count
 from bayescale.evaluation.checks.base import AbstractCheck, Finding
 from bayescale.inference.average import AbstractFit
-from bayescale.parts.catalogue import part
 from bayescale.prediction.predict import predict
 
 _BINS = 6
@@ -31,9 +30,9 @@ class Residuals(AbstractCheck):
 
     @staticmethod
     def ask(fit):
-        runs = fit.design_frame
+        site = fit.observed[0]
+        runs = fit.design_frame.dropna(subset=site)
         runs = runs.iloc[:: -(-len(runs) // _MOST_RUNS)]
-        site = part("responses", fit.responses[0]).observed
         draws = predict(fit, runs, seed=fit.meta["seed"], only=site, most=_MOST_DRAWS)
         observed = runs[site].to_numpy()
         rank = ((draws < observed).mean(axis=0) + (draws <= observed).mean(axis=0)) / 2
@@ -43,8 +42,10 @@ class Residuals(AbstractCheck):
 
 
 def _groups(runs: pd.DataFrame, fit: AbstractFit) -> list[tuple[str, np.ndarray, list[str]]]:
-    columns = {"params": runs["params"], "tokens": runs["tokens"]}
-    columns["tokens per param"] = runs["tokens"] / runs["params"]
+    spent = [name for name in ("params", "tokens") if name in runs]
+    columns = {name: runs[name] for name in spent or fit.inputs}
+    if len(spent) > 1:
+        columns["tokens per param"] = runs["tokens"] / runs["params"]
     count_bins = min(_BINS, len(runs) // _FEWEST)
     groups = []
     for subject, values in columns.items():

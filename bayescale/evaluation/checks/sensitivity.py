@@ -10,10 +10,9 @@ from arviz_stats import psense
 
 from bayescale.evaluation.checks.base import AbstractCheck, Finding
 from bayescale.inference.diagnostics import scalars
-from bayescale.parts.catalogue import part
 from bayescale.parts.priors import Prior
 
-_MOST = 0.05  # of the power-scaling diagnostic: Kallioinen et al.'s threshold
+_SENSITIVE = 0.05  # of the power-scaling diagnostic: Kallioinen et al.'s threshold
 _UNLIKE = 1.96  # SDs of a prior: one family of twenty lies beyond
 
 
@@ -32,7 +31,8 @@ class Sensitivity(AbstractCheck):
     @staticmethod
     def ask(fit):
         posterior = fit.posterior
-        names = [fit.ways[name].population(name).name for name in part("laws", fit.spec.law).parameters]
+        law = fit.spec.law_part
+        names = [fit.ways[name].population(name).name for name in law.parameters] if law else sorted(fit.sampled)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("error", UserWarning)  # ArviZ's: the tails have too few draws
@@ -53,9 +53,9 @@ class Sensitivity(AbstractCheck):
 
 
 def _finding(site: str, prior: float, likelihood: float) -> Finding:
-    conflict = prior > _MOST and likelihood > _MOST
+    conflict = prior > _SENSITIVE and likelihood > _SENSITIVE
     return Finding(
-        "sensitivity", site, prior <= _MOST, prior, _MOST,
+        "sensitivity", site, prior <= _SENSITIVE, prior, _SENSITIVE,
         f"{site}: sensitivity {prior:.3f} to the prior, {likelihood:.3f} to the runs",
         "prior and runs disagree: look at the prior's interval (bayescale show models NAME)"
         if conflict
@@ -77,6 +77,6 @@ def _likeness(site: str, learned: Prior, drawn: np.ndarray, prior: float, likeli
 
 def _unanswered(why: str) -> Finding:
     return Finding(
-        "sensitivity", "draws", False, float("nan"), _MOST,
+        "sensitivity", "draws", False, float("nan"), _SENSITIVE,
         f"too few draws to reweight prior and runs ({why.rstrip('.')})", "raise draws",
     )  # fmt: skip

@@ -19,6 +19,7 @@ from bayescale.evaluation import uniformity
 from bayescale.evaluation.backtest import Backtest
 from bayescale.evaluation.sbc import RANKED, Calibration
 from bayescale.inference.average import AbstractFit
+from bayescale.modelling.sites import location_of
 from bayescale.parts.base import Kind
 from bayescale.prediction.predict import predict
 from bayescale.prediction.queries import resolve_family
@@ -64,6 +65,7 @@ def plot_loss(
     Axes
     """
     ax = _axes(ax)
+    _check_law(fit, "loss against params")
     family = resolve_family(fit, family)
     runs = fit.design_frame
     runs = runs[runs["family"] == family] if family in fit.families else runs
@@ -112,26 +114,31 @@ def plot_forecast(fit: AbstractFit, *, family: str | None = None, decades: float
     family = resolve_family(fit, family)
     runs = fit.design_frame
     runs = runs[runs["family"] == family] if family in fit.families else runs
+    of = fit.response("loss" if "loss" in fit.responses else None)
     most = runs["flops"].max()
     flops = np.geomspace(runs["flops"].min(), most * 10**decades, _GRID)
-    params, tokens = near_optimal(fit, family, flops)
-    table = pd.DataFrame({"params": params, "tokens": tokens, "flops": flops, "family": family})
-    draws = predict(fit, table.assign(unique_tokens=tokens), only="loss", seed=fit.meta["seed"])
+    table = _along(fit, family, flops)
+    draws = predict(fit, table, only=of.site, seed=fit.meta["seed"])
     q = np.quantile(draws, [0.05, 0.25, 0.5, 0.75, 0.95], axis=0)
     ax.fill_between(flops, q[0], q[4], color=_BLUE, alpha=0.2, lw=0, label="90%")
     ax.fill_between(flops, q[1], q[3], color=_BLUE, alpha=0.35, lw=0, label="50%")
-    ax.plot(flops, q[2], color=_BLUE, label="median, near-optimal split")
-    ax.scatter(runs["flops"], runs["loss"], s=9, color=_GREY, label="runs", zorder=3)
+    split = ", near-optimal split" if "tokens" in table else ""
+    ax.plot(flops, q[2], color=_BLUE, label=f"median{split}")
+    ax.scatter(runs["flops"], runs[of.site], s=9, color=_GREY, label="runs", zorder=3)
     ax.axvline(most, color=_GREY, ls=":", lw=1)
     ax.annotate("beyond the runs →", (most, 0.97), xycoords=("data", "axes fraction"), fontsize="small",
                 xytext=(4, 0), textcoords="offset points", va="top", color=_GREY)  # fmt: skip
     top = 1.1 * q[4].max()  # a few outlying runs would flatten all others
-    above = int((runs["loss"] > top).sum())
+    above = int((runs[of.site] > top).sum())
     if above:
         ax.annotate(f"{above} runs above", (0.02, 0.97), xycoords="axes fraction", fontsize="small", va="top")
     ax.set_ylim(top=top)
     ax.set_xscale("log")
-    ax.set(xlabel="compute (FLOP)", ylabel="loss of a run (nats/token)", title=_title(fit, f"{family}: forecast"))
+    ax.set(
+        xlabel="compute (FLOP)",
+        ylabel=f"{of.name} of a run ({of.response.unit})",
+        title=_title(fit, f"{family}: forecast"),
+    )
     ax.legend(fontsize="small", frameon=False, loc="lower left")
     return ax
 
@@ -202,6 +209,10 @@ def plot_prior_posterior(
         If each family has its own parameter and no fitted family is named.
     """
     ax, one = _axes(ax), next(iter(fit.members.values()))
+    if not one.spec.law:
+        raise QueryError(
+            f"no figure of a prior: those of {fit.name!r} are in its code", do="draw its posterior by ArviZ"
+        )
     name = name or next(n for n, row in one.spec.table.items() if row.kind is Kind.EXPONENT)
     setting, row = one.spec.at(one.meta["anchor"]).parameters[name], one.spec.table[name]
     site = one.ways[name].population(name).name
@@ -223,14 +234,47 @@ def plot_prior_posterior(
     return ax
 
 
-def plot_residuals(fit: AbstractFit, column: str = "tokens", *, ax: Axes | None = None) -> Axes:
-    """Residuals of log loss about the posterior median, in percent, against params, tokens or flops.
+def _along(fit: AbstractFit, family: str, flops: np.ndarray) -> pd.DataFrame:
+    """Queries along compute: at the near-optimal split of a law, and at the inputs of a model that reads compute.
+
+    What a response needs to know is as in the family's last run.
+    """
+    runs = fit.design_frame
+    needed = {column: runs[column].dropna().iloc[-1] for name in fit.responses
+              for column in fit.response(name).requires.values() if column in runs}  # fmt: skip
+    table = pd.DataFrame({"flops": flops, "family": family}).assign(**needed)
+    if any(not one.spec.law for one in fit.members.values()):
+        if set(fit.inputs) != {"flops"}:
+            raise QueryError(
+                f"no figure along compute of {fit.name!r}",
+                wanted="a law, or a model that reads flops alone",
+                came=f"a model of {', '.join(fit.inputs)}",
+                do="forecast its queries, and draw them",
+            )
+        return table
+    params, tokens = near_optimal(fit, family, flops)
+    return table.assign(params=params, tokens=tokens, unique_tokens=tokens)
+
+
+def _check_law(fit: AbstractFit, what: str) -> None:
+    """Refuse a figure of a law's loss for a fit without a law or a loss."""
+    if any(not one.spec.law for one in fit.members.values()) or "loss" not in fit.responses:
+        raise QueryError(f"no figure of {what}: {fit.name!r} has no law of the loss", do="draw forecast, or residuals")
+
+
+def plot_residuals(
+    fit: AbstractFit, column: str | None = None, *, response: str | None = None, ax: Axes | None = None
+) -> Axes:
+    """Residuals of a response about the posterior median, against params, tokens or flops; of a loss in percent.
 
     Parameters
     ----------
     fit : Fit or Average
-    column : str
-        ``"params"``, ``"tokens"`` or ``"flops"``.
+    column : str, optional
+        ``"params"``, ``"tokens"``, ``"flops"`` or another that the model reads; by default tokens, or the model's
+        first input.
+    response : str, optional
+        Which response; by default the first.
     ax : Axes, optional
         Axes to draw on; by default, those of a new figure.
 
@@ -239,11 +283,15 @@ def plot_residuals(fit: AbstractFit, column: str = "tokens", *, ax: Axes | None 
     Axes
     """
     ax = _axes(ax)
-    runs = fit.design_frame
-    center = np.quantile(predict(fit, runs, only="log_loss"), 0.5, axis=0)
+    runs, of = fit.design_frame, fit.response(response)
+    column = column or ("tokens" if "tokens" in runs else fit.inputs[0])
+    needed = {name: runs[other].to_numpy(float) for name, other in of.requires.items() if other in runs}
+    center = np.quantile(predict(fit, runs, only=location_of(of.name)), 0.5, axis=0)
+    away = of.scored(runs[of.site].to_numpy(float), runs) - of.scored(of.scale.expected(center, needed), runs)
+    percent = of.response.kind != "real"
     for family in fit.families:
         mine = (runs["family"] == family).to_numpy()
-        residual = 100 * (np.log(runs["loss"]) - center)[mine]
+        residual = (100 if percent else 1) * away[mine]
         ax.scatter(runs[column][mine], residual, s=12, alpha=0.7, label=family)
     ax.axhline(0, color=_GREY, lw=1)
     if column == "flops":
@@ -251,7 +299,8 @@ def plot_residuals(fit: AbstractFit, column: str = "tokens", *, ax: Axes | None 
         ax.set_xlabel("compute (FLOP)")
     else:
         _log_axis(ax, "x", column)
-    ax.set(ylabel="observed minus predicted loss (%)", title=_title(fit, "residuals"))
+    unit = "%" if of.response.kind == "log" else "% of items" if percent else of.response.unit
+    ax.set(ylabel=f"observed minus predicted {of.name} ({unit})", title=_title(fit, "residuals"))
     if len(fit.families) > 1:
         ax.legend(fontsize="x-small", frameon=False, ncols=2)
     return ax
@@ -272,7 +321,9 @@ def plot_backtest(result: Backtest, *, ax: Axes | None = None) -> Axes:
     """
     ax = _axes(ax)
     groups = result.runs.groupby("family")
-    table = groups.agg(coverage_90=("coverage_90", "mean"), count=("loss", "size"), reach=("reach_decades", "max"))
+    table = groups.agg(
+        coverage_90=("coverage_90", "mean"), count=("reach_decades", "size"), reach=("reach_decades", "max")
+    )
     table = table.sort_values("coverage_90").reset_index()
     labels = [f"{r.family} (n = {r.count}, {r.reach:.1f} decades)" for r in table.itertuples(name="Row")]
     ax.barh(labels, 100 * table["coverage_90"], color=_BLUE, height=0.6)

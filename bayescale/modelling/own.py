@@ -1,0 +1,261 @@
+"""Own models: a NumPyro model of anybody's own, behind the same face as a spec."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+from bayescale.core.code import code_digest
+from bayescale.core.errors import DefinitionError, SpecError
+from bayescale.modelling.model import Instance, Model
+from bayescale.parts import catalogue
+from bayescale.parts.base import Column, Parameter
+from bayescale.parts.scales import SCALES
+
+_ALLOWED: dict[str, OwnModel] = {}  # models that people let run in this process, by "module:function"
+
+
+class Observes(NamedTuple):
+    """What a model of one's own says of a site that it observes.
+
+    Attributes
+    ----------
+    kind : {"log", "count", "real"}
+        A positive number that is scored on its log, a count of ``n_items``, or a real number; see
+        :data:`bayescale.parts.scales.SCALES`.
+    unit : str
+        Unit of what is observed.
+    requires : tuple of str
+        Columns of the runs that its scale needs: ``n_items`` of a count.
+    """
+
+    kind: str
+    unit: str = ""
+    requires: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Response:
+    """The face of a response: a name, a column and a scale, without parameters."""
+
+    name: str
+    observed: str
+    kind: str
+    unit: str
+    requires: tuple[str, ...]
+    parameters: ClassVar[Mapping[str, Parameter]] = {}
+
+
+@dataclass(frozen=True)
+class _Noise:
+    """The face of a noise that belongs to the model itself."""
+
+    name: str = "own"
+    requires: tuple[str, ...] = ()
+    basis: None = None
+    parameters: ClassVar[Mapping[str, Parameter]] = {}
+
+
+@dataclass(frozen=True, eq=False)
+class OwnModel(Model):
+    """A NumPyro model of one's own; make one with :func:`own_model`.
+
+    Attributes
+    ----------
+    name : str
+        ``"module:function"``.
+    title : str
+    function : callable
+        The model: it takes a :class:`.Design`, reads ``design.columns[NAME]``, ``design.family`` and
+        ``design.families``, and observes its sites by ``obs=design.observed.get(NAME)``.
+    reads : mapping of str to Column or None
+        Columns of the runs that it reads, in base units; of one of its own, what it is.
+    observes : mapping of str to Observes
+        The sites that it observes, which are columns of the runs.
+    inputs : tuple of str
+        Columns that it reads: a forecast's distance from the runs is measured along their logs.
+    responses : tuple
+        What it observes, by name, with the kind.
+    """
+
+    name: str
+    title: str
+    function: Callable[[Any], None]
+    reads: Mapping[str, Column | None]
+    observes: Mapping[str, Observes]
+    inputs: tuple[str, ...]
+    responses: tuple[Any, ...]
+    law: str = field(default="", init=False)
+    resources: tuple[str, ...] = field(default=(), init=False)
+    settings: tuple[tuple[str, Any], ...] = field(default=(), init=False)
+    discrepancy: tuple[str, ...] = field(default=(), init=False)
+    anchor: tuple[tuple[str, float], ...] = field(default=(), init=False)
+    learned: tuple[tuple[str, str], ...] = field(default=(), init=False)
+    reference: tuple[tuple[str, float], ...] = field(default=(), init=False)
+    range: tuple[tuple[str, tuple[float, float]], ...] = field(default=(), init=False)
+    covariates: tuple[tuple[str, tuple[str, ...]], ...] = field(default=(), init=False)
+    fields: tuple[tuple[str, tuple[tuple[str, int | float], ...]], ...] = field(default=(), init=False)
+
+    def __call__(self, design: Any) -> None:
+        """Run the NumPyro model on a design."""
+        self.function(design)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns of numbers that the runs must hold."""
+        needed = [column for of in self.instances for column in of.columns]
+        return tuple(dict.fromkeys([*self.reads, *needed]))
+
+    @property
+    def declared(self) -> dict[str, Column]:
+        """Columns that it brings along, by name."""
+        return {name: column for name, column in self.reads.items() if column is not None}
+
+    @property
+    def instances(self) -> list[Instance]:
+        """What it observes, as responses."""
+        return [
+            Instance(name, _Response(name, name, of.kind, of.unit, of.requires), _Noise())
+            for name, of in self.observes.items()
+        ]
+
+    @property
+    def table(self) -> dict[str, Parameter]:
+        """Nothing: its parameters are sites of the function."""
+        return {}
+
+    @property
+    def structure(self) -> OwnModel:
+        """Itself: its priors are in its code."""
+        return self
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the code of the function, and of what it reads and observes."""
+        reads = {name: None if of is None else vars(of) for name, of in self.reads.items()}
+        said = json.dumps([reads, {name: list(of) for name, of in self.observes.items()}], sort_keys=True)
+        return hashlib.sha256((code_digest(self.function) + said).encode()).hexdigest()
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, OwnModel) and self.digest == other.digest
+
+    def at(self, anchor: Mapping[str, float]) -> OwnModel:
+        """Itself: its priors do not move."""
+        return self
+
+    def to_dict(self) -> dict[str, Any]:
+        """In the shape of the TOML file: where its code is."""
+        return {"model": self.name}
+
+
+class _Named(NamedTuple):
+    """A response as :class:`.Observed` names one."""
+
+    name: str
+    response: str
+    noise: str
+
+
+def own_model(
+    *, columns: Mapping[str, Column | None] | tuple[str, ...], observes: Mapping[str, Observes | str], title: str = ""
+) -> Callable[[Callable[[Any], None]], OwnModel]:
+    """Make a model that the package can fit, forecast, check, backtest and compare of a NumPyro model of your own.
+
+    Parameters
+    ----------
+    columns : tuple of str, or mapping of str to Column
+        Columns of the runs that the model reads, in base units; a column that bayescale does not know is a
+        :class:`.Column`, which says its unit, its range and its default in a query.
+    observes : mapping of str to Observes or str
+        Sites that the model observes, by name, and their kind: ``"log"``, ``"count"`` or ``"real"``. Each is a column
+        of the runs.
+    title : str
+        By default the first line of the function's docstring.
+
+    Returns
+    -------
+    callable
+        A decorator of the function, which returns an :class:`OwnModel`.
+
+    Raises
+    ------
+    DefinitionError
+        If a kind is not one of these, a count does not say where its items are, or nothing is read or observed.
+
+    Notes
+    -----
+    A deterministic site ``NAME_location`` is the curve that forecasts call ``epred``: the log of a ``"log"`` site,
+    the probability of a ``"count"``, the mean of a ``"real"``. Without it, it is the mean of the site's distribution.
+    A model may tie families together, so that they are always fitted together; it cannot forecast one that was not
+    fitted.
+
+    Examples
+    --------
+    >>> import numpyro
+    >>> from numpyro import distributions as dist
+    >>> @bs.own_model(columns=("flops",), observes={"reward": "real"})
+    ... def reward_curve(design):
+    ...     slope = numpyro.sample("slope", dist.HalfNormal(1.0))
+    ...     center = slope * np.log(design.columns["flops"] / 1e20)
+    ...     numpyro.sample("reward", dist.Normal(center, 0.1), obs=design.observed.get("reward"))
+    >>> reward_curve.inputs
+    ('flops',)
+    """
+    reads = dict(columns) if isinstance(columns, Mapping) else dict.fromkeys(columns)
+    sites = {name: of if isinstance(of, Observes) else Observes(of) for name, of in observes.items()}
+    if not reads or not sites:
+        raise DefinitionError("a model of one's own reads no column, or observes nothing",
+                              wanted='columns=("flops",), observes={"reward": "real"}, say',
+                              came=f"columns {list(reads)}, observes {list(sites)}")  # fmt: skip
+    for name, of in sites.items():
+        if of.kind not in SCALES:
+            raise DefinitionError(f"site {name!r} has an unknown kind", wanted=f"one of: {', '.join(SCALES)}",
+                                  came=repr(of.kind))  # fmt: skip
+        if of.kind == "count" and "n_items" not in of.requires:
+            raise DefinitionError(f"the count {name!r} does not say of how many items it is",
+                                  wanted='Observes("count", requires=("n_items",))', came=repr(of))  # fmt: skip
+
+    def made(function: Callable[[Any], None]) -> OwnModel:
+        name = f"{function.__module__}:{function.__qualname__}"
+        about = (function.__doc__ or name).strip().partition("\n")[0]
+        named = tuple(_Named(site, of.kind, "own") for site, of in sites.items())
+        model = OwnModel(name, title or about, function, reads, sites, tuple(reads), named)
+        _ALLOWED[name] = model  # its author has run its code already
+        return model
+
+    return made
+
+
+def permit_model(name: str, folder: Path | None = None) -> None:
+    """Import the module of a ``"module:function"``, which runs its code, and allow the model.
+
+    Raises
+    ------
+    SpecError
+        If there is no such module, or it holds no such model.
+    """
+    found = _ALLOWED[name] if name in _ALLOWED else catalogue.imported(name, folder)
+    if not isinstance(found, OwnModel):
+        raise SpecError(f"the code {name!r} is not a model", wanted="a function under @bs.own_model(…)",
+                        came=repr(found))  # fmt: skip
+    _ALLOWED[name] = found
+
+
+def found_model(name: str) -> OwnModel:
+    """Return an allowed model by its ``"module:function"``.
+
+    Raises
+    ------
+    SpecError
+        If nobody has allowed its code to run.
+    """
+    if name not in _ALLOWED:
+        raise catalogue.not_allowed(name)
+    return _ALLOWED[name]

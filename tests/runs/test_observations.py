@@ -1,0 +1,158 @@
+"""Observations: a long table beside the runs, several responses of one kind, runs that lack some, no loss at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import bayescale as bs
+from bayescale.core.errors import RunsError, SpecError
+
+ITEMS, CHANCE = 2000, 0.25
+MIDPOINTS = {"easy": 3.0, "hard": 2.5}
+WIDTH, CEILING = 0.12, 0.96
+
+
+def _tables() -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Runs under a known law, and what two benchmarks observed of them: the hard one of half of the runs alone."""
+    random, rows, seen = np.random.default_rng(0), [], []
+    for params in (3e7, 1e8, 3e8, 1e9, 3e9):
+        for ratio in (5, 20, 80, 320):
+            tokens = params * ratio
+            curve = 1.8 + 480 * params**-0.35 + 2100 * tokens**-0.37
+            run = f"r{len(rows)}"
+            rows.append({"run_id": run, "params": params, "tokens": tokens,
+                         "loss": curve * np.exp(0.004 * random.standard_normal())})  # fmt: skip
+            for name, midpoint in MIDPOINTS.items():
+                if name == "easy" or len(rows) % 2:
+                    rise = 1 / (1 + np.exp(-(np.log(midpoint) - np.log(curve)) / WIDTH))
+                    correct = random.binomial(ITEMS, CHANCE + (CEILING - CHANCE) * rise)
+                    seen.append({"run_id": run, "response": name, "value": correct, "n_items": ITEMS, "chance": CHANCE})
+    return pd.DataFrame(rows), pd.DataFrame(seen)
+
+
+RUNS, SEEN = _tables()
+RESPONSES = {name: {"response": "accuracy", "noise": "binomial"} for name in MIDPOINTS}
+TIGHT = {f"ceiling_{name}": {"prior": {"kind": "LogitNormal", "median": CEILING, "scale": 0.05}} for name in MIDPOINTS}
+
+
+@pytest.fixture(scope="module")
+def runs() -> bs.Runs:
+    return bs.load_runs(RUNS, observations=SEEN, loss_unit="nats")
+
+
+@pytest.fixture(scope="module")
+def fit(runs: bs.Runs) -> bs.Fit:
+    spec = bs.make_spec("both", law="additive", responses={"loss": "gaussian", **RESPONSES}, parameters=TIGHT)
+    return bs.fit(runs, spec, seed=0, draws=500)
+
+
+def test_a_long_table_becomes_columns_and_comes_back(runs: bs.Runs) -> None:
+    assert runs.responses == ("easy", "hard")
+    assert runs["hard_n_items"][0] == ITEMS
+    assert np.isnan(runs["hard"]).sum() == len(RUNS) // 2
+    again = runs.observations.merge(SEEN, on=["run_id", "response"], suffixes=("", "_before"))
+    assert len(again) == len(SEEN) == len(runs.observations)
+    assert (again["value"] == again["value_before"]).all()
+
+
+def test_a_folder_holds_observations_beside_its_runs(tmp_path: Path, runs: bs.Runs) -> None:
+    RUNS.to_csv(tmp_path / "runs.csv", index=False)
+    SEEN.to_csv(tmp_path / "observations.csv", index=False)
+    (tmp_path / "card.toml").write_text('loss_unit = "nats/token"\n')
+    found = bs.load_runs(tmp_path)
+    assert found.responses == runs.responses
+    np.testing.assert_array_equal(found["easy"], runs["easy"])
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda t: t.assign(run_id="r99"), "of no run"),
+        (lambda t: pd.concat([t, t[:1]], ignore_index=True), "repeat a response"),
+        (lambda t: t.assign(response="two words"), "cannot be a column"),
+        (lambda t: t.drop(columns="value"), "no column 'value'"),
+        (lambda t: t.assign(value="many"), "row 0 of the observations, value"),
+        (lambda t: t[t["response"] == "easy"].assign(response="loss"), "among its runs and among"),
+    ],
+)
+def test_observations_that_do_not_fit_the_runs_are_refused(change, words: str) -> None:
+    with pytest.raises(RunsError, match=words):
+        bs.load_runs(RUNS, observations=change(SEEN), loss_unit="nats")
+
+
+def test_each_response_has_parameters_of_its_own_and_finds_them(fit: bs.Fit) -> None:
+    assert fit.responses == ("loss", "easy", "hard")
+    assert fit.converged, fit.verdict
+    for name, midpoint in MIDPOINTS.items():
+        found = fit.summary.loc[f"midpoint_{name}"]
+        assert abs(found["mean"] - midpoint) < 4 * found["sd"]
+    assert fit.summary.loc["midpoint_hard", "sd"] < 0.3 * MIDPOINTS["hard"] * 0.3  # of the prior's
+
+
+def test_a_missing_value_says_nothing(fit: bs.Fit) -> None:
+    likelihood = fit.tree["log_likelihood"]["hard"]
+    missing = fit.tree["observed_data"]["hard"].isnull().to_numpy()
+    assert missing.any()
+    assert (likelihood.to_numpy()[..., missing] == 0).all()
+    assert (likelihood.to_numpy()[..., ~missing] != 0).all()
+
+
+def test_forecasts_know_what_is_the_same_in_all_runs(fit: bs.Fit) -> None:
+    found = bs.forecast(fit, params="10B", tokens="200B", response="hard")
+    assert found.unit == "items"
+    half = bs.forecast(fit, params="10B", tokens="200B", response="hard", hard_n_items=ITEMS / 2)
+    ratio = (found.draws["epred"] / half.draws["epred"]).to_numpy()
+    np.testing.assert_allclose(ratio, 2.0)
+    assert 0.25 * ITEMS < found.summary["q50"].item() < ITEMS
+
+
+def test_any_response_is_backtested_on_its_own_scale(runs: bs.Runs, fit: bs.Fit) -> None:
+    tested = bs.backtest(runs, fit.spec, response="easy", seed=0, draws=500)
+    assert tested.meta["response"] == "easy"
+    assert {"easy", "log_score", "crps"} <= set(tested.runs)
+    assert 0 < tested.mean["crps"] < 0.05  # of the share of items
+    # The log score is the mean probability of the count that came, in logs: each is under one.
+    assert (tested.runs["log_score"] < 0).all()
+
+
+def test_a_run_without_a_value_is_not_scored(runs: bs.Runs, fit: bs.Fit) -> None:
+    tested = bs.backtest(runs, fit.spec, response="hard", seed=0, draws=500)
+    assert tested.runs["hard"].notna().all()
+    assert 0 < len(tested.runs) < (runs["flops"] > 1.5 * np.quantile(runs["flops"], 0.7)).sum()
+
+
+def test_no_loss_is_needed_where_the_spec_observes_none() -> None:
+    table = RUNS.drop(columns="loss")
+    runs = bs.load_runs(table, observations=SEEN[SEEN["response"] == "easy"])
+    spec = bs.make_spec("easy", law="additive", responses={"easy": RESPONSES["easy"]})
+    fit = bs.fit(runs, spec, seed=0, draws=500)
+    found = bs.forecast(fit, params="10B", tokens="200B").draws["epred"] / ITEMS
+    curve = 1.8 + 480 * 1e10**-0.35 + 2100 * 2e11**-0.37
+    truth = CHANCE + (CEILING - CHANCE) / (1 + np.exp(-(np.log(MIDPOINTS["easy"]) - np.log(curve)) / WIDTH))
+    low, high = np.quantile(found, [0.005, 0.995])
+    assert low < truth < high
+    with pytest.raises(RunsError, match="no column 'loss'"):
+        bs.fit(runs, "additive")
+
+
+def test_a_share_where_counts_are_wanted_is_refused(runs: bs.Runs, fit: bs.Fit) -> None:
+    shares = bs.load_runs(RUNS, observations=SEEN.assign(value=SEEN["value"] / ITEMS), loss_unit="nats")
+    with pytest.raises(RunsError, match="multiply it by n_items"):
+        bs.fit(shares, fit.spec)
+
+
+def test_the_names_of_responses_are_columns_of_ones_own() -> None:
+    for name in ("params", "two words", "loss_error"):
+        with pytest.raises(SpecError, match="cannot name a response"):
+            bs.make_spec("mine", law="additive", responses={name: RESPONSES["easy"]})
+    with pytest.raises(SpecError, match="which noise"):
+        bs.make_spec("mine", law="additive", responses={"easy": {"response": "accuracy"}})
+
+
+def test_a_spec_with_named_responses_is_written_and_read(fit: bs.Fit, tmp_path: Path) -> None:
+    assert bs.load_spec(bs.write_spec(fit.spec, tmp_path / "both.toml")).digest == fit.spec.digest
+    assert bs.load_fit(fit.save(tmp_path / "fit.nc")).spec.digest == fit.spec.digest
