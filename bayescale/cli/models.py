@@ -93,7 +93,7 @@ def _record_paths(runs: str, specs: tuple[str, ...], out: Path | None, keep: boo
     spec = specs[0]
     if keep and spec not in shipped.names("models"):
         raise QueryError(
-            f"{spec} is not a built-in model: its record is not kept", do="write the record with --out FILE"
+            f"{spec} is not a built-in model: its record is not kept", hint="write the record with --out FILE"
         )
     if out is not None:
         check_out(out, runs, spec, fit=False)

@@ -25,7 +25,7 @@ class Quantity(click.ParamType):
         except ValueError as error:
             self.fail(str(error), param, ctx)
         if not LEAST <= number <= MOST:
-            self.fail(f"wanted a positive, finite number from {LEAST:g} to {MOST:g}, came {value!r}", param, ctx)
+            self.fail(f"expected a positive, finite number from {LEAST:g} to {MOST:g}, got {value!r}", param, ctx)
         return number
 
 

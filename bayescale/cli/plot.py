@@ -47,14 +47,14 @@ def plot(
         return
     for kind in kinds:
         if kind not in available:
-            raise QueryError(f"no kind of figure is called {kind!r}", wanted=f"one of: {', '.join(available)}",
-                             do=nearest(kind, available))  # fmt: skip
+            raise QueryError(f"no kind of figure is called {kind!r}", expected=f"one of: {', '.join(available)}",
+                             hint=nearest(kind, available))  # fmt: skip
     mpl.use("agg")
     loaded = load_fit(fit_file)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise QueryError(f"cannot make {out}", came=str(error), do="choose another folder") from None
+        raise QueryError(f"cannot make {out}", got=str(error), hint="choose another folder") from None
     for kind in kinds or available:
         try:
             drawn = _draw(available[kind], loaded, family, flops, parameter)

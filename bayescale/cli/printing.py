@@ -89,7 +89,7 @@ def write_csv(table: pd.DataFrame, path: Path) -> None:
     try:
         table.to_csv(path, index=False)
     except OSError as error:
-        raise QueryError(f"cannot write {path}", came=str(error), do="choose a folder that exists") from None
+        raise QueryError(f"cannot write {path}", got=str(error), hint="choose a folder that exists") from None
 
 
 def read_queries(path: Path) -> pd.DataFrame:
@@ -97,7 +97,7 @@ def read_queries(path: Path) -> pd.DataFrame:
     from bayescale.runs.readers import read_csv
 
     if not path.exists():
-        raise QueryError(f"no file at {path}", wanted="a CSV file of queries, one per row")
+        raise QueryError(f"no file at {path}", expected="a CSV file of queries, one per row")
     return read_csv(path, partial(QueryError, f"{path} is not a table of queries"))
 
 
@@ -120,18 +120,18 @@ def check_out(out: Path, *sources: str, fit: bool) -> None:
     """Before any work, refuse a path that cannot be written or that holds something to keep."""
     if out.is_dir() or not out.absolute().parent.is_dir():
         raise QueryError(
-            f"cannot write {out}", wanted="a file in a folder that exists", came=str(out.absolute().parent)
+            f"cannot write {out}", expected="a file in a folder that exists", got=str(out.absolute().parent)
         )
     if not out.is_file() or not out.stat().st_size:
         return
     if any(Path(source).exists() and out.samefile(source) for source in sources):
-        raise QueryError(f"--out {out} would overwrite an input file", do="choose another name")
+        raise QueryError(f"--out {out} would overwrite an input file", hint="choose another name")
     with out.open("rb") as file:
         holds_fit = file.read(len(_HDF5)) == _HDF5
     if holds_fit != fit:
         kind = "a fit" if holds_fit else "not a fit"
         raise QueryError(
-            f"{out} exists and is {kind}; it will not be overwritten", do="choose another name, or remove the file"
+            f"{out} exists and is {kind}; it will not be overwritten", hint="choose another name, or remove the file"
         )
 
 

@@ -13,13 +13,13 @@ class BayescaleError(Exception):
     ----------
     what : str
         What is wrong, in one sentence.
-    wanted, came, do : str, optional
+    expected, got, hint : str, optional
         What was expected, what it got instead, and what to do about it.
     """
 
-    def __init__(self, what: str, *, wanted: str = "", came: str = "", do: str = ""):
-        rows = [("wanted", wanted), ("came", came), ("do", do)]
-        text = "\n".join([what, *(f"  {key + ':':8}{text}" for key, text in rows if text)])
+    def __init__(self, what: str, *, expected: str = "", got: str = "", hint: str = ""):
+        rows = [("expected", expected), ("got", got), ("hint", hint)]
+        text = "\n".join([what, *(f"  {key + ':':10}{text}" for key, text in rows if text)])
         super().__init__("".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text))
 
 

@@ -78,8 +78,8 @@ class Processes(AbstractEngine):
                 process = self._fresh()
                 raise FitError(
                     "its worker process died",
-                    came="killed, or out of memory",
-                    do="run the sweep again with the same folder: finished tasks are not repeated",
+                    got="killed, or out of memory",
+                    hint="run the sweep again with the same folder: finished tasks are not repeated",
                 ) from None
             finally:
                 idle.put(process)
@@ -115,11 +115,11 @@ class Dask(AbstractEngine):
         try:
             from dask.distributed import Client, as_completed
         except ImportError:
-            raise FitError("Dask is not installed", do="pip install 'bayescale[dask]'") from None
+            raise FitError("Dask is not installed", hint="pip install 'bayescale[dask]'") from None
         try:
             client = Client(self.address, timeout=self.patience_s)
         except (OSError, ValueError) as error:
-            raise FitError(f"no Dask scheduler answers at {self.address}", came=str(error)) from None
+            raise FitError(f"no Dask scheduler answers at {self.address}", got=str(error)) from None
         with client:
             # Task names are not unique across sweeps, so that Dask must not reuse results by name.
             run = partial(client.submit, _apply, pure=False)
@@ -153,9 +153,9 @@ def engine(workers: int | None = None, scheduler: str | None = None) -> Abstract
         If both are given, or `workers` is less than 1.
     """
     if workers is not None and scheduler is not None:
-        raise FitError("a sweep runs either on local workers or on a scheduler", wanted="one of the two", came="both")
+        raise FitError("a sweep runs either on local workers or on a scheduler", expected="one of the two", got="both")
     if workers is not None and workers < 1:
-        raise FitError("workers is too small", wanted="at least 1", came=str(workers))
+        raise FitError("workers is too small", expected="at least 1", got=str(workers))
     if scheduler is not None:
         return Dask(scheduler)
     return Threads() if workers is None else Processes(workers)
@@ -215,7 +215,7 @@ def sweep(
         try:
             shelf.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise FitError(f"cannot create {shelf.folder}", came=str(error), do="choose another folder") from None
+            raise FitError(f"cannot create {shelf.folder}", got=str(error), hint="choose another folder") from None
         finished = {name: shelf.path(name) for name in tasks if shelf.path(name).is_file()}
         for name, path in finished.items():
             yield name, shelf.load(path)

@@ -61,8 +61,8 @@ def locate(kind: str, name: str) -> Path:
         what = {"models": "model", "data": "table of runs"}[kind]
         raise UnknownName(
             f"no built-in {what} is called {name!r}, and there is no file at that path",
-            wanted=f"the path of a file, or one of: {', '.join(names(kind))}",
-            came=repr(name),
-            do=nearest(name, names(kind)),
+            expected=f"the path of a file, or one of: {', '.join(names(kind))}",
+            got=repr(name),
+            hint=nearest(name, names(kind)),
         )
     return folder(kind) / (f"{name}.toml" if kind == "models" else name)

@@ -100,8 +100,8 @@ def read[Content](path: str | Path, kind: str, look: Callable[[dict[str, Any]], 
     except FileNotFoundError:
         return None
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise QueryError(f"{path} is not a record of {kind}", came=f"{type(error).__name__}: {error}",
-                         do="create it again, or choose another file") from None  # fmt: skip
+        raise QueryError(f"{path} is not a record of {kind}", got=f"{type(error).__name__}: {error}",
+                         hint="create it again, or choose another file") from None  # fmt: skip
 
 
 def write(content: Mapping[str, Any], path: str | Path, heading: str = "", *, digits: int = 6) -> Path:
@@ -132,7 +132,7 @@ def write(content: Mapping[str, Any], path: str | Path, heading: str = "", *, di
         with atomic_write(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise QueryError(f"cannot write {path}", came=str(error), do="choose a folder that exists") from None
+        raise QueryError(f"cannot write {path}", got=str(error), hint="choose a folder that exists") from None
     return path
 
 
@@ -161,8 +161,8 @@ def dumps(content: Mapping[str, Any], heading: str = "", *, digits: int = 6) -> 
         text = tomlkit.dumps(document)
         tomllib.loads(text.encode("utf-8").decode("utf-8"))
     except (TypeError, ValueError, tomlkit.exceptions.TOMLKitError) as error:
-        raise QueryError("a value cannot be written as TOML", wanted="text, numbers, lists and tables",
-                         came=str(error), do="remove unusual characters from names and titles") from None  # fmt: skip
+        raise QueryError("a value cannot be written as TOML", expected="text, numbers, lists and tables",
+                         got=str(error), hint="remove unusual characters from names and titles") from None  # fmt: skip
     return text
 
 

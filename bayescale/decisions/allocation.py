@@ -77,7 +77,7 @@ class Allocation(AbstractDecision):
             raise QueryError(
                 f"an allocation needs a law of params and tokens; {fit.name!r} "
                 + ("has no law" if lawless else f"reads {fit.inputs}"),
-                do="fit additive or coupled",
+                hint="fit additive or coupled",
             )
         return self._queries(fit, np.array([self.budget]), _grid(fit, np.array([self.budget])))
 
@@ -373,8 +373,8 @@ def _budget(flops: float | str) -> float:
     if not LEAST <= value <= MOST:
         raise QueryError(
             "the budget is not a plausible number of FLOP",
-            wanted=f"{LEAST:g} to {MOST:g} FLOP, such as 5.76e23",
-            came=repr(flops),
+            expected=f"{LEAST:g} to {MOST:g} FLOP, such as 5.76e23",
+            got=repr(flops),
         )
     return value
 
@@ -391,11 +391,11 @@ def _grid(fit: AbstractFit, budgets: np.ndarray) -> np.ndarray:
 def _recipe(fit: AbstractFit, said: Mapping[str, float]) -> dict[str, float]:
     for column, value in said.items():
         if column not in fit.covariates:
-            raise QueryError(f"{fit.name!r} has no covariate {column!r}", do=nearest(column, fit.covariates),
-                             wanted=f"one of: {', '.join(fit.covariates) or 'none'}")  # fmt: skip
+            raise QueryError(f"{fit.name!r} has no covariate {column!r}", hint=nearest(column, fit.covariates),
+                             expected=f"one of: {', '.join(fit.covariates) or 'none'}")  # fmt: skip
         if not (isinstance(value, Real) and abs(value) <= MOST):
             raise QueryError(
-                f"covariate {column!r} of an allocation has no valid value", wanted="a finite number", came=repr(value)
+                f"covariate {column!r} of an allocation has no valid value", expected="a finite number", got=repr(value)
             )
     return {column: float(said.get(column, 0.0)) for column in fit.covariates}
 

@@ -408,7 +408,7 @@ def solve(decision: AbstractDecision, fit: AbstractFit, risk: AbstractRisk) -> C
     """
     actions = decision.actions(fit)
     if not len(actions):
-        raise QueryError(f"decision {decision.name!r} has no action to choose from", do="loosen its limits")
+        raise QueryError(f"decision {decision.name!r} has no action to choose from", hint="loosen its limits")
     outcome = decision.outcome(fit, actions)
     utility = decision.utility(outcome, actions)
     found = best(utility.to_numpy(), fit.shape[0], risk)

@@ -109,11 +109,11 @@ def risk_of(name: str) -> AbstractRisk:
         If no attitude has the name.
     """
     if name not in RISKS:
-        raise QueryError(f"no attitude to risk is called {name!r}", wanted=f"one of: {', '.join(RISKS)}",
-                         do=nearest(name, RISKS))  # fmt: skip
+        raise QueryError(f"no attitude to risk is called {name!r}", expected=f"one of: {', '.join(RISKS)}",
+                         hint=nearest(name, RISKS))  # fmt: skip
     return RISKS[name]()
 
 
 def _check_share(what: str, value: float) -> None:
     if not 0 < value < 1:
-        raise QueryError(f"{what} is out of range", wanted="a number between 0 and 1", came=str(value))
+        raise QueryError(f"{what} is out of range", expected="a number between 0 and 1", got=str(value))

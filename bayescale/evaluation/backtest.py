@@ -118,7 +118,7 @@ class Backtest:
             For an average: a record holds the digest of one spec.
         """
         if "spec_digest" not in self.meta:
-            raise QueryError("a record holds one model", came=self.meta.get("spec", ""), do="backtest each member")
+            raise QueryError("a record holds one model", got=self.meta.get("spec", ""), hint="backtest each member")
         kept = {name: value for name, value in self.meta.items() if not name.startswith("spec")}
         kept["families"] = sorted(self.families["family"].unique())
         kept["fits"] = len(self.verdicts)
@@ -274,16 +274,16 @@ def plan(
         If there is no such way or family, or an option is out of range or is not used by the way.
     """
     if family is not None and family not in runs.families:
-        raise QueryError(f"no family {family!r} in {runs.name!r}", do=nearest(family, runs.families))
+        raise QueryError(f"no family {family!r} in {runs.name!r}", hint=nearest(family, runs.families))
     cuts, left_out = scorable(*cut(runs, way, options), runs, site)
     scored = [one for one in cuts if family in (None, one.family)]
     if not scored:
         fewest = WAYS[way].fewest
         raise RunsError(
             f"no family of {runs.name!r} can be backtested",
-            wanted=f"at least {options.smallest or fewest[0]} runs to fit and {fewest[1]} to score",
-            came="; ".join(f"{name}: {why}" for name, why in left_out.items()),
-            do="move the train quantile, or add runs",
+            expected=f"at least {options.smallest or fewest[0]} runs to fit and {fewest[1]} to score",
+            got="; ".join(f"{name}: {why}" for name, why in left_out.items()),
+            hint="move the train quantile, or add runs",
         )
     return tasks_of(runs, specs, cuts, scored, complete=WAYS[way].complete), left_out
 
@@ -404,8 +404,8 @@ def _check_others(runs: Runs) -> None:
     if len(runs.families) < 3:
         raise RunsError(
             f"{runs.name!r} has too few families to fit one together with the others",
-            wanted="at least 3 families: two others say how families differ",
-            came=", ".join(runs.families),
+            expected="at least 3 families: two others say how families differ",
+            got=", ".join(runs.families),
         )
 
 

@@ -359,7 +359,7 @@ def examine(
         raise QueryError("there is no fit to examine")
     first = next(iter(fits.values()))
     if len({fit.meta["runs_digest"] for fit in fits.values()}) > 1:
-        raise QueryError("the fits are of different runs", do="fit every model to one table")
+        raise QueryError("the fits are of different runs", hint="fit every model to one table")
     chosen = {"flops": Allocation(flops or default_budget(first, family)).budget, "family": family,
               "seed": first.meta["seed"], "train_quantile": None, "beyond": None}  # fmt: skip
     card = dict(_card(first) if card is None else card)
@@ -415,18 +415,18 @@ def _models(specs: Iterable[Model | str | Path]) -> dict[str, Model]:
         same = next((other for other in seen.values() if other.digest == spec.digest or other.name == spec.name), None)
         if same is not None:
             what = "one model is given twice" if same.digest == spec.digest else "two models have one name"
-            raise QueryError(what, wanted="different models under different names",
-                             came=f"{same.name!r} and {spec.name!r}", do="remove one, or rename its file")  # fmt: skip
+            raise QueryError(what, expected="different models under different names",
+                             got=f"{same.name!r} and {spec.name!r}", hint="remove one, or rename its file")  # fmt: skip
         seen[spec.name] = spec
     if len(seen) < 2:
-        raise QueryError("a comparison needs at least two models", came=", ".join(seen) or "none",
-                         do="name each: --model additive --model coupled")  # fmt: skip
+        raise QueryError("a comparison needs at least two models", got=", ".join(seen) or "none",
+                         hint="name each: --model additive --model coupled")  # fmt: skip
     return seen
 
 
 def _budget(runs: Runs, flops: float | str | None, family: str | None) -> float:
     if family not in (None, NEW, *runs.families):
-        raise QueryError(f"no family {family!r} in {runs.name!r}", do=nearest(str(family), runs.families))
+        raise QueryError(f"no family {family!r} in {runs.name!r}", hint=nearest(str(family), runs.families))
     mine = runs["flops"][runs["family"] == family] if family in runs.families else runs["flops"]
     return Allocation(TIMES_LARGEST * float(mine.max()) if flops is None else flops).budget
 

@@ -249,7 +249,7 @@ def ranked(
     """
     if how.chains * how.draws < RANKED:
         came = f"{how.chains} chains of {how.draws}"
-        raise FitError("there are too few draws to rank a truth", wanted=f"at least {RANKED} in all", came=came)
+        raise FitError("there are too few draws to rank a truth", expected=f"at least {RANKED} in all", got=came)
     fixed = replace(spec, anchor=simulated.spec.anchor) if isinstance(spec, Spec) else spec
     rng = np.random.default_rng(seed)
     ranks, regrets, unconverged, dropped = {}, {}, {}, dict(simulated.dropped)
@@ -266,7 +266,7 @@ def ranked(
         meta["versions"] = fit.meta["versions"]
     if not ranks:
         name, why = next(iter(dropped.items()))
-        raise FitError("no simulation could be fitted", came=f"{name}: {why}")
+        raise FitError("no simulation could be fitted", got=f"{name}: {why}")
     runs = next(iter(simulated.tables.values()))
     sizes = {family: int((runs["family"] == family).sum()) for family in runs.families}
     meta |= {"runs": sizes, "anchor": dict(simulated.spec.anchor), "beyond_in": str(simulated.probes["family"][0])}

@@ -104,7 +104,7 @@ def simulate(spec: Model, runs: Runs | None = None, *, simulations: int, seed: i
         If the runs lack a column, or cannot identify the law.
     """
     if simulations < FEWEST_SIMULATIONS:
-        raise FitError("simulations is too small", wanted=f"at least {FEWEST_SIMULATIONS}", came=str(simulations))
+        raise FitError("simulations is too small", expected=f"at least {FEWEST_SIMULATIONS}", got=str(simulations))
     if isinstance(spec, OwnModel):
         return _simulate_own(spec, runs, simulations, seed)
     if not isinstance(spec, Spec):
@@ -141,7 +141,7 @@ def _simulate_own(model: OwnModel, runs: Runs | None, simulations: int, seed: in
     """Draw a model of one's own from its prior at some runs; it is not asked beyond them."""
     if runs is None:
         raise RunsError(f"model {model.name!r} is of your own: no plain sweep is known to suit it",
-                        do="name runs of your own (--runs)")  # fmt: skip
+                        hint="name runs of your own (--runs)")  # fmt: skip
     points = design(model, runs)
     names = pd.Index([f"{i:04d}" for i in range(simulations)], name="simulation")
     with use_cache(), jax.enable_x64(True):
@@ -215,7 +215,7 @@ def sweep_for(spec: Spec) -> Runs:
     for column in {*spec.columns, *spec.labels, *spec.sorting} - set(frame):
         if column not in more:
             raise RunsError(f"no plain sweep has the column {column!r}, which spec {spec.name!r} reads",
-                            do="give runs of your own (--runs)")  # fmt: skip
+                            hint="give runs of your own (--runs)")  # fmt: skip
         frame[column] = more[column]
     pools = any(setting.pooling != "none" for _, setting in spec.settings)
     steps = _STEPS if pools else {"all": 1}

@@ -208,9 +208,9 @@ class Cuts:
     def of(cls, runs: Runs, quantiles: Sequence[float], beyond: float, family: str | None, scored: Instance) -> Cuts:
         """Cut every family at each quantile; score all of them, or one."""
         if not quantiles or not all(0 < q < 1 for q in quantiles):
-            raise QueryError("cuts out of range", wanted="numbers between 0 and 1", came=str(list(quantiles)))
+            raise QueryError("cuts out of range", expected="numbers between 0 and 1", got=str(list(quantiles)))
         if family is not None and family not in runs.families:
-            raise QueryError(f"no family {family!r} in {runs.name!r}", do=nearest(family, runs.families))
+            raise QueryError(f"no family {family!r} in {runs.name!r}", hint=nearest(family, runs.families))
         every: list[Cut] = []
         left_out: dict[str, str] = {}
         labels = {f"up to {q:g}": q for q in quantiles}
@@ -263,8 +263,11 @@ class Cuts:
             if not name.endswith(others)
         }
         if not tests:
-            raise RunsError(f"no family of {runs.name!r} can be backtested", do="move the train quantile, or add runs",
-                            came="; ".join(f"{name}: {why}" for name, why in left_out.items()))  # fmt: skip
+            raise RunsError(
+                f"no family of {runs.name!r} can be backtested",
+                got="; ".join(f"{name}: {why}" for name, why in left_out.items()),
+                hint="move the train quantile, or add runs",
+            )
         return gather(tests, left_out, about(runs, "quantile", options, seed, found.versions, spec))
 
     def _table(self, model: str, one: Scored) -> pd.DataFrame:
@@ -421,7 +424,7 @@ def backtest_average(
             tests.append(Scored(one, score_cut(mixed, runs, one, of.name), mixed.verdict))
             versions = next(iter(members.values())).meta["versions"]
     if not tests:
-        raise RunsError("no family could be fitted", came="; ".join(f"{k}: {v}" for k, v in left_out.items()))
+        raise RunsError("no family could be fitted", got="; ".join(f"{k}: {v}" for k, v in left_out.items()))
     meta = {"spec": mixed.name} | about(runs, way, options, seed, versions)
     return gather(tests, left_out, meta, weights)
 
@@ -434,10 +437,10 @@ def _resolved(runs: Table, specs: Models) -> tuple[Runs, dict[str, Model]]:
         loaded = [spec if isinstance(spec, Model) else load_spec(spec) for spec in specs]
         models = {spec.name: spec for spec in loaded}
         if len(models) < len(loaded):
-            raise SpecError("two models have one name", came=", ".join(spec.name for spec in loaded),
-                            do="name each model once, or give a mapping of names")  # fmt: skip
+            raise SpecError("two models have one name", got=", ".join(spec.name for spec in loaded),
+                            hint="name each model once, or give a mapping of names")  # fmt: skip
     if not models:
-        raise SpecError("there is no model to average", wanted="at least one spec", came="none")
+        raise SpecError("there is no model to average", expected="at least one spec", got="none")
     runs = runs if isinstance(runs, Runs) else load_runs(runs)
     for spec in models.values():
         runs = conformed(spec, runs)
@@ -450,8 +453,8 @@ def _bin(horizon: str | float) -> str:
         return str(horizon)
     if not isinstance(horizon, str) and horizon > 1:
         return next(name for name, upto in HORIZONS.items() if horizon <= upto)
-    raise QueryError("no such horizon", wanted="a multiple of the runs' compute above 1, or one of: "
-                     + ", ".join(HORIZONS), came=repr(horizon))  # fmt: skip
+    raise QueryError("no such horizon", expected="a multiple of the runs' compute above 1, or one of: "
+                     + ", ".join(HORIZONS), got=repr(horizon))  # fmt: skip
 
 
 def _nothing() -> pd.DataFrame:

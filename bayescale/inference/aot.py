@@ -85,7 +85,7 @@ def devices_for(device: str, runs: int) -> list[Any]:
         If the name is unknown or JAX has no such device.
     """
     if device not in DEVICES:
-        raise FitError(f"no device is called {device!r}", wanted=f"one of: {', '.join(DEVICES)}", came=repr(device))
+        raise FitError(f"no device is called {device!r}", expected=f"one of: {', '.join(DEVICES)}", got=repr(device))
     if device == "auto":
         device = jax.default_backend() if runs >= _LARGE else "cpu"
     try:
@@ -93,8 +93,8 @@ def devices_for(device: str, runs: int) -> list[Any]:
     except RuntimeError:
         raise FitError(
             f"JAX has no {device} here",
-            came=f"its devices: {', '.join(map(str, jax.devices()))}",
-            do=f"install JAX for the {device}, or leave the device to be chosen",
+            got=f"its devices: {', '.join(map(str, jax.devices()))}",
+            hint=f"install JAX for the {device}, or leave the device to be chosen",
         ) from None
 
 

@@ -117,8 +117,8 @@ class AbstractFit(ABC):
         """
         name = self.responses[0] if name is None else name
         if name not in self.responses:
-            raise QueryError(f"the fit has no response {name!r}", wanted=f"one of: {', '.join(self.responses)}",
-                             do=nearest(name, self.responses))  # fmt: skip
+            raise QueryError(f"the fit has no response {name!r}", expected=f"one of: {', '.join(self.responses)}",
+                             hint=nearest(name, self.responses))  # fmt: skip
         return next(of for of in _first(self.members).spec.instances if of.name == name)
 
     @property
@@ -173,7 +173,7 @@ class AbstractFit(ABC):
             with atomic_write(path) as temporary:
                 tree.to_netcdf(temporary, engine="h5netcdf", encoding=_encoding(tree))
         except OSError as error:
-            raise FitError(f"cannot write {path}", came=str(error), do="choose a folder that exists") from None
+            raise FitError(f"cannot write {path}", got=str(error), hint="choose a folder that exists") from None
         return path
 
 
@@ -305,23 +305,23 @@ def average(fits: Mapping[str, Any], weights: Weights | Mapping[str, float] | No
     >>> bs.forecast(both, params="70B", tokens="1.4T")  # doctest: +SKIP
     """
     if not fits:
-        raise FitError("there is nothing to average", wanted="at least one fit", came="an empty mapping")
+        raise FitError("there is nothing to average", expected="at least one fit", got="an empty mapping")
     for what, read, do in (
         ("runs", lambda fit: (fit.meta["runs"], fit.meta["runs_digest"]), "fit every member to the same runs"),
         ("chains and draws", lambda fit: fit.shape, "fit every member with the same chains and draws"),
     ):
         found = {name: read(fit) for name, fit in fits.items()}
         if len(set(found.values())) > 1:
-            raise FitError(f"members of an average differ in {what}", wanted=f"one table, the same {what}",
-                           came="; ".join(f"{n}: {_words(v)}" for n, v in found.items()), do=do)  # fmt: skip
+            raise FitError(f"members of an average differ in {what}", expected=f"one table, the same {what}",
+                           got="; ".join(f"{n}: {_words(v)}" for n, v in found.items()), hint=do)  # fmt: skip
     if not _shared(fits):
         raise FitError("members of an average forecast no response in common",
-                       came="; ".join(f"{n}: {', '.join(f.responses)}" for n, f in fits.items()))  # fmt: skip
+                       got="; ".join(f"{n}: {', '.join(f.responses)}" for n, f in fits.items()))  # fmt: skip
     if not isinstance(weights, Weights):
         weights = given(dict(weights) if weights is not None else dict.fromkeys(fits, 1.0))
     if set(weights.weights) != set(fits):
-        raise FitError("the weights are not those of the members", wanted=", ".join(fits),
-                       came=", ".join(weights.weights))  # fmt: skip
+        raise FitError("the weights are not those of the members", expected=", ".join(fits),
+                       got=", ".join(weights.weights))  # fmt: skip
     kept = ("runs", "runs_digest", "families", "anchor", "seed", "device", "excluded")
     meta = {key: _first(fits).meta[key] for key in kept if key in _first(fits).meta}
     return Average(dict(fits), weights, meta | {"weights": weights.to_dict()})

@@ -147,9 +147,9 @@ def fit_many(
     >>> fit_many({name: table.where(family=name) for name in table.families}, "additive")  # doctest: +SKIP
     """
     if not runs:
-        raise FitError("there is nothing to fit", wanted="at least one table of runs", came="an empty mapping")
+        raise FitError("there is nothing to fit", expected="at least one table of runs", got="an empty mapping")
     if longer < 1:
-        raise FitError("longer is too small", wanted="at least 1", came=str(longer))
+        raise FitError("longer is too small", expected="at least 1", got=str(longer))
     if not isinstance(spec, Mapping):
         spec = dict.fromkeys(runs, spec if isinstance(spec, Model) else load_spec(spec))
     how = FitOptions(chains, warmup, draws, device, workers, scheduler, folder)
@@ -254,5 +254,5 @@ def _check_same(name: str, fit: Fit, **task: Any) -> None:
     if kept != asked:
         raise FitError(
             f"the folder's fit {name!r} is another's: its runs, spec, seed, chains or draws differ",
-            do="choose an empty folder, or repeat the call that began this one",
+            hint="choose an empty folder, or repeat the call that began this one",
         )

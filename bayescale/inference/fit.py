@@ -354,10 +354,10 @@ def _wants(fit: Fit | FitError | None, care: Care) -> bool:
 def _check_settings(seeds: Sequence[int], chains: int, warmup: int | None, draws: int) -> None:
     for name, value, least in (("chains", chains, 1), ("draws", draws, 4), ("warmup", warmup or 20, 20)):
         if value < least:
-            raise FitError(f"{name} is too small", wanted=f"at least {least}", came=str(value))
+            raise FitError(f"{name} is too small", expected=f"at least {least}", got=str(value))
     for seed in seeds:
         if not 0 <= seed < 2**31:
-            raise FitError("seed is out of range", wanted="a whole number from 0 to 2147483647", came=str(seed))
+            raise FitError("seed is out of range", expected="a whole number from 0 to 2147483647", got=str(seed))
 
 
 def _collect(runs: Runs, spec: Model, points: Design, samples: nuts.Samples, seed: int) -> Fit:
@@ -421,8 +421,8 @@ def _published(spec: Model, points: Design, sites: Mapping[str, np.ndarray]) -> 
     unknown = found.keys() - law.quantities.keys()
     if unknown:
         raise DefinitionError(f"{type(law).__name__}.published and {type(law).__name__}.quantities disagree",
-                              wanted=f"coefficients among {sorted(law.quantities)}", came=f"{sorted(unknown)}",
-                              do="declare each coefficient in quantities, with kind, unit and meaning")  # fmt: skip
+                              expected=f"coefficients among {sorted(law.quantities)}", got=f"{sorted(unknown)}",
+                              hint="declare each coefficient in quantities, with kind, unit and meaning")  # fmt: skip
     return {k: np.asarray(v) for k, v in found.items()}
 
 

@@ -39,13 +39,13 @@ def load_fit(path: str | Path, *, allow_code: bool = False) -> Any:
     """
     path = Path(path)
     if not path.is_file():
-        raise FitError(f"no fit at {path}", do="make one: bayescale fit RUNS --model SPEC --out FIT.nc")
+        raise FitError(f"no fit at {path}", hint="make one: bayescale fit RUNS --model SPEC --out FIT.nc")
     try:
         with xr.open_datatree(path, engine="h5netcdf") as opened:
             tree = opened.load()
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         came = str(error).partition("\n")[0] or type(error).__name__
-        raise FitError(f"{path} is damaged, or no netCDF file", came=came, do="fit again") from None
+        raise FitError(f"{path} is damaged, or no netCDF file", got=came, hint="fit again") from None
     meta = _meta(tree, path)
     if "members" not in meta:
         return _read(tree, meta, path, allow_code)
@@ -54,7 +54,7 @@ def load_fit(path: str | Path, *, allow_code: bool = False) -> Any:
         members = {name: tree.children[MEMBER.format(k)].copy() for k, name in enumerate(meta["members"])}
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         came = f"an average whose weights or members cannot be read ({error})"
-        raise FitError(f"{path} holds no whole fit", came=came, do="fit again") from None
+        raise FitError(f"{path} holds no whole fit", got=came, hint="fit again") from None
     return average(
         {name: _read(member, _meta(member, path), path, allow_code) for name, member in members.items()}, weights
     )
@@ -66,17 +66,17 @@ def _meta(tree: xr.DataTree, path: Path) -> dict[str, Any]:
         meta = json.loads(tree.attrs["bayescale"])
         schema = int(meta.pop("schema"))
     except (AttributeError, KeyError, TypeError, ValueError):
-        raise FitError(f"{path} holds no bayescale fit", wanted="a file that Fit.save wrote") from None
+        raise FitError(f"{path} holds no bayescale fit", expected="a file that Fit.save wrote") from None
     if schema > SCHEMA:
-        raise FitError(f"{path} has a newer format than this bayescale reads", wanted=f"format {SCHEMA} or older",
-                       came=f"format {schema}", do="pip install --upgrade bayescale")  # fmt: skip
+        raise FitError(f"{path} has a newer format than this bayescale reads", expected=f"format {SCHEMA} or older",
+                       got=f"format {schema}", hint="pip install --upgrade bayescale")  # fmt: skip
     return meta
 
 
 def _read(tree: xr.DataTree, meta: dict[str, Any], path: Path, allow_code: bool) -> Fit:
     lacking = [name for name in _GROUPS if name not in tree.children] + [name for name in _META if name not in meta]
     if lacking:
-        raise FitError(f"{path} holds no whole fit", came=f"a file without {', '.join(lacking)}", do="fit again")
+        raise FitError(f"{path} holds no whole fit", got=f"a file without {', '.join(lacking)}", hint="fit again")
     try:
         content = meta.pop("spec")
         if allow_code or CODE_ALLOWED.get():

@@ -171,7 +171,7 @@ def gathered(
     if not np.isfinite(chain.stats["lp"]).all():
         raise FitError(
             f"spec {spec.name!r} has no finite posterior density where the chains went",
-            do="look at the priors (bayescale show models NAME) and at the runs for outliers",
+            hint="look at the priors (bayescale show models NAME) and at the runs for outliers",
         )
     whitened = bool(report["arrived"])
     engine = {

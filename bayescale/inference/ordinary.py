@@ -56,8 +56,11 @@ def sample(
         with stages("sampling"):
             mcmc.run(key, design, extra_fields=tuple(STATISTICS))
     except RuntimeError as error:
-        raise FitError(f"model {model.name!r} cannot be sampled", came=str(error).partition("\n")[0],
-                       do="look at its priors, and whether its density is finite at these runs") from None  # fmt: skip
+        raise FitError(
+            f"model {model.name!r} cannot be sampled",
+            got=str(error).partition("\n")[0],
+            hint="look at its priors, and whether its density is finite at these runs",
+        ) from None
     found = {name: np.asarray(value) for name, value in mcmc.get_extra_fields(group_by_chain=True).items()}
     stats = {ours: found[theirs] for theirs, ours in STATISTICS.items()}
     settings = {"warmup": warmup or _WARMUP, "thinning": mcmc.thinning, "target_accept": _ACCEPT[care]}
@@ -107,13 +110,13 @@ def replayed(
     for name, site in latent.items():
         if name not in draws:
             raise FitError(f"there are no draws of site {name!r} of model {model.name!r}",
-                           wanted=f"draws of: {', '.join(latent)}", came=", ".join(map(str, draws)))  # fmt: skip
+                           expected=f"draws of: {', '.join(latent)}", got=", ".join(map(str, draws)))  # fmt: skip
         arrays[name] = np.asarray(draws[name], float)
         shape = np.shape(site["value"])
         if arrays[name].ndim < 2 or arrays[name].shape[2:] != shape:
             raise FitError(f"draws of site {name!r} have another shape than the site",
-                           wanted=f"(chain, draw{''.join(f', {n}' for n in shape)})",
-                           came=str(arrays[name].shape))  # fmt: skip
+                           expected=f"(chain, draw{''.join(f', {n}' for n in shape)})",
+                           got=str(arrays[name].shape))  # fmt: skip
         if not np.isfinite(arrays[name]).all():
             raise FitError(f"draws of site {name!r} are not all finite numbers")
     chains, length = next(iter(arrays.values())).shape[:2]

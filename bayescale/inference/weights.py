@@ -162,7 +162,7 @@ def given(weights: dict[str, float]) -> Weights:
     """
     values = np.array(list(weights.values()), float)
     if not (np.isfinite(values).all() and (values >= 0).all() and values.sum() > 0):
-        raise FitError("weights cannot be used", wanted="numbers of at least 0, not all 0", came=str(weights))
+        raise FitError("weights cannot be used", expected="numbers of at least 0, not all 0", got=str(weights))
     scaled = dict(zip(weights, map(float, values / values.sum()), strict=True))
     return Weights(scaled, dict.fromkeys(scaled, np.nan), "given", 0, 0, "weights as given")
 
@@ -198,9 +198,9 @@ def optimum(log_scores: np.ndarray, share: np.ndarray) -> np.ndarray:
 def _check(scores: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> None:
     if scores.ndim != 2 or scores.shape != (len(labels), len(names)) or not len(names):
         raise FitError("the scores' shape is not that of forecasts × models",
-                       wanted=f"({len(labels)}, {len(names)})", came=str(scores.shape))  # fmt: skip
+                       expected=f"({len(labels)}, {len(names)})", got=str(scores.shape))  # fmt: skip
     if len(set(names)) < len(names):
-        raise FitError("two models have one name", came=", ".join(names), do="name each apart")
+        raise FitError("two models have one name", got=", ".join(names), hint="name each apart")
     if np.isnan(scores).any() or np.isposinf(scores).any() or (scores.size and np.isneginf(scores).all(axis=1).any()):
-        raise FitError("a forecast has no finite log score", wanted="under one model at least, and no NaN",
-                       do="look at that run's loss and at the fits' convergence")  # fmt: skip
+        raise FitError("a forecast has no finite log score", expected="under one model at least, and no NaN",
+                       hint="look at that run's loss and at the fits' convergence")  # fmt: skip

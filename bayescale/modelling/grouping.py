@@ -77,9 +77,9 @@ def _lot(family: Any, columns: list[str], runs: pd.DataFrame) -> Any:
     if len(keys) > 1:
         raise RunsError(
             f"runs of family {family!r} differ in {' or '.join(columns)}, by which families are pooled",
-            wanted=f"one {' and one '.join(columns)} a family",
-            came="; ".join(" in ".join(map(repr, key)) for key in sorted(keys)),
-            do="make a family of each",
+            expected=f"one {' and one '.join(columns)} a family",
+            got="; ".join(" in ".join(map(repr, key)) for key in sorted(keys)),
+            hint="make a family of each",
         )
     (key,) = keys
     return key if all(key) else (family, *key)  # without a name, a lot of its own

@@ -36,9 +36,9 @@ def check_identified(spec: Model, runs: Runs) -> None:
         if len(group) < len(law.parameters) and not spec.learned:
             raise RunsError(
                 f"{family!r} has fewer runs than law {law.name!r} has parameters",
-                wanted=f"at least {len(law.parameters)} runs",
-                came=str(len(group)),
-                do='add runs, or pool the family with others (pooling = "partial")',
+                expected=f"at least {len(law.parameters)} runs",
+                got=str(len(group)),
+                hint='add runs, or pool the family with others (pooling = "partial")',
             )
         if spec.learned:  # what these runs do not say, other families have
             continue
@@ -47,16 +47,16 @@ def check_identified(spec: Model, runs: Runs) -> None:
             if spread < _LEAST_SCATTER:
                 raise RunsError(
                     f"{family!r}: every run has about the same {name}, so its exponent is not identified",
-                    came=f"{name} from {group[name].min():.3g} to {group[name].max():.3g}",
-                    do=f"add runs with other {name}, or fit a power law in the other input",
+                    got=f"{name} from {group[name].min():.3g} to {group[name].max():.3g}",
+                    hint=f"add runs with other {name}, or fit a power law in the other input",
                 )
         if len(spec.inputs) == 2 and (logs[:, 1] - logs[:, 0]).std() < _LEAST_SCATTER:
             raise RunsError(
                 f"{family!r}: every run has the same {spec.inputs[1]} per {spec.inputs[0].removesuffix('s')}, "
                 "so the two exponents are not identified",
-                wanted="runs with several ratios, ideally from 2 to 300",
-                came=f"{np.exp((logs[:, 1] - logs[:, 0]).mean()):.3g} in all of them",
-                do='add runs off the ray, or fit law power-floor with inputs = ["flops"]',
+                expected="runs with several ratios, ideally from 2 to 300",
+                got=f"{np.exp((logs[:, 1] - logs[:, 0]).mean()):.3g} in all of them",
+                hint='add runs off the ray, or fit law power-floor with inputs = ["flops"]',
             )
     for column in dict(spec.covariates):
         check_covariate(runs, column, alone=not spec.learned)
@@ -79,7 +79,7 @@ def _check_complete(spec: Model, runs: Runs, name: str) -> None:
     which = f"run {row} of {runs.name!r} has no" if some else f"no run of {runs.name!r} has"
     raise RunsError(
         f"{which} {name}, which spec {spec.name!r} needs",
-        do=f"drop the runs that have none, e.g. by runs.where({name}_above=0)" if some else "choose other runs",
+        hint=f"drop the runs that have none, e.g. by runs.where({name}_above=0)" if some else "choose other runs",
     )
 
 
@@ -92,24 +92,24 @@ def _check_observed(spec: Model, runs: Runs) -> None:
         present = np.isfinite(values)
         if not present.any():
             raise RunsError(f"no run of {runs.name!r} has {of.site}, which spec {spec.name!r} observes",
-                            do="choose other runs, or leave the response out")  # fmt: skip
+                            hint="choose other runs, or leave the response out")  # fmt: skip
         for name, needed in columns.items():
             if (lacking := present & ~np.isfinite(needed)).any():
                 raise RunsError(f"run {int(np.flatnonzero(lacking)[0])} of {runs.name!r} has {of.site} and no "
                                 f"{of.requires[name]}, which spec {spec.name!r} needs",
-                                do=f"fill in {of.requires[name]}, or leave {of.site} of that run empty")  # fmt: skip
+                                hint=f"fill in {of.requires[name]}, or leave {of.site} of that run empty")  # fmt: skip
         with np.errstate(invalid="ignore"):
             wrong = present & ~of.scale.valid(values, columns)
         if wrong.any():
             row = int(np.flatnonzero(wrong)[0])
             raise RunsError(f"run {row} of {runs.name!r}: {of.site} cannot be observed",
-                            wanted=of.scale.wanted, came=f"{values[row]:g}", do=of.scale.do)  # fmt: skip
+                            expected=of.scale.must_be, got=f"{values[row]:g}", hint=of.scale.hint)  # fmt: skip
         seen |= present
     if not seen.all():
         raise RunsError(
             f"run {int(np.flatnonzero(~seen)[0])} of {runs.name!r} has none of what spec {spec.name!r} observes",
-            wanted=f"a value of: {', '.join(spec.observed)}",
-            do="drop the runs that have none",
+            expected=f"a value of: {', '.join(spec.observed)}",
+            hint="drop the runs that have none",
         )
 
 
@@ -125,9 +125,9 @@ def _check_one_row(runs: Runs) -> None:
         return
     raise RunsError(
         f"{runs.name!r} has several rows a run, so that each would be counted several times",
-        wanted="one row a run",
-        came=f"{len(frame):,} rows for {runs.n_runs:,} runs",
-        do=_choose(next((c for c in runs.rows_by if frame[c].nunique() > 1), runs.rows_by[0]), frame),
+        expected="one row a run",
+        got=f"{len(frame):,} rows for {runs.n_runs:,} runs",
+        hint=_choose(next((c for c in runs.rows_by if frame[c].nunique() > 1), runs.rows_by[0]), frame),
     )
 
 
@@ -144,9 +144,9 @@ def _check_one_test(spec: Model, of: Instance, runs: Runs) -> None:
     complete = frame.dropna(subset=[c for c in (response.observed, *response.requires) if c in frame])
     raise RunsError(
         f"response {response.name!r} describes one {column}, by one {', one '.join(response.parameters)}",
-        wanted=f"runs of one {column}",
-        came=f"{len(tests)} in {runs.name!r}: {', '.join(map(str, tests[:_SHOWN]))}{', …' * (len(tests) > _SHOWN)}",
-        do=_choose(column, complete if len(complete) else frame),
+        expected=f"runs of one {column}",
+        got=f"{len(tests)} in {runs.name!r}: {', '.join(map(str, tests[:_SHOWN]))}{', …' * (len(tests) > _SHOWN)}",
+        hint=_choose(column, complete if len(complete) else frame),
     )
 
 
@@ -168,11 +168,11 @@ def check_covariate(runs: Runs, column: str, alone: bool = True) -> None:
     what = f"covariate {column!r} of {runs.name!r}"
     if not np.isfinite(values).all():
         row = int(np.flatnonzero(~np.isfinite(values))[0])
-        raise RunsError(f"{what}, run {row}: wanted a number, came {cells[row]!r}", do="fill it in, or drop the run")
+        raise RunsError(f"{what}, run {row}: expected a number, got {cells[row]!r}", hint="fill it in, or drop the run")
     low, high = values.min(), values.max()
     if alone and high - low <= _ROUNDING * max(abs(low), abs(high)):
         raise RunsError(f"{what} is {low:g} in every run, so that nothing says what it is worth",
-                        do="add runs that differ in it, or leave it out")  # fmt: skip
+                        hint="add runs that differ in it, or leave it out")  # fmt: skip
     if alone and not low <= 0 <= high:
         raise RunsError(f"{what} is never near 0, where the law is that of the usual runs",
-                        came=f"{low:g} to {high:g}", do="subtract a usual value from the column")  # fmt: skip
+                        got=f"{low:g} to {high:g}", hint="subtract a usual value from the column")  # fmt: skip

@@ -195,8 +195,8 @@ class Model(ABC):
         found = {of.name: of for of in self.instances}
         name = response or ("loss" if "loss" in found else next(iter(found)))
         if name not in found:
-            raise QueryError(f"spec {self.name!r} has no response {name!r}", wanted=f"one of: {', '.join(found)}",
-                             do=nearest(name, found))  # fmt: skip
+            raise QueryError(f"spec {self.name!r} has no response {name!r}", expected=f"one of: {', '.join(found)}",
+                             hint=nearest(name, found))  # fmt: skip
         return found[name]
 
     @property
@@ -239,5 +239,5 @@ def common_response(specs: Iterable[Model], response: str | None = None) -> Inst
     for spec in others:
         if (other := spec.scored(of.name)).site != of.site:
             raise QueryError(f"specs {first.name!r} and {spec.name!r} observe {of.name!r} in different columns",
-                             wanted=of.site, came=other.site)  # fmt: skip
+                             expected=of.site, got=other.site)  # fmt: skip
     return of

@@ -212,15 +212,15 @@ def own_model(
     sites = {name: of if isinstance(of, Observes) else Observes(of) for name, of in observes.items()}
     if not reads or not sites:
         raise DefinitionError("a model of one's own reads no column, or observes nothing",
-                              wanted='columns=("flops",), observes={"reward": "real"}, say',
-                              came=f"columns {list(reads)}, observes {list(sites)}")  # fmt: skip
+                              expected='columns=("flops",), observes={"reward": "real"}, say',
+                              got=f"columns {list(reads)}, observes {list(sites)}")  # fmt: skip
     for name, of in sites.items():
         if of.kind not in SCALES:
-            raise DefinitionError(f"site {name!r} has an unknown kind", wanted=f"one of: {', '.join(SCALES)}",
-                                  came=repr(of.kind))  # fmt: skip
+            raise DefinitionError(f"site {name!r} has an unknown kind", expected=f"one of: {', '.join(SCALES)}",
+                                  got=repr(of.kind))  # fmt: skip
         if of.kind == "count" and "n_items" not in of.requires:
             raise DefinitionError(f"the count {name!r} does not say of how many items it is",
-                                  wanted='Observes("count", requires=("n_items",))', came=repr(of))  # fmt: skip
+                                  expected='Observes("count", requires=("n_items",))', got=repr(of))  # fmt: skip
 
     def made(function: Callable[[Any], None]) -> OwnModel:
         name = f"{function.__module__}:{function.__qualname__}"
@@ -243,8 +243,8 @@ def permit_model(name: str, folder: Path | None = None) -> None:
     """
     found = _ALLOWED[name] if name in _ALLOWED else catalogue.imported(name, folder)
     if not isinstance(found, OwnModel):
-        raise SpecError(f"the code {name!r} is not a model", wanted="a function under @bs.own_model(…)",
-                        came=repr(found))  # fmt: skip
+        raise SpecError(f"the code {name!r} is not a model", expected="a function under @bs.own_model(…)",
+                        got=repr(found))  # fmt: skip
     _ALLOWED[name] = found
 
 

@@ -295,4 +295,6 @@ def _prior_dict(prior: Prior) -> dict[str, Any]:
 
 def unknown(what: str, name: object, names: Iterable[str]) -> SpecError:
     """Return the error of a name that is none of `names`, with the nearest."""
-    return SpecError(f"unknown {what}: {name!r}", wanted=f"one of: {', '.join(names)}", do=nearest(str(name), names))
+    return SpecError(
+        f"unknown {what}: {name!r}", expected=f"one of: {', '.join(names)}", hint=nearest(str(name), names)
+    )

@@ -88,9 +88,9 @@ def load_spec(source: str | Path, *, allow_code: bool = False) -> Any:
     try:
         content = toml.load(path)
     except FileNotFoundError:
-        raise UnknownName(f"no spec at {path}", wanted="the path of a TOML file, or a shipped name") from None
+        raise UnknownName(f"no spec at {path}", expected="the path of a TOML file, or a shipped name") from None
     except (OSError, ValueError) as error:
-        raise SpecError(f"{path} is not TOML", came=str(error), do="see models/additive.toml") from None
+        raise SpecError(f"{path} is not TOML", got=str(error), hint="see models/additive.toml") from None
     if allow_code or catalogue.CODE_ALLOWED.get():
         permit_code(content, path.absolute().parent)
     return make_spec(path.stem, **content)
@@ -147,7 +147,7 @@ def make_spec(name: str, /, **content: Any) -> Any:
     if "model" in content:
         return _own(name, content)
     if "law" not in content:
-        raise SpecError(f"spec {name!r} names no law", wanted='law = "additive", say')
+        raise SpecError(f"spec {name!r} names no law", expected='law = "additive", say')
     law = catalogue.part("laws", content["law"])
     inputs = tuple(content.get("inputs", law.inputs))
     _check_inputs(name, law, inputs)
@@ -187,7 +187,7 @@ def make_spec(name: str, /, **content: Any) -> Any:
 def _own(spec: str, content: Mapping[str, Any]) -> OwnModel:
     if more := set(content) - {"model", "title", "learned"}:
         raise SpecError(f"spec {spec!r} names a model of its own, which has no {', '.join(sorted(more))}",
-                        do="leave these keys out, or compose a law of parts")  # fmt: skip
+                        hint="leave these keys out, or compose a law of parts")  # fmt: skip
     return found_model(content["model"])
 
 
@@ -200,22 +200,22 @@ def _check_shapes(spec: str, content: Mapping[str, Any]) -> None:
         if fits and not isinstance(value, str):
             fits = all(isinstance(item, items) for item in (value.values() if isinstance(value, Mapping) else value))
         if not fits:
-            raise SpecError(f"spec {spec!r}: {key} has the wrong shape", wanted=f"{example}, say", came=_short(value))
+            raise SpecError(f"spec {spec!r}: {key} has the wrong shape", expected=f"{example}, say", got=_short(value))
         _check_values(f"spec {spec!r}: {key}", value)
 
 
 def _check_values(what: str, value: Any, depth: int = 0) -> None:
     """Refuse what no spec holds, at any depth: numbers beyond a double's range, dates, deep nesting."""
     if depth > _DEEPEST:
-        raise SpecError(f"{what} is nested too deep", wanted=f"at most {_DEEPEST} levels")
+        raise SpecError(f"{what} is nested too deep", expected=f"at most {_DEEPEST} levels")
     if isinstance(value, Mapping | list | tuple):
         for one in value.values() if isinstance(value, Mapping) else value:
             _check_values(what, one, depth + 1)
     elif isinstance(value, int) and abs(value) > sys.float_info.max:
-        raise SpecError(f"{what} holds a number that is too large", wanted=f"at most {sys.float_info.max:.2g}",
-                        came=f"one of {value.bit_length()} bits")  # fmt: skip
+        raise SpecError(f"{what} holds a number that is too large", expected=f"at most {sys.float_info.max:.2g}",
+                        got=f"one of {value.bit_length()} bits")  # fmt: skip
     elif not isinstance(value, str | int | float | None):
-        raise SpecError(f"{what} holds neither text nor a number", came=_short(value))
+        raise SpecError(f"{what} holds neither text nor a number", got=_short(value))
 
 
 def _short(value: Any) -> str:
@@ -230,8 +230,8 @@ def _check_inputs(spec: str, law: base.AbstractLaw, inputs: tuple[str, ...]) -> 
     if len(inputs) != len(law.inputs) or len(set(inputs)) != len(inputs):
         raise SpecError(
             f"spec {spec!r}: the inputs do not fit law {law.name!r}",
-            wanted=f"{len(law.inputs)} of: {', '.join(known)}",
-            came=str(list(inputs)),
+            expected=f"{len(law.inputs)} of: {', '.join(known)}",
+            got=str(list(inputs)),
         )
 
 
@@ -240,8 +240,8 @@ def _anchor(spec: str, inputs: tuple[str, ...], anchor: dict[str, float]) -> tup
     if anchor and (set(anchor) != set(columns) or not all(0 < value < float("inf") for value in anchor.values())):
         raise SpecError(
             f"spec {spec!r}: the anchor does not fit the inputs",
-            wanted=f"a positive number for each of: {', '.join((*inputs, 'loss'))}, and perhaps slope",
-            came=repr(anchor),
+            expected=f"a positive number for each of: {', '.join((*inputs, 'loss'))}, and perhaps slope",
+            got=repr(anchor),
         )
     return tuple((column, float(anchor[column])) for column in columns if anchor)
 
@@ -255,17 +255,17 @@ def _check_resources(spec: str, law: base.AbstractLaw, inputs: tuple[str, ...], 
             raise SpecError(
                 f"spec {spec!r}: resource {resource.name!r} would have no effect, for the law reads no "
                 + " and no ".join(lost),
-                wanted=f"a law of {' and '.join(resource.changes)}, whose inputs are {fitting}",
-                came=f"law {law.name!r} of {', '.join(inputs)}",
-                do=f"name a column of {' and of '.join(lost)} among the inputs"
+                expected=f"a law of {' and '.join(resource.changes)}, whose inputs are {fitting}",
+                got=f"law {law.name!r} of {', '.join(inputs)}",
+                hint=f"name a column of {' and of '.join(lost)} among the inputs"
                 if set(lost) <= set(law.inputs)
                 else "use additive or coupled",
             )
         if resource.balanced and law.balance is None:
             raise SpecError(
                 f"spec {spec!r}: resource {resource.name!r} needs a law with a balance of params and tokens",
-                came=f"law {law.name!r}",
-                do="use additive or coupled",
+                got=f"law {law.name!r}",
+                hint="use additive or coupled",
             )
 
 
@@ -275,16 +275,16 @@ def _check_reference(
     if reference and (set(reference) != set(inputs) or not all(0 < x < float("inf") for x in reference.values())):
         raise SpecError(
             f"spec {spec!r}: the reference does not fit the inputs",
-            wanted=f"a positive number for each of: {', '.join(inputs)}",
-            came=repr(reference),
+            expected=f"a positive number for each of: {', '.join(inputs)}",
+            got=repr(reference),
         )
     for name, setting in settings:
         columns = set(dict(setting.trend.slopes)) if setting.trend else set()
         if not columns <= set(reference):
             raise SpecError(
                 f"spec {spec!r}: the trend of {name!r} has no reference to start from",
-                wanted=f"a reference of: {', '.join(inputs)}; and a trend in some of these",
-                came=f"a trend in {', '.join(sorted(columns))}, a reference of {', '.join(reference) or 'nothing'}",
+                expected=f"a reference of: {', '.join(inputs)}; and a trend in some of these",
+                got=f"a trend in {', '.join(sorted(columns))}, a reference of {', '.join(reference) or 'nothing'}",
             )
 
 
@@ -298,8 +298,8 @@ def _range(spec: str, reference: Mapping[str, float], content: Mapping[str, Any]
     except (KeyError, TypeError, ValueError):
         raise SpecError(
             f"spec {spec!r}: the range does not fit the reference",
-            wanted=f"least and largest for each of: {', '.join(reference) or 'a reference'}; with it between them",
-            came=repr(dict(content)),
+            expected=f"least and largest for each of: {', '.join(reference) or 'a reference'}; with it between them",
+            got=repr(dict(content)),
         ) from None
     return ends
 
@@ -315,14 +315,14 @@ def _check_covariates(
         if not (column.isascii() and column.isidentifier()) or column in _NO_COVARIATES:
             raise SpecError(
                 f"spec {spec!r}: {column!r} is no name of a covariate",
-                wanted="a column of numbers of your own, of letters, digits and underscores",
-                do="rename the column",
+                expected="a column of numbers of your own, of letters, digits and underscores",
+                hint="rename the column",
             )
         if not worth or not all(one in able for one in worth) or len(set(worth)) < len(worth):
             raise SpecError(
                 f"spec {spec!r}: covariate {column!r} does not say what it makes worth more",
-                wanted=f"some of: {', '.join(able) or f'params, tokens, which law {law.name!r} does not read'}",
-                came=repr(list(worth)),
+                expected=f"some of: {', '.join(able) or f'params, tokens, which law {law.name!r} does not read'}",
+                got=repr(list(worth)),
             )
 
 
@@ -333,41 +333,41 @@ def _observed(spec: str, name: str, said: str | Mapping[str, Any]) -> Observed:
     if set(said) != set(Observed._fields[1:]) or not all(isinstance(value, str) for value in said.values()):
         raise SpecError(
             f"spec {spec!r}: response {name!r} does not say what it observes, and with which noise",
-            wanted=f'{name} = {{response = "accuracy", noise = "beta-binomial"}}, say',
-            came=_short(dict(said)),
+            expected=f'{name} = {{response = "accuracy", noise = "beta-binomial"}}, say',
+            got=_short(dict(said)),
         )
     if said["response"] != name and (not (name.isascii() and name.isidentifier()) or name in _NOT_OWN):
         raise SpecError(
             f"spec {spec!r}: {name!r} cannot name a response",
-            wanted="a column of your own, of letters, digits and underscores",
-            do="rename the column",
+            expected="a column of your own, of letters, digits and underscores",
+            hint="rename the column",
         )
     return Observed(name, **said)
 
 
 def _check_responses(spec: str, responses: tuple[Observed, ...]) -> None:
     if not responses:
-        raise SpecError(f"spec {spec!r} observes nothing", wanted='[responses]\nloss = "student-t"')
+        raise SpecError(f"spec {spec!r} observes nothing", expected='[responses]\nloss = "student-t"')
     for of in responses:
         kind, fits = catalogue.part("responses", of.response).kind, catalogue.part("noise", of.noise).kind
         if kind != fits:
             able = [n for n, c in catalogue.catalogue("bayescale.parts.noise").items() if c.kind == kind]
             raise SpecError(
                 f"spec {spec!r}: noise {of.noise!r} does not fit response {of.name!r}",
-                wanted=f"one of: {', '.join(able)}",
-                came=of.noise,
+                expected=f"one of: {', '.join(able)}",
+                got=of.noise,
             )
 
 
 def _check_discrepancy(spec: str, inputs: tuple[str, ...], discrepancy: tuple[str, ...]) -> None:
     if len(set(discrepancy)) < len(discrepancy):
-        raise SpecError(f"spec {spec!r} names a discrepancy twice", came=", ".join(discrepancy))
+        raise SpecError(f"spec {spec!r} names a discrepancy twice", got=", ".join(discrepancy))
     for name in discrepancy:
         if catalogue.part("discrepancies", name).planar and len(inputs) != 2:
             raise SpecError(
                 f"spec {spec!r}: discrepancy {name!r} needs a law of two inputs",
-                came=", ".join(inputs),
-                do="take a law of params and tokens, or leave the discrepancy out",
+                got=", ".join(inputs),
+                hint="take a law of params and tokens, or leave the discrepancy out",
             )
 
 
@@ -394,12 +394,12 @@ def _settings(
         prior = _prior(name, override["prior"]) if "prior" in override else row.prior
         spread = override.get("spread", row.spread)
         if not (isinstance(spread, int | float) and 0 < spread < float("inf")):
-            raise SpecError(f"spread of {name!r} is not a scale", wanted="a positive number", came=repr(spread))
+            raise SpecError(f"spread of {name!r} is not a scale", expected="a positive number", got=repr(spread))
         if catalogue.part("pooling", way).known and spread >= prior.scale:
             raise SpecError(
                 f"families of one suite would scatter by more in {name!r} than families at large",
-                wanted=f"a spread under the prior's scale, {prior.scale:g}",
-                came=f"{spread:g}",
+                expected=f"a spread under the prior's scale, {prior.scale:g}",
+                got=f"{spread:g}",
             )
         settings.append((name, Setting(prior, way, float(spread), _trend(name, override.get("trend")))))
     return tuple(settings)
@@ -422,9 +422,9 @@ def _trend(name: str, content: Mapping[str, Any] | None) -> Trend | None:
     except (AttributeError, KeyError, TypeError, ValueError, np.linalg.LinAlgError):
         raise SpecError(
             f"the trend of {name!r} is not one",
-            wanted="{slopes = {params = -0.5, tokens = 0.3}, covariance = [[0.01, 0.0], [0.0, 0.01]], before = 0.35}, "
-            "say: e-folds of the prior for each of the anchor, a covariance of them, and the SD that they had before",
-            came=repr(content),
+            expected="{slopes = {params = -0.5, tokens = 0.3}, covariance = [[0.01, 0.0], [0.0, 0.01]], "
+            "before = 0.35}, say: e-folds of the prior for each of the anchor, a covariance of them, and the SD that they had before",
+            got=repr(content),
         ) from None
     return Trend(slopes, tuple(map(tuple, covariance.tolist())), before)
 
@@ -451,8 +451,8 @@ def _prior(name: str, content: Mapping[str, Any]) -> Prior:
     except (KeyError, TypeError, ValueError):
         raise SpecError(
             f"the prior of {name!r} is not one",
-            wanted='{kind = "LogNormal", median = 0.33, scale = 0.35}, say',
-            came=repr(content),
+            expected='{kind = "LogNormal", median = 0.33, scale = 0.35}, say',
+            got=repr(content),
         ) from None
 
 

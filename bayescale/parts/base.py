@@ -163,9 +163,9 @@ class Part(ABC):
             if field not in defaults:
                 raise SpecError(
                     f"part {cls.name!r} has no field {field!r}",
-                    wanted=f"one of: {', '.join(defaults)}" if defaults else "no field: it has none",
-                    came=field,
-                    do=nearest(field, defaults) if defaults else "leave its fields out",
+                    expected=f"one of: {', '.join(defaults)}" if defaults else "no field: it has none",
+                    got=field,
+                    hint=nearest(field, defaults) if defaults else "leave its fields out",
                 )
         values = {field: _checked(cls.name, field, defaults[field], value) for field, value in given.items()}
         return {field: value for field, value in values.items() if value != defaults[field]}
@@ -181,9 +181,9 @@ class Part(ABC):
             if type(default) not in _KINDS:
                 raise DefinitionError(
                     f"field {field!r} of {cls.__name__} has no default that is a number",
-                    wanted="an int or a float",
-                    came=repr(default),
-                    do=f"write {field}: int = 24, say; what runs inform is a parameter, with a prior",
+                    expected="an int or a float",
+                    got=repr(default),
+                    hint=f"write {field}: int = 24, say; what runs inform is a parameter, with a prior",
                 )
 
     @classmethod
@@ -196,9 +196,9 @@ class Part(ABC):
         if asked != set(cls.parameters):
             raise DefinitionError(
                 f"{cls.__name__}.{cls.formula} and {cls.__name__}.parameters disagree",
-                wanted=f"keyword-only arguments {sorted(cls.parameters)}",
-                came=f"{sorted(asked)}",
-                do="give every parameter of the table to the formula by keyword, and no other",
+                expected=f"keyword-only arguments {sorted(cls.parameters)}",
+                got=f"{sorted(asked)}",
+                hint="give every parameter of the table to the formula by keyword, and no other",
             )
 
 
@@ -208,9 +208,9 @@ def _checked(part: str, field: str, default: int | float, value: Any) -> int | f
     if not (number and 0 < value < math.inf):
         raise SpecError(
             f"field {field!r} of part {part!r} has a value that is out of range",
-            wanted=_KINDS[type(default)],
-            came=repr(value),
-            do=f"its default is {default!r}",
+            expected=_KINDS[type(default)],
+            got=repr(value),
+            hint=f"its default is {default!r}",
         )
     return type(default)(value)
 

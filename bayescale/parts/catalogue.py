@@ -89,9 +89,9 @@ def find(package: str, name: str) -> Any:
     if name not in found:
         raise UnknownName(
             f"no part of {package.rpartition('.')[2]} is called {name!r}",
-            wanted=f"one of: {', '.join(found)}",
-            came=repr(name),
-            do=nearest(name, found),
+            expected=f"one of: {', '.join(found)}",
+            got=repr(name),
+            hint=nearest(name, found),
         )
     return found[name]
 
@@ -128,8 +128,8 @@ def permit(name: str, folder: Path | None = None) -> None:
         return
     found = imported(name, folder)
     if not (inspect.isclass(found) and issubclass(found, Part)):
-        raise SpecError(f"the code {name!r} is not a part", wanted="a class that derives from AbstractLaw, say",
-                        came=repr(found))  # fmt: skip
+        raise SpecError(f"the code {name!r} is not a part", expected="a class that derives from AbstractLaw, say",
+                        got=repr(found))  # fmt: skip
     _ALLOWED[name] = found
 
 
@@ -146,14 +146,14 @@ def imported(name: str, folder: Path | None = None) -> Any:
         with _first_on_path(folder):
             return getattr(import_module(module), qualname, None)
     except ImportError as error:
-        raise SpecError(f"the code {name!r} cannot be imported", came=str(error),
-                        do="put the module beside the spec, or on the path of Python") from None  # fmt: skip
+        raise SpecError(f"the code {name!r} cannot be imported", got=str(error),
+                        hint="put the module beside the spec, or on the path of Python") from None  # fmt: skip
 
 
 def not_allowed(name: str) -> SpecError:
     """Return the error of code that nobody has allowed to run."""
-    return SpecError(f"the spec names code, {name!r}, which nobody has allowed to run", wanted="your permission",
-                     do="if you trust it: `bayescale --allow-code VERB`, or allow_code=True in Python")  # fmt: skip
+    return SpecError(f"the spec names code, {name!r}, which nobody has allowed to run", expected="your permission",
+                     hint="if you trust it: `bayescale --allow-code VERB`, or allow_code=True in Python")  # fmt: skip
 
 
 @contextmanager
@@ -172,6 +172,6 @@ def _outside(kind: str, name: str) -> type[Part]:
         raise not_allowed(name)
     if not issubclass(_ALLOWED[name], _BASES[kind]):
         raise SpecError(
-            f"the code {name!r} is not one of {kind}", wanted=f"a class that derives from {_BASES[kind].__name__}"
+            f"the code {name!r} is not one of {kind}", expected=f"a class that derives from {_BASES[kind].__name__}"
         )
     return _ALLOWED[name]

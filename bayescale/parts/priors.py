@@ -34,7 +34,7 @@ class Prior(ABC):
         if not (math.isfinite(loc) and math.isfinite(self.scale) and self.scale > 0):
             raise SpecError(
                 f"{self!r} is no prior",
-                wanted=f"a finite median {self.support} and a positive, finite scale",
+                expected=f"a finite median {self.support} and a positive, finite scale",
             )
 
     @property
@@ -162,7 +162,7 @@ class JohnsonSU(Prior):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not (math.isfinite(self.tail) and self.tail > 0):
-            raise SpecError(f"{self!r} is no prior", wanted="a positive, finite tail")
+            raise SpecError(f"{self!r} is no prior", expected="a positive, finite tail")
 
     def _at(self, loc: Any, scale: Any) -> transforms.Transform:
         return Sinh(loc, scale, self.tail)

@@ -30,7 +30,7 @@ class Scale:
         a density of the observation becomes one of what is scored; 0 where observations are counted.
     valid : callable
         ``valid(values, columns)``: mask of the values that can be observed.
-    wanted, do : str
+    must_be, hint : str
         What they must be, and what to do about one that is not, for messages.
     scale : str
         What is scored, in words.
@@ -41,8 +41,8 @@ class Scale:
     scored: Callable[[Any, Columns], Any]
     log_slope: Callable[[Any], Any]
     valid: Callable[[Any, Columns], Any]
-    wanted: str
-    do: str
+    must_be: str
+    hint: str
     scale: str
 
 
@@ -59,8 +59,8 @@ SCALES = {
         scored=_logs,
         log_slope=np.log,
         valid=lambda values, columns: values > 0,
-        wanted="a positive number",
-        do="fix or remove the value",
+        must_be="a positive number",
+        hint="fix or remove the value",
         scale="its log",
     ),
     "count": Scale(
@@ -69,8 +69,8 @@ SCALES = {
         scored=lambda values, columns: values / columns["n_items"],
         log_slope=np.zeros_like,
         valid=lambda values, columns: (values % 1 == 0) & (values >= 0) & (values <= columns["n_items"]),
-        wanted="a count of items from 0 to n_items",
-        do="if it is a share, multiply it by n_items and round",
+        must_be="a count of items from 0 to n_items",
+        hint="if it is a share, multiply it by n_items and round",
         scale="the share of items",
     ),
     "real": Scale(
@@ -79,8 +79,8 @@ SCALES = {
         scored=lambda values, columns: np.asarray(values, float),
         log_slope=np.zeros_like,
         valid=lambda values, columns: np.isfinite(values),
-        wanted="a finite number",
-        do="fix or remove the value",
+        must_be="a finite number",
+        hint="fix or remove the value",
         scale="its own unit",
     ),
 }

@@ -139,7 +139,7 @@ def design_at(fit: Fit, table: pd.DataFrame, observed: Mapping[str, Any], new: b
     """
     if new and isinstance(fit.spec, OwnModel):
         raise QueryError(f"model {fit.spec.name!r} cannot forecast a family that was not fitted",
-                         wanted=f"one of: {', '.join(fit.families)}")  # fmt: skip
+                         expected=f"one of: {', '.join(fit.families)}")  # fmt: skip
     table = table.assign(flops=flops_of(table)) if fit.spec.based else table
     return Design.build(
         fit.spec,

@@ -52,9 +52,9 @@ def queries_of(
         queries = pd.DataFrame(dict(columns), index=None if sized else [0])
     table = queries.drop(columns=[c for c in queries if c in made])
     if not len(table):
-        raise QueryError("there are no queries", wanted="at least one row")
+        raise QueryError("there are no queries", expected="at least one row")
     if not table.columns.is_unique:
-        raise QueryError("the queries have two columns with the same name", came=", ".join(map(str, table.columns)))
+        raise QueryError("the queries have two columns with the same name", got=", ".join(map(str, table.columns)))
     observed = set(fit.observed)
     read = set(fit.columns) - observed
     table = _with_defaults(fit, table, read)
@@ -64,8 +64,8 @@ def queries_of(
     for column in needed:
         if column not in table:
             came = [str(c) for c in table]
-            raise QueryError(f"a query needs {column!r}", wanted=", ".join(needed), came=", ".join(came),
-                             do=nearest(column, came, otherwise=f"give {column} with every query"))  # fmt: skip
+            raise QueryError(f"a query needs {column!r}", expected=", ".join(needed), got=", ".join(came),
+                             hint=nearest(column, came, otherwise=f"give {column} with every query"))  # fmt: skip
     for column in [c for c in table if c in {*needed, "params", "tokens", "flops"}]:
         table[column] = _column(table, column, *_bounds(fit, column))
     for column in [c for c in table if c in LABELS]:
@@ -141,15 +141,15 @@ def resolve_family(fit: AbstractFit, family: str | None) -> str:
             return NEW
         raise QueryError(
             "a fit of one family cannot tell how families differ",
-            wanted=f"family {families[0]!r}",
-            came=repr(NEW),
-            do="fit several families with partial pooling",
+            expected=f"family {families[0]!r}",
+            got=repr(NEW),
+            hint="fit several families with partial pooling",
         )
     raise QueryError(
         f"no family {family!r} in the fit",
-        wanted=f"one of: {', '.join(families)}, or {NEW!r} for one that was not fitted",
-        came=repr(family),
-        do=nearest(family, families),
+        expected=f"one of: {', '.join(families)}, or {NEW!r} for one that was not fitted",
+        got=repr(family),
+        hint=nearest(family, families),
     )
 
 
@@ -177,7 +177,7 @@ def _column(table: pd.DataFrame, column: str, least: float, most: float) -> list
         except ValueError as error:
             raise QueryError(f"row {row}, {column}: {error}") from None
         if not least <= values[-1] <= most:
-            raise QueryError(f"row {row}, {column}: wanted a number from {least:g} to {most:g}, came {cell!r}")
+            raise QueryError(f"row {row}, {column}: expected a number from {least:g} to {most:g}, got {cell!r}")
     return values
 
 

@@ -255,15 +255,15 @@ def record_of(specs: Sequence[Model], record: Record | str | Path | None = None)
     if record is None:
         return _shipped().get(specs[0].digest) if len(specs) == 1 else None
     if len(specs) > 1:
-        raise QueryError("a record is of one model, the fit is an average", came=", ".join(spec.name for spec in specs),
-                         do="forecast without a record, or from a fit of one model")  # fmt: skip
+        raise QueryError("a record is of one model, the fit is an average", got=", ".join(spec.name for spec in specs),
+                         hint="forecast without a record, or from a fit of one model")  # fmt: skip
     record = record if isinstance(record, Record) else load_record(record)
     if record.spec_digest != specs[0].digest:
         raise QueryError(
             f"the record is of another model than {specs[0].name!r}",
-            wanted=f"digest {specs[0].digest[:16]}…",
-            came=f"{record.spec_digest[:16]}… ({record.spec})",
-            do="backtest the model of the fit: bayescale backtest RUNS --model SPEC --out FILE",
+            expected=f"digest {specs[0].digest[:16]}…",
+            got=f"{record.spec_digest[:16]}… ({record.spec})",
+            hint="backtest the model of the fit: bayescale backtest RUNS --model SPEC --out FILE",
         )
     return record
 
@@ -297,7 +297,7 @@ def load_record(path: str | Path) -> Record:
         path = home() / f"{path}.toml"
     record = recording.read(path, "backtests", _looked_at)
     if record is None:
-        raise UnknownName(f"no record at {path}", do="create one: bayescale backtest RUNS --out FILE")
+        raise UnknownName(f"no record at {path}", hint="create one: bayescale backtest RUNS --out FILE")
     return record
 
 

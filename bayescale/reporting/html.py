@@ -58,10 +58,10 @@ def report(thing: Comparison | Fit, path: str | Path, *, flops: float | str | No
         thing = examine({thing.spec.name: thing}, flops=flops, family=family)
     if isinstance(thing, Average):
         models = " ".join(f"--model {name}" for name in thing.members)
-        raise QueryError("an average is not reported as one page", wanted="a Comparison or a Fit",
-                         do=f"compare its members: bayescale compare RUNS {models} --report PAGE.html")  # fmt: skip
+        raise QueryError("an average is not reported as one page", expected="a Comparison or a Fit",
+                         hint=f"compare its members: bayescale compare RUNS {models} --report PAGE.html")  # fmt: skip
     if not isinstance(thing, Comparison):
-        raise QueryError("this cannot be reported", wanted="a Comparison or a Fit", came=type(thing).__name__)
+        raise QueryError("this cannot be reported", expected="a Comparison or a Fit", got=type(thing).__name__)
     _write(_template().render(generator=GENERATOR, **pages.page(thing)), path)
     return path
 
@@ -84,11 +84,11 @@ def check_target(path: str | Path) -> Path:
     """
     path = Path(path)
     if path.is_dir() or not path.absolute().parent.is_dir():
-        raise QueryError(f"cannot write {path}", wanted="a file in a folder that exists")
+        raise QueryError(f"cannot write {path}", expected="a file in a folder that exists")
     if path.exists() and path.stat().st_size and not _is_report(path):
         raise QueryError(
             f"{path} exists and is not a report; it will not be overwritten",
-            do="choose another name, or remove the file",
+            hint="choose another name, or remove the file",
         )
     return path
 
@@ -115,4 +115,4 @@ def _write(content: str, path: Path) -> None:
         with atomic_write(path) as temporary:
             temporary.write_text(content, encoding="utf-8")
     except OSError as error:
-        raise QueryError(f"cannot write {path}", came=str(error), do="choose a writable folder") from None
+        raise QueryError(f"cannot write {path}", got=str(error), hint="choose a writable folder") from None

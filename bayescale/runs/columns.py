@@ -57,13 +57,13 @@ def number(cell: Any) -> float:
         If the cell is empty or is not a finite number.
     """
     if is_empty(cell):
-        raise ValueError("wanted a number, came an empty cell; fill it in or remove the row")
+        raise ValueError("expected a number, got an empty cell; fill it in or remove the row")
     try:
         value = quantity(cell)
     except (TypeError, ValueError):
-        raise ValueError(f"wanted a number, came {cell!r}; write 70B or 7e10") from None
+        raise ValueError(f"expected a number, got {cell!r}; write 70B or 7e10") from None
     if not np.isfinite(value):
-        raise ValueError(f"wanted a finite number, came {cell!r}; fix or remove the row")
+        raise ValueError(f"expected a finite number, got {cell!r}; fix or remove the row")
     return value
 
 
@@ -82,11 +82,11 @@ def missing_column(column: str, columns: Iterable[str], name: str) -> RunsError:
     columns = [str(c) for c in columns]
     return RunsError(
         f"{name!r} has no column {column!r}",
-        wanted=f"columns {', '.join(REQUIRED)} and what was observed (and family if there are several families)"
+        expected=f"columns {', '.join(REQUIRED)} and what was observed (and family if there are several families)"
         if column in REQUIRED
         else f"a column of: {', '.join(columns)}",
-        came=", ".join(columns),
-        do=COMMAS
+        got=", ".join(columns),
+        hint=COMMAS
         if len(columns) == 1
         else nearest(column, columns, otherwise="add the column, or rename the column that holds these values"),
     )

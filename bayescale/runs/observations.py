@@ -68,7 +68,7 @@ def wide_table(long: pd.DataFrame, runs: pd.DataFrame, name: str) -> Wide:
                 found[_called(response, column)] = values
     if taken := sorted(set(found) & set(map(str, runs.columns))):
         raise RunsError(f"{name!r} has {', '.join(taken)} among its runs and among their observations",
-                        do="keep one of the two")  # fmt: skip
+                        hint="keep one of the two")  # fmt: skip
     return Wide(pd.DataFrame(found, index=runs.index), responses)
 
 
@@ -90,16 +90,18 @@ def _places(long: pd.DataFrame, runs: pd.DataFrame, keys: list[str], name: str) 
     known: dict[tuple[str, ...], int] = {}
     for at, cells in enumerate(zip(*(runs[key] for key in keys), strict=True)):
         if known.setdefault(tuple(map(text, cells)), at) != at:
-            raise RunsError(f"{name!r} has several runs called {' of '.join(map(text, reversed(cells)))}, so that an "
-                            "observation does not say which it is of",
-                            do="give each run a run_id of its own, or name the family in the observations")  # fmt: skip
+            raise RunsError(
+                f"{name!r} has several runs called {' of '.join(map(text, reversed(cells)))}: an observation of them does "
+                "not say which run it belongs to",
+                hint="give each run its own run_id, or name the family in the observations",
+            )
     found = []
     for row, cells in zip(long.index, zip(*(long[key] for key in keys), strict=True), strict=True):
         key = tuple(map(text, cells))
         if key not in known:
             raise RunsError(f"row {row} of the observations of {name!r} is of no run of the table",
-                            wanted="a run_id of the runs", came=" ".join(key),
-                            do=nearest(key[-1], [one[-1] for one in known]))  # fmt: skip
+                            expected="a run_id of the runs", got=" ".join(key),
+                            hint=nearest(key[-1], [one[-1] for one in known]))  # fmt: skip
         found.append(known[key])
     return np.array(found, int)
 
@@ -110,7 +112,7 @@ def _named(row: object, cells: pd.Series) -> str:
     name = "_".join(part for part in parts if part)
     if not (name.isascii() and name.isidentifier()):
         raise RunsError(f"row {row} of the observations has a response that cannot be a column",
-                        wanted="letters, digits and underscores", came=repr(name), do="rename it")  # fmt: skip
+                        expected="letters, digits and underscores", got=repr(name), hint="rename it")  # fmt: skip
     return name
 
 
@@ -120,8 +122,8 @@ def _check_once(long: pd.DataFrame, place: np.ndarray, names: list[str]) -> None
         rows = ", ".join(map(str, long.index[repeated][:_SHOWN]))
         raise RunsError(
             f"rows {rows} of the observations repeat a response of a run",
-            wanted="one value of a response for each run",
-            do="name what distinguishes them in a column item, or keep one",
+            expected="one value of a response for each run",
+            hint="name what distinguishes them in a column item, or keep one",
         )
 
 

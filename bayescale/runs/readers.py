@@ -106,7 +106,7 @@ def read_csv(path: Path, refuse: Callable[..., BayescaleError]) -> pd.DataFrame:
     ----------
     path : Path
     refuse : callable
-        Makes the error to raise from ``wanted``, ``came`` and ``do``.
+        Makes the error to raise from ``expected``, ``got`` and ``hint``.
 
     Returns
     -------
@@ -128,15 +128,15 @@ def read_csv(path: Path, refuse: Callable[..., BayescaleError]) -> pd.DataFrame:
                     rows.append([cell.strip() for cell in row])
                 line = reader.line_num + 1
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise refuse(came=str(error)) from None
+        raise refuse(got=str(error)) from None
     if not rows or not all(cell.isprintable() for cell in rows[0]):
-        raise refuse(came="a header that is not text" if rows else "an empty file")
+        raise refuse(got="a header that is not text" if rows else "an empty file")
     for at, row in zip(lines, rows, strict=True):
         if len(row) != len(rows[0]):
             raise refuse(
-                wanted=f"{len(rows[0])} cells in each row, as in the header",
-                came=f"{len(row)} on line {at}",
-                do="fix the line; quote a cell that contains a comma" if len(rows[0]) > 1 else COMMAS,
+                expected=f"{len(rows[0])} cells in each row, as in the header",
+                got=f"{len(row)} on line {at}",
+                hint="fix the line; quote a cell that contains a comma" if len(rows[0]) > 1 else COMMAS,
             )
     return pd.DataFrame(rows[1:], index=lines[1:], columns=rows[0], dtype=str)
 
@@ -144,21 +144,21 @@ def read_csv(path: Path, refuse: Callable[..., BayescaleError]) -> pd.DataFrame:
 def _read(path: Path) -> pd.DataFrame:
     refuse = partial(RunsError, f"{path} is not a table of runs")
     if not path.exists():
-        raise RunsError(f"no file at {path}", wanted="a CSV or Parquet file, or the name of a built-in table")
+        raise RunsError(f"no file at {path}", expected="a CSV or Parquet file, or the name of a built-in table")
     if path.suffix != ".parquet":
         return read_csv(path, refuse)
     try:
         return pd.read_parquet(path).reset_index(drop=True)
     except (OSError, ValueError) as error:
-        raise refuse(came=str(error).splitlines()[0]) from None
+        raise refuse(got=str(error).splitlines()[0]) from None
     except ImportError:
-        raise RunsError("reading Parquet needs pyarrow", do="pip install 'bayescale[parquet]'") from None
+        raise RunsError("reading Parquet needs pyarrow", hint="pip install 'bayescale[parquet]'") from None
 
 
 def _card(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise RunsError(f"no file at {path}", wanted="a folder with runs.csv and card.toml") from None
+        raise RunsError(f"no file at {path}", expected="a folder with runs.csv and card.toml") from None
     except (OSError, ValueError) as error:
-        raise RunsError(f"{path} is not a card", wanted='TOML, such as name = "mine"', came=str(error)) from None
+        raise RunsError(f"{path} is not a card", expected='TOML, such as name = "mine"', got=str(error)) from None

@@ -193,17 +193,17 @@ def split(
 
 def _checked(way: str, options: Options) -> Way:
     if way not in WAYS:
-        raise QueryError(f"no way to split is called {way!r}", wanted=f"one of: {', '.join(WAYS)}",
-                         do=nearest(way, WAYS))  # fmt: skip
+        raise QueryError(f"no way to split is called {way!r}", expected=f"one of: {', '.join(WAYS)}",
+                         hint=nearest(way, WAYS))  # fmt: skip
     if not 0 < options.train_quantile < 1:
-        raise QueryError("train quantile out of range", wanted="a number between 0 and 1",
-                         came=str(options.train_quantile))  # fmt: skip
+        raise QueryError("train quantile out of range", expected="a number between 0 and 1",
+                         got=str(options.train_quantile))  # fmt: skip
     if (options.smallest is not None and options.smallest < 2) or not options.beyond >= 1:
-        raise QueryError("the split of the backtest is out of range", wanted="smallest at least 2, beyond at least 1",
-                         came=f"smallest {options.smallest}, beyond {options.beyond:g}")  # fmt: skip
+        raise QueryError("the split of the backtest is out of range", expected="smallest at least 2, beyond at least 1",
+                         got=f"smallest {options.smallest}, beyond {options.beyond:g}")  # fmt: skip
     for name, default in Options._field_defaults.items():
         if getattr(options, name) != default and name not in WAYS[way].reads:
             able = [other for other, one in WAYS.items() if name in one.reads]
-            raise QueryError(f"the way {way!r} does not use {name}", wanted=f"{name} with one of: {', '.join(able)}",
-                             do=f"leave {name} out, or choose another way")  # fmt: skip
+            raise QueryError(f"the way {way!r} does not use {name}", expected=f"{name} with one of: {', '.join(able)}",
+                             hint=f"leave {name} out, or choose another way")  # fmt: skip
     return WAYS[way]

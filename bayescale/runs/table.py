@@ -145,7 +145,7 @@ class Runs:
                 raise missing_column(column, self._frame.columns, self.name)
             keep &= _meets(self._frame[column], way, value, key)
         if not keep.any():
-            raise RunsError(f"no run of {self.name!r} meets {conditions}", do="loosen a condition")
+            raise RunsError(f"no run of {self.name!r} meets {conditions}", hint="loosen a condition")
         return self.take(keep.to_numpy())
 
     def with_numbers(self, column: str, low: float, high: float, *, optional: bool = False) -> Runs:
@@ -179,7 +179,7 @@ class Runs:
                 raise RunsError(f"run {row} of {self.name!r}, {column}: {error}") from None
             if not low <= value <= high:
                 raise RunsError(f"run {row} of {self.name!r}, {column} is out of range",
-                                wanted=f"{low:g} to {high:g}", came=f"{value:g}")  # fmt: skip
+                                expected=f"{low:g} to {high:g}", got=f"{value:g}")  # fmt: skip
             values.append(value)
         return replace(self, _frame=self._frame.assign(**{column: values}))
 
@@ -205,7 +205,7 @@ def _meets(cells: pd.Series, way: str, value: Any, condition: str) -> pd.Series:
         return cells.isin([_bound(v, condition) for v in values] if pd.api.types.is_numeric_dtype(cells) else values)
     if not pd.api.types.is_numeric_dtype(cells):
         raise RunsError(f"column {cells.name!r} contains text, which cannot be compared with below or above",
-                        came=condition, do=f"where({cells.name}=…) takes a value or a list of them")  # fmt: skip
+                        got=condition, hint=f"where({cells.name}=…) takes a value or a list of them")  # fmt: skip
     bound = _bound(value, condition)
     return cells < bound if way == "below" else cells > bound
 
@@ -216,5 +216,5 @@ def _bound(value: Any, condition: str) -> float:
         return np.nan if is_empty(value) else quantity(value)
     except (TypeError, ValueError):
         raise RunsError(
-            f"{condition} is not a number", wanted="a number such as 7e10 or '70B'", came=repr(value)
+            f"{condition} is not a number", expected="a number such as 7e10 or '70B'", got=repr(value)
         ) from None

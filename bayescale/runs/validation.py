@@ -99,11 +99,14 @@ class Declared(NamedTuple):
         unit = next((name for name, unit in LOSS_UNITS.items() if unit.words == words), words)
         if not (isinstance(by, list) and all(isinstance(column, str) for column in by)):
             raise RunsError(
-                "rows_by in the card is not a list of columns", wanted='rows_by = ["benchmark"]', came=repr(by)
+                "rows_by in the card is not a list of columns", expected='rows_by = ["benchmark"]', got=repr(by)
             )
         if unit is not None and self.loss_unit is not None and unit != self.loss_unit:
             raise RunsError(
-                "the card states another unit of loss", wanted=str(words), came=self.loss_unit, do="leave loss_unit out"
+                "the card states another unit of loss",
+                expected=str(words),
+                got=self.loss_unit,
+                hint="leave loss_unit out",
             )
         return self._replace(loss_unit=unit or self.loss_unit, rows_by=self.rows_by or tuple(by))
 
@@ -112,9 +115,9 @@ class Declared(NamedTuple):
         if self.loss_unit not in (None, *LOSS_UNITS):
             raise RunsError(
                 f"{name!r} has an unknown unit of loss",
-                wanted=f"one of: {', '.join(LOSS_UNITS)}",
-                came=repr(self.loss_unit),
-                do="convert bits per byte to nats per token: multiply by ln 2 and the tokenizer's bytes per token",
+                expected=f"one of: {', '.join(LOSS_UNITS)}",
+                got=repr(self.loss_unit),
+                hint="convert bits per byte to nats per token: multiply by ln 2 and the tokenizer's bytes per token",
             )
         for column in (*RUN_KEY[1:], *self.rows_by) if self.rows_by else ():
             if column not in frame:
@@ -199,9 +202,9 @@ def _check_nats(frame: pd.DataFrame, name: str) -> None:
     if too_high(ratio):
         raise RunsError(
             f"are the losses of {name!r} perplexities? Nothing states their unit, and for nats/token they are too high",
-            wanted="losses in nats/token, or their unit",
-            came=f"losses at least {ratio:.1f} times those of typical models with these params and tokens",
-            do="set loss_unit='perplexity', or loss_unit='nats' if they are in nats (--loss-unit on the command line)",
+            expected="losses in nats/token, or their unit",
+            got=f"losses at least {ratio:.1f} times those of typical models with these params and tokens",
+            hint="set loss_unit='perplexity', or loss_unit='nats' if that is their unit (--loss-unit in a shell)",
         )
 
 
@@ -216,9 +219,9 @@ def _check_rows(frame: pd.DataFrame, name: str, rows_by: tuple[str, ...]) -> Non
         return
     raise RunsError(
         f"{name!r} has several rows per run",
-        wanted="one row per run, or the names of the columns that distinguish the rows of a run",
-        came=f"{len(frame):,} rows for {len(frame.drop_duplicates(run)):,} runs, which differ in {' and '.join(by)}",
-        do=f"keep one row per run; or {'' if named else 'give each run a run_id, and '}name the columns: "
+        expected="one row per run, or the names of the columns that distinguish the rows of a run",
+        got=f"{len(frame):,} rows for {len(frame.drop_duplicates(run)):,} runs, which differ in {' and '.join(by)}",
+        hint=f"keep one row per run; or {'' if named else 'give each run a run_id, and '}name the columns: "
         f"load_runs(…, rows_by={[*rows_by, *by]}), or rows_by = … in a card.toml",
     )
 
@@ -229,9 +232,9 @@ def _check_columns(frame: pd.DataFrame, name: str) -> None:
             raise missing_column(column, frame.columns, name)
     if not frame.columns.is_unique:
         twice = frame.columns[frame.columns.duplicated()][0]
-        raise RunsError(f"{name!r} has two columns called {twice!r}", do="rename or remove one")
+        raise RunsError(f"{name!r} has two columns called {twice!r}", hint="rename or remove one")
     if not len(frame):
-        raise RunsError(f"{name!r} has no runs", wanted="one run per row")
+        raise RunsError(f"{name!r} has no runs", expected="one run per row")
 
 
 def _numbers(cells: pd.Series, failures: list[str], optional: Collection[str]) -> pd.Series:
@@ -246,11 +249,9 @@ def _numbers(cells: pd.Series, failures: list[str], optional: Collection[str]) -
     return pd.Series(values, index=cells.index, dtype=float)
 
 
-def _failures(cells: pd.Series, bad: pd.Series, wanted: str, do: str) -> list[str]:
-    return [
-        f"row {row}, {cells.name}: wanted {wanted}, came {f'{cell:g}' if isinstance(cell, float) else repr(cell)}; {do}"
-        for row, cell in cells[bad].items()
-    ]
+def _failures(cells: pd.Series, bad: pd.Series, expected: str, hint: str) -> list[str]:
+    shown = [(row, f"{cell:g}" if isinstance(cell, float) else repr(cell)) for row, cell in cells[bad].items()]
+    return [f"row {row}, {cells.name}: expected {expected}, got {got}; {hint}" for row, got in shown]
 
 
 def _duplicates(frame: pd.DataFrame, rows_by: tuple[str, ...]) -> list[str]:
@@ -258,7 +259,7 @@ def _duplicates(frame: pd.DataFrame, rows_by: tuple[str, ...]) -> list[str]:
     columns = [*RUN_KEY, *rows_by] if "run_id" in frame else list(frame.columns)
     repeated = frame.duplicated(subset=columns, keep="first")
     return [
-        f"row {row}, {', '.join(columns)}: wanted one row per run, came a repeat of an earlier row; "
+        f"row {row}, {', '.join(columns)}: expected one row per run, got a repeat of an earlier row; "
         "remove it, or give repeats a run_id each; rows_by of load_runs names columns that distinguish rows of one run"
         for row in frame.index[repeated]
     ]

@@ -171,8 +171,8 @@ class Learner:
         if kept.sum() < FEWEST_FAMILIES:
             raise RunsError(
                 "too few families to learn priors from",
-                wanted=f"at least {FEWEST_FAMILIES} in addition to the families that are left out",
-                came=", ".join(name for name in self.families if name not in out) or "none",
+                expected=f"at least {FEWEST_FAMILIES} in addition to the families that are left out",
+                got=", ".join(name for name in self.families if name not in out) or "none",
             )
         settings = {name: self.base.parameters[name] for name in _learned(self.base)}
         moving = [] if self.base.anchor else [name for name in settings if self.base.table[name].at_anchor]
@@ -297,14 +297,14 @@ def study(
     """
     if base.reference:
         raise SpecError(f"the priors of {base.name!r} were learned: they move with the anchor",
-                        do="learn from a spec with wide priors, such as coupled-unpooled")  # fmt: skip
+                        hint="learn from a spec with wide priors, such as coupled-unpooled")  # fmt: skip
     pooled = [name for name, setting in base.settings if setting.pooling != "none"]
     if pooled:
         raise SpecError(
             f"priors are learned from families that are fitted alone, and {base.name!r} pools",
-            wanted='pooling = {default = "none"}',
-            came=", ".join(pooled),
-            do="learn from coupled-unpooled, or from a similar spec of your own",
+            expected='pooling = {default = "none"}',
+            got=", ".join(pooled),
+            hint="learn from coupled-unpooled, or from a similar spec of your own",
         )
     how = FitOptions(chains, warmup, draws, device, workers, scheduler, folder)
     plain = _without_discrepancy(base, base.discrepancy)
@@ -314,8 +314,8 @@ def study(
     if len(fits) < FEWEST_FAMILIES:
         raise RunsError(
             "too few families to learn priors from",
-            wanted=f"at least {FEWEST_FAMILIES} that can be fitted alone",
-            came="; ".join(f"{name}: {why}" for name, why in left_out.items()) or str(len(fits)),
+            expected=f"at least {FEWEST_FAMILIES} that can be fitted alone",
+            got="; ".join(f"{name}: {why}" for name, why in left_out.items()) or str(len(fits)),
         )
     families = tuple(fits)
     suites = members(BySuite(), runs.where(family=list(families)).frame)

@@ -210,9 +210,9 @@ def _agreeing(settings: Mapping[str, Setting], arguments: Sequence[np.ndarray], 
             return draws, f"{CHAINS} chains of {times * _DRAWS} draws agree: {figures}"
     raise FitError(
         "the population of families cannot be learned: its chains do not agree",
-        wanted="the convergence criteria of a fit",
-        came="; ".join(failed),
-        do="learn from more families, or with narrower priors",
+        expected="the convergence criteria of a fit",
+        got="; ".join(failed),
+        hint="learn from more families, or with narrower priors",
     )
 
 

@@ -51,13 +51,13 @@ def folder(path: Path) -> dict[str, tuple[int, int]]:
     return {str(p.relative_to(path)): (p.stat().st_size, p.stat().st_mtime_ns) for p in path.rglob("*")}
 
 
-def assert_refused(args: tuple[str, ...], wanted: tuple[str, ...], here: Path) -> None:
+def assert_refused(args: tuple[str, ...], expected: tuple[str, ...], here: Path) -> None:
     """Run a command where it must fail as bad input."""
     before = folder(here)
     result = CliRunner().invoke(main, args)
     assert result.exit_code == 2, repr(result.exception or result.output)
     assert "Traceback" not in result.stderr
-    for fragment in wanted:
+    for fragment in expected:
         assert fragment in result.stderr
     assert result.stdout == ""
     assert folder(here) == before
@@ -65,17 +65,17 @@ def assert_refused(args: tuple[str, ...], wanted: tuple[str, ...], here: Path) -
 
 # What is done to twenty good runs, and what the message must name.
 TABLES: dict[str, tuple[Change, tuple[str, ...]]] = {
-    "no params": (lambda f: f.drop(columns="params"), ("no column 'params'", "came")),
-    "no tokens": (lambda f: f.drop(columns="tokens"), ("no column 'tokens'", "came")),
-    "no loss": (lambda f: f.drop(columns="loss"), ("no column 'loss'", "came", "add the column")),
+    "no params": (lambda f: f.drop(columns="params"), ("no column 'params'", "got")),
+    "no tokens": (lambda f: f.drop(columns="tokens"), ("no column 'tokens'", "got")),
+    "no loss": (lambda f: f.drop(columns="loss"), ("no column 'loss'", "got", "add the column")),
     "misspelt column": (lambda f: f.rename(columns={"params": "parmas"}), ("no column 'params'", "'parmas'")),
     "capital column": (lambda f: f.rename(columns={"tokens": "Tokens"}), ("no column 'tokens'", "'Tokens'")),
-    "zero params": (cell(3, "params", "0"), ("row 5, params", "a positive number", "came 0")),
-    "zero tokens": (cell(0, "tokens", "0"), ("row 2, tokens", "a positive number", "came 0")),
-    "zero loss": (cell(0, "loss", "0.0"), ("row 2, loss", "a positive number", "came 0")),
-    "negative params": (cell(4, "params", "-1e9"), ("row 6, params", "a positive number", "came -1e+09")),
-    "negative tokens": (cell(4, "tokens", "-2T"), ("row 6, tokens", "a positive number", "came -2e+12")),
-    "negative loss": (cell(19, "loss", "-2.5"), ("row 21, loss", "a positive number", "came -2.5")),
+    "zero params": (cell(3, "params", "0"), ("row 5, params", "a positive number", "got 0")),
+    "zero tokens": (cell(0, "tokens", "0"), ("row 2, tokens", "a positive number", "got 0")),
+    "zero loss": (cell(0, "loss", "0.0"), ("row 2, loss", "a positive number", "got 0")),
+    "negative params": (cell(4, "params", "-1e9"), ("row 6, params", "a positive number", "got -1e+09")),
+    "negative tokens": (cell(4, "tokens", "-2T"), ("row 6, tokens", "a positive number", "got -2e+12")),
+    "negative loss": (cell(19, "loss", "-2.5"), ("row 21, loss", "a positive number", "got -2.5")),
     "NaN loss": (cell(7, "loss", "NaN"), ("row 9, loss", "'NaN'")),
     "empty params": (cell(7, "params", ""), ("row 9, params", "an empty cell")),
     "empty tokens": (cell(7, "tokens", "  "), ("row 9, tokens", "an empty cell")),
@@ -91,8 +91,8 @@ TABLES: dict[str, tuple[Change, tuple[str, ...]]] = {
         ("row 22", "a repeat of an earlier row"),
     ),
     "duplicate run_id": (cell(5, "run_id", "r4"), ("row 7", "run_id", "a repeat")),
-    "params in billions": (scaled("params", 1e-9), ("row 2, params", "at least 1e+04", "came 0.1", "billions")),
-    "tokens in billions": (scaled("tokens", 1e-9), ("row 2, tokens", "at least 1e+05", "came 2;", "billions")),
+    "params in billions": (scaled("params", 1e-9), ("row 2, params", "at least 1e+04", "got 0.1", "billions")),
+    "tokens in billions": (scaled("tokens", 1e-9), ("row 2, tokens", "at least 1e+05", "got 2;", "billions")),
     "FLOP as tokens": (scaled("tokens", 1e10), ("row 2, tokens", "at most 1e18", "FLOP")),
     "perplexity": (
         lambda f: f.assign(loss=np.exp(f["loss"].astype(float) + 1)),
@@ -106,7 +106,7 @@ TABLES: dict[str, tuple[Change, tuple[str, ...]]] = {
         lambda f: pd.concat([f.assign(benchmark=name) for name in ("arc", "hellaswag")]),
         ("several rows per run", "40 rows for 20 runs", "benchmark", "rows_by"),
     ),
-    "flops far from 6ND": (cell(2, "flops", "1e15"), ("row 4, flops", "6·params·tokens", "came 1e+15")),
+    "flops far from 6ND": (cell(2, "flops", "1e15"), ("row 4, flops", "6·params·tokens", "got 1e+15")),
     "flops in ZFLOP": (
         lambda f: f.assign(flops=f["flops"].astype(float) / 1e21),
         ("row 2, flops", "6·params·tokens", "units"),
@@ -224,7 +224,7 @@ def test_rows_of_a_parquet_file_count_from_0(tmp_path: Path, monkeypatch: pytest
     monkeypatch.chdir(tmp_path)
     cell(3, "params", "0")(good_runs()).to_parquet("runs.parquet")
     args = ("fit", "runs.parquet", "--model", "additive", "--out", "fit.nc")
-    assert_refused(args, ("row 3, params", "came 0"), tmp_path)
+    assert_refused(args, ("row 3, params", "got 0"), tmp_path)
 
 
 # Specs beside good runs: the rest of the file after `law = "additive"`, and what the message must name.
@@ -261,7 +261,7 @@ SPECS: dict[str, tuple[dict[str, str], tuple[str, ...]]] = {
     ),
     "pooling of a parameter as a list": (spec('[parameters.alpha_N]\npooling = ["none"]'), ("alpha_N", "['none']")),
     "a name of its own": (spec('name = "mine"'), ("'name'",)),
-    "a column that the runs lack": (spec('resources = ["repetition"]'), ("no column 'unique_tokens'", "came")),
+    "a column that the runs lack": (spec('resources = ["repetition"]'), ("no column 'unique_tokens'", "got")),
 }
 
 
@@ -447,12 +447,12 @@ QUERIES = {
     "negative tokens": ((*FORECAST, "--params", "7B", "--tokens", "-1T"), ("--tokens", "positive")),
     "text params": ((*FORECAST, "--params", "big", "--tokens", "1T"), ("--params", "'big'", "70B")),
     "infinite params": ((*FORECAST, "--params", "1e999", "--tokens", "1T"), ("--params", "finite")),
-    "no tokens": ((*FORECAST, "--params", "7B"), ("'tokens'", "came", "give tokens")),
-    "no params": ((*FORECAST, "--tokens", "1T"), ("'params'", "came", "give params")),
+    "no tokens": ((*FORECAST, "--params", "7B"), ("'tokens'", "got", "give tokens")),
+    "no params": ((*FORECAST, "--tokens", "1T"), ("'params'", "got", "give params")),
     "nothing asked": (FORECAST, ("--params and --tokens", "--at")),
     "asked twice": ((*FORECAST, *ASKED["forecast"], "--at", "good.csv"), ("either", "--params", "--at")),
     "params and a file": ((*FORECAST, "--params", "7B", "--at", "good.csv"), ("either", "--params", "--at")),
-    "file without tokens": ((*FORECAST, "--at", "no-tokens.csv"), ("'tokens'", "came", "params")),
+    "file without tokens": ((*FORECAST, "--at", "no-tokens.csv"), ("'tokens'", "got", "params")),
     "file without rows": ((*FORECAST, "--at", "header.csv"), ("no queries", "at least one row")),
     "file with text": ((*FORECAST, "--at", "text.csv"), ("row 3", "params", "'seven'")),
     "file with zero": ((*FORECAST, "--at", "zero.csv"), ("row 2", "params", "'0'")),
@@ -507,8 +507,8 @@ def test_nothing_near_is_no_hint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_a_message_escapes_what_a_terminal_would_not_show() -> None:
     with pytest.raises(BayescaleError) as caught:
-        raise BayescaleError("a\x00b", came="\x1b[2J")
-    assert str(caught.value) == "a\\x00b\n  came:   \\x1b[2J"
+        raise BayescaleError("a\x00b", got="\x1b[2J")
+    assert str(caught.value) == "a\\x00b\n  got:      \\x1b[2J"
 
 
 @pytest.mark.parametrize("seed", [-1, 2**31])

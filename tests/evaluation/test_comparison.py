@@ -285,7 +285,7 @@ def test_the_command_writes_its_table_its_report_and_json(command, comparison, t
 @pytest.mark.parametrize(
     ("args", "says"),
     [
-        (("--flops", "1e60"), "wanted a positive, finite number"),
+        (("--flops", "1e60"), "expected a positive, finite number"),
         (("--out", "absent/table.csv"), "cannot write"),
         (("--report", "absent/page.html"), "cannot write"),
         (("--out", "one.html", "--report", "one.html"), "the same file"),

@@ -110,7 +110,7 @@ def test_runs_of_one_group_share_an_error_and_others_none():
     shared = np.diag([1.0, 1.0, 1.0, 0.0, 1.0, 1.0])
     shared[0, 1] = shared[1, 0] = shared[4, 5] = shared[5, 4] = 1.0  # all groups not yet seen share one error
     np.testing.assert_array_equal(found, shared)
-    with pytest.raises(RunsError, match=r"(?s)more groups than .* at most 64.*came: +65.*curve"):
+    with pytest.raises(RunsError, match=r"(?s)more groups than .* at most 64.*got: +65.*curve"):
         group.basis(fitted, rows_at(np.zeros((65, 2)), tuple(f"g{i}" for i in range(65))))
 
 

@@ -70,7 +70,7 @@ def test_a_forecast_is_of_the_usual_recipe_unless_it_names_another(fit: bs.Fit) 
     assert worse["q50"][0] > usual
     assert list(worse["extrapolation"]) == ["scenario"]  # of no fitted run
     assert list(bs.forecast(fit, **at, curated=1).summary["extrapolation"]) == ["inside"]
-    with pytest.raises(QueryError, match="row 0, curated: wanted a number"):
+    with pytest.raises(QueryError, match="row 0, curated: expected a number"):
         bs.forecast(fit, **at, curated="high")
 
 
@@ -116,7 +116,7 @@ def test_a_covariate_may_be_called_like_a_part_of_a_site(curated: bs.Runs, colum
 def test_a_gap_among_the_runs_that_are_forecast_is_found_before_any_fit(curated: bs.Runs) -> None:
     frame = curated.frame.astype({"curated": float})
     frame.loc[frame["flops"].idxmax(), "curated"] = np.nan
-    with pytest.raises(RunsError, match="wanted a number"):
+    with pytest.raises(RunsError, match="expected a number"):
         bs.backtest(bs.load_runs(frame), CURATED, progress=False)
 
 
@@ -163,10 +163,10 @@ def test_a_covariate_that_cannot_be_one_is_refused(covariates: dict, says: str) 
 
 BAD_COLUMNS = {
     "none": (None, "no column 'curated'"),
-    "words": (["yes"] * 18, "run 0: wanted a number, came 'yes'"),
+    "words": (["yes"] * 18, "run 0: expected a number, got 'yes'"),
     "one value": ([1] * 18, "is 1 in every run"),
     "far from zero": ([7, 8] * 9, "subtract a usual value"),
-    "a gap": ([0, 1] * 8 + [0, ""], "run 17: wanted a number, came ''"),
+    "a gap": ([0, 1] * 8 + [0, ""], "run 17: expected a number, got ''"),
 }
 
 

@@ -330,7 +330,7 @@ def test_a_column_that_does_not_distinguish_all_rows_is_not_enough(scored: pd.Da
         bs.load_runs(scored, rows_by="chance")
     with pytest.raises(RunsError, match="19 rows for 6 runs, which differ in benchmark"):
         bs.load_runs(pd.concat([scored, scored.iloc[[0]]]))
-    with pytest.raises(RunsError, match=r"row 18, family, run_id, benchmark: wanted one row per run, came a repeat"):
+    with pytest.raises(RunsError, match=r"row 18, family, run_id, benchmark: expected one row per run, got a repeat"):
         bs.load_runs(pd.concat([scored, scored.iloc[[0]]]), rows_by="benchmark")
 
 
@@ -368,7 +368,7 @@ def test_a_fit_takes_one_row_a_run_and_one_benchmark(spec: str, says: str) -> No
         with pytest.raises(RunsError, match=says) as caught:
             design.design(bs.load_spec(spec), many)
         advice = str(caught.value).splitlines()[-1]
-        assert advice.startswith("  do:     choose one: runs.where(benchmark='")
+        assert advice.startswith("  hint:     choose one: runs.where(benchmark='")
         chosen = many.where(benchmark=advice.split("'")[1])  # the advice is followed
         assert len(design.design(bs.load_spec(spec), chosen).family) == 104
 
@@ -443,7 +443,7 @@ def test_a_unit_is_one_that_is_known_and_no_other_than_the_cards(tmp_path: Path)
 
 
 def test_no_perplexity_is_1_or_less() -> None:
-    with pytest.raises(RunsError, match=r"row 3, loss: wanted perplexity above 1, came 0\.9"):
+    with pytest.raises(RunsError, match=r"row 3, loss: expected perplexity above 1, got 0\.9"):
         bs.load_runs(grid(np.exp).assign(loss=lambda f: f["loss"].where(f.index != 3, 0.9)), loss_unit="perplexity")
 
 

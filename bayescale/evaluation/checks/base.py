@@ -175,7 +175,7 @@ def check(fit: AbstractFit, *names: str) -> Findings:
     checks = catalogue("bayescale.evaluation.checks")
     for name in names:
         if name not in checks:
-            raise UnknownName(f"no check is called {name!r}", do=nearest(name, checks))
+            raise UnknownName(f"no check is called {name!r}", hint=nearest(name, checks))
     found = [finding for name in names or checks for finding in _asked(checks[name], fit)]
     further = () if names else (covered(_DEFAULT_REACH, _measured(fit), fit.name), *marked(fit))
     return Findings(tuple(found), fit.verdict, fit.excluded, further)

@@ -41,9 +41,9 @@ class Group(AbstractDiscrepancy):
         if len(known) > self.groups:
             raise RunsError(
                 "a family has more groups than discrepancy 'group' takes",
-                wanted=f"at most {self.groups}",
-                came=f"{len(known)}: {', '.join(known[:3])} …",
-                do="name coarser groups, set the field groups, or take the discrepancy 'curve', which has no bound",
+                expected=f"at most {self.groups}",
+                got=f"{len(known)}: {', '.join(known[:3])} …",
+                hint="name coarser groups, set the field groups, or take the discrepancy 'curve', which has no bound",
             )
         places = {name: column for column, name in enumerate(known)} | {"": None}
         columns = [places.get(name, self.groups) for name in at.group]

@@ -211,7 +211,7 @@ def plot_prior_posterior(
     ax, one = _axes(ax), next(iter(fit.members.values()))
     if not one.spec.law:
         raise QueryError(
-            f"no figure of a prior: those of {fit.name!r} are in its code", do="draw its posterior by ArviZ"
+            f"no figure of a prior: those of {fit.name!r} are in its code", hint="draw its posterior by ArviZ"
         )
     name = name or next(n for n, row in one.spec.table.items() if row.kind is Kind.EXPONENT)
     setting, row = one.spec.at(one.meta["anchor"]).parameters[name], one.spec.table[name]
@@ -247,9 +247,9 @@ def _along(fit: AbstractFit, family: str, flops: np.ndarray) -> pd.DataFrame:
         if set(fit.inputs) != {"flops"}:
             raise QueryError(
                 f"no figure along compute of {fit.name!r}",
-                wanted="a law, or a model that reads flops alone",
-                came=f"a model of {', '.join(fit.inputs)}",
-                do="forecast its queries, and draw them",
+                expected="a law, or a model that reads flops alone",
+                got=f"a model of {', '.join(fit.inputs)}",
+                hint="forecast its queries, and draw them",
             )
         return table
     params, tokens = near_optimal(fit, family, flops)
@@ -259,7 +259,9 @@ def _along(fit: AbstractFit, family: str, flops: np.ndarray) -> pd.DataFrame:
 def _check_law(fit: AbstractFit, what: str) -> None:
     """Refuse a figure of a law's loss for a fit without a law or a loss."""
     if any(not one.spec.law for one in fit.members.values()) or "loss" not in fit.responses:
-        raise QueryError(f"no figure of {what}: {fit.name!r} has no law of the loss", do="draw forecast, or residuals")
+        raise QueryError(
+            f"no figure of {what}: {fit.name!r} has no law of the loss", hint="draw forecast, or residuals"
+        )
 
 
 def plot_residuals(
@@ -457,8 +459,8 @@ def _fitted(fit: AbstractFit, name: str, family: str | None) -> str:
     if family is None and len(fit.families) == 1:
         return fit.families[0]
     if family not in fit.families:
-        raise QueryError(f"families do not share {name!r}: name a fitted one", wanted=", ".join(fit.families),
-                         came=repr(family), do=f"plot_prior_posterior(fit, {name!r}, family=…)")  # fmt: skip
+        raise QueryError(f"families do not share {name!r}: name a fitted one", expected=", ".join(fit.families),
+                         got=repr(family), hint=f"plot_prior_posterior(fit, {name!r}, family=…)")  # fmt: skip
     return family
 
 
