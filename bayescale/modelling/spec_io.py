@@ -423,7 +423,8 @@ def _trend(name: str, content: Mapping[str, Any] | None) -> Trend | None:
         raise SpecError(
             f"the trend of {name!r} is not one",
             expected="{slopes = {params = -0.5, tokens = 0.3}, covariance = [[0.01, 0.0], [0.0, 0.01]], "
-            "before = 0.35}, say: e-folds of the prior for each of the anchor, a covariance of them, and the SD that they had before",
+            "before = 0.35}, say: e-folds of the prior for each e-fold of the anchor, their covariance, and the SD of "
+            "each before anything was learned",
             got=repr(content),
         ) from None
     return Trend(slopes, tuple(map(tuple, covariance.tolist())), before)
