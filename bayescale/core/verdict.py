@@ -56,7 +56,16 @@ class Verdict:
         return f"{self}\nThe numbers are provisional: do not rely on them.{to_do}"
 
     def above(self, words: str) -> str:
-        """Return a text about the result, with the verdict on a line above it if the result is not reliable."""
+        """Return a text about the result, with the verdict on a line above it if the result is not reliable.
+
+        Parameters
+        ----------
+        words : str
+
+        Returns
+        -------
+        str
+        """
         return words if self.ok else f"{self}\n{words}"
 
     def __str__(self) -> str:

@@ -94,7 +94,21 @@ class Allocation(AbstractDecision):
         return -outcome
 
     def details(self, fit: AbstractFit, actions: pd.DataFrame, outcome: xr.DataArray, best: Best) -> Split:
-        """Each draw's optimum at budgets around this one, and from it the compute that each action wastes."""
+        """Each draw's optimum at budgets around this one, and from it the compute that each action wastes.
+
+        Parameters
+        ----------
+        fit : Fit or Average
+        actions : DataFrame
+        outcome : DataArray, dims ``draw action``
+            Loss in nats/token.
+        best : Best
+            The solved choice.
+
+        Returns
+        -------
+        Split
+        """
         budgets = self.budget * 10.0**_AROUND
         now = int(np.searchsorted(_AROUND, 0.0))
         grid, losses = _grid(fit, budgets), outcome.to_numpy()

@@ -67,15 +67,47 @@ class AbstractDecision(ABC):
 
     @abstractmethod
     def actions(self, fit: AbstractFit) -> pd.DataFrame:
-        """Possible actions, one per row."""
+        """Possible actions, one per row.
+
+        Parameters
+        ----------
+        fit : Fit or Average
+
+        Returns
+        -------
+        DataFrame
+            Columns are those of a query, and what an action costs.
+        """
 
     @abstractmethod
     def outcome(self, fit: AbstractFit, actions: pd.DataFrame) -> xr.DataArray:
-        """Outcome of each action under each draw; dims ``draw action``."""
+        """Outcome of each action under each draw; dims ``draw action``.
+
+        Parameters
+        ----------
+        fit : Fit or Average
+        actions : DataFrame
+            As :meth:`actions` returns them.
+
+        Returns
+        -------
+        DataArray, dims ``draw action``
+            In the unit of the decision. The same draws serve every action.
+        """
 
     @abstractmethod
     def utility(self, outcome: xr.DataArray, actions: pd.DataFrame) -> xr.DataArray:
-        """Utility of each outcome; larger is better; dims ``draw action``."""
+        """Utility of each outcome; larger is better; dims ``draw action``.
+
+        Parameters
+        ----------
+        outcome : DataArray, dims ``draw action``
+        actions : DataFrame
+
+        Returns
+        -------
+        DataArray, dims ``draw action``
+        """
 
 
 class AbstractDetails(ABC):
@@ -242,7 +274,12 @@ class Choice:
         return self.details.asked if self.details else settings
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain numbers, for JSON."""
+        """Plain numbers, for JSON.
+
+        Returns
+        -------
+        dict
+        """
         own = {
             **_plain(self.action),
             "expected_utility": self.best.expected,
@@ -331,7 +368,12 @@ class Withheld:
         return f"no recommendation: {self.verdict}{to_do}"
 
     def to_dict(self) -> dict[str, Any]:
-        """The keys of a choice; its answers are under ``provisional``."""
+        """The keys of a choice; its answers are under ``provisional``.
+
+        Returns
+        -------
+        dict
+        """
         found = self.provisional.to_dict()
         answers = {key: value for key, value in found.items() if key not in (*self.asked, "verdict")}
         return {

@@ -127,7 +127,12 @@ class Backtest:
         return Record(self.meta["spec"], self.meta["spec_digest"], (kept,))
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
+        """Plain values, for JSON.
+
+        Returns
+        -------
+        dict
+        """
         return {
             "families": self.families.to_dict("records"),
             "mean": self.mean,

@@ -204,7 +204,12 @@ class Comparison:
         return {title: table[list(columns)] for title, (table, columns) in shown.items() if len(table)}
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
+        """Plain values, for JSON.
+
+        Returns
+        -------
+        dict
+        """
         tables = ("interpolation", "beyond", "horizons", "findings", "coefficients", "budget", "cross")
         return {
             "runs": self.runs,

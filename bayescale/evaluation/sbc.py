@@ -122,7 +122,12 @@ class Calibration:
         return of_tests(f"{name}: {why}" for name, why in self.problems.items())
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON and for the record kept with the spec."""
+        """Plain values, for JSON and for the record kept with the spec.
+
+        Returns
+        -------
+        dict
+        """
         return {
             "spec": self.spec.name,
             "spec_digest": self.spec.digest,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -23,7 +24,9 @@ from bayescale.inference.vectorized import at_a_time
 from bayescale.modelling.design import Design, conformed, design
 from bayescale.modelling.layout import layout
 from bayescale.modelling.model import Model
+from bayescale.modelling.spec import Spec
 from bayescale.modelling.spec_io import load_spec
+from bayescale.parts import catalogue
 from bayescale.runs.table import Runs
 
 
@@ -195,7 +198,7 @@ def _fit_once(
     made: dict[str, Fit] = {}
     # Filters of warnings belong to the process: fits that set them in threads side by side can leave one another's.
     with warnings.catch_warnings(), total.shown(), total("fits", len(tasks)) as advance:
-        for name, result in sweep(_one, tasks, on, shelf):
+        for name, result in sweep(partial(_one, _code(spec.values())), tasks, on, shelf):
             if isinstance(result, Fit):
                 _check_same(name, result, **tasks[name])
                 made[name] = result
@@ -241,8 +244,19 @@ class _SideBySide(AbstractEngine):
                 yield from zip(few, made, strict=True)
 
 
-def _one(**task: Any) -> Fit:
-    """Fit one table; its chains take turns, since other tables have the other cores."""
+def _code(models: Iterable[Model]) -> list[tuple[str, Path | None]]:
+    """Code that specs name and the person allows, each with the folder in which it was found."""
+    named = {name for model in models if isinstance(model, Spec) for name in model.named if ":" in name}
+    return [(name, catalogue.FOLDERS.get(name)) for name in sorted(named)]
+
+
+def _one(code: Sequence[tuple[str, Path | None]], **task: Any) -> Fit:
+    """Fit one table; its chains take turns, since other tables have the other cores.
+
+    A worker process has not been told which `code` the person allows: that of the spec's own parts, with its folders.
+    """
+    for name, folder in code:
+        catalogue.permit(name, folder)
     return sampled(**task, threads=1, stages=Stages())
 
 

@@ -100,6 +100,10 @@ class OwnModel(Model):
     covariates: tuple[tuple[str, tuple[str, ...]], ...] = field(default=(), init=False)
     fields: tuple[tuple[str, tuple[tuple[str, int | float], ...]], ...] = field(default=(), init=False)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle by name: a worker process imports the code, which its author or user has allowed here."""
+        return _restored, (self.name, catalogue.FOLDERS.get(self.name))
+
     def __call__(self, design: Any) -> None:
         """Run the NumPyro model on a design."""
         self.function(design)
@@ -246,6 +250,11 @@ def permit_model(name: str, folder: Path | None = None) -> None:
         raise SpecError(f"the code {name!r} is not a model", expected="a function under @bs.own_model(…)",
                         got=repr(found))  # fmt: skip
     _ALLOWED[name] = found
+
+
+def _restored(name: str, folder: Path | None) -> OwnModel:
+    permit_model(name, folder)
+    return found_model(name)
 
 
 def found_model(name: str) -> OwnModel:

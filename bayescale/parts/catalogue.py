@@ -39,6 +39,8 @@ _BASES: dict[str, type[Part]] = {
 CODE_ALLOWED = ContextVar("code_allowed", default=False)
 """Whether specs that are read from files may name code: set by ``bayescale --allow-code``."""
 _ALLOWED: dict[str, type[Part]] = {}  # parts of people's own that they let run in this process, by "module:Class"
+FOLDERS: dict[str, Path] = {}
+"""Folder in which allowed code was found, by ``"module:thing"``, where it is not on Python's path."""
 
 
 @cache
@@ -144,7 +146,10 @@ def imported(name: str, folder: Path | None = None) -> Any:
     module, _, qualname = name.partition(":")
     try:
         with _first_on_path(folder):
-            return getattr(import_module(module), qualname, None)
+            found = getattr(import_module(module), qualname, None)
+        if folder is not None:
+            FOLDERS[name] = folder
+        return found
     except ImportError as error:
         raise SpecError(f"the code {name!r} cannot be imported", got=str(error),
                         hint="put the module beside the spec, or on the path of Python") from None  # fmt: skip

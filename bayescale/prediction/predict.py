@@ -109,10 +109,10 @@ def _merged(pieces: Sequence[tuple[np.ndarray, Array]]) -> np.ndarray:
     (mine, first), *others = pieces
     if not others:
         return np.asarray(first)
-    whole = np.empty((len(mine), *first.shape[1:]))
+    merged = np.empty((len(mine), *first.shape[1:]))
     for mine, values in pieces:
-        whole[mine] = values
-    return whole
+        merged[mine] = values
+    return merged
 
 
 def design_at(fit: Fit, table: pd.DataFrame, observed: Mapping[str, Any], new: bool = False) -> Design:

@@ -78,8 +78,8 @@ def load_runs(
         path = shipped.locate("data", str(source))
     if path.is_dir():
         card = _card(path / "card.toml")
-        beside = path / "observations.csv"
-        observations = beside if observations is None and beside.exists() else observations
+        alongside = path / "observations.csv"
+        observations = alongside if observations is None and alongside.exists() else observations
         path, name = path / "runs.csv", name or str(card.get("name", path.resolve().name))
     return _validated(_read(path), name or path.stem.split(".")[0], card, said.with_card(card), observations)
 

@@ -64,7 +64,7 @@ class Runs:
 
     @property
     def observations(self) -> pd.DataFrame:
-        """What was observed beside the runs, one observation a row: ``family``, ``run_id``, ``response``, ``value``.
+        """What was observed alongside the runs, one observation a row: ``family``, ``run_id``, ``response``, ``value``.
 
         And what else is known of each, such as ``n_items``; NaN where it is not.
         """

@@ -193,3 +193,10 @@ def test_a_check_of_ones_own_is_a_function_of_the_fit(fit: bs.Fit) -> None:
 
     (finding,) = Modest.ask(fit)
     assert finding.passed
+
+
+def test_worker_processes_take_parts_that_are_allowed_here(fit: bs.Fit, folder: Path) -> None:
+    runs = bs.load_runs(folder / "runs.csv", loss_unit="nats")
+    batch = bs.fit_many({"a": runs}, fit.spec, workers=1, seed=0)
+    assert not batch.failed, batch.failed
+    assert batch.fits["a"].converged

@@ -227,3 +227,10 @@ def test_draws_of_a_spec_from_elsewhere_are_the_fit_that_they_came_from(runs: bs
         bs.Fit.from_samples(ours.posterior[["level"]], "additive", table)
     with pytest.raises(FitError, match="not all finite"):
         bs.Fit.from_samples(ours.posterior.assign(level=ours.posterior["level"] * np.nan), "additive", table)
+
+
+def test_worker_processes_take_code_that_is_allowed_here(runs: bs.Runs, model: bs.OwnModel) -> None:
+    with pytest.warns(bs.ConvergenceWarning):  # a chain of 25 draws is too short
+        batch = bs.fit_many({"a": runs}, model, draws=25, warmup=200, workers=1, seed=0)
+    assert not batch.failed, batch.failed
+    assert "top" in batch.fits["a"].posterior

@@ -95,7 +95,16 @@ class AbstractCheck(ABC):
     @staticmethod
     @abstractmethod
     def ask(fit: Any) -> list[Finding]:
-        """Return the findings; none if the question does not apply."""
+        """Return the findings; none if the question does not apply.
+
+        Parameters
+        ----------
+        fit : Fit or Average
+
+        Returns
+        -------
+        list of Finding
+        """
 
 
 @dataclass(frozen=True)
