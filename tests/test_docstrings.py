@@ -26,7 +26,7 @@ def public() -> Iterator[tuple[str, list[Callable[..., Any]]]]:
                 found = [vars(base)[key] for base in thing.__mro__ if key in vars(base)]
                 functions = [getattr(member, "__func__", member) for member in found]
                 if not key.startswith("_") and inspect.isfunction(functions[0]):
-                    yield f"{name}.{key}", functions
+                    yield f"{name}.{key}", list(filter(inspect.isfunction, functions))
         elif inspect.isfunction(thing):
             yield name, [thing]
 

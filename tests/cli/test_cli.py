@@ -447,3 +447,8 @@ def test_a_split_that_is_not_settled_exits_1_without_a_single_figure(saved: Path
     assert (said.exit_code, parsed(said)["settled"], parsed(said)["params"]) == (1, False, None)
     assert said.stderr.startswith("bayescale: these runs do not settle what to choose: expected waste is")
     assert "tokens per param (90% intervals)" in run("decide", "allocation", saved, "--flops", "1e24").stdout
+
+
+def test_the_package_runs_as_a_module() -> None:
+    done = subprocess.run([sys.executable, "-m", "bayescale", "--help"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("Usage: bayescale")
