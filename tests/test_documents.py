@@ -95,6 +95,13 @@ def test_the_law_that_is_shown_is_one() -> None:
     assert set(published) == set(law.quantities)
 
 
+def test_the_response_and_noise_that_are_shown_are_parts(tmp_path) -> None:
+    for file, content in files(ADD_A_PART).items():
+        (tmp_path / file).write_text(content)
+    spec = bs.load_spec(tmp_path / "rewards.toml", allow_code=True)
+    assert {"top_helpful", "slope_helpful", "scatter_helpful", "top_harmless"} <= set(spec.parameters)
+
+
 @pytest.mark.parametrize("name", with_block("csv"))
 def test_a_table_that_is_shown_is_a_table_of_runs(name: str, tmp_path) -> None:
     for content in blocks(name, "csv"):
