@@ -33,6 +33,11 @@ def blocks(name: str, language: str) -> list[str]:
     return re.findall(rf"^```{re.escape(language)}\n(.*?)^```$", text_of(name), re.DOTALL | re.MULTILINE)
 
 
+def files(name: str) -> dict[str, str]:
+    """Blocks that name a file after their language, which are shown as files that a reader writes."""
+    return dict(re.findall(r"^```\w+ (\w+\.\w+)\n(.*?)^```$", text_of(name), re.DOTALL | re.MULTILINE))
+
+
 def prose_of(name: str) -> str:
     """Text without code, formulas and addresses; the lines stay where they are."""
     text = text_of(name)
@@ -74,6 +79,8 @@ def test_the_python_of_a_page_runs(name: str, chinchilla, chinchilla_fit, tmp_pa
     monkeypatch.chdir(tmp_path)
     for content in blocks(name, "csv"):
         Path("ours.csv").write_text(content)
+    for file, content in files(name).items():
+        Path(file).write_text(content)
     run(name, blocks(name, "python"), bs=bs, runs=chinchilla, fit=chinchilla_fit)
 
 
@@ -86,6 +93,13 @@ def test_the_law_that_is_shown_is_one() -> None:
     np.testing.assert_allclose(at_anchor, np.log(medians["level"]), atol=1e-6)  # float32
     published = law.published(jnp.log(2e9), jnp.log(5e10), loss=jnp.log(2.7), **medians)
     assert set(published) == set(law.quantities)
+
+
+def test_the_response_and_noise_that_are_shown_are_parts(tmp_path) -> None:
+    for file, content in files(ADD_A_PART).items():
+        (tmp_path / file).write_text(content)
+    spec = bs.load_spec(tmp_path / "rewards.toml", allow_code=True)
+    assert {"top_helpful", "slope_helpful", "scatter_helpful", "top_harmless"} <= set(spec.parameters)
 
 
 @pytest.mark.parametrize("name", with_block("csv"))
@@ -128,6 +142,7 @@ COMMANDS = sorted(
 def test_a_command_that_is_shown_is_understood(name: str, line: str) -> None:
     command, words = main, shlex.split(line)
     while isinstance(command, click.Group):
+        _, words, _ = command.make_parser(click.Context(command)).parse_args(words)  # options before the command
         command = command.get_command(click.Context(command), words.pop(0))
     command.make_context(command.name, words)  # parses the arguments; nothing runs
 

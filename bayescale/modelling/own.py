@@ -202,12 +202,13 @@ def own_model(
 
     Examples
     --------
+    >>> import jax.numpy as jnp
     >>> import numpyro
     >>> from numpyro import distributions as dist
     >>> @bs.own_model(columns=("flops",), observes={"reward": "real"})
     ... def reward_curve(design):
     ...     slope = numpyro.sample("slope", dist.HalfNormal(1.0))
-    ...     center = slope * np.log(design.columns["flops"] / 1e20)
+    ...     center = slope * jnp.log(design.columns["flops"] / 1e20)
     ...     numpyro.sample("reward", dist.Normal(center, 0.1), obs=design.observed.get("reward"))
     >>> reward_curve.inputs
     ('flops',)

@@ -70,7 +70,7 @@ def _model(page: Reference, name: str, spec: Any) -> Nodes:
         ("Law", f"{spec.law}, of {', '.join(spec.inputs)}"),
         ("Resources", ", ".join(spec.resources)),
         ("Discrepancies", ", ".join(spec.discrepancy)),
-        ("Observes", "; ".join(f"{response} with {noise} noise" for response, noise in spec.responses)),
+        ("Observes", "; ".join(f"{of.name} with {of.noise} noise" for of in spec.responses)),
         ("Priors learned from", dict(spec.learned).get("runs", "")),
         ("Priors that move are given at", ", ".join(f"{value:.4g} {column}" for column, value in spec.reference)),
         ("Digest", spec.digest[:16]),
