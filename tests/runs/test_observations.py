@@ -76,7 +76,7 @@ def test_a_folder_holds_observations_beside_its_runs(tmp_path: Path, runs: bs.Ru
         (lambda t: t.assign(response="two words"), "cannot be a column"),
         (lambda t: t.drop(columns="value"), "no column 'value'"),
         (lambda t: t.assign(value="many"), "row 0 of the observations, value"),
-        (lambda t: t[t["response"] == "easy"].assign(response="loss"), "among its runs and among"),
+        (lambda t: t[t["response"] == "easy"].assign(response="loss"), "both in its runs and in"),
     ],
 )
 def test_observations_that_do_not_fit_the_runs_are_refused(change, words: str) -> None:
