@@ -141,11 +141,11 @@ class Fit(AbstractFit):
 
     @property
     def members(self) -> dict[str, Fit]:
-        """This fit alone, by the name of its spec."""
+        """The fit itself, by the name of its spec."""
         return {self.spec.name: self}
 
     def lenders(self, draws: np.ndarray) -> list[tuple[Fit, np.ndarray]]:
-        """This fit, with a mask of all draws; shape (draw,)."""
+        """Return the fit itself, with a mask of all draws, shape (draw,)."""
         return [(self, np.ones(len(draws), bool))]
 
     @property

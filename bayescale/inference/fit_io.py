@@ -77,7 +77,9 @@ def _meta(tree: xr.DataTree, path: Path) -> dict[str, Any]:
 def _read(tree: xr.DataTree, meta: dict[str, Any], path: Path, allow_code: bool) -> Fit:
     lacking = [name for name in _GROUPS if name not in tree.children] + [name for name in _META if name not in meta]
     if lacking:
-        raise FitError(f"{path} does not hold a complete fit", got=f"a file without {', '.join(lacking)}", hint="fit again")
+        raise FitError(
+            f"{path} does not hold a complete fit", got=f"a file without {', '.join(lacking)}", hint="fit again"
+        )
     try:
         content = meta.pop("spec")
         if allow_code or CODE_ALLOWED.get():

@@ -108,8 +108,8 @@ def weigh(
     Raises
     ------
     FitError
-        If shapes do not match, two models have the same name, a score is NaN, or an observation has zero density under every
-        model.
+        If shapes do not match, two models have the same name, a score is NaN, or an observation has zero density under
+        every model.
 
     References
     ----------
@@ -139,13 +139,10 @@ def weigh(
     each = (1 / np.bincount(units))[units] if several else np.ones(count)
     shares = np.random.default_rng(_SEED).dirichlet(np.ones(units.max() + 1), _REPLICATES)
     again = np.stack([optimum(scores, share[units] * each) for share in shares])
-    error = (
-        again.std(axis=0, ddof=1) if units.any() else np.full(len(names), np.nan)
-    )  # one unit cannot be resampled
+    # One unit cannot be resampled.
+    error = again.std(axis=0, ddof=1) if units.any() else np.full(len(names), np.nan)
     over = "families" if several else f"{units.max() + 1} blocks of one family (too small: their errors are correlated)"
-    how = (
-        f"standard errors by a bootstrap over {over}" if units.any() else "one family at one reach: standard errors not known"
-    )
+    how = f"standard errors by a bootstrap over {over}" if units.any() else "one family at one reach: errors not known"
     return Weights(
         dict(zip(names, map(float, best), strict=True)),
         dict(zip(names, map(float, error), strict=True)),
@@ -234,5 +231,5 @@ def _check(scores: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> None
     if len(set(names)) < len(names):
         raise FitError("two models have the same name", got=", ".join(names), hint="give each model its own name")
     if np.isnan(scores).any() or np.isposinf(scores).any() or (scores.size and np.isneginf(scores).all(axis=1).any()):
-        raise FitError("a forecast has no finite log score", expected="a finite score under at least one model, and no NaN",
+        raise FitError("a forecast has no finite log score", expected="under at least one model, and no NaN",
                        hint="check that run's loss and the convergence of the fits")  # fmt: skip

@@ -105,8 +105,8 @@ def _places(long: pd.DataFrame, runs: pd.DataFrame, keys: list[str], name: str) 
     for at, cells in enumerate(zip(*(runs[key] for key in keys), strict=True)):
         if known.setdefault(tuple(map(text, cells)), at) != at:
             raise RunsError(
-                f"{name!r} has several runs called {' of '.join(map(text, reversed(cells)))}: their observations cannot "
-                "be assigned to a run",
+                f"{name!r} has several runs called {' of '.join(map(text, reversed(cells)))}: their observations "
+                "cannot be assigned to a run",
                 hint="give each run its own run_id, or name the family in the observations",
             )
     found = []
