@@ -46,7 +46,7 @@ class Whitening(NamedTuple):
 
 
 def arrow(along: Callable[[Array], Array], places: Places, size: int, batch: int) -> Arrow:
-    """Compute the curvature from products with vectors, `batch` at a time: one for the k-th coordinates of all families."""
+    """Compute the curvature from products with vectors, `batch` at a time: one for all families' k-th coordinates."""
     own = places.own.shape[1]
     tangents = np.zeros((own + places.shared.size, size))
     tangents[np.arange(own), places.own] = 1.0

@@ -36,7 +36,7 @@ class Start(NamedTuple):
     begin: dict[str, Array]
     scale: Array
     factor: Whitening
-    shift: Array  # (centre, p): Jacobian of moving centres' coordinates with respect to fixed ones
+    shift: Array  # (centre, p): Jacobian of moving centres by coordinates in which they do not move
     report: dict[str, Array]
     variance: dict[str, Array]
 
