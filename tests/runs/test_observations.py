@@ -71,7 +71,7 @@ def test_a_folder_holds_observations_beside_its_runs(tmp_path: Path, runs: bs.Ru
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda t: t.assign(run_id="r99"), "of no run"),
+        (lambda t: t.assign(run_id="r99"), "to no run"),
         (lambda t: pd.concat([t, t[:1]], ignore_index=True), "repeat an earlier observation"),
         (lambda t: t.assign(response="two words"), "cannot name a column"),
         (lambda t: t.drop(columns="value"), "no column 'value'"),
