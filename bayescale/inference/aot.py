@@ -132,12 +132,37 @@ class Program:
 
 
 def call(function: Any, *arguments: Any, **settings: Any) -> Any:
-    """Run a function with static `settings`, compiled for the shapes of its arguments."""
+    """Run a function, compiled for the shapes of its arguments.
+
+    Parameters
+    ----------
+    function : callable
+    *arguments : pytree of Array
+    **settings
+        Static arguments.
+
+    Returns
+    -------
+    pytree of Array
+    """
     return compiled(function, settings, *arguments)(*arguments)
 
 
 def compiled(function: Any, settings: dict[str, Any], *arguments: Any) -> Program:
-    """Return the program for these arguments: arrays, or anything with a shape and a dtype."""
+    """Return the program of a function; it may still compile.
+
+    Parameters
+    ----------
+    function : callable
+    settings : dict
+        Static arguments.
+    *arguments : pytree
+        Arrays, or anything with a shape and a dtype.
+
+    Returns
+    -------
+    Program
+    """
     leaves, structure = jax.tree.flatten(arguments)
     shapes = tuple((tuple(leaf.shape), str(leaf.dtype)) for leaf in leaves)
     with TRACING:

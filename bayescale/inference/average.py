@@ -152,7 +152,17 @@ class AbstractFit(ABC):
         return {name: column for fit in self.members.values() for name, column in fit.spec.declared.items()}
 
     def with_defaults(self, table: pd.DataFrame) -> pd.DataFrame:
-        """Return queries with the defaults of columns that parts declare and that the queries lack."""
+        """Add the defaults of columns that parts declare and that the queries lack.
+
+        Parameters
+        ----------
+        table : DataFrame
+            Queries, one per row.
+
+        Returns
+        -------
+        DataFrame
+        """
         return table.assign(**{name: of.default for name, of in self.declared.items() if name not in table})
 
     @property

@@ -43,7 +43,17 @@ class FitOptions:
     folder: str | Path | None = None
 
     def within(self, *names: str) -> FitOptions:
-        """Return the options with a subfolder, if fits are kept: several models use the same names of tables."""
+        """Return the options with a subfolder, if fits are kept: several models use the same names of tables.
+
+        Parameters
+        ----------
+        *names : str
+            Names of the nested subfolders.
+
+        Returns
+        -------
+        FitOptions
+        """
         if self.folder is None:
             return self
         return replace(self, folder=Path(self.folder, *(quote(name, safe=" ") for name in names)))

@@ -302,9 +302,29 @@ def sampled_many(
     shape: tuple[int, int] | None = None,
     threads: int = nuts.THREADS,
 ) -> list[Fit | FitError]:
-    """Fit tables of runs, each with its spec and seed: one after another on a single CPU, else in one program.
+    """Fit tables of runs: one after another on a single CPU, else in one program.
 
-    All specs, and all designs, have the same structure. The total seconds are divided equally among the fits.
+    The total seconds are divided equally among the fits.
+
+    Parameters
+    ----------
+    tables : sequence of (Runs, Model, int)
+        Runs, spec and seed of each fit. All specs, and all designs, have the same structure.
+    chains, warmup, draws, stages
+        As in :func:`fit`.
+    devices : sequence of jax.Device
+    shape, threads
+        As in :func:`.nuts.sample`.
+
+    Returns
+    -------
+    list of Fit or FitError
+        By table; an error if its fit failed.
+
+    Raises
+    ------
+    FitError
+        If a setting is out of range.
     """
     _check_settings([seed for _, _, seed in tables], chains, warmup, draws)
     made: dict[int, Fit | FitError] = {}

@@ -183,7 +183,26 @@ def settings_of(
 def gathered(
     chain: Chain, report: dict[str, Any], design: Design, rows: np.ndarray, spec: Spec, pace: Pace, settings: dict
 ) -> Samples:
-    """Collect the chains of one table, with log likelihoods in the order of its `rows`, and how they were made.
+    """Collect the chains of one table, with log likelihoods by run, and how they were made.
+
+    Parameters
+    ----------
+    chain : Chain
+        All chains; arrays have the leading dims chain, draw.
+    report : dict
+        Report of the search for the mode, from :func:`.newton`.
+    design : Design
+        The design in blocks.
+    rows : array of int, shape (run,)
+        Position of each run in the blocks.
+    spec : Spec
+    pace : Pace
+    settings : dict
+        Static arguments of the program, from :func:`settings_of`.
+
+    Returns
+    -------
+    Samples
 
     Raises
     ------
@@ -242,7 +261,26 @@ def run_chain(
     draws: int,
     dense: bool,
 ) -> Chain:
-    """Sample one chain near `start` in its whitened coordinates, adapting a diagonal or `dense` mass matrix."""
+    """Sample one chain in whitened coordinates.
+
+    Parameters
+    ----------
+    key : Array
+        Random key.
+    design : Design
+    start : Start
+        Starting point and whitening.
+    pace : Pace
+    spec : Spec
+    warmup, draws : int
+        Warm-up iterations, and kept draws.
+    dense : bool
+        Whether to adapt a dense mass matrix; if not, it is diagonal.
+
+    Returns
+    -------
+    Chain
+    """
     spread_key, nuts_key = jax.random.split(key)
     flat = flatten(spec, design, start.begin, start.scale)
 

@@ -295,7 +295,20 @@ def latent_sites(model: Callable[..., None], design: Design) -> dict[str, Any]:
 def sites_at(
     spec: Model, design: Design, values: dict[str, Array]
 ) -> tuple[dict[str, Array], dict[str, Array], dict[str, Array]]:
-    """Return the sites, the pointwise log likelihood and the log prior at one point."""
+    """Evaluate a model at one point.
+
+    Parameters
+    ----------
+    spec : Model
+    design : Design
+    values : dict of Array
+        Values of the latent sites.
+
+    Returns
+    -------
+    sites, likelihood, prior : dict of Array
+        Values of the declared sites; pointwise log likelihood by observed site; log prior by latent site.
+    """
     model = handlers.substitute(partial(interpret, spec), data=values)
     trace = handlers.trace(model).get_trace(design)
     declared = declared_sites(spec, design)

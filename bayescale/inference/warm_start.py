@@ -43,7 +43,19 @@ class Start(NamedTuple):
 
 @partial(jax.jit, static_argnames="spec")
 def find_mode(begin: dict[str, Array], design: Design, *, spec: Spec) -> Start:
-    """Find the mode from a starting point, with centres and spreads held there; whiten the model if it was found."""
+    """Find the mode with centres and spreads held fixed, and the whitening there, which is the identity without a mode.
+
+    Parameters
+    ----------
+    begin : dict of Array
+        The starting point: values of the latent sites.
+    design : Design
+    spec : Spec
+
+    Returns
+    -------
+    Start
+    """
     flat = flatten(spec, design, begin, moving=False)
     size, free, batch = flat.scale.size, flat.roles.places("shared"), at_a_time(design, flat.scale.size)
     mode, curvature, report = newton(flat.potential, free, size, batch)

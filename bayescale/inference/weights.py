@@ -66,7 +66,21 @@ class Weights:
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> Weights:
-        """Make weights from what :meth:`to_dict` returned."""
+        """Make weights from what :meth:`to_dict` returned.
+
+        Parameters
+        ----------
+        content : dict
+
+        Returns
+        -------
+        Weights
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            If the content is not what :meth:`to_dict` returns.
+        """
         models = content["models"]
         return cls(
             {name: float(m["weight"]) for name, m in models.items()},
@@ -176,7 +190,19 @@ def given(weights: dict[str, float]) -> Weights:
 
 
 def equal(names: Sequence[str], why: str) -> Weights:
-    """Make equal weights; `why` is the reason, for the sentence."""
+    """Make equal weights.
+
+    Parameters
+    ----------
+    names : sequence of str
+        The models.
+    why : str
+        The reason, for the sentence.
+
+    Returns
+    -------
+    Weights
+    """
     return Weights(
         dict.fromkeys(names, 1 / len(names)), dict.fromkeys(names, np.nan), "equal", 0, 0, f"equal weights: {why}"
     )

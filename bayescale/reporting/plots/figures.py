@@ -211,7 +211,7 @@ def plot_prior_posterior(
     ax, one = _axes(ax), next(iter(fit.members.values()))
     if not one.spec.law:
         raise QueryError(
-            f"there is no figure of a prior: the priors of {fit.name!r} are in its code",
+            f"cannot draw a prior of {fit.name!r}: its priors are in its code",
             hint="plot its posterior with ArviZ",
         )
     name = name or next(n for n, row in one.spec.table.items() if row.kind is Kind.EXPONENT)
@@ -260,9 +260,7 @@ def _along(fit: AbstractFit, family: str, flops: np.ndarray) -> pd.DataFrame:
 def _check_law(fit: AbstractFit, what: str) -> None:
     """Refuse to draw a law's loss for a fit without a law or without a loss."""
     if any(not one.spec.law for one in fit.members.values()) or "loss" not in fit.responses:
-        raise QueryError(
-            f"there is no figure of {what}: {fit.name!r} has no law of the loss", hint="plot forecast or residuals"
-        )
+        raise QueryError(f"cannot draw {what}: {fit.name!r} has no law of the loss", hint="plot forecast or residuals")
 
 
 def plot_residuals(
