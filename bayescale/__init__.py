@@ -1,4 +1,4 @@
-"""bayescale: Bayesian scaling laws, from a table of training runs to a compute decision.
+"""Bayesian scaling laws, from a table of training runs to a compute decision.
 
 >>> import bayescale as bs
 >>> fit = bs.fit("hoffmann2022", "additive", seed=0)
@@ -11,7 +11,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-# No package has the name of an exported function: the submodule would hide the function.
+# No package has the name of an exported function, because the submodule would hide the function.
 _EXPORTS = {
     "AbstractCheck": "evaluation.checks.base",
     "AbstractDecision": "decisions.base",
@@ -127,7 +127,7 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    """Import a name when it is first used, so that the help of a command does not wait for JAX."""
+    """Import a name on first use, so that the help of a command does not wait for JAX."""
     if name == "__version__":
         return import_module("importlib.metadata").version("bayescale")
     if name in _MODULES:

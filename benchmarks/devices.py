@@ -1,9 +1,9 @@
-"""The same fits on a CPU and on the accelerator that JAX has; a table.
+"""The same fits on a CPU and on an accelerator; writes a table.
 
     python benchmarks/devices.py
 
-About eight minutes. Every figure is of a program that is already compiled, but `first_s`, which is of the first call.
-A device is asked for no larger size once a call took it ten seconds.
+It takes about eight minutes. Times exclude compilation, except `first_s`, the time of the first call.
+Sizes on a device stop at the first whose call takes ten seconds.
 """
 
 from __future__ import annotations
@@ -32,26 +32,26 @@ TABLES = (64, 256, 1024)
 _LONG_S, _ONCE_S = 10, 60
 _WHAT = {
     "runs": "runs of one family",
-    "families": "families of 20 runs, pooled in part",
+    "families": "families of 20 runs, partially pooled",
     "tables": "tables of 192 runs in a batch",
 }
 
 
 def splits(count: int) -> dict[str, bs.Runs]:
-    """Random splits of one family's 240 runs."""
+    """Return random splits of one family's 240 runs."""
     runs, random = bs.load_runs("hoffmann2022").where(exclusion=""), np.random.default_rng(0)
     return {str(i): runs.take(np.sort(random.permutation(len(runs))[: len(runs) * 4 // 5])) for i in range(count)}
 
 
 def one(runs: bs.Runs, device: str) -> dict[str, Any]:
-    """A fit's seconds and smallest bulk ESS."""
+    """Fit one table; return the seconds of sampling, the smallest bulk ESS and the verdict."""
     fit = bs.fit(runs, "additive", seed=0, device=device, progress=False)
     took = fit.meta["seconds"]
     return {"ess": fit.summary["ess_bulk"].min(), "sampling_s": took["sampling"], "verdict": fit.verdict}
 
 
 def many(tables: dict[str, bs.Runs], device: str) -> dict[str, Any]:
-    """A batch's smallest bulk ESS of any fit."""
+    """Fit a batch; return the smallest bulk ESS of any fit, and the verdict."""
     batch = bs.fit_many(tables, "additive", device=device, progress=False)
     least = min(fit.summary["ess_bulk"].min() for fit in batch.fits.values())
     return {"ess": least, "verdict": "converged" if not batch.problems else f"{len(batch.problems)} not converged"}
@@ -60,7 +60,7 @@ def many(tables: dict[str, bs.Runs], device: str) -> dict[str, Any]:
 def growth(
     what: str, sizes: tuple[int, ...], make: Callable[[int], Any], run: Callable[[Any, str], dict[str, Any]]
 ) -> Iterator[dict[str, Any]]:
-    """Yield seconds of a first and of a second call, by size and device."""
+    """Yield seconds of the first and the second call, by size and device."""
     for device in dict.fromkeys((jax.default_backend(), "cpu")):
         for size in sizes:
             data = make(size)
@@ -69,7 +69,7 @@ def growth(
                 began = time.perf_counter()
                 found = run(data, device)
                 seconds.append(time.perf_counter() - began)
-                if seconds[0] > _ONCE_S:  # then compiling is a small part
+                if seconds[0] > _ONCE_S:  # then compilation is a small part
                     break
             yield {"what": what, "size": size, "device": device, "first_s": seconds[0], "s": seconds[-1]} | found
             if seconds[-1] > _LONG_S:
@@ -77,12 +77,12 @@ def growth(
 
 
 def words(table: pd.DataFrame) -> str:
-    """The table as Markdown, with the machine and the versions."""
+    """Return the table as Markdown, with the machine and the versions."""
     versions = ", ".join(f"{name} {version(name)}" for name in ("bayescale", "numpyro", "jax"))
     names = ", ".join(dict.fromkeys(device.device_kind for device in jax.devices()))
     lines = [
         f"{names}; {os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}; {versions}.",
-        "Law `additive`, float64, 4 × 1000 draws; the CPU's chains and tables go two at a time. Seconds are of a whole",
+        "Law `additive`, float64, 4 × 1000 draws; on the CPU, two chains or tables run in parallel. Seconds are of one",
         "call: the first, which compiles, and the next. ESS: smallest bulk ESS of any parameter of any fit.",
         "",
         "| what | size | device | first, s | next, s | sampling, s | ESS | |",
@@ -98,7 +98,7 @@ def words(table: pd.DataFrame) -> str:
 
 
 def main() -> None:
-    """Measure and write ``devices.csv`` and ``devices.md`` beside this file, whole after each call."""
+    """Measure and write ``devices.csv`` and ``devices.md`` next to this file; they are complete after each call."""
     warnings.simplefilter("ignore", bs.ConvergenceWarning)  # each verdict is in the table
     rows: list[dict[str, Any]] = []
     for what, sizes, make, run in (

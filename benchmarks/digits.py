@@ -1,9 +1,9 @@
-"""Digests of everything that a seed decides: print them before and after a change that must not move a digit.
+"""Digests of everything that a seed determines: print them before and after a change that must not change a digit.
 
     python benchmarks/digits.py > before.txt   # then change the code
     python benchmarks/digits.py | diff before.txt -
 
-Digits depend on the machine and on versions, so the table is compared on one machine and never kept.
+Digits depend on the machine and on versions, so the output is compared on one machine and is not kept.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ SETTINGS = {"seed": 0, "progress": False}
 
 
 def digest(*arrays: np.ndarray) -> str:
-    """First digits of the SHA-256 of arrays of floats."""
+    """Return the first 16 digits of the SHA-256 of arrays of floats."""
     found = hashlib.sha256()
     for array in arrays:
         found.update(np.ascontiguousarray(array, dtype=float).tobytes())
@@ -38,7 +38,7 @@ def of_fit(name: str, fit: bs.Fit | bs.Average, flops: float, family: str) -> No
 
 
 def main() -> None:
-    """Print one line for each digest."""
+    """Print one line per digest."""
     runs = bs.load_runs("hoffmann2022")
     fits = {spec: bs.fit(runs, spec, **SETTINGS) for spec in SPECS}
     for spec, fit in fits.items():

@@ -1,4 +1,4 @@
-"""One engine on one data set in a process of its own: prints seconds and effective sample size as JSON.
+"""Run one engine on one data set in this process; print seconds and effective sample size as JSON.
 
 python benchmarks/engines.py ENGINE (family | pool)
 """
@@ -21,18 +21,18 @@ SPEC = "additive"
 
 
 def runs_of(data: str) -> bs.Runs:
-    """The 240 runs of one family, or all families."""
+    """Return the 240 runs of one family, or the runs of all families."""
     return bs.load_runs("hoffmann2022").where(exclusion="") if data == "family" else bs.load_runs("open-families")
 
 
 def least_ess(draws: dict[str, np.ndarray]) -> float:
-    """Smallest bulk ESS of scalars; arrays lead with (chain, draw)."""
+    """Return the smallest bulk ESS of all scalars; arrays have the leading dims (chain, draw)."""
     columns = [x.reshape(*x.shape[:2], -1) for x in draws.values()]
     return min(float(array_stats.ess(c[..., i], method="bulk")) for c in columns for i in range(c.shape[-1]))
 
 
 def bayescale(data: str) -> dict[str, Any]:
-    """Fit as this package does, at its defaults."""
+    """Fit with this package at its defaults."""
     fit = bs.fit(runs_of(data), SPEC, seed=0, chains=CHAINS, draws=DRAWS, progress=False)
     names = {k: v.to_numpy() for k, v in fit.posterior.data_vars.items() if k in fit.sampled}
     names = {k: v for k, v in names.items() if not k.endswith("_offset")}
@@ -44,7 +44,7 @@ def _diverged(fit: bs.Fit) -> int:
 
 
 def numpyro_model(data: str) -> dict[str, Any]:
-    """The same model through NumPyro's own MCMC, dense mass."""
+    """Sample the same model with NumPyro's MCMC and a dense mass matrix."""
     import jax
     from numpyro.infer import MCMC, NUTS
 
@@ -53,7 +53,7 @@ def numpyro_model(data: str) -> dict[str, Any]:
 
 
 def numpyro_raw(data: str) -> dict[str, Any]:
-    """As tutorials write it: log A, log B and log E at one param and one token, wide priors, diagonal mass."""
+    """As in tutorials: log A, log B and log E at one param and one token, wide priors, diagonal mass matrix."""
     import jax
     import jax.numpy as jnp
     import numpyro
@@ -94,7 +94,7 @@ def _numpyro(mcmc: Any, kernel: Any) -> dict[str, Any]:
 
 
 def nutpie(data: str) -> dict[str, Any]:
-    """PyMC's model with the same priors and coordinates, sampled by nutpie on numba."""
+    """Sample a PyMC model with the same priors and coordinates, with nutpie on numba."""
     import nutpie as sampler
     import pymc as pm
     import pytensor.tensor as pt
@@ -133,7 +133,7 @@ def nutpie(data: str) -> dict[str, Any]:
 
 
 def huber(data: str) -> dict[str, Any]:
-    """Point fits of resampled runs: Huber loss on log loss, L-BFGS from the fit of all runs."""
+    """Bootstrap point fits: Huber loss on log loss, L-BFGS started from the fit of all runs."""
     from scipy.optimize import minimize
 
     runs = runs_of(data)
@@ -174,7 +174,7 @@ def huber(data: str) -> dict[str, Any]:
 
 
 def simple_scaling_laws(data: str) -> dict[str, Any]:
-    """Its command line: variable projection and a wild bootstrap on raw loss."""
+    """Run its command line: variable projection and a wild bootstrap on raw loss."""
     import subprocess
     import tempfile
     from pathlib import Path

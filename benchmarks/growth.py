@@ -1,8 +1,8 @@
-"""How the engine grows: runs, families, and tables in a batch; a table and a picture.
+"""Scaling of the engine with runs, families, and tables in a batch; writes a table and a figure.
 
     python benchmarks/growth.py
 
-About six minutes on two cores. Every figure is of a program that is already compiled, but where it says otherwise.
+It takes about six minutes on two cores. Times exclude compilation, except where they say otherwise.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ FIT_RUNS = (1_000, 10_000, 100_000)
 FAMILIES = (2, 10, 50, 200)
 TABLES = (1, 4, 16, 64)
 MEMORY_RUNS = (1_000, 10_000, 100_000, 1_000_000)
-_FEW = 50  # draws: what memory a fit needs is known after one
+_FEW = 50  # draws: one is enough to measure the memory of a fit
 _QUICK_S = 20
 
 
 def simulated(families: int, runs: int, seed: int = 0) -> bs.Runs:
-    """Runs of the additive law; a family's floor and exponents scatter about published ones."""
+    """Simulate runs of the additive law; irreducible losses and exponents of families vary around published values."""
     random = np.random.default_rng(seed)
     which = np.repeat(np.arange(families), runs)
     params = 10 ** random.uniform(7, 10, which.size)
@@ -52,7 +52,7 @@ def simulated(families: int, runs: int, seed: int = 0) -> bs.Runs:
 
 
 def gradients() -> list[dict]:
-    """Microseconds of one value and gradient in a compiled loop, by runs."""
+    """Measure seconds per value and gradient in a compiled loop, by number of runs."""
     rows, spec = [], bs.load_spec("additive")
     for runs in GRADIENT_RUNS:
         with jax.enable_x64(True):
@@ -76,18 +76,18 @@ def gradients() -> list[dict]:
 
 
 def fits(what: str, sizes: tuple[int, ...], table) -> list[dict]:
-    """Seconds of a fit without compiling, its smallest bulk ESS and its verdict, by size."""
+    """Measure seconds of a fit without compilation, its smallest bulk ESS and its verdict, by size."""
     rows = []
     for size in sizes:
         runs = table(size)
         began = time.perf_counter()
         fit = bs.fit(runs, "additive", seed=0, progress=False)
-        whole = time.perf_counter() - began
-        if whole < _QUICK_S:  # else compiling is a small part
+        first = time.perf_counter() - began
+        if first < _QUICK_S:  # else compilation is a small part
             fit = bs.fit(runs, "additive", seed=0, progress=False)
         took = fit.meta["seconds"]
         rows.append(
-            {"what": what, "size": size, "seconds": took["warm start"] + took["sampling"], "whole_s": whole}
+            {"what": what, "size": size, "seconds": took["warm start"] + took["sampling"], "first_s": first}
             | {"ess": fit.summary["ess_bulk"].min(), "verdict": fit.verdict}
             | {"leapfrogs": float(fit.tree["sample_stats"]["n_steps"].mean())}
         )
@@ -96,7 +96,7 @@ def fits(what: str, sizes: tuple[int, ...], table) -> list[dict]:
 
 
 def batches() -> list[dict]:
-    """Wall seconds of a batch of random splits of the 240 runs, beside one fit's sampling."""
+    """Measure wall seconds of a batch of random splits of the 240 runs, relative to the sampling of one fit."""
     runs = bs.load_runs("hoffmann2022")
     random, rows = np.random.default_rng(0), []
     splits = {
@@ -116,15 +116,15 @@ def batches() -> list[dict]:
 
 
 def peak(runs: int) -> float:
-    """Peak resident memory, in MB, of this process after a short fit of simulated runs and its checks."""
-    warnings.simplefilter("ignore", bs.ConvergenceWarning)  # so few draws are for the memory alone
+    """Return the peak resident memory, in MB, of this process after a short fit of simulated runs and its checks."""
+    warnings.simplefilter("ignore", bs.ConvergenceWarning)  # so few draws only measure memory
     fit = bs.fit(simulated(1, runs), "additive", seed=0, chains=2, warmup=_FEW, draws=_FEW, progress=False)
     bs.check(fit)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def memory() -> list[dict]:
-    """Peak memory by runs, each fit in a process of its own."""
+    """Measure peak memory by number of runs, with each fit in a separate process."""
     rows = []
     for runs in MEMORY_RUNS:
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
@@ -134,7 +134,7 @@ def memory() -> list[dict]:
 
 
 def draw(table: pd.DataFrame) -> None:
-    """One panel a kind of growth, both axes logarithmic, with a line of proportional growth."""
+    """Draw one panel per kind of scaling, with logarithmic axes and a line of proportional growth."""
     panels = {
         "gradient": "runs: one gradient",
         "runs": "runs: one fit",
@@ -155,7 +155,7 @@ def draw(table: pd.DataFrame) -> None:
 
 
 def main() -> None:
-    """Measure and write ``growth.csv`` and ``growth.png`` beside this file."""
+    """Measure and write ``growth.csv`` and ``growth.png`` next to this file."""
     warnings.simplefilter("ignore", bs.ConvergenceWarning)  # each verdict is in the table
     rows = gradients()
     print(rows, file=sys.stderr, flush=True)

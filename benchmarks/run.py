@@ -1,8 +1,8 @@
-"""Every engine on the same runs, each in a process of its own, one after the other; a table and a picture.
+"""Every engine on the same runs, one after another, each in a separate process; writes a table and a figure.
 
     make bench
 
-Run it on a quiet machine. It takes about ten minutes on two cores, most of them the peers' on the pool.
+Run it on a quiet machine. It takes about ten minutes on two cores, most of it for other engines on the pooled data.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ DATA = {
 
 
 def measure(engine: str, data: str, cache: str) -> dict[str, float | str]:
-    """Wall seconds of a process, and what it says of itself; a process past the limit is stopped."""
+    """Return the wall seconds of a process and the figures that it prints; a process past the limit is stopped."""
     row: dict[str, float | str] = {"data": data, "engine": engine}
     command = [sys.executable, "-W", "ignore", str(HERE / "engines.py"), engine, data]
     started = time.perf_counter()
@@ -53,7 +53,7 @@ def measure(engine: str, data: str, cache: str) -> dict[str, float | str]:
 
 
 def main() -> None:
-    """Measure, print and write ``table.csv``, ``table.md`` and ``ratios.png`` beside this file."""
+    """Measure, print and write ``table.csv``, ``table.md`` and ``ratios.png`` next to this file."""
     rows = []
     with tempfile.TemporaryDirectory() as cache:
         for data, engines in PLAN.items():
@@ -72,14 +72,14 @@ def main() -> None:
 
 
 def words(table: pd.DataFrame) -> str:
-    """The table as Markdown, with the machine and the versions."""
+    """Return the table as Markdown, with the machine and the versions."""
     versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
     lines = [
         f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}; {versions}.",
         "Four chains of 1000 draws; 4000 resamples for `huber` and `simple-scaling-laws`. ESS: smallest bulk ESS of",
-        "any latent parameter. Sampling excludes compiling, but not for NumPyro: its `run` compiles at every call.",
+        "any latent parameter. Sampling excludes compilation, except for NumPyro, whose `run` compiles at every call.",
         "",
-        "| data | engine | whole process, s | sampling, s | ESS | ESS per s | bayescale's over it | |",
+        "| data | engine | process, s | sampling, s | ESS | ESS per s | bayescale's over it | |",
         "|---|---|---:|---:|---:|---:|---:|---|",
     ]
     for row in table.to_dict("records"):
@@ -92,7 +92,7 @@ def words(table: pd.DataFrame) -> str:
 
 
 def draw(table: pd.DataFrame) -> None:
-    """Bars of ESS per sampling second, one family."""
+    """Draw bars of ESS per second of sampling, for one family."""
     shown = table[table["ess_per_s"].notna() & (table["data"] == "family") & (table["note"] != "empty cache")]
     shown = shown.sort_values("ess_per_s")
     figure, axes = plt.subplots(figsize=(7, 2.4), layout="constrained")

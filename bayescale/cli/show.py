@@ -56,7 +56,19 @@ def one(kind: str, name: str) -> dict[str, Any]:
 
 
 def observed_words(name: str, said: str | dict[str, str]) -> str:
-    """Put in words what a spec says of one response."""
+    """Return in words what a spec says about one response.
+
+    Parameters
+    ----------
+    name : str
+        Name of the response.
+    said : str or dict of str
+        Its noise; or its ``response``, the kind, and ``noise``.
+
+    Returns
+    -------
+    str
+    """
     if isinstance(said, str):
         return f"{name} with {said} noise"
     return f"{name}, of kind {said['response']}, with {said['noise']} noise"

@@ -214,7 +214,7 @@ def backtest(
     family : str, optional
         Score this family only (a pooled spec still learns from smaller runs of the others).
     response : str, optional
-        Score this response on its own scale; by default the loss, or the first response of a spec without one.
+        Score this response on its own scale; by default the loss, or the first response of a spec without loss.
     seed, chains, warmup, draws, device, progress, workers, scheduler, folder
         As in :func:`fit_many`.
 
@@ -263,13 +263,13 @@ def plan(
     options : Options
     family : str, optional
         Score this family only.
+    site : str
+        Column of the scored response; runs without a value in it are not scored.
 
     Returns
     -------
     tasks : dict of Task
     left_out : dict of str
-
-    `site` is the column of what is scored: runs without a value of it are not.
 
     Raises
     ------
@@ -296,7 +296,24 @@ def plan(
 def scorable(
     cuts: Sequence[Cut], left_out: Mapping[str, str], runs: Runs, site: str
 ) -> tuple[list[Cut], dict[str, str]]:
-    """Cuts with the runs to score that have a value in a column; and what is left out, with those that have none."""
+    """Keep only runs to score that have a value in a column.
+
+    Parameters
+    ----------
+    cuts : sequence of Cut
+    left_out : mapping of str to str
+        What is left out already, with the reason.
+    runs : Runs
+    site : str
+        Column of the scored response.
+
+    Returns
+    -------
+    cuts : list of Cut
+        Without the cuts that have no such run.
+    left_out : dict of str
+        With these cuts added.
+    """
     seen = pd.notna(runs[site])
     found = [one._replace(test=one.test & seen) for one in cuts]
     none = {one.name: f"no run to score has a value of {site}" for one in found if not one.test.any()}
@@ -449,7 +466,7 @@ def score_cut(fit: AbstractFit, runs: Runs, one: Cut, response: str | None = Non
         The table that is cut.
     one : Cut
     response : str, optional
-        Which response; by default the first.
+        By default, the first response.
 
     Returns
     -------
@@ -471,7 +488,7 @@ def log_score_cut(fit: AbstractFit, runs: Runs, one: Cut, response: str | None =
         The table that is cut.
     one : Cut
     response : str, optional
-        Which response; by default the first.
+        By default, the first response.
 
     Returns
     -------
@@ -504,7 +521,7 @@ def decades(fit: AbstractFit, runs: Runs, one: Cut) -> np.ndarray:
 
 
 def score(fit: AbstractFit, runs: Runs, family: str | None = None, response: str | None = None) -> pd.DataFrame:
-    """Score a fit's forecasts of a response of runs, as runs of `family` if it is given; one run per row.
+    """Score a fit's forecasts of one response, one run per row.
 
     Parameters
     ----------
@@ -513,7 +530,7 @@ def score(fit: AbstractFit, runs: Runs, family: str | None = None, response: str
     family : str, optional
         Family that all runs are forecast as; by default, each its own.
     response : str, optional
-        Which response; by default the first. It is scored on its own scale: a loss on its log.
+        By default, the first response. It is scored on its own scale: a loss on its log.
 
     Returns
     -------
@@ -530,7 +547,7 @@ def score(fit: AbstractFit, runs: Runs, family: str | None = None, response: str
 
 
 def log_density(fit: AbstractFit, runs: Runs, family: str | None = None, response: str | None = None) -> np.ndarray:
-    """Return the log density of each run's response, on the scale that it is scored on, under each draw.
+    """Return the log density of each run's response under each draw, on the scale of its scores.
 
     Parameters
     ----------

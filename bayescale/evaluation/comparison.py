@@ -269,7 +269,7 @@ def compare(
         Family whose budget is split and whose forecasts are scored; by default the only family. With several, by
         default all are scored and the budget is for a new family.
     response : str, optional
-        Response whose forecasts are scored; by default the loss, or the first model's first response without one.
+        Response whose forecasts are scored; by default the loss, or the first model's first response if it has no loss.
     train_quantile, beyond : float
         As in :func:`backtest`.
     seed, chains, warmup, draws, device, progress, workers, scheduler, folder

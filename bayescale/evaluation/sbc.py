@@ -304,7 +304,7 @@ def _beyond(
     simulated: Simulated, name: str, fit: Fit, truth: dict[str, float], drawn: dict[str, np.ndarray]
 ) -> dict[str, float]:
     """Add the loss at the target, the best params and the regret there; return expected and realised regret."""
-    if simulated.log_loss.empty:  # a model of one's own has no law to ask
+    if simulated.log_loss.empty:  # a custom model has no law to evaluate
         return {}
     true, draws = simulated.log_loss.loc[name].to_numpy(), predict(fit, simulated.probes, only="log_loss")
     truth["loss_beyond"], drawn["loss_beyond"] = true[0], draws[:, 0]

@@ -46,6 +46,6 @@ def scores(
     )
     if log_density is not None:
         table["log_score"] = np.logaddexp.reduce(log_density, axis=0) - np.log(len(log_density))
-    with np.errstate(divide="ignore", invalid="ignore"):  # a share of nothing is infinite, or not a number
+    with np.errstate(divide="ignore", invalid="ignore"):  # relative to zero, an error is infinite or NaN
         relative = np.expm1(q50 - observed) if logs else (q50 - observed) / observed
     return table.assign(are=np.abs(relative), bias=q50 - observed)

@@ -138,10 +138,10 @@ def simulate(spec: Model, runs: Runs | None = None, *, simulations: int, seed: i
 
 
 def _simulate_own(model: OwnModel, runs: Runs | None, simulations: int, seed: int) -> Simulated:
-    """Draw a model of one's own from its prior at some runs; it is not asked beyond them."""
+    """Draw a custom model from its prior at the given runs; nothing beyond them is predicted."""
     if runs is None:
-        raise RunsError(f"model {model.name!r} is of your own: no plain sweep is known to suit it",
-                        hint="name runs of your own (--runs)")  # fmt: skip
+        raise RunsError(f"model {model.name!r} is custom: no default sweep is known to suit it",
+                        hint="name your own runs (--runs)")  # fmt: skip
     points = design(model, runs)
     names = pd.Index([f"{i:04d}" for i in range(simulations)], name="simulation")
     with use_cache(), jax.enable_x64(True):
@@ -215,7 +215,7 @@ def sweep_for(spec: Spec) -> Runs:
     for column in {*spec.columns, *spec.labels, *spec.sorting} - set(frame):
         if column not in more:
             raise RunsError(f"no plain sweep has the column {column!r}, which spec {spec.name!r} reads",
-                            hint="give runs of your own (--runs)")  # fmt: skip
+                            hint="give your own runs (--runs)")  # fmt: skip
         frame[column] = more[column]
     pools = any(setting.pooling != "none" for _, setting in spec.settings)
     steps = _STEPS if pools else {"all": 1}

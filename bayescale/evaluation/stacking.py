@@ -155,7 +155,7 @@ def leave_future_out(
     family : str, optional
         Score this family only, as in :func:`backtest`.
     response : str, optional
-        Score this response; by default the loss, or the first model's first response without one.
+        Score this response; by default the loss, or the first model's first response if it has no loss.
     seed, chains, warmup, draws, device, progress, workers, scheduler, folder
         As in :func:`fit_many`.
 

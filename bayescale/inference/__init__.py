@@ -1,1 +1,1 @@
-"""Inference: a model and runs → posterior draws, with their convergence."""
+"""Inference: a model and runs → posterior draws, with a check of convergence."""

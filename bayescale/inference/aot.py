@@ -1,7 +1,7 @@
-"""Compiled programs: kept by shape in this process, and in the user's cache folder between processes.
+"""Compiled programs: kept by shape in this process, and between processes in the user's cache folder.
 
 A process that finds both the trace (kept here) and the machine code (kept by JAX) neither traces nor
-compiles. Two programs compile at a time, while the caller traces the next.
+compiles. Up to two programs compile in threads while the caller traces the next.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from bayescale.modelling.spec import Spec
 
 PLATFORMS = ("cpu", "gpu", "tpu")
 DEVICES = ("auto", *PLATFORMS)
-"""What a fit may be asked to run on."""
-# Fewer runs are fitted on a CPU before an accelerator has compiled (benchmarks/devices.md).
+"""Values of the option that says where to sample."""
+# With fewer runs, a CPU finishes the fit before an accelerator has compiled it (benchmarks/devices.md).
 _LARGE = 20_000
 _DIGEST = 32  # bytes of a SHA-256
 _KEEP_ALL = {"jax_persistent_cache_min_compile_time_secs": 0.0, "jax_persistent_cache_min_entry_size_bytes": -1}
-_KEPT = ("cpu",)  # platforms whose traces are kept; named, since JAX exports for its own choice of one
+_KEPT = ("cpu",)  # platforms whose traces are kept; named, because JAX otherwise chooses one itself
 
-TRACING = RLock()  # NumPyro's handlers are one stack for all threads: models traced side by side meet each other's
+TRACING = RLock()  # NumPyro's handlers are one stack for all threads: models traced in parallel would mix them
 
 
 _SCOPES, _SCOPE_LOCK = [0], Lock()
@@ -47,9 +47,9 @@ _HOSTS: dict[str, Any] = {}
 
 @contextmanager
 def use_cache() -> Iterator[None]:
-    """Keep compiled programs in the user's cache folder, unless JAX has one already.
+    """Keep compiled programs in the user's cache folder, unless JAX already has a cache folder.
 
-    JAX's settings are those of the whole process. They are as the host program had them before and after.
+    JAX's settings apply to the entire process. On exit, the settings of the host program are restored.
     """
     with _SCOPE_LOCK:
         _SCOPES[0] += 1
@@ -68,16 +68,25 @@ def use_cache() -> Iterator[None]:
 
 
 def _set(settings: Mapping[str, Any]) -> None:
-    """Set JAX's settings, and have it look for its cache anew: it looks once a process otherwise."""
+    """Set JAX's settings and make it look for its cache again: otherwise it looks once per process."""
     for name, value in settings.items():
         jax.config.update(name, value)
     compilation_cache.reset_cache()
 
 
 def devices_for(device: str, runs: int) -> list[Any]:
-    """Devices of this process on which to fit so many runs.
+    """Return the devices of this process for a fit.
 
-    ``"auto"`` is the accelerator, if JAX has one and the table is large, else the CPU.
+    Parameters
+    ----------
+    device : {"auto", "cpu", "gpu", "tpu"}
+        ``"auto"`` is the accelerator if JAX has one and there are many runs, else the CPU.
+    runs : int
+        Number of runs.
+
+    Returns
+    -------
+    list of jax.Device
 
     Raises
     ------
@@ -94,17 +103,17 @@ def devices_for(device: str, runs: int) -> list[Any]:
         raise FitError(
             f"JAX has no {device} here",
             got=f"its devices: {', '.join(map(str, jax.devices()))}",
-            hint=f"install JAX for the {device}, or leave the device to be chosen",
+            hint=f"install JAX for the {device}, or let the device be chosen (auto)",
         ) from None
 
 
 class Program:
-    """A function compiled for the shapes of its arguments; compiling goes on beside the caller.
+    """A function compiled for the shapes of its arguments; it compiles in a thread while the caller goes on.
 
     Attributes
     ----------
     out : pytree of jax.ShapeDtypeStruct
-        Shapes of what it returns: enough to compile what comes next before this has run.
+        Shapes of the result: enough to compile the next program before this one has run.
     """
 
     def __init__(self, lowered: Any, out: Any) -> None:
@@ -113,22 +122,47 @@ class Program:
         self._compiled = _workers().submit(_compile, lowered, x64, device)
 
     def wait(self) -> None:
-        """Return once it is compiled, or loaded from the cache."""
+        """Wait until it is compiled, or loaded from the cache."""
         self._compiled.result()
 
     def __call__(self, *arguments: Any) -> Any:
-        """Run it, once it is compiled; the result has the structure of `out`."""
+        """Wait until it is compiled, and run it; the result has the structure of `out`."""
         leaves = self._compiled.result()(*jax.tree.leaves(arguments))
         return jax.tree.unflatten(jax.tree.structure(self.out), leaves)
 
 
 def call(function: Any, *arguments: Any, **settings: Any) -> Any:
-    """Run a function that is static in `settings`, compiled for the shapes of its arguments."""
+    """Run a function, compiled for the shapes of its arguments.
+
+    Parameters
+    ----------
+    function : callable
+    *arguments : pytree of Array
+    **settings
+        Static arguments.
+
+    Returns
+    -------
+    pytree of Array
+    """
     return compiled(function, settings, *arguments)(*arguments)
 
 
 def compiled(function: Any, settings: dict[str, Any], *arguments: Any) -> Program:
-    """Return the program for these shapes: arrays, or what has a shape and a dtype."""
+    """Return the program of a function; it may still compile.
+
+    Parameters
+    ----------
+    function : callable
+    settings : dict
+        Static arguments.
+    *arguments : pytree
+        Arrays, or anything with a shape and a dtype.
+
+    Returns
+    -------
+    Program
+    """
     leaves, structure = jax.tree.flatten(arguments)
     shapes = tuple((tuple(leaf.shape), str(leaf.dtype)) for leaf in leaves)
     with TRACING:
@@ -137,7 +171,7 @@ def compiled(function: Any, settings: dict[str, Any], *arguments: Any) -> Progra
 
 @lru_cache(maxsize=64)
 def _program(function: Any, settings: tuple, structure: Any, shapes: tuple, device: Any) -> Program:
-    """Trace a function, or read what an earlier process traced."""
+    """Trace a function, or read the trace of an earlier process."""
     leaves = [jax.ShapeDtypeStruct(shape, _dtype(name)) for shape, name in shapes]
     path = _path(function, settings, structure, shapes, device)
     found = _read(path)
@@ -177,10 +211,10 @@ def _workers() -> ThreadPoolExecutor:
 
 
 def _path(function: Any, settings: tuple, structure: Any, shapes: tuple, device: Any) -> Path | None:
-    """Where the trace is kept, or None where it is not: off the CPU, and for functions of other packages.
+    """Return where the trace is kept; None if it is not: on other platforms, and for functions of other packages.
 
-    The name is a digest of all that a trace depends on: bayescale's sources, JAX, NumPyro, the settings
-    and the shapes.
+    The file's name is a digest of everything that a trace depends on: bayescale's sources, JAX, NumPyro, Python, the
+    settings and the shapes.
     """
     folder = cache_folder.folder()
     package = __name__.partition(".")[0]
@@ -205,11 +239,11 @@ def _sources() -> str:
 
 
 def _read(path: Path | None) -> Any:
-    """What :func:`_write` wrote; None if it is absent or damaged."""
+    """Read what :func:`_write` wrote; None if it does not exist or is damaged."""
     try:
         content = path.read_bytes() if path else b""
         if path:
-            os.utime(path)  # it was used: the least recently used are removed first
+            os.utime(path)  # mark it as used: the least recently used files are removed first
     except OSError:
         return None
     digest, content = content[:_DIGEST], content[_DIGEST:]
@@ -217,7 +251,7 @@ def _read(path: Path | None) -> Any:
 
 
 def _write(path: Path, found: Any) -> None:
-    """Keep a trace, whole or not at all; a full disk costs the next process time, and nothing else."""
+    """Write a trace atomically. A full disk only costs the next process time."""
     content = pickle.dumps(found)
     with suppress(OSError):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

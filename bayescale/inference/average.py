@@ -1,7 +1,7 @@
-"""Mixing: what every fit has, and fits of several models read as one.
+"""Averaging: what every fit has, and fits of several models read as one mixture.
 
-Draw `s` of an average is draw `s` of one of its members, so that a draw is one law here too. Whose it is
-depends on `s` alone.
+Draw `s` of an average is draw `s` of one member, so each draw still belongs to a single law. The member depends
+only on `s`.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from bayescale.core.verdict import Verdict, of_chains
 from bayescale.inference.weights import Weights, given
 
 SCHEMA = 2
-"""Newest file format: 1 holds a fit, 2 an average of fits. A newer file is refused."""
+"""Newest file format that can be read: 1 holds a fit, 2 an average of fits."""
 
 MEMBER = "member_{}"
-"""Group of a file that holds a member of an average."""
+"""Name of the group that holds a member of an average in a file."""
 
-# Multiples of the golden ratio are spread evenly, and so are those of every second, third … draw: in whatever
-# way draws are thinned, each member keeps its share, to within a draw or two.
+# Multiples of the golden ratio are spread evenly, and so are those of every second, third … draw. However draws
+# are thinned, each member keeps its share to within a draw or two.
 _GOLDEN = (5**0.5 - 1) / 2
 LEAVE_OUT = 'to leave them out, fit runs.where(exclusion=""), on the command line --where \'exclusion=""\''
-"""What to do about fitted runs that their table marks as excluded."""
+"""Advice for fitted runs that their table marks as excluded."""
 
 _OWN = ("spec", "tree", "posterior", "sampled")
 
 
 class AbstractFit(ABC):
-    """What forecasts, decisions, checks and figures read of a fit, be it of one model or an average.
+    """What forecasts, decisions, checks and figures read from a fit of one model or from an average.
 
     Attributes
     ----------
@@ -67,12 +67,12 @@ class AbstractFit(ABC):
     @property
     @abstractmethod
     def covariates(self) -> tuple[str, ...]:
-        """Those of them that say how runs were made, zero as usual."""
+        """Those columns that describe how runs were made; zero means the usual way."""
 
     @property
     @abstractmethod
     def inputs(self) -> tuple[str, ...]:
-        """Columns that its law's inputs are read from."""
+        """Columns that the law's inputs are read from."""
 
     @property
     @abstractmethod
@@ -82,7 +82,7 @@ class AbstractFit(ABC):
     @property
     @abstractmethod
     def shape(self) -> tuple[int, int]:
-        """Chains, and draws of each."""
+        """Number of chains, and of draws per chain."""
 
     @property
     @abstractmethod
@@ -92,23 +92,43 @@ class AbstractFit(ABC):
     @property
     @abstractmethod
     def convergence(self) -> list[Any]:
-        """What chains must reach to count as converged, and what they reached: a Criterion each."""
+        """Criteria of convergence, each with its limit and the figure reached: a list of :class:`.Criterion`."""
 
     @property
     @abstractmethod
     def members(self) -> Mapping[str, Any]:
-        """Fits of one model each that it is made of, by name; a fit's only one is itself."""
+        """Its fits of one model each, by name; the only member of a plain fit is itself."""
 
     @abstractmethod
     def lenders(self, draws: np.ndarray) -> list[tuple[Any, np.ndarray]]:
-        """Fits of one model each, with a mask of the draws (indices within a chain) that are theirs."""
+        """Return the members with the draws that they supply.
+
+        Parameters
+        ----------
+        draws : array of int, shape (draw,)
+            Indices within a chain.
+
+        Returns
+        -------
+        list of (Fit, array of bool)
+            Each member with a mask of its draws, shape (draw,).
+        """
 
     @abstractmethod
     def stored(self) -> xr.DataTree:
-        """All that is saved."""
+        """Return everything that is saved."""
 
     def response(self, name: str | None = None) -> Any:
-        """Response of a name, by default the first, as an :class:`.Instance`.
+        """Return a response by name.
+
+        Parameters
+        ----------
+        name : str, optional
+            By default, the first response.
+
+        Returns
+        -------
+        Instance
 
         Raises
         ------
@@ -123,26 +143,36 @@ class AbstractFit(ABC):
 
     @property
     def observed(self) -> tuple[str, ...]:
-        """Columns of what was observed, in the order of the responses."""
+        """Columns of the observed values, in the order of the responses."""
         return tuple(self.response(name).site for name in self.responses)
 
     @property
     def declared(self) -> dict[str, Any]:
-        """Columns that parts of its models bring along, by name: a Column each."""
+        """Columns that parts of its models declare: a :class:`.Column` by name."""
         return {name: column for fit in self.members.values() for name, column in fit.spec.declared.items()}
 
     def with_defaults(self, table: pd.DataFrame) -> pd.DataFrame:
-        """Return queries with the defaults of the columns that parts bring along and the queries do not have."""
+        """Add the defaults of columns that parts declare and that the queries lack.
+
+        Parameters
+        ----------
+        table : DataFrame
+            Queries, one per row.
+
+        Returns
+        -------
+        DataFrame
+        """
         return table.assign(**{name: of.default for name, of in self.declared.items() if name not in table})
 
     @property
     def excluded(self) -> dict[str, int]:
-        """Count of the fitted runs that their table marks as excluded, by reason; see :attr:`Runs.excluded`."""
+        """Number of fitted runs that their table marks as excluded, by reason; see :attr:`Runs.excluded`."""
         return dict(self.meta.get("excluded", {}))
 
     @property
     def excluded_words(self) -> str:
-        """How many fitted runs are marked as excluded, and why; empty if none is."""
+        """A sentence: how many fitted runs are marked as excluded, and why; empty if none are."""
         if not self.excluded:
             return ""
         reasons = "; ".join(f"{count}: {reason}" for reason, count in self.excluded.items())
@@ -151,17 +181,26 @@ class AbstractFit(ABC):
 
     @property
     def converged(self) -> bool:
-        """Whether the chains agree and have enough draws."""
+        """Whether the chains agree and give enough effective draws."""
         return self.verdict.ok
 
     @property
     def verdict(self) -> Verdict:
-        """Convergence of the chains, which every output built from the fit carries."""
+        """Convergence of the chains; every output built from the fit carries it."""
         failed = [c for c in self.convergence if not c.passed]
         return of_chains((c.sentence for c in failed), (c.advice for c in failed))
 
     def save(self, path: str | Path) -> Path:
-        """Write the fit as netCDF, whole or not at all; return the path.
+        """Write the fit to a netCDF file atomically: completely, or not at all.
+
+        Parameters
+        ----------
+        path : str or Path
+            The file; an existing one is replaced.
+
+        Returns
+        -------
+        Path
 
         Raises
         ------
@@ -181,16 +220,16 @@ class AbstractFit(ABC):
 class Average(AbstractFit):
     """Fits of several models to the same runs, read as one mixture; made by :func:`average`.
 
-    It forecasts, decides, is checked, drawn and saved as a fit is. Parameters belong to its members.
+    Forecasts, decisions, checks, figures and saving work as for a fit. Parameters belong to its members.
 
     Attributes
     ----------
     fits : dict of Fit
-        The members by name.
+        Members by name.
     weights : Weights
-        Their shares of the draws, with standard errors.
+        Shares of the draws by member, with standard errors.
     meta : dict
-        What the members share, and the weights.
+        The metadata that members share, and the weights.
     """
 
     fits: Mapping[str, Any]
@@ -204,7 +243,7 @@ class Average(AbstractFit):
 
     @property
     def members(self) -> Mapping[str, Any]:
-        """The fits it is made of, by name."""
+        """Its fits by name."""
         return self.fits
 
     @property
@@ -229,7 +268,7 @@ class Average(AbstractFit):
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Chains, and draws of each."""
+        """Number of chains, and of draws per chain."""
         return _first(self.fits).shape
 
     @property
@@ -240,12 +279,12 @@ class Average(AbstractFit):
 
     @cached_property
     def summary(self) -> pd.DataFrame:
-        """Summaries of the members' parameters, ``model`` first in the index."""
+        """Summaries of the members' parameters; index levels ``model`` and ``parameter``."""
         return pd.concat({name: fit.summary for name, fit in self.fits.items()}, names=["model", "parameter"])
 
     @property
     def convergence(self) -> list[Any]:
-        """Every member's criteria, under its name."""
+        """Criteria of all members, with the member's name in front."""
         return [
             replace(c, name=f"{name}: {c.name}", sentence=f"{name}: {c.sentence}")
             for name, fit in self.fits.items()
@@ -253,21 +292,21 @@ class Average(AbstractFit):
         ]
 
     def lenders(self, draws: np.ndarray) -> list[tuple[Any, np.ndarray]]:
-        """Members with the draws that are theirs, in proportion to the weights."""
+        """Return the members with masks of the draws that they supply, in proportion to the weights."""
         upto = np.cumsum([self.weights.weights[name] for name in self.fits])
         place = (np.asarray(draws) + 0.5) * _GOLDEN % 1.0 * upto[-1]
         whose = np.searchsorted(upto, place, side="right")
         return [(fit, whose == k) for k, fit in enumerate(self.fits.values()) if (whose == k).any()]
 
     def stored(self) -> xr.DataTree:
-        """All that is saved: every member as a group, and what they share."""
+        """Return everything that is saved: every member as a group, and the shared metadata."""
         tree = xr.DataTree.from_dict({MEMBER.format(k): f.stored() for k, f in enumerate(self.fits.values())})
         tree.attrs["bayescale"] = json.dumps({"schema": SCHEMA, "members": list(self.fits), **self.meta})
         return tree
 
     def __getattr__(self, name: str) -> Any:
         if name in _OWN:
-            raise AttributeError(f"an average has no {name} of its own; a member has: average.members[NAME].{name}")
+            raise AttributeError(f"an average has no {name}; its members have one each: average.members[NAME].{name}")
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __repr__(self) -> str:
@@ -285,9 +324,9 @@ def average(fits: Mapping[str, Any], weights: Weights | Mapping[str, float] | No
     Parameters
     ----------
     fits : mapping of str to Fit
-        Members by name, of the same runs, with as many chains and draws.
+        Members by name; all have the same runs and the same number of chains and of draws.
     weights : Weights or mapping of str to float, optional
-        By member, as :func:`bayescale.inference.weights.weigh` makes them; equal by default.
+        By member, for example from :func:`bayescale.inference.weights.weigh`; equal by default.
 
     Returns
     -------
@@ -296,8 +335,8 @@ def average(fits: Mapping[str, Any], weights: Weights | Mapping[str, float] | No
     Raises
     ------
     FitError
-        If there is no member, the members are not fits of the same runs with as many chains and draws, or
-        the weights are not theirs.
+        If there is no member, if members differ in runs, chains or draws, if they have no response in common, or if
+        the weights are not those of the members.
 
     Examples
     --------
@@ -315,7 +354,7 @@ def average(fits: Mapping[str, Any], weights: Weights | Mapping[str, float] | No
             raise FitError(f"members of an average differ in {what}", expected=f"one table, the same {what}",
                            got="; ".join(f"{n}: {_words(v)}" for n, v in found.items()), hint=do)  # fmt: skip
     if not _shared(fits):
-        raise FitError("members of an average forecast no response in common",
+        raise FitError("members of an average have no response in common",
                        got="; ".join(f"{n}: {', '.join(f.responses)}" for n, f in fits.items()))  # fmt: skip
     if not isinstance(weights, Weights):
         weights = given(dict(weights) if weights is not None else dict.fromkeys(fits, 1.0))
@@ -340,7 +379,7 @@ def _words(value: tuple[Any, ...]) -> str:
 
 
 def _encoding(tree: xr.DataTree) -> dict[str, Any]:
-    """Checksums on every array, so that damage is seen; pointwise likelihoods as float32."""
+    """Add checksums to every array, to detect damage; store pointwise likelihoods as float32."""
     checked = {"zlib": True, "complevel": 4, "fletcher32": True}
     encoding: dict[str, Any] = {}
     for node in tree.subtree:

@@ -1,4 +1,4 @@
-"""Batch: one spec on many tables of runs, through one compiled program."""
+"""Batch: fit one spec to many tables of runs, with one compiled program."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ from bayescale.runs.table import Runs
 
 @dataclass(frozen=True)
 class FitOptions:
-    """How many tables are fitted, and where: what :func:`fit_many` takes, with its defaults.
+    """How many tables are fitted, and where: options of :func:`fit_many`, with its defaults.
 
-    Functions that fit many tables name these options one by one, and hand them on as this one value.
+    Functions that fit many tables take these options one by one and pass them on as this one value.
     """
 
     chains: int = 4
@@ -46,7 +46,17 @@ class FitOptions:
     folder: str | Path | None = None
 
     def within(self, *names: str) -> FitOptions:
-        """The same in a folder of its own, if fits are kept: names of tables recur from model to model."""
+        """Return the options with a subfolder, if fits are kept: several models use the same names of tables.
+
+        Parameters
+        ----------
+        *names : str
+            Names of the nested subfolders.
+
+        Returns
+        -------
+        FitOptions
+        """
         if self.folder is None:
             return self
         return replace(self, folder=Path(self.folder, *(quote(name, safe=" ") for name in names)))
@@ -54,16 +64,16 @@ class FitOptions:
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Fits by name, and what kept others from being made.
+    """Fits by name, and the errors of tables that could not be fitted.
 
     Attributes
     ----------
     fits : dict of Fit
-        Each with its own convergence; in the order of the tables.
+        In the order of the tables, each with its own convergence.
     failed : dict of BayescaleError
-        By name, for tables that could not be fitted.
+        Errors by name, for tables that could not be fitted.
     seconds : dict of float
-        By stage, added up over the fits, which run side by side.
+        Seconds by stage, summed over the fits, which run in parallel.
     """
 
     fits: dict[str, Fit]
@@ -72,13 +82,13 @@ class Batch:
 
     @property
     def problems(self) -> dict[str, str]:
-        """What is wrong, by name: a failure, or a fit that has not converged."""
+        """Problems by name: the error of a failure, or the verdict of a fit that has not converged."""
         unconverged = {name: str(fit.verdict) for name, fit in self.fits.items() if not fit.converged}
         return {name: str(error) for name, error in self.failed.items()} | unconverged
 
     @property
     def verdict(self) -> Verdict:
-        """Whether every fit was made and has converged."""
+        """Whether every table was fitted and every fit has converged."""
         failed = {name: Verdict(Status.FAILED, (str(error),)) for name, error in self.failed.items()}
         return joined(failed | {name: fit.verdict for name, fit in self.fits.items()})
 
@@ -104,31 +114,32 @@ def fit_many(
 ) -> Batch:
     """Fit one spec to each of many tables of runs: data sets, or splits of one.
 
-    Tables are padded to one shape, so that the spec is compiled once for each count of families, and
-    padding is masked: a fit's posterior is the one that :func:`bayescale.fit` draws, its draws are not.
-    On a CPU tables take turns on two threads; on an accelerator those of one structure go side by side.
+    Tables are padded to one shape, so the spec is compiled once for each number of families. Padding is
+    masked: a fit has the same posterior as that of :func:`bayescale.fit`, but different draws from it.
+    On a CPU, tables are fitted on two threads. On an accelerator, tables with the same structure are fitted in
+    parallel.
 
     Parameters
     ----------
     runs : mapping of str to Runs
         Tables by name.
     spec
-        As in :func:`bayescale.fit`, or one Spec a table; those that differ in their priors' places alone share a
-        program.
+        As in :func:`bayescale.fit`, or a mapping with one Spec per table. Specs that differ only in the location of
+        their priors share a program.
     chains, warmup, draws, device, progress
-        As in :func:`bayescale.fit`; ``"auto"`` goes by the runs of all tables together.
+        As in :func:`bayescale.fit`; ``"auto"`` depends on the total number of runs.
     longer : int
-        Last rung of the ladder that :class:`.nuts.Care` begins: tables whose chains do not agree after its rungs are
-        fitted once more, with so many times the draws and seeds that count on from the first. By default they are not.
+        Last step after the retries of :class:`.nuts.Care`: tables whose chains still do not agree are fitted once
+        more with this multiple of the draws, and with seeds that count up from `seed`. By default, they are not.
     seed : int
-        Seed of the first table; the others count on from it.
+        Random seed of the first table; the others count up from it.
     workers : int, optional
-        Processes to spread the fits over; by default threads of this one. A process that dies costs its
-        own fit alone, which is reported as failed.
+        Number of worker processes for the fits; by default, threads of this process. If a process dies, only its
+        own fit is lost and reported as failed.
     scheduler : str, optional
-        Address of a Dask scheduler (``tcp://host:8786``) whose workers make the fits instead.
+        Address of a Dask scheduler (``tcp://host:8786``) whose workers make the fits instead of local processes.
     folder : path, optional
-        Keeps every fit as it comes, one netCDF file each, and takes from there what an earlier call finished.
+        Folder that keeps every finished fit, one netCDF file each; fits that an earlier call finished are read from it.
 
     Returns
     -------
@@ -137,12 +148,12 @@ def fit_many(
     Warns
     -----
     ConvergenceWarning
-        If a fit has failed or has not converged; once, naming each.
+        If fits have failed or have not converged; one warning names all.
 
     Raises
     ------
     FitError
-        If there is no table, a setting is out of range, no scheduler answers, or the folder holds other fits.
+        If there is no table, a setting is out of range, no scheduler answers, or the folder holds fits of other calls.
 
     Examples
     --------
@@ -157,7 +168,7 @@ def fit_many(
         spec = dict.fromkeys(runs, spec if isinstance(spec, Model) else load_spec(spec))
     how = FitOptions(chains, warmup, draws, device, workers, scheduler, folder)
     batch = _fit_once(runs, spec, how, seed=seed, progress=progress)
-    # By names of their own, since a folder keeps fits by name.
+    # Under new names, because a folder keeps fits by name.
     apart = {f"{name}, longer": name for name, fit in batch.fits.items() if longer > 1 and not fit.converged}
     if apart:
         tables = {long: runs[name] for long, name in apart.items()}
@@ -175,7 +186,7 @@ def fit_many(
 def _fit_once(
     runs: Mapping[str, Runs], spec: Mapping[str, Model], how: FitOptions, *, seed: int, progress: bool | None
 ) -> Batch:
-    """Fit each of many tables by its spec, once."""
+    """Fit each of many tables by its spec, without the last retry."""
     failed: dict[str, BayescaleError] = {}
     tables: dict[str, Runs] = {}
     designs: dict[str, Design] = {}
@@ -196,7 +207,7 @@ def _fit_once(
     shelf = Shelf(Path(how.folder), ".nc", Fit.save, load_fit) if how.folder is not None else None
     total = Stages(show=on_terminal() if progress is None else progress)
     made: dict[str, Fit] = {}
-    # Filters of warnings belong to the process: fits that set them in threads side by side can leave one another's.
+    # Warning filters belong to the process: fits that set them in parallel threads can restore the wrong ones.
     with warnings.catch_warnings(), total.shown(), total("fits", len(tasks)) as advance:
         for name, result in sweep(partial(_one, _code(spec.values())), tasks, on, shelf):
             if isinstance(result, Fit):
@@ -215,7 +226,7 @@ def _fit_once(
 
 
 def _engine(device: str, workers: int | None, scheduler: str | None, designs: Mapping[str, Design]) -> AbstractEngine:
-    """Where tables are fitted: the devices of other processes are theirs to choose, those of this one go together."""
+    """Return where tables are fitted. Other processes choose their devices; those of this process are used together."""
     on = engine(workers, scheduler)
     if not isinstance(on, Threads):
         return on
@@ -225,17 +236,17 @@ def _engine(device: str, workers: int | None, scheduler: str | None, designs: Ma
 
 @dataclass(frozen=True)
 class _SideBySide(AbstractEngine):
-    """Accelerators: tables of one structure are fitted in one program, as many at a time as memory allows."""
+    """Accelerators: tables with the same structure are fitted in one program, as many at a time as memory allows."""
 
     devices: Sequence[jax.Device]
     designs: Mapping[str, Design]
 
     def run(self, function: Callable[..., Any], tasks: Tasks) -> Iterator[tuple[str, Any]]:
-        """Yield fits as their programs end: not `function`'s, which fits one table, but the same."""
-        alike: dict[Any, list[str]] = defaultdict(list)
+        """Yield fits as their programs end. They are the fits that `function` makes, but several at a time."""
+        by_program: dict[Any, list[str]] = defaultdict(list)
         for name, task in tasks.items():
-            alike[task["spec"].structure, task["shape"], jax.tree.structure(self.designs[name])].append(name)
-        for names in alike.values():
+            by_program[task["spec"].structure, task["shape"], jax.tree.structure(self.designs[name])].append(name)
+        for names in by_program.values():
             settings = {k: tasks[names[0]][k] for k in ("chains", "warmup", "draws", "shape")}
             count = at_a_time(settings["chains"], settings["draws"], settings["shape"])
             for few in (names[i : i + count] for i in range(0, len(names), count)):
@@ -245,15 +256,15 @@ class _SideBySide(AbstractEngine):
 
 
 def _code(models: Iterable[Model]) -> list[tuple[str, Path | None]]:
-    """Code that specs name and the person allows, each with the folder in which it was found."""
+    """Return the code that specs name and the user allows, each with the folder in which it was found."""
     named = {name for model in models if isinstance(model, Spec) for name in model.named if ":" in name}
     return [(name, catalogue.FOLDERS.get(name)) for name in sorted(named)]
 
 
 def _one(code: Sequence[tuple[str, Path | None]], **task: Any) -> Fit:
-    """Fit one table; its chains take turns, since other tables have the other cores.
+    """Fit one table with its chains one after another, because other tables use the other cores.
 
-    A worker process has not been told which `code` the person allows: that of the spec's own parts, with its folders.
+    A worker process has to be given the `code` that the user allows: the spec's custom parts, with their folders.
     """
     for name, folder in code:
         catalogue.permit(name, folder)
@@ -261,12 +272,12 @@ def _one(code: Sequence[tuple[str, Path | None]], **task: Any) -> Fit:
 
 
 def _check_same(name: str, fit: Fit, **task: Any) -> None:
-    """Refuse a fit that was kept from another call."""
+    """Refuse a fit that another call kept in the folder."""
     draws = fit.posterior.sizes
     kept = (fit.meta["runs_digest"], fit.meta["spec_digest"], fit.meta["seed"], draws["chain"], draws["draw"])
     asked = (task["runs"].digest, task["spec"].digest, task["seed"], task["chains"], task["draws"])
     if kept != asked:
         raise FitError(
-            f"the folder's fit {name!r} is another's: its runs, spec, seed, chains or draws differ",
-            hint="choose an empty folder, or repeat the call that began this one",
+            f"the folder holds another fit {name!r}: its runs, spec, seed, chains or draws differ",
+            hint="choose an empty folder, or repeat the call that filled this one",
         )

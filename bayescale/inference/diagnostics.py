@@ -1,4 +1,4 @@
-"""Converge: do the chains agree, and are there enough draws? What they must reach, and what they reached."""
+"""Convergence: do the chains agree, and are there enough effective draws? Criteria with limits and figures."""
 
 from __future__ import annotations
 
@@ -16,21 +16,22 @@ from bayescale.core.dims import CHAIN, DRAW
 from bayescale.inference import nuts
 from bayescale.modelling.sites import COORDINATES
 
-_FEW_DIVERGENCES = 0.001  # of all draws: a handful that cannot bias a 90 % interval
+_FEW_DIVERGENCES = 0.001  # of all draws: so few cannot bias a 90% interval
 _FEW_CUT = 0.05  # of all draws
 
 
 @dataclass(frozen=True)
 class Criterion:
-    """What chains must reach to count as converged, and what they reached.
+    """One criterion of convergence: its limit, and the figure reached.
 
     Attributes
     ----------
     name, figure, limit : str, float, float
-        Which figure, its worst value, and what was wanted.
+        Name of the figure, its worst value, and its limit.
     passed : bool
+        Whether the figure is within the limit; NaN is not.
     sentence, advice : str
-        The finding in words, and what to do about it.
+        The finding in words, and what to do if it fails.
     """
 
     name: str
@@ -42,16 +43,20 @@ class Criterion:
 
 
 def criteria(tree: xr.DataTree, summary: pd.DataFrame) -> list[Criterion]:
-    """Worst R-hat, ESS and E-BFMI, divergences and tree depth, against their limits.
+    """Compare the worst R-hat, ESS and E-BFMI, divergences and tree depth with their limits.
 
-    Limits are those of Vehtari et al. (2021), arXiv:1903.08008.
+    Limits are from Vehtari et al. (2021), arXiv:1903.08008.
 
     Parameters
     ----------
     tree : DataTree
         Groups ``posterior`` and ``sample_stats``; dims ``chain draw``.
     summary : DataFrame
-        As :func:`summarised` makes it, of the sampled scalars alone.
+        From :func:`summarised`, of the sampled scalars only.
+
+    Returns
+    -------
+    list of Criterion
     """
     longer = "raise warmup and draws, and look at the trace of the parameter"
     hats = summary["r_hat"].to_dict() | _coordinates_r_hat(tree)
@@ -69,13 +74,13 @@ def criteria(tree: xr.DataTree, summary: pd.DataFrame) -> list[Criterion]:
 
 
 def _of_sampler(stats: Mapping[str, np.ndarray]) -> list[Criterion]:
-    """What the sampler's statistics say; draws from elsewhere may come without some."""
+    """Criteria from the sampler's statistics; draws of another sampler may lack some."""
     found = []
     if "diverging" in stats:
         diverging = stats["diverging"]
         found.append(_at_most(
             "divergences", diverging.mean(), _FEW_DIVERGENCES, f"{diverging.sum()} draws diverged, {{:.2%}}",
-            "tighten the prior of what the data leave open (check identification says which)",
+            "tighten priors of parameters that the runs do not determine (check identification names them)",
         ))  # fmt: skip
     if "energy" in stats:
         bfmi = float(np.min(array_stats.bfmi(stats["energy"])))
@@ -83,14 +88,14 @@ def _of_sampler(stats: Mapping[str, np.ndarray]) -> list[Criterion]:
     if "n_steps" in stats:
         cut = float((stats["n_steps"] >= nuts.MOST_STEPS).mean())
         found.append(_at_most(
-            "tree_depth", cut, _FEW_CUT, "{:.1%} of draws cut off at the greatest tree depth",
+            "tree_depth", cut, _FEW_CUT, "{:.1%} of draws cut off at the maximum tree depth",
             "the posterior is a narrow ridge: tighten a prior, or pool",
         ))  # fmt: skip
     return found
 
 
 def _coordinates_r_hat(tree: xr.DataTree) -> dict[str, float]:
-    """Worst R-hat of discrepancies' coordinates, which a summary leaves out."""
+    """Worst R-hat of the coordinates of discrepancies, which the summary leaves out."""
     posterior = tree["posterior"]
     if COORDINATES not in posterior:
         return {}
@@ -99,12 +104,33 @@ def _coordinates_r_hat(tree: xr.DataTree) -> dict[str, float]:
 
 
 def summarised(posterior: xr.Dataset) -> pd.DataFrame:
-    """Mean, SD, 5 % and 95 % quantiles, R-hat and effective sample sizes, one scalar a row."""
+    """Summarise every scalar of a posterior.
+
+    Parameters
+    ----------
+    posterior : xarray.Dataset
+        Dims ``chain draw`` and others.
+
+    Returns
+    -------
+    DataFrame
+        One scalar per row: mean, SD, 5% and 95% quantiles, R-hat, bulk and tail effective sample sizes.
+    """
     return pd.DataFrame({name: _summary(x) for name, x in scalars(posterior).items()}).T.astype(float)
 
 
 def scalars(posterior: xr.Dataset | Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Every scalar of a posterior by name, ``alpha_N[OPT]`` for one of a family or suite; shape (chain, draw)."""
+    """Split a posterior into scalars, except the coordinates of discrepancies.
+
+    Parameters
+    ----------
+    posterior : xarray.Dataset, or mapping of str to xarray.DataArray
+
+    Returns
+    -------
+    dict of array, shape (chain, draw)
+        By name, such as ``alpha_N``, or ``alpha_N[OPT]`` for a family or suite.
+    """
     found = {}
     for name in sorted(set(map(str, posterior)) - {COORDINATES}):
         array = posterior[name]

@@ -1,4 +1,4 @@
-"""Fit: runs + spec → posterior draws, with their convergence; saved by :meth:`Fit.save`."""
+"""Fit: runs + spec → posterior draws and their convergence; saved by :meth:`Fit.save`."""
 
 from __future__ import annotations
 
@@ -45,18 +45,18 @@ _PACKAGES = ("bayescale", "jax", "numpyro", "arviz", "numpy", "xarray")
 
 @dataclass(frozen=True, eq=False)
 class Fit(AbstractFit):
-    """Posterior draws with the spec, the runs and the seed they came from; made by :func:`fit`.
+    """Posterior draws with their spec, runs and seed; made by :func:`fit`.
 
     Attributes
     ----------
     tree : xarray.DataTree
         ArviZ groups ``posterior``, ``sample_stats``, ``log_likelihood``, ``log_prior``, ``observed_data``
-        and ``constant_data``; dims ``chain draw run family``. Of large tables ``log_likelihood`` is summed
-        by family (dims ``chain draw family``): draws times runs would not fit into memory.
+        and ``constant_data``; dims ``chain draw run family``. For large tables, ``log_likelihood`` is summed
+        by family (dims ``chain draw family``), because draws × runs would not fit into memory.
     spec : Spec or OwnModel
         The model.
     meta : dict
-        Seed, anchor, digests, versions, device, engine and seconds by stage.
+        Seed, anchor, digests, versions, device, engine, and seconds by stage.
     """
 
     tree: xr.DataTree
@@ -67,30 +67,31 @@ class Fit(AbstractFit):
     def from_samples(
         cls, samples: Any, model: Model | str | Path, runs: Runs | str | Path | pd.DataFrame, *, seed: int = 0
     ) -> Fit:
-        """Make a fit of posterior draws from anywhere, so that every verb works on them.
+        """Make a fit from posterior draws of any origin, so that forecasts, checks and decisions work on them.
 
         Parameters
         ----------
         samples : xarray.DataTree, xarray.Dataset, numpyro.infer.MCMC, or mapping of str to array
-            Draws of every latent site of the model, ``bs.model(model, runs)`` under plain NumPyro for example: arrays
-            of shape (chain, draw, ...). Of a DataTree the group ``posterior``, and ``sample_stats`` if it is there.
+            Draws of every latent site of the model, for example of ``bs.model(model, runs)`` under plain NumPyro:
+            arrays of shape (chain, draw, ...). From a DataTree, the group ``posterior`` is read, and ``sample_stats``
+            if it has one.
         model : Spec, OwnModel, or what :func:`load_spec` takes
-            The model that they are draws of.
+            The model that was sampled.
         runs : Runs, or what :func:`load_runs` takes
-            The runs that it was fitted to.
+            The runs that the model was fitted to.
         seed : int
-            Seed of what forecasts draw.
+            Random seed of forecasts.
 
         Returns
         -------
         Fit
-            With a verdict on the draws: R-hat and effective sample sizes, and what the sampler's statistics say if
-            they are known.
+            Its verdict uses R-hat and effective sample sizes of the draws, and the sampler's statistics if they are
+            known.
 
         Raises
         ------
         FitError
-            If draws of a site are missing, are not of its shape, or are not finite.
+            If draws of a site are missing, do not have its shape, or are not finite.
 
         Examples
         --------
@@ -104,7 +105,7 @@ class Fit(AbstractFit):
             points = design(spec, runs)
             draws, stats = ordinary.drawn_of(samples)
             latent = _latent(spec, runs, points, draws)
-            found = ordinary.replayed(spec, points, latent, stats, {"warm_start": "draws from elsewhere"})
+            found = ordinary.replayed(spec, points, latent, stats, {"warm_start": "none: draws were given"})
             return _collect(runs, spec, points, found, seed)
 
     @property
@@ -134,22 +135,22 @@ class Fit(AbstractFit):
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Chains, and draws of each."""
+        """Number of chains, and of draws per chain."""
         sizes = self.tree["posterior"].sizes
         return sizes[CHAIN], sizes[DRAW]
 
     @property
     def members(self) -> dict[str, Fit]:
-        """Itself."""
+        """The fit itself, by the name of its spec."""
         return {self.spec.name: self}
 
     def lenders(self, draws: np.ndarray) -> list[tuple[Fit, np.ndarray]]:
-        """Itself, with every draw."""
+        """Return the fit itself, with a mask of all draws, shape (draw,)."""
         return [(self, np.ones(len(draws), bool))]
 
     @property
     def posterior(self) -> xr.Dataset:
-        """Draws of every parameter and of the published coefficients; dims ``chain draw [family | suite]``."""
+        """Draws of every parameter and of every published coefficient; dims ``chain draw [family | suite]``."""
         return self.tree["posterior"].to_dataset()
 
     @property
@@ -164,12 +165,12 @@ class Fit(AbstractFit):
 
     @cached_property
     def summary(self) -> pd.DataFrame:
-        """Mean, SD, 5 % and 95 % quantiles, R-hat and effective sample sizes of every scalar."""
+        """Mean, SD, 5% and 95% quantiles, R-hat and effective sample sizes of every scalar."""
         return summarised(self.posterior)
 
     @cached_property
     def convergence(self) -> list[Criterion]:
-        """What chains must reach to count as converged, and what they reached; see :func:`criteria`."""
+        """Criteria of convergence, each with its limit and the figure reached; see :func:`criteria`."""
         return criteria(self.tree, self.summary[[name.split("[")[0] in self.sampled for name in self.summary.index]])
 
     @cached_property
@@ -179,7 +180,7 @@ class Fit(AbstractFit):
 
     @property
     def sampled(self) -> set[str]:
-        """Names of the posterior's variables that are not published coefficients."""
+        """Names of the posterior's variables, except published coefficients."""
         return {str(name) for name in self.posterior.data_vars} - set(self.meta["published"])
 
     def __repr__(self) -> str:
@@ -191,7 +192,7 @@ class Fit(AbstractFit):
         return self.verdict.above(said)
 
     def stored(self) -> xr.DataTree:
-        """All that is saved."""
+        """Return everything that is saved."""
         tree = self.tree.copy()
         tree.attrs["bayescale"] = json.dumps({"schema": 1, "spec": _spec_dict(self.spec), **self.meta})
         return tree
@@ -209,7 +210,7 @@ def fit(
     progress: bool | None = None,
     stages: Stages | None = None,
 ) -> Fit:
-    """Sample the posterior of a spec given runs, by NUTS.
+    """Sample the posterior of a spec given runs, with NUTS.
 
     Parameters
     ----------
@@ -218,20 +219,21 @@ def fit(
     spec : Spec, or what :func:`load_spec` takes
         The model; by default the shipped ``default``.
     seed : int, optional
-        Same seed and backend, same draws; None draws a fresh one and records it.
+        The same seed on the same backend gives the same draws. By default, a random seed is drawn and recorded.
     chains, warmup, draws : int
-        Chains, and draws of each that are kept. Without `warmup` it is 300 iterations in whitened
-        coordinates, 500 for a hierarchy and 1000 where whitening failed, and chains that fall short are
-        drawn again: in smaller steps if draws diverged and nothing else did, six times as long too if they
-        still do or mix slowly (``meta["engine"]`` says so). With it, they are not.
+        Number of chains, warm-up iterations, and kept draws per chain. By default, the warm-up has 300 iterations in
+        whitened coordinates, 500 for a hierarchy, and 1000 if whitening failed. Chains that fail a criterion are then
+        sampled again: with smaller steps if divergences are the only failure; with smaller steps and six times as long
+        if draws still diverge or the chains mix slowly (``meta["engine"]`` says so). If `warmup` is given, chains are
+        never sampled again.
     device : {"auto", "cpu", "gpu", "tpu"}
-        Where to sample; chains are shared among its devices. ``"auto"`` takes an accelerator for large
-        tables and the CPU for others. Arithmetic is float64 everywhere, which accelerators do slowly:
-        in float32 the terms of a law cancel to fewer digits than runs are measured to.
+        Where to sample; chains are distributed over its devices. ``"auto"`` uses an accelerator for large
+        tables and the CPU for others. Arithmetic is float64 everywhere, although accelerators are slow at it:
+        in float32, the terms of a law cancel to fewer digits than runs are measured to.
     progress : bool, optional
-        Show stages with the time left; by default on a terminal.
+        Show the stages and the time left; by default, on a terminal only.
     stages : Stages, optional
-        Stopwatch to use.
+        Stopwatch to use, in seconds by stage.
 
     Returns
     -------
@@ -240,7 +242,7 @@ def fit(
     Warns
     -----
     ConvergenceWarning
-        If the chains do not agree yet.
+        If the chains have not converged.
 
     Raises
     ------
@@ -259,7 +261,7 @@ def fit(
     with stages.shown():
         result = sampled(runs, spec, seed=seed, chains=chains, warmup=warmup, draws=draws, device=device, stages=stages)
     if not result.converged:
-        warnings.warn(f"{result.verdict}; raise warmup and draws, or look at check()", ConvergenceWarning, 2)
+        warnings.warn(f"{result.verdict}; raise warmup and draws, or see check()", ConvergenceWarning, 2)
     return result
 
 
@@ -276,7 +278,7 @@ def sampled(
     shape: tuple[int, int] | None = None,
     threads: int = nuts.THREADS,
 ) -> Fit:
-    """Sample as :func:`fit` does, without a warning; `shape`, `threads` as in :func:`.nuts.sample`."""
+    """Sample as :func:`fit` does, without its warning; `shape` and `threads` are as in :func:`.nuts.sample`."""
     runs = runs if isinstance(runs, Runs) else load_runs(runs)
     spec = spec if isinstance(spec, Model) else load_spec(spec)
     seed = secrets.randbits(31) if seed is None else seed
@@ -300,9 +302,29 @@ def sampled_many(
     shape: tuple[int, int] | None = None,
     threads: int = nuts.THREADS,
 ) -> list[Fit | FitError]:
-    """Fit tables of runs, each with its spec and seed: on a lone CPU in turn, elsewhere in one program.
+    """Fit tables of runs: one after another on a single CPU, else in one program.
 
-    Specs and designs are of one structure. Each fit's seconds are its equal share.
+    The total seconds are divided equally among the fits.
+
+    Parameters
+    ----------
+    tables : sequence of (Runs, Model, int)
+        Runs, spec and seed of each fit. All specs, and all designs, have the same structure.
+    chains, warmup, draws, stages
+        As in :func:`fit`.
+    devices : sequence of jax.Device
+    shape, threads
+        As in :func:`.nuts.sample`.
+
+    Returns
+    -------
+    list of Fit or FitError
+        By table; an error if its fit failed.
+
+    Raises
+    ------
+    FitError
+        If a setting is out of range.
     """
     _check_settings([seed for _, _, seed in tables], chains, warmup, draws)
     made: dict[int, Fit | FitError] = {}
@@ -338,13 +360,13 @@ def sampled_many(
 
 
 def _traced(function: Callable[..., Any], *arguments: Any, **settings: Any) -> Any:
-    """Call what traces a model of one's own: one at a time, for all threads have one stack of handlers."""
+    """Call a function that traces a custom model: one at a time, because all threads share one stack of handlers."""
     with TRACING:
         return function(*arguments, **settings)
 
 
 def _wants(fit: Fit | FitError | None, care: Care) -> bool:
-    """Whether a table is to be sampled with this care, after what came of it with less."""
+    """Whether to sample a table with this care, given its result with less care."""
     if not isinstance(fit, Fit):
         return fit is None
     failed = {criterion.name for criterion in fit.convergence if not criterion.passed}
@@ -357,7 +379,7 @@ def _check_settings(seeds: Sequence[int], chains: int, warmup: int | None, draws
             raise FitError(f"{name} is too small", expected=f"at least {least}", got=str(value))
     for seed in seeds:
         if not 0 <= seed < 2**31:
-            raise FitError("seed is out of range", expected="a whole number from 0 to 2147483647", got=str(seed))
+            raise FitError("seed is out of range", expected="an integer from 0 to 2147483647", got=str(seed))
 
 
 def _collect(runs: Runs, spec: Model, points: Design, samples: nuts.Samples, seed: int) -> Fit:
@@ -374,7 +396,7 @@ def _collect(runs: Runs, spec: Model, points: Design, samples: nuts.Samples, see
         "posterior": posterior,
         "sample_stats": samples.stats,
         "log_likelihood": samples.log_likelihood,
-        # Power-scaling needs the priors at the top of the hierarchy; with the families' it flags everything.
+        # Power-scaling needs only the priors at the top of the hierarchy; with the families' it flags everything.
         "log_prior": prior if spec.law else {k: v.sum(axis=tuple(range(2, v.ndim))) for k, v in prior.items()},
         "observed_data": {k: np.asarray(runs[k]) for k in points.observed},
         "constant_data": constant,
@@ -393,7 +415,7 @@ def _collect(runs: Runs, spec: Model, points: Design, samples: nuts.Samples, see
 
 
 def _latent(spec: Model, runs: Runs, points: Design, draws: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Draws of the latent sites: as they came, or from what a fit keeps of the parameters that families share."""
+    """Draws of the latent sites: as given, or computed from the sites that a fit keeps of pooled parameters."""
     found, lots = dict(draws), lots_of(spec, runs.frame)
     for name, way in ways_of(spec, points.families, points.lot).items():
         sites = way.sites(name)
@@ -401,7 +423,7 @@ def _latent(spec: Model, runs: Runs, points: Design, draws: Mapping[str, np.ndar
             continue
         kept = {site.name: draws[site.name] for site in sites if site.kept and site.name in draws}
         if len(kept) < sum(site.kept for site in sites):
-            continue  # the error names the site that is missing
+            continue  # the later error names the missing site
         lead = next(iter(kept.values())).shape[:2]
         flat = {key: jnp.asarray(value.reshape(-1, *value.shape[2:])) for key, value in kept.items()}
         made = way.given(name, flat, lots.get(way.name, []))
@@ -410,7 +432,7 @@ def _latent(spec: Model, runs: Runs, points: Design, draws: Mapping[str, np.ndar
 
 
 def _published(spec: Model, points: Design, sites: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Coefficients as the literature writes them; none without a law."""
+    """Coefficients in the form in which the literature publishes them; none without a law."""
     if not spec.law:
         return {}
     law = spec.part("laws", spec.law)
@@ -427,7 +449,7 @@ def _published(spec: Model, points: Design, sites: Mapping[str, np.ndarray]) -> 
 
 
 def _about(runs: Runs, spec: Model, points: Design) -> dict[str, Any]:
-    """What a fit says of what it was made of, and with."""
+    """Return the fit's metadata: its runs and spec, the versions and the device."""
     return {
         "runs": runs.name,
         "runs_digest": runs.digest,

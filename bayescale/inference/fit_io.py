@@ -1,4 +1,4 @@
-"""Load: a file that a fit or an average was saved to → the same, or what is wrong with the file."""
+"""Load: a file written by ``save`` → the fit or average, or what is wrong with the file."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ def load_fit(path: str | Path, *, allow_code: bool = False) -> Any:
     Parameters
     ----------
     path : str or Path
+        The netCDF file.
     allow_code : bool
-        Whether parts that the fit's spec names as ``"module:Class"`` may be imported, which runs their code.
+        Whether to import parts that the fit's spec names as ``"module:Class"``. Importing runs their code.
 
     Returns
     -------
@@ -35,7 +36,7 @@ def load_fit(path: str | Path, *, allow_code: bool = False) -> Any:
     Raises
     ------
     FitError
-        If the file is absent, damaged, no fit, or of a newer format.
+        If the file does not exist, is damaged, is not a fit, or has a newer format.
     """
     path = Path(path)
     if not path.is_file():
@@ -45,7 +46,7 @@ def load_fit(path: str | Path, *, allow_code: bool = False) -> Any:
             tree = opened.load()
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         came = str(error).partition("\n")[0] or type(error).__name__
-        raise FitError(f"{path} is damaged, or no netCDF file", got=came, hint="fit again") from None
+        raise FitError(f"{path} is damaged, or not a netCDF file", got=came, hint="fit again") from None
     meta = _meta(tree, path)
     if "members" not in meta:
         return _read(tree, meta, path, allow_code)
@@ -54,19 +55,19 @@ def load_fit(path: str | Path, *, allow_code: bool = False) -> Any:
         members = {name: tree.children[MEMBER.format(k)].copy() for k, name in enumerate(meta["members"])}
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         came = f"an average whose weights or members cannot be read ({error})"
-        raise FitError(f"{path} holds no whole fit", got=came, hint="fit again") from None
+        raise FitError(f"{path} does not hold a complete fit", got=came, hint="fit again") from None
     return average(
         {name: _read(member, _meta(member, path), path, allow_code) for name, member in members.items()}, weights
     )
 
 
 def _meta(tree: xr.DataTree, path: Path) -> dict[str, Any]:
-    """What a file says of itself, if this bayescale reads its format."""
+    """Return the metadata of a file, if this version of bayescale reads its format."""
     try:
         meta = json.loads(tree.attrs["bayescale"])
         schema = int(meta.pop("schema"))
     except (AttributeError, KeyError, TypeError, ValueError):
-        raise FitError(f"{path} holds no bayescale fit", expected="a file that Fit.save wrote") from None
+        raise FitError(f"{path} does not hold a bayescale fit", expected="a file that Fit.save wrote") from None
     if schema > SCHEMA:
         raise FitError(f"{path} has a newer format than this bayescale reads", expected=f"format {SCHEMA} or older",
                        got=f"format {schema}", hint="pip install --upgrade bayescale")  # fmt: skip
@@ -76,7 +77,9 @@ def _meta(tree: xr.DataTree, path: Path) -> dict[str, Any]:
 def _read(tree: xr.DataTree, meta: dict[str, Any], path: Path, allow_code: bool) -> Fit:
     lacking = [name for name in _GROUPS if name not in tree.children] + [name for name in _META if name not in meta]
     if lacking:
-        raise FitError(f"{path} holds no whole fit", got=f"a file without {', '.join(lacking)}", hint="fit again")
+        raise FitError(
+            f"{path} does not hold a complete fit", got=f"a file without {', '.join(lacking)}", hint="fit again"
+        )
     try:
         content = meta.pop("spec")
         if allow_code or CODE_ALLOWED.get():

@@ -1,8 +1,8 @@
-"""The engine: one compiled program a chain, from a design to draws.
+"""The engine: one compiled program per chain, from a design to draws.
 
-The model is seen as a potential on a flat unconstrained vector. A damped Newton search finds its mode,
-the curvature there whitens it, and NumPyro's NUTS samples what is left, which is near to a standard
-Normal, so that a short warm-up is enough. Data are arguments of the program, never constants: another
+The model is a potential on a flat unconstrained vector. A damped Newton search finds its mode, and the
+curvature there whitens it. NumPyro's NUTS samples the whitened potential, which is close to that of a standard
+Normal, so a short warm-up is enough. Data are arguments of the program, never constants: another
 table of the same shape reuses it.
 """
 
@@ -32,35 +32,34 @@ from bayescale.modelling.spec import Spec
 
 TARGET_ACCEPT = 0.9
 
-# Corners of a hierarchy (a ceiling far in its tail, a spread small) diverged in 5 of 4,000 draws at .9.
+# At 0.9, 5 of 4,000 draws of a hierarchy diverged, in its corners (a ceiling far in its tail, a small spread).
 HIERARCHY_ACCEPT = 0.95
 
 CAREFUL_ACCEPT = 0.98
 
-_LONG_TIMES = 6  # times the draws, of chains that mix slowly
+_LONG_TIMES = 6  # times as many draws, for chains that mix slowly
 
 _TREE_DEPTH = 10
 
 MOST_STEPS = 2**_TREE_DEPTH - 1
-"""Leapfrog steps of a draw that was cut off at the greatest tree depth."""
+"""Leapfrog steps of a draw that was cut off at the maximum tree depth."""
 
 THREADS = 2
-"""Chains at a time on a CPU: a chain runs in one thread, and a laptop has two cores to spare."""
+"""Chains sampled in parallel on a CPU: a chain runs in one thread, and a laptop has two cores to spare."""
 
-# A hierarchy's draws follow one another closely: only every second is kept, which loses little of what they
-# say and keeps the default count of draws enough for a dozen families.
+# Successive draws of a hierarchy are strongly correlated. Only every second is kept: this loses little information,
+# and the default number of draws is enough for a dozen families.
 _THINNING = 2
 
-_DENSE = 256  # coordinates up to which one product with a matrix is quicker than many with its parts
+_DENSE = 256  # coordinates up to which one product with a matrix is faster than several with its parts
 
-_POINTWISE = 10_000_000  # log likelihoods of a chain that are kept run by run: 80 MB
+_POINTWISE = 10_000_000  # largest number of log likelihoods per chain that are kept by run: 80 MB
 
 
 class Care(Enum):
-    """How carefully to sample: in `SMALL_STEPS` where draws diverged, and for `LONG` too where chains mix slowly.
+    """How carefully to sample: with `SMALL_STEPS` if draws diverged, and also for `LONG` if chains mix slowly.
 
-    These are the rungs of one ladder, in the order in which a table climbs it. Batches have a last one, `longer` of
-    :func:`bayescale.fit_many`.
+    A table is retried in this order. Batches have one more retry, `longer` of :func:`bayescale.fit_many`.
     """
 
     USUAL = auto()
@@ -69,14 +68,14 @@ class Care(Enum):
 
 
 class Pace(NamedTuple):
-    """How chains go: keep every `thinning`-th draw, in steps that aim at `target_accept`."""
+    """Settings of chains: keep every `thinning`-th draw; adapt the step size to `target_accept`."""
 
     thinning: Any
     target_accept: Any
 
 
 class Chain(NamedTuple):
-    """What one chain returns; leading dim of arrays in `sites` and `stats`: draw."""
+    """The result of one chain; the leading dim of all arrays is the draw."""
 
     sites: dict[str, Array]
     log_likelihood: dict[str, Array]
@@ -85,9 +84,9 @@ class Chain(NamedTuple):
 
 
 class Samples(NamedTuple):
-    """What all chains return, leading dims of arrays: chain, draw; and how it was made.
+    """The result of all chains, and how it was made; the leading dims of all arrays are chain, draw.
 
-    Log likelihoods are `pointwise` (last dim: run), or summed by family.
+    Log likelihoods are `pointwise` (last dim: run), or else summed by family (last dim: family).
     """
 
     sites: dict[str, np.ndarray]
@@ -111,15 +110,38 @@ def sample(
     threads: int = THREADS,
     care: Care = Care.USUAL,
 ) -> Samples:
-    """Sample chains on a CPU, so many `threads` at a time; arrays of the result lead with (chain, draw).
+    """Sample chains on a CPU, in parallel threads.
 
-    `shape` is the (block, slot) in which to lay out the runs, by default their own. One program serves
-    whatever `care` is taken.
+    One compiled program serves every level of care.
+
+    Parameters
+    ----------
+    key : Array
+        Random key.
+    design : Design
+    spec : Spec
+    chains, draws : int
+        Number of chains, and of kept draws per chain.
+    warmup : int, optional
+        Warm-up iterations per chain; by default, as many as the spec needs.
+    stages : Stages
+        Stopwatch.
+    shape : (int, int), optional
+        Blocks and slots in which to lay out the runs; by default, those that suit the design.
+    threads : int
+        Number of chains sampled in parallel.
+    care : Care
+        How carefully to sample.
+
+    Returns
+    -------
+    Samples
+        Arrays have the leading dims chain, draw.
 
     Raises
     ------
     FitError
-        If the potential is finite nowhere near the prior's median.
+        If the density is not finite at some draws.
     """
     keys = list(jax.random.split(key, chains))
     design, rows = blocked(design, shape or layout([design]))
@@ -128,7 +150,7 @@ def sample(
     with stages("trace and compile"):
         begin = compiled(initial, {"spec": structure}, design).out
         likely = compiled(find_mode, {"spec": structure}, begin, design).out
-        # Its shapes are known, so that it compiles while the mode is sought.
+        # Its shapes are known already, so it compiles during the search for the mode.
         compiled(run_chain, settings, keys[0], design, likely, pace)
     with stages("warm start", ROUNDS) as advance:
         moved, start = warm_start(design, structure, advance)
@@ -141,7 +163,7 @@ def sample(
 
 
 def pace_of(design: Design, care: Care) -> Pace:
-    """The pace of the chains of a design."""
+    """Return the settings of the chains of a design."""
     pace = Pace(_THINNING, HIERARCHY_ACCEPT) if design.families > 1 else Pace(1, TARGET_ACCEPT)
     if care is not Care.USUAL:
         pace = pace._replace(target_accept=CAREFUL_ACCEPT)
@@ -153,7 +175,7 @@ def pace_of(design: Design, care: Care) -> Pace:
 def settings_of(
     structure: Spec, design: Design, warmup: int | None, draws: int, *, whitened: bool = True
 ) -> dict[str, Any]:
-    """What the program of a chain is static in."""
+    """Return the static arguments of the program of a chain."""
     usual = (500 if design.families > 1 or held(structure) else 300) if whitened else 1000
     return {"spec": structure, "draws": draws, "warmup": warmup or usual, "dense": not whitened}
 
@@ -161,17 +183,36 @@ def settings_of(
 def gathered(
     chain: Chain, report: dict[str, Any], design: Design, rows: np.ndarray, spec: Spec, pace: Pace, settings: dict
 ) -> Samples:
-    """What the chains of a table say, run by run in the order of its `rows`, and how they were made.
+    """Collect the chains of one table, with log likelihoods by run, and how they were made.
+
+    Parameters
+    ----------
+    chain : Chain
+        All chains; arrays have the leading dims chain, draw.
+    report : dict
+        Report of the search for the mode, from :func:`.newton`.
+    design : Design
+        The design in blocks.
+    rows : array of int, shape (run,)
+        Position of each run in the blocks.
+    spec : Spec
+    pace : Pace
+    settings : dict
+        Static arguments of the program, from :func:`settings_of`.
+
+    Returns
+    -------
+    Samples
 
     Raises
     ------
     FitError
-        If they went where there is no finite density.
+        If the density is not finite at some draws.
     """
     if not np.isfinite(chain.stats["lp"]).all():
         raise FitError(
-            f"spec {spec.name!r} has no finite posterior density where the chains went",
-            hint="look at the priors (bayescale show models NAME) and at the runs for outliers",
+            f"spec {spec.name!r} has no finite posterior density at some draws",
+            hint="check the priors (bayescale show models NAME), and the runs for outliers",
         )
     whitened = bool(report["arrived"])
     engine = {
@@ -193,11 +234,11 @@ def gathered(
 def _in_turn(
     threads: int, keys: list[Array], design: Design, start: Start, pace: Pace, settings: dict[str, Any], stages: Stages
 ) -> Iterator[Chain]:
-    """Chains one by one on the threads of a CPU: each stops when it is done, none waits for the longest tree."""
+    """Yield chains that run separately in threads of a CPU: none waits for the longest tree of another."""
     with stages("trace and compile"):
         program = compiled(run_chain, settings, keys[0], design, start, pace)
         program.wait()
-    design, pace = jax.device_put((design, pace))  # JAX's precision is set by thread: the workers' must not convert
+    design, pace = jax.device_put((design, pace))  # JAX's precision is set by thread: workers must not convert arrays
 
     def run(key: Array) -> Chain:
         return jax.block_until_ready(program(key, design, start, pace))
@@ -220,7 +261,26 @@ def run_chain(
     draws: int,
     dense: bool,
 ) -> Chain:
-    """Sample one chain near `start`, in its whitened coordinates, adapting a diagonal or `dense` mass."""
+    """Sample one chain in whitened coordinates.
+
+    Parameters
+    ----------
+    key : Array
+        Random key.
+    design : Design
+    start : Start
+        Starting point and whitening.
+    pace : Pace
+    spec : Spec
+    warmup, draws : int
+        Warm-up iterations, and kept draws.
+    dense : bool
+        Whether to adapt a dense mass matrix; if not, it is diagonal.
+
+    Returns
+    -------
+    Chain
+    """
     spread_key, nuts_key = jax.random.split(key)
     flat = flatten(spec, design, start.begin, start.scale)
 
@@ -252,7 +312,7 @@ def run_chain(
         state = jax.lax.fori_loop(0, iterations, lambda _, state: sample_kernel(state), state)
         return state, _keep(state)
 
-    # One scan for warm-up and draws: the kernel is traced and compiled once, not once for each.
+    # One scan for warm-up and draws, so that the kernel is traced and compiled once, not twice.
     iterations = jnp.where(jnp.arange(warmup + draws) < warmup, 1, pace.thinning)
     _, collected = jax.lax.scan(step, state, iterations)
     collected = {name: values[warmup:] for name, values in collected.items()}
@@ -268,7 +328,7 @@ def run_chain(
 
 
 def _pointwise(design: Design, draws: int) -> bool:
-    """Whether a chain's log likelihoods are few enough to be kept run by run."""
+    """Whether a chain's log likelihoods are few enough to be kept by run."""
     return draws * design.mask.size <= _POINTWISE
 
 

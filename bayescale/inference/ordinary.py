@@ -1,4 +1,4 @@
-"""Ordinary sampling: NumPyro's own MCMC for a model of one's own, and draws from anywhere read as samples."""
+"""Plain NumPyro sampling of custom models, and samples made from draws of any origin."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from bayescale.modelling.design import Design
 from bayescale.modelling.interpreter import interpret
 from bayescale.modelling.model import Model
 
-_WARMUP = 1000  # NumPyro's usual count: nothing is known of such a model's coordinates
+_WARMUP = 1000  # NumPyro's usual number: nothing is known about the coordinates of such a model
 
-_LONGER = 6  # times the draws, of chains that mix slowly
+_LONGER = 6  # times as many draws, for chains that mix slowly
 
 _ACCEPT = {Care.USUAL: 0.9, Care.SMALL_STEPS: 0.98, Care.LONG: 0.98}
-"""Acceptance probability that steps aim at."""
+"""Target acceptance probability of the step size."""
 
 STATISTICS = {"diverging": "diverging", "num_steps": "n_steps", "energy": "energy", "accept_prob": "acceptance_rate"}
-"""Statistics of NumPyro's sampler, by their names in ArviZ."""
+"""Statistics of NumPyro's sampler, with their names in ArviZ."""
 
 
 def sample(
@@ -44,12 +44,32 @@ def sample(
     stages: Stages,
     care: Care = Care.USUAL,
 ) -> Samples:
-    """Sample a model of one's own by NumPyro's NUTS, chain by chain.
+    """Sample a custom model with NumPyro's NUTS, one chain after another.
+
+    Parameters
+    ----------
+    key : Array
+        Random key.
+    design : Design
+    model : Model
+    chains, draws : int
+        Number of chains, and of kept draws per chain.
+    warmup : int, optional
+        Warm-up iterations per chain; 1000 by default.
+    stages : Stages
+        Stopwatch.
+    care : Care
+        How carefully to sample.
+
+    Returns
+    -------
+    Samples
+        Arrays have the leading dims chain, draw.
 
     Raises
     ------
     FitError
-        If no start with a finite density is found.
+        If no starting point with a finite density is found.
     """
     mcmc = _sampler(model, chains, warmup or _WARMUP, draws, care)
     try:
@@ -59,7 +79,7 @@ def sample(
         raise FitError(
             f"model {model.name!r} cannot be sampled",
             got=str(error).partition("\n")[0],
-            hint="look at its priors, and whether its density is finite at these runs",
+            hint="check its priors, and that its density is finite at these runs",
         ) from None
     found = {name: np.asarray(value) for name, value in mcmc.get_extra_fields(group_by_chain=True).items()}
     stats = {ours: found[theirs] for theirs, ours in STATISTICS.items()}
@@ -70,7 +90,7 @@ def sample(
 
 @lru_cache(maxsize=16)
 def _sampler(model: Model, chains: int, warmup: int, draws: int, care: Care) -> MCMC:
-    """NumPyro's sampler, which is kept: tables of one size, as those of a calibration, share its compiled program."""
+    """Return NumPyro's sampler. It is cached: tables of one size, as in a calibration, share its compiled program."""
     thinning = _LONGER if care is Care.LONG else 1
     return MCMC(
         NUTS(partial(interpret, model), target_accept_prob=_ACCEPT[care]),
@@ -87,23 +107,27 @@ def _sampler(model: Model, chains: int, warmup: int, draws: int, care: Care) -> 
 def replayed(
     model: Model, design: Design, draws: Mapping[str, Any], stats: Mapping[str, Any], engine: Mapping[str, Any]
 ) -> Samples:
-    """Samples of draws from anywhere: every site, log likelihood and log prior at each draw.
+    """Make samples from draws of any origin: compute every site, log likelihood and log prior at each draw.
 
     Parameters
     ----------
     model : Model
     design : Design
     draws : mapping of str to array, shape (chain, draw, ...)
-        Of every latent site.
+        Draws of every latent site.
     stats : mapping of str to array, shape (chain, draw)
-        Statistics of the sampler, by their names in ArviZ; empty where there was none.
+        Statistics of the sampler, by their names in ArviZ; empty if none are known.
     engine : mapping
-        How they were made.
+        How the draws were made.
+
+    Returns
+    -------
+    Samples
 
     Raises
     ------
     FitError
-        If draws of a site are missing, are not of its shape, or are not finite.
+        If draws of a site are missing, do not have its shape, or are not finite.
     """
     latent = latent_sites(handlers.seed(partial(interpret, model), jax.random.key(0)), design)
     arrays: dict[str, np.ndarray] = {}
@@ -114,7 +138,7 @@ def replayed(
         arrays[name] = np.asarray(draws[name], float)
         shape = np.shape(site["value"])
         if arrays[name].ndim < 2 or arrays[name].shape[2:] != shape:
-            raise FitError(f"draws of site {name!r} have another shape than the site",
+            raise FitError(f"draws of site {name!r} do not have the shape of the site",
                            expected=f"(chain, draw{''.join(f', {n}' for n in shape)})",
                            got=str(arrays[name].shape))  # fmt: skip
         if not np.isfinite(arrays[name]).all():
@@ -128,7 +152,19 @@ def replayed(
 
 
 def drawn_of(samples: Any) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Draws of sites, and statistics of the sampler by their names in ArviZ, of what people have draws in."""
+    """Read draws and statistics from the usual containers of draws.
+
+    Parameters
+    ----------
+    samples : xarray.DataTree, xarray.Dataset, numpyro.infer.MCMC, or mapping of str to array
+
+    Returns
+    -------
+    draws : dict of array, shape (chain, draw, ...)
+        By site.
+    stats : dict of array, shape (chain, draw)
+        Statistics of the sampler, by their names in ArviZ; empty if there are none.
+    """
     if isinstance(samples, MCMC):
         found = samples.get_extra_fields(group_by_chain=True)
         stats = {ours: np.asarray(found[theirs]) for theirs, ours in STATISTICS.items() if theirs in found}
@@ -143,7 +179,7 @@ def drawn_of(samples: Any) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]
 
 @partial(jax.jit, static_argnames="model")
 def _at_every(values: dict[str, Array], design: Design, *, model: Model) -> tuple[Any, Any, Any]:
-    """Sites, log likelihood and log prior at every draw (leading dim)."""
+    """Compute sites, log likelihood and log prior at every draw (leading dim)."""
 
     def at(values: dict[str, Array]) -> tuple[Any, Any, Any]:
         sites, likelihood, prior = sites_at(model, design, values)

@@ -1,7 +1,7 @@
-"""Flatten: a model as a potential on one flat vector, in coordinates that suit a sampler.
+"""Flatten: express a model as a potential on one flat vector, in coordinates that suit a sampler.
 
-Coordinates are in units of the prior. Where the model ties some of them to others along a curved ridge, they
-are seen through their mean given the others, or that and their SD.
+Coordinates are in units of the prior. If the model ties some coordinates to others along a curved ridge, their
+conditional mean given the others is subtracted, or they are standardised by their conditional mean and SD.
 """
 
 from __future__ import annotations
@@ -33,17 +33,18 @@ from bayescale.modelling.sites import COORDINATES, LAW, declared_sites, sites_of
 from bayescale.modelling.spec import Spec
 from bayescale.parts.base import Role
 
-_PRIOR_CURVATURE = (1e-2, 1e6)  # keeps a unit of the flat vector finite where a prior is flat or a spike
+_PRIOR_CURVATURE = (1e-2, 1e6)  # keeps the unit of a coordinate finite if its prior is flat or a spike
 
 
 _SHARED = {Role.CENTER: "centers", Role.SPREAD: "spreads"}
-"""Where a flat vector holds sites that families share, by what they say; others with what is free."""
+"""Group of coordinates in :class:`Roles` for shared sites, by role; sites of other roles are in ``shared``."""
 
 
 class Roles(NamedTuple):
-    """Where in a flat vector lie families' own coordinates (family, o), and those of what they share.
+    """Indices in a flat vector of each family's own coordinates, shape (family, o), and of shared ones, shape (s,).
 
-    `held` are scales that a search for the mode must not move, and `own_held` (family, o) families' own.
+    `held` are shared scales that the search for the mode must not move; `own_held`, shape (family, o), are such scales
+    of each family.
     """
 
     own: np.ndarray
@@ -54,7 +55,7 @@ class Roles(NamedTuple):
     spreads: np.ndarray
 
     def places(self, *names: str) -> Places:
-        """Families' own coordinates, and the shared ones of these names."""
+        """Return the families' own coordinates, and the shared coordinates with these names."""
         own = np.concatenate([self.own, *([self.own_held] if "held" in names else [])], axis=1)
         return Places(own, np.concatenate([getattr(self, name) for name in names]))
 
@@ -62,7 +63,7 @@ class Roles(NamedTuple):
 class Flat(NamedTuple):
     """A model on a flat unconstrained vector.
 
-    `moved_centers` gives, where centres do not move, what their coordinates would be if they did.
+    If centres do not move, `moved_centers` returns the coordinates that they would have if they did.
     """
 
     potential: Callable[[Array], Array]
@@ -75,7 +76,7 @@ class Flat(NamedTuple):
 
 @partial(jax.jit, static_argnames="spec")
 def initial(design: Design, *, spec: Spec) -> dict[str, Array]:
-    """Prior medians of the latent sites, each given those before it."""
+    """Return prior medians of the latent sites, each given the medians of the sites before it."""
 
     def median(site: dict[str, Any]) -> Array | None:
         if site["type"] != "sample" or site["is_observed"]:
@@ -87,10 +88,10 @@ def initial(design: Design, *, spec: Spec) -> dict[str, Array]:
 
 
 class _Coordinates(NamedTuple):
-    """A model's latent sites from a flat vector that is `origin` at the beginning.
+    """Maps from a flat vector to a model's latent sites; the vector is `origin` at the starting point.
 
-    `place` gives unconstrained sites with the log determinant of going there; `centers` every centre's
-    conditional mean and SD, of unconstrained sites.
+    `place` returns the unconstrained sites and the log determinant of the map. `centers` returns the conditional mean
+    and SD of every centre, given unconstrained sites.
     """
 
     origin: Array
@@ -104,10 +105,23 @@ class _Coordinates(NamedTuple):
 def flatten(
     spec: Spec, design: Design, begin: dict[str, Array], scale: Array | None = None, *, moving: bool = True
 ) -> Flat:
-    """Return the model on a flat vector in units of its prior: zero is the beginning, one about a prior SD.
+    """Return the model on a flat vector in units of its prior: zero is the starting point, one about a prior SD.
 
-    `scale` is that of an earlier flattening, where there was one. Centres are `moving` along with their
-    families' coordinates, as suits a sampler; if not, families are independent given what they share.
+    Parameters
+    ----------
+    spec : Spec
+    design : Design
+    begin : dict of Array
+        The starting point: values of the latent sites.
+    scale : Array, shape (p,), optional
+        Scale of an earlier flattening; by default, from the curvature of the prior.
+    moving : bool
+        Whether centres move along with their families' coordinates, which suits a sampler. If not, families are
+        independent given the shared coordinates.
+
+    Returns
+    -------
+    Flat
     """
     model = partial(interpret, spec)
     latent = latent_sites(handlers.substitute(model, data=begin), design)
@@ -187,11 +201,11 @@ def _coordinates(
 
 
 def _following(spec: Spec, design: Design, begin: dict[str, Array]) -> Callable[[dict[str, Array]], Array]:
-    """How discrepancies' coordinates follow the law, so that their sum stays at the runs as the law moves.
+    """Return how coordinates of discrepancies follow the law, so that the sum of both stays at the runs.
 
-    Where runs hold the sum tightly, a law that moves freely ties the coordinates to it along a curved ridge.
-    Coordinates are seen through their mean given the law, were the noise Gaussian and the scales those of the
-    beginning: a shear, whose determinant is one.
+    If the runs determine the sum precisely and the law moves freely, the coordinates are tied to the law along a curved
+    ridge. So their mean given the law is subtracted, computed as if the noise were Gaussian and the scales those of the
+    starting point. This is a shear, whose determinant is one.
     """
     widths = [of.coordinates for of in spec.discrepancies]
     scales = {name: width for one in widths for name, width in one.items()}
@@ -199,7 +213,7 @@ def _following(spec: Spec, design: Design, begin: dict[str, Array]) -> Callable[
         return lambda values: jnp.zeros(())
 
     def at(values: dict[str, Array]) -> tuple[Array, Array, dict[str, Any]]:
-        """Log loss by the law at runs, each family's scale of every coordinate, and all sites."""
+        """Return the law's log loss at the runs, each family's scale of every coordinate, and all sites."""
         model = handlers.substitute(partial(interpret, spec), data=values)
         sites = handlers.trace(model).get_trace(design)
         each = [jnp.broadcast_to(sites[name]["value"], (design.families,)) for name in scales]
@@ -224,7 +238,7 @@ def _following(spec: Spec, design: Design, begin: dict[str, Array]) -> Callable[
 
 
 def _noise_scale(spec: Spec, design: Design, sites: dict[str, Any]) -> Array:
-    """Scale of the noise on log loss at each run; infinite where no log loss is observed."""
+    """Return the scale of the noise on log loss at each run; infinite if no log loss is observed."""
     for of in spec.instances:
         if of.response.kind == "log":
             noise = sites[of.site]["fn"]
@@ -237,9 +251,9 @@ def _noise_scale(spec: Spec, design: Design, sites: dict[str, Any]) -> Array:
 
 
 def held(spec: Spec) -> set[str]:
-    """Scales of what has coordinates of its own, and of the noise beside it.
+    """Return the names of the scales of discrepancies that have coordinates, and of the noise in the same model.
 
-    With them free the density is without bound: noise vanishes as the coordinates pass through every run.
+    If they were free, the density would be unbounded: the noise vanishes when the coordinates fit every run exactly.
     """
     parts = list(spec.discrepancies)
     if not any(of.coordinates for of in parts):
@@ -255,7 +269,7 @@ def _roles(spec: Spec, design: Design, latent: dict[str, Any]) -> Roles:
     own: dict[str, list[np.ndarray]] = {"own": [], "own_held": []}
     common: dict[str, list[np.ndarray]] = {"shared": [], "held": [], "centers": [], "spreads": []}
     first = families = 0
-    for name in sorted(latent):  # as a tree of arrays is ravelled
+    for name in sorted(latent):  # the order in which a tree of arrays is ravelled
         value, size = latent[name]["value"], int(np.size(latent[name]["value"]))
         where, first = np.arange(first, first + size), first + size
         if FAMILY in sites[name].dims:
@@ -273,7 +287,7 @@ def _roles(spec: Spec, design: Design, latent: dict[str, Any]) -> Roles:
 
 
 def latent_sites(model: Callable[..., None], design: Design) -> dict[str, Any]:
-    """Sites that are sampled, by name."""
+    """Return the latent sites by name."""
     trace = handlers.trace(model).get_trace(design)
     return {k: s for k, s in trace.items() if s["type"] == "sample" and not s["is_observed"]}
 
@@ -281,7 +295,20 @@ def latent_sites(model: Callable[..., None], design: Design) -> dict[str, Any]:
 def sites_at(
     spec: Model, design: Design, values: dict[str, Array]
 ) -> tuple[dict[str, Array], dict[str, Array], dict[str, Array]]:
-    """Sites, pointwise log likelihood and log prior at one point."""
+    """Evaluate a model at one point.
+
+    Parameters
+    ----------
+    spec : Model
+    design : Design
+    values : dict of Array
+        Values of the latent sites.
+
+    Returns
+    -------
+    sites, likelihood, prior : dict of Array
+        Values of the declared sites; pointwise log likelihood by observed site; log prior by latent site.
+    """
     model = handlers.substitute(partial(interpret, spec), data=values)
     trace = handlers.trace(model).get_trace(design)
     declared = declared_sites(spec, design)

@@ -1,7 +1,7 @@
-"""Curvature of a model whose families are independent given what they share: found, solved and whitened by family.
+"""Curvature of a model whose families are independent given shared coordinates: compute, solve and whiten it.
 
-With centres and spreads held, the curvature is an arrow: one block a family, a border that ties it to
-what families share, and a corner. Its cost grows with the families, not with their square.
+With centres and spreads held fixed, the curvature is an arrow matrix: one block per family, a border that couples
+it to the shared coordinates, and a corner. The cost is linear in the number of families, not quadratic.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ import numpy as np
 from jax import Array
 
 _NEWTON_STEPS = 200
-# Newton has arrived when the predicted decrease of the potential is far below what a draw can notice (1/2).
+# Newton stops when the predicted decrease of the potential is far below its typical variation between draws (1/2).
 _NEWTON_DECREMENT = 1e-6
-# In Gaussian coordinates a direction that only the prior informs has curvature 1 / scale²; below this floor,
-# relative to the diagonal, the curvature is taken for the floor, so that no direction is stretched without end.
+# In Gaussian coordinates, a direction that only the prior informs has curvature 1 / scale². Curvature below this floor,
+# relative to the diagonal, is set to the floor, so that no direction is stretched without bound.
 _CURVATURE_FLOOR = 0.1
 
 
 class Places(NamedTuple):
-    """Where in a flat vector the free coordinates lie: `own` (family, o) of each family, `shared` (s,) by all."""
+    """Indices of the free coordinates in a flat vector: `own` (family, o) of each family, `shared` (s,) by all."""
 
     own: np.ndarray
     shared: np.ndarray
@@ -38,7 +38,7 @@ class Arrow(NamedTuple):
 
 
 class Whitening(NamedTuple):
-    """A factor F with F Fᵀ the inverse of an arrow: what is shared moves families along the `border`."""
+    """A factor F with F Fᵀ the inverse of an arrow; shared coordinates move families along the `border`."""
 
     own: Array
     border: Array
@@ -46,7 +46,7 @@ class Whitening(NamedTuple):
 
 
 def arrow(along: Callable[[Array], Array], places: Places, size: int, batch: int) -> Arrow:
-    """Curvature from its products with vectors, `batch` at a time: one vector for all families' k-th coordinates."""
+    """Compute the curvature from products with vectors, `batch` at a time: one for all families' k-th coordinates."""
     own = places.own.shape[1]
     tangents = np.zeros((own + places.shared.size, size))
     tangents[np.arange(own), places.own] = 1.0
@@ -57,13 +57,13 @@ def arrow(along: Callable[[Array], Array], places: Places, size: int, batch: int
 
 
 def diagonal(curvature: Arrow, places: Places, size: int) -> Array:
-    """Diagonal of an arrow on the flat vector; 0 in no place."""
+    """Return the diagonal of an arrow on the flat vector; 0 for coordinates that are not in `places`."""
     own = jnp.diagonal(curvature.own, axis1=1, axis2=2)
     return jnp.zeros(size).at[places.own].set(own).at[places.shared].set(jnp.diagonal(curvature.corner))
 
 
 def factor(curvature: Arrow, damping: Array | float = 0.0) -> Whitening:
-    """Whiten by a curvature, made positive and no smaller than the floor, `damping` added."""
+    """Return the whitening of a curvature whose eigenvalues are made positive, raised to the floor, and damped."""
     values, vectors = _eigen(curvature.own)
     root = vectors * jax.lax.rsqrt(values + damping)[..., None, :]
     seen = jnp.swapaxes(root, 1, 2) @ curvature.border
@@ -73,27 +73,27 @@ def factor(curvature: Arrow, damping: Array | float = 0.0) -> Whitening:
 
 
 def identity(like: Whitening) -> Whitening:
-    """Return the factor, of another's shapes, that changes nothing."""
+    """Return the identity, with the shapes of another whitening."""
     own, corner = (jnp.broadcast_to(jnp.eye(part.shape[-1]), part.shape) for part in (like.own, like.corner))
     return Whitening(own, jnp.zeros(like.border.shape), corner)
 
 
 def stretch(whitening: Whitening, places: Places, white: Array) -> Array:
-    """F times a flat vector; coordinates in no place stay as they are."""
+    """Multiply F by a flat vector; coordinates that are not in `places` do not change."""
     shared = white[places.shared]
     own = jnp.einsum("fij,fj->fi", whitening.own, white[places.own]) + whitening.border @ shared
     return white.at[places.own].set(own).at[places.shared].set(whitening.corner @ shared)
 
 
 def _pull(whitening: Whitening, places: Places, gradient: Array) -> tuple[Array, Array]:
-    """Fᵀ times a flat vector: its own part (family, o) and its shared part."""
+    """Multiply Fᵀ by a flat vector: the families' part (family, o) and the shared part (s,)."""
     own, shared = gradient[places.own], gradient[places.shared]
     pulled = whitening.corner.T @ shared + jnp.einsum("fis,fi->s", whitening.border, own)
     return jnp.einsum("fij,fi->fj", whitening.own, own), pulled
 
 
 def variance(whitening: Whitening, places: Places, size: int) -> Array:
-    """Diagonal of F Fᵀ; 1 in no place."""
+    """Return the diagonal of F Fᵀ; 1 for coordinates that are not in `places`."""
     own = jnp.sum(whitening.own**2, axis=-1) + jnp.sum(whitening.border**2, axis=-1)
     return jnp.ones(size).at[places.own].set(own).at[places.shared].set(jnp.sum(whitening.corner**2, axis=-1))
 
@@ -101,10 +101,21 @@ def variance(whitening: Whitening, places: Places, size: int) -> Array:
 def newton(
     potential: Callable[[Array], Array], places: Places, size: int, batch: int
 ) -> tuple[Array, Arrow, dict[str, Array]]:
-    """Mode of a potential by damped Newton steps from zero, in the coordinates that have a place.
+    """Find the mode of a potential by damped Newton steps from zero, in the coordinates of `places`.
 
-    A step evaluates the potential, its gradient and its curvature together, `batch` columns at a time,
-    in one place of the program: most of its compile time is theirs.
+    A step evaluates the potential, its gradient and its curvature together, at a single point in the program, because
+    they take most of the compile time.
+
+    Parameters
+    ----------
+    potential : callable
+        From a flat vector to its potential, a scalar.
+    places : Places
+        The coordinates that move; others stay at zero.
+    size : int
+        Length p of the flat vector.
+    batch : int
+        Columns of the curvature that are computed at a time.
 
     Returns
     -------
@@ -112,7 +123,7 @@ def newton(
     curvature : Arrow
         At the mode.
     report : dict
-        ``steps`` taken, last ``decrement`` (predicted decrease of the potential), and whether it ``arrived``.
+        Number of ``steps``, last ``decrement`` (predicted decrease of the potential), and whether it ``arrived``.
     """
 
     def evaluate(white: Array) -> tuple[Array, Array, Arrow]:
@@ -151,7 +162,7 @@ def newton(
 
 
 def _eigen(curvature: Array) -> tuple[Array, Array]:
-    """Eigenvalues, made positive and no smaller than the floor, and eigenvectors."""
+    """Return eigenvalues, made positive and raised to the floor, and eigenvectors."""
     if not curvature.size:
         return jnp.zeros(curvature.shape[:-1]), curvature
     values, vectors = jnp.linalg.eigh(curvature)

@@ -1,7 +1,7 @@
-"""Lanes: chains of one table or of many side by side, in one program over the devices of a process.
+"""Lanes: chains of one or many tables in parallel, in one program over the devices of a process.
 
-On an accelerator lanes are vectorised: the start of a step costs it more than a step of many short chains, though
-all of them go on until the longest tree of a draw is built.
+On an accelerator, lanes are vectorised. Launching a step costs more than the step itself for many short chains,
+although all of them wait for the longest tree of a draw.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from bayescale.modelling.design import Design
 from bayescale.modelling.layout import blocked
 from bayescale.modelling.spec import Spec
 
-_DRAWS_TIMES_RUNS = 400_000_000  # of draws × runs of all lanes of a program, at most: 3.2 GB
+_DRAWS_TIMES_RUNS = 400_000_000  # largest number of draws × runs in all lanes of a program: 3.2 GB
 Table = tuple[Array, Design, Spec]
 
 
 def at_a_time(chains: int, draws: int, shape: tuple[int, int]) -> int:
-    """How many tables of a (block, slot) to sample in one program, a power of two: their draws bound the memory."""
+    """Return how many tables of a (block, slot) fit into one program: a power of two, limited by memory for draws."""
     most = max(1, _DRAWS_TIMES_RUNS // (chains * draws * math.prod(shape)))
     return 1 << (most.bit_length() - 1)
 
@@ -50,10 +50,22 @@ def sample_side_by_side(
     devices: Sequence[jax.Device],
     care: Care = Care.USUAL,
 ) -> list[Samples | FitError]:
-    """Sample tables as :func:`bayescale.inference.nuts.sample` does each; for one whose chains fail, its error.
+    """Sample several tables in one program, each as :func:`bayescale.inference.nuts.sample` does.
 
-    A table is a key, a design and a spec: designs have their arrays in the same places, and specs one
-    structure. `shape` is the (block, slot) in which all are laid out.
+    Parameters
+    ----------
+    tables : sequence of (Array, Design, Spec)
+        Random key, design and spec of each table. All designs have the same arrays, and all specs the same structure.
+    chains, warmup, draws, stages, care
+        As in :func:`bayescale.inference.nuts.sample`.
+    shape : (int, int)
+        Blocks and slots in which all tables are laid out.
+    devices : sequence of jax.Device
+
+    Returns
+    -------
+    list of Samples or FitError
+        By table; an error if its chains failed.
     """
     laid = [blocked(design, shape) for _, design, _ in tables]
     one, structure = laid[0][0], tables[0][2].structure
@@ -83,7 +95,7 @@ def sample_side_by_side(
 
 
 def _rounded(places: np.ndarray) -> np.ndarray:
-    """Places with the last repeated up to a power of two, so that few programs are compiled."""
+    """Repeat the last index up to a power of two, so that few programs are compiled."""
     return np.pad(places, (0, (1 << (places.size - 1).bit_length()) - places.size), mode="edge")
 
 
@@ -100,7 +112,7 @@ def _sample(
     settings: dict[str, Any],
     stages: Stages,
 ) -> Chain:
-    """Chains of all tables, shared equally among as many of the devices as their numbers allow."""
+    """Sample chains of all tables, distributed equally over as many devices as their numbers allow."""
     tables, chains = keys.shape
     over = math.gcd(tables, len(devices))
     each = math.gcd(chains, len(devices) // over)
@@ -119,9 +131,9 @@ def _sample(
 
 @partial(jax.jit, static_argnames=("settings", "mesh"))
 def run_chains(keys: Array, design: Design, start: Start, pace: Pace, *, settings: tuple, mesh: Mesh) -> Chain:
-    """Chains as :func:`bayescale.inference.nuts.run_chain` samples them; leading dims: table, chain.
+    """Sample chains as :func:`bayescale.inference.nuts.run_chain` does; the leading dims are table, chain.
 
-    A device's own lanes are vectorised, but on a CPU, where they would wait for the longest tree.
+    The lanes of a device are vectorised, except on a CPU, where they would wait for the longest tree.
     """
     one = partial(nuts.run_chain, **dict(settings))
     each = _in_turn if mesh.devices.flat[0].platform == "cpu" else jax.vmap
@@ -140,12 +152,12 @@ def run_chains(keys: Array, design: Design, start: Start, pace: Pace, *, setting
 
 
 def _in_turn(function: Any) -> Any:
-    """What :func:`jax.vmap` makes of a function, one after the other."""
+    """Map a function as :func:`jax.vmap` does, but over one element after another."""
     return lambda *arguments: jax.lax.map(lambda each: function(*each), arguments)
 
 
 def _call_many(function: Any, *arguments: Any, **settings: Any) -> Any:
-    """Run a function of one table on a stack of them, in one compiled program."""
+    """Run a function of one table on a stack of tables, in one compiled program."""
     return call(_vectorised(function), *arguments, **settings)
 
 
@@ -155,5 +167,5 @@ def _vectorised(function: Any) -> Any:
     def many(*arguments: Any, **settings: Any) -> Any:
         return jax.vmap(partial(function, **settings))(*arguments)
 
-    many.__qualname__ = f"many.{function.__qualname__}"  # traces are kept by it
+    many.__qualname__ = f"many.{function.__qualname__}"  # the key under which traces are kept
     return many

@@ -1,6 +1,6 @@
-"""Warm start: the mode of the potential, and what whitens it there.
+"""Warm start: the mode of the potential, and the whitening there.
 
-A damped Newton search finds the mode with centres and spreads held; the curvature there whitens the model.
+A damped Newton search finds the mode with centres and spreads held fixed. The curvature there whitens the model.
 """
 
 from __future__ import annotations
@@ -23,38 +23,50 @@ from bayescale.modelling.spec import Spec
 from bayescale.parts.base import Role
 
 ROUNDS = 3
-"""Rounds in which a warm start chooses coordinates."""
+"""Number of rounds in which a warm start chooses coordinates."""
 
-_INFORMED = 0.3  # variance of an offset, of 1 in the prior, under which its family's runs outweigh its peers
+_INFORMED = 0.3  # variance of an offset (1 in the prior) below which its family's runs say more than other families
 
-_RUNS_TIMES_POINTS = 2_000_000  # in an array over runs and points, at most: 16 MB
+_RUNS_TIMES_POINTS = 2_000_000  # largest size of an array over runs and points: 16 MB
 
 
 class Start(NamedTuple):
-    """Where the chains start, and how the model is whitened there."""
+    """Starting point of the chains, and the whitening of the model there."""
 
     begin: dict[str, Array]
     scale: Array
     factor: Whitening
-    shift: Array  # (centre, p): centres' coordinates as they move, of a small step in those that do not
+    shift: Array  # (centre, p): Jacobian of moving centres by coordinates in which they do not move
     report: dict[str, Array]
     variance: dict[str, Array]
 
 
 @partial(jax.jit, static_argnames="spec")
 def find_mode(begin: dict[str, Array], design: Design, *, spec: Spec) -> Start:
-    """Mode from a beginning, centres and spreads held there, and what whitens the model if it was found."""
+    """Find the mode with centres and spreads held fixed, and the whitening there, which is the identity without a mode.
+
+    Parameters
+    ----------
+    begin : dict of Array
+        The starting point: values of the latent sites.
+    design : Design
+    spec : Spec
+
+    Returns
+    -------
+    Start
+    """
     flat = flatten(spec, design, begin, moving=False)
     size, free, batch = flat.scale.size, flat.roles.places("shared"), at_a_time(design, flat.scale.size)
     mode, curvature, report = newton(flat.potential, free, size, batch)
     variances = flat.unravel(variance(factor(curvature), free, size))
     scale, shift = flat.scale, jnp.zeros((0, size))
     if design.centering:
-        # Spreads are left out: away from their own mode, a curvature says little of their width.
+        # Spreads are left out: away from their own mode, the curvature says little about their width.
         _, along = jax.linearize(jax.grad(flat.potential), mode)
         curvature = arrow(along, flat.roles.places("shared", "centers"), size, batch)
         shift = jax.jacrev(flat.moved_centers)(mode)
-        scale = scale.at[flat.roles.centers].set(1.0)  # as it moves, a centre is in units of its SD already
+        scale = scale.at[flat.roles.centers].set(1.0)  # a moving centre is already in units of its SD
     whitening = factor(curvature)
     whitening, shift = jax.tree.map(
         partial(jnp.where, report["arrived"]),
@@ -65,18 +77,33 @@ def find_mode(begin: dict[str, Array], design: Design, *, spec: Spec) -> Start:
 
 
 def at_a_time(design: Design, most: int) -> int:
-    """How many points to evaluate the model at, at a time: arrays over runs bound the memory."""
+    """Return at how many points to evaluate the model at a time; arrays over runs limit the memory."""
     return max(1, min(most, _RUNS_TIMES_POINTS // design.mask.size))
 
 
 def warm_start(
     design: Design, spec: Spec, advance: Callable[[], None], apply: Callable[..., Any] = call
 ) -> tuple[Design, Start]:
-    """Whiten the model around its mode, after choosing every family's coordinates.
+    """Choose every family's coordinates, then whiten the model around its mode.
 
-    With centres and spreads held, the Laplace approximation gives the variance of each family's offset:
-    near 1 (the prior's) where its runs say nothing, 0 where they say all; one minus it is the centering.
-    `apply` runs a function of one design, or that function on many.
+    With centres and spreads held fixed, the Laplace approximation gives the variance of each family's offset. It is
+    near 1 (that of the prior) if its runs say nothing, and near 0 if they determine it. The centering of a family is 1
+    if the variance is small, else 0.
+
+    Parameters
+    ----------
+    design : Design
+    spec : Spec
+    advance : callable
+        Called after each round.
+    apply : callable
+        Runs a function on one design, or on a stack of designs.
+
+    Returns
+    -------
+    design : Design
+        With the chosen centering.
+    start : Start
     """
     begin = apply(initial, design, spec=spec)
     for i in range(ROUNDS if design.centering else 0):
@@ -91,22 +118,22 @@ def warm_start(
 
 
 def _of_offsets(start: Start, spec: Spec, name: str) -> Array:
-    """Variance of each family's coordinate of a parameter, which is its offset at centering 0."""
+    """Return the variance of each family's coordinate of a parameter: at centering 0, this is its offset."""
     return start.variance[centered(spec)[name].site(name, Role.COORDINATE).name]
 
 
 def _centering(variance: Array) -> Array:
-    """Centering of each family from the variance of its offset: all or nothing.
+    """Return the centering of each family, 0 or 1, from the variance of its offset.
 
-    A family whose runs say more than its peers is centred. Anything between ties its value, which its
-    runs hold tightly, to the spread, which they do not: a curved ridge.
+    A family is centred if its runs say more than other families. A value in between would tie the family's value,
+    which its runs determine precisely, to the spread, which they do not: a curved ridge.
     """
     return jnp.where(variance < _INFORMED, 1.0, 0.0)
 
 
 @partial(jax.jit, static_argnames="spec")
 def _restart(start: Start, centering: dict[str, Array], design: Design, *, spec: Spec) -> dict[str, Array]:
-    """Latent values to begin from again, centres and spreads moved to fit the families."""
+    """Return latent values for the next round, with centres and spreads moved to fit the families."""
     values = dict(start.begin)
     sites, *_ = sites_at(spec, design, values)
     for name, to in centering.items():

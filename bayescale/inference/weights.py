@@ -12,29 +12,29 @@ from scipy.special import logsumexp
 from bayescale.core.errors import FitError
 
 FEWEST_FORECASTS = 20
-"""Scored forecasts below which weights are equal: their own error would be as large as any difference."""
+"""Number of scored forecasts below which weights are equal: their error would be as large as any difference."""
 
-_REPLICATES = 400  # of the bootstrap: a standard error to 4 % (1 / sqrt(2·400)), some milliseconds each
+_REPLICATES = 400  # of the bootstrap: a standard error to 4% (1 / sqrt(2·400)), some milliseconds each
 _SEED = 0
-_FLOOR = -500.0  # nats below the best model, at which a density still is a number
-_TOLERANCE = 1e-6  # nats a forecast from the best: far below what any score is known to
-_MOST_STEPS = 100_000  # steps; the hardest of 400 random problems took 30,000, most take some hundreds
+_FLOOR = -500.0  # nats below the best model; the density is still above zero in float64
+_TOLERANCE = 1e-6  # nats per forecast from the optimum: far below the error of any score
+_MOST_STEPS = 100_000  # of the EM; the hardest of 400 random problems took 30,000, most take a few hundred
 
 
 @dataclass(frozen=True)
 class Weights:
-    """Weights of models, how sure they are, and how they were made.
+    """Weights of models, their standard errors, and how they were made.
 
     Attributes
     ----------
     weights : dict of float
-        By model; they add up to 1.
+        By model; they sum to 1.
     se : dict of float
-        Standard errors by model; NaN where the weights were not learnt.
+        Standard errors by model; NaN if the weights were not learned.
     method : {"stacking", "equal", "given"}
-        Learnt from scores; equal because there were too few; or named by the caller.
+        Learned from scores; equal because there were too few scores; or given by the caller.
     forecasts, groups : int
-        How many forecasts were scored, of how many groups.
+        Number of scored forecasts, and of their groups.
     sentence : str
         What was done, in words.
     """
@@ -54,7 +54,7 @@ class Weights:
         return f"Weights({shown}; {self.sentence})"
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON; an error that is not known is None."""
+        """Return plain values for JSON; an unknown standard error is None."""
         models = {
             name: {"weight": w, "se": self.se[name] if np.isfinite(self.se[name]) else None}
             for name, w in self.weights.items()
@@ -66,7 +66,21 @@ class Weights:
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> Weights:
-        """Weights that :meth:`to_dict` wrote."""
+        """Make weights from what :meth:`to_dict` returned.
+
+        Parameters
+        ----------
+        content : dict
+
+        Returns
+        -------
+        Weights
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            If the content is not what :meth:`to_dict` returns.
+        """
         models = content["models"]
         return cls(
             {name: float(m["weight"]) for name, m in models.items()},
@@ -81,34 +95,35 @@ def weigh(
     names: Sequence[str],
     blocks: Sequence[str] | np.ndarray | None = None,
 ) -> Weights:
-    r"""Weights under which the mixture of the models' predictive densities scores best.
+    r"""Stacking weights: those with which the mixture of the models' predictive densities has the best log score.
 
     .. math:: \max_w \sum_g \frac{1}{n_g} \sum_{i \in g} \ln \sum_k w_k p_{ik}, \quad w_k \ge 0, \sum_k w_k = 1
 
-    Every group (family) counts alike, for forecasts of one err together: a family of two hundred runs says
-    little more than one of twenty. Standard errors are a Bayesian bootstrap over groups; of a single group,
-    over its blocks, which takes those as independent and so is too small.
+    Every group (family) counts equally, because forecasts of one family have correlated errors: a family of two hundred
+    runs says little more than one of twenty. Standard errors are from a Bayesian bootstrap over groups. With a single
+    group, it is over the blocks of that group; it treats them as independent, so the errors are too small.
 
     Parameters
     ----------
     log_scores : array, shape (forecast, model)
-        Log predictive densities of what came, in one unit for all models.
+        Log predictive densities of the observations, in the same unit for all models.
     groups : sequence of str, length forecast
-        Whose forecast it is.
+        The group (family) of each forecast.
     names : sequence of str, length model
         The models.
     blocks : sequence of str, length forecast, optional
-        Which forecasts of a single group are resampled together; by default each for itself.
+        Forecasts of a single group with the same block are resampled together; by default, each separately.
 
     Returns
     -------
     Weights
-        Equal below :data:`FEWEST_FORECASTS` forecasts.
+        Equal if there are fewer than :data:`FEWEST_FORECASTS` forecasts.
 
     Raises
     ------
     FitError
-        If shapes do not fit, a score is NaN, or no model gives an observation any density.
+        If shapes do not match, two models have the same name, a score is NaN, or an observation has zero density under
+        every model.
 
     References
     ----------
@@ -133,32 +148,39 @@ def weigh(
     best = optimum(scores, (1 / np.bincount(index))[index])
     lots = labels if several else np.asarray(blocks) if blocks is not None else np.arange(count)
     units = np.unique(lots, return_inverse=True)[1]
-    # A group has one share, whatever its size; blocks of one group have shares by their sizes, as in the optimum.
+    # Every group has the same share, whatever its size; blocks of one group have shares proportional to their sizes, as
+    # in the optimum.
     each = (1 / np.bincount(units))[units] if several else np.ones(count)
     shares = np.random.default_rng(_SEED).dirichlet(np.ones(units.max() + 1), _REPLICATES)
     again = np.stack([optimum(scores, share[units] * each) for share in shares])
-    error = (
-        again.std(axis=0, ddof=1) if units.any() else np.full(len(names), np.nan)
-    )  # of one unit nothing is resampled
-    over = "families" if several else f"{units.max() + 1} blocks of one family (too small, for they err together)"
-    how = (
-        f"standard errors by a bootstrap over {over}" if units.any() else "of one family at one reach: errors not known"
-    )
+    # One unit cannot be resampled.
+    error = again.std(axis=0, ddof=1) if units.any() else np.full(len(names), np.nan)
+    over = "families" if several else f"{units.max() + 1} blocks of one family (too small: their errors are correlated)"
+    how = f"standard errors by a bootstrap over {over}" if units.any() else "one family at one reach: errors not known"
     return Weights(
         dict(zip(names, map(float, best), strict=True)),
         dict(zip(names, map(float, error), strict=True)),
         "stacking", count, len(members),
-        f"stacked on {made}{', each counted alike' * several}; {how}",
+        f"stacked on {made}{', each counted equally' * several}; {how}",
     )  # fmt: skip
 
 
 def given(weights: dict[str, float]) -> Weights:
-    """Weights that the caller names, scaled to add up to 1; their errors are not known.
+    """Make weights from given numbers, scaled to sum to 1; their standard errors are not known.
+
+    Parameters
+    ----------
+    weights : dict of float
+        By model.
+
+    Returns
+    -------
+    Weights
 
     Raises
     ------
     FitError
-        If one is negative or no number, or all are zero.
+        If a weight is negative or not a finite number, or all are zero.
     """
     values = np.array(list(weights.values()), float)
     if not (np.isfinite(values).all() and (values >= 0).all() and values.sum() > 0):
@@ -168,22 +190,55 @@ def given(weights: dict[str, float]) -> Weights:
 
 
 def equal(names: Sequence[str], why: str) -> Weights:
-    """Equal weights, and why they are."""
+    """Make equal weights.
+
+    Parameters
+    ----------
+    names : sequence of str
+        The models.
+    why : str
+        The reason, for the sentence.
+
+    Returns
+    -------
+    Weights
+    """
     return Weights(
         dict.fromkeys(names, 1 / len(names)), dict.fromkeys(names, np.nan), "equal", 0, 0, f"equal weights: {why}"
     )
 
 
 def mixture(log_scores: np.ndarray, weights: Weights) -> np.ndarray:
-    """Log density of the mixture at each forecast; columns in the order of the weights."""
+    """Log density of the mixture at each forecast.
+
+    Parameters
+    ----------
+    log_scores : array, shape (forecast, model)
+        Columns in the order of the weights.
+    weights : Weights
+
+    Returns
+    -------
+    array, shape (forecast,)
+    """
     return logsumexp(log_scores, axis=-1, b=list(weights.weights.values()))
 
 
 def optimum(log_scores: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """Weights of the best mixture, each forecast counted by its share.
+    """Weights of the mixture with the best log score, with each forecast weighted by its share.
 
-    Expectation-maximisation climbs the concave score from the middle, and stops by the score's own bound:
-    no mixture is better by more than the largest slope less one (Cover 1984, IEEE Trans. Inf. Theory 30).
+    Expectation-maximisation maximises the concave score, starting from equal weights. It stops by a bound on the
+    score: no mixture is better by more than the largest slope minus one (Cover 1984, IEEE Trans. Inf. Theory 30).
+
+    Parameters
+    ----------
+    log_scores : array, shape (forecast, model)
+    share : array, shape (forecast,)
+        Positive; scaled here to sum to 1.
+
+    Returns
+    -------
+    array, shape (model,)
     """
     density = np.exp(np.maximum(log_scores - log_scores.max(axis=1, keepdims=True), _FLOOR))
     share, w = share / share.sum(), np.full(log_scores.shape[1], 1 / log_scores.shape[1])
@@ -197,10 +252,10 @@ def optimum(log_scores: np.ndarray, share: np.ndarray) -> np.ndarray:
 
 def _check(scores: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> None:
     if scores.ndim != 2 or scores.shape != (len(labels), len(names)) or not len(names):
-        raise FitError("the scores' shape is not that of forecasts × models",
+        raise FitError("the scores do not have the shape forecasts × models",
                        expected=f"({len(labels)}, {len(names)})", got=str(scores.shape))  # fmt: skip
     if len(set(names)) < len(names):
-        raise FitError("two models have one name", got=", ".join(names), hint="name each apart")
+        raise FitError("two models have the same name", got=", ".join(names), hint="give each model its own name")
     if np.isnan(scores).any() or np.isposinf(scores).any() or (scores.size and np.isneginf(scores).all(axis=1).any()):
-        raise FitError("a forecast has no finite log score", expected="under one model at least, and no NaN",
-                       hint="look at that run's loss and at the fits' convergence")  # fmt: skip
+        raise FitError("a forecast has no finite log score", expected="under at least one model, and no NaN",
+                       hint="check that run's loss and the convergence of the fits")  # fmt: skip

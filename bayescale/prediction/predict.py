@@ -94,7 +94,7 @@ def scored_draws(fit: AbstractFit, table: pd.DataFrame, *, seed: int, response: 
     seed : int
         Random seed.
     response : str, optional
-        Which response; by default the first.
+        By default, the first response.
 
     Returns
     -------
@@ -135,7 +135,7 @@ def design_at(fit: Fit, table: pd.DataFrame, observed: Mapping[str, Any], new: b
     Raises
     ------
     QueryError
-        If a family is new to a model of one's own, which cannot draw one.
+        If a family was not fitted and the model is custom: such a model cannot draw a new family.
     """
     if new and isinstance(fit.spec, OwnModel):
         raise QueryError(f"model {fit.spec.name!r} cannot forecast a family that was not fitted",

@@ -88,12 +88,12 @@ def _with_defaults(fit: AbstractFit, table: pd.DataFrame, read: Collection[str])
 
 
 def _errors(fit: AbstractFit) -> set[str]:
-    """Columns of the known errors of what was observed."""
+    """Return the columns that hold known errors of observed values."""
     return {fit.response(name).requires.get("loss_error", "loss_error") for name in fit.responses}
 
 
 def _same_in_all_runs(fit: AbstractFit) -> dict[str, float]:
-    """What responses need to know, where it is the same in all fitted runs: a benchmark's items, its chance."""
+    """Return what responses need, if it is the same in all fitted runs: a benchmark's number of items, its chance."""
     runs = fit.design_frame
     needed = {column for name in fit.responses for column in fit.response(name).requires.values()} - _errors(fit)
     values = {column: runs[column].dropna().unique() for column in needed if column in runs}
@@ -108,7 +108,7 @@ def _bounds(fit: AbstractFit, column: str) -> tuple[float, float]:
 
 
 def _asked_as(fit: AbstractFit, column: str) -> str:
-    """What a response calls a column of the runs that it reads."""
+    """Return the name by which a response reads a column of the runs."""
     return next((name for response in fit.responses for name, of in fit.response(response).requires.items()
                  if of == column), column)  # fmt: skip
 

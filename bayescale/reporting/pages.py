@@ -210,7 +210,7 @@ def _spec_words(fit: Fit) -> tuple[tuple[str, str], ...]:
     spec, learned, law = fit.spec, dict(fit.spec.learned), fit.spec.law_part
     return (
         ("title", spec.title),
-        ("law", f"{law.name} of {', '.join(spec.inputs)}; {law.source}" if law else "none: a NumPyro model of its own"),
+        ("law", f"{law.name} of {', '.join(spec.inputs)}; {law.source}" if law else "none: a custom NumPyro model"),
         ("resources", ", ".join(spec.resources) or "none"),
         ("observed", "; ".join(f"{of.name} with {of.noise} noise" for of in spec.responses)),
         ("discrepancies of the law", ", ".join(spec.discrepancy) or "none"),

@@ -15,10 +15,10 @@ FLOPS_PER_PARAM_TOKEN = 6.0
 """Training FLOP per param and token: 2 forward and 4 backward (Kaplan et al. 2020)."""
 
 REQUIRED = ("params", "tokens")
-"""Columns that every table of runs holds; what else it needs is what a spec reads and observes."""
+"""Columns that every table of runs has; it also needs the columns that a spec reads and observes."""
 
 SPANS = (*REQUIRED, "flops")
-"""Columns of what was spent that a table's summary shows; of them it holds the required ones, or flops."""
+"""Columns of resources in a table's summary; a table has the required ones, or flops."""
 
 COUNTS = ("params", "tokens", "flops", "unique_tokens", "active_params", "step", "epochs")
 
@@ -82,7 +82,7 @@ def missing_column(column: str, columns: Iterable[str], name: str) -> RunsError:
     columns = [str(c) for c in columns]
     return RunsError(
         f"{name!r} has no column {column!r}",
-        expected=f"columns {', '.join(REQUIRED)} and what was observed (and family if there are several families)"
+        expected=f"columns {', '.join(REQUIRED)} and the observed values (and family if there are several families)"
         if column in REQUIRED
         else f"a column of: {', '.join(columns)}",
         got=", ".join(columns),

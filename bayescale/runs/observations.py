@@ -1,4 +1,4 @@
-"""Observations: a long table of what was observed of runs, and the same as columns of the runs."""
+"""Observations of runs: convert between a long table and columns of the table of runs."""
 
 from __future__ import annotations
 
@@ -17,34 +17,35 @@ _SHOWN = 5
 
 
 class Wide(NamedTuple):
-    """Observations as columns, one run a row in the order of the runs; and the names of the responses."""
+    """Observations as columns, one run per row in the order of the runs; and the names of the responses."""
 
     frame: pd.DataFrame
     responses: tuple[str, ...]
 
 
 def wide_table(long: pd.DataFrame, runs: pd.DataFrame, name: str) -> Wide:
-    """Turn a long table of observations into columns beside a table of runs.
+    """Convert a long table of observations into columns for a table of runs.
 
     Parameters
     ----------
     long : DataFrame
-        One observation a row: ``run_id``, ``response``, ``value``; optionally ``family``, ``item`` and columns of
-        numbers that say more of an observation.
+        One observation per row: ``run_id``, ``response``, ``value``; optionally ``family``, ``item``, and further
+        columns of numbers about the observation.
     runs : DataFrame
-        The runs as they were read, with ``run_id``.
+        The runs as read, with ``run_id``.
     name : str
-        Of the runs, for messages.
+        Name of the runs, for messages.
 
     Returns
     -------
     Wide
-        Columns ``RESPONSE`` (or ``RESPONSE_ITEM``) and ``RESPONSE_COLUMN``; NaN where a run has none.
+        Columns ``RESPONSE`` (or ``RESPONSE_ITEM``) and ``RESPONSE_COLUMN``; NaN if a run has no such observation.
 
     Raises
     ------
     RunsError
-        If a column is missing, a cell is not as wanted, a run is not one of the runs, or an observation is repeated.
+        If a column is missing, a cell is not a number, a run is not in the table, an observation is repeated, or the
+        runs already have a column of its name.
     """
     long = long.rename(columns=lambda column: str(column).strip())
     for column in _NEEDED:
@@ -67,13 +68,26 @@ def wide_table(long: pd.DataFrame, runs: pd.DataFrame, name: str) -> Wide:
             if column == "value" or np.isfinite(values).any():
                 found[_called(response, column)] = values
     if taken := sorted(set(found) & set(map(str, runs.columns))):
-        raise RunsError(f"{name!r} has {', '.join(taken)} among its runs and among their observations",
+        raise RunsError(f"{name!r} has {', '.join(taken)} both in its runs and in their observations",
                         hint="keep one of the two")  # fmt: skip
     return Wide(pd.DataFrame(found, index=runs.index), responses)
 
 
 def long_table(frame: pd.DataFrame, responses: Iterable[str]) -> pd.DataFrame:
-    """Observations of responses, one a row, from the columns that hold them beside the runs."""
+    """Convert columns of observations into a long table.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        The runs, with the columns ``RESPONSE`` and ``RESPONSE_COLUMN``.
+    responses : iterable of str
+        Names of the responses.
+
+    Returns
+    -------
+    DataFrame
+        One observation per row: ``family``, ``run_id``, ``response``, ``value``, and further columns.
+    """
     pieces = []
     for response in responses:
         more = [column for column in frame if str(column).startswith(f"{response}_")]
@@ -86,32 +100,32 @@ def long_table(frame: pd.DataFrame, responses: Iterable[str]) -> pd.DataFrame:
 
 
 def _places(long: pd.DataFrame, runs: pd.DataFrame, keys: list[str], name: str) -> np.ndarray:
-    """Position among the runs of the run that each observation is of."""
+    """Return the position in the table of the run that each observation belongs to."""
     known: dict[tuple[str, ...], int] = {}
     for at, cells in enumerate(zip(*(runs[key] for key in keys), strict=True)):
         if known.setdefault(tuple(map(text, cells)), at) != at:
             raise RunsError(
-                f"{name!r} has several runs called {' of '.join(map(text, reversed(cells)))}: an observation does "
-                "not say which of them it belongs to",
+                f"{name!r} has several runs called {' of '.join(map(text, reversed(cells)))}: their observations "
+                "cannot be assigned to a run",
                 hint="give each run its own run_id, or name the family in the observations",
             )
     found = []
     for row, cells in zip(long.index, zip(*(long[key] for key in keys), strict=True), strict=True):
         key = tuple(map(text, cells))
         if key not in known:
-            raise RunsError(f"row {row} of the observations of {name!r} is of no run of the table",
-                            expected="a run_id of the runs", got=" ".join(key),
+            raise RunsError(f"row {row} of the observations of {name!r} belongs to no run of the table",
+                            expected="a run_id of the table", got=" ".join(key),
                             hint=nearest(key[-1], [one[-1] for one in known]))  # fmt: skip
         found.append(known[key])
     return np.array(found, int)
 
 
 def _named(row: object, cells: pd.Series) -> str:
-    """Name of the response of an observation: of one item of it, where the table names items."""
+    """Return the name of an observation's response; it includes the item, if the table names items."""
     parts = [text(cells["response"]), text(cells.get("item", ""))]
     name = "_".join(part for part in parts if part)
     if not (name.isascii() and name.isidentifier()):
-        raise RunsError(f"row {row} of the observations has a response that cannot be a column",
+        raise RunsError(f"row {row} of the observations has a response that cannot name a column",
                         expected="letters, digits and underscores", got=repr(name), hint="rename it")  # fmt: skip
     return name
 
@@ -121,9 +135,9 @@ def _check_once(long: pd.DataFrame, place: np.ndarray, names: list[str]) -> None
     if repeated.any():
         rows = ", ".join(map(str, long.index[repeated][:_SHOWN]))
         raise RunsError(
-            f"rows {rows} of the observations repeat a response of a run",
-            expected="one value of a response for each run",
-            hint="name what distinguishes them in a column item, or keep one",
+            f"rows {rows} of the observations repeat an earlier observation",
+            expected="one value per run and response",
+            hint="name what distinguishes them in a column 'item', or keep one",
         )
 
 
@@ -138,7 +152,7 @@ def _cell(long: pd.DataFrame, row: int, column: str) -> float:
 
 
 def _called(response: str, column: str) -> str:
-    """Column of the runs that holds what a column of the observations says of a response."""
+    """Return the name that a column of the observations of a response has in the table of runs."""
     if column == "value":
         return response
     return column if column.startswith(f"{response}_") else f"{response}_{column}"

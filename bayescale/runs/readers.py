@@ -35,7 +35,7 @@ def load_runs(
         Name of a built-in table, path of a CSV or Parquet file (or of a folder with ``runs.csv`` and ``card.toml``),
         or a data frame. Columns ``params`` and ``tokens`` (counts; ``"70B"`` is accepted), or ``flops``, are required,
         and so is ``family`` if there are several families. ``flops`` defaults to 6·params·tokens. The table also holds
-        what was observed: ``loss`` (nats/token), or the columns that a spec observes.
+        the observed values: ``loss`` (nats/token), or the columns that a spec observes.
     name : str, optional
         Name of the table; by default the name of the file.
     loss_unit : {"nats", "bits", "perplexity"}, optional
@@ -47,10 +47,10 @@ def load_runs(
         ``run_id``. By default it is the ``rows_by`` of the card. A fit needs one row per run; select it with
         :meth:`Runs.where`.
     observations : str, Path or DataFrame, optional
-        What was observed of the runs, one observation a row: ``run_id``, ``response`` (its name), ``value`` and,
-        optionally, ``item`` and what else is known of each, such as ``n_items`` and ``chance``. Each response becomes
-        a column of its own, and ``hellaswag_n_items`` holds what is known of ``hellaswag``; runs may lack some. By
-        default ``observations.csv`` of a folder.
+        Observations of the runs, one per row: ``run_id``, ``response`` (its name), ``value`` and, optionally,
+        ``family``, ``item`` and further numbers about it, such as ``n_items`` and ``chance``. Each response becomes a
+        column of the runs, and so do its numbers, such as ``hellaswag_n_items``; a run may lack some responses. By
+        default, ``observations.csv`` if `source` is a folder that holds it.
 
     Returns
     -------
@@ -78,8 +78,8 @@ def load_runs(
         path = shipped.locate("data", str(source))
     if path.is_dir():
         card = _card(path / "card.toml")
-        alongside = path / "observations.csv"
-        observations = alongside if observations is None and alongside.exists() else observations
+        default = path / "observations.csv"
+        observations = default if observations is None and default.exists() else observations
         path, name = path / "runs.csv", name or str(card.get("name", path.resolve().name))
     return _validated(_read(path), name or path.stem.split(".")[0], card, said.with_card(card), observations)
 

@@ -40,7 +40,7 @@ class Runs:
     loss_unit_assumed : bool
         Whether the losses were taken as nats/token because nothing stated their unit.
     responses : tuple of str
-        Names of the responses that came from a table of observations beside the runs.
+        Names of the responses that were read from a separate table of observations.
     """
 
     _frame: pd.DataFrame = field(repr=False)
@@ -64,9 +64,9 @@ class Runs:
 
     @property
     def observations(self) -> pd.DataFrame:
-        """What was observed alongside the runs, one observation a row: ``family``, ``run_id``, ``response``, ``value``.
+        """The table of observations, one per row: ``family``, ``run_id``, ``response``, ``value``.
 
-        And what else is known of each, such as ``n_items``; NaN where it is not.
+        Further columns hold what else is known of each, such as ``n_items``; NaN if it is not known.
         """
         return long_table(self._frame, self.responses)
 

@@ -77,9 +77,9 @@ PAIRS: tuple[tuple[str, tuple[str, ...], Callable[[pd.DataFrame], pd.Series], st
 
 
 class Declared(NamedTuple):
-    """What is declared about a table: the unit of its losses, what distinguishes the rows of a run, its responses.
+    """Declarations about a table: the unit of its losses, what distinguishes the rows of a run, its responses.
 
-    The `responses` are those of a table of observations; `optional` are its columns, whose cells may be empty.
+    `responses` come from a table of observations; `optional` are columns from it, whose cells may be empty.
     """
 
     loss_unit: str | None = None

@@ -415,12 +415,12 @@ ASKED = {
 }
 DAMAGED = {
     "absent": ("no fit at absent.nc", "bayescale fit"),
-    "text": ("text.nc is damaged, or no netCDF file",),
-    "empty": ("empty.nc is damaged, or no netCDF file",),
-    "truncated": ("truncated.nc is damaged, or no netCDF file",),
-    "flipped": ("flipped.nc is damaged, or no netCDF file",),
-    "other": ("other.nc holds no bayescale fit",),
-    "listed": ("listed.nc holds no bayescale fit",),
+    "text": ("text.nc is damaged, or not a netCDF file",),
+    "empty": ("empty.nc is damaged, or not a netCDF file",),
+    "truncated": ("truncated.nc is damaged, or not a netCDF file",),
+    "flipped": ("flipped.nc is damaged, or not a netCDF file",),
+    "other": ("other.nc does not hold a bayescale fit",),
+    "listed": ("listed.nc does not hold a bayescale fit",),
     "gutted": ("gutted.nc", "posterior"),
     "anchorless": ("anchorless.nc", "anchor"),
     "misnamed": ("misnamed.nc", "'of the future'", "one of:"),

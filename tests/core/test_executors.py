@@ -107,7 +107,7 @@ def test_a_batch_goes_on_from_its_folder_and_refuses_another_s(tables, kept, mon
     again = bs.fit_many(tables, "additive", folder=folder, **SETTINGS)
     for name, fit in again.fits.items():
         assert fit.posterior["E"].identical(made.fits[name].posterior["E"])
-    with pytest.raises(FitError, match="fit 'cheap runs' is another's"):
+    with pytest.raises(FitError, match="the folder holds another fit 'cheap runs'"):
         bs.fit_many(tables, "additive", folder=folder, **(SETTINGS | {"seed": 6}))
 
 

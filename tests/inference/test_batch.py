@@ -94,7 +94,7 @@ def test_a_fit_that_was_kept_under_other_code_is_another_s(chinchilla, chinchill
     own = specs._code_of
     monkeypatch.setattr(specs, "_code_of", lambda part: own(part) + "changed")
     again = replace(chinchilla_fit, spec=bs.load_spec("additive"))
-    with pytest.raises(FitError, match="is another's"):
+    with pytest.raises(FitError, match="holds another fit"):
         batches._check_same("mine", again, spec=bs.load_spec("additive"), **asked)
 
 

@@ -135,7 +135,7 @@ def test_weights_go_to_plain_values_and_back() -> None:
     ("scores", "groups", "names", "says"),
     [
         (np.zeros((3, 2)), ["a"] * 4, NAMES[:2], "shape"),
-        (np.zeros((3, 2)), ["a"] * 3, ("one", "one"), "one name"),
+        (np.zeros((3, 2)), ["a"] * 3, ("one", "one"), "same name"),
         (np.full((3, 2), np.nan), ["a"] * 3, NAMES[:2], "no finite log score"),
         (np.full((3, 2), -np.inf), ["a"] * 3, NAMES[:2], "no finite log score"),
     ],

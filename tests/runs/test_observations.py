@@ -71,12 +71,12 @@ def test_a_folder_holds_observations_beside_its_runs(tmp_path: Path, runs: bs.Ru
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda t: t.assign(run_id="r99"), "of no run"),
-        (lambda t: pd.concat([t, t[:1]], ignore_index=True), "repeat a response"),
-        (lambda t: t.assign(response="two words"), "cannot be a column"),
+        (lambda t: t.assign(run_id="r99"), "to no run"),
+        (lambda t: pd.concat([t, t[:1]], ignore_index=True), "repeat an earlier observation"),
+        (lambda t: t.assign(response="two words"), "cannot name a column"),
         (lambda t: t.drop(columns="value"), "no column 'value'"),
         (lambda t: t.assign(value="many"), "row 0 of the observations, value"),
-        (lambda t: t[t["response"] == "easy"].assign(response="loss"), "among its runs and among"),
+        (lambda t: t[t["response"] == "easy"].assign(response="loss"), "both in its runs and in"),
     ],
 )
 def test_observations_that_do_not_fit_the_runs_are_refused(change, words: str) -> None:

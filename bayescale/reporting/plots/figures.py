@@ -211,7 +211,8 @@ def plot_prior_posterior(
     ax, one = _axes(ax), next(iter(fit.members.values()))
     if not one.spec.law:
         raise QueryError(
-            f"no figure of a prior: those of {fit.name!r} are in its code", hint="draw its posterior by ArviZ"
+            f"cannot draw a prior of {fit.name!r}: its priors are in its code",
+            hint="plot its posterior with ArviZ",
         )
     name = name or next(n for n, row in one.spec.table.items() if row.kind is Kind.EXPONENT)
     setting, row = one.spec.at(one.meta["anchor"]).parameters[name], one.spec.table[name]
@@ -235,9 +236,9 @@ def plot_prior_posterior(
 
 
 def _along(fit: AbstractFit, family: str, flops: np.ndarray) -> pd.DataFrame:
-    """Queries along compute: at the near-optimal split of a law, and at the inputs of a model that reads compute.
+    """Return queries along compute: at the near-optimal split of a law, or for a model that reads only compute.
 
-    What a response needs to know is as in the family's last run.
+    Other columns that responses need have the last known value of the runs.
     """
     runs = fit.design_frame
     needed = {column: runs[column].dropna().iloc[-1] for name in fit.responses
@@ -246,10 +247,10 @@ def _along(fit: AbstractFit, family: str, flops: np.ndarray) -> pd.DataFrame:
     if any(not one.spec.law for one in fit.members.values()):
         if set(fit.inputs) != {"flops"}:
             raise QueryError(
-                f"no figure along compute of {fit.name!r}",
-                expected="a law, or a model that reads flops alone",
+                f"{fit.name!r} cannot be drawn along compute",
+                expected="a law, or a model that reads only flops",
                 got=f"a model of {', '.join(fit.inputs)}",
-                hint="forecast its queries, and draw them",
+                hint="forecast its queries, and plot them",
             )
         return table
     params, tokens = near_optimal(fit, family, flops)
@@ -257,26 +258,24 @@ def _along(fit: AbstractFit, family: str, flops: np.ndarray) -> pd.DataFrame:
 
 
 def _check_law(fit: AbstractFit, what: str) -> None:
-    """Refuse a figure of a law's loss for a fit without a law or a loss."""
+    """Refuse to draw a law's loss for a fit without a law or without a loss."""
     if any(not one.spec.law for one in fit.members.values()) or "loss" not in fit.responses:
-        raise QueryError(
-            f"no figure of {what}: {fit.name!r} has no law of the loss", hint="draw forecast, or residuals"
-        )
+        raise QueryError(f"cannot draw {what}: {fit.name!r} has no law of the loss", hint="plot forecast or residuals")
 
 
 def plot_residuals(
     fit: AbstractFit, column: str | None = None, *, response: str | None = None, ax: Axes | None = None
 ) -> Axes:
-    """Residuals of a response about the posterior median, against params, tokens or flops; of a loss in percent.
+    """Plot residuals of a response from the posterior median against params, tokens or flops; of a loss in percent.
 
     Parameters
     ----------
     fit : Fit or Average
     column : str, optional
-        ``"params"``, ``"tokens"``, ``"flops"`` or another that the model reads; by default tokens, or the model's
-        first input.
+        ``"params"``, ``"tokens"``, ``"flops"`` or another column that the model reads; by default tokens, or the
+        model's first input.
     response : str, optional
-        Which response; by default the first.
+        By default, the first response.
     ax : Axes, optional
         Axes to draw on; by default, those of a new figure.
 
