@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from functools import partial, singledispatch
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +13,7 @@ import numpyro
 from jax import Array
 from numpyro import distributions as dist
 from numpyro import handlers
+from numpyro.primitives import Messenger
 
 from bayescale.core.dims import FAMILY, KNOT
 from bayescale.modelling.design import Design, design
@@ -32,8 +34,21 @@ def interpret(model: Model, design: Design) -> None:
 
 @interpret.register
 def _(model: OwnModel, design: Design) -> None:
-    """Run a model of one's own."""
-    model(design)
+    """Run a custom model; a run without a value of what it observes adds nothing to the density."""
+    _Masked(model, design.present)(design)
+
+
+class _Masked(Messenger):
+    """A handler that masks observed sites where runs have no value."""
+
+    def __init__(self, fn: Callable[..., None], present: Mapping[str, Array]) -> None:
+        self.present = present
+        super().__init__(fn)
+
+    def process_message(self, msg: dict[str, Any]) -> None:
+        """Mask a site that is observed and lacks values."""
+        if msg["type"] == "sample" and msg["is_observed"] and msg["name"] in self.present:
+            msg["fn"] = msg["fn"].mask(self.present[msg["name"]])
 
 
 @interpret.register

@@ -30,7 +30,8 @@ class Observes(NamedTuple):
     unit : str
         Unit of what is observed.
     requires : tuple of str
-        Columns of the runs that its scale needs: ``n_items`` of a count.
+        What else is known of each observation: ``n_items`` of a count, which is always needed. The site ``hellaswag``
+        finds it in the column ``hellaswag_n_items``.
     """
 
     kind: str
@@ -123,7 +124,7 @@ class OwnModel(Model):
     def instances(self) -> list[Instance]:
         """What it observes, as responses."""
         return [
-            Instance(name, _Response(name, name, of.kind, of.unit, of.requires), _Noise())
+            Instance(name, _Response(name, name, of.kind, of.unit, of.requires), _Noise(), own=True)
             for name, of in self.observes.items()
         ]
 
@@ -191,7 +192,7 @@ def own_model(
     Raises
     ------
     DefinitionError
-        If a kind is not one of these, a count does not say where its items are, or nothing is read or observed.
+        If a kind is not one of these, or nothing is read or observed.
 
     Notes
     -----
@@ -223,9 +224,8 @@ def own_model(
         if of.kind not in SCALES:
             raise DefinitionError(f"site {name!r} has an unknown kind", expected=f"one of: {', '.join(SCALES)}",
                                   got=repr(of.kind))  # fmt: skip
-        if of.kind == "count" and "n_items" not in of.requires:
-            raise DefinitionError(f"the count {name!r} does not say of how many items it is",
-                                  expected='Observes("count", requires=("n_items",))', got=repr(of))  # fmt: skip
+        if of.kind == "count":
+            sites[name] = of._replace(requires=tuple(dict.fromkeys(("n_items", *of.requires))))
 
     def made(function: Callable[[Any], None]) -> OwnModel:
         name = f"{function.__module__}:{function.__qualname__}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -39,6 +40,8 @@ _KEYS: dict[str, tuple[type | tuple[type, ...], type | tuple[type, ...], str]] =
     "pooling": (Mapping, str, 'pooling = {default = "partial"}'),
     "parameters": (Mapping, Mapping, "parameters = {alpha_N = {spread = 0.1}}"),
 }
+_CODE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
+"""Name of a custom model: ``module:function``."""
 _DEEPEST = 6  # levels of tables and lists: a trend's covariance has five
 _SHOWN = 200  # characters of a value that a message quotes
 _ALL_DIGITS = 17  # of a double: what is read again is what was written
@@ -62,6 +65,7 @@ def load_spec(source: str | Path, *, allow_code: bool = False) -> Any:
     Parameters
     ----------
     source : str or Path
+        A name, a path, or the ``"module:function"`` of a custom model.
     allow_code : bool
         Whether parts that the file names as ``"module:Class"`` may be imported, which runs their code. Modules are
         found beside the file and on Python's path.
@@ -82,6 +86,11 @@ def load_spec(source: str | Path, *, allow_code: bool = False) -> Any:
     >>> load_spec("coupled").law
     'coupled'
     """
+    if _CODE.fullmatch(str(source)):
+        content = {"model": str(source)}
+        if allow_code or catalogue.CODE_ALLOWED.get():
+            permit_code(content, Path.cwd())
+        return make_spec(str(source), **content)
     path = Path(source)
     if path.suffix != ".toml" and not path.is_file():
         path = shipped.locate("models", str(source))
@@ -188,7 +197,8 @@ def _own(spec: str, content: Mapping[str, Any]) -> OwnModel:
     if more := set(content) - {"model", "title", "learned"}:
         raise SpecError(f"spec {spec!r} names a model of its own, which has no {', '.join(sorted(more))}",
                         hint="leave these keys out, or compose a law of parts")  # fmt: skip
-    return found_model(content["model"])
+    found = found_model(content["model"])
+    return replace(found, title=content.get("title", found.title))
 
 
 def _check_shapes(spec: str, content: Mapping[str, Any]) -> None:

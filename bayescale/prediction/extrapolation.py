@@ -108,6 +108,8 @@ def novelty(fit: Fit) -> str:
     str
         Empty up to a factor of two, where the priors are hardly wider than inside the range.
     """
+    if not fit.spec.range:
+        return ""
     anchor = {column: fit.meta["anchor"][column] for column in fit.spec.inputs}
     outside = fit.spec.outside({column: np.log(value) for column, value in anchor.items()})
     if math.hypot(*outside.values()) <= UNLIKE:

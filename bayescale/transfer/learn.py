@@ -295,6 +295,8 @@ def study(
     SpecError
         If the spec pools, or its own priors were learned.
     """
+    if not isinstance(base, Spec):
+        raise SpecError(f"priors cannot be learned for {base.name!r}", expected="a spec of parts", got="a custom model")
     if base.reference:
         raise SpecError(f"the priors of {base.name!r} were learned: they move with the anchor",
                         hint="learn from a spec with wide priors, such as coupled-unpooled")  # fmt: skip

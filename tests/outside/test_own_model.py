@@ -173,6 +173,9 @@ def test_the_command_line_takes_it(folder: Path, tmp_path: Path) -> None:
     refused = run.invoke(main, words)
     done = run.invoke(main, ["--allow-code", *words])
     assert done.exit_code == 0, done.output
+    words_only = run.invoke(main, ["--allow-code", "forecast", str(out), "--set", "flops=1e23"])
+    assert words_only.exit_code == 0, words_only.output
+    assert "decades of compute beyond the runs" in words_only.output
     asked = ["--allow-code", "forecast", str(out), "--set", "flops=1e23", "--json"]
     told = run.invoke(main, asked)
     assert told.exit_code == 0, told.output
@@ -188,8 +191,8 @@ def test_the_command_line_takes_it(folder: Path, tmp_path: Path) -> None:
 def test_what_is_not_a_model_is_refused() -> None:
     with pytest.raises(DefinitionError, match="unknown kind"):
         bs.own_model(columns=("flops",), observes={"reward": "ordinal"})
-    with pytest.raises(DefinitionError, match="of how many items"):
-        bs.own_model(columns=("flops",), observes={"reward": "count"})
+    count = bs.own_model(columns=("flops",), observes={"solved": "count"})(_flat)
+    assert set(count.columns) == {"flops", "solved", "solved_n_items"}
     with pytest.raises(DefinitionError, match="reads no column"):
         bs.own_model(columns=(), observes={"reward": "real"})
 
@@ -234,3 +237,31 @@ def test_worker_processes_take_code_that_is_allowed_here(runs: bs.Runs, model: b
         batch = bs.fit_many({"a": runs}, model, draws=25, warmup=200, workers=1, seed=0)
     assert not batch.failed, batch.failed
     assert "top" in batch.fits["a"].posterior
+
+
+@bs.own_model(columns=("flops",), observes={"reward": "real", "other": "real"})
+def two_means(design):
+    """Two means, of which some runs have one alone."""
+    import numpyro
+    from numpyro import distributions as dist
+
+    for name in ("reward", "other"):
+        mean = numpyro.sample(f"{name}_mean", dist.Normal(0.0, 100.0))
+        with numpyro.plate(f"{name}_run", len(design.columns["flops"])):
+            numpyro.sample(name, dist.Normal(mean, 1.0), obs=design.observed.get(name))
+
+
+def test_a_value_that_is_missing_adds_nothing() -> None:
+    flops = np.geomspace(1e19, 1e21, 8)
+    table = pd.DataFrame({"flops": flops, "reward": [0.0, 10.0, *[None] * 6], "other": 1.0})
+    fit = bs.fit(bs.load_runs(table), two_means, seed=0)
+    found = fit.summary.loc["reward_mean"]
+    error = found["sd"] / found["ess_bulk"] ** 0.5
+    assert abs(found["mean"] - 5.0) < 5 * error + 5.0 / 2e4  # the prior pulls by 1/(2 * 100^2) of it
+    assert found["sd"] == pytest.approx(0.5**0.5, rel=5 / (2 * found["ess_bulk"]) ** 0.5)
+
+
+def test_a_model_of_ones_own_is_named_by_its_code(model: bs.OwnModel) -> None:
+    assert bs.load_spec(model.name).digest == model.digest
+    with pytest.raises(SpecError, match="spec of parts"):
+        bs.learn(bs.load_runs("open-families"), model)
