@@ -15,6 +15,7 @@ from bayescale.cli.options import (
     as_json_option,
     loss_unit_option,
     models_option,
+    observations_option,
     seed_option,
     where_option,
 )
@@ -29,6 +30,7 @@ _FORECAST = ("family", "params", "tokens", "mean", "sd", "q05", "q50", "q95", "e
 @models_option
 @loss_unit_option
 @where_option
+@observations_option
 @click.option("--horizon", type=click.FloatRange(1, min_open=True),
               help="Weight models by forecasts at this multiple of the fitted compute; by default, all.")  # fmt: skip
 @click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="File to write.")
@@ -44,6 +46,7 @@ def fit(
     specs: tuple[str, ...],
     loss_unit: str | None,
     conditions: tuple[tuple[str, str], ...],
+    observations: str | None,
     horizon: float | None,
     out: Path,
     seed: int,
@@ -68,7 +71,7 @@ def fit(
 
     stages = progress.Stages(show=progress.on_terminal())
     stages.seconds["import"] = time.perf_counter() - started
-    table = read_runs(runs, loss_unit, conditions)
+    table = read_runs(runs, loss_unit, conditions, observations)
     settings: dict[str, Any] = {"seed": seed, "chains": chains, "warmup": warmup, "draws": draws, "device": device}
     if len(specs) == 1:
         result: fitting.Fit | Average = fitting.fit(table, specs[0], stages=stages, **settings)

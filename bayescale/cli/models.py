@@ -13,6 +13,8 @@ from bayescale.cli.options import (
     as_json_option,
     loss_unit_option,
     models_option,
+    observations_option,
+    response_option,
     seed_option,
     sweep_options,
     where_option,
@@ -33,6 +35,8 @@ _WAYS = ("quantile", "expanding", "leave-largest-out", "leave-family-out", "alon
 @models_option
 @loss_unit_option
 @where_option
+@observations_option
+@response_option
 @click.option("--way", type=click.Choice(_WAYS), default="quantile", show_default=True,
               help="Which runs are fitted: those below a quantile of compute; the same at several quantiles; all but "
               "the largest model size; only other families; a family's smallest runs and other families.")  # fmt: skip
@@ -50,11 +54,11 @@ _WAYS = ("quantile", "expanding", "leave-largest-out", "leave-family-out", "alon
 @seed_option
 @as_json_option
 def backtest(
-    runs: str, specs: tuple[str, ...], loss_unit: str | None, conditions: tuple[tuple[str, str], ...], way: str,
-    train_quantile: float, smallest: int | None, beyond: float, family: str | None, workers: int | None,
+    runs: str, specs: tuple[str, ...], loss_unit: str | None, conditions: tuple[tuple[str, str], ...],
+    observations: str | None, response: str | None, way: str, train_quantile: float, smallest: int | None, beyond: float, family: str | None, workers: int | None,
     scheduler: str | None, folder: str | None, out: Path | None, keep: bool, seed: int, as_json: bool,
 ) -> None:  # fmt: skip
-    """Backtest: fit on smaller runs, score forecasts of larger ones, on log loss.
+    """Backtest: fit on smaller runs, score forecasts of larger ones: a loss on its log, a count as a share.
 
     Several models are scored as one average. Its weights are learned without the family that is scored.
     """
@@ -65,9 +69,9 @@ def backtest(
 
     settings: dict[str, Any] = {
         "way": way, "train_quantile": train_quantile, "smallest": smallest, "beyond": beyond, "family": family,
-        "seed": seed, "workers": workers, "scheduler": scheduler, "folder": folder,
+        "response": response, "seed": seed, "workers": workers, "scheduler": scheduler, "folder": folder,
     }  # fmt: skip
-    table = read_runs(runs, loss_unit, conditions)
+    table = read_runs(runs, loss_unit, conditions, observations)
     if len(specs) == 1:
         result = backtesting.backtest(table, specs[0], **settings)
     else:
@@ -111,9 +115,9 @@ def _print_backtest(result: Backtest) -> None:
     print_table(result.horizons)
     for name, weights in result.weights.items():
         click.echo(f"\n{name}: {weights!r}")
-    click.echo(
-        "\nscores are on log loss: width, crps and bias (median minus observed) in log loss, are as a share of loss"
-    )
+    of = result.meta.get("response", "loss")
+    scale = "log loss" if of == "loss" else f"the scale of {of} (a count as a share of its items)"
+    click.echo(f"\nscores are on {scale}: width, crps and bias (median minus observed) in it, are as a share of {of}")
     click.echo("…_se: standard error over families, since runs of one family have correlated errors")
 
 
@@ -161,6 +165,8 @@ def calibrate(
               help="Model to compare, given twice or more: a built-in name, or the path of a TOML file.")  # fmt: skip
 @loss_unit_option
 @where_option
+@observations_option
+@response_option
 @click.option("--flops", type=Quantity(), help="Budget in FLOP; by default, ten times the largest run's.")
 @click.option(
     "--family", help="Family whose budget is split and whose forecasts are scored, or 'new'; by default, all."
@@ -171,7 +177,7 @@ def calibrate(
 @as_json_option
 def compare(
     runs: str, specs: tuple[str, ...], loss_unit: str | None, conditions: tuple[tuple[str, str], ...],
-    flops: float | None, family: str | None, page: Path | None, out: Path | None, seed: int, as_json: bool,
+    observations: str | None, response: str | None, flops: float | None, family: str | None, page: Path | None, out: Path | None, seed: int, as_json: bool,
 ) -> None:  # fmt: skip
     """Fit several models to RUNS, test their forecasts, and compare their decisions."""
     if out is not None:
@@ -183,8 +189,8 @@ def compare(
 
     if page is not None:
         reporting.check_target(page)
-    table = read_runs(runs, loss_unit, conditions)
-    result = comparison.compare(table, specs, flops=flops, family=family, seed=seed)
+    table = read_runs(runs, loss_unit, conditions, observations)
+    result = comparison.compare(table, specs, flops=flops, family=family, response=response, seed=seed)
     if out is not None:
         write_csv(result.table, out)
     if page is not None:

@@ -66,6 +66,14 @@ loss_unit_option = click.option(
     "--loss-unit", type=click.Choice(tuple(LOSS_UNITS)),
     help="Unit of the losses in RUNS, per token; by default, the unit on the table's card, else nats.",
 )  # fmt: skip
+observations_option = click.option(
+    "--observations", type=click.Path(dir_okay=False),
+    help="CSV of what was observed of RUNS, one observation per row: run_id, response, value. A folder of runs may hold "
+    "its own, observations.csv.",
+)  # fmt: skip
+response_option = click.option(
+    "--response", help="Response whose forecasts are scored; by default the loss, or the first response without one."
+)
 models_option = click.option(
     "--model", "specs", multiple=True, default=("default",), show_default=True,
     help="Model: a built-in name, or the path of a TOML file. Several are averaged.",

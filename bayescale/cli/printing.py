@@ -101,14 +101,19 @@ def read_queries(path: Path) -> pd.DataFrame:
     return read_csv(path, partial(QueryError, f"{path} is not a table of queries"))
 
 
-def read_runs(source: str, loss_unit: str | None = None, conditions: Sequence[tuple[str, str]] = ()) -> Runs:
+def read_runs(
+    source: str,
+    loss_unit: str | None = None,
+    conditions: Sequence[tuple[str, str]] = (),
+    observations: str | None = None,
+) -> Runs:
     """Read a table of runs, and keep those that meet every condition; values of one column are alternatives.
 
     If nothing states the unit of the losses, the assumed unit is printed on standard error.
     """
     from bayescale.runs.readers import load_runs
 
-    runs, values = load_runs(source, loss_unit=loss_unit), dict[str, list[str]]()
+    runs, values = load_runs(source, loss_unit=loss_unit, observations=observations), dict[str, list[str]]()
     if runs.loss_unit_assumed:
         click.echo(f"loss taken as nats per token: {runs.name!r} states no unit (--loss-unit)", err=True)
     for column, value in conditions:

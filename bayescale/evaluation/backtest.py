@@ -115,8 +115,11 @@ class Backtest:
         Raises
         ------
         QueryError
-            For an average: a record holds the digest of one spec.
+            For an average, as a record holds the digest of one spec; and for another response than the loss.
         """
+        if "response" in self.meta:
+            raise QueryError("a record holds forecasts of the loss", got=f"a backtest of {self.meta['response']!r}",
+                             hint="backtest the loss")  # fmt: skip
         if "spec_digest" not in self.meta:
             raise QueryError("a record holds one model", got=self.meta.get("spec", ""), hint="backtest each member")
         kept = {name: value for name, value in self.meta.items() if not name.startswith("spec")}

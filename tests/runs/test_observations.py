@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 
 import bayescale as bs
+from bayescale.cli import main
 from bayescale.core.errors import RunsError, SpecError
 
 ITEMS, CHANCE = 2000, 0.25
@@ -156,3 +158,19 @@ def test_the_names_of_responses_are_columns_of_ones_own() -> None:
 def test_a_spec_with_named_responses_is_written_and_read(fit: bs.Fit, tmp_path: Path) -> None:
     assert bs.load_spec(bs.write_spec(fit.spec, tmp_path / "both.toml")).digest == fit.spec.digest
     assert bs.load_fit(fit.save(tmp_path / "fit.nc")).spec.digest == fit.spec.digest
+
+
+def test_the_command_line_reads_observations_and_scores_a_response(tmp_path: Path) -> None:
+    RUNS.to_csv(tmp_path / "runs.csv", index=False)
+    SEEN.to_csv(tmp_path / "seen.csv", index=False)
+    lines = ['law = "additive"', "[responses]", 'loss = "gaussian"',
+             'easy = {response = "accuracy", noise = "binomial"}']  # fmt: skip
+    (tmp_path / "spec.toml").write_text("\n".join(lines))
+    words = ["backtest", str(tmp_path / "runs.csv"), "--model", str(tmp_path / "spec.toml"), "--loss-unit", "nats"]
+    more = ["--observations", str(tmp_path / "seen.csv"), "--response", "easy"]
+    done = CliRunner().invoke(main, [*words, *more])
+    assert done.exit_code in (0, 1), done.output  # 1: a fit did not converge
+    assert "the scale of easy" in done.output
+    refused = CliRunner().invoke(main, [*words, *more, "--out", str(tmp_path / "record.toml")])
+    assert refused.exit_code == 2
+    assert "a record holds forecasts of the loss" in refused.stderr
