@@ -55,14 +55,15 @@ _WAYS = ("quantile", "expanding", "leave-largest-out", "leave-family-out", "alon
 @as_json_option
 def backtest(
     runs: str, specs: tuple[str, ...], loss_unit: str | None, conditions: tuple[tuple[str, str], ...],
-    observations: str | None, response: str | None, way: str, train_quantile: float, smallest: int | None, beyond: float, family: str | None, workers: int | None,
+    observations: str | None, response: str | None, way: str, train_quantile: float, smallest: int | None,
+    beyond: float, family: str | None, workers: int | None,
     scheduler: str | None, folder: str | None, out: Path | None, keep: bool, seed: int, as_json: bool,
 ) -> None:  # fmt: skip
     """Backtest: fit on smaller runs, score forecasts of larger ones: a loss on its log, a count as a share.
 
     Several models are scored as one average. Its weights are learned without the family that is scored.
     """
-    written = _record_paths(runs, specs, out, keep)
+    written = _record_paths(runs, specs, out, keep, response)
     from bayescale.evaluation import backtest as backtesting
     from bayescale.evaluation import stacking
     from bayescale.prediction import records
@@ -87,10 +88,12 @@ def backtest(
     finish(result.converged, str(result.verdict))
 
 
-def _record_paths(runs: str, specs: tuple[str, ...], out: Path | None, keep: bool) -> list[Path]:
+def _record_paths(runs: str, specs: tuple[str, ...], out: Path | None, keep: bool, response: str | None) -> list[Path]:
     """Return where to write a backtest's record; refuse a bad path before any work."""
     if len(specs) > 1 and (keep or out):
         raise click.UsageError("a record holds one model: use --keep and --out with one --model")
+    if response not in (None, "loss") and (keep or out):
+        raise click.UsageError("a record holds forecasts of the loss: leave --keep and --out, or --response, out")
     from bayescale.core import shipped
     from bayescale.prediction import records
 
@@ -177,7 +180,8 @@ def calibrate(
 @as_json_option
 def compare(
     runs: str, specs: tuple[str, ...], loss_unit: str | None, conditions: tuple[tuple[str, str], ...],
-    observations: str | None, response: str | None, flops: float | None, family: str | None, page: Path | None, out: Path | None, seed: int, as_json: bool,
+    observations: str | None, response: str | None, flops: float | None, family: str | None, page: Path | None,
+    out: Path | None, seed: int, as_json: bool,
 ) -> None:  # fmt: skip
     """Fit several models to RUNS, test their forecasts, and compare their decisions."""
     if out is not None:

@@ -68,8 +68,8 @@ loss_unit_option = click.option(
 )  # fmt: skip
 observations_option = click.option(
     "--observations", type=click.Path(dir_okay=False),
-    help="CSV of what was observed of RUNS, one observation per row: run_id, response, value. A folder of runs may hold "
-    "its own, observations.csv.",
+    help="CSV of what was observed of RUNS, one observation per row: run_id, response, value. By default, "
+    "observations.csv if RUNS is a folder.",
 )  # fmt: skip
 response_option = click.option(
     "--response", help="Response whose forecasts are scored; by default the loss, or the first response without one."

@@ -426,6 +426,7 @@ def backtest_average(
     if not tests:
         raise RunsError("no family could be fitted", got="; ".join(f"{k}: {v}" for k, v in left_out.items()))
     meta = {"spec": mixed.name} | about(runs, way, options, seed, versions)
+    meta |= {"response": of.name} if of.name != "loss" else {}
     return gather(tests, left_out, meta, weights)
 
 
