@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from bayescale.core.units import typical_loss
-from bayescale.modelling.grouping import alike, centered, lots_of, spreads
+from bayescale.modelling.grouping import law_keys, centered, lots_of, spreads
 from bayescale.modelling.identifiability import check_identified, check_observed
 from bayescale.modelling.model import Model
 from bayescale.modelling.own import OwnModel
@@ -315,11 +315,11 @@ def slope_at(spec: Model, inputs: np.ndarray, log_loss: np.ndarray) -> float:
 
 def _fitted_runs(spec: Model, table: pd.DataFrame, anchor: Mapping[str, Any]) -> list[_Fitted]:
     """Where the runs of a table lie, and how steeply their loss falls, by family in the order of their names."""
-    law = np.array(pd.factorize(pd.Series(alike(spec, table), dtype=object))[0])
+    law = np.array(pd.factorize(pd.Series(law_keys(spec, table), dtype=object))[0])
     own = [(_rows_at(mine, anchor), np.log(losses(mine))) for _, mine in table.groupby("family")]
     spans = np.array([np.ptp(rows.flops) for rows, _ in own])
     return [
-        _Fitted(rows._replace(told=spans[law == one].max()), slope_at(spec, rows.inputs, log_loss))
+        _Fitted(rows._replace(law_span=spans[law == one].max()), slope_at(spec, rows.inputs, log_loss))
         for one, (rows, log_loss) in zip(law, own, strict=True)
     ]
 
@@ -329,10 +329,10 @@ def _as_if_fitted(spec: Model, fitted: Sequence[_Fitted], table: pd.DataFrame, f
 
     It has compute up to that of all runs, the median slope, and the law of its like.
     """
-    spans = {law: one.rows.told for law, one in zip(alike(spec, table), fitted, strict=True)}
-    told = max((spans.get(law, 0.0) for law in alike(spec, fresh)), default=0.0)
+    spans = {law: one.rows.law_span for law, one in zip(law_keys(spec, table), fitted, strict=True)}
+    span = max((spans.get(law, 0.0) for law in law_keys(spec, fresh)), default=0.0)
     nowhere = np.zeros((1, len(spec.inputs)))
-    rows = Rows(nowhere, np.log([table["flops"].max()]), np.array([""], object), told)
+    rows = Rows(nowhere, np.log([table["flops"].max()]), np.array([""], object), span)
     return _Fitted(rows, float(np.median([one.slope for one in fitted])))
 
 

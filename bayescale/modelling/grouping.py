@@ -48,7 +48,7 @@ def lots_by(way: AbstractPooling, table: pd.DataFrame) -> list[Any]:
     return [_lot(family, columns, mine) for family, mine in table.groupby("family")]
 
 
-def alike(spec: Model, table: pd.DataFrame) -> list[Any]:
+def law_keys(spec: Model, table: pd.DataFrame) -> list[Any]:
     """What each family of a table has its law from, but for what is its own: alike families, the same.
 
     Families that scatter by a spread which is still to be learnt are not alike.

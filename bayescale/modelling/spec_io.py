@@ -397,7 +397,7 @@ def _settings(
             raise SpecError(f"spread of {name!r} is not a scale", expected="a positive number", got=repr(spread))
         if catalogue.part("pooling", way).known and spread >= prior.scale:
             raise SpecError(
-                f"families of one suite would scatter by more in {name!r} than families at large",
+                f"families of one suite would vary more in {name!r} than all families",
                 expected=f"a spread under the prior's scale, {prior.scale:g}",
                 got=f"{spread:g}",
             )

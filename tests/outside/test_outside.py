@@ -54,7 +54,7 @@ def fit(folder: Path) -> bs.Fit:
 def test_reading_a_spec_never_runs_the_code_that_it_names(tmp_path: Path) -> None:
     (tmp_path / "trap.py").write_text("import pathlib\npathlib.Path(__file__).with_name('sprung').touch()\n")
     (tmp_path / "trap.toml").write_text('law = "trap:Law"\n')
-    with pytest.raises(SpecError, match="nobody has allowed"):
+    with pytest.raises(SpecError, match="not allowed to run"):
         bs.load_spec(tmp_path / "trap.toml")
     refused = CliRunner().invoke(
         main, ["fit", "hoffmann2022", "--model", str(tmp_path / "trap.toml"), "--out", str(tmp_path / "f")]

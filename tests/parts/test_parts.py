@@ -118,10 +118,10 @@ def test_a_value_that_is_no_positive_number_is_refused(kind: str, name: str, fie
 
 
 @every_field
-def test_a_count_is_whole_and_a_whole_length_is_a_length(kind: str, name: str, field: str) -> None:
+def test_a_count_is_an_integer_and_an_integer_length_is_a_length(kind: str, name: str, field: str) -> None:
     default = part(kind, name).defaults()[field]
     if isinstance(default, int):
-        with pytest.raises(SpecError, match="whole number"):
+        with pytest.raises(SpecError, match="an integer"):
             part(kind, name, **{field: 1.5})
     else:
         one, other = (bs.make_spec("mine", **content_with(kind, name), fields={name: {field: two}}) for two in (2, 2.0))
