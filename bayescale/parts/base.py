@@ -447,8 +447,8 @@ class AbstractNoise(Part):
     kind: ClassVar[str]
     requires: ClassVar[tuple[str, ...]] = ()
     basis: ClassVar[Callable[[Rows, Rows], np.ndarray] | None] = None
-    """``basis(at, fitted)``, as for a discrepancy: what the noise needs to know about the position of a run. The formula
-    finds it in `columns` under the name of the noise. None if it needs nothing."""
+    """``basis(at, fitted)``, as for a discrepancy: what the noise needs to know about the position of a run. The
+    formula finds it in `columns` under the name of the noise. None if it needs nothing."""
 
     @abstractmethod
     def distribution(self, location: Array, columns: Values, **parameters: Array) -> dist.Distribution:

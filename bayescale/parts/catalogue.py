@@ -141,7 +141,7 @@ def find(package: str, name: str) -> Any:
 
 @cache
 def _installed(kind: str) -> dict[str, type[Part]]:
-    """Return the parts of a kind that installed packages declare as entry points, by name. The base class sets the kind."""
+    """Return the parts of a kind that installed packages declare as entry points, by name; their base sets the kind."""
     found = [point.load() for point in entry_points(group=ENTRY_POINTS)] if kind in _BASES else []
     return {of.name: of for of in found if issubclass(of, _BASES[kind])}
 

@@ -185,8 +185,8 @@ class LogitNormal(Prior):
 class JohnsonSU(Prior):
     """Johnson's symmetric SU: Normal near the median, with heavier tails for a larger `tail`.
 
-    `scale` is the standard deviation of the Normal that it follows near the median. With a `tail` of 1, the 90% interval
-    extends 2.5 times `scale` to either side; that of a Normal extends 1.6 times.
+    `scale` is the standard deviation of the Normal that it follows near the median. With a `tail` of 1, the 90%
+    interval extends 2.5 times `scale` to either side; that of a Normal extends 1.6 times.
     """
 
     tail: float = 1.0

@@ -24,7 +24,7 @@ class Scale:
     located : callable
         ``located(middle, columns)``: the location for such a centre, computed with JAX.
     scored : callable
-        ``scored(values, columns)``: observations, or draws of them, on the scale on which scores and errors are computed.
+        ``scored(values, columns)``: observations, or draws of them, on the scale of scores and errors.
     log_slope : callable
         ``log_slope(values)``: natural log of the change of an observation per unit of the scored scale. It turns a
         density of the observation into a density of the scored value; 0 for counts.

@@ -142,7 +142,7 @@ def test_a_spec_of_classes_in_hand_needs_no_permission_and_is_written_by_their_n
 
 def test_a_law_of_another_kind_is_refused(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "wrong.toml").write_text('law = "additive"\nresources = ["stranger_law:Routed"]\n')
-    with pytest.raises(SpecError, match="not one of resources"):
+    with pytest.raises(SpecError, match="not one of the resources"):
         bs.load_spec(tmp_path / "wrong.toml", allow_code=True)
 
 

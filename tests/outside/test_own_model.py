@@ -188,7 +188,7 @@ def test_the_command_line_takes_it(folder: Path, tmp_path: Path) -> None:
 def test_what_is_not_a_model_is_refused() -> None:
     with pytest.raises(DefinitionError, match="unknown kind"):
         bs.own_model(columns=("flops",), observes={"reward": "ordinal"})
-    with pytest.raises(DefinitionError, match="of how many items"):
+    with pytest.raises(DefinitionError, match="number of items"):
         bs.own_model(columns=("flops",), observes={"reward": "count"})
     with pytest.raises(DefinitionError, match="reads no column"):
         bs.own_model(columns=(), observes={"reward": "real"})

@@ -108,7 +108,7 @@ def test_a_shipped_spec_has_parts_as_by_default(name: str) -> None:
 @pytest.mark.parametrize("value", [0, -1, "12", True, None, [12], float("nan"), float("inf")], ids=repr)
 def test_a_value_that_is_no_positive_number_is_refused(kind: str, name: str, field: str, value: object) -> None:
     default = part(kind, name).defaults()[field]
-    refused = pytest.raises(SpecError, match=rf"(?s){field}.*{name}.*expected: a .*its default is {default}")
+    refused = pytest.raises(SpecError, match=rf"(?s){field}.*{name}.*expected: an? .*its default is {default}")
     with refused:
         part(kind, name, **{field: value})
     with refused:

@@ -49,7 +49,7 @@ def test_a_new_family_has_the_floor_of_its_text_where_that_was_fitted(shared, tm
 def test_a_family_on_two_texts_is_refused(shared):
     runs, _ = shared
     table = runs.frame.assign(eval_set=np.where(np.arange(len(runs)) % 2, "C4 val", "wiki"))
-    with pytest.raises(RunsError, match=r"(?s)differ in eval_set or tokenizer.*'wiki'.*make a family of each"):
+    with pytest.raises(RunsError, match=r"(?s)differ in eval_set or tokenizer.*'wiki'.*make each of them a family"):
         bs.fit(bs.load_runs(table), "floored")
 
 

@@ -26,7 +26,9 @@ class Group(AbstractDiscrepancy):
     groups: int = 64
 
     name = "group"
-    source = "Chinchilla's residuals are shared within an IsoFLOP budget: without the effect, posteriors are 1.7 to 4.6 times too narrow"
+    source = (
+        "Chinchilla's residuals share their IsoFLOP budget: ignoring it makes posteriors 1.7 to 4.6 times too narrow"
+    )
     informed = True
     labels = ("group",)
     parameters = {
