@@ -315,7 +315,7 @@ def _range(spec: str, reference: Mapping[str, float], content: Mapping[str, Any]
     except (KeyError, TypeError, ValueError):
         raise SpecError(
             f"spec {spec!r}: the range does not fit the reference",
-            expected=f"smallest and largest for each of: {', '.join(reference) or 'a reference'}, with the reference between them",
+            expected=f"smallest and largest for each of: {', '.join(reference) or 'a reference'}; with it between them",
             got=repr(dict(content)),
         ) from None
     return ends

@@ -130,7 +130,7 @@ def test_a_count_is_an_integer_and_an_integer_length_is_a_length(kind: str, name
 
 @pytest.mark.parametrize(("fields", "words"), [
     ({"local": {"knot": 12}}, r"(?s)'local' has no field 'knot'.*knots, lengths.*did you mean 'knots'\?"),
-    ({"additive": {"knots": 12}}, r"(?s)'additive' has no field 'knots'.*it has none"),
+    ({"additive": {"knots": 12}}, r"(?s)'additive' has no field 'knots'.*this part has none"),
     ({"loca": {"knots": 12}}, r"(?s)unknown part of spec 'mine': 'loca'.*did you mean 'local'\?"),
     ({"walk": {"knots": 12}}, r"unknown part of spec 'mine': 'walk'"),
     ({"local": 12}, r"(?s)fields has the wrong shape.*\{local = \{knots = 12\}\}"),
