@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from bayescale.core.units import typical_loss
-from bayescale.modelling.grouping import alike, centered, lots_of, spreads
+from bayescale.modelling.grouping import centered, law_keys, lots_of, spreads
 from bayescale.modelling.identifiability import check_identified, check_observed
 from bayescale.modelling.model import Model
 from bayescale.modelling.own import OwnModel
@@ -23,9 +23,9 @@ SPENT = ("params", "tokens", "flops", "active_params", "step", "unique_tokens")
 """Columns that enter as natural logs: what a law or a resource may read."""
 
 USUAL_SLOPE = 0.1
-"""Slope of log loss by the logs of params and tokens up to which a family's discrepancies are as their priors say."""
+"""Slope of log loss in the logs of params and tokens up to which discrepancies have the scale of their priors."""
 
-_SCATTER = 0.03  # of log loss about a plane
+_SCATTER = 0.03  # SD of log loss around a plane
 
 
 @partial(
@@ -54,7 +54,7 @@ class Design:
     Attributes
     ----------
     spent : dict of Array, shape (run,)
-        Natural logs of what was spent (params, tokens, …).
+        Natural logs of resources spent (params, tokens, …).
     anchor : dict of Array, shape ()
         Natural logs of the reference run's inputs.
     anchor_loss : Array, shape ()
@@ -62,28 +62,28 @@ class Design:
     columns : dict of Array, shape (run,)
         Other columns that responses need (chance, n_items).
     observed : dict of Array, shape (run,)
-        What was observed, in base units; empty when predicting. Any valid number where a run has no value.
+        Observations, in base units; empty when predicting. A run without a value has an arbitrary valid number.
     present : dict of Array of bool, shape (run,)
-        Which runs have a value of what was observed, where some have none.
+        Which runs have a value, for each observed column with missing values.
     basis : dict of Array, shape (run, width)
-        Basis of each discrepancy, and of noise that has one, by name.
+        Basis of each discrepancy, and of each noise that has one, by name.
     family : Array of int, shape (run,)
         Index of each run's family.
     centering : dict of Array, shape (family,)
-        Coordinates of partially pooled parameters (see :mod:`bayescale.parts.pooling`); 0 where absent.
+        Centering of partially pooled parameters (see :class:`.AbstractCentered`); 0 where absent.
     priors : dict of (Array, Array), shapes ()
         Location and scale of each parameter's prior in its Gaussian coordinate.
     spreads : dict of Array, shapes ()
-        Spread of each parameter of which it is known, in its Gaussian coordinate.
+        Spread of each parameter whose spread is known, in its Gaussian coordinate.
     families : int
-        Count of families.
+        Number of families.
     mask : Array of bool, shape (block, slot), optional
-        Where :func:`blocked` laid the runs out in blocks: which slots hold a run. Arrays over runs are
-        then (block, slot), and `family` is (block, 1).
+        If :func:`blocked` laid the runs out in blocks: which slots hold a run. Arrays over runs then have shape
+        (block, slot), and `family` has shape (block, 1).
     lot : dict of Array of int, shape (family,)
-        Index of each family's lot, for each way of pooling that sorts families.
+        Index of each family's lot, for each pooling that sorts families.
     lots : tuple of (str, int)
-        Count of lots of each of these ways.
+        Number of lots of each of these poolings.
     """
 
     spent: dict[str, Any]
@@ -117,26 +117,30 @@ class Design:
 
         Parameters
         ----------
-        spec : Spec
+        spec : Spec or OwnModel
         table : DataFrame
-            One row a run or query: ``family``, the columns that the spec reads (covariates are zero where it has
-            none) and, if a part of the spec has a basis, ``flops``.
+            One row per run or query: ``family``, the columns that the spec reads (a missing covariate is zero) and, if
+            a part of the spec has a basis, ``flops``.
         fitted : DataFrame
-            The runs that are fitted, from which families, their lots and the bases come; of a fit, the table.
+            The fitted runs, which determine the families, their lots and the bases; for a fit, the table itself.
         anchor : mapping, optional
             Natural logs of the reference run's inputs and of its loss; by default :func:`anchor_of` the fitted runs.
         observed : mapping, optional
-            What was observed at the rows, in base units, by column; by default nothing.
+            Observations at the rows, in base units, by column; by default none.
         new : str, optional
-            Name of one more family, of which no run is fitted. Where its rows do not name what sorts families, it is
-            like none.
+            Name of one more family, without fitted runs. If its rows do not name its lots, it shares a lot with no
+            family.
+
+        Returns
+        -------
+        Design
 
         Raises
         ------
         RunsError
-            If runs of a family differ in what sorts families.
+            If runs of one family are in different lots.
         KeyError
-            If the family of a row is neither fitted nor `new`.
+            If the family of a row is not fitted and not `new`.
         """
         families = [*sorted(fitted["family"].unique()), *([] if new is None else [new])]
         if isinstance(spec, OwnModel):
@@ -175,7 +179,7 @@ class Design:
 
     @classmethod
     def _own(cls, model: OwnModel, table: pd.DataFrame, families: Sequence[str], observed: Mapping[str, Any]) -> Design:
-        """Rows of a table as arrays for a model of one's own, in base units; families are counted in their order."""
+        """Return rows of a table as arrays for a custom model, in base units; families have indices in their order."""
         index = {name: i for i, name in enumerate(families)}
         columns = [name for name in model.columns if name in table and name not in model.observed]
         present = {name: np.isfinite(np.asarray(values, float)) for name, values in observed.items()}
@@ -195,19 +199,29 @@ class Design:
 
 
 class _Fitted(NamedTuple):
-    """Where a family's fitted runs lie, and how steeply their loss falls (see :func:`slope_at`)."""
+    """Positions of a family's fitted runs, and the steepness of their loss (see :func:`slope_at`)."""
 
     rows: Rows
     slope: float
 
 
 def design(spec: Model, runs: Runs) -> Design:
-    """Turn runs into the design of a fit, after asking whether they can identify the law of `spec`.
+    """Turn runs into the design of a fit, after a check that they can identify the law of `spec`.
+
+    Parameters
+    ----------
+    spec : Model
+    runs : Runs
+
+    Returns
+    -------
+    Design
 
     Raises
     ------
     RunsError
-        If a column is missing, there are fewer runs than the law has parameters, or the runs lie on a ray.
+        If a column is missing, there are fewer runs than the law has parameters, or all runs have the same
+        ratio of inputs.
     """
     if isinstance(spec, OwnModel):
         check_observed(spec, runs)
@@ -218,32 +232,41 @@ def design(spec: Model, runs: Runs) -> Design:
 
 
 def losses(table: pd.DataFrame) -> np.ndarray:
-    """Losses of runs; where none was observed, those of usual models of their params and tokens.
+    """Return losses of runs (nats/token), shape (run,); a missing loss is typical of its params and tokens.
 
-    They set the unit that the law's loss is counted in, and how steeply it is expected to fall.
+    They set the unit of the law's loss, and how steeply it is expected to fall.
     """
     usual = typical_loss(table["params"], table["tokens"])
     return (table["loss"].fillna(usual) if "loss" in table else usual).to_numpy(float)
 
 
 def _filled(values: np.ndarray, by: Callable[[np.ndarray], float]) -> np.ndarray:
-    """Values with their least or largest where there is none: a valid number, which the model leaves out."""
+    """Return values with missing ones replaced by their minimum or maximum: a valid number, which the model ignores."""
     values = np.asarray(values)
     return values if np.isfinite(values).all() else np.where(np.isfinite(values), values, by(values))
 
 
 def logged(spec: Model) -> set[str]:
-    """Columns that enter as natural logs: those of what was spent, and those that parts declare."""
+    """Return the columns that enter as natural logs: those of resources spent, and those that parts declare."""
     return {*SPENT, *spec.declared}
 
 
 def conformed(spec: Model, runs: Runs) -> Runs:
-    """Runs whose columns that the spec's parts declare or observe are numbers in their range.
+    """Return the runs with each column that the spec's parts declare or observe read as numbers in its range.
+
+    Parameters
+    ----------
+    spec : Model
+    runs : Runs
+
+    Returns
+    -------
+    Runs
 
     Raises
     ------
     RunsError
-        If a cell is not such a number.
+        If a cell is not a number in the range.
     """
     for name, column in spec.declared.items():
         if name in runs.frame:
@@ -255,7 +278,7 @@ def conformed(spec: Model, runs: Runs) -> Runs:
 
 
 def anchor_of(spec: Model, fitted: pd.DataFrame) -> dict[str, Any]:
-    """Natural logs of the reference run's inputs and of its loss: what the spec says, or the middle of fitted runs."""
+    """Return natural logs of the reference run's inputs and loss, from the spec or the centre of the fitted runs."""
     middle = {name: np.log(fitted[name].to_numpy()).mean() for name in spec.inputs}
     middle["loss"] = np.log(np.median(losses(fitted)))
     fixed = {name: np.log(value) for name, value in spec.anchor if name in middle}
@@ -263,7 +286,7 @@ def anchor_of(spec: Model, fitted: pd.DataFrame) -> dict[str, Any]:
 
 
 def _columns(spec: Model, table: pd.DataFrame, observed: Collection[str]) -> dict[str, np.ndarray]:
-    """Columns that responses need, and covariates, which are zero where a table has none."""
+    """Return columns that responses need, and covariates, which are zero if the table does not have them."""
     named = set(spec.columns) - logged(spec) - set(observed)
     numbers = {name: pd.to_numeric(table[name]).to_numpy(float) for name in sorted(named) if name in table}
     found = {name: _filled(values, np.nanmax) for name, values in numbers.items()}
@@ -273,7 +296,7 @@ def _columns(spec: Model, table: pd.DataFrame, observed: Collection[str]) -> dic
 def _lots(
     spec: Model, fitted: pd.DataFrame, fresh: pd.DataFrame | None
 ) -> tuple[dict[str, np.ndarray], tuple[tuple[str, int], ...]]:
-    """Index of each family's lot, and how many there are; that of a new family may be one that was fitted."""
+    """Return the index of each family's lot and the number of lots; the lot of a new family may be a fitted one."""
     index, counts = {}, []
     for way, keys in lots_of(spec, fitted).items():
         known = list(dict.fromkeys(keys))
@@ -287,24 +310,37 @@ def _lots(
 
 
 def _named(spec: Model, fresh: pd.DataFrame) -> pd.DataFrame:
-    """Rows of a new family; where they do not name what sorts families, it is like none."""
+    """Return the rows of a new family; if they do not name its lots, it shares a lot with no family."""
     return fresh.assign(**dict.fromkeys(set(spec.sorting) - set(fresh), ""))
 
 
 def _rows_at(table: pd.DataFrame, anchor: Mapping[str, Any]) -> Rows:
-    """Where the rows of a table lie, in units of the anchor (logs of the inputs, in their order)."""
+    """Return the positions of the rows of a table, relative to the anchor (logs of the inputs, in order)."""
     inputs = [np.log(table[name].to_numpy(float)) - anchor[name] for name in anchor]
-    # None is a group that nobody has named, and so none that was fitted.
+    # None is an unnamed group, which differs from every fitted group.
     group = table["group"] if "group" in table else pd.Series(None, table.index, dtype=object)
     group = group.astype(object).where(group.notna(), None)
     return Rows(np.stack(inputs, axis=1), np.log(table["flops"].to_numpy(float)), group.to_numpy(object))
 
 
 def slope_at(spec: Model, inputs: np.ndarray, log_loss: np.ndarray) -> float:
-    """How steeply log loss falls along the logs of the inputs: the anchor's, or that of a plane through runs."""
+    """Return how steeply log loss falls along the logs of the inputs: the anchor's slope, or that of a fitted plane.
+
+    Parameters
+    ----------
+    spec : Model
+    inputs : ndarray, shape (run, input)
+        ``ln(input / anchor)``.
+    log_loss : ndarray, shape (run,)
+
+    Returns
+    -------
+    float
+        E-folds of loss per e-fold of the inputs.
+    """
     if "slope" in dict(spec.anchor):
         return dict(spec.anchor)["slope"]
-    # Runs of one budget say nothing of the slope across budgets: there the usual one stands in, as a ridge.
+    # Runs of one budget do not inform the slope across budgets. A ridge penalty supplies the usual slope there.
     count = inputs.shape[1]
     usual = np.full(count, -USUAL_SLOPE / np.sqrt(count))
     ridge = np.column_stack([np.zeros(count), np.eye(count)]) * _SCATTER / USUAL_SLOPE
@@ -314,32 +350,32 @@ def slope_at(spec: Model, inputs: np.ndarray, log_loss: np.ndarray) -> float:
 
 
 def _fitted_runs(spec: Model, table: pd.DataFrame, anchor: Mapping[str, Any]) -> list[_Fitted]:
-    """Where the runs of a table lie, and how steeply their loss falls, by family in the order of their names."""
-    law = np.array(pd.factorize(pd.Series(alike(spec, table), dtype=object))[0])
+    """Return the positions of runs and the steepness of their loss, for each family in the order of the names."""
+    law = np.array(pd.factorize(pd.Series(law_keys(spec, table), dtype=object))[0])
     own = [(_rows_at(mine, anchor), np.log(losses(mine))) for _, mine in table.groupby("family")]
     spans = np.array([np.ptp(rows.flops) for rows, _ in own])
     return [
-        _Fitted(rows._replace(told=spans[law == one].max()), slope_at(spec, rows.inputs, log_loss))
+        _Fitted(rows._replace(law_span=spans[law == one].max()), slope_at(spec, rows.inputs, log_loss))
         for one, (rows, log_loss) in zip(law, own, strict=True)
     ]
 
 
 def _as_if_fitted(spec: Model, fitted: Sequence[_Fitted], table: pd.DataFrame, fresh: pd.DataFrame) -> _Fitted:
-    """What stands for the runs of a new family, which has none.
+    """Return a substitute for the fitted runs of a new family, which has none.
 
-    It has compute up to that of all runs, the median slope, and the law of its like.
+    It has compute up to that of all runs, the median slope, and the law span of the families that share its law.
     """
-    spans = {law: one.rows.told for law, one in zip(alike(spec, table), fitted, strict=True)}
-    told = max((spans.get(law, 0.0) for law in alike(spec, fresh)), default=0.0)
+    spans = {law: one.rows.law_span for law, one in zip(law_keys(spec, table), fitted, strict=True)}
+    span = max((spans.get(law, 0.0) for law in law_keys(spec, fresh)), default=0.0)
     nowhere = np.zeros((1, len(spec.inputs)))
-    rows = Rows(nowhere, np.log([table["flops"].max()]), np.array([""], object), told)
+    rows = Rows(nowhere, np.log([table["flops"].max()]), np.array([""], object), span)
     return _Fitted(rows, float(np.median([one.slope for one in fitted])))
 
 
 def _bases(spec: Model, rows: Rows, family: np.ndarray, fitted: Sequence[_Fitted]) -> dict[str, np.ndarray]:
-    """Basis of each part that has one at rows, each against the `fitted` runs of its family.
+    """Return the basis of each part that has one, at rows relative to the `fitted` runs of their family.
 
-    Of a discrepancy it is larger for a family whose loss falls more steeply than usual.
+    The basis of a discrepancy is larger for a family whose loss falls more steeply than usual.
     """
     found = {}
     for of in spec.based:
@@ -347,7 +383,7 @@ def _bases(spec: Model, rows: Rows, family: np.ndarray, fitted: Sequence[_Fitted
         pieces = []
         for mine in where:
             against = fitted[family[mine[0]]]
-            # Where loss falls steeply, as it does on code, laws err by more.
+            # Where loss falls steeply, as on code, laws have larger errors.
             unit = max(1.0, against.slope / USUAL_SLOPE) if of in spec.discrepancies else 1.0
             pieces.append(unit * of.basis(rows.take(mine), against.rows))
         found[of.name] = np.concatenate(pieces)[np.argsort(np.concatenate(where))]

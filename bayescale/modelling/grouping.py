@@ -1,4 +1,4 @@
-"""Sort: which families are in one lot, by what runs say of them, and so how they share a parameter."""
+"""Grouping: which families are in the same lot, according to columns of the runs, and how they share parameters."""
 
 from __future__ import annotations
 
@@ -18,16 +18,27 @@ from bayescale.parts.pooling.complete import Complete
 from bayescale.parts.pooling.none import Unpooled
 from bayescale.runs.table import Runs
 
-_SHARED_RUNS = 0.2  # of the runs of the smaller of two families, which both must hold to be one
+_SHARED_RUNS = 0.2  # share of the smaller family's runs that two families must have in common to count as one
 
 
 def lots_of(spec: Model, table: pd.DataFrame) -> dict[str, list[Any]]:
-    """Lot of each family of a table, by what names it, for each way of pooling of a spec that sorts families.
+    """Return the lot of each family, for each pooling of a spec that sorts families.
+
+    Parameters
+    ----------
+    spec : Model
+    table : DataFrame
+        Runs.
+
+    Returns
+    -------
+    dict of str to list
+        Key of each family's lot, by pooling; families are in the order of their names.
 
     Raises
     ------
     RunsError
-        If runs of a family differ in it.
+        If runs of one family are in different lots.
     """
     ways = [part("pooling", name) for name in sorted({setting.pooling for _, setting in spec.settings})]
     found = {way.name: lots_by(way, table) for way in ways if way.lots}
@@ -35,12 +46,23 @@ def lots_of(spec: Model, table: pd.DataFrame) -> dict[str, list[Any]]:
 
 
 def lots_by(way: AbstractPooling, table: pd.DataFrame) -> list[Any]:
-    """Lot of each family of a table, by what a way of pooling sorts them by; empty where runs name none.
+    """Return the lot of each family for one pooling.
+
+    Parameters
+    ----------
+    way : AbstractPooling
+    table : DataFrame
+        Runs.
+
+    Returns
+    -------
+    list
+        Key of each family's lot, in the order of the families' names; empty if the runs name no lot.
 
     Raises
     ------
     RunsError
-        If runs of a family differ in it.
+        If runs of one family are in different lots.
     """
     columns = list(way.lots)
     if not set(columns) <= set(table) or not (way.named or (table[columns] != "").to_numpy().any()):
@@ -48,10 +70,21 @@ def lots_by(way: AbstractPooling, table: pd.DataFrame) -> list[Any]:
     return [_lot(family, columns, mine) for family, mine in table.groupby("family")]
 
 
-def alike(spec: Model, table: pd.DataFrame) -> list[Any]:
-    """What each family of a table has its law from, but for what is its own: alike families, the same.
+def law_keys(spec: Model, table: pd.DataFrame) -> list[Any]:
+    """Return a key for each family of a table; families with equal keys share a law, except for its `own` parameters.
 
-    Families that scatter by a spread which is still to be learnt are not alike.
+    Families whose spread is yet to be learned do not share a law.
+
+    Parameters
+    ----------
+    spec : Spec
+    table : DataFrame
+        Runs.
+
+    Returns
+    -------
+    list
+        In the order of the families' names.
     """
     law = part("laws", spec.law).parameters
     ways = {spec.parameters[name].pooling for name, of in law.items() if not of.own}
@@ -62,9 +95,14 @@ def alike(spec: Model, table: pd.DataFrame) -> list[Any]:
 
 
 def members(way: AbstractPooling, table: pd.DataFrame) -> np.ndarray:
-    """Which families are in each lot; shape (lot, family), without a row if each is in its own, or all in one.
+    """Return which families are in each lot.
 
-    Those of one suite are the population that a next family of it comes from, and say nothing of other suites.
+    Families of one suite are the population of the suite's next family, and do not inform other suites.
+
+    Returns
+    -------
+    ndarray of float, shape (lot, family)
+        1 for members, otherwise 0. It has no rows if each family is in its own lot, or all are in one.
     """
     mine = lots_by(way, table)
     lots = list(dict.fromkeys(mine))
@@ -77,16 +115,29 @@ def _lot(family: Any, columns: list[str], runs: pd.DataFrame) -> Any:
     if len(keys) > 1:
         raise RunsError(
             f"runs of family {family!r} differ in {' or '.join(columns)}, by which families are pooled",
-            expected=f"one {' and one '.join(columns)} a family",
+            expected=f"one {' and one '.join(columns)} per family",
             got="; ".join(" in ".join(map(repr, key)) for key in sorted(keys)),
-            hint="make a family of each",
+            hint="make each of them a family",
         )
     (key,) = keys
-    return key if all(key) else (family, *key)  # without a name, a lot of its own
+    return key if all(key) else (family, *key)  # a family without a name of its lot is a lot of its own
 
 
 def ways_of(spec: Model, families: int, lots: Collection[str]) -> dict[str, AbstractPooling]:
-    """How so many families, of which these ways find lots, share each parameter of a spec."""
+    """Return the pooling of each parameter of a spec.
+
+    Parameters
+    ----------
+    spec : Spec
+    families : int
+        Number of families.
+    lots : collection of str
+        Names of the poolings that sort these families into lots.
+
+    Returns
+    -------
+    dict of str to AbstractPooling
+    """
     found = {}
     for name, setting in spec.settings:
         way = spec.part("pooling", setting.pooling if families > 1 else Complete.name)
@@ -95,31 +146,31 @@ def ways_of(spec: Model, families: int, lots: Collection[str]) -> dict[str, Abst
 
 
 def centered(spec: Model) -> dict[str, AbstractCentered]:
-    """How families share each parameter of which they scatter about a centre that is learnt, if there are several."""
+    """Return the pooling of each parameter for which families vary around a learned centre."""
     ways = {name: spec.part("pooling", setting.pooling) for name, setting in spec.settings}
     return {name: way for name, way in ways.items() if way.centered}
 
 
 def spreads(spec: Model) -> dict[str, np.ndarray]:
-    """Spread of each parameter of which it is known, as an array."""
+    """Return the spread of each parameter whose spread is known, as an array of shape ()."""
     return {name: np.asarray(s.spread) for name, s in spec.settings if part("pooling", s.pooling).known}
 
 
 def suites_of(spec: Model, table: pd.DataFrame) -> list[str]:
-    """Suites over which a table's families are pooled; one without a name is called as its family."""
+    """Return the suites over which a table's families are pooled; an unnamed suite has the name of its family."""
     keys = lots_of(spec, table).get(BySuite.name, [])
     return [key[0] for key in dict.fromkeys(keys)]
 
 
 def is_pooled(spec: Model) -> bool:
-    """Whether any family's parameters depend on every other's."""
-    if not spec.law:  # a model of one's own may tie families together in ways that only its code says
+    """Return whether the parameters of any family depend on those of every other."""
+    if not spec.law:  # a custom model may link families in its code
         return True
     return any(part("pooling", setting.pooling).together for _, setting in spec.settings)
 
 
 def together(specs: Sequence[Model], table: pd.DataFrame) -> dict[str, frozenset[str]]:
-    """Families of a table that a family's parameters depend on under any of some specs, itself among them."""
+    """Return, for each family, the families (itself included) on which its parameters depend under any spec."""
     families = sorted(table["family"].unique())
     if any(is_pooled(spec) for spec in specs):
         return dict.fromkeys(families, frozenset(families))
@@ -133,10 +184,19 @@ def together(specs: Sequence[Model], table: pd.DataFrame) -> dict[str, frozenset
 
 
 def shared_families(learned: Runs, runs: Runs) -> dict[str, set[str]]:
-    """Which families of `learned` hold runs of each family of `runs`, whatever they are called there.
+    """Return which families of `learned` hold runs of each family of `runs`, whatever their names.
 
-    A family is one of them if it has the name, or a fifth of the runs of either are the other's: families on
-    one grid of params and tokens have a run or two of the same loss by chance.
+    Two families match if they have the same name, or share a fifth of the runs of the smaller one. Below that, families
+    on one grid of params and tokens may have one or two runs of equal loss by chance.
+
+    Parameters
+    ----------
+    learned, runs : Runs
+
+    Returns
+    -------
+    dict of str to set of str
+        Families of `learned`, by family of `runs`.
     """
     owners: dict[tuple, set[str]] = {}
     for key, family in zip(_keys(learned), learned["family"], strict=True):
@@ -151,7 +211,7 @@ def shared_families(learned: Runs, runs: Runs) -> dict[str, set[str]]:
 
 
 def _keys(runs: Runs) -> list[tuple[str, ...]]:
-    """Runs by what they are, to a few digits: the same run is rounded otherwise in another table."""
+    """Return a key for each run from a few digits of its values, because tables round the same run differently."""
     digits = {"params": 2, "tokens": 2, "loss": 3}
     columns = [runs[name] for name in digits]
     return [

@@ -1,4 +1,4 @@
-"""Identify: can runs say anything of a law at all?"""
+"""Identifiability: whether runs can inform a law at all."""
 
 from __future__ import annotations
 
@@ -12,14 +12,21 @@ from bayescale.modelling.own import OwnModel
 from bayescale.parts.catalogue import part
 from bayescale.runs.table import Runs
 
-_ROUNDING = 1e-9  # of the largest value: rounding alone
+_ROUNDING = 1e-9  # relative to the largest value: differences from rounding only
 _POINT = ("family", "run_id", "params", "tokens")
 _SHOWN = 3
 _LEAST_SCATTER = 0.02  # e-folds: rounding of counts scatters a fixed ratio by about a percent
 
 
 def check_identified(spec: Model, runs: Runs) -> None:
-    """Refuse runs that cannot identify the law, whatever the prior."""
+    """Refuse runs that cannot identify the law, whatever the prior.
+
+    Raises
+    ------
+    RunsError
+        If a value is missing or invalid, a run has several rows, the runs are of several benchmarks that share one
+        parameter, there are fewer runs than the law has parameters, or an input or the ratio of inputs does not vary.
+    """
     law = part("laws", spec.law)
     frame = runs.frame
     for of in spec.instances:
@@ -27,7 +34,7 @@ def check_identified(spec: Model, runs: Runs) -> None:
     _check_one_row(runs)
     several = {column for of in spec.instances for column in of.columns} if len(spec.responses) > 1 else set()
     for name in (*spec.columns, *spec.labels):
-        if name not in several:  # of several responses a run may lack some
+        if name not in several:  # with several responses, a run may lack some of them
             _check_complete(spec, runs, name)
     _check_observed(spec, runs)
     for lot in dict.fromkeys(together([spec], frame).values()):
@@ -40,7 +47,7 @@ def check_identified(spec: Model, runs: Runs) -> None:
                 got=str(len(group)),
                 hint='add runs, or pool the family with others (pooling = "partial")',
             )
-        if spec.learned:  # what these runs do not say, other families have
+        if spec.learned:  # learned priors supply what these runs lack
             continue
         logs = np.log(group[list(spec.inputs)].to_numpy())
         for name, spread in zip(spec.inputs, logs.std(axis=0), strict=True):
@@ -56,14 +63,20 @@ def check_identified(spec: Model, runs: Runs) -> None:
                 "so the two exponents are not identified",
                 expected="runs with several ratios, ideally from 2 to 300",
                 got=f"{np.exp((logs[:, 1] - logs[:, 0]).mean()):.3g} in all of them",
-                hint='add runs off the ray, or fit law power-floor with inputs = ["flops"]',
+                hint='add runs with other ratios, or fit law power-floor with inputs = ["flops"]',
             )
     for column in dict(spec.covariates):
         check_covariate(runs, column, alone=not spec.learned)
 
 
 def check_observed(model: OwnModel, runs: Runs) -> None:
-    """Refuse runs that lack what a model of one's own reads or observes."""
+    """Refuse runs that lack a column or value that a custom model reads or observes.
+
+    Raises
+    ------
+    RunsError
+        If a value is missing or invalid, or a run has several rows.
+    """
     _check_one_row(runs)
     for name in model.reads:
         _check_complete(model, runs, name)
@@ -71,7 +84,7 @@ def check_observed(model: OwnModel, runs: Runs) -> None:
 
 
 def _check_complete(spec: Model, runs: Runs, name: str) -> None:
-    """Refuse runs of which some have no value in a column that the spec needs."""
+    """Refuse runs if some have no value in a column that the spec needs."""
     missing = pd.isna(runs[name])
     if not missing.any():
         return
@@ -79,12 +92,14 @@ def _check_complete(spec: Model, runs: Runs, name: str) -> None:
     which = f"run {row} of {runs.name!r} has no" if some else f"no run of {runs.name!r} has"
     raise RunsError(
         f"{which} {name}, which spec {spec.name!r} needs",
-        hint=f"drop the runs that have none, e.g. by runs.where({name}_above=0)" if some else "choose other runs",
+        hint=f"remove the runs that have none, for example with runs.where({name}_above=0)"
+        if some
+        else "choose other runs",
     )
 
 
 def _check_observed(spec: Model, runs: Runs) -> None:
-    """Refuse values that a response cannot have, values without what their noise needs, and runs without any."""
+    """Refuse values that are invalid for a response or lack a column of its noise, and runs without any response."""
     seen = np.zeros(len(runs), bool)
     for of in spec.instances:
         values = _numbers(runs, of.site)
@@ -92,7 +107,7 @@ def _check_observed(spec: Model, runs: Runs) -> None:
         present = np.isfinite(values)
         if not present.any():
             raise RunsError(f"no run of {runs.name!r} has {of.site}, which spec {spec.name!r} observes",
-                            hint="choose other runs, or leave the response out")  # fmt: skip
+                            hint="choose other runs, or remove the response")  # fmt: skip
         for name, needed in columns.items():
             if (lacking := present & ~np.isfinite(needed)).any():
                 raise RunsError(f"run {int(np.flatnonzero(lacking)[0])} of {runs.name!r} has {of.site} and no "
@@ -109,32 +124,32 @@ def _check_observed(spec: Model, runs: Runs) -> None:
         raise RunsError(
             f"run {int(np.flatnonzero(~seen)[0])} of {runs.name!r} has none of what spec {spec.name!r} observes",
             expected=f"a value of: {', '.join(spec.observed)}",
-            hint="drop the runs that have none",
+            hint="remove the runs that have none",
         )
 
 
 def _numbers(runs: Runs, column: str) -> np.ndarray:
-    """Cells of a column as numbers, NaN where there is none."""
+    """Return the cells of a column as numbers; NaN for a cell that is not a number."""
     return pd.to_numeric(pd.Series(runs[column]), errors="coerce").to_numpy(float)
 
 
 def _check_one_row(runs: Runs) -> None:
-    """Refuse several rows of one run at one point, which would count as so many runs."""
+    """Refuse several rows of one run at one point, which would count as several runs."""
     frame = runs.frame
     if not runs.rows_by or not frame.duplicated(list(_POINT)).any():
         return
     raise RunsError(
-        f"{runs.name!r} has several rows a run, so that each would be counted several times",
-        expected="one row a run",
+        f"{runs.name!r} has several rows per run, so that each run would count several times",
+        expected="one row per run",
         got=f"{len(frame):,} rows for {runs.n_runs:,} runs",
         hint=_choose(next((c for c in runs.rows_by if frame[c].nunique() > 1), runs.rows_by[0]), frame),
     )
 
 
 def _check_one_test(spec: Model, of: Instance, runs: Runs) -> None:
-    """Refuse runs of several tests, benchmarks for example, where the response's parameters are those of one."""
+    """Refuse runs of several tests, such as benchmarks, if the response's parameters describe one test."""
     response, frame, column = of.response, runs.frame, of.response.of_one
-    if column not in frame or of.own:
+    if not column or column not in frame or of.own:
         return
     shared = any(spec.parameters[of.parameter(name)].pooling == "complete" for name in response.parameters)
     groups = [frame] if shared else [mine for _, mine in frame.groupby("family")]
@@ -143,7 +158,7 @@ def _check_one_test(spec: Model, of: Instance, runs: Runs) -> None:
         return
     complete = frame.dropna(subset=[c for c in (response.observed, *response.requires) if c in frame])
     raise RunsError(
-        f"response {response.name!r} describes one {column}, by one {', one '.join(response.parameters)}",
+        f"response {response.name!r} describes one {column}, with one {', one '.join(response.parameters)}",
         expected=f"runs of one {column}",
         got=f"{len(tests)} in {runs.name!r}: {', '.join(map(str, tests[:_SHOWN]))}{', …' * (len(tests) > _SHOWN)}",
         hint=_choose(column, complete if len(complete) else frame),
@@ -156,23 +171,33 @@ def _choose(column: str, frame: pd.DataFrame) -> str:
 
 
 def check_covariate(runs: Runs, column: str, alone: bool = True) -> None:
-    """Refuse a covariate, zero the usual, that is no number, or of which these runs `alone` cannot tell the worth.
+    """Refuse a covariate that is not a number, or whose effect the runs cannot inform. Zero is its usual value.
+
+    Parameters
+    ----------
+    runs : Runs
+    column : str
+        Name of the covariate.
+    alone : bool
+        Whether these runs alone must inform the effect.
 
     Raises
     ------
     RunsError
-        If some value is no finite number; or, alone, if all are alike or none is near zero.
+        If a value is not a finite number; or, if `alone`, all values are equal or their range does not include zero.
     """
     cells = pd.Series(runs[column])
     values = pd.to_numeric(cells, errors="coerce").to_numpy(float)
     what = f"covariate {column!r} of {runs.name!r}"
     if not np.isfinite(values).all():
         row = int(np.flatnonzero(~np.isfinite(values))[0])
-        raise RunsError(f"{what}, run {row}: expected a number, got {cells[row]!r}", hint="fill it in, or drop the run")
+        raise RunsError(
+            f"{what}, run {row}: expected a number, got {cells[row]!r}", hint="fill it in, or remove the run"
+        )
     low, high = values.min(), values.max()
     if alone and high - low <= _ROUNDING * max(abs(low), abs(high)):
-        raise RunsError(f"{what} is {low:g} in every run, so that nothing says what it is worth",
-                        hint="add runs that differ in it, or leave it out")  # fmt: skip
+        raise RunsError(f"{what} is {low:g} in every run, so its effect is not identified",
+                        hint="add runs that differ in it, or remove the covariate")  # fmt: skip
     if alone and not low <= 0 <= high:
-        raise RunsError(f"{what} is never near 0, where the law is that of the usual runs",
+        raise RunsError(f"the range of {what} does not include 0, the value for usual runs",
                         got=f"{low:g} to {high:g}", hint="subtract a usual value from the column")  # fmt: skip

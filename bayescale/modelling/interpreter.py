@@ -28,7 +28,14 @@ from bayescale.runs.table import Runs
 
 @singledispatch
 def interpret(model: Model, design: Design) -> None:
-    """Draw a model's parameters, then observe its responses run by run."""
+    """Draw a model's parameters, then observe its responses for each run.
+
+    Parameters
+    ----------
+    model : Model
+    design : Design
+        Runs as arrays.
+    """
     raise TypeError(f"not a model: {model!r}")
 
 
@@ -53,7 +60,7 @@ class _Masked(Messenger):
 
 @interpret.register
 def _(spec: Spec, design: Design) -> None:
-    """Draw a spec's parameters, then observe its responses run by run."""
+    """Draw a spec's parameters, then observe its responses for each run."""
     values, families = {}, Families(design.families, design.lot, dict(design.lots))
     for name, way in ways_of(spec, design.families, design.lot).items():
         setting, centering = spec.parameters[name], design.centering.get(name, 0.0)
@@ -93,7 +100,7 @@ def _(spec: Spec, design: Design) -> None:
 
 
 def _worth(spec: Spec, design: Design, values: Values) -> dict[str, Array]:
-    """What was spent, as much more as the runs' covariates make it worth; unique tokens as all tokens."""
+    """Return resources spent, scaled by the worth that covariates give them; unique tokens scale as tokens do."""
     spent = dict(design.spent)
     for name, worth, column in spec.gains:
         for also in {worth, worth.replace("tokens", "unique_tokens")} & set(spent):
@@ -102,7 +109,7 @@ def _worth(spec: Spec, design: Design, values: Values) -> dict[str, Array]:
 
 
 def _coordinates(discrepancies: Sequence[AbstractDiscrepancy], design: Design) -> list[Array]:
-    """Coordinates of each discrepancy in each run's family."""
+    """Return the coordinates of each discrepancy for each run's family; each of shape (run, coordinate)."""
     ends = np.cumsum([sum(of.coordinates.values()) for of in discrepancies], dtype=int).tolist()
     if not ends or not ends[-1]:
         return [jnp.zeros(0)] * len(discrepancies)
@@ -112,7 +119,7 @@ def _coordinates(discrepancies: Sequence[AbstractDiscrepancy], design: Design) -
 
 
 def _over_runs(design: Design) -> AbstractContextManager:
-    """One plate over the runs, or two over blocks and slots, of which the empty ones are masked."""
+    """Return one plate over the runs, or plates over blocks and slots with the empty slots masked."""
     if design.mask is None:
         return numpyro.plate("run", design.family.shape[0])
     stack = ExitStack()
@@ -123,6 +130,21 @@ def _over_runs(design: Design) -> AbstractContextManager:
 
 def model(spec: Model, runs: Runs) -> Callable[[], None]:
     """Return a spec on runs as an ordinary NumPyro model without arguments.
+
+    Parameters
+    ----------
+    spec : Model
+    runs : Runs
+
+    Returns
+    -------
+    callable
+        The NumPyro model.
+
+    Raises
+    ------
+    RunsError
+        If the runs cannot identify the law of `spec`.
 
     Examples
     --------

@@ -14,28 +14,33 @@ _WIDTHS = (1, 2, 4, 8, 16, 32, 64, 128)
 
 _OVER_RUNS = ("spent", "columns", "observed", "present", "basis")
 
-_BLOCK_COST = 4  # of looking up a block's parameters, in runs: measured on a CPU
+_BLOCK_COST = 4  # cost of looking up a block's parameters, in units of one run, as measured on a CPU
 
 
 def blocked(design: Design, shape: tuple[int, int]) -> tuple[Design, np.ndarray]:
-    """Lay out runs in blocks of one family each; :func:`layout` chooses the shape.
+    """Lay out runs in blocks of one family each.
 
-    Families' parameters are then looked up, and their gradients added up, once a block instead of once
-    a run: half of a gradient's cost otherwise. Tables of other sizes fit the same shape, and so reuse a
-    compiled program.
+    Families' parameters are then looked up, and their gradients summed, once per block instead of once per run, which
+    would be half of the cost of a gradient. Tables of other sizes fit the same shape and reuse a compiled program.
+
+    Parameters
+    ----------
+    design : Design
+    shape : (int, int)
+        Number of blocks and of slots per block, which :func:`layout` chooses.
 
     Returns
     -------
     Design
         Arrays over runs as (block, slot), with a mask.
     rows : ndarray of int, shape (run,)
-        Where each run lies in the flattened (block, slot).
+        Position of each run in the flattened (block, slot).
     """
     blocks, width = shape
     order = np.argsort(design.family, kind="stable")
     sizes = np.bincount(design.family, minlength=design.families)
     counts = -(-sizes // width)
-    counts[-1] += blocks - counts.sum()  # what is left over lies empty in the last family
+    counts[-1] += blocks - counts.sum()  # the remaining blocks are empty and belong to the last family
     family = np.repeat(np.arange(design.families), counts)
     slot = np.arange(blocks * width) - np.repeat(np.cumsum(counts) - counts, counts * width) * width
     mine = np.repeat(family, width)
@@ -49,9 +54,17 @@ def blocked(design: Design, shape: tuple[int, int]) -> tuple[Design, np.ndarray]
 
 
 def layout(designs: Sequence[Design]) -> tuple[int, int]:
-    """Cheapest (block, slot) that holds the runs of each of some designs.
+    """Return the (block, slot) of least cost that fits the runs of each of several designs.
 
-    Rounded up by at most an eighth, so that a few more runs reuse a compiled program.
+    Both numbers are rounded up by at most an eighth, so that a table with slightly more runs reuses a compiled program.
+
+    Parameters
+    ----------
+    designs : sequence of Design
+
+    Returns
+    -------
+    blocks, width : int
     """
     sizes = [np.bincount(design.family, minlength=design.families) for design in designs]
 

@@ -1,4 +1,4 @@
-"""Model: what can be fitted, a composition of parts or a NumPyro model of one's own."""
+"""Model: what can be fitted, a composition of parts or a custom NumPyro model."""
 
 from __future__ import annotations
 
@@ -19,72 +19,94 @@ from bayescale.parts.scales import SCALES, Scale
 
 @dataclass(frozen=True)
 class Instance:
-    """A response of a spec with its noise: which columns of the runs they read, and what their parameters are called.
+    """A response of a spec with its noise: the columns of the runs that they read and the names of their parameters.
 
-    One that has the name of its kind reads the columns that the response names. One with a name of its own, such as
-    ``hellaswag``, is observed in the column of that name, and reads ``hellaswag_n_items`` for ``n_items``; its
-    parameters are called ``midpoint_hellaswag``.
+    An instance that has the name of its kind reads the columns that the response names. An instance with a custom name,
+    such as ``hellaswag``, is observed in the column of that name and reads ``hellaswag_n_items`` for ``n_items``. Its
+    parameters have names such as ``midpoint_hellaswag``.
+
+    Attributes
+    ----------
+    name : str
+        Name in the spec.
+    response : AbstractResponse
+    noise : AbstractNoise
+    own : bool
+        Whether the name is custom.
     """
 
     name: str
     response: Any
     noise: Any
     own: bool = False
-    """Whether it has a name of its own, and so columns and parameters of its own."""
+    """Whether it has a custom name, and therefore its own columns and parameters."""
 
     @property
     def site(self) -> str:
-        """Column of the runs that holds what was observed, and the site of the model that draws it."""
+        """Column of the runs with the observations, which is also the name of the model's site."""
         return self.name if self.own else self.response.observed
 
     @property
     def requires(self) -> dict[str, str]:
-        """Column of the runs for each column that the response and its noise ask for."""
+        """Column of the runs for each column that the response and its noise require."""
         asked = dict.fromkeys((*self.response.requires, *self.noise.requires))
         return {name: f"{self.name}_{name}" if self.own else name for name in asked}
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Columns of the runs that it reads, what it observes first."""
+        """Columns of the runs that it reads, the observed column first."""
         return (self.site, *self.requires.values())
 
     @property
     def scale(self) -> Scale:
-        """How what it observes is read, checked and scored."""
+        """How its observations are read, checked and scored."""
         return SCALES[self.response.kind]
 
     def parameter(self, name: str) -> str:
-        """What the spec calls a parameter of the response or the noise."""
+        """Return the spec's name for a parameter of the response or the noise."""
         return f"{name}_{self.name}" if self.own else name
 
     def view(self, columns: Mapping[str, Any]) -> dict[str, Any]:
-        """Columns with those that it asks for under the names by which it does."""
+        """Return the columns, with the required ones also under the names that the response and the noise use."""
         return {**columns, **{name: columns[of] for name, of in self.requires.items() if of in columns}}
 
     def scored(self, values: Any, table: pd.DataFrame) -> np.ndarray:
-        """Observations at the rows of a table, or draws of them, on the scale that scores are of."""
+        """Return observations, or draws of them, on the scored scale.
+
+        Parameters
+        ----------
+        values : array_like, shape (…, row)
+            Observations, in their unit.
+        table : DataFrame
+            Rows to which they belong, with the required columns.
+
+        Returns
+        -------
+        ndarray, shape (…, row)
+        """
         columns = {name: table[of].to_numpy(float) for name, of in self.requires.items() if of in table}
         return np.asarray(self.scale.scored(values, columns))
 
     def pick(self, values: Mapping[str, Any], of: Part) -> dict[str, Any]:
-        """Values of the parameters of its response, or of its noise, under the names of the part."""
+        """Return the values of the parameters of its response or noise `of`, under the names that the part uses."""
         return {name: values[self.parameter(name)] for name in of.parameters}
 
 
 class Model(ABC):
-    """What can be fitted: a :class:`.Spec` composes it of parts, an :class:`.OwnModel` wraps a NumPyro model.
+    """What can be fitted: a :class:`.Spec` composed of parts, or an :class:`.OwnModel` that wraps a NumPyro model.
 
-    A model of one's own has no law, resources, settings, discrepancies, anchor, reference, range or covariates: what
-    asks for them finds none.
+    In an :class:`.OwnModel` the law, resources, settings, discrepancies, anchor, reference, range and covariates are
+    empty.
 
     Attributes
     ----------
     name, title : str
-        For people; not part of the digest.
+        For display; not part of the digest.
     law : str
-        Name of the law; empty without one.
+        Name of the law; empty if there is none.
     inputs : tuple of str
-        Columns of what was spent: the law's inputs, in its order, or those by which a forecast's distance is measured.
+        Columns of resources spent: the law's inputs in its order, or the columns along which the distance of a
+        forecast is measured.
     """
 
     name: str
@@ -105,48 +127,48 @@ class Model(ABC):
     @property
     @abstractmethod
     def digest(self) -> str:
-        """SHA-256 of what defines the model: its content, and its code."""
+        """SHA-256 of what defines the model: its content and its code."""
 
     @property
     @abstractmethod
     def columns(self) -> tuple[str, ...]:
-        """Columns of numbers that the runs must hold."""
+        """Columns of numbers that the runs must have."""
 
     @property
     @abstractmethod
     def declared(self) -> dict[str, Column]:
-        """Columns that it brings along, by name."""
+        """Columns that it declares, by name."""
 
     @property
     @abstractmethod
     def instances(self) -> list[Instance]:
-        """Its responses with their noise, in their order."""
+        """Its responses with their noise, in order."""
 
     @property
     @abstractmethod
     def table(self) -> dict[str, Parameter]:
-        """Meaning, unit and source of each parameter that declares them."""
+        """Description, unit and source of each parameter that declares them."""
 
     @property
     @abstractmethod
     def structure(self) -> Model:
-        """What is compiled: the model without what is data of the program."""
+        """The model without the data of the compiled program. Models with equal structure share a program."""
 
     @abstractmethod
     def at(self, anchor: Mapping[str, float]) -> Model:
-        """Return the model with its priors as they are at an anchor's inputs."""
+        """Return the model with its priors evaluated at the inputs of an anchor, in base units."""
 
     @abstractmethod
     def to_dict(self) -> dict[str, Any]:
-        """Everything that defines the model, in the shape of the TOML file."""
+        """Return everything that defines the model, with the structure of the TOML file."""
 
     @property
     def law_part(self) -> AbstractLaw | None:
-        """Its law; None of a model of one's own."""
+        """Its law; None for a custom model."""
         return self.part("laws", self.law) if self.law else None
 
     def part(self, kind: str, name: str) -> Any:
-        """Part of a kind by its name, with the fields that the spec sets."""
+        """Return a part by its kind and name, with the fields that the spec sets."""
         return catalogue.part(kind, name, **dict(dict(self.fields).get(name, ())))
 
     @property
@@ -156,17 +178,17 @@ class Model(ABC):
 
     @property
     def discrepancies(self) -> list[AbstractDiscrepancy]:
-        """Its discrepancies, in their order."""
+        """Its discrepancies, in order."""
         return [self.part("discrepancies", name) for name in self.discrepancy]
 
     @property
     def gains(self) -> list[tuple[str, str, str]]:
-        """Parameter, what was spent, and the covariate that makes it worth more."""
+        """Parameter, resource column and covariate, for each covariate that makes a resource worth more."""
         return gains_of(self.covariates)
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Columns of text that the runs must hold."""
+        """Columns of text that the runs must have."""
         wanted = [catalogue.part("discrepancies", name).labels for name in self.discrepancy]
         ways = [catalogue.part("pooling", setting.pooling) for _, setting in self.settings]
         wanted += [way.lots for way in ways if way.named]
@@ -174,18 +196,27 @@ class Model(ABC):
 
     @property
     def sorting(self) -> tuple[str, ...]:
-        """Columns of text that sort families into lots, where runs hold them."""
+        """Columns of text that sort families into lots, if the runs have them."""
         ways = [catalogue.part("pooling", setting.pooling) for _, setting in self.settings]
         return tuple(dict.fromkeys(column for way in ways for column in way.lots))
 
     @property
     def based(self) -> tuple[Any, ...]:
-        """Parts that depend on where a run lies against its family's fitted runs."""
+        """Parts that depend on the position of a run relative to its family's fitted runs."""
         noise = {of.noise.name: of.noise for of in self.instances}
         return (*self.discrepancies, *(of for of in noise.values() if of.basis))
 
     def scored(self, response: str | None = None) -> Instance:
-        """Response whose forecasts are scored: the one of a name; by default the loss, or the first without one.
+        """Return the response whose forecasts are scored.
+
+        Parameters
+        ----------
+        response : str, optional
+            Its name; by default ``"loss"``, or the first response if there is no loss.
+
+        Returns
+        -------
+        Instance
 
         Raises
         ------
@@ -201,20 +232,39 @@ class Model(ABC):
 
     @property
     def observed(self) -> tuple[str, ...]:
-        """Columns of what the runs observe, in the order of the responses."""
+        """Columns of the observations, in the order of the responses."""
         return tuple(one.site for one in self.instances)
 
     def outside(self, anchor: Mapping[str, float]) -> dict[str, float]:
-        """E-folds by which an anchor's inputs (natural logs) lie above the range that trends were learnt from.
+        """Return the distance of an anchor from the range in which trends were learned.
 
-        Negative below it; 0 inside, and everywhere if there is no range.
+        Parameters
+        ----------
+        anchor : mapping of str to float
+            Natural logs of the anchor's inputs.
+
+        Returns
+        -------
+        dict of str to float
+            E-folds of each input above the range: negative below it, 0 inside it or if there is no range.
         """
         ends = {column: np.log(own) for column, own in self.range}
         return {column: float(anchor[column] - np.clip(anchor[column], *ends[column])) if column in ends else 0.0
                 for column in self.inputs}  # fmt: skip
 
     def places(self, anchor: Mapping[str, float]) -> dict[str, tuple[float, float]]:
-        """Location and scale of every prior in its Gaussian coordinate, at the natural logs of an anchor's inputs."""
+        """Return the place of every prior at an anchor.
+
+        Parameters
+        ----------
+        anchor : mapping of str to float
+            Natural logs of the anchor's inputs.
+
+        Returns
+        -------
+        dict of str to (float, float)
+            Location and scale in the Gaussian coordinate, by parameter.
+        """
         outside = self.outside(anchor)
         away = {column: float(anchor[column]) - outside[column] - math.log(at) for column, at in self.reference}
         beyond = math.hypot(*outside.values())
@@ -222,17 +272,28 @@ class Model(ABC):
 
 
 def gains_of(covariates: Iterable[tuple[str, tuple[str, ...]]]) -> list[tuple[str, str, str]]:
-    """Parameter, what was spent, and the covariate that makes it worth more, for each pair of these."""
+    """Return parameter, resource column and covariate for each resource that a covariate makes worth more."""
     return [(f"gain_{column}_{spent}", spent, column) for column, worth in covariates for spent in worth]
 
 
 def common_response(specs: Iterable[Model], response: str | None = None) -> Instance:
-    """Response of which forecasts by several specs are scored side by side; see :meth:`Spec.scored`.
+    """Return the response on which the forecasts of several specs are compared; see :meth:`Model.scored`.
+
+    Parameters
+    ----------
+    specs : iterable of Model
+    response : str, optional
+        Its name; by default that of the first spec's scored response.
+
+    Returns
+    -------
+    Instance
+        The response of the first spec.
 
     Raises
     ------
     QueryError
-        If a spec has no such response, or observes it in another column.
+        If a spec has no such response, or observes it in a different column.
     """
     first, *others = specs
     of = first.scored(response)

@@ -1,4 +1,4 @@
-"""Own models: a NumPyro model of anybody's own, behind the same face as a spec."""
+"""Custom models: a user's NumPyro model with the same interface as a spec."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from bayescale.parts import catalogue
 from bayescale.parts.base import Column, Parameter
 from bayescale.parts.scales import SCALES
 
-_ALLOWED: dict[str, OwnModel] = {}  # models that people let run in this process, by "module:function"
+_ALLOWED: dict[str, OwnModel] = {}  # models that the user has allowed in this process, by "module:function"
 
 
 class Observes(NamedTuple):
-    """What a model of one's own says of a site that it observes.
+    """What a custom model declares about a site that it observes.
 
     Attributes
     ----------
     kind : {"log", "count", "real"}
-        A positive number that is scored on its log, a count of ``n_items``, or a real number; see
+        A positive number scored on its log, a count out of ``n_items``, or a real number; see
         :data:`bayescale.parts.scales.SCALES`.
     unit : str
-        Unit of what is observed.
+        Unit of the observations.
     requires : tuple of str
         What else is known of each observation: ``n_items`` of a count, which is always needed. The site ``hellaswag``
         finds it in the column ``hellaswag_n_items``.
@@ -41,7 +41,7 @@ class Observes(NamedTuple):
 
 @dataclass(frozen=True)
 class _Response:
-    """The face of a response: a name, a column and a scale, without parameters."""
+    """The interface of a response: a name, a column and a scale, without parameters."""
 
     name: str
     observed: str
@@ -53,7 +53,7 @@ class _Response:
 
 @dataclass(frozen=True)
 class _Noise:
-    """The face of a noise that belongs to the model itself."""
+    """The interface of a noise, for noise that the model itself defines."""
 
     name: str = "own"
     requires: tuple[str, ...] = ()
@@ -63,24 +63,25 @@ class _Noise:
 
 @dataclass(frozen=True, eq=False)
 class OwnModel(Model):
-    """A NumPyro model of one's own; make one with :func:`own_model`.
+    """A custom NumPyro model; make one with :func:`own_model`.
 
     Attributes
     ----------
     name : str
         ``"module:function"``.
     title : str
+        For display.
     function : callable
-        The model: it takes a :class:`.Design`, reads ``design.columns[NAME]``, ``design.family`` and
+        The model. It takes a :class:`.Design`, reads ``design.columns[NAME]``, ``design.family`` and
         ``design.families``, and observes its sites by ``obs=design.observed.get(NAME)``.
     reads : mapping of str to Column or None
-        Columns of the runs that it reads, in base units; of one of its own, what it is.
+        Columns of the runs that it reads, in base units, each with its definition if bayescale does not know it.
     observes : mapping of str to Observes
-        The sites that it observes, which are columns of the runs.
+        The sites that it observes, each a column of the runs.
     inputs : tuple of str
-        Columns that it reads: a forecast's distance from the runs is measured along their logs.
+        Columns that it reads. The distance of a forecast from the runs is measured along their logs.
     responses : tuple
-        What it observes, by name, with the kind.
+        Name and kind of each response.
     """
 
     name: str
@@ -111,18 +112,18 @@ class OwnModel(Model):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Columns of numbers that the runs must hold."""
+        """Columns of numbers that the runs must have."""
         needed = [column for of in self.instances for column in of.columns]
         return tuple(dict.fromkeys([*self.reads, *needed]))
 
     @property
     def declared(self) -> dict[str, Column]:
-        """Columns that it brings along, by name."""
+        """Columns that it declares, by name."""
         return {name: column for name, column in self.reads.items() if column is not None}
 
     @property
     def instances(self) -> list[Instance]:
-        """What it observes, as responses."""
+        """Its observations, as responses."""
         return [
             Instance(name, _Response(name, name, of.kind, of.unit, of.requires), _Noise(), own=True)
             for name, of in self.observes.items()
@@ -130,17 +131,17 @@ class OwnModel(Model):
 
     @property
     def table(self) -> dict[str, Parameter]:
-        """Nothing: its parameters are sites of the function."""
+        """Empty: its parameters are sites of the function."""
         return {}
 
     @property
     def structure(self) -> OwnModel:
-        """Itself: its priors are in its code."""
+        """The model itself: its priors are in its code."""
         return self
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the code of the function, and of what it reads and observes."""
+        """SHA-256 of the code of the function and of its declarations of columns and sites."""
         reads = {name: None if of is None else vars(of) for name, of in self.reads.items()}
         said = json.dumps([reads, {name: list(of) for name, of in self.observes.items()}], sort_keys=True)
         return hashlib.sha256((code_digest(self.function) + said).encode()).hexdigest()
@@ -152,16 +153,16 @@ class OwnModel(Model):
         return isinstance(other, OwnModel) and self.digest == other.digest
 
     def at(self, anchor: Mapping[str, float]) -> OwnModel:
-        """Itself: its priors do not move."""
+        """Return the model itself: its priors do not depend on the anchor."""
         return self
 
     def to_dict(self) -> dict[str, Any]:
-        """In the shape of the TOML file: where its code is."""
+        """Return the location of its code, with the structure of the TOML file."""
         return {"model": self.name}
 
 
 class _Named(NamedTuple):
-    """A response as :class:`.Observed` names one."""
+    """A response, with the same fields as :class:`.Observed`."""
 
     name: str
     response: str
@@ -171,35 +172,35 @@ class _Named(NamedTuple):
 def own_model(
     *, columns: Mapping[str, Column | None] | tuple[str, ...], observes: Mapping[str, Observes | str], title: str = ""
 ) -> Callable[[Callable[[Any], None]], OwnModel]:
-    """Make a model that the package can fit, forecast, check, backtest and compare of a NumPyro model of your own.
+    """Turn your own NumPyro model into a model that bayescale can fit, forecast, check, backtest and compare.
 
     Parameters
     ----------
     columns : tuple of str, or mapping of str to Column
-        Columns of the runs that the model reads, in base units; a column that bayescale does not know is a
-        :class:`.Column`, which says its unit, its range and its default in a query.
+        Columns of the runs that the model reads, in base units. A column that bayescale does not know needs a
+        :class:`.Column`, which defines its unit, its range and its default in a query.
     observes : mapping of str to Observes or str
-        Sites that the model observes, by name, and their kind: ``"log"``, ``"count"`` or ``"real"``. Each is a column
+        Kind of each site that the model observes, by name: ``"log"``, ``"count"`` or ``"real"``. Each site is a column
         of the runs.
     title : str
-        By default the first line of the function's docstring.
+        For display; by default the first line of the function's docstring.
 
     Returns
     -------
     callable
-        A decorator of the function, which returns an :class:`OwnModel`.
+        A decorator that turns the function into an :class:`OwnModel`.
 
     Raises
     ------
     DefinitionError
-        If a kind is not one of these, or nothing is read or observed.
+        If a kind is unknown, or nothing is read or observed.
 
     Notes
     -----
-    A deterministic site ``NAME_location`` is the curve that forecasts call ``epred``: the log of a ``"log"`` site,
-    the probability of a ``"count"``, the mean of a ``"real"``. Without it, it is the mean of the site's distribution.
-    A model may tie families together, so that they are always fitted together; it cannot forecast one that was not
-    fitted.
+    Forecasts report the deterministic site ``NAME_location`` as ``epred``: the log of a ``"log"`` site, the probability
+    of a ``"count"`` or the mean of a ``"real"``. Without that site, ``epred`` is the mean of the site's distribution.
+    Because the model may link families, all families are fitted together. The model cannot forecast a family that was
+    not fitted.
 
     Examples
     --------
@@ -217,8 +218,8 @@ def own_model(
     reads = dict(columns) if isinstance(columns, Mapping) else dict.fromkeys(columns)
     sites = {name: of if isinstance(of, Observes) else Observes(of) for name, of in observes.items()}
     if not reads or not sites:
-        raise DefinitionError("a model of one's own reads no column, or observes nothing",
-                              expected='columns=("flops",), observes={"reward": "real"}, say',
+        raise DefinitionError("a custom model reads no column, or observes nothing",
+                              expected='for example columns=("flops",), observes={"reward": "real"}',
                               got=f"columns {list(reads)}, observes {list(sites)}")  # fmt: skip
     for name, of in sites.items():
         if of.kind not in SCALES:
@@ -232,7 +233,7 @@ def own_model(
         about = (function.__doc__ or name).strip().partition("\n")[0]
         named = tuple(_Named(site, of.kind, "own") for site, of in sites.items())
         model = OwnModel(name, title or about, function, reads, sites, tuple(reads), named)
-        _ALLOWED[name] = model  # its author has run its code already
+        _ALLOWED[name] = model  # its code has already run
         return model
 
     return made
@@ -241,14 +242,21 @@ def own_model(
 def permit_model(name: str, folder: Path | None = None) -> None:
     """Import the module of a ``"module:function"``, which runs its code, and allow the model.
 
+    Parameters
+    ----------
+    name : str
+        ``"module:function"``.
+    folder : Path, optional
+        Searched for the module before the usual places.
+
     Raises
     ------
     SpecError
-        If there is no such module, or it holds no such model.
+        If there is no such module, or it does not define such a model.
     """
     found = _ALLOWED[name] if name in _ALLOWED else catalogue.imported(name, folder)
     if not isinstance(found, OwnModel):
-        raise SpecError(f"the code {name!r} is not a model", expected="a function under @bs.own_model(…)",
+        raise SpecError(f"the code {name!r} is not a model", expected="a function decorated with @bs.own_model(…)",
                         got=repr(found))  # fmt: skip
     _ALLOWED[name] = found
 
@@ -259,12 +267,21 @@ def _restored(name: str, folder: Path | None) -> OwnModel:
 
 
 def found_model(name: str) -> OwnModel:
-    """Return an allowed model by its ``"module:function"``.
+    """Return an allowed model by its name.
+
+    Parameters
+    ----------
+    name : str
+        ``"module:function"``.
+
+    Returns
+    -------
+    OwnModel
 
     Raises
     ------
     SpecError
-        If nobody has allowed its code to run.
+        If its code is not allowed to run.
     """
     if name not in _ALLOWED:
         raise catalogue.not_allowed(name)

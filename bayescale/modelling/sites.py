@@ -1,4 +1,4 @@
-"""Sites: what the sites of a spec's model are called, and what each of them says."""
+"""Sites: the names of a model's sites, and the role of each."""
 
 from __future__ import annotations
 
@@ -18,40 +18,40 @@ from bayescale.modelling.spec import Spec
 from bayescale.parts.base import Role, Site
 
 LAW = "law"
-"""Site of the log loss by the law alone, its discrepancies left out."""
+"""Site of the log loss by the law alone, without its discrepancies."""
 
 LOG_LOSS = "log_loss"
-"""Site of the log loss by the law and its discrepancies."""
+"""Site of the log loss by the law with its discrepancies."""
 
 COORDINATES = "coordinates"
-"""Site of each family's coordinates of all discrepancies, one after the other."""
+"""Site of each family's coordinates of all discrepancies, concatenated."""
 
 
 def location_of(response: str) -> str:
-    """Site of the location of what a response observes."""
+    """Return the name of the site of a response's location."""
     return f"{response}_location"
 
 
 def log_density_of(observed: str) -> str:
-    """Name under which the log density of what was observed is returned."""
+    """Return the name of the log density of an observed site."""
     return f"{observed}_log_density"
 
 
 @singledispatch
 def declared_sites(model: Model, design: Design) -> dict[str, Site]:
-    """Sites of a model on a design that a posterior may hold, by name."""
+    """Return the sites of a model on a design that a posterior may hold, by name."""
     raise TypeError(f"not a model: {model!r}")
 
 
 @declared_sites.register
 def _(spec: Spec, design: Design) -> dict[str, Site]:
-    """Sites of a spec."""
+    """Return the sites of a spec."""
     return sites_of(spec, design.families, design.lot)
 
 
 @declared_sites.register
 def _(model: OwnModel, design: Design) -> dict[str, Site]:
-    """Sites of a model of one's own: those that it samples, and those that follow and are not by run."""
+    """Return the sites of a custom model: the sampled ones, and the deterministic ones that have no value per run."""
     trace = handlers.trace(handlers.seed(model.function, jax.random.key(0))).get_trace(design)
     runs, found = len(design.family), {}
     for name, site in trace.items():
@@ -64,22 +64,26 @@ def _(model: OwnModel, design: Design) -> dict[str, Site]:
 
 
 def _dims(name: str, shape: tuple[int, ...], families: int) -> tuple[str, ...]:
-    """Dims of an array of a site: one of a value for each family, or its own."""
+    """Return the dims of a site's array: families if it has a value for each, otherwise dims named after the site."""
     if shape == (families,) and families > 1:
         return (FAMILY,)
     return tuple(f"{name}_dim_{i}" for i in range(len(shape)))
 
 
 def sites_of(spec: Model, families: int, lots: Collection[str]) -> dict[str, Site]:
-    """Sites that a spec's parameters and discrepancies make, by name.
+    """Return the sites of a spec's parameters and discrepancies, by name.
 
     Parameters
     ----------
     spec : Spec
     families : int
-        How many families there are.
+        Number of families.
     lots : collection of str
-        Ways of pooling that find lots among them, as :func:`.grouping.lots_of` names them.
+        Names of the poolings that sort the families into lots, as in :func:`.grouping.lots_of`.
+
+    Returns
+    -------
+    dict of str to Site
     """
     found = [site for name, way in ways_of(spec, families, lots).items() for site in way.sites(name)]
     if any(of.coordinates for of in spec.discrepancies):

@@ -1,7 +1,7 @@
 """Spec: law × resources × responses and noise × pooling × priors, as plain data.
 
-A spec is one TOML file. Its resolved content, defaults filled in, has a digest; another prior is
-another model.
+A spec is one TOML file. Its resolved content, with defaults filled in, has a digest. A different prior makes a
+different model.
 """
 
 from __future__ import annotations
@@ -26,15 +26,22 @@ from bayescale.parts.priors import Normal, Prior
 _PROSE = ("name", "source", "about", "unit", "meaning")
 
 GAIN = Normal(0.0, 0.4)
-"""Prior of what a unit of a covariate is worth: 90 % from half as much to twice as much."""
+"""Prior of the effect of one unit of a covariate: 90% between half as much and twice as much."""
 
 
 @dataclass(frozen=True)
 class Trend:
-    """How a prior moves in its Gaussian coordinate, for each e-fold by which the anchor is away from a reference.
+    """Movement of a prior in its Gaussian coordinate, per e-fold between the anchor and a reference.
 
-    `slopes` by column, and their `covariance` in that order: of what is not known of them the prior is wider. `before`
-    is the SD of each about zero before anything was learnt of it, as it still is beyond the spec's `range`.
+    Attributes
+    ----------
+    slopes : tuple of (str, float)
+        Movement of the location per e-fold of each column.
+    covariance : tuple of tuple of float, shape (column, column)
+        Covariance of the slopes. Their uncertainty widens the prior.
+    before : float
+        SD of each slope around zero before anything was learned about it. It still applies beyond the `range` of the
+        spec.
     """
 
     slopes: tuple[tuple[str, float], ...]
@@ -42,19 +49,31 @@ class Trend:
     before: float
 
     def at(self, away: Mapping[str, float]) -> tuple[float, float]:
-        """By how much the location moves, and the variance that comes on top."""
+        """Return the movement of the location and the added variance, `away` e-folds from the reference."""
         steps = np.array([away[column] for column, _ in self.slopes])
         return float(steps @ [slope for _, slope in self.slopes]), float(steps @ np.array(self.covariance) @ steps)
 
     def to_dict(self) -> dict[str, Any]:
-        """In the shape of the TOML file."""
+        """Return it with the structure of the TOML file."""
         covariance = [list(row) for row in self.covariance]
         return {"slopes": dict(self.slopes), "covariance": covariance, "before": self.before}
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What a spec says of one parameter: its prior, its pooling and the prior scale of its spread."""
+    """What a spec sets for one parameter.
+
+    Attributes
+    ----------
+    prior : Prior
+    pooling : str
+        Name of the pooling.
+    spread : float
+        Prior scale of the standard deviation between families, in the prior's Gaussian coordinate; the standard
+        deviation itself if the pooling takes it as known.
+    trend : Trend, optional
+        Movement of the prior with the anchor.
+    """
 
     prior: Prior
     pooling: str
@@ -62,10 +81,21 @@ class Setting:
     trend: Trend | None = None
 
     def place(self, away: Mapping[str, float], beyond: float = 0.0) -> tuple[float, float]:
-        """Location and scale in the Gaussian coordinate, where the anchor is so many e-folds `away` in each input.
+        """Return the location and scale in the Gaussian coordinate at an anchor.
 
-        And so many more `beyond` the range, in any direction: there the location does not move, since no slope was
-        learnt, and the variance grows by that of such a slope.
+        Beyond the range the location does not move, because no slope was learned there. The variance grows by that of a
+        slope with SD `before`.
+
+        Parameters
+        ----------
+        away : mapping of str to float
+            E-folds of each input from the reference to the anchor, up to the ends of the range.
+        beyond : float
+            E-folds from the range to the anchor, in any direction.
+
+        Returns
+        -------
+        loc, scale : float
         """
         if self.trend is None:
             return self.prior.loc, self.prior.scale
@@ -74,7 +104,7 @@ class Setting:
 
 
 class Observed(NamedTuple):
-    """What a spec says of one response: its name in the spec, the kind of response, and the noise."""
+    """What a spec sets for one response: its name in the spec, the kind of response, and the noise."""
 
     name: str
     response: str
@@ -82,15 +112,15 @@ class Observed(NamedTuple):
 
     @property
     def own(self) -> bool:
-        """Whether it has a name of its own, and so columns and parameters of its own."""
+        """Whether it has a custom name, and therefore its own columns and parameters."""
         return self.name != self.response
 
     def to_dict(self) -> str | dict[str, str]:
-        """In the shape of the TOML file."""
+        """Return it with the structure of the TOML file."""
         return {"response": self.response, "noise": self.noise} if self.own else self.noise
 
     def instance(self, part: Callable[[str, str], Any]) -> Instance:
-        """The response with its noise, of parts that are found by their kind and name."""
+        """Return the response with its noise; `part` finds parts by their kind and name."""
         response, noise = part("responses", self.response), part("noise", self.noise)
         return Instance(self.name if self.own else response.name, response, noise, self.own)
 
@@ -102,35 +132,36 @@ class Spec(Model):
     Attributes
     ----------
     name, title : str
-        For people; not part of the digest.
+        For display; not part of the digest.
     law : str
         Name of the law.
     inputs : tuple of str
-        Columns of the runs that the law's inputs are read from, in the law's order.
+        Columns of the runs from which the law's inputs are read, in the law's order.
     resources : tuple of str
         Names of the resources, applied in order.
     responses : tuple of Observed
-        Each response, by its name in the spec, with its kind and its noise.
+        Name in the spec, kind and noise of each response.
     settings : tuple of (str, Setting)
         Every parameter of every part, resolved.
     discrepancy : tuple of str
-        Names of the discrepancies, which add up; empty, none.
+        Names of the discrepancies, which are summed.
     anchor : tuple of (str, float)
-        The reference run's inputs and loss, and perhaps the slope that discrepancies go by; empty, the
-        geometric means of the inputs and the median loss of the runs that are fitted, and each family's slope.
+        Inputs (base units) and loss (nats/token) of the reference run, and optionally the slope that scales
+        discrepancies. If empty, they are the geometric means of the inputs and the median loss of the fitted runs, and
+        the slope of each family.
     learned : tuple of (str, str)
-        Where the priors were learnt, if they were: the ``runs``, and the ``model`` whose priors came before.
-        Not part of the digest.
+        Source of learned priors: the ``runs``, and the ``model`` with the earlier priors. Not part of the digest.
     reference : tuple of (str, float)
-        The inputs of the anchor at which priors are what is written; those with a `trend` move with it. Empty if
-        none has.
+        Inputs of the anchor for which the priors are written, in base units. Priors with a `trend` move with the
+        anchor. Empty if no prior has one.
     range : tuple of (str, (float, float))
-        Least and largest of each input of the anchors that trends were learnt from: beyond, no prior moves, and
-        those with a `trend` are wider the farther. Empty, trends hold everywhere.
+        Smallest and largest value of each input among the anchors from which trends were learned, in base units.
+        Beyond it no prior moves, and priors with a `trend` widen with distance. If empty, trends hold everywhere.
     covariates : tuple of (str, tuple of str)
-        Columns of numbers that say how runs were made, each with what of it makes worth more: params, tokens.
+        Columns of numbers that describe how runs were made, each with the resources that it makes worth more: params,
+        tokens.
     fields : tuple of (str, tuple of (str, number))
-        Fields of parts that are not as by default, by the name of the part.
+        Fields of parts that differ from their defaults, by the name of the part.
     """
 
     name: str
@@ -162,7 +193,7 @@ class Spec(Model):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Columns of numbers that the runs must hold."""
+        """Columns of numbers that the runs must have."""
         wanted = [*self.inputs, *dict(self.covariates), *(spent for _, spent, _ in self.gains)]
         for name in self.resources:
             wanted += catalogue.part("resources", name).requires
@@ -171,23 +202,23 @@ class Spec(Model):
 
     @property
     def instances(self) -> list[Instance]:
-        """Its responses with their noise, in their order."""
+        """Its responses with their noise, in order."""
         return [of.instance(self.part) for of in self.responses]
 
     @property
     def declared(self) -> dict[str, Column]:
-        """Columns that parts bring along, by name."""
+        """Columns that its parts declare, by name."""
         used = [self.part("laws", self.law), *(self.part("resources", name) for name in self.resources)]
         return {name: column for part in used for name, column in part.columns.items() if name in self.columns}
 
     @property
     def table(self) -> dict[str, Parameter]:
-        """The rows of the parts' tables: meaning, unit and source of each parameter."""
+        """Rows of the parts' tables: description, unit and source of each parameter."""
         return table_of(self.law, self.resources, self.discrepancy, self.instances, self.gains)
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the canonical JSON of what defines the model: the content, and the code of its parts."""
+        """SHA-256 of the canonical JSON of what defines the model: the content and the code of its parts."""
         return hashlib.sha256(json.dumps([self.to_dict(), self.code], sort_keys=True).encode()).hexdigest()
 
     @property
@@ -205,7 +236,7 @@ class Spec(Model):
         return hash(self.digest)
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything that defines the model, in the shape of the TOML file."""
+        """Return everything that defines the model, with the structure of the TOML file."""
         parameters = {
             name: {"prior": _prior_dict(s.prior), "pooling": s.pooling, "spread": s.spread}
             | ({"trend": s.trend.to_dict()} if s.trend else {})
@@ -227,7 +258,7 @@ class Spec(Model):
 
     @cached_property
     def structure(self) -> Spec:
-        """The spec with standard priors and no name: what is compiled, for priors' places and spreads are data."""
+        """The spec with standard priors and no name. It is compiled, because prior places and spreads are data."""
         known = {name for name, s in self.settings if catalogue.part("pooling", s.pooling).known}
         settings = tuple(
             (name, replace(s, prior=s.prior.standard, trend=None, spread=1.0 if name in known else s.spread))
@@ -236,7 +267,7 @@ class Spec(Model):
         return replace(self, name="", title="", settings=settings, anchor=(), learned=(), reference=(), range=())
 
     def at(self, anchor: Mapping[str, float]) -> Spec:
-        """Return the spec with its priors as they are at an anchor's inputs, and no trend."""
+        """Return the spec with its priors evaluated at the inputs of an anchor, in base units, and without trends."""
         if not self.reference:
             return self
         places = self.places({column: math.log(anchor[column]) for column in self.inputs})
@@ -244,7 +275,22 @@ class Spec(Model):
         return replace(self, settings=tuple(settings), reference=(), range=())
 
     def with_prior(self, **priors: Prior) -> Spec:
-        """Return the spec with other priors, which do not move with the anchor."""
+        """Return the spec with other priors, which do not move with the anchor.
+
+        Parameters
+        ----------
+        **priors : Prior
+            New priors, by parameter.
+
+        Returns
+        -------
+        Spec
+
+        Raises
+        ------
+        SpecError
+            If the spec has no such parameter.
+        """
         for name in priors:
             if name not in self.parameters:
                 raise unknown("parameter", name, self.parameters)
@@ -266,12 +312,24 @@ def table_of(
     responses: Iterable[Instance],
     gains: Iterable[tuple[str, str, str]] = (),
 ) -> dict[str, Parameter]:
-    """Rows of the tables of all parts that a spec names, by parameter.
+    """Return the rows of the tables of all parts that a spec names, by parameter.
+
+    Parameters
+    ----------
+    law : str
+    resources, discrepancy : tuple of str
+    responses : iterable of Instance
+    gains : iterable of (str, str, str)
+        Parameter, resource column and covariate.
+
+    Returns
+    -------
+    dict of str to Parameter
 
     Raises
     ------
     SpecError
-        If two parts call different parameters alike.
+        If two parts have different parameters with the same name.
     """
     used = [catalogue.part("laws", law), *(catalogue.part("resources", r) for r in resources)]
     used += [catalogue.part("discrepancies", name) for name in discrepancy]
@@ -294,7 +352,7 @@ def _prior_dict(prior: Prior) -> dict[str, Any]:
 
 
 def unknown(what: str, name: object, names: Iterable[str]) -> SpecError:
-    """Return the error of a name that is none of `names`, with the nearest."""
+    """Return the error for a name that is not one of `names`, with the nearest name as a hint."""
     return SpecError(
         f"unknown {what}: {name!r}", expected=f"one of: {', '.join(names)}", hint=nearest(str(name), names)
     )

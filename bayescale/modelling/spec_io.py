@@ -1,4 +1,4 @@
-"""Specify: a TOML file, or what it would hold, ↔ a Spec."""
+"""Reading and writing specs: a TOML file, or its content, ↔ a Spec."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from bayescale.parts.base import Parameter
 from bayescale.parts.priors import PRIORS, Prior
 from bayescale.runs.columns import LABELS, NUMBERS
 
-# What a key holds, what its items are, and how it is written.
+# For each key, the type of its value, the type of its items, and an example.
 _KEYS: dict[str, tuple[type | tuple[type, ...], type | tuple[type, ...], str]] = {
     "title": (str, str, 'title = "The law of my runs"'),
     "model": (str, str, 'model = "my_module:my_model"'),
@@ -42,44 +42,44 @@ _KEYS: dict[str, tuple[type | tuple[type, ...], type | tuple[type, ...], str]] =
 }
 _CODE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 """Name of a custom model: ``module:function``."""
-_DEEPEST = 6  # levels of tables and lists: a trend's covariance has five
+_DEEPEST = 6  # levels of tables and lists; a trend's covariance has five
 _SHOWN = 200  # characters of a value that a message quotes
-_ALL_DIGITS = 17  # of a double: what is read again is what was written
+_ALL_DIGITS = 17  # digits of a double, so that reading returns what was written
 DEFAULT = "default"
-"""Name of the spec that is used when none is named."""
+"""Name of the spec that is used by default."""
 
 _INPUTS = ("params", "tokens", "flops", "active_params", "step")
-# Columns with a meaning, and what forecasts and fits call theirs.
+# Columns that have a meaning, and names that forecasts and fits use.
 _NO_COVARIATES = {*NUMBERS, *LABELS, *MADE, *DIMS, "family", "run_id", "benchmark", "fit", "queries", "record",
                   "response", "seed"}  # fmt: skip
 _NOT_OWN = _NO_COVARIATES - {"score"}
-"""Names that no response of a person's own can have: those of other columns."""
+"""Names that a custom response cannot have, because other columns have them."""
 _OF_PARTS = ("law", "resources", "responses", "discrepancy", "pooling")
 """Keys whose values name parts."""
 _SETTINGS = ("prior", "pooling", "spread", "trend")
 
 
 def load_spec(source: str | Path, *, allow_code: bool = False) -> Any:
-    """Load a spec by the path of a TOML file, or by the name of a shipped one.
+    """Load a spec from a TOML file, or a shipped one by its name.
 
     Parameters
     ----------
     source : str or Path
-        A name, a path, or the ``"module:function"`` of a custom model.
+        Path of the file, name of a shipped spec, or ``"module:function"`` of a custom model.
     allow_code : bool
         Whether parts that the file names as ``"module:Class"`` may be imported, which runs their code. Modules are
-        found beside the file and on Python's path.
+        searched next to the file and on Python's path.
 
     Returns
     -------
-    Spec
+    Spec or OwnModel
 
     Raises
     ------
     UnknownName
-        If there is neither such a file nor such a name.
+        If there is no such file and no shipped spec of that name.
     SpecError
-        If the file is not TOML, names or sets what does not exist, or names code that is not allowed.
+        If the file is not TOML, names or sets something that does not exist, or names code that is not allowed.
 
     Examples
     --------
@@ -106,7 +106,20 @@ def load_spec(source: str | Path, *, allow_code: bool = False) -> Any:
 
 
 def permit_code(content: Mapping[str, Any], folder: Path | None = None) -> None:
-    """Import the parts that a spec's content names as ``"module:Class"``: this runs their code."""
+    """Import the parts that a spec's content names as ``"module:Class"``, which runs their code.
+
+    Parameters
+    ----------
+    content : mapping
+        Content of the TOML file.
+    folder : Path, optional
+        Searched for the modules before the usual places.
+
+    Raises
+    ------
+    SpecError
+        If a module or class does not exist, or is not a part or a model.
+    """
     if "model" in content:
         permit_model(str(content["model"]), folder)
     for name in _texts([content.get(key) for key in _OF_PARTS]):
@@ -115,7 +128,7 @@ def permit_code(content: Mapping[str, Any], folder: Path | None = None) -> None:
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """Strings in a value, keys among them."""
+    """Yield the strings in a value, including keys."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping | list | tuple):
@@ -125,7 +138,7 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def _named(value: Any) -> Any:
-    """The value with classes of parts, which the caller has in hand, by their names."""
+    """Return the value with the name of each part in place of its class. The caller's own classes are allowed."""
     if isinstance(value, type) and issubclass(value, base.Part):
         return catalogue.allow(value)
     if isinstance(value, Mapping):
@@ -134,29 +147,30 @@ def _named(value: Any) -> Any:
 
 
 def make_spec(name: str, /, **content: Any) -> Any:
-    """Make a spec from what a TOML file would hold (see ``models/``); defaults are filled in.
+    """Make a spec from the content of a TOML file (see ``models/``); defaults are filled in.
 
     Parameters
     ----------
     name : str
+        Name of the spec.
     **content
-        Keys of the TOML file. A class of your own may stand for the name of a part: ``law=Tied``.
+        Keys of the TOML file. Your own class can replace the name of a part: ``law=Tied``.
 
     Returns
     -------
-    Spec
+    Spec or OwnModel
 
     Raises
     ------
     SpecError
-        If it names or sets what does not exist, or names code that is not allowed.
+        If it names or sets something that does not exist, or names code that is not allowed.
     """
     content |= {key: _named(content[key]) for key in _OF_PARTS if key in content}
     _check_shapes(name, content)
     if "model" in content:
         return _own(name, content)
     if "law" not in content:
-        raise SpecError(f"spec {name!r} names no law", expected='law = "additive", say')
+        raise SpecError(f"spec {name!r} names no law", expected='for example law = "additive"')
     law = catalogue.part("laws", content["law"])
     inputs = tuple(content.get("inputs", law.inputs))
     _check_inputs(name, law, inputs)
@@ -195,8 +209,8 @@ def make_spec(name: str, /, **content: Any) -> Any:
 
 def _own(spec: str, content: Mapping[str, Any]) -> OwnModel:
     if more := set(content) - {"model", "title", "learned"}:
-        raise SpecError(f"spec {spec!r} names a model of its own, which has no {', '.join(sorted(more))}",
-                        hint="leave these keys out, or compose a law of parts")  # fmt: skip
+        raise SpecError(f"spec {spec!r} names a custom model, which has no {', '.join(sorted(more))}",
+                        hint="remove these keys, or compose a model of parts")  # fmt: skip
     found = found_model(content["model"])
     return replace(found, title=content.get("title", found.title))
 
@@ -210,22 +224,24 @@ def _check_shapes(spec: str, content: Mapping[str, Any]) -> None:
         if fits and not isinstance(value, str):
             fits = all(isinstance(item, items) for item in (value.values() if isinstance(value, Mapping) else value))
         if not fits:
-            raise SpecError(f"spec {spec!r}: {key} has the wrong shape", expected=f"{example}, say", got=_short(value))
+            raise SpecError(
+                f"spec {spec!r}: {key} has the wrong shape", expected=f"for example {example}", got=_short(value)
+            )
         _check_values(f"spec {spec!r}: {key}", value)
 
 
 def _check_values(what: str, value: Any, depth: int = 0) -> None:
-    """Refuse what no spec holds, at any depth: numbers beyond a double's range, dates, deep nesting."""
+    """Refuse values that no spec can have, at any depth: numbers beyond a double's range, dates, deep nesting."""
     if depth > _DEEPEST:
-        raise SpecError(f"{what} is nested too deep", expected=f"at most {_DEEPEST} levels")
+        raise SpecError(f"{what} is nested too deeply", expected=f"at most {_DEEPEST} levels")
     if isinstance(value, Mapping | list | tuple):
         for one in value.values() if isinstance(value, Mapping) else value:
             _check_values(what, one, depth + 1)
     elif isinstance(value, int) and abs(value) > sys.float_info.max:
         raise SpecError(f"{what} holds a number that is too large", expected=f"at most {sys.float_info.max:.2g}",
-                        got=f"one of {value.bit_length()} bits")  # fmt: skip
+                        got=f"a number of {value.bit_length()} bits")  # fmt: skip
     elif not isinstance(value, str | int | float | None):
-        raise SpecError(f"{what} holds neither text nor a number", got=_short(value))
+        raise SpecError(f"{what} is neither text nor a number", got=_short(value))
 
 
 def _short(value: Any) -> str:
@@ -250,7 +266,7 @@ def _anchor(spec: str, inputs: tuple[str, ...], anchor: dict[str, float]) -> tup
     if anchor and (set(anchor) != set(columns) or not all(0 < value < float("inf") for value in anchor.values())):
         raise SpecError(
             f"spec {spec!r}: the anchor does not fit the inputs",
-            expected=f"a positive number for each of: {', '.join((*inputs, 'loss'))}, and perhaps slope",
+            expected=f"a positive number for each of: {', '.join((*inputs, 'loss'))}, and optionally slope",
             got=repr(anchor),
         )
     return tuple((column, float(anchor[column])) for column in columns if anchor)
@@ -263,11 +279,11 @@ def _check_resources(spec: str, law: base.AbstractLaw, inputs: tuple[str, ...], 
         if lost:
             fitting = " and ".join(f"{name} (column {' or '.join(able)})" for name, able in resource.changes.items())
             raise SpecError(
-                f"spec {spec!r}: resource {resource.name!r} would have no effect, for the law reads no "
-                + " and no ".join(lost),
+                f"spec {spec!r}: resource {resource.name!r} would have no effect, because the law does not read "
+                + " or ".join(lost),
                 expected=f"a law of {' and '.join(resource.changes)}, whose inputs are {fitting}",
                 got=f"law {law.name!r} of {', '.join(inputs)}",
-                hint=f"name a column of {' and of '.join(lost)} among the inputs"
+                hint=f"use a column of {' and of '.join(lost)} as an input"
                 if set(lost) <= set(law.inputs)
                 else "use additive or coupled",
             )
@@ -299,7 +315,7 @@ def _check_reference(
 
 
 def _range(spec: str, reference: Mapping[str, float], content: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
-    """Least and largest of each input of the anchors that trends were learnt from, as a spec writes them."""
+    """Return the smallest and largest value of each input among the anchors from which trends were learned."""
     try:
         ends = {column: (float(low), float(high)) for column, (low, high) in content.items()}
         right = all(0 < low <= reference[column] <= high < float("inf") for column, (low, high) in ends.items())
@@ -308,7 +324,7 @@ def _range(spec: str, reference: Mapping[str, float], content: Mapping[str, Any]
     except (KeyError, TypeError, ValueError):
         raise SpecError(
             f"spec {spec!r}: the range does not fit the reference",
-            expected=f"least and largest for each of: {', '.join(reference) or 'a reference'}; with it between them",
+            expected=f"smallest and largest for each of: {', '.join(reference) or 'a reference'}; with it between them",
             got=repr(dict(content)),
         ) from None
     return ends
@@ -324,8 +340,8 @@ def _check_covariates(
     for column, worth in covariates:
         if not (column.isascii() and column.isidentifier()) or column in _NO_COVARIATES:
             raise SpecError(
-                f"spec {spec!r}: {column!r} is no name of a covariate",
-                expected="a column of numbers of your own, of letters, digits and underscores",
+                f"spec {spec!r}: {column!r} is not a valid name of a covariate",
+                expected="your own column of numbers, with a name of letters, digits and underscores",
                 hint="rename the column",
             )
         if not worth or not all(one in able for one in worth) or len(set(worth)) < len(worth):
@@ -337,19 +353,19 @@ def _check_covariates(
 
 
 def _observed(spec: str, name: str, said: str | Mapping[str, Any]) -> Observed:
-    """Return what a spec says of one response: its noise, or the kind of response and the noise."""
+    """Return the setting of one response, from its noise alone or from its kind and noise."""
     if isinstance(said, str):
         return Observed(name, name, said)
     if set(said) != set(Observed._fields[1:]) or not all(isinstance(value, str) for value in said.values()):
         raise SpecError(
-            f"spec {spec!r}: response {name!r} does not say what it observes, and with which noise",
-            expected=f'{name} = {{response = "accuracy", noise = "beta-binomial"}}, say',
+            f"spec {spec!r}: response {name!r} does not name its kind and its noise",
+            expected=f'for example {name} = {{response = "accuracy", noise = "beta-binomial"}}',
             got=_short(dict(said)),
         )
     if said["response"] != name and (not (name.isascii() and name.isidentifier()) or name in _NOT_OWN):
         raise SpecError(
             f"spec {spec!r}: {name!r} cannot name a response",
-            expected="a column of your own, of letters, digits and underscores",
+            expected="your own column, with a name of letters, digits and underscores",
             hint="rename the column",
         )
     return Observed(name, **said)
@@ -377,7 +393,7 @@ def _check_discrepancy(spec: str, inputs: tuple[str, ...], discrepancy: tuple[st
             raise SpecError(
                 f"spec {spec!r}: discrepancy {name!r} needs a law of two inputs",
                 got=", ".join(inputs),
-                hint="take a law of params and tokens, or leave the discrepancy out",
+                hint="use a law of params and tokens, or remove the discrepancy",
             )
 
 
@@ -407,7 +423,7 @@ def _settings(
             raise SpecError(f"spread of {name!r} is not a scale", expected="a positive number", got=repr(spread))
         if catalogue.part("pooling", way).known and spread >= prior.scale:
             raise SpecError(
-                f"families of one suite would scatter by more in {name!r} than families at large",
+                f"families of one suite would vary more in {name!r} than all families",
                 expected=f"a spread under the prior's scale, {prior.scale:g}",
                 got=f"{spread:g}",
             )
@@ -431,17 +447,16 @@ def _trend(name: str, content: Mapping[str, Any] | None) -> Trend | None:
             raise ValueError
     except (AttributeError, KeyError, TypeError, ValueError, np.linalg.LinAlgError):
         raise SpecError(
-            f"the trend of {name!r} is not one",
-            expected="{slopes = {params = -0.5, tokens = 0.3}, covariance = [[0.01, 0.0], [0.0, 0.01]], "
-            "before = 0.35}, say: e-folds of the prior for each e-fold of the anchor, their covariance, and the SD of "
-            "each before anything was learned",
+            f"the trend of {name!r} is not valid",
+            expected="for example {slopes = {params = -0.5, tokens = 0.3}, covariance = [[0.01, 0.0], [0.0, 0.01]], "
+            "before = 0.35}: e-folds of the prior per e-fold of the anchor, their covariance, and their earlier SD",
             got=repr(content),
         ) from None
     return Trend(slopes, tuple(map(tuple, covariance.tolist())), before)
 
 
 def _fields(spec: Spec, content: Mapping[str, Mapping[str, Any]]) -> tuple[tuple[str, tuple], ...]:
-    """Fields of the spec's parts that are not as by default."""
+    """Return the fields of the spec's parts that differ from their defaults."""
     found = {}
     for name, given in content.items():
         if name not in spec.named:
@@ -461,8 +476,8 @@ def _prior(name: str, content: Mapping[str, Any]) -> Prior:
         raise SpecError(f"the prior of {name!r}: {error}") from None
     except (KeyError, TypeError, ValueError):
         raise SpecError(
-            f"the prior of {name!r} is not one",
-            expected='{kind = "LogNormal", median = 0.33, scale = 0.35}, say',
+            f"the prior of {name!r} is not valid",
+            expected='for example {kind = "LogNormal", median = 0.33, scale = 0.35}',
             got=repr(content),
         ) from None
 
@@ -474,7 +489,7 @@ def write_spec(spec: Spec, path: str | Path) -> Path:
     ----------
     spec : Spec
     path : str or Path
-        The file; it is written completely or not at all.
+        The file, which is written completely or not at all.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Knots: a Gaussian process of many places, seen through its values at some of them."""
+"""Inducing points: a Gaussian process at many places, represented by its values at some of them, the knots."""
 
 from __future__ import annotations
 
@@ -7,14 +7,28 @@ from collections.abc import Callable
 import numpy as np
 
 Correlation = Callable[[np.ndarray, np.ndarray], np.ndarray]
-"""Correlation (n, m) of a process at places (n, dim) with that at places (m, dim)."""
+"""Correlation, shape (n, m), between a process at places of shape (n, dim) and at places of shape (m, dim)."""
 
 
 def through_knots(at: np.ndarray, fitted: np.ndarray, correlation: Correlation, most: int) -> np.ndarray:
-    """Basis (row, most + 1) of a process of variance one at places `at`, on standard Normal coordinates.
+    """Return the basis of a Gaussian process of unit variance on standard Normal coordinates.
 
-    At most `most` of the `fitted` places are knots, at which the process is what its correlation says. What they do
-    not tell of a place, as of one far away, is the last coordinate, which such places share.
+    At the knots the process has exactly its correlation. The variance at a place that the knots do not explain, for
+    example far from them, goes into the last coordinate, which all such places share.
+
+    Parameters
+    ----------
+    at : ndarray, shape (row, dim)
+        Places at which the basis is computed.
+    fitted : ndarray, shape (place, dim)
+        Places from which the knots are chosen.
+    correlation : callable
+    most : int
+        Maximum number of knots.
+
+    Returns
+    -------
+    ndarray, shape (row, most + 1)
     """
     knots = _spread_out(fitted, correlation, most)
     root = np.linalg.cholesky(correlation(knots, knots))
@@ -25,7 +39,7 @@ def through_knots(at: np.ndarray, fitted: np.ndarray, correlation: Correlation, 
 
 
 def _spread_out(places: np.ndarray, correlation: Correlation, most: int) -> np.ndarray:
-    """Different places, each the one that those before it say least of."""
+    """Return distinct places, each the one least correlated with those chosen before it."""
     places = np.unique(places.round(6), axis=0)
     chosen = [int(np.argmin(np.abs(places - places.mean(axis=0)).sum(axis=1)))]
     nearest = correlation(places, places[chosen]).max(axis=1)

@@ -1,7 +1,7 @@
-"""The abstract idea of a part of a model: a frozen value with a table of parameters and one formula over them.
+"""The abstract part of a model: a frozen value with a table of parameters and one formula over them.
 
-The table's names must equal the formula's keyword-only arguments. This is checked when the class is
-defined, so that a formula never meets a parameter by position.
+The names in the table must equal the formula's keyword-only arguments. This is checked when the class is
+defined, so that no parameter is ever passed to a formula by position.
 """
 
 from __future__ import annotations
@@ -25,34 +25,36 @@ from bayescale.parts.priors import Placed, Prior
 Values = Mapping[str, Array]
 
 PARAMS, TOKENS = ("params", "active_params"), ("tokens",)
-"""Columns of runs that count params, and those that count tokens: what may fill an input of that name."""
+"""Columns of runs that count params, and columns that count tokens: each may fill the law's input of that name."""
 
 
 class Kind(StrEnum):
-    """What a law's number is: readers ask this, never its name or its meaning in words."""
+    """What a number of a law is. Code that needs to know checks the kind, never the name or the description."""
 
     EXPONENT = "exponent"
-    """A parameter that is a power; those of different laws are not the same quantity."""
+    """A parameter that is a power. Exponents of different laws are not the same quantity."""
     EFFECTIVE = "effective"
-    """The power by which a term falls far from balance: comparable between laws."""
+    """The power by which a term falls far from balance. It is comparable between laws."""
     FLOOR = "floor"
     """The irreducible loss."""
     PUBLISHED = "published"
-    """Another coefficient as the literature writes it."""
+    """Another coefficient, as the literature writes it."""
     PARAMETER = "parameter"
     """Any other parameter."""
 
 
 @dataclass(frozen=True)
 class Quantity:
-    """A number that a law reports beside its parameters.
+    """A number that a law reports in addition to its parameters.
 
     Attributes
     ----------
     kind : Kind
+        What the number is.
     unit, meaning : str
+        Its unit and a short description.
     scale : {"linear", "log"}
-        The scale that it is read on: "log" of one that is positive and spans orders of magnitude.
+        The scale on which it is shown: "log" if it is positive and spans orders of magnitude.
     """
 
     kind: Kind
@@ -61,21 +63,22 @@ class Quantity:
     scale: str = "linear"
 
 
-_KINDS = {int: "a whole number of at least 1", float: "a positive, finite number"}
-"""What a field of a part holds, by the type of its default."""
+_KINDS = {int: "an integer of at least 1", float: "a positive, finite number"}
+"""Valid values of a field of a part, by the type of its default."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column of positive numbers of its own that a part reads, such as the number of experts.
+    """A column of positive numbers that a part declares and reads, such as the number of experts.
 
     Attributes
     ----------
     unit, meaning : str
+        Its unit and a short description.
     default : float
-        Value in a query that does not name one.
+        Value in a query that does not give one, in `unit`.
     low, high : float
-        Its plausible range: values outside it are refused, and sweeps of simulated runs span it.
+        Plausible range, in `unit`. Values outside it raise an error, and sweeps of simulated runs span it.
     """
 
     unit: str
@@ -94,17 +97,18 @@ class Parameter:
     prior : Prior
         Default prior; a spec may name another.
     unit, meaning, source : str
-        What a person needs to hold a prior about it, and where this one comes from.
+        The unit and description that a user needs to choose a prior, and the source of the default prior.
     spread : float
         Prior scale of the standard deviation between families, in the prior's Gaussian coordinate
-        (e-folds, for a log-Normal); see :func:`bayescale.parts.priors.spread_prior`.
+        (e-folds for a log-Normal); see :func:`bayescale.parts.priors.spread_prior`.
     at_anchor : bool
-        Whether it is a value at the anchor, such as a term's share of the loss there: another at another anchor. A
-        prior of it that is learnt has a trend.
+        Whether its value depends on the anchor, as a term's share of the loss does. If so, a learned prior of the
+        parameter has a trend in the anchor.
     own : bool
-        Whether a family's runs tell it, however few, and other families' do not: its prior is not learnt.
+        Whether only the family's own runs inform it, however few they are. If so, its prior is not learned from
+        other families.
     kind : Kind
-        What it is: an exponent, or any other parameter.
+        Whether it is an exponent or another parameter.
     """
 
     prior: Prior
@@ -119,11 +123,22 @@ class Parameter:
 
 @dataclass_transform(frozen_default=True)
 class Part(ABC):
-    """A table of parameters and one formula over them; an instance is what a spec composes.
+    """A table of parameters and one formula over them. A spec composes instances of parts.
 
-    Every subclass is a frozen dataclass. Its fields are what the formula is built with and no run informs, such as a
-    number of knots or a length. Each has a default, and a spec may set another. A formula that reads no field may be a
-    static method.
+    Every subclass is a frozen dataclass. Its fields are constants of the formula that no run informs, such as a
+    number of knots or a length. Each field has a default, and a spec may set another value. A formula that reads no
+    field may be a static method.
+
+    Attributes
+    ----------
+    name, source : str
+        Unique name within its kind, and the publication or observation behind it.
+    parameters : mapping of str to Parameter
+        The table.
+    columns : mapping of str to Column
+        Columns that the part declares.
+    formula : str
+        Name of the method that computes the formula.
 
     Examples
     --------
@@ -136,7 +151,7 @@ class Part(ABC):
     source: ClassVar[str]
     parameters: ClassVar[Mapping[str, Parameter]] = {}
     columns: ClassVar[Mapping[str, Column]] = {}
-    """Columns of its own, which enter as natural logs as params and tokens do; by name."""
+    """Columns that the part declares, by name. Like params and tokens, they enter the model as natural logs."""
     formula: ClassVar[str]
 
     def __init_subclass__(cls) -> None:
@@ -151,28 +166,38 @@ class Part(ABC):
 
     @classmethod
     def changed(cls, given: Mapping[str, Any]) -> dict[str, int | float]:
-        """Return fields of a part as they are given, without those that are as by default.
+        """Return the given fields whose values differ from their defaults.
+
+        Parameters
+        ----------
+        given : mapping of str to int or float
+            Values of fields, by name.
+
+        Returns
+        -------
+        dict
+            Values of the changed fields, each in the type of its default.
 
         Raises
         ------
         SpecError
-            If the part has no such field, or a value is not of its field's kind.
+            If the part has no such field, or a value is not valid for its field.
         """
         defaults = cls.defaults()
         for field in given:
             if field not in defaults:
                 raise SpecError(
                     f"part {cls.name!r} has no field {field!r}",
-                    expected=f"one of: {', '.join(defaults)}" if defaults else "no field: it has none",
+                    expected=f"one of: {', '.join(defaults)}" if defaults else "no fields: this part has none",
                     got=field,
-                    hint=nearest(field, defaults) if defaults else "leave its fields out",
+                    hint=nearest(field, defaults) if defaults else "remove the fields of this part",
                 )
         values = {field: _checked(cls.name, field, defaults[field], value) for field, value in given.items()}
         return {field: value for field, value in values.items() if value != defaults[field]}
 
     @classmethod
     def defaults(cls) -> dict[str, Any]:
-        """Fields with their defaults."""
+        """Return the default of each field, by name."""
         return {field.name: field.default for field in fields(cls)}  # type: ignore[arg-type]
 
     @classmethod
@@ -180,10 +205,10 @@ class Part(ABC):
         for field, default in cls.defaults().items():
             if type(default) not in _KINDS:
                 raise DefinitionError(
-                    f"field {field!r} of {cls.__name__} has no default that is a number",
+                    f"the default of field {field!r} of {cls.__name__} is not a number",
                     expected="an int or a float",
                     got=repr(default),
-                    hint=f"write {field}: int = 24, say; what runs inform is a parameter, with a prior",
+                    hint=f"for example {field}: int = 24; a quantity that runs inform is a parameter with a prior",
                 )
 
     @classmethod
@@ -198,12 +223,12 @@ class Part(ABC):
                 f"{cls.__name__}.{cls.formula} and {cls.__name__}.parameters disagree",
                 expected=f"keyword-only arguments {sorted(cls.parameters)}",
                 got=f"{sorted(asked)}",
-                hint="give every parameter of the table to the formula by keyword, and no other",
+                hint="make the formula's keyword-only arguments the names in the table of parameters",
             )
 
 
 def _checked(part: str, field: str, default: int | float, value: Any) -> int | float:
-    """Return the value of a field in the type of its default."""
+    """Return the value of a field, in the type of its default."""
     number = type(value) is int or (type(value) is type(default) is float)
     if not (number and 0 < value < math.inf):
         raise SpecError(
@@ -220,7 +245,7 @@ class AbstractLaw(Part):
 
     The *anchor* is a reference run: the geometric mean of each input over the fitted runs, and their
     median loss. A law sees inputs as ``ln(input / anchor)`` and returns ``ln(loss / anchor loss)``,
-    so that its parameters are nearly independent and of a size that a person can judge.
+    so that its parameters are nearly independent and their sizes are easy to judge.
     """
 
     formula = "log_loss"
@@ -228,66 +253,114 @@ class AbstractLaw(Part):
     quantities: ClassVar[Mapping[str, Quantity]]
     """What :meth:`published` and :meth:`effective` return, by name."""
     balance: ClassVar[Callable[..., Array] | None] = None
-    """``balance(log_tokens, **parameters)``: ln(params) at which tokens are compute-optimal, both in
-    anchor units; None where the law has no closed form for it."""
+    """``balance(log_tokens, **parameters)``: ln(params) for which the tokens are compute-optimal, both in
+    anchor units; None if the law has no closed form for it."""
     effective: ClassVar[Callable[..., dict[str, Any]] | None] = None
-    """``effective(**parameters)``: exponents far from balance, by name; None where they are not constant."""
+    """``effective(**parameters)``: exponents far from balance, by name; None if they are not constant."""
 
     @abstractmethod
     def log_loss(self, *inputs: Array, **parameters: Array) -> Array:
-        """``ln(loss / anchor loss)`` at ``ln(input / anchor)``; shapes broadcast."""
+        """Return the log loss in anchor units.
+
+        Parameters
+        ----------
+        *inputs : Array
+            ``ln(input / anchor)`` of each input, in the law's order.
+        **parameters : Array
+            Parameters by name. All shapes broadcast.
+
+        Returns
+        -------
+        Array
+            ``ln(loss / anchor loss)``.
+        """
 
     @abstractmethod
     def published(self, *anchor: Array, loss: Array, **parameters: Array) -> dict[str, Array]:
-        """Coefficients as the literature writes them, at the anchor's logs (inputs, then loss)."""
+        """Return the coefficients as the literature writes them.
+
+        Parameters
+        ----------
+        *anchor : Array
+            Natural log of each input at the anchor, in the law's order and in base units.
+        loss : Array
+            Natural log of the anchor's loss.
+        **parameters : Array
+            Parameters by name. All shapes broadcast.
+
+        Returns
+        -------
+        dict of Array
+            Coefficients, by the names in `quantities`.
+        """
 
 
 class AbstractResource(Part):
-    """What was spent → effective inputs of the law, all as natural logs of base units.
+    """Resources spent → effective inputs of the law, all as natural logs of base units.
 
-    A resource knows the inputs by the law's own names for them. Which columns of the runs they are read from is said
-    by the `inputs` of a spec, so that a resource changes what the law reads, whatever the column.
+    A resource refers to the inputs by the law's names for them. The `inputs` of a spec say from which columns of the
+    runs they are read, so that a resource changes what the law reads, whichever column that is.
     """
 
     formula = "effective"
     changes: ClassVar[Mapping[str, tuple[str, ...]]]
-    """Inputs of the law that it changes, each with the columns of runs that count what the resource takes it for."""
+    """Inputs of the law that it changes, each with the columns of runs that count the quantity the resource expects."""
     requires: ClassVar[tuple[str, ...]] = ()
-    """Columns of runs that it reads beside these inputs."""
+    """Columns of runs that it reads in addition to these inputs."""
     balanced: ClassVar[bool] = True
-    """Whether it asks for the law's balance, which some laws have not."""
+    """Whether it needs the law's balance, which some laws do not have."""
 
     @abstractmethod
     def effective(self, spent: Values, balance: Callable[[Array], Array], **parameters: Array) -> dict[str, Array]:
         """Return `spent` with the effective inputs replaced.
 
-        `spent` holds the law's inputs under the law's names, and the columns that the spec's resources require.
+        Parameters
+        ----------
+        spent : mapping of str to Array
+            Natural logs of the law's inputs, by the law's names, and of the columns that the spec's resources require.
+        balance : callable
+            ln(params) for which ln(tokens) is compute-optimal, in base units.
+        **parameters : Array
+            Parameters by name. All shapes broadcast.
+
+        Returns
+        -------
+        dict of Array
+            `spent` with the effective inputs, as natural logs.
         """
 
 
 class Rows(NamedTuple):
-    """Where runs lie: `inputs` (row, input) as ``ln(input / anchor)``, `flops` (row,) as natural logs.
+    """Positions of runs.
 
-    `group` (row,) names what each shares its errors with: an IsoFLOP budget, a training curve, a batch of seeds.
-    Of fitted runs `told` is how many e-folds of compute the widest family spans that has the law in common.
+    Attributes
+    ----------
+    inputs : ndarray, shape (row, input)
+        ``ln(input / anchor)``.
+    flops : ndarray, shape (row,)
+        Natural log of compute in FLOP.
+    group : ndarray of str, shape (row,)
+        Name of the group within which errors are correlated: an IsoFLOP budget, a training curve, a batch of seeds.
+    law_span : float
+        For fitted runs, e-folds of compute spanned by the widest family that shares the law.
     """
 
     inputs: np.ndarray
     flops: np.ndarray
     group: np.ndarray
-    told: float = 0.0
+    law_span: float = 0.0
 
     def take(self, rows: np.ndarray) -> Rows:
-        """Rows at positions."""
-        return Rows(self.inputs[rows], self.flops[rows], self.group[rows], self.told)
+        """Return the rows at some indices."""
+        return Rows(self.inputs[rows], self.flops[rows], self.group[rows], self.law_span)
 
 
 class AbstractDiscrepancy(Part):
-    """What a law is wrong by: a family's own *coordinates*, standard Normal, times a *basis*.
+    """The error of a law: standard Normal *coordinates* of a family times a *basis*.
 
-    The basis of a run depends on where it lies against the family's fitted runs, and is data of the model. It is
-    multiplied by how steeply the family's log loss falls, over a usual 0.1, where it is more (see
-    :func:`bayescale.modelling.design.slope_at`).
+    The basis of a run depends on its position relative to the family's fitted runs, and is data of the model. Where the
+    family's log loss falls more steeply than the usual slope of 0.1, the basis is multiplied by the ratio of the two
+    slopes (see :func:`bayescale.modelling.design.slope_at`).
     """
 
     formula = "shift"
@@ -296,21 +369,45 @@ class AbstractDiscrepancy(Part):
     planar: ClassVar[bool] = False
     """Whether it needs a law of two inputs."""
     informed: ClassVar[bool]
-    """Whether runs that are fitted say something of the parameters. If not, and there is one, in which the shift is
-    linear, its prior is learnt from forecasts of other families."""
+    """Whether the fitted runs inform the parameters. If they do not, and there is one parameter in which the shift is
+    linear, its prior is learned from forecasts of other families."""
 
     @property
     @abstractmethod
     def coordinates(self) -> Mapping[str, int]:
-        """How many coordinates a family has, by the parameter that is their scale; in the order of the basis."""
+        """Number of coordinates of a family for each parameter that is their scale, in the order of the basis."""
 
     @abstractmethod
     def basis(self, at: Rows, fitted: Rows) -> np.ndarray:
-        """Basis (row, width) of rows `at`, of a family whose runs are `fitted`."""
+        """Return the basis at some rows of a family.
+
+        Parameters
+        ----------
+        at : Rows
+            Positions at which the basis is computed.
+        fitted : Rows
+            Positions of the family's fitted runs.
+
+        Returns
+        -------
+        ndarray, shape (row, width)
+        """
 
     @abstractmethod
     def shift(self, basis: Array, coordinates: Array, **parameters: Array) -> Array:
-        """``ln(loss / the law's loss)``; `basis` (…, width), `coordinates` (…, coordinate)."""
+        """Return the error of the law.
+
+        Parameters
+        ----------
+        basis : Array, shape (…, width)
+        coordinates : Array, shape (…, coordinate)
+        **parameters : Array, shape (…)
+
+        Returns
+        -------
+        Array, shape (…)
+            ``ln(loss / loss by the law)``.
+        """
 
 
 class AbstractResponse(Part):
@@ -320,32 +417,59 @@ class AbstractResponse(Part):
     observed: ClassVar[str]
     requires: ClassVar[tuple[str, ...]] = ()
     of_one: ClassVar[str] = ""
-    """Column of text of which the parameters describe one value: a midpoint is that of one benchmark."""
+    """Column of text such that the parameters describe one of its values: a midpoint belongs to one benchmark."""
     kind: ClassVar[str]
     unit: ClassVar[str]
 
     @abstractmethod
     def location(self, log_loss: Array, columns: Values, **parameters: Array) -> Array:
-        """Log of a loss, or the probability that an item is answered correctly."""
+        """Return the location of what was observed.
+
+        Parameters
+        ----------
+        log_loss : Array, shape (run,)
+            Natural log of the loss in nats/token.
+        columns : mapping of str to Array
+            Columns that the response requires, each of shape (run,).
+        **parameters : Array
+
+        Returns
+        -------
+        Array, shape (run,)
+            Log of a loss, or the probability that an item is answered correctly.
+        """
 
 
 class AbstractNoise(Part):
-    """Location → distribution of what was observed; `kind` says of which responses."""
+    """Location → distribution of what was observed, for responses of the same `kind`."""
 
     formula = "distribution"
     kind: ClassVar[str]
     requires: ClassVar[tuple[str, ...]] = ()
     basis: ClassVar[Callable[[Rows, Rows], np.ndarray] | None] = None
-    """``basis(at, fitted)``, as a discrepancy's: what the noise needs to know of where a run lies, which the formula
-    finds in `columns` under the noise's name; None where it needs nothing."""
+    """``basis(at, fitted)``, as for a discrepancy: what the noise needs to know about the position of a run. The
+    formula finds it in `columns` under the name of the noise. None if it needs nothing."""
 
     @abstractmethod
     def distribution(self, location: Array, columns: Values, **parameters: Array) -> dist.Distribution:
-        """Distribution of one observation a run."""
+        """Return the distribution of one observation per run.
+
+        Parameters
+        ----------
+        location : Array, shape (run,)
+        columns : mapping of str to Array
+            Columns that the noise requires, and its basis under its name.
+        **parameters : Array
+
+        Returns
+        -------
+        Distribution
+            With batch shape (run,).
+        """
 
 
 def log_sum(*terms: Array | float) -> Array:
-    """``ln(Σ exp(term))`` over terms that broadcast, without overflow."""
+    """Return ``ln(Σ exp(term))`` over terms that broadcast, without overflow."""
     total = jnp.asarray(terms[0])
     for term in terms[1:]:
         total = jnp.logaddexp(total, term)
@@ -353,7 +477,17 @@ def log_sum(*terms: Array | float) -> Array:
 
 
 class Families(NamedTuple):
-    """How many families there are, and which of so many `lots` each is in, by way of pooling: `lot` (family,)."""
+    """Families and the lots that they are in.
+
+    Attributes
+    ----------
+    size : int
+        Number of families.
+    lot : mapping of str to Array of int, shape (family,)
+        Index of each family's lot, for each pooling that sorts families into lots.
+    lots : mapping of str to int
+        Number of lots of each of these poolings.
+    """
 
     size: int
     lot: Mapping[str, Array]
@@ -361,33 +495,33 @@ class Families(NamedTuple):
 
 
 class Role(Enum):
-    """What a site of a parameter says of families."""
+    """What a site of a parameter says about families."""
 
     VALUE = auto()
-    """The parameter: one value for all families, or one of each."""
+    """The parameter: one value for all families, or one for each."""
     CENTER = auto()
-    """The value about which families scatter."""
+    """The value around which families vary."""
     SPREAD = auto()
-    """The standard deviation by which they do, in the prior's Gaussian coordinate."""
+    """The standard deviation between families, in the prior's Gaussian coordinate."""
     LOT = auto()
-    """The value that families of one lot have, or about which they scatter."""
+    """The value that families of one lot share, or around which they vary."""
     OFFSET = auto()
-    """How far each family lies from what it scatters about, in units of the spread."""
+    """Deviation of each family from its centre, in units of the spread."""
     COORDINATE = auto()
-    """What a sampler moves in place of the offset. Its prior is given what the families share."""
+    """What a sampler moves instead of the offset. Its prior is conditional on what the families share."""
 
 
 class Site(NamedTuple):
-    """A site of a model: what it says, its dims besides draws, and what becomes of its draws.
+    """A site of a model: its role, its dims other than draws, and whether its draws are kept.
 
     Attributes
     ----------
     name : str
     role : Role
     dims : tuple of str
-        Dims of an array of it (see :mod:`bayescale.core.dims`); none, a scalar.
+        Dims of its array (see :mod:`bayescale.core.dims`); empty for a scalar.
     latent : bool
-        Whether it is sampled. If not, it follows from those that are.
+        Whether it is sampled. If not, it is computed from sites that are.
     kept : bool
         Whether the posterior of a fit holds it.
     """
@@ -400,58 +534,105 @@ class Site(NamedTuple):
 
     @property
     def at_top(self) -> bool:
-        """Whether its prior depends on no other site, so that a fit's log prior holds it."""
+        """Whether its prior depends on no other site, so that the log prior of a fit includes it."""
         return self.latent and self.role is not Role.COORDINATE
 
 
 class AbstractPooling(Part):
     """A way for families to share a parameter with a prior and a spread.
 
-    It declares every site that it draws. What other rooms ask of one, they ask by its role: no name of a site is
-    spelled outside the way that draws it.
+    It declares every site that it draws. Other modules look sites up by role; no name of a site is written outside
+    the pooling that draws it.
     """
 
     formula = "draw"
     about: ClassVar[str]
-    """What families have in common, in words; of a parameter whose spread is ``{spread}``."""
+    """Description of what families share, for a parameter whose spread is ``{spread}``."""
     lots: ClassVar[tuple[str, ...]] = ()
-    """Columns of text that sort families into lots: in one lot are those that are alike in all of them."""
+    """Columns of text that sort families into lots. Families with identical values in all of them are in one lot."""
     named: ClassVar[bool] = True
-    """Whether runs must hold these columns."""
+    """Whether runs must have these columns."""
     known: ClassVar[bool] = False
-    """Whether the spread is known: the standard deviation between families, not the scale of its prior."""
+    """Whether the spread is the known standard deviation between families, not the scale of its prior."""
     together: ClassVar[bool] = True
-    """Whether a family depends on every other; if not, on those of its lot alone."""
+    """Whether a family depends on every other family. If not, it depends only on those in its lot."""
     centered: ClassVar[bool] = False
-    """Whether it is an :class:`AbstractCentered`: a sampler may choose each family's coordinate."""
+    """Whether it is an :class:`AbstractCentered`, for which a sampler may choose each family's coordinate."""
 
     @abstractmethod
     def sites(self, name: str) -> tuple[Site, ...]:
-        """Sites that `draw` makes of a parameter."""
+        """Return the sites that `draw` makes for the parameter `name`."""
 
     @abstractmethod
     def draw(
         self, name: str, prior: Placed, spread: Array | float, families: Families, centering: Array | float
     ) -> Array:
-        """Draw the parameter: shape () if shared, else (family,)."""
+        """Draw the parameter.
+
+        Parameters
+        ----------
+        name : str
+            Name of the parameter.
+        prior : Placed
+            Its prior.
+        spread : float or Array, shape ()
+            Standard deviation between families, or the scale of its prior, in the prior's Gaussian coordinate.
+        families : Families
+        centering : float or Array, shape (family,)
+            0 for the offset and 1 for the value as a family's coordinate; see :class:`AbstractCentered`.
+
+        Returns
+        -------
+        Array
+            Shape () if all families share one value, otherwise (family,).
+        """
 
     @abstractmethod
     def extend(
         self, name: str, prior: Placed, spread: Array | float, draws: dict[str, Array], key: Array
     ) -> dict[str, Array]:
-        """Latent sites to replace in `draws` (leading dim: draw) for one more, new family of a new lot at the end."""
+        """Return the latent sites that change when one new family, in a new lot, is added at the end.
+
+        Parameters
+        ----------
+        name, prior, spread
+            As for :meth:`draw`.
+        draws : dict of Array, shape (draw, …)
+            Draws of the latent sites.
+        key : Array
+            JAX random key.
+
+        Returns
+        -------
+        dict of Array, shape (draw, …)
+            Sites to replace in `draws`.
+        """
 
     def site(self, name: str, role: Role) -> Site:
-        """The site of a parameter that has a role, which the way has one of."""
+        """Return the one site of a parameter that has this role."""
         return next(site for site in self.sites(name) if site.role is role)
 
     def population(self, name: str) -> Site:
-        """The site that says of a parameter what families have in common: their centre, or its value."""
+        """Return the site of what families share in a parameter: their centre, or its value."""
         by_role = {site.role: site for site in self.sites(name)}
         return by_role.get(Role.CENTER, by_role[Role.VALUE])
 
     def given(self, name: str, draws: Mapping[str, Array], lots: Sequence[Any]) -> dict[str, Array]:
-        """Draws of its latent sites at centering 0, from those that a fit keeps; `lots` of the families, in order."""
+        """Return draws of the latent sites at centering 0, from the draws that a fit keeps.
+
+        Parameters
+        ----------
+        name : str
+            Name of the parameter.
+        draws : mapping of str to Array, shape (draw, …)
+            Draws that the fit keeps.
+        lots : sequence
+            Lot of each family, in order.
+
+        Returns
+        -------
+        dict of Array, shape (draw, …)
+        """
         found = {}
         for site in self.sites(name):
             if site.latent and site.kept:
@@ -465,17 +646,30 @@ class AbstractPooling(Part):
 
 
 class AbstractCentered(AbstractPooling):
-    """A way by which families scatter about a centre that is learnt.
+    """A pooling in which families vary around a learned centre.
 
-    A family's `centering` moves its coordinate from its offset (0, best where its own runs say little) to its value
-    (1, best where they say much); the posterior is the same.
+    A family's `centering` moves its coordinate from its offset (0, best if its own runs are uninformative) to its value
+    (1, best if they are informative). The posterior is the same.
     """
 
     centered = True
 
     @abstractmethod
     def center_given(self, prior: Placed, coordinate: Array, spread: Array, centering: Array) -> tuple[Array, Array]:
-        """Mean and SD of the centre's Gaussian coordinate given the families' coordinates and the spread."""
+        """Return the conditional mean and SD of the centre, given the families' coordinates and the spread.
+
+        Parameters
+        ----------
+        prior : Placed
+        coordinate : Array, shape (family,)
+        spread : Array, shape ()
+        centering : Array, shape (family,)
+
+        Returns
+        -------
+        mean, sd : Array, shape ()
+            In the prior's Gaussian coordinate.
+        """
 
     @abstractmethod
     def restart(
@@ -487,4 +681,22 @@ class AbstractCentered(AbstractPooling):
         variance: Array,
         centering: Array,
     ) -> dict[str, Array]:
-        """Latent sites with the families' values kept, centre and spread moved to fit them, in other coordinates."""
+        """Return latent sites that keep the families' values, with the centre and the spread moved to fit them.
+
+        Parameters
+        ----------
+        name, prior
+            As for :meth:`draw`.
+        spread : float
+            Scale of the prior of the spread.
+        sites : dict of Array
+            Current values of the sites.
+        variance : Array, shape (family,)
+            Variance of each family's offset.
+        centering : Array, shape (family,)
+            The new centering, in which the coordinates are returned.
+
+        Returns
+        -------
+        dict of Array
+        """

@@ -37,17 +37,31 @@ _BASES: dict[str, type[Part]] = {
     "pooling": AbstractPooling,
 }
 CODE_ALLOWED = ContextVar("code_allowed", default=False)
-"""Whether specs that are read from files may name code: set by ``bayescale --allow-code``."""
-_ALLOWED: dict[str, type[Part]] = {}  # parts of people's own that they let run in this process, by "module:Class"
+"""Whether specs that are read from files may name code. ``bayescale --allow-code`` sets it."""
+_ALLOWED: dict[str, type[Part]] = {}  # custom parts that the user has allowed in this process, by "module:Class"
 FOLDERS: dict[str, Path] = {}
-"""Folder in which allowed code was found, by ``"module:thing"``, where it is not on Python's path."""
+"""Folder in which allowed code was found, by ``"module:thing"``, if it is not on Python's path."""
 
 
 @cache
 def catalogue(package: str) -> dict[str, Any]:
-    """Classes with a `name` that the modules of `package` define, by that name.
+    """Return the classes with a `name` that the modules of a package define, by that name.
 
-    A new file is found by being there; nothing is registered by hand.
+    A new file in the package is found without registration.
+
+    Parameters
+    ----------
+    package : str
+        Dotted name of the package.
+
+    Returns
+    -------
+    dict of str to class
+
+    Raises
+    ------
+    DefinitionError
+        If two classes have the same name.
     """
     found: dict[str, Any] = {}
     for info in pkgutil.iter_modules(import_module(package).__path__):
@@ -62,14 +76,27 @@ def catalogue(package: str) -> dict[str, Any]:
 
 
 def part(kind: str, name: str, **fields: Any) -> Any:
-    """Part of a kind (``"laws"``, ``"noise"``, …) by its name, with some of its fields; the others are as by default.
+    """Return a part by its kind and name.
+
+    Parameters
+    ----------
+    kind : str
+        ``"laws"``, ``"noise"``, ….
+    name : str
+        Name of the part, or ``"module:Class"`` of a custom part that is allowed.
+    **fields : int or float
+        Values of fields; the other fields have their defaults.
+
+    Returns
+    -------
+    Part
 
     Raises
     ------
     UnknownName
         If no part of the kind has the name.
     SpecError
-        If it has no such field, or a value is not of the field's kind.
+        If it has no such field, a value is not valid for its field, or a custom part is not allowed or not of the kind.
 
     Examples
     --------
@@ -86,7 +113,23 @@ def _instance(of: type[Part], fields: tuple[tuple[str, Any], ...]) -> Part:
 
 
 def find(package: str, name: str) -> Any:
-    """Class of a name among those that the modules of a package define, or that an installed package adds."""
+    """Return a class by its name, among those that the modules of a package define or an installed package adds.
+
+    Parameters
+    ----------
+    package : str
+        Dotted name of the package of the kind, such as ``"bayescale.parts.laws"``.
+    name : str
+
+    Returns
+    -------
+    class
+
+    Raises
+    ------
+    UnknownName
+        If there is no such class.
+    """
     found = catalogue(package) | _installed(package.rpartition(".")[2])
     if name not in found:
         raise UnknownName(
@@ -100,13 +143,24 @@ def find(package: str, name: str) -> Any:
 
 @cache
 def _installed(kind: str) -> dict[str, type[Part]]:
-    """Parts of a kind that installed packages name in the entry-point group, by name; their base says the kind."""
+    """Return the parts of a kind that installed packages declare as entry points, by name; their base sets the kind."""
     found = [point.load() for point in entry_points(group=ENTRY_POINTS)] if kind in _BASES else []
     return {of.name: of for of in found if issubclass(of, _BASES[kind])}
 
 
 def allow(of: type[Part]) -> str:
-    """Let specs name a part of anybody's own by the returned ``"module:Class"``, for the rest of the process."""
+    """Allow specs to name a custom part, for the rest of the process.
+
+    Parameters
+    ----------
+    of : class
+        The custom part.
+
+    Returns
+    -------
+    str
+        ``"module:Class"``, by which a spec names the part.
+    """
     name = f"{of.__module__}:{of.__qualname__}"
     _ALLOWED[name] = of
     return name
@@ -119,24 +173,36 @@ def permit(name: str, folder: Path | None = None) -> None:
     ----------
     name : str
     folder : Path, optional
-        Where the module is looked for before the usual places.
+        Searched for the module before the usual places.
 
     Raises
     ------
     SpecError
-        If there is no such module or class, or the class is no part.
+        If there is no such module or class, or the class is not a part.
     """
     if name in _ALLOWED:
         return
     found = imported(name, folder)
     if not (inspect.isclass(found) and issubclass(found, Part)):
-        raise SpecError(f"the code {name!r} is not a part", expected="a class that derives from AbstractLaw, say",
+        raise SpecError(f"the code {name!r} is not a part", expected="a subclass of a part, for example of AbstractLaw",
                         got=repr(found))  # fmt: skip
     _ALLOWED[name] = found
 
 
 def imported(name: str, folder: Path | None = None) -> Any:
-    """Import the module of a ``"module:thing"``, which runs its code; return the thing, None without it.
+    """Import the module of a ``"module:thing"``, which runs its code, and return the thing.
+
+    Parameters
+    ----------
+    name : str
+        ``"module:thing"``.
+    folder : Path, optional
+        Searched for the module before the usual places.
+
+    Returns
+    -------
+    object
+        The thing; None if the module does not define it.
 
     Raises
     ------
@@ -152,12 +218,12 @@ def imported(name: str, folder: Path | None = None) -> Any:
         return found
     except ImportError as error:
         raise SpecError(f"the code {name!r} cannot be imported", got=str(error),
-                        hint="put the module beside the spec, or on the path of Python") from None  # fmt: skip
+                        hint="put the module next to the spec, or on Python's path") from None  # fmt: skip
 
 
 def not_allowed(name: str) -> SpecError:
-    """Return the error of code that nobody has allowed to run."""
-    return SpecError(f"the spec names code, {name!r}, which nobody has allowed to run", expected="your permission",
+    """Return the error for code that is not allowed to run."""
+    return SpecError(f"the spec names code that is not allowed to run: {name!r}", expected="your permission",
                      hint="if you trust it: `bayescale --allow-code VERB`, or allow_code=True in Python")  # fmt: skip
 
 
@@ -177,6 +243,6 @@ def _outside(kind: str, name: str) -> type[Part]:
         raise not_allowed(name)
     if not issubclass(_ALLOWED[name], _BASES[kind]):
         raise SpecError(
-            f"the code {name!r} is not one of {kind}", expected=f"a class that derives from {_BASES[kind].__name__}"
+            f"the code {name!r} is not one of the {kind}", expected=f"a subclass of {_BASES[kind].__name__}"
         )
     return _ALLOWED[name]

@@ -1,6 +1,6 @@
-"""Priors: a Normal seen through a transform.
+"""Priors: each is a transformed Normal.
 
-Its *Gaussian coordinate* is where samplers move and groups are pooled.
+Samplers move, and families are pooled, in the *Gaussian coordinate* of a prior.
 """
 
 from __future__ import annotations
@@ -18,12 +18,27 @@ from numpyro.distributions import biject_to, transforms
 
 from bayescale.core.errors import SpecError
 
-_Z90 = 1.6448536269514722  # standard Normal quantile of 0.95: the ends of a central 90 % interval
+_Z90 = 1.6448536269514722  # standard Normal quantile of 0.95: the ends of a central 90% interval
 
 
 @dataclass(frozen=True)
 class Prior(ABC):
-    """A prior with a median and a scale in its Gaussian coordinate."""
+    """A prior with a median and a scale in its Gaussian coordinate.
+
+    Attributes
+    ----------
+    median : float
+        Median, in the parameter's unit.
+    scale : float
+        Standard deviation in the Gaussian coordinate.
+    support : str
+        Where the median may lie, in words.
+
+    Raises
+    ------
+    SpecError
+        If the median is outside the support, or the scale is not positive and finite.
+    """
 
     median: float
     scale: float
@@ -33,7 +48,7 @@ class Prior(ABC):
         loc = self._inverse()
         if not (math.isfinite(loc) and math.isfinite(self.scale) and self.scale > 0):
             raise SpecError(
-                f"{self!r} is no prior",
+                f"{self!r} is not a valid prior",
                 expected=f"a finite median {self.support} and a positive, finite scale",
             )
 
@@ -44,11 +59,11 @@ class Prior(ABC):
 
     @abstractmethod
     def _at(self, loc: Any, scale: Any) -> transforms.Transform:
-        """Bijection from the Gaussian coordinate, where it has this location and scale."""
+        """Return the bijection from a Gaussian coordinate that has this location and scale."""
 
     @abstractmethod
     def _inverse(self) -> float:
-        """Gaussian coordinate of the median; not finite if there is none."""
+        """Return the Gaussian coordinate of the median; not finite if the median is outside the support."""
 
     @property
     def loc(self) -> float:
@@ -61,7 +76,17 @@ class Prior(ABC):
         """The prior of the same kind whose Gaussian coordinate is a standard Normal."""
 
     def placed(self, place: tuple[Any, Any] | None = None) -> Placed:
-        """Return the prior at a `place` that is data: (loc, scale) of its Gaussian coordinate; by default its own."""
+        """Return the prior at a place that is data of a compiled program.
+
+        Parameters
+        ----------
+        place : (Array, Array), optional
+            Location and scale of the Gaussian coordinate; by default those of the prior.
+
+        Returns
+        -------
+        Placed
+        """
         place = place or (self.loc, self.scale)
         return Placed(self._at(*place), *place)
 
@@ -70,25 +95,33 @@ class Prior(ABC):
         return self.placed().distribution()
 
     def moved(self, loc: float, scale: float) -> Prior:
-        """Return the prior with another location and scale in its Gaussian coordinate."""
+        """Return the prior with this location and scale in its Gaussian coordinate."""
         with jax.enable_x64(True):
             return replace(self, median=float(self._at(loc, scale)(jnp.asarray(loc))), scale=scale)
 
     def interval(self) -> tuple[float, float]:
-        """Return the ends of the central 90 % interval, in the parameter's unit."""
+        """Return the ends of the central 90% interval, in the parameter's unit."""
         low, high = (float(self.transform(self.loc + sign * _Z90 * self.scale)) for sign in (-1, 1))
         return low, high
 
 
 class Placed(NamedTuple):
-    """A prior whose place may be an argument of a compiled program, so that one program serves every place."""
+    """A prior whose place may be an argument of a compiled program, so that one program serves every place.
+
+    Attributes
+    ----------
+    transform : Transform
+        Bijection from the Gaussian coordinate to the parameter.
+    loc, scale : float or Array, shape ()
+        Location and scale of the Gaussian coordinate.
+    """
 
     transform: transforms.Transform
     loc: Any
     scale: Any
 
     def distribution(self) -> dist.Distribution:
-        """Return it as a NumPyro distribution."""
+        """Return the placed prior as a NumPyro distribution."""
         return dist.TransformedDistribution(dist.Normal(self.loc, self.scale), self.transform)
 
 
@@ -150,10 +183,10 @@ class LogitNormal(Prior):
 
 @dataclass(frozen=True)
 class JohnsonSU(Prior):
-    """Johnson's symmetric SU: Normal amid, with tails the heavier the larger `tail`.
+    """Johnson's symmetric SU: Normal near the median, with heavier tails for a larger `tail`.
 
-    `scale` is the standard deviation that it has amid; with a `tail` of 1, the 90 % interval is 2.5 of it wide to
-    either side, that of a Normal 1.6.
+    `scale` is the standard deviation of the Normal that it follows near the median. With a `tail` of 1, the 90%
+    interval extends 2.5 times `scale` to either side; that of a Normal extends 1.6 times.
     """
 
     tail: float = 1.0
@@ -162,7 +195,7 @@ class JohnsonSU(Prior):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not (math.isfinite(self.tail) and self.tail > 0):
-            raise SpecError(f"{self!r} is no prior", expected="a positive, finite tail")
+            raise SpecError(f"{self!r} is not a valid prior", expected="a positive, finite tail")
 
     def _at(self, loc: Any, scale: Any) -> transforms.Transform:
         return Sinh(loc, scale, self.tail)
@@ -179,7 +212,7 @@ PRIORS: dict[str, type[Prior]] = {kind.__name__: kind for kind in (Normal, LogNo
 
 
 class _Tailed(dist.constraints.Constraint):
-    """The real line, to which samplers go by the transform, for they move in its Gaussian coordinate."""
+    """The real line. Samplers reach it through the transform, because they move in its Gaussian coordinate."""
 
     def __init__(self, transform: transforms.Transform) -> None:
         self.transform = transform
@@ -197,7 +230,7 @@ class _Tailed(dist.constraints.Constraint):
 class Sinh(transforms.Transform):
     r"""Gaussian coordinate :math:`c` → :math:`\xi + \lambda \sinh(\tau (c - \xi) / \lambda) / \tau`.
 
-    At place :math:`\xi` with scale :math:`\lambda`; the tails are the heavier the larger :math:`\tau`.
+    The location is :math:`\xi` and the scale :math:`\lambda`. A larger :math:`\tau` makes the tails heavier.
     """
 
     domain = dist.constraints.real
@@ -212,19 +245,19 @@ class Sinh(transforms.Transform):
         return _Tailed(self)
 
     def __call__(self, x: Array) -> Array:
-        """Value at a Gaussian coordinate."""
+        """Return the value at a Gaussian coordinate."""
         return self.loc + self.scale / self.tail * jnp.sinh(self.tail * (x - self.loc) / self.scale)
 
     def _inverse(self, y: Array) -> Array:
         return self.loc + self.scale / self.tail * jnp.arcsinh(self.tail * (y - self.loc) / self.scale)
 
     def log_abs_det_jacobian(self, x: Array, y: Array, intermediates: Any = None) -> Array:
-        """Log of the slope at `x`."""
+        """Return the log of the slope at `x`."""
         stretched = self.tail * (x - self.loc) / self.scale
         return jnp.logaddexp(stretched, -stretched) - math.log(2.0)  # ln cosh, without overflow
 
     def tree_flatten(self) -> tuple:
-        """Place and scale as data; the tail is part of the program."""
+        """Return the location and scale as data; the tail is part of the program."""
         return (self.loc, self.scale), (("loc", "scale"), {"tail": self.tail})
 
 
@@ -232,10 +265,20 @@ biject_to.register(_Tailed, lambda constraint: constraint.transform)
 
 
 def spread_prior(spread: float) -> LogNormal:
-    """Prior on the standard deviation between families: median 0.67, 95 % quantile 1.96 times `spread`.
+    """Return the prior of the standard deviation between families.
 
-    Both are those of a half-Normal of that scale. Unlike it, the density vanishes at zero, where few
-    families would make a funnel that no sampler enters.
+    Its median is 0.67 times `spread` and its 95% quantile 1.96 times, as for a half-Normal of that scale. Unlike the
+    half-Normal, its density vanishes at zero, where a small number of families would make a funnel that no sampler
+    enters.
+
+    Parameters
+    ----------
+    spread : float
+        Scale, in the Gaussian coordinate of the parameter's prior.
+
+    Returns
+    -------
+    LogNormal
     """
     median, high = 0.6745, 1.9600  # of a standard half-Normal
     return LogNormal(median * spread, math.log(high / median) / 1.6449)

@@ -1,4 +1,4 @@
-"""Scales: what a response's location, its observations and their scores are, by the response's kind."""
+"""Scales: how the location of a response, its observations and their scores relate, by the kind of response."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ class Scale:
     Attributes
     ----------
     expected : callable
-        ``expected(location, columns)``: the middle of what is observed, in its unit. Of a loss it is the median, of
-        counts and of real numbers the mean.
+        ``expected(location, columns)``: the centre of the observations, in their unit: the median for a loss, the mean
+        for counts and real numbers.
     located : callable
-        ``located(middle, columns)``: the location of such a middle, as JAX computes it.
+        ``located(middle, columns)``: the location for such a centre, computed with JAX.
     scored : callable
         ``scored(values, columns)``: observations, or draws of them, on the scale of scores and errors.
     log_slope : callable
-        ``log_slope(values)``: natural log of how much an observation changes per unit of its score's scale, by which
-        a density of the observation becomes one of what is scored; 0 where observations are counted.
+        ``log_slope(values)``: natural log of the change of an observation per unit of the scored scale. It turns a
+        density of the observation into a density of the scored value; 0 for counts.
     valid : callable
-        ``valid(values, columns)``: mask of the values that can be observed.
+        ``valid(values, columns)``: mask of the values that are possible observations.
     must_be, hint : str
-        What they must be, and what to do about one that is not, for messages.
+        Text for errors: what a valid value is, and how to fix an invalid one.
     scale : str
-        What is scored, in words.
+        Description of the scored scale.
     """
 
     expected: Callable[[Any, Columns], Any]
@@ -47,7 +47,7 @@ class Scale:
 
 
 def _logs(values: Any, columns: Columns) -> Any:
-    """Logs that are finite: noise with heavy tails on a log now and then leaves what a double can hold."""
+    """Return finite logs. Heavy-tailed noise on a log occasionally exceeds the range of a double."""
     floats = np.finfo(float)
     return np.log(np.clip(values, floats.tiny, floats.max))
 
@@ -70,7 +70,7 @@ SCALES = {
         log_slope=np.zeros_like,
         valid=lambda values, columns: (values % 1 == 0) & (values >= 0) & (values <= columns["n_items"]),
         must_be="a count of items from 0 to n_items",
-        hint="if it is a share, multiply it by n_items and round",
+        hint="if it is a share of items, multiply it by n_items and round",
         scale="the share of items",
     ),
     "real": Scale(

@@ -102,7 +102,7 @@ TABLES: dict[str, tuple[Change, tuple[str, ...]]] = {
         lambda f: f.iloc[[13, 14, 18, 19]].assign(loss=["12.7", "11.5", "10.9", "9.8"]),
         ("losses of 'runs' perplexities?", "loss_unit='perplexity'", "--loss-unit"),
     ),
-    "several rows a run": (
+    "several rows per run": (
         lambda f: pd.concat([f.assign(benchmark=name) for name in ("arc", "hellaswag")]),
         ("several rows per run", "40 rows for 20 runs", "benchmark", "rows_by"),
     ),

@@ -286,7 +286,7 @@ def test_extending_adds_one_family_and_keeps_the_others(way, sites):
         np.testing.assert_array_equal(extended[site][:, :-1], draws[site])
 
 
-def test_families_of_one_suite_are_alike_and_each_alone_has_the_prior():
+def test_families_of_one_suite_are_similar_and_each_alone_has_the_prior():
     prior, n = LogNormal(0.33, 0.35), 2000
     draws = many(BySuite(), prior)
     first, second, third, _ = jnp.log(draws["theta"] / 0.33).T / 0.35  # the second and the third share a suite

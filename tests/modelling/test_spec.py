@@ -1,4 +1,4 @@
-"""Specs as plain data: shipped and of one's own, their digest, and what they refuse."""
+"""Specs as plain data: shipped and custom, their digest, and what they refuse."""
 
 from __future__ import annotations
 
@@ -295,7 +295,7 @@ BAD: dict[str, tuple[dict, type[Exception], tuple[str, ...]]] = {
         MOVING | {"range": RANGE | {"params": [1e9, 1e10]}}, SpecError, ("range", "between", "1000000000.0"),
     ),
     "range that is not two numbers": (
-        MOVING | {"range": RANGE | {"params": [1e7]}}, SpecError, ("range", "least and largest", "10000000.0"),
+        MOVING | {"range": RANGE | {"params": [1e7]}}, SpecError, ("range", "smallest and largest", "10000000.0"),
     ),
     "range without a reference": (LAW | {"range": RANGE}, SpecError, ("range", "a reference", "10000000.0")),
     "trend without what was known before": (

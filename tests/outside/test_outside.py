@@ -54,7 +54,7 @@ def fit(folder: Path) -> bs.Fit:
 def test_reading_a_spec_never_runs_the_code_that_it_names(tmp_path: Path) -> None:
     (tmp_path / "trap.py").write_text("import pathlib\npathlib.Path(__file__).with_name('sprung').touch()\n")
     (tmp_path / "trap.toml").write_text('law = "trap:Law"\n')
-    with pytest.raises(SpecError, match="nobody has allowed"):
+    with pytest.raises(SpecError, match="not allowed to run"):
         bs.load_spec(tmp_path / "trap.toml")
     refused = CliRunner().invoke(
         main, ["fit", "hoffmann2022", "--model", str(tmp_path / "trap.toml"), "--out", str(tmp_path / "f")]
@@ -142,7 +142,7 @@ def test_a_spec_of_classes_in_hand_needs_no_permission_and_is_written_by_their_n
 
 def test_a_law_of_another_kind_is_refused(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "wrong.toml").write_text('law = "additive"\nresources = ["stranger_law:Routed"]\n')
-    with pytest.raises(SpecError, match="not one of resources"):
+    with pytest.raises(SpecError, match="not one of the resources"):
         bs.load_spec(tmp_path / "wrong.toml", allow_code=True)
 
 

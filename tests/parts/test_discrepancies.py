@@ -87,7 +87,7 @@ def test_a_walk_is_nothing_at_the_anchor_and_its_variance_is_the_e_folds_from_it
     np.testing.assert_allclose(found[:5, :5] - tokens, shared[:5, :5], atol=1e-5)
 
 
-def test_a_local_error_varies_alike_everywhere_and_is_shared_by_near_runs_alone():
+def test_a_local_error_has_one_variance_everywhere_and_only_nearby_runs_share_it():
     local, grid = (
         part("discrepancies", "local"),
         np.linspace(-2.5, 2.5, 6),
@@ -235,8 +235,8 @@ def test_runs_that_span_less_than_a_decade_count_as_one():
 
 def test_a_family_that_spans_less_than_its_like_counts_as_they_do():
     few, at = Rows(np.zeros((2, 0)), np.array([0.0, 3.0]), np.zeros(2)), Rows(np.zeros((1, 0)), np.array([6.0]), [0.0])
-    assert Growth().basis(at, few._replace(told=9.0)).item() == pytest.approx(np.sqrt((3.0 + 27.0 / 9.0) / 2))
-    assert Growth().basis(at, few._replace(told=2.0)) == Growth().basis(at, few)
+    assert Growth().basis(at, few._replace(law_span=9.0)).item() == pytest.approx(np.sqrt((3.0 + 27.0 / 9.0) / 2))
+    assert Growth().basis(at, few._replace(law_span=2.0)) == Growth().basis(at, few)
 
 
 def test_what_other_families_decide_is_not_asked_of_the_runs(fits):

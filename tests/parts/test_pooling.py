@@ -10,7 +10,7 @@ import pytest
 
 import bayescale as bs
 from bayescale.core.errors import RunsError, SpecError
-from bayescale.modelling.grouping import alike, lots_of
+from bayescale.modelling.grouping import law_keys, lots_of
 from bayescale.modelling.spec_io import make_spec
 from bayescale.prediction.predict import design_at
 from bayescale.reporting.pages import _prior_row
@@ -49,7 +49,7 @@ def test_a_new_family_has_the_floor_of_its_text_where_that_was_fitted(shared, tm
 def test_a_family_on_two_texts_is_refused(shared):
     runs, _ = shared
     table = runs.frame.assign(eval_set=np.where(np.arange(len(runs)) % 2, "C4 val", "wiki"))
-    with pytest.raises(RunsError, match=r"(?s)differ in eval_set or tokenizer.*'wiki'.*make a family of each"):
+    with pytest.raises(RunsError, match=r"(?s)differ in eval_set or tokenizer.*'wiki'.*make each of them a family"):
         bs.fit(bs.load_runs(table), "floored")
 
 
@@ -132,10 +132,10 @@ def test_a_new_family_has_errors_of_its_own(kin):
     ],
     ids=["suites", "noise besides", "one exponent apart", "noise alone", "a spread to be learnt", "one law"],
 )
-def test_alike_are_families_that_have_all_of_a_law_but_its_level_in_common(kin, pooling, like):
+def test_families_share_a_law_if_they_share_all_of_it_except_its_level(kin, pooling, like):
     runs, _, _ = kin
-    spec = make_spec("alike", law="additive", pooling=pooling)
-    keys = dict(zip(runs.families, alike(spec, runs.frame), strict=True))
+    spec = make_spec("shared", law="additive", pooling=pooling)
+    keys = dict(zip(runs.families, law_keys(spec, runs.frame), strict=True))
     assert [name for name in runs.families if keys[name] == keys["few"] and name != "few"] == like
 
 
@@ -174,12 +174,13 @@ def test_a_family_of_few_runs_needs_a_suite(kin):
 
 
 def test_suites_that_scatter_more_than_families_at_large_are_refused():
-    with pytest.raises(SpecError, match=r"(?s)scatter by more in 'alpha_N'.*under the prior's scale, 0\.3"):
+    with pytest.raises(SpecError, match=r"(?s)vary more in 'alpha_N'.*under the prior's scale, 0\.3"):
         make_spec("kin", law="additive", pooling=SUITES, parameters={"alpha_N": {"spread": 0.5}})
 
 
 def test_a_report_says_how_a_text_shares(shared):
     _, fit = shared
     assert (
-        _prior_row("floored", fit, "floor")["families"] == "one for all families of one evaluation text and tokenizer"
+        _prior_row("floored", fit, "floor")["families"]
+        == "one value for all families with the same evaluation text and tokenizer"
     )

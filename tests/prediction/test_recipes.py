@@ -146,12 +146,12 @@ def test_better_unique_tokens_are_more_unique_tokens() -> None:
 BAD_COVARIATES = {
     "of nothing": ({"curated": []}, "params, tokens"),
     "of loss": ({"curated": ["loss"]}, "params, tokens"),
-    "a column with a meaning": ({"tokens": ["tokens"]}, "no name of a covariate"),
-    "no identifier": ({"my data": ["tokens"]}, "no name of a covariate"),
-    "letters of TOML strings alone": ({"größe": ["tokens"]}, "no name of a covariate"),
-    "what a forecast makes": ({"mean": ["tokens"]}, "no name of a covariate"),
-    "a dim": ({"run": ["tokens"]}, "no name of a covariate"),
-    "an argument of forecast": ({"seed": ["tokens"]}, "no name of a covariate"),
+    "a column with a meaning": ({"tokens": ["tokens"]}, "not a valid name of a covariate"),
+    "no identifier": ({"my data": ["tokens"]}, "not a valid name of a covariate"),
+    "letters of TOML strings alone": ({"größe": ["tokens"]}, "not a valid name of a covariate"),
+    "what a forecast makes": ({"mean": ["tokens"]}, "not a valid name of a covariate"),
+    "a dim": ({"run": ["tokens"]}, "not a valid name of a covariate"),
+    "an argument of forecast": ({"seed": ["tokens"]}, "not a valid name of a covariate"),
 }
 
 

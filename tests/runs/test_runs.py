@@ -359,7 +359,7 @@ def test_checkpoints_of_a_run_are_points_of_a_fit(frame: pd.DataFrame) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spec", "says"), [("additive", "several rows a run"), ("accuracy", "describes one benchmark")]
+    ("spec", "says"), [("additive", "several rows per run"), ("accuracy", "describes one benchmark")]
 )
 def test_a_fit_takes_one_row_a_run_and_one_benchmark(spec: str, says: str) -> None:
     runs = bs.load_runs("gadre2024")

@@ -1,4 +1,4 @@
-"""Curve: neighbouring checkpoints of one training run err together."""
+"""Curve: neighbouring checkpoints of one training run have correlated errors."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -9,27 +9,27 @@ from bayescale.parts.priors import LogNormal
 
 
 class Curve(AbstractDiscrepancy):
-    r"""Autocorrelated residuals of training curves: an Ornstein–Uhlenbeck process in log tokens, one a group.
+    r"""Autocorrelated residuals of training curves: one Ornstein–Uhlenbeck process in log tokens per group.
 
     .. math:: \operatorname{cov}(\delta_i, \delta_j) = s^2\, [g(i) = g(j)]\, e^{-|\ln D_i - \ln D_j| / \ell}
 
-    with a `length` :math:`\ell` of half an e-fold. The column ``group`` names the training run that a checkpoint is of;
-    an empty cell is a run that shares nothing. It is seen through its values at some of the checkpoints: what these do
-    not tell of another, as of one far ahead, is one more coordinate.
+    with a `length` :math:`\ell` of half an e-fold. The column ``group`` names the training run of a checkpoint; an
+    empty cell marks a run that shares no error. The process is represented by its values at some of the checkpoints.
+    The variance that these do not explain, for example far ahead, goes into one more coordinate.
 
     Attributes
     ----------
     knots : int
-        At most: as many of a family's checkpoints stand for all of them.
+        Maximum number of a family's checkpoints that represent all of them.
     length : float
-        E-folds of tokens over which the correlation falls by an e-fold.
+        Correlation length: e-folds of tokens over which the correlation falls by a factor e.
     """
 
     knots: int = 96
     length: float = 0.5
 
     name = "curve"
-    source = "checkpoints of one run are one trajectory: counted as independent, intervals are too tight"
+    source = "checkpoints of one run are one trajectory: if they count as independent, intervals are too narrow"
     informed = True
     planar = True
     labels = ("group",)
@@ -49,7 +49,7 @@ class Curve(AbstractDiscrepancy):
         )
         shared = fitted.group != ""
         if not shared.any():
-            knots, shared = knots[:1] * 0.0 - 2.0, np.ones(1, bool)  # a knot of no group
+            knots, shared = knots[:1] * 0.0 - 2.0, np.ones(1, bool)  # a knot that is in no group
         basis = through_knots(places, knots[shared], _correlation, self.knots)
         return basis * (at.group != "")[:, None]
 

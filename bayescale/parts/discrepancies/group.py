@@ -1,4 +1,4 @@
-"""Group: runs of one group err together, by the same amount."""
+"""Group: runs of one group share the same error."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -9,23 +9,26 @@ from bayescale.parts.priors import LogNormal
 
 
 class Group(AbstractDiscrepancy):
-    r"""An effect of the group that a run is of: an IsoFLOP budget, a training run with its checkpoints, repeated seeds.
+    r"""An effect of the run's group: an IsoFLOP budget, a training run with its checkpoints, repeated seeds.
 
     .. math:: \delta_i = s\, u_{g(i)}
 
-    Runs of one group then count as few. The column ``group`` names groups within a family, and an empty cell is a run
-    that shares nothing. A forecast is of a group not yet seen, unless its query names one that was fitted.
+    Many runs of one group then carry the information of a small number. The column ``group`` names groups within a
+    family; an empty cell marks a run that shares no error. A forecast is for a new group, unless its query names a
+    fitted one.
 
     Attributes
     ----------
     groups : int
-        Most groups that a family may have.
+        Maximum number of groups in a family.
     """
 
     groups: int = 64
 
     name = "group"
-    source = "Chinchilla's residuals share their IsoFLOP budget: without, posteriors are 1.7 to 4.6 times too narrow"
+    source = (
+        "Chinchilla's residuals share their IsoFLOP budget: ignoring it makes posteriors 1.7 to 4.6 times too narrow"
+    )
     informed = True
     labels = ("group",)
     parameters = {
@@ -40,10 +43,10 @@ class Group(AbstractDiscrepancy):
         known = sorted({name for name in fitted.group if name})
         if len(known) > self.groups:
             raise RunsError(
-                "a family has more groups than discrepancy 'group' takes",
+                "a family has more groups than discrepancy 'group' allows",
                 expected=f"at most {self.groups}",
                 got=f"{len(known)}: {', '.join(known[:3])} …",
-                hint="name coarser groups, set the field groups, or take the discrepancy 'curve', which has no bound",
+                hint="use coarser groups, raise the field groups, or use the discrepancy 'curve', which has no limit",
             )
         places = {name: column for column, name in enumerate(known)} | {"": None}
         columns = [places.get(name, self.groups) for name in at.group]

@@ -1,4 +1,4 @@
-"""Local: runs that lie near one another in params and tokens err together."""
+"""Local: runs with similar params and tokens have correlated errors."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -11,31 +11,31 @@ _POINT = 1e-9  # e-folds: runs of one size have no extent to divide by
 
 
 class Local(AbstractDiscrepancy):
-    r"""An error that is alike for near params and tokens, of the same variance everywhere.
+    r"""An error that is similar for similar params and tokens, with the same variance everywhere.
 
     .. math:: \delta(N, D) = s\, Z(\ln N, \ln D)
 
-    with a standard Gaussian process whose correlation falls exponentially with the distance in each input, by an
-    e-fold over a fifth of the runs' extent. Checkpoints of one training run, or runs of one budget, then count as
-    few. It is seen through its values at some of the runs. What these do not tell, as of runs beyond, is one more
-    coordinate.
+    with a standard Gaussian process whose correlation falls exponentially with the distance in each input. Its
+    correlation length is a fifth of the extent of the runs. Many checkpoints of one training run, or runs of one
+    budget, then carry the information of a small number. The process is represented by its values at some of the runs.
+    The variance that these do not explain, for example beyond the runs, goes into one more coordinate.
 
     Attributes
     ----------
     knots : int
-        At most: as many of a family's runs stand for all of them.
+        Maximum number of a family's runs that represent all of them.
     lengths : float
-        How many lengths of correlation the extent of a family's runs in each input is.
+        Extent of a family's runs in each input, in correlation lengths.
     """
 
     knots: int = 36
     lengths: float = 5.0
 
     name = "local"
-    source = "training curves of the open families: neighbouring checkpoints err together"
+    source = "training curves of the open families: neighbouring checkpoints have correlated errors"
     informed = True
     parameters = {
-        "local": Parameter(LogNormal(0.004, 0.1), "log loss", "error that near runs share", spread=0.1),
+        "local": Parameter(LogNormal(0.004, 0.1), "log loss", "error that nearby runs share", spread=0.1),
     }
 
     @property

@@ -12,12 +12,12 @@ class Break(AbstractDiscrepancy):
 
     .. math:: \delta(C) = c \max(0, \ln(C / C_\max) - b)
 
-    of compute :math:`C` beyond the dearest run's. Where it lies and how far it bends are what the prior says: about one
-    break in ten decades, up or down.
+    for compute :math:`C` beyond that of the largest-compute run. The prior alone sets where the law bends and by how
+    much: about one break in ten decades, up or down.
     """
 
     name = "break"
-    source = "one segment of a broken law, Caballero et al. 2022, arXiv:2210.14891; a hazard of a tenth a decade"
+    source = "one segment of a broken law, Caballero et al. 2022, arXiv:2210.14891; a hazard of 0.1 per decade"
     informed = False
     parameters = {
         "break_at": Parameter(
@@ -25,14 +25,14 @@ class Break(AbstractDiscrepancy):
             "e-folds of compute beyond the runs",
             "where the law bends",
             spread=0.1,
-            source="7 % within a decade, 18 % within two: a hazard of a tenth a decade has 10 and 18 %",
+            source="7% within a decade, 18% within two; a hazard of 0.1 per decade gives 10% and 18%",
         ),
         "break_slope": Parameter(
             Normal(0.0, 0.03),
             "log loss per e-fold of compute",
-            "how much less loss falls beyond the break",
+            "decrease in the slope of the loss beyond the break",
             spread=0.03,
-            source="about half of the .05 to .1 by which loss falls per e-fold of compute in the open families",
+            source="about half of the 0.05 to 0.1 by which log loss falls per e-fold of compute in the open families",
         ),
     }
     coordinates = {}

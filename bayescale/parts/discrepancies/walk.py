@@ -1,4 +1,4 @@
-"""Walk: a law goes wrong along params and along tokens, by steps that add up."""
+"""Walk: errors that accumulate along params and along tokens, in random steps."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -8,8 +8,9 @@ from bayescale.parts.priors import LogNormal
 
 _UNIT = "log loss per root of an e-fold"
 _POINT = 1e-9  # e-folds: runs of one size have no extent to divide by
-# Much wider than this a prior makes a funnel: a law is free where walks are large, held where they are small. Larger
-# along params, and runs no longer say how to split a budget; larger along tokens, for losses amid a training run.
+# A much wider prior makes a funnel: the law is free where walks are large and constrained where they are small. A
+# larger walk along params leaves the runs uninformative about how to split a budget. The walk along tokens is larger
+# because it covers losses in the middle of a training run.
 _ALONG_PARAMS, _ALONG_TOKENS = LogNormal(0.003, 0.1), LogNormal(0.007, 0.1)
 
 
@@ -18,20 +19,20 @@ class Walk(AbstractDiscrepancy):
 
     .. math:: \delta(N, D) = s_N W_1(\ln N) + s_D W_2(\ln D)
 
-    with Wiener processes that are zero at the anchor and piecewise linear between knots. Runs of one size share the
-    error of their size, and training curves that of their point of training. Beyond the runs the variance grows
-    with every e-fold, and keeps its sign.
+    with Wiener processes that are zero at the anchor and piecewise linear between knots. Runs with equal params share
+    the error along params, and runs at the same number of tokens the error along tokens. Beyond the runs the variance
+    grows with every e-fold, and the added error keeps its sign.
 
     Attributes
     ----------
     knots : int
-        In each input, at quantiles of its values: families of few sizes have a knot at each.
+        Number of knots in each input, at quantiles of its values. A family with fewer sizes has a knot at each.
     """
 
     knots: int = 24
 
     name = "walk"
-    source = "residuals of the open families: runs of near params or tokens err together"
+    source = "residuals of the open families: runs with similar params or tokens have correlated errors"
     informed = True
     planar = True
     parameters = {
@@ -41,7 +42,7 @@ class Walk(AbstractDiscrepancy):
 
     @property
     def coordinates(self):
-        along = self.knots + 1  # steps between knots, and one beyond either end
+        along = self.knots + 1  # the steps between knots, and one beyond each end
         return {"walk_N": along, "walk_D": along}
 
     def basis(self, at, fitted):
@@ -54,7 +55,7 @@ class Walk(AbstractDiscrepancy):
 
 
 def _steps(x: np.ndarray, fitted: np.ndarray, most: int) -> np.ndarray:
-    """How much of each step between at most so many knots lies between the anchor and `x`; (row, step)."""
+    """Return the part of each step between at most `most` knots that lies between the anchor and `x`; (row, step)."""
     values = np.unique(fitted.round(6))
     knots = values[np.round(np.linspace(0, len(values) - 1, min(most, len(values)))).astype(int)]
     knots = np.concatenate([knots, np.full(most - len(knots), knots[-1])])

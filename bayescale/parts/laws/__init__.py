@@ -1,1 +1,1 @@
-"""Laws: effective inputs → loss, one file a form."""
+"""Laws: effective inputs → loss, one file per form."""

@@ -5,18 +5,18 @@ import jax.numpy as jnp
 from bayescale.parts.base import AbstractLaw, Kind, Parameter, Quantity, log_sum
 from bayescale.parts.priors import LogNormal
 
-# Shares of the anchor loss: odds with median .3 and log-SD 1 put the irreducible share's 90 % interval
-# at .26 to .83, as Dirichlet(4, 1.5, 1.5) does, which spans the floors of published fits (.69, .70).
+# Shares of the anchor loss: odds with median 0.3 and log-SD 1 give the irreducible share a 90% interval
+# of 0.26 to 0.83, as Dirichlet(4, 1.5, 1.5) does. It includes the floors of published fits (0.69, 0.70).
 SHARE = LogNormal(0.3, 1.0)
 EXPONENT = LogNormal(0.33, 0.35)
 LEVEL = Parameter(LogNormal(1.0, 0.3), "median loss", "loss at the anchor run", spread=0.15, own=True)
 RATIO_A = Parameter(SHARE, "1", "params term over irreducible loss, at the anchor", spread=0.3, at_anchor=True)
 RATIO_B = Parameter(SHARE, "1", "tokens term over irreducible loss, at the anchor", spread=0.3, at_anchor=True)
-FREE_FLOOR = "published .28-.37 with a free floor"
+FREE_FLOOR = "published 0.28-0.37 with a free floor"
 ALPHA_N = Parameter(EXPONENT, "1", "exponent of params", spread=0.1, source=FREE_FLOOR, kind=Kind.EXPONENT)
 BETA_D = Parameter(EXPONENT, "1", "exponent of tokens", spread=0.1, source=FREE_FLOOR, kind=Kind.EXPONENT)
 
-IRREDUCIBLE = Quantity(Kind.FLOOR, "nats/token", "irreducible loss, of this form")
+IRREDUCIBLE = Quantity(Kind.FLOOR, "nats/token", "irreducible loss, for this form of law")
 EFFECTIVE = {
     "effective alpha_N": Quantity(Kind.EFFECTIVE, "1", "exponent of params, far from balance"),
     "effective beta_D": Quantity(Kind.EFFECTIVE, "1", "exponent of tokens, far from balance"),
@@ -28,7 +28,7 @@ class Additive(AbstractLaw):
 
     .. math:: L(N, D) = E + A N^{-\alpha} + B D^{-\beta}
 
-    sampled as the loss at an anchor run, the two terms' odds against `E` there, and the exponents.
+    It is sampled as the loss at an anchor run, the ratios of the two terms to `E` there, and the exponents.
     """
 
     name = "additive"

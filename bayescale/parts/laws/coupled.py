@@ -11,7 +11,7 @@ KAPPA = Parameter(
     "1",
     "coupling exponent; 1 is the additive law",
     spread=0.1,
-    source="Busbridge et al. 2025, arXiv:2502.08606 (.452)",
+    source="Busbridge et al. 2025, arXiv:2502.08606 (0.452)",
     kind=Kind.EXPONENT,
 )
 

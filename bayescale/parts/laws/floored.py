@@ -1,4 +1,4 @@
-"""The additive law by its floor: for families that share an irreducible loss."""
+"""The additive law, sampled by its floor, for families that share an irreducible loss."""
 
 import jax.numpy as jnp
 
@@ -12,17 +12,17 @@ FLOOR = Parameter(
     "irreducible loss",
     spread=0.15,
     at_anchor=True,
-    source="shares of published fits: .69 and .70; 90 % in .40 to .91 of the anchor loss",
+    source="shares of published fits are 0.69 and 0.70; 90% interval: 0.40 to 0.91 of the anchor loss",
 )
 
 
 class Floored(AbstractLaw):
-    r"""The additive law, sampled by its irreducible loss in place of the loss at the anchor.
+    r"""The additive law, sampled by its irreducible loss instead of the loss at the anchor.
 
     .. math:: L(N, D) = E + A N^{-\alpha} + B D^{-\beta}
 
-    An irreducible loss belongs to an evaluation text and a tokenizer. Families that are evaluated on one text in one
-    unit share it: ``pooling = {floor = "text"}``.
+    An irreducible loss belongs to an evaluation text and a tokenizer. Families that are evaluated on the
+    same text in the same unit share it: ``pooling = {floor = "text"}``.
     """
 
     name = "floored"

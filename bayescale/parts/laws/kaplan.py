@@ -1,4 +1,4 @@
-"""Kaplan's joint law of a model limited by params or by data, without a floor."""
+"""Kaplan's joint law for models limited by params or by data, without a floor."""
 
 import jax.numpy as jnp
 
@@ -7,7 +7,7 @@ from bayescale.parts.laws.additive import EFFECTIVE, LEVEL, Additive
 from bayescale.parts.priors import LogNormal
 
 FLOOR_FREE = LogNormal(0.08, 0.4)
-KAPLAN = "Kaplan et al. 2020 (.076, .103); never comparable with exponents of laws that have a floor"
+KAPLAN = "Kaplan et al. 2020 (0.076, 0.103); not comparable with exponents of laws that have a floor"
 
 
 class Kaplan(AbstractLaw):
@@ -15,7 +15,7 @@ class Kaplan(AbstractLaw):
 
     .. math:: L(N, D) = \left[(N_c/N)^{\alpha_N/\beta_D} + D_c/D\right]^{\beta_D}
 
-    (their :math:`\alpha_D` is `beta_D` here). It describes data-limited, early-stopped runs.
+    Their :math:`\alpha_D` is `beta_D` here. The law describes data-limited, early-stopped runs.
     """
 
     name = "kaplan"
@@ -30,8 +30,8 @@ class Kaplan(AbstractLaw):
         "beta_D": Parameter(FLOOR_FREE, "1", "exponent of tokens", 0.1, KAPLAN, kind=Kind.EXPONENT),
     }
     quantities = {
-        "N_c": Quantity(Kind.PUBLISHED, "params", "params at which their term is one nat/token", "log"),
-        "D_c": Quantity(Kind.PUBLISHED, "tokens", "tokens at which their term is one nat/token", "log"),
+        "N_c": Quantity(Kind.PUBLISHED, "params", "params at which the params term is 1 nat/token", "log"),
+        "D_c": Quantity(Kind.PUBLISHED, "tokens", "tokens at which the tokens term is 1 nat/token", "log"),
         **EFFECTIVE,
     }
     effective = Additive.effective

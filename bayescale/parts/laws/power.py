@@ -47,7 +47,12 @@ class PowerFloor(AbstractLaw):
             LogNormal(0.6, 0.9), "1", "reducible over irreducible loss, at the anchor", 0.3, at_anchor=True
         ),
         "exponent": Parameter(
-            LogNormal(0.25, 0.5), "1", "exponent", 0.1, "compute .15-.18, params and tokens .28-.37", kind=Kind.EXPONENT
+            LogNormal(0.25, 0.5),
+            "1",
+            "exponent",
+            0.1,
+            "compute 0.15-0.18, params and tokens 0.28-0.37",
+            kind=Kind.EXPONENT,
         ),
     }
     quantities = {

@@ -1,1 +1,1 @@
-"""Noise: the distribution of what was observed around its location, one file a kind."""
+"""Noise: the distribution of what was observed around its location, one file per kind."""

@@ -10,7 +10,7 @@ class Binomial(AbstractNoise):
     """Independent items, each correct with the same probability."""
 
     name = "binomial"
-    source = "sampling of items alone"
+    source = "sampling of items only"
     kind = "count"
 
     @staticmethod
@@ -25,7 +25,7 @@ class BetaBinomial(AbstractNoise):
     source = "over-dispersion of benchmark scores"
     kind = "count"
     parameters = {
-        "concentration": Parameter(LogNormal(200.0, 1.0), "items", "larger is nearer Binomial", spread=0.5),
+        "concentration": Parameter(LogNormal(200.0, 1.0), "items", "larger is closer to Binomial", spread=0.5),
     }
 
     @staticmethod

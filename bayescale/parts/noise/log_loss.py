@@ -1,4 +1,4 @@
-"""Noise on log loss: Student-t (default), the same with a scale that falls with compute, Gaussian, Laplace."""
+"""Noise on log loss: Student-t (default), Student-t with a scale that falls with compute, Gaussian, Laplace."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -13,13 +13,13 @@ SIGMA = Parameter(
     "log loss",
     "scale of run-to-run noise",
     spread=0.7,
-    source="seed SD of dense runs .025-.4 %; digitised runs .4 %",
+    source="seed SD of dense runs 0.025-0.4%; digitised runs 0.4%",
 )
-NU = Parameter(LogNormal(10.0, 1.2, above=1.0), "1", "degrees of freedom: how heavy the tails are", spread=0.7)
+NU = Parameter(LogNormal(10.0, 1.2, above=1.0), "1", "degrees of freedom: smaller means heavier tails", spread=0.7)
 
 
 class StudentT(AbstractNoise):
-    """Student-t on log loss: redescends, so that a stray run moves the fit little."""
+    """Student-t on log loss. Its influence function redescends, so that an outlier has little effect on the fit."""
 
     name = "student-t"
     source = "default; 240 and 245 of the Chinchilla runs then agree without deletions"
@@ -36,11 +36,11 @@ class Heteroscedastic(AbstractNoise):
 
     .. math:: \sigma(C) = \sigma\, (C_\max / C)^h
 
-    up to the dearest fitted run's compute :math:`C_\max`, and :math:`\sigma` beyond it.
+    up to the compute :math:`C_\max` of the largest-compute fitted run, and :math:`\sigma` beyond it.
     """
 
     name = "heteroscedastic"
-    source = "residuals of the open families: four of ten scatter clearly more where runs are cheap, two less"
+    source = "residuals of the open families: in four of ten, smaller-compute runs scatter clearly more; in two, less"
     kind = "log"
     parameters = {
         "sigma": SIGMA,
@@ -50,7 +50,7 @@ class Heteroscedastic(AbstractNoise):
             "e-folds per e-fold",
             "how fast noise falls with compute",
             spread=0.05,
-            source="under a prior of .1 ± .15 the cheaper runs of ten open families put it between -.19 and .43",
+            source="under a prior of 0.1 ± 0.15, the smaller-compute runs of ten open families give -0.19 to 0.43",
         ),
     }
 

@@ -1,4 +1,4 @@
-"""Noise on log loss beside an evaluation error that is known."""
+"""Noise on log loss in addition to a known evaluation error."""
 
 import jax.numpy as jnp
 from numpyro import distributions as dist
@@ -9,13 +9,13 @@ from bayescale.parts.noise.log_loss import NU, SIGMA
 
 
 class Measured(AbstractNoise):
-    r"""Student-t on log loss, the known error of each run's evaluation added in quadrature.
+    r"""Student-t on log loss, with the known evaluation error of each run added in quadrature.
 
     .. math:: \sigma_i^2 = \sigma^2 + (e_i / L_i)^2
 
-    with the standard error :math:`e_i` of run i's loss, in nats/token, as an evaluation on a finite text has it.
-    What is left to :math:`\sigma` is the scatter between runs. A forecast is of the loss itself, free of evaluation
-    error, unless the query names one.
+    with the standard error :math:`e_i` of the loss of run i, in nats/token, which comes from evaluation on a finite
+    text. :math:`\sigma` then describes only the scatter between runs. A forecast is of the loss itself, without
+    evaluation error, unless the query gives one.
     """
 
     name = "measured"
@@ -26,6 +26,6 @@ class Measured(AbstractNoise):
 
     @staticmethod
     def distribution(location, columns, *, sigma, nu):
-        error = columns.get("loss_error", 0.0)  # a run that is only thought of has been measured by nobody
+        error = columns.get("loss_error", 0.0)  # a hypothetical run has no measurement error
         scale = jnp.sqrt(sigma**2 + (error * jnp.exp(-location)) ** 2)
         return dist.TransformedDistribution(dist.StudentT(nu, location, scale), ExpTransform())

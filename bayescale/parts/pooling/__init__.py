@@ -1,1 +1,1 @@
-"""Pooling: how families share a parameter, one file a variant."""
+"""Pooling: how families share a parameter, one file per variant."""

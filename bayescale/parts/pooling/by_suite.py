@@ -1,4 +1,4 @@
-"""Pooling by suite: families of one suite scatter around its middle."""
+"""Pooling by suite: families of one suite vary around its centre."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from bayescale.parts.priors import Placed
 
 
 class BySuite(AbstractPooling):
-    """Families of one suite, as the column ``suite`` names them, scatter about its middle by a spread that is known.
+    """Families of one suite vary around its centre by a known spread; the column ``suite`` names the suite.
 
-    Every family by itself has the prior: suites' middles scatter by as much less. Families without a suite have one of
-    their own.
+    Marginally, every family has the prior: the variance of the suites' centres is smaller by the square of the spread.
+    A family without a suite is a suite of its own.
     """
 
     name = "suite"
-    about = "families of one suite scatter by {spread}"
+    about = "families of one suite vary by {spread}"
     lots = ("suite",)
     named = False
     known = True
@@ -48,7 +48,7 @@ class BySuite(AbstractPooling):
 
     @staticmethod
     def middles(prior: Placed, spread: Array | float) -> Placed:
-        """Prior of suites' middles."""
+        """Return the prior of the suites' centres."""
         return Placed(prior.transform, prior.loc, jnp.sqrt(prior.scale**2 - spread**2))
 
     @staticmethod

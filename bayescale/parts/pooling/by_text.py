@@ -10,10 +10,10 @@ from bayescale.parts.pooling._sites import apart, with_one_more
 
 
 class ByText(AbstractPooling):
-    """One value for each evaluation text in one unit: columns ``eval_set`` and ``tokenizer`` must both match."""
+    """One value for each evaluation text in one unit: the columns ``eval_set`` and ``tokenizer`` must both match."""
 
     name = "text"
-    about = "one for all families of one evaluation text and tokenizer"
+    about = "one value for all families with the same evaluation text and tokenizer"
     lots = ("eval_set", "tokenizer")
     together = False
 

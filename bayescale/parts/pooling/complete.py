@@ -11,7 +11,7 @@ class Complete(AbstractPooling):
     """One value for all families."""
 
     name = "complete"
-    about = "one for all families"
+    about = "one value for all families"
 
     @staticmethod
     def sites(name):

@@ -8,10 +8,10 @@ from bayescale.parts.pooling._sites import apart, with_one_more
 
 
 class Unpooled(AbstractPooling):
-    """Every family for itself; a new family knows only the prior."""
+    """Each family is fitted separately; a new family has only the prior."""
 
     name = "none"
-    about = "every family for itself"
+    about = "each family fitted separately"
     together = False
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""Partial pooling: families scatter around a common centre."""
+"""Partial pooling: families vary around a common centre."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from bayescale.parts.priors import Placed, spread_prior
 
 
 class Partial(AbstractCentered):
-    """Families scatter around a common centre by a spread that is learnt.
+    """Families vary around a common centre by a learned spread.
 
-    A family's `centering` moves its coordinate from its offset in units of the spread (0, best where
-    its own runs say little) to its value (1, best where they say much); the posterior is the same.
+    A family's `centering` moves its coordinate from its offset in units of the spread (0, best if its own runs are
+    uninformative) to its value (1, best if they are informative). The posterior is the same.
     """
 
     name = "partial"
-    about = "families scatter by about {spread}"
+    about = "families vary by about {spread}"
 
     @staticmethod
     def sites(name):
@@ -47,10 +47,10 @@ class Partial(AbstractCentered):
 
     @staticmethod
     def center_given(prior: Placed, coordinate: Array, spread: Array, centering: Array) -> tuple[Array, Array]:
-        """Mean and SD of the centre's Gaussian coordinate given the families' coordinates and the spread.
+        """Return the mean and SD of the centre's Gaussian coordinate, given the families' coordinates and the spread.
 
-        The prior's own conditional. Seen through it, the centre is independent of them: with few
-        families the centre's width follows the spread, a funnel of its own.
+        This is the conditional of the prior. The centre, standardised by it, is independent of them. Otherwise, with a
+        small number of families, the width of the centre follows the spread, which is another funnel.
         """
         weight = centering / spread ** (2 * centering)
         precision = 1 / prior.scale**2 + jnp.sum(centering * weight)
@@ -60,17 +60,17 @@ class Partial(AbstractCentered):
     def restart(
         name: str, prior: Placed, spread: float, sites: dict[str, Array], variance: Array, centering: Array
     ) -> dict[str, Array]:
-        """Sites with the families' values kept, centre and spread moved to fit them, in other coordinates.
+        """Return sites that keep the families' values, with the centre and the spread moved to fit them.
 
-        One step of expectation-maximisation, with the `variance` of each family's offset. It stays
-        clear of the joint mode, which is without bound where the spread vanishes.
+        This is one step of expectation-maximisation with the `variance` of each family's offset. It avoids the joint
+        mode, where the density is unbounded because the spread vanishes. Coordinates are for the given `centering`.
         """
         old, deviation = prior.transform.inv(sites[f"{name}_center"]), sites[f"{name}_spread"]
         offset = sites[f"{name}_offset"]
         shift = jnp.mean(offset)
         found = jnp.log(deviation) + jnp.log(jnp.mean((offset - shift) ** 2 + variance)) / 2
         before = spread_prior(spread)
-        # The log of a spread found from n families has a precision of about 2 (n - 1).
+        # The log of a spread estimated from n families has a precision of about 2 (n - 1).
         weights = jnp.asarray([2.0 * (offset.size - 1), before.scale**-2])
         wider = jnp.exp(jnp.sum(weights * jnp.stack([found, jnp.asarray(before.loc)])) / jnp.sum(weights))
         center = old + deviation * shift

@@ -1,1 +1,1 @@
-"""Resources: what was spent → effective params and tokens, one file a kind."""
+"""Resources: resources spent → effective params and tokens, one file per kind."""

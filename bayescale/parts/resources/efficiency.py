@@ -1,4 +1,4 @@
-"""Efficiency: families of one law, in which a param or a token is worth more or less."""
+"""Efficiency: families that share one law, in which a param or a token is worth more or less."""
 
 import jax.numpy as jnp
 
@@ -15,7 +15,8 @@ class Efficiency(AbstractResource):
     .. math:: L = E + A (\rho_N N)^{-\alpha} + B (\rho_D D)^{-\beta}
 
     where families share `E`, `A`, `B` and the exponents (``pooling = {default = "complete", rho_N = "none",
-    rho_D = "none"}``). The multipliers are against the families' geometric mean, as far as the prior holds that at 1.
+    rho_D = "none"}``). The multipliers are relative to the families' geometric mean, to the extent that the
+    prior keeps that mean at 1.
     """
 
     name = "efficiency"
@@ -23,8 +24,8 @@ class Efficiency(AbstractResource):
     changes = {"params": PARAMS, "tokens": TOKENS}
     balanced = False
     parameters = {
-        "rho_N": Parameter(WORTH, "1", "worth of a param against the other families'", 0.1, HONEST),
-        "rho_D": Parameter(WORTH, "1", "worth of a token against the other families'", 0.1, HONEST),
+        "rho_N": Parameter(WORTH, "1", "worth of a param relative to other families", 0.1, HONEST),
+        "rho_D": Parameter(WORTH, "1", "worth of a token relative to other families", 0.1, HONEST),
     }
 
     @staticmethod

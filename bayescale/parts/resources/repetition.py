@@ -1,15 +1,15 @@
-"""Repeated data: tokens seen again are worth less, and excess params too."""
+"""Repeated data: repeated tokens are worth less, and so are excess params."""
 
 import jax.numpy as jnp
 
 from bayescale.parts.base import PARAMS, TOKENS, AbstractResource, Parameter
 from bayescale.parts.priors import LogNormal
 
-MUENNIGHOFF = "Muennighoff et al. 2023 (15.4, 5.3), conditional on a plugged-in base law"
+MUENNIGHOFF = "Muennighoff et al. 2023 (15.4, 5.3), conditional on a fixed base law"
 
 
 def _diminishing(unique, total, half):
-    """Ln of ``unique · (1 + half · (1 - exp(-repeats / half)))``, repeats = total / unique - 1."""
+    """Return the log of ``unique · (1 + half · (1 - exp(-repeats / half)))``, repeats = total / unique - 1; logs in."""
     repeats = jnp.expm1(jnp.maximum(total - unique, 0.0))
     return unique + jnp.log1p(-half * jnp.expm1(-repeats / half))
 
@@ -19,8 +19,8 @@ class Repetition(AbstractResource):
 
     .. math:: D' = U + U R_D^* (1 - e^{-R_D / R_D^*}),\quad R_D = D/U - 1
 
-    and likewise for params beyond `U_N`, the params at which `U` unique tokens are compute-optimal
-    under the base law (its `balance`), which is why base law and decay are inferred jointly.
+    Params beyond `U_N` decay in the same way. `U_N` is the number of params for which `U` unique tokens are
+    compute-optimal under the base law (its `balance`), so the base law and the decay are inferred jointly.
     """
 
     name = "repetition"

@@ -1,1 +1,1 @@
-"""Responses: loss → what was observed, one file a kind."""
+"""Responses: loss → the location of what was observed, one file per kind."""

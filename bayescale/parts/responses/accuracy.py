@@ -8,7 +8,7 @@ from bayescale.parts.priors import LogitNormal, LogNormal
 
 
 class Accuracy(AbstractResponse):
-    r"""Correct answers out of a benchmark's items.
+    r"""Number of correct answers to a benchmark's items.
 
     .. math:: p = c + (d - c)\,\sigma\!\left(\frac{\ln m - \ln L}{w}\right)
 
@@ -23,7 +23,9 @@ class Accuracy(AbstractResponse):
     kind = "count"
     unit = "items"
     parameters = {
-        "midpoint": Parameter(LogNormal(2.7, 0.3), "nats/token", "loss half way from chance to ceiling", 0.1),
+        "midpoint": Parameter(
+            LogNormal(2.7, 0.3), "nats/token", "loss at which accuracy is halfway from chance to ceiling", 0.1
+        ),
         "width": Parameter(LogNormal(0.15, 0.7), "e-folds of loss", "how gradually accuracy rises", 0.3),
         "ceiling": Parameter(LogitNormal(0.96, 1.0), "1", "accuracy at vanishing loss (label noise)", 0.3),
     }

@@ -7,7 +7,7 @@ class Loss(AbstractResponse):
     """A run's loss, with noise on its logarithm."""
 
     name = "loss"
-    source = "log loss, so that small models do not dominate and the floor is not blurred"
+    source = "log loss, so that small models do not dominate the fit and the floor stays sharp"
     observed = "loss"
     kind = "log"
     unit = "nats/token"
