@@ -140,11 +140,13 @@ COMMANDS = sorted(
 
 @pytest.mark.parametrize(("name", "line"), COMMANDS)
 def test_a_command_that_is_shown_is_understood(name: str, line: str) -> None:
-    command, words = main, shlex.split(line)
+    command, words, above = main, shlex.split(line), None
     while isinstance(command, click.Group):
-        _, words, _ = command.make_parser(click.Context(command)).parse_args(words)  # options before the command
-        command = command.get_command(click.Context(command), words.pop(0))
-    command.make_context(command.name, words)  # parses the arguments; nothing runs
+        # A command remembers its options of help as its first context has them from those above.
+        above = click.Context(command, parent=above, **command.context_settings)
+        _, words, _ = command.make_parser(above).parse_args(words)  # options before the command
+        command = command.get_command(above, words.pop(0))
+    command.make_context(command.name, words, parent=above)  # parses the arguments; nothing runs
 
 
 def test_what_is_shown_of_show_is_listed() -> None:

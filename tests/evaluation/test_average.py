@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -265,7 +264,7 @@ def test_what_cannot_be_averaged_is_refused(chinchilla) -> None:
     for specs, error, says in (
         ([], SpecError, "no model"),
         (["additive", "additive"], SpecError, "one name"),
-        ([replace(bs.load_spec("accuracy"), responses=(("accuracy", "binomial"),))], SpecError, "not forecast loss"),
+        ([bs.make_spec("scores", law="additive", responses={"accuracy": "binomial"})], RunsError, "n_correct"),
         (["additive", "repetition"], RunsError, "unique_tokens"),
     ):
         with pytest.raises(error, match=says):

@@ -105,7 +105,7 @@ def test_a_likelihood_summed_by_family_is_left_out_of_leave_one_out(comparison: 
     tree = fit.tree.copy()
     summed = tree["log_likelihood"].to_dataset().sum("run").expand_dims({FAMILY: fit.families}, axis=2)
     tree["log_likelihood"] = xr.DataTree(summed)
-    table, left_out = comparison_tables.interpolation({**comparison.fits, "large": replace(fit, tree=tree)})
+    table, left_out = comparison_tables.interpolation({**comparison.fits, "large": replace(fit, tree=tree)}, "loss")
     assert "large" not in set(table["model"])
     assert "summed by family" in left_out["large"]
 
@@ -223,7 +223,7 @@ def test_population_and_families_are_told_apart(comparison: bs.Comparison) -> No
         (["additive", bs.load_spec("additive")], {}, QueryError, "given twice"),
         (["additive"], {}, QueryError, "at least two"),
         (["additive", "adictive"], {}, UnknownName, "did you mean 'additive'"),
-        (["additive", SCORES_ONLY], {}, QueryError, "does not forecast loss"),
+        (["additive", SCORES_ONLY], {}, QueryError, "has no response 'loss'"),
         (BOTH, {"flops": -1}, QueryError, "not a plausible number of FLOP"),
         (BOTH, {"flops": 1e60}, QueryError, "not a plausible number of FLOP"),
         (BOTH, {"family": "Chinchila"}, QueryError, "did you mean 'Chinchilla'"),

@@ -118,6 +118,7 @@ def test_a_resource_without_effect_is_refused(resource: str, law: str, inputs: l
 def test_a_budget_of_a_law_of_active_params_is_refused_with_repetition_too() -> None:
     """A budget is split by the column that the law reads, not by one that the resource alone named."""
     spec = spec_of("additive", INPUTS[1], ["repetition"])
-    fit = SimpleNamespace(name=spec.name, columns=spec.columns, inputs=spec.inputs)
+    members = {spec.name: SimpleNamespace(spec=spec)}
+    fit = SimpleNamespace(name=spec.name, columns=spec.columns, inputs=spec.inputs, members=members)
     with pytest.raises(QueryError, match="an allocation needs a law of params and tokens"):
         bs.Allocation("1e22").actions(fit)
