@@ -44,7 +44,7 @@ def prose(text: str) -> Iterator[tuple[str, int]]:
             yield re.sub(r"`[^`]*`", "", token.string), token.start[0]
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value:
-            said = re.sub(r"``[^`]*``|`[^`]*`|:math:`[^`]*`|https?://\S+|arXiv:\S+", "", node.value)
+            said = re.sub(r"``[^`]*``|`[^`]*`|:math:`[^`]*`|https?://\S+|arXiv:\S+|\{[^{}]*\}", "", node.value)
             lines = [line for line in said.splitlines() if not line.lstrip().startswith((">>>", "...", ".. math::"))]
             yield " ".join(lines), node.lineno
 

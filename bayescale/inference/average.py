@@ -116,7 +116,12 @@ class AbstractFit(ABC):
 
     @abstractmethod
     def stored(self) -> xr.DataTree:
-        """Return everything that is saved."""
+        """Return everything that is saved.
+
+        Returns
+        -------
+        DataTree
+        """
 
     def response(self, name: str | None = None) -> Any:
         """Return a response by name.

@@ -192,7 +192,12 @@ class Fit(AbstractFit):
         return self.verdict.above(said)
 
     def stored(self) -> xr.DataTree:
-        """Return everything that is saved."""
+        """Return everything that is saved.
+
+        Returns
+        -------
+        DataTree
+        """
         tree = self.tree.copy()
         tree.attrs["bayescale"] = json.dumps({"schema": 1, "spec": _spec_dict(self.spec), **self.meta})
         return tree

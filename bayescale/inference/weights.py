@@ -54,7 +54,12 @@ class Weights:
         return f"Weights({shown}; {self.sentence})"
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON; an unknown standard error is None."""
+        """Return plain values for JSON; an unknown standard error is None.
+
+        Returns
+        -------
+        dict
+        """
         models = {
             name: {"weight": w, "se": self.se[name] if np.isfinite(self.se[name]) else None}
             for name, w in self.weights.items()

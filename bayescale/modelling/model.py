@@ -156,11 +156,26 @@ class Model(ABC):
 
     @abstractmethod
     def at(self, anchor: Mapping[str, float]) -> Model:
-        """Return the model with its priors evaluated at the inputs of an anchor, in base units."""
+        """Return the model with its priors evaluated at the inputs of an anchor, in base units.
+
+        Parameters
+        ----------
+        anchor : mapping of str to float
+            Value of each input, in base units.
+
+        Returns
+        -------
+        Model
+        """
 
     @abstractmethod
     def to_dict(self) -> dict[str, Any]:
-        """Return everything that defines the model, with the structure of the TOML file."""
+        """Return everything that defines the model, with the structure of the TOML file.
+
+        Returns
+        -------
+        dict
+        """
 
     @property
     def law_part(self) -> AbstractLaw | None:
@@ -168,7 +183,18 @@ class Model(ABC):
         return self.part("laws", self.law) if self.law else None
 
     def part(self, kind: str, name: str) -> Any:
-        """Return a part by its kind and name, with the fields that the spec sets."""
+        """Return a part by its kind and name, with the fields that the spec sets.
+
+        Parameters
+        ----------
+        kind : str
+            Such as ``"laws"``.
+        name : str
+
+        Returns
+        -------
+        Part
+        """
         return catalogue.part(kind, name, **dict(dict(self.fields).get(name, ())))
 
     @property

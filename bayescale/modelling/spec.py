@@ -236,7 +236,12 @@ class Spec(Model):
         return hash(self.digest)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything that defines the model, with the structure of the TOML file."""
+        """Return everything that defines the model, with the structure of the TOML file.
+
+        Returns
+        -------
+        dict
+        """
         parameters = {
             name: {"prior": _prior_dict(s.prior), "pooling": s.pooling, "spread": s.spread}
             | ({"trend": s.trend.to_dict()} if s.trend else {})

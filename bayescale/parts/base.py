@@ -561,7 +561,17 @@ class AbstractPooling(Part):
 
     @abstractmethod
     def sites(self, name: str) -> tuple[Site, ...]:
-        """Return the sites that `draw` makes for the parameter `name`."""
+        """Return the sites that `draw` makes for the parameter `name`.
+
+        Parameters
+        ----------
+        name : str
+            Name of the parameter.
+
+        Returns
+        -------
+        tuple of Site
+        """
 
     @abstractmethod
     def draw(
@@ -609,11 +619,32 @@ class AbstractPooling(Part):
         """
 
     def site(self, name: str, role: Role) -> Site:
-        """Return the one site of a parameter that has this role."""
+        """Return the one site of a parameter that has this role.
+
+        Parameters
+        ----------
+        name : str
+            Name of the parameter.
+        role : Role
+
+        Returns
+        -------
+        Site
+        """
         return next(site for site in self.sites(name) if site.role is role)
 
     def population(self, name: str) -> Site:
-        """Return the site of what families share in a parameter: their centre, or its value."""
+        """Return the site of what families share in a parameter: their centre, or its value.
+
+        Parameters
+        ----------
+        name : str
+            Name of the parameter.
+
+        Returns
+        -------
+        Site
+        """
         by_role = {site.role: site for site in self.sites(name)}
         return by_role.get(Role.CENTER, by_role[Role.VALUE])
 
