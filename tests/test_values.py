@@ -8,6 +8,7 @@ import inspect
 import pkgutil
 from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -170,3 +171,9 @@ def test_options_reach_the_fits(trio: bs.Runs, monkeypatch: pytest.MonkeyPatch) 
 def test_models_kept_in_one_folder_do_not_meet(tmp_path) -> None:
     assert FitOptions().within("coupled") == FitOptions()
     assert FitOptions(folder=tmp_path).within("a/b", "c").folder == tmp_path / "a%2Fb" / "c"
+
+
+def test_one_place_turns_on_float64() -> None:
+    root = Path(bs.__file__).parent
+    switches = [path.name for path in root.rglob("*.py") if "enable_x64(True)" in path.read_text(encoding="utf-8")]
+    assert switches == ["precision.py"]

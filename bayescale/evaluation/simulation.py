@@ -10,6 +10,7 @@ import pandas as pd
 
 from bayescale.core.dims import FAMILY, SUITE, to_datatree
 from bayescale.core.errors import FitError, RunsError
+from bayescale.core.precision import float64
 from bayescale.inference.aot import use_cache
 from bayescale.inference.diagnostics import scalars
 from bayescale.modelling.design import USUAL_SLOPE, Design, anchor_of, conformed, design
@@ -113,7 +114,7 @@ def simulate(spec: Model, runs: Runs | None = None, *, simulations: int, seed: i
     spec, probes, count = _anchored(spec, runs), _probes(spec, runs), len(runs)
     points = Design.build(spec, pd.concat([runs.frame, probes], ignore_index=True), runs.frame)
     names = pd.Index([f"{i:04d}" for i in range(simulations)], name="simulation")
-    with use_cache(), jax.enable_x64(True):
+    with use_cache(), float64():
         keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), _STREAM), simulations)
         drawn = from_prior(keys, points, spec=spec.structure)
         sites = {name: np.asarray(value) for name, value in drawn.items()}
@@ -144,7 +145,7 @@ def _simulate_own(model: OwnModel, runs: Runs | None, simulations: int, seed: in
                         hint="name your own runs (--runs)")  # fmt: skip
     points = design(model, runs)
     names = pd.Index([f"{i:04d}" for i in range(simulations)], name="simulation")
-    with use_cache(), jax.enable_x64(True):
+    with use_cache(), float64():
         keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), _STREAM), simulations)
         drawn = from_prior(keys, replace(points, observed={}, present={}), spec=model)
         sites = {name: np.asarray(value) for name, value in drawn.items()}

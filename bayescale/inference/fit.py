@@ -21,6 +21,7 @@ import xarray as xr
 
 from bayescale.core.dims import CHAIN, DRAW, FAMILY, RUN, SUITE, to_datatree
 from bayescale.core.errors import ConvergenceWarning, DefinitionError, FitError
+from bayescale.core.precision import float64
 from bayescale.core.progress import Stages, on_terminal
 from bayescale.inference import nuts, ordinary
 from bayescale.inference.aot import TRACING, devices_for, use_cache
@@ -101,7 +102,7 @@ class Fit(AbstractFit):
         """
         spec = model if isinstance(model, Model) else load_spec(model)
         runs = conformed(spec, runs if isinstance(runs, Runs) else load_runs(runs))
-        with use_cache(), jax.enable_x64(True), jax.default_device(devices_for("cpu", len(runs))[0]):
+        with use_cache(), float64(), jax.default_device(devices_for("cpu", len(runs))[0]):
             points = design(spec, runs)
             draws, stats = ordinary.drawn_of(samples)
             latent = _latent(spec, runs, points, draws)
@@ -333,7 +334,7 @@ def sampled_many(
     """
     _check_settings([seed for _, _, seed in tables], chains, warmup, draws)
     made: dict[int, Fit | FitError] = {}
-    with use_cache(), jax.enable_x64(True), jax.default_device(devices[0]):
+    with use_cache(), float64(), jax.default_device(devices[0]):
         tables = [(conformed(spec, runs), spec, seed) for runs, spec, seed in tables]
         inputs: list[Any] = [(jax.random.key(seed), design(spec, runs), spec) for runs, spec, seed in tables]
         settings: dict[str, Any] = {"chains": chains, "warmup": warmup, "draws": draws, "stages": stages}

@@ -10,13 +10,13 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 from numpyro import distributions as dist
 from numpyro.distributions import biject_to, transforms
 
 from bayescale.core.errors import SpecError
+from bayescale.core.precision import float64
 
 _Z90 = 1.6448536269514722  # standard Normal quantile of 0.95: the ends of a central 90% interval
 
@@ -96,7 +96,7 @@ class Prior(ABC):
 
     def moved(self, loc: float, scale: float) -> Prior:
         """Return the prior with this location and scale in its Gaussian coordinate."""
-        with jax.enable_x64(True):
+        with float64():
             return replace(self, median=float(self._at(loc, scale)(jnp.asarray(loc))), scale=scale)
 
     def interval(self) -> tuple[float, float]:

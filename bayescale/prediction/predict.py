@@ -14,6 +14,7 @@ from jax import Array
 from numpyro import handlers
 
 from bayescale.core.errors import QueryError
+from bayescale.core.precision import float64
 from bayescale.inference.aot import call, use_cache
 from bayescale.inference.average import AbstractFit
 from bayescale.inference.fit import Fit
@@ -69,7 +70,7 @@ def predict(
     thin = max(1, -(-chains * length // most)) if most else 1
     lent = [(member, np.tile(mine, chains)) for member, mine in fit.lenders(np.arange(length)[::thin])]
     found = []
-    with use_cache(), jax.enable_x64(True):
+    with use_cache(), float64():
         keys = jax.random.split(noise_key, len(lent[0][1]))
         for member, mine in lent:
             draws = {k: v[mine] for k, v in _substitutes(member, family_key, new, thin).items()}

@@ -11,6 +11,7 @@ from jax import Array
 from numpyro import handlers
 
 from bayescale.core.dims import CHAIN, DRAW, FAMILY, RUN, SUITE, to_datatree
+from bayescale.core.precision import float64
 from bayescale.inference.aot import use_cache
 from bayescale.inference.fit import Fit
 from bayescale.modelling.design import Design
@@ -48,7 +49,7 @@ def predictive(fit: Fit, *, seed: int = 0, prior_draws: int = 500) -> xr.DataTre
     sizes = fit.tree["posterior"].sizes
     posterior = {name: predict(fit, runs, only=name, seed=seed) for name in sites}
     points = design_at(fit, runs, {})
-    with use_cache(), jax.enable_x64(True):
+    with use_cache(), float64():
         keys = jax.random.split(jax.random.key(seed), prior_draws)
         drawn = {k: np.asarray(v)[None] for k, v in from_prior(keys, points, spec=fit.spec.structure).items()}
     groups = {

@@ -13,16 +13,17 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy.special import logsumexp, softmax
 from scipy.stats import norm
 
 from bayescale.core.errors import ConvergenceWarning, RunsError, SpecError
+from bayescale.core.precision import float64
 from bayescale.inference.batch import FitOptions, fit_many
 from bayescale.inference.fit import Fit
 from bayescale.inference.potential import held
+from bayescale.modelling.design import conformed
 from bayescale.modelling.grouping import members
 from bayescale.modelling.spec import Setting, Spec, Trend
 from bayescale.parts.catalogue import part
@@ -297,6 +298,7 @@ def study(
     """
     if not isinstance(base, Spec):
         raise SpecError(f"priors cannot be learned for {base.name!r}", expected="a spec of parts", got="a custom model")
+    runs = conformed(base, runs)
     if base.reference:
         raise SpecError(f"the priors of {base.name!r} were learned: they move with the anchor",
                         hint="learn from a spec with wide priors, such as coupled-unpooled")  # fmt: skip
@@ -450,7 +452,7 @@ def _coordinates(fit: Fit, names: Sequence[str]) -> np.ndarray:
     columns = []
     for name in names:
         prior = fit.spec.parameters[name].prior
-        with jax.enable_x64(True):
+        with float64():
             coordinate = np.asarray(prior.transform.inv(jnp.asarray(fit.posterior[name].to_numpy().ravel())))
         columns.append((coordinate - prior.loc) / prior.scale)
     return np.stack(columns, axis=1)
@@ -459,7 +461,7 @@ def _coordinates(fit: Fit, names: Sequence[str]) -> np.ndarray:
 def _misses(fit: Fit, runs: Runs, base: Spec) -> Missed:
     """Return what runs beyond a cut say about the discrepancy. It is linear in its parameter: the error is a slope."""
     parameter, discrepancy = _beyond(base), base.part("discrepancies", _uninformed(base)[0])
-    with jax.enable_x64(True):
+    with float64():
         basis = design_at(replace(fit, spec=base), runs.frame, {}).basis[discrepancy.name]
         unit = np.asarray(discrepancy.shift(basis, None, **{parameter: 1.0}))
     draws = scored_draws(fit, runs.frame, seed=fit.meta["seed"], response="loss")
@@ -475,7 +477,7 @@ def _as_wide_as(setting: Setting, missed: np.ndarray, weights: np.ndarray) -> Pr
     normal = np.exp(-(at**2) / 2) / np.exp(-(at**2) / 2).sum()
     mean, sd = missed.T[:, :, None]
     scales, likely = np.exp(wide.loc + wide.scale * at[:: _POINTS // 100]), []
-    with jax.enable_x64(True):
+    with float64():
         for scale in scales:
             values = np.asarray(prior.placed((prior.loc, scale)).transform(prior.loc + scale * at))
             likely.append(weights @ logsumexp(norm.logpdf(mean, values, sd), axis=1, b=normal))

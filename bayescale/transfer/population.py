@@ -20,6 +20,7 @@ from numpyro.infer import MCMC, NUTS
 
 from bayescale.core.dims import to_datatree
 from bayescale.core.errors import FitError
+from bayescale.core.precision import float64
 from bayescale.inference.diagnostics import Criterion, criteria, summarised
 from bayescale.modelling.spec import Setting
 from bayescale.parts.priors import Prior, spread_prior
@@ -217,7 +218,7 @@ def _agreeing(settings: Mapping[str, Setting], arguments: Sequence[np.ndarray], 
 
 
 def _sampled(arguments: Sequence[np.ndarray], seed: int, times: int) -> _Draws:
-    with jax.enable_x64(True):
+    with float64():
         keys = jax.random.split(jax.random.key(seed), CHAINS)
         sites, stats = _sample_families(times * _WARMUP, times * _DRAWS, keys, *map(jnp.asarray, arguments))
     drawn = {name: np.asarray(value) for name, value in sites.items()}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import warnings
 
-import jax
 import numpy as np
 from arviz_stats import psense
 
+from bayescale.core.precision import float64
 from bayescale.evaluation.checks.base import AbstractCheck, Finding
 from bayescale.inference.diagnostics import scalars
 from bayescale.parts.priors import Prior
@@ -64,7 +64,7 @@ def _finding(site: str, prior: float, likelihood: float) -> Finding:
 
 
 def _likeness(site: str, learned: Prior, drawn: np.ndarray, prior: float, likelihood: float) -> Finding:
-    with jax.enable_x64(True):
+    with float64():
         middle = float(learned.transform.inv(np.median(drawn)))
     away = abs(middle - learned.loc) / learned.scale
     return Finding(
