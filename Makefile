@@ -40,7 +40,7 @@ bench: setup
 # The default spec, and what each family said. Its records are stale then: make calibrate, make backtests.
 learn: setup
 	$(BIN)/bayescale learn open-families --model shared-unpooled --keep --out models/default.toml \
-	  --title "The coupled law, families of one suite alike, with errors that near runs share and more of them beyond"
+	  --title "The coupled law, pooled within suites, with errors shared by near runs and larger errors beyond the runs"
 
 # Every spec, though one fails. Fits are kept until their spec is through: after an interrupt they are not made again.
 calibrate: setup
