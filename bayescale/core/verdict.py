@@ -33,8 +33,8 @@ class Verdict:
 
     Examples
     --------
-    >>> str(of_chains([])), str(of_chains(["R-hat 1.203 (alpha_N), expected at most 1.01"]))
-    ('converged', 'NOT CONVERGED: R-hat 1.203 (alpha_N), expected at most 1.01')
+    >>> str(of_chains([])), str(of_chains(["R-hat 1.203 (alpha_N), should be at most 1.01"]))
+    ('converged', 'NOT CONVERGED: R-hat 1.203 (alpha_N), should be at most 1.01')
     """
 
     status: Status

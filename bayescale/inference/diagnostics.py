@@ -145,14 +145,14 @@ def scalars(posterior: xr.Dataset | Mapping[str, Any]) -> dict[str, np.ndarray]:
 def _at_most(name: str, figure: float, limit: float, sentence: str, advice: str) -> Criterion:
     passed = bool(figure <= limit)  # NaN fails
     return Criterion(
-        name, float(figure), limit, passed, f"{sentence.format(figure)}, expected at most {limit:g}", advice
+        name, float(figure), limit, passed, f"{sentence.format(figure)}, should be at most {limit:g}", advice
     )
 
 
 def _at_least(name: str, figure: float, limit: float, sentence: str, advice: str) -> Criterion:
     passed = bool(figure >= limit)
     return Criterion(
-        name, float(figure), limit, passed, f"{sentence.format(figure)}, expected at least {limit:g}", advice
+        name, float(figure), limit, passed, f"{sentence.format(figure)}, should be at least {limit:g}", advice
     )
 
 

@@ -151,7 +151,7 @@ def test_the_names_of_responses_are_columns_of_ones_own() -> None:
     for name in ("params", "two words", "loss_error"):
         with pytest.raises(SpecError, match="cannot name a response"):
             bs.make_spec("mine", law="additive", responses={name: RESPONSES["easy"]})
-    with pytest.raises(SpecError, match="which noise"):
+    with pytest.raises(SpecError, match="its kind and its noise"):
         bs.make_spec("mine", law="additive", responses={"easy": {"response": "accuracy"}})
 
 
