@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -139,7 +140,7 @@ class OwnModel(Model):
         """The model itself: its priors are in its code."""
         return self
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """SHA-256 of the code of the function and of its declarations of columns and sites."""
         reads = {name: None if of is None else vars(of) for name, of in self.reads.items()}

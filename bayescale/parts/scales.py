@@ -32,8 +32,6 @@ class Scale:
         ``valid(values, columns)``: mask of the values that are possible observations.
     must_be, hint : str
         Text for errors: what a valid value is, and how to fix an invalid one.
-    scale : str
-        Description of the scored scale.
     """
 
     expected: Callable[[Any, Columns], Any]
@@ -43,7 +41,6 @@ class Scale:
     valid: Callable[[Any, Columns], Any]
     must_be: str
     hint: str
-    scale: str
 
 
 def _logs(values: Any, columns: Columns) -> Any:
@@ -61,7 +58,6 @@ SCALES = {
         valid=lambda values, columns: values > 0,
         must_be="a positive number",
         hint="fix or remove the value",
-        scale="its log",
     ),
     "count": Scale(
         expected=lambda location, columns: location * columns["n_items"],
@@ -71,7 +67,6 @@ SCALES = {
         valid=lambda values, columns: (values % 1 == 0) & (values >= 0) & (values <= columns["n_items"]),
         must_be="a count of items from 0 to n_items",
         hint="if it is a share of items, multiply it by n_items and round",
-        scale="the share of items",
     ),
     "real": Scale(
         expected=lambda location, columns: location,
@@ -81,7 +76,6 @@ SCALES = {
         valid=lambda values, columns: np.isfinite(values),
         must_be="a finite number",
         hint="fix or remove the value",
-        scale="its own unit",
     ),
 }
 """Scale of each kind of response; a noise fits the responses of its kind."""

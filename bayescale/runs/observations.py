@@ -66,7 +66,11 @@ def wide_table(long: pd.DataFrame, runs: pd.DataFrame, name: str) -> Wide:
             values = np.full(len(runs), np.nan)
             values[place[mine]] = [_cell(long, int(row), column) for row in mine]
             if column == "value" or np.isfinite(values).any():
-                found[_called(response, column)] = values
+                called = _called(response, column)
+                if called in found or (column != "value" and called in responses):
+                    raise RunsError(f"two columns of the observations of {name!r} would be called {called!r}",
+                                    hint=f"rename the response {response!r} or the column {column!r}")  # fmt: skip
+                found[called] = values
     if taken := sorted(set(found) & set(map(str, runs.columns))):
         raise RunsError(f"{name!r} has {', '.join(taken)} both in its runs and in their observations",
                         hint="keep one of the two")  # fmt: skip
@@ -88,9 +92,11 @@ def long_table(frame: pd.DataFrame, responses: Iterable[str]) -> pd.DataFrame:
     DataFrame
         One observation per row: ``family``, ``run_id``, ``response``, ``value``, and further columns.
     """
-    pieces = []
-    for response in responses:
-        more = [column for column in frame if str(column).startswith(f"{response}_")]
+    pieces, names_of = [], tuple(responses)
+    for response in names_of:
+        longer = tuple(f"{other}_" for other in names_of if other.startswith(f"{response}_"))
+        more = [column for column in frame if str(column).startswith(f"{response}_")
+                and column not in names_of and not str(column).startswith(longer)]  # fmt: skip
         piece = frame[[*RUN_KEY, response, *more]].dropna(subset=response)
         names = {column: column.removeprefix(f"{response}_") for column in more} | {response: "value"}
         pieces.append(piece.rename(columns=names).assign(response=response))

@@ -61,6 +61,17 @@ def test_a_long_table_becomes_columns_and_comes_back(runs: bs.Runs) -> None:
     assert (again["value"] == again["value_before"]).all()
 
 
+def test_a_response_whose_name_begins_with_another_keeps_its_own_columns() -> None:
+    easy = SEEN[SEEN["response"] == "easy"]
+    both = pd.concat([easy, easy.assign(response="easy_law", value=1)], ignore_index=True)
+    found = bs.load_runs(RUNS, observations=both, loss_unit="nats").observations
+    assert set(found.columns) == {"family", "run_id", "response", "value", "n_items", "chance"}
+    assert (found[found["response"] == "easy_law"]["value"] == 1).all()
+    assert len(found) == len(both)
+    with pytest.raises(RunsError, match="would be called 'easy_law'"):
+        bs.load_runs(RUNS, observations=both.assign(law=2.0), loss_unit="nats")
+
+
 def test_a_folder_holds_observations_beside_its_runs(tmp_path: Path, runs: bs.Runs) -> None:
     RUNS.to_csv(tmp_path / "runs.csv", index=False)
     SEEN.to_csv(tmp_path / "observations.csv", index=False)
