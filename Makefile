@@ -58,6 +58,7 @@ check: lint contracts types
 
 # The site, without the network; the reference is made from the catalogue and the docstrings.
 docs: setup
+	rm -rf docs/reference/api
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --builder html docs docs/_build/html
 	@echo "open docs/_build/html/index.html"
 

@@ -31,6 +31,7 @@ _EXPORTS = {
     "Column": "parts.base",
     "Comparison": "evaluation.comparison",
     "ConvergenceWarning": "core.errors",
+    "CustomModel": "modelling.custom",
     "Finding": "evaluation.checks.base",
     "Fit": "inference.fit",
     "Forecast": "prediction.forecast",
@@ -41,8 +42,7 @@ _EXPORTS = {
     "Model": "modelling.model",
     "NEW": "prediction.queries",
     "Normal": "parts.priors",
-    "Observes": "modelling.own",
-    "OwnModel": "modelling.own",
+    "Observes": "modelling.custom",
     "Parameter": "parts.base",
     "Quantity": "parts.base",
     "Record": "prediction.records",
@@ -57,6 +57,7 @@ _EXPORTS = {
     "calibrate": "evaluation.sbc",
     "check": "evaluation.checks.base",
     "compare": "evaluation.comparison",
+    "custom_model": "modelling.custom",
     "decide": "decisions.base",
     "fit": "inference.fit",
     "fit_many": "inference.batch",
@@ -69,7 +70,6 @@ _EXPORTS = {
     "load_spec": "modelling.spec_io",
     "make_spec": "modelling.spec_io",
     "model": "modelling.interpreter",
-    "own_model": "modelling.own",
     "predictive": "prediction.predictive",
     "quantity": "core.quantities",
     "report": "reporting",
@@ -98,9 +98,9 @@ if TYPE_CHECKING:
     from bayescale.inference.fit import Fit, fit
     from bayescale.inference.fit_io import load_fit
     from bayescale.inference.weights import Weights
+    from bayescale.modelling.custom import CustomModel, Observes, custom_model
     from bayescale.modelling.interpreter import model
     from bayescale.modelling.model import Model
-    from bayescale.modelling.own import Observes, OwnModel, own_model
     from bayescale.modelling.spec import Spec
     from bayescale.modelling.spec_io import load_spec, make_spec, write_spec
     from bayescale.parts.base import (

@@ -13,11 +13,11 @@ from bayescale.core.errors import FitError, RunsError
 from bayescale.core.precision import float64
 from bayescale.inference.aot import use_cache
 from bayescale.inference.diagnostics import scalars
+from bayescale.modelling.custom import CustomModel
 from bayescale.modelling.design import USUAL_SLOPE, Design, anchor_of, conformed, design
 from bayescale.modelling.grouping import lots_of, suites_of, ways_of
 from bayescale.modelling.identifiability import check_identified
 from bayescale.modelling.model import Model
-from bayescale.modelling.own import OwnModel
 from bayescale.modelling.sites import LOG_LOSS, declared_sites, log_density_of
 from bayescale.modelling.spec import Spec
 from bayescale.parts.base import Role
@@ -106,8 +106,8 @@ def simulate(spec: Model, runs: Runs | None = None, *, simulations: int, seed: i
     """
     if simulations < FEWEST_SIMULATIONS:
         raise FitError("simulations is too small", expected=f"at least {FEWEST_SIMULATIONS}", got=str(simulations))
-    if isinstance(spec, OwnModel):
-        return _simulate_own(spec, runs, simulations, seed)
+    if isinstance(spec, CustomModel):
+        return _simulate_custom(spec, runs, simulations, seed)
     if not isinstance(spec, Spec):
         raise TypeError(f"not a model: {spec!r}")
     runs = sweep_for(spec) if runs is None else conformed(spec, runs)
@@ -138,7 +138,7 @@ def simulate(spec: Model, runs: Runs | None = None, *, simulations: int, seed: i
     )
 
 
-def _simulate_own(model: OwnModel, runs: Runs | None, simulations: int, seed: int) -> Simulated:
+def _simulate_custom(model: CustomModel, runs: Runs | None, simulations: int, seed: int) -> Simulated:
     """Draw a custom model from its prior at the given runs; nothing beyond them is predicted."""
     if runs is None:
         raise RunsError(f"model {model.name!r} is custom: no default sweep is known to suit it",

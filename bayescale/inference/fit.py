@@ -29,11 +29,11 @@ from bayescale.inference.average import AbstractFit
 from bayescale.inference.diagnostics import Criterion, criteria, summarised
 from bayescale.inference.nuts import Care
 from bayescale.inference.vectorized import sample_side_by_side
+from bayescale.modelling.custom import CustomModel
 from bayescale.modelling.design import Design, conformed, design
 from bayescale.modelling.grouping import lots_of, suites_of, ways_of
 from bayescale.modelling.layout import layout
 from bayescale.modelling.model import Model
-from bayescale.modelling.own import OwnModel
 from bayescale.modelling.sites import declared_sites
 from bayescale.modelling.spec_io import DEFAULT, load_spec
 from bayescale.parts.base import AbstractPooling
@@ -54,7 +54,7 @@ class Fit(AbstractFit):
         ArviZ groups ``posterior``, ``sample_stats``, ``log_likelihood``, ``log_prior``, ``observed_data``
         and ``constant_data``; dims ``chain draw run family``. For large tables, ``log_likelihood`` is summed
         by family (dims ``chain draw family``), because draws × runs would not fit into memory.
-    spec : Spec or OwnModel
+    spec : Spec or CustomModel
         The model.
     meta : dict
         Seed, anchor, digests, versions, device, engine, and seconds by stage.
@@ -76,7 +76,7 @@ class Fit(AbstractFit):
             Draws of every latent site of the model, for example of ``bs.model(model, runs)`` under plain NumPyro:
             arrays of shape (chain, draw, ...). From a DataTree, the group ``posterior`` is read, and ``sample_stats``
             if it has one.
-        model : Spec, OwnModel, or what :func:`load_spec` takes
+        model : Spec, CustomModel, or what :func:`load_spec` takes
             The model that was sampled.
         runs : Runs, or what :func:`load_runs` takes
             The runs that the model was fitted to.
@@ -345,7 +345,7 @@ def sampled_many(
                 continue
             mine = [inputs[i] for i in now]
             found: Iterable[nuts.Samples | FitError]
-            if isinstance(tables[0][1], OwnModel):
+            if isinstance(tables[0][1], CustomModel):
                 own = {name: value for name, value in settings.items() if name != "shape"}
                 found = (_traced(ordinary.sample, *each, **own, care=care) for each in mine)
             elif len(devices) == 1 and devices[0].platform == "cpu":

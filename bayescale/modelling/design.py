@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 
 from bayescale.core.units import typical_loss
+from bayescale.modelling.custom import CustomModel
 from bayescale.modelling.grouping import centered, law_keys, lots_of, spreads
 from bayescale.modelling.identifiability import check_identified, check_observed
 from bayescale.modelling.model import Model
-from bayescale.modelling.own import OwnModel
 from bayescale.parts.base import Rows
 from bayescale.runs.table import Runs
 
@@ -117,7 +117,7 @@ class Design:
 
         Parameters
         ----------
-        spec : Spec or OwnModel
+        spec : Spec or CustomModel
         table : DataFrame
             One row per run or query: ``family``, the columns that the spec reads (a missing covariate is zero) and, if
             a part of the spec has a basis, ``flops``.
@@ -143,7 +143,7 @@ class Design:
             If the family of a row is not fitted and not `new`.
         """
         families = [*sorted(fitted["family"].unique()), *([] if new is None else [new])]
-        if isinstance(spec, OwnModel):
+        if isinstance(spec, CustomModel):
             return cls._own(spec, table, families, observed or {})
         index, count = {name: i for i, name in enumerate(families)}, len(families)
         family = np.array([index[name] for name in table["family"]], int)
@@ -178,7 +178,9 @@ class Design:
         )
 
     @classmethod
-    def _own(cls, model: OwnModel, table: pd.DataFrame, families: Sequence[str], observed: Mapping[str, Any]) -> Design:
+    def _own(
+        cls, model: CustomModel, table: pd.DataFrame, families: Sequence[str], observed: Mapping[str, Any]
+    ) -> Design:
         """Return rows of a table as arrays for a custom model, in base units; families have indices in their order."""
         index = {name: i for i, name in enumerate(families)}
         columns = [name for name in model.columns if name in table and name not in model.observed]
@@ -223,7 +225,7 @@ def design(spec: Model, runs: Runs) -> Design:
         If a column is missing, there are fewer runs than the law has parameters, or all runs have the same
         ratio of inputs.
     """
-    if isinstance(spec, OwnModel):
+    if isinstance(spec, CustomModel):
         check_observed(spec, runs)
     else:
         check_identified(spec, runs)

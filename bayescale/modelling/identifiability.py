@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 
 from bayescale.core.errors import RunsError
+from bayescale.modelling.custom import CustomModel
 from bayescale.modelling.grouping import together
 from bayescale.modelling.model import Instance, Model
-from bayescale.modelling.own import OwnModel
 from bayescale.parts.catalogue import part
 from bayescale.runs.table import Runs
 
@@ -69,7 +69,7 @@ def check_identified(spec: Model, runs: Runs) -> None:
         check_covariate(runs, column, alone=not spec.learned)
 
 
-def check_observed(model: OwnModel, runs: Runs) -> None:
+def check_observed(model: CustomModel, runs: Runs) -> None:
     """Refuse runs that lack a column or value that a custom model reads or observes.
 
     Raises

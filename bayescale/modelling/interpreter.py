@@ -16,10 +16,10 @@ from numpyro import handlers
 from numpyro.primitives import Messenger
 
 from bayescale.core.dims import FAMILY, KNOT
+from bayescale.modelling.custom import CustomModel
 from bayescale.modelling.design import Design, design
 from bayescale.modelling.grouping import ways_of
 from bayescale.modelling.model import Model
-from bayescale.modelling.own import OwnModel
 from bayescale.modelling.sites import COORDINATES, LAW, LOG_LOSS, location_of
 from bayescale.modelling.spec import Spec
 from bayescale.parts.base import AbstractDiscrepancy, Families, Part, Values
@@ -40,7 +40,7 @@ def interpret(model: Model, design: Design) -> None:
 
 
 @interpret.register
-def _(model: OwnModel, design: Design) -> None:
+def _(model: CustomModel, design: Design) -> None:
     """Run a custom model; a run without a value of what it observes adds nothing to the density."""
     _Masked(model, design.present)(design)
 

@@ -93,9 +93,9 @@ class Instance:
 
 
 class Model(ABC):
-    """What can be fitted: a :class:`.Spec` composed of parts, or an :class:`.OwnModel` that wraps a NumPyro model.
+    """What can be fitted: a :class:`.Spec` composed of parts, or an :class:`.CustomModel` that wraps a NumPyro model.
 
-    In an :class:`.OwnModel` the law, resources, settings, discrepancies, anchor, reference, range and covariates are
+    In an :class:`.CustomModel` the law, resources, settings, discrepancies, anchor, reference, range and covariates are
     empty.
 
     Attributes

@@ -10,10 +10,10 @@ import numpy as np
 from numpyro import handlers
 
 from bayescale.core.dims import FAMILY, KNOT
+from bayescale.modelling.custom import CustomModel
 from bayescale.modelling.design import Design
 from bayescale.modelling.grouping import ways_of
 from bayescale.modelling.model import Model
-from bayescale.modelling.own import OwnModel
 from bayescale.modelling.spec import Spec
 from bayescale.parts.base import Role, Site
 
@@ -50,7 +50,7 @@ def _(spec: Spec, design: Design) -> dict[str, Site]:
 
 
 @declared_sites.register
-def _(model: OwnModel, design: Design) -> dict[str, Site]:
+def _(model: CustomModel, design: Design) -> dict[str, Site]:
     """Return the sites of a custom model: the sampled ones, and the deterministic ones that have no value per run."""
     trace = handlers.trace(handlers.seed(model.function, jax.random.key(0))).get_trace(design)
     runs, found = len(design.family), {}

@@ -14,8 +14,8 @@ import numpy as np
 from bayescale.core import shipped, toml
 from bayescale.core.dims import DIMS, MADE
 from bayescale.core.errors import SpecError, UnknownName
+from bayescale.modelling.custom import CustomModel, found_model, permit_model
 from bayescale.modelling.model import gains_of
-from bayescale.modelling.own import OwnModel, found_model, permit_model
 from bayescale.modelling.spec import Observed, Setting, Spec, Trend, table_of, unknown
 from bayescale.parts import base, catalogue
 from bayescale.parts.base import Parameter
@@ -72,7 +72,7 @@ def load_spec(source: str | Path, *, allow_code: bool = False) -> Any:
 
     Returns
     -------
-    Spec or OwnModel
+    Spec or CustomModel
 
     Raises
     ------
@@ -158,7 +158,7 @@ def make_spec(name: str, /, **content: Any) -> Any:
 
     Returns
     -------
-    Spec or OwnModel
+    Spec or CustomModel
 
     Raises
     ------
@@ -207,7 +207,7 @@ def make_spec(name: str, /, **content: Any) -> Any:
     return replace(spec, fields=_fields(spec, content.get("fields", {})))
 
 
-def _own(spec: str, content: Mapping[str, Any]) -> OwnModel:
+def _own(spec: str, content: Mapping[str, Any]) -> CustomModel:
     if more := set(content) - {"model", "title", "learned"}:
         raise SpecError(f"spec {spec!r} names a custom model, which has no {', '.join(sorted(more))}",
                         hint="remove these keys, or compose a model of parts")  # fmt: skip

@@ -18,11 +18,11 @@ from bayescale.core.precision import float64
 from bayescale.inference.aot import call, use_cache
 from bayescale.inference.average import AbstractFit
 from bayescale.inference.fit import Fit
+from bayescale.modelling.custom import CustomModel
 from bayescale.modelling.design import Design
 from bayescale.modelling.grouping import lots_of
 from bayescale.modelling.interpreter import interpret
 from bayescale.modelling.model import Model
-from bayescale.modelling.own import OwnModel
 from bayescale.modelling.sites import COORDINATES, LAW, LOG_LOSS, location_of, log_density_of
 from bayescale.prediction.queries import NEW, flops_of
 
@@ -138,7 +138,7 @@ def design_at(fit: Fit, table: pd.DataFrame, observed: Mapping[str, Any], new: b
     QueryError
         If a family was not fitted and the model is custom: such a model cannot draw a new family.
     """
-    if new and isinstance(fit.spec, OwnModel):
+    if new and isinstance(fit.spec, CustomModel):
         raise QueryError(f"model {fit.spec.name!r} cannot forecast a family that was not fitted",
                          expected=f"one of: {', '.join(fit.families)}")  # fmt: skip
     table = table.assign(flops=flops_of(table)) if fit.spec.based else table

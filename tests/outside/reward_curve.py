@@ -9,7 +9,7 @@ from numpyro import distributions as dist
 import bayescale as bs
 
 
-@bs.own_model(columns=("flops",), observes={"reward": bs.Observes("real", "reward")})
+@bs.custom_model(columns=("flops",), observes={"reward": bs.Observes("real", "reward")})
 def reward_curve(design):
     """Reward that saturates with training compute."""
     log_flops = jnp.log(design.columns["flops"] / 1e20)

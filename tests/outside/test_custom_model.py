@@ -47,12 +47,12 @@ def runs(folder: Path) -> bs.Runs:
 
 
 @pytest.fixture(scope="module")
-def model(folder: Path) -> bs.OwnModel:
+def model(folder: Path) -> bs.CustomModel:
     return bs.load_spec(folder / "curve.toml", allow_code=True)
 
 
 @pytest.fixture(scope="module")
-def fit(runs: bs.Runs, model: bs.OwnModel) -> bs.Fit:
+def fit(runs: bs.Runs, model: bs.CustomModel) -> bs.Fit:
     return bs.fit(runs, model, seed=0)
 
 
@@ -75,13 +75,13 @@ def test_its_forecasts_know_their_reach(fit: bs.Fit) -> None:
     assert curve < noisy
 
 
-def test_checks_backtests_and_comparisons_take_it(fit: bs.Fit, runs: bs.Runs, model: bs.OwnModel) -> None:
+def test_checks_backtests_and_comparisons_take_it(fit: bs.Fit, runs: bs.Runs, model: bs.CustomModel) -> None:
     assert {"convergence", "residuals"} <= {finding.check for finding in bs.check(fit)}
     tested = bs.backtest(runs, model, seed=0)
     assert tested.meta["response"] == "reward"
     assert abs(tested.mean["bias"]) < 3 * tested.mean["width_90"]
     assert np.isfinite(tested.runs["log_score"]).all()
-    flat = bs.own_model(columns=("flops",), observes={"reward": "real"})(_flat)
+    flat = bs.custom_model(columns=("flops",), observes={"reward": "real"})(_flat)
     compared = bs.compare(runs, [model, flat], seed=0)
     best = compared.interpolation.iloc[0]["model"]
     assert best == model.name
@@ -103,14 +103,14 @@ def _flat(design) -> None:
 
 
 def test_without_a_named_curve_the_mean_stands_in(runs: bs.Runs) -> None:
-    flat = bs.own_model(columns=("flops",), observes={"reward": "real"})(_flat)
+    flat = bs.custom_model(columns=("flops",), observes={"reward": "real"})(_flat)
     fit = bs.fit(runs, flat, seed=0)
     epred = bs.forecast(fit, flops="1e22").draws["epred"]
     np.testing.assert_allclose(epred.to_numpy().ravel(), fit.posterior["top"].to_numpy().ravel())
 
 
 @pytest.mark.slow
-def test_its_calibration_is_asked(runs: bs.Runs, model: bs.OwnModel) -> None:
+def test_its_calibration_is_asked(runs: bs.Runs, model: bs.CustomModel) -> None:
     found = bs.calibrate(model, runs=runs, simulations=20, draws=250, seed=0)
     assert {"top", "rate", "scatter", "log_likelihood"} <= set(found.ranks)
     assert found.passed
@@ -190,21 +190,21 @@ def test_the_command_line_takes_it(folder: Path, tmp_path: Path) -> None:
 
 def test_what_is_not_a_model_is_refused() -> None:
     with pytest.raises(DefinitionError, match="unknown kind"):
-        bs.own_model(columns=("flops",), observes={"reward": "ordinal"})
-    count = bs.own_model(columns=("flops",), observes={"solved": "count"})(_flat)
+        bs.custom_model(columns=("flops",), observes={"reward": "ordinal"})
+    count = bs.custom_model(columns=("flops",), observes={"solved": "count"})(_flat)
     assert set(count.columns) == {"flops", "solved", "solved_n_items"}
     with pytest.raises(DefinitionError, match="reads no column"):
-        bs.own_model(columns=(), observes={"reward": "real"})
+        bs.custom_model(columns=(), observes={"reward": "real"})
 
 
-def test_runs_without_what_it_reads_are_refused(runs: bs.Runs, model: bs.OwnModel, fit: bs.Fit) -> None:
+def test_runs_without_what_it_reads_are_refused(runs: bs.Runs, model: bs.CustomModel, fit: bs.Fit) -> None:
     with pytest.raises(RunsError, match="no column 'reward'"):
         bs.fit(bs.load_runs(runs.frame.drop(columns="reward")), model)
     with pytest.raises(BayescaleError, match="a query needs"):
         bs.forecast(fit, params="1B")
 
 
-def test_draws_from_plain_numpyro_become_a_fit(runs: bs.Runs, model: bs.OwnModel, fit: bs.Fit) -> None:
+def test_draws_from_plain_numpyro_become_a_fit(runs: bs.Runs, model: bs.CustomModel, fit: bs.Fit) -> None:
     with jax.enable_x64(True):
         mcmc = MCMC(NUTS(bs.model(model, runs)), num_warmup=1000, num_samples=2000, num_chains=2, progress_bar=False,
                     chain_method="sequential")  # fmt: skip
@@ -232,14 +232,14 @@ def test_draws_of_a_spec_from_elsewhere_are_the_fit_that_they_came_from(runs: bs
         bs.Fit.from_samples(ours.posterior.assign(level=ours.posterior["level"] * np.nan), "additive", table)
 
 
-def test_worker_processes_take_code_that_is_allowed_here(runs: bs.Runs, model: bs.OwnModel) -> None:
+def test_worker_processes_take_code_that_is_allowed_here(runs: bs.Runs, model: bs.CustomModel) -> None:
     with pytest.warns(bs.ConvergenceWarning):  # a chain of 25 draws is too short
         batch = bs.fit_many({"a": runs}, model, draws=25, warmup=200, workers=1, seed=0)
     assert not batch.failed, batch.failed
     assert "top" in batch.fits["a"].posterior
 
 
-@bs.own_model(columns=("flops",), observes={"reward": "real", "other": "real"})
+@bs.custom_model(columns=("flops",), observes={"reward": "real", "other": "real"})
 def two_means(design):
     """Two means, of which some runs have one alone."""
     import numpyro
@@ -261,7 +261,7 @@ def test_a_value_that_is_missing_adds_nothing() -> None:
     assert found["sd"] == pytest.approx(0.5**0.5, rel=5 / (2 * found["ess_bulk"]) ** 0.5)
 
 
-def test_a_model_of_ones_own_is_named_by_its_code(model: bs.OwnModel) -> None:
+def test_a_model_of_ones_own_is_named_by_its_code(model: bs.CustomModel) -> None:
     assert bs.load_spec(model.name).digest == model.digest
     with pytest.raises(SpecError, match="spec of parts"):
         bs.learn(bs.load_runs("open-families"), model)

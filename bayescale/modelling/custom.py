@@ -17,7 +17,7 @@ from bayescale.parts import catalogue
 from bayescale.parts.base import Column, Parameter
 from bayescale.parts.scales import SCALES
 
-_ALLOWED: dict[str, OwnModel] = {}  # models that the user has allowed in this process, by "module:function"
+_ALLOWED: dict[str, CustomModel] = {}  # models that the user has allowed in this process, by "module:function"
 
 
 class Observes(NamedTuple):
@@ -63,8 +63,8 @@ class _Noise:
 
 
 @dataclass(frozen=True, eq=False)
-class OwnModel(Model):
-    """A custom NumPyro model; make one with :func:`own_model`.
+class CustomModel(Model):
+    """A custom NumPyro model; make one with :func:`custom_model`.
 
     Attributes
     ----------
@@ -136,7 +136,7 @@ class OwnModel(Model):
         return {}
 
     @property
-    def structure(self) -> OwnModel:
+    def structure(self) -> CustomModel:
         """The model itself: its priors are in its code."""
         return self
 
@@ -151,9 +151,9 @@ class OwnModel(Model):
         return hash(self.digest)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, OwnModel) and self.digest == other.digest
+        return isinstance(other, CustomModel) and self.digest == other.digest
 
-    def at(self, anchor: Mapping[str, float]) -> OwnModel:
+    def at(self, anchor: Mapping[str, float]) -> CustomModel:
         """Return the model itself: its priors do not depend on the anchor."""
         return self
 
@@ -170,9 +170,9 @@ class _Named(NamedTuple):
     noise: str
 
 
-def own_model(
+def custom_model(
     *, columns: Mapping[str, Column | None] | tuple[str, ...], observes: Mapping[str, Observes | str], title: str = ""
-) -> Callable[[Callable[[Any], None]], OwnModel]:
+) -> Callable[[Callable[[Any], None]], CustomModel]:
     """Turn your own NumPyro model into a model that bayescale can fit, forecast, check, backtest and compare.
 
     Parameters
@@ -189,7 +189,7 @@ def own_model(
     Returns
     -------
     callable
-        A decorator that turns the function into an :class:`OwnModel`.
+        A decorator that turns the function into an :class:`CustomModel`.
 
     Raises
     ------
@@ -208,7 +208,7 @@ def own_model(
     >>> import jax.numpy as jnp
     >>> import numpyro
     >>> from numpyro import distributions as dist
-    >>> @bs.own_model(columns=("flops",), observes={"reward": "real"})
+    >>> @bs.custom_model(columns=("flops",), observes={"reward": "real"})
     ... def reward_curve(design):
     ...     slope = numpyro.sample("slope", dist.HalfNormal(1.0))
     ...     center = slope * jnp.log(design.columns["flops"] / 1e20)
@@ -229,11 +229,11 @@ def own_model(
         if of.kind == "count":
             sites[name] = of._replace(requires=tuple(dict.fromkeys(("n_items", *of.requires))))
 
-    def made(function: Callable[[Any], None]) -> OwnModel:
+    def made(function: Callable[[Any], None]) -> CustomModel:
         name = f"{function.__module__}:{function.__qualname__}"
         about = (function.__doc__ or name).strip().partition("\n")[0]
         named = tuple(_Named(site, of.kind, "own") for site, of in sites.items())
-        model = OwnModel(name, title or about, function, reads, sites, tuple(reads), named)
+        model = CustomModel(name, title or about, function, reads, sites, tuple(reads), named)
         _ALLOWED[name] = model  # its code has already run
         return model
 
@@ -256,18 +256,18 @@ def permit_model(name: str, folder: Path | None = None) -> None:
         If there is no such module, or it does not define such a model.
     """
     found = _ALLOWED[name] if name in _ALLOWED else catalogue.imported(name, folder)
-    if not isinstance(found, OwnModel):
-        raise SpecError(f"the code {name!r} is not a model", expected="a function decorated with @bs.own_model(…)",
+    if not isinstance(found, CustomModel):
+        raise SpecError(f"the code {name!r} is not a model", expected="a function decorated with @bs.custom_model(…)",
                         got=repr(found))  # fmt: skip
     _ALLOWED[name] = found
 
 
-def _restored(name: str, folder: Path | None) -> OwnModel:
+def _restored(name: str, folder: Path | None) -> CustomModel:
     permit_model(name, folder)
     return found_model(name)
 
 
-def found_model(name: str) -> OwnModel:
+def found_model(name: str) -> CustomModel:
     """Return an allowed model by its name.
 
     Parameters
@@ -277,7 +277,7 @@ def found_model(name: str) -> OwnModel:
 
     Returns
     -------
-    OwnModel
+    CustomModel
 
     Raises
     ------
