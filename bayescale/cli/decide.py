@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import pkgutil
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,9 @@ from bayescale.cli.options import Quantity, as_json_option
 from bayescale.cli.printing import finish, print_json
 
 _FOLDER = Path(__file__).parent.parent / "decisions"
-_NO_DECISION = ("base", "risk", "costs")
 _BASE = "AbstractDecision"
-_TYPES: dict[str, Any] = {"count": Quantity(), "number": float, "integer": int, "text": str, "numbers": (str, float)}
+_TYPES: dict[str, Any] = {"count": Quantity(), "number": float, "integer": int, "text": str}
+_PAIRS: dict[str, Any] = {"numbers": (str, float), "texts": (str, str)}
 _RISKS = ("mean", "cvar", "quantile", "minimax")
 
 
@@ -25,8 +26,8 @@ class Decisions(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names of the decisions."""
-        found = (module.name.replace("_", "-") for module in pkgutil.iter_modules([str(_FOLDER)]))
-        return sorted(name for name in found if name not in _NO_DECISION)
+        found = (module.name for module in pkgutil.iter_modules([str(_FOLDER)]))
+        return sorted(name.replace("_", "-") for name in found if f"({_BASE}):" in _text(name))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Command of a decision, or None if no file has the name."""
@@ -59,15 +60,33 @@ def written(name: str) -> tuple[str, dict[str, dict[str, Any]]]:
     settings = {}
     for node in decision.body:
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and isinstance(node.value, ast.Call):
-            kind, about = map(ast.literal_eval, node.value.args)
+            kind, about = (_literal(one) for one in node.value.args)
             given = {one.arg: one.value for one in node.value.keywords}
             default = ast.literal_eval(given["default"]) if "default" in given else None
             settings[node.target.id] = {"kind": kind, "about": about, "required": not given, "default": default}
     return (ast.get_docstring(decision) or "").partition("\n\n")[0], settings
 
 
+def _literal(node: ast.expr) -> str:
+    """Return a text, or one of the texts that decisions share, by its name."""
+    return _shared()[node.id] if isinstance(node, ast.Name) else ast.literal_eval(node)
+
+
+@cache
+def _shared() -> dict[str, str]:
+    """Return the texts that the core of decisions defines."""
+    assigned = [(node.targets[0], node.value) for node in _source("base").body if isinstance(node, ast.Assign)]
+    return {
+        to.id: str(text.value) for to, text in assigned if isinstance(to, ast.Name) and isinstance(text, ast.Constant)
+    }
+
+
 def _source(name: str) -> ast.Module:
-    return ast.parse((_FOLDER / f"{name.replace('-', '_')}.py").read_text(encoding="utf-8"))
+    return ast.parse(_text(name))
+
+
+def _text(name: str) -> str:
+    return (_FOLDER / f"{name.replace('-', '_')}.py").read_text(encoding="utf-8")
 
 
 def _first_line(source: ast.Module) -> str:
@@ -94,7 +113,7 @@ def command(name: str, about: str, settings: Mapping[str, Mapping[str, Any]], lo
         from bayescale.inference.fit_io import load_fit
 
         loaded = load_fit(fit_file)
-        values = {key: dict(given[key]) if how["kind"] == "numbers" else given[key] for key, how in settings.items()}
+        values = {key: dict(given[key]) if how["kind"] in _PAIRS else given[key] for key, how in settings.items()}
         choice = decide(load()(**values), loaded, risk_of(risk))
         if as_json:
             print_json(choice.to_dict())
@@ -115,8 +134,8 @@ def _option(name: str, how: Any) -> click.Option:
     flag, kind = f"--{name.replace('_', '-')}", how["kind"]
     if kind == "flag":
         return click.Option([flag], is_flag=True, help=how["about"])
-    if kind == "numbers":
-        return click.Option([flag], type=(str, float), multiple=True, metavar="NAME VALUE", help=how["about"])
+    if kind in _PAIRS:
+        return click.Option([flag], type=_PAIRS[kind], multiple=True, metavar="NAME VALUE", help=how["about"])
     given = {"required": True} if how["required"] else {"default": how["default"]}
     return click.Option([flag], type=_TYPES[kind], help=how["about"], **given)
 

@@ -15,9 +15,20 @@ import xarray as xr
 from bayescale.core.dims import ACTION, BUDGET, DRAW
 from bayescale.core.errors import QueryError, nearest
 from bayescale.core.quantities import LEAST, MOST, count, quantity
-from bayescale.decisions.base import AbstractDecision, AbstractDetails, Best, draws_by_action, quantiles, setting
+from bayescale.decisions.base import (
+    FAMILY,
+    LIMITS,
+    AbstractDecision,
+    AbstractDetails,
+    Best,
+    Choice,
+    draws_by_action,
+    quantiles,
+    setting,
+)
+from bayescale.decisions.limits import menu
+from bayescale.decisions.surface import Scope, losses, minimise
 from bayescale.inference.average import AbstractFit
-from bayescale.modelling.sites import LAW
 from bayescale.prediction.extrapolation import reach, reach_words
 from bayescale.prediction.predict import predict
 from bayescale.prediction.queries import resolve_family
@@ -36,7 +47,6 @@ _MOST_WASTE = 0.5  # expected, relative to the compute of the best split: above 
 # Ratio of the 95% to the 5% quantile of tokens per param: GPT-3 (1.7) and Chinchilla (20) differ twelvefold. An
 # interval two and a half times as wide contains advice that far apart on either side of its middle.
 _WIDEST = 30.0
-_MOST_DRAWS = 2000  # of the posterior, evenly thinned: bounds draws × actions × budgets
 
 
 @dataclass(frozen=True)
@@ -54,16 +64,16 @@ class Allocation(AbstractDecision):
     """
 
     flops: float | str = setting("count", "Budget in FLOP (5.76e23).")
-    family: str | None = setting(
-        "text", "A fitted family, or 'new'; by default the only family, else 'new'.", default=None
-    )
+    family: str | None = setting("text", FAMILY, default=None)
     recipe: Mapping[str, float] = setting(
         "numbers", "A covariate of the run and its value; by default the usual value, 0.", default_factory=dict
     )
+    limits: Mapping[str, str] = setting("texts", LIMITS, default_factory=dict)
 
     name = "allocation"
     source = "expected loss over the posterior's curves, never the optimum of a point estimate"
     unit = "nats/token"
+    key = ("params", "tokens")
 
     @property
     def budget(self) -> float:
@@ -79,47 +89,46 @@ class Allocation(AbstractDecision):
                 + ("has no law" if lawless else f"reads {fit.inputs}"),
                 hint="fit additive or coupled",
             )
-        return self._queries(fit, np.array([self.budget]), _grid(fit, np.array([self.budget])))
+        budget = np.array([self.budget])
+        sizes = np.log(menu(self.limits))[None]
+        return self._queries(fit, budget, np.concatenate([_grid(fit, budget), sizes], axis=1))
 
-    def outcome(self, fit: AbstractFit, actions: pd.DataFrame) -> xr.DataArray:
-        """The law's loss.
+    def outcome(self, fit: AbstractFit, actions: pd.DataFrame, scope: Scope) -> xr.DataArray:
+        """The loss.
 
-        Discrepancies are left out. Beyond the runs they are random walks without a known direction, and a split
+        The law alone decides. Discrepancies beyond the runs are random walks without a known direction, and a split
         should not follow their kinks.
         """
-        return draws_by_action(np.exp(predict(fit, actions, only=LAW, most=_MOST_DRAWS)))
+        return draws_by_action(losses(fit, actions, scope))
 
     def utility(self, outcome: xr.DataArray, actions: pd.DataFrame) -> xr.DataArray:
         """The loss, negated."""
         return -outcome
 
-    def details(self, fit: AbstractFit, actions: pd.DataFrame, outcome: xr.DataArray, best: Best) -> Split:
+    def details(self, choice: Choice) -> Split:
         """Each draw's optimum at budgets around this one, and from it the compute that each action wastes.
 
         Parameters
         ----------
-        fit : Fit or Average
-        actions : DataFrame
-        outcome : DataArray, dims ``draw action``
-            Loss in nats/token.
-        best : Best
+        choice : Choice
             The solved choice.
 
         Returns
         -------
         Split
         """
-        budgets = self.budget * 10.0**_AROUND
+        fit, best, budgets = choice.fit, choice.best, self.budget * 10.0**_AROUND
         now = int(np.searchsorted(_AROUND, 0.0))
-        grid, losses = _grid(fit, budgets), outcome.to_numpy()
+        grid, losses = _grid(fit, budgets), choice.outcome.to_numpy()
         others = np.delete(np.arange(len(budgets)), now)
-        elsewhere = self.outcome(fit, self._queries(fit, budgets[others], grid[others])).to_numpy()
-        by_budget = np.insert(elsewhere.reshape(len(losses), len(others), -1), now, losses, axis=1)
-        ln_optimum, least_loss = _refine(grid, by_budget)
+        elsewhere = self.outcome(fit, self._queries(fit, budgets[others], grid[others]), "law").to_numpy()
+        by_budget = np.insert(elsewhere.reshape(len(losses), len(others), -1), now, losses[:, :_ACTIONS], axis=1)
+        ln_optimum, least_loss = minimise(grid, by_budget)
         waste = _waste(losses, least_loss[:, : now + 1], np.log(budgets[: now + 1] / self.budget))
-        edge = np.mean((best.by_draw == 0) | (best.by_draw == _ACTIONS - 1))
+        edge = np.mean(np.isin(losses[:, :_ACTIONS].argmin(axis=1), (0, _ACTIONS - 1)))
         family, recipe = resolve_family(fit, self.family), _recipe(fit, self.recipe)
-        return Split(self.budget, family, fit, grid[now], losses, waste, best, budgets, ln_optimum, least_loss,
+        ln_params = np.log(choice.actions["params"].to_numpy())
+        return Split(self.budget, family, fit, ln_params, losses, waste, best, budgets, ln_optimum, least_loss,
                      float(edge), recipe)  # fmt: skip
 
     def _queries(self, fit: AbstractFit, budgets: np.ndarray, ln_params: np.ndarray) -> pd.DataFrame:
@@ -193,7 +202,7 @@ class Split(AbstractDetails):
 
         Both are NaN if there are none.
         """
-        good = np.flatnonzero((self.waste < _FEW).mean(axis=0) >= 0.5)
+        good = np.flatnonzero((self.waste[:, :_ACTIONS] < _FEW).mean(axis=0) >= 0.5)
         if not len(good):
             return float("nan"), float("nan")
         return float(np.exp(self.ln_params[good[0]])), float(np.exp(self.ln_params[good[-1]]))
@@ -412,17 +421,6 @@ def _recipe(fit: AbstractFit, said: Mapping[str, float]) -> dict[str, float]:
                 f"covariate {column!r} of an allocation has no valid value", expected="a finite number", got=repr(value)
             )
     return {column: float(said.get(column, 0.0)) for column in fit.covariates}
-
-
-def _refine(ln_params: np.ndarray, losses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Each draw's optimum and its loss, from the parabola through the grid's best point; shape (draw, budget)."""
-    i = np.clip(losses.argmin(axis=-1), 1, _ACTIONS - 2)[..., None]
-    left, middle, right = (np.take_along_axis(losses, i + k, axis=-1)[..., 0] for k in (-1, 0, 1))
-    bend = left - 2 * middle + right
-    shift = np.where(bend > 0, 0.5 * (left - right) / np.where(bend > 0, bend, 1.0), 0.0).clip(-1, 1)
-    step = ln_params[:, 1] - ln_params[:, 0]
-    at = np.take_along_axis(np.broadcast_to(ln_params, losses.shape), i, axis=-1)[..., 0]
-    return at + shift * step, middle - 0.25 * (left - right) * shift
 
 
 def _waste(losses: np.ndarray, least: np.ndarray, ln_budget: np.ndarray) -> np.ndarray:

@@ -2,6 +2,9 @@
 
 A decision is three short functions. One solver turns them into one matrix of utilities, draws × actions. All actions
 share the draws. Nothing is optimised at the mean of the parameters.
+
+Every decision has its outcome in two scopes, which are never mixed. The scope of the law gives the regret: what better
+knowledge of the law could save. The scope of the run adds discrepancies and noise, and gives the risk: what may happen.
 """
 
 from __future__ import annotations
@@ -21,11 +24,18 @@ from bayescale.core.dims import ACTION, DRAW, QUANTILES
 from bayescale.core.errors import QueryError
 from bayescale.core.quantities import count
 from bayescale.core.verdict import Verdict
+from bayescale.decisions.limits import Binding, allowed_by, alone, bindings
 from bayescale.decisions.risk import RISKS, AbstractRisk, Mean
+from bayescale.decisions.surface import Scope
+from bayescale.decisions.unknowns import partial_information, unknowns_of
 from bayescale.inference.average import LEAVE_OUT, AbstractFit
 
-KINDS = ("count", "number", "integer", "text", "flag", "numbers")
-"""Kinds of settings: a count such as 70B, a number, an integer, text, yes or no, a mapping of names to numbers."""
+KINDS = ("count", "number", "integer", "text", "flag", "numbers", "texts")
+"""Kinds of settings: a count such as 70B, a number, an integer, text, yes or no, a mapping of names to numbers, and one
+of names to texts."""
+FAMILY = "A fitted family, or 'new'; by default the only family, else 'new'."
+LIMITS = "What an action may be, such as max_params 70B, min_tokens 1T or sizes 7B,13B."
+"""Help of settings that decisions share, ``family`` and ``limits``; see :mod:`bayescale.decisions.limits`."""
 
 
 def setting(kind: str, about: str, *, default: Any = MISSING, default_factory: Any = MISSING) -> Any:
@@ -45,7 +55,7 @@ def setting(kind: str, about: str, *, default: Any = MISSING, default_factory: A
     dataclasses.Field
     """
     how = {"default_factory": default_factory} if default is MISSING else {"default": default}
-    return field(**how, metadata={"kind": kind, "about": about}, hash=kind != "numbers")
+    return field(**how, metadata={"kind": kind, "about": about}, hash=kind not in ("numbers", "texts"))
 
 
 class AbstractDecision(ABC):
@@ -55,15 +65,26 @@ class AbstractDecision(ABC):
     ----------
     unit : str
         Unit of the utility and of the regret.
+    outcome_unit : str
+        Unit of the outcome; the unit of the utility by default.
+    key : tuple of str
+        Columns of the actions that name an action in text; all by default.
+    limits : mapping of str to str
+        A setting of decisions that have limits; see :mod:`bayescale.decisions.limits`.
     details : callable, optional
-        ``details(fit, actions, outcome, best)`` returns an :class:`AbstractDetails`: what the decision reports beyond
-        the utility. None if there is nothing more to report.
+        ``details(choice)`` returns an :class:`AbstractDetails`: what the decision reports beyond the utility. None if
+        there is nothing more to report.
+    unknowns : callable, optional
+        ``unknowns(fit)`` returns draws of unknowns beyond the law's, such as a price, by name; each of shape (draw,).
     """
 
     name: ClassVar[str]
     source: ClassVar[str]
     unit: ClassVar[str]
+    outcome_unit: ClassVar[str] = ""
+    key: ClassVar[tuple[str, ...]] = ()
     details: ClassVar[Callable[..., AbstractDetails] | None] = None
+    unknowns: ClassVar[Callable[..., Mapping[str, np.ndarray]] | None] = None
 
     @abstractmethod
     def actions(self, fit: AbstractFit) -> pd.DataFrame:
@@ -80,7 +101,7 @@ class AbstractDecision(ABC):
         """
 
     @abstractmethod
-    def outcome(self, fit: AbstractFit, actions: pd.DataFrame) -> xr.DataArray:
+    def outcome(self, fit: AbstractFit, actions: pd.DataFrame, scope: Scope) -> xr.DataArray:
         """Outcome of each action under each draw; dims ``draw action``.
 
         Parameters
@@ -88,6 +109,8 @@ class AbstractDecision(ABC):
         fit : Fit or Average
         actions : DataFrame
             As :meth:`actions` returns them.
+        scope : {"law", "run"}
+            The law alone, or with discrepancies and noise; see :func:`bayescale.decisions.surface.losses`.
 
         Returns
         -------
@@ -111,7 +134,15 @@ class AbstractDecision(ABC):
 
 
 class AbstractDetails(ABC):
-    """What a decision reports of a choice beyond its utility."""
+    """What a decision reports of a choice beyond its utility.
+
+    Attributes
+    ----------
+    complete : bool
+        Whether its lines say what was chosen; otherwise they follow the usual lines of a choice.
+    """
+
+    complete: ClassVar[bool] = True
 
     @property
     @abstractmethod
@@ -145,6 +176,34 @@ class AbstractDetails(ABC):
 
 
 @dataclass(frozen=True, eq=False)
+class Details(AbstractDetails):
+    """What a decision adds to the usual report of a choice.
+
+    Attributes
+    ----------
+    problem : str
+        What was asked, in one line.
+    asked, figures : dict
+        What was asked, and further answers, as plain values.
+    lines : list of (str, str)
+        Label and sentence of further lines of the text.
+    unsettled : str
+        Why the runs do not settle the choice; empty if they do.
+    notes : tuple of str
+        Caveats.
+    """
+
+    problem: str = ""
+    asked: dict[str, Any] = field(default_factory=dict)
+    lines: list[tuple[str, str]] = field(default_factory=list)
+    figures: dict[str, Any] = field(default_factory=dict)
+    unsettled: str = ""
+    notes: tuple[str, ...] = ()
+
+    complete = False
+
+
+@dataclass(frozen=True, eq=False)
 class Best:
     """Solution of a matrix of utilities, draws × actions.
 
@@ -169,7 +228,7 @@ class Best:
     by_draw: np.ndarray
 
 
-def best(utility: np.ndarray, chains: int, risk: AbstractRisk = Mean()) -> Best:  # noqa: B008
+def best(utility: np.ndarray, chains: int, action: int | None = None, allowed: np.ndarray | None = None) -> Best:
     """Solve a matrix of utilities, shape (chain·draw, action).
 
     Parameters
@@ -177,16 +236,42 @@ def best(utility: np.ndarray, chains: int, risk: AbstractRisk = Mean()) -> Best:
     utility : ndarray, shape (chain·draw, action)
     chains : int
         Number of chains, for the Monte Carlo error.
-    risk : AbstractRisk
+    action : int, optional
+        An action that was chosen in another way; by default, that of highest expected utility.
+    allowed : ndarray of bool, shape (action,), optional
+        Which actions the limits allow; by default, all.
 
     Returns
     -------
     Best
     """
-    action = int(risk.score(utility).argmax())
-    regret = utility.max(axis=1) - utility[:, action]
+    columns = np.arange(utility.shape[1]) if allowed is None else np.flatnonzero(allowed)
+    expected = utility.mean(axis=0)
+    if action is None:
+        action = int(columns[expected[columns].argmax()])
+    by_draw = columns[utility[:, columns].argmax(axis=1)]
+    regret = utility[np.arange(len(utility)), by_draw] - utility[:, action]
     mcse = float(array_stats.mcse(regret.reshape(chains, -1))) if np.ptp(regret) else 0.0
-    return Best(action, float(utility.mean(axis=0)[action]), float(regret.mean()), mcse, utility.argmax(axis=1))
+    return Best(action, float(expected[action]), float(regret.mean()), mcse, by_draw)
+
+
+def preferred(risk: AbstractRisk, utility: np.ndarray, allowed: np.ndarray) -> int:
+    """Return the allowed action that an attitude to risk prefers.
+
+    Parameters
+    ----------
+    risk : AbstractRisk
+    utility : ndarray, shape (draw, action)
+        In the scope of the attitude.
+    allowed : ndarray of bool, shape (action,)
+
+    Returns
+    -------
+    int
+        The column of the action.
+    """
+    columns = np.flatnonzero(allowed)
+    return int(columns[risk.score(utility[:, columns]).argmax()])
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,8 +286,10 @@ class Choice:
         The problem, the posterior and the attitude to risk.
     actions : DataFrame
         Possible actions, one per row.
+    allowed : ndarray of bool, shape (action,)
+        Which actions the limits allow.
     outcome, utility : DataArray
-        Dims ``draw action``.
+        Dims ``draw action``, under the law.
     best : Best
         The solution.
     details : AbstractDetails or None
@@ -213,6 +300,7 @@ class Choice:
     fit: AbstractFit
     risk: AbstractRisk
     actions: pd.DataFrame
+    allowed: np.ndarray
     outcome: xr.DataArray
     utility: xr.DataArray
     best: Best
@@ -223,16 +311,30 @@ class Choice:
         """The chosen action."""
         return self.actions.iloc[self.best.action]
 
+    @cached_property
+    def run_outcome(self) -> xr.DataArray:
+        """Outcome of each action with discrepancies and noise; dims ``draw action``."""
+        return self.decision.outcome(self.fit, self.actions, "run")
+
+    @cached_property
+    def run_utility(self) -> xr.DataArray:
+        """Utility of each action with discrepancies and noise; dims ``draw action``."""
+        return self.decision.utility(self.run_outcome, self.actions)
+
+    @property
+    def expected(self) -> dict[str, float]:
+        """Quantiles over draws of the chosen action's outcome, with discrepancies and noise."""
+        return quantiles(self.run_outcome.to_numpy()[:, self.best.action])
+
     @property
     def regret(self) -> float:
-        """Expected utility lost against each draw's best action, in the decision's unit."""
+        """Expected utility lost under the law against each draw's best action, in the decision's unit."""
         return self.best.regret
 
     @property
     def evpi(self) -> float:
-        """Expected value of perfect information: the regret of the action of highest expected utility."""
-        utility = self.utility.to_numpy()
-        return float(utility.max(axis=1).mean() - utility.mean(axis=0).max())
+        """Expected value of perfect information on the law: the regret of the action of highest expected utility."""
+        return best(self.utility.to_numpy(), self.fit.shape[0], allowed=self.allowed).regret
 
     @property
     def hindsight(self) -> dict[str, dict[str, float]]:
@@ -243,8 +345,41 @@ class Choice:
     @cached_property
     def by_risk(self) -> dict[str, dict[str, Any]]:
         """The action that each attitude to risk would choose, by the attitude's name."""
-        utility = self.utility.to_numpy()
-        return {name: _plain(self.actions.iloc[int(risk().score(utility).argmax())]) for name, risk in RISKS.items()}
+        return {name: _plain(self.actions.iloc[self._preferred(risk())]) for name, risk in RISKS.items()}
+
+    def _preferred(self, risk: AbstractRisk) -> int:
+        utility = self.utility if risk.scope == "law" else self.run_utility
+        return preferred(risk, utility.to_numpy(), self.allowed)
+
+    @cached_property
+    def limits(self) -> list[Binding]:
+        """Limits that change the choice, each with what it costs; the most costly one is first."""
+        limits = _limits_of(self.decision)
+        utility = (self.utility if self.risk.scope == "law" else self.run_utility).to_numpy()
+
+        def choose(limits: Mapping[str, str]) -> int:
+            allowed = allowed_by(limits, self.actions)
+            return preferred(self.risk, utility, allowed) if allowed.any() else self.best.action
+
+        return bindings(limits, self.best.action, choose, self.utility.mean("draw").to_numpy())
+
+    @cached_property
+    def unknowns(self) -> pd.DataFrame:
+        """What it is worth to settle each unknown, and what would be chosen if it were low or high.
+
+        Returns
+        -------
+        DataFrame
+            One unknown per row, the most valuable one first: its 5% and 95% quantiles, the chosen action in the lowest
+            and the highest tenth of its draws (``choose_low``, ``choose_high``), and ``worth``: the expected value of
+            knowing it exactly, in the unit of the utility, with its Monte Carlo error.
+        """
+        found = self.decision.unknowns(self.fit) if self.decision.unknowns else {}
+        known = {**unknowns_of(self.fit, len(self.utility), getattr(self.decision, "family", None)), **found}
+        table = partial_information(self.utility.to_numpy(), known, self.allowed)
+        for name in ("choose_low", "choose_high"):
+            table[name] = [self.name_of(i) for i in table[name]]
+        return table
 
     @property
     def unsettled(self) -> str:
@@ -265,13 +400,28 @@ class Choice:
     @property
     def problem(self) -> str:
         """What was asked, in words."""
-        return self.details.problem if self.details else f"Decision {self.decision.name}"
+        return (self.details.problem if self.details else "") or f"Decision {self.decision.name}"
 
     @property
     def asked(self) -> dict[str, Any]:
         """What was asked, as plain values: the part of :meth:`to_dict` that is not an answer."""
         settings = {one.name: getattr(self.decision, one.name) for one in fields(self.decision)}  # type: ignore[arg-type]
-        return self.details.asked if self.details else settings
+        return (self.details.asked if self.details else {}) or settings
+
+    def name_of(self, action: int) -> str:
+        """Return an action in words.
+
+        Parameters
+        ----------
+        action : int
+            Row of the actions.
+
+        Returns
+        -------
+        str
+        """
+        row = _plain(self.actions.iloc[action])
+        return ", ".join(_labelled(name, row[name]) for name in self.decision.key or row)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, for JSON.
@@ -280,10 +430,11 @@ class Choice:
         -------
         dict
         """
-        own = {
+        usual = {
             **_plain(self.action),
             "expected_utility": self.best.expected,
             "unit": self.decision.unit,
+            "outcome": self.expected,
             "regret": self.regret,
             "regret_mcse": self.best.regret_mcse,
             "regret_over": list(self.fit.members),
@@ -296,8 +447,10 @@ class Choice:
             **self.asked,
             "settled": self.settled,
             "unsettled": self.unsettled,
-            **(self.details.figures if self.details else own),
+            **({} if self.details and self.details.complete else usual),
+            **(self.details.figures if self.details else {}),
             "by_risk": self.by_risk,
+            "limits_that_bind": [one.to_dict() for one in self.limits],
             "excluded": self.fit.excluded,
             "verdict": str(self.verdict),
         }
@@ -309,23 +462,43 @@ class Choice:
 
     def __repr__(self) -> str:
         words = self.fit.excluded_words
+        own = self.details.lines if self.details else []
         rows = [
-            *(self.details.lines if self.details else self._lines),
+            *(own if self.details and self.details.complete else [*self._lines, *own]),
+            *[("limit", one.sentence(self.decision.unit, self.name_of)) for one in self.limits],
             *([] if self.risk == Mean() else [("risk", f"chosen by {self.risk.about}")]),
+            *self._other_attitudes,
             ("verdict", str(self.verdict)),
             *([("excluded", f"{words}; {LEAVE_OUT}")] if words else []),
         ]
         return self.verdict.above("\n".join([self.problem, *(f"  {label:<12} {text}" for label, text in rows)]))
 
     @property
+    def _other_attitudes(self) -> list[tuple[str, str]]:
+        """What the other attitudes to risk would choose, if not the same action."""
+        if self.unsettled:
+            return []
+        mine = self.name_of(self.best.action)
+        others = {name: self.name_of(self._preferred(risk())) for name, risk in RISKS.items()
+                  if name != self.risk.label}  # fmt: skip
+        different = [f"{name}: {action}" for name, action in others.items() if action != mine]
+        return [("other risks", "; ".join(different) or "the other attitudes to risk choose the same")]
+
+    @property
     def _lines(self) -> list[tuple[str, str]]:
-        unit = self.decision.unit
-        chosen = ", ".join(f"{name} {_written(value)}" for name, value in _plain(self.action).items())
+        unit, outcome = self.decision.unit, self.decision.outcome_unit or self.decision.unit
+        low, middle, high = (_figure(self.expected[q]) for q in ("q05", "q50", "q95"))
         return [
-            ("choose", chosen),
-            ("expected", f"{self.best.expected:.4g} {unit}"),
-            ("regret", f"{self.regret:.2g} {unit} (Monte Carlo error {self.best.regret_mcse:.1g})"),
-        ]
+            ("choose", self.name_of(self.best.action)),
+            ("expected", f"{middle} {outcome} (90% interval {low} to {high})"),
+            ("regret", f"{_figure(self.regret, 2)} {unit} (Monte Carlo error {_figure(self.best.regret_mcse, 1)}): "
+             f"the most that knowing {self.law_words} could save"),
+        ]  # fmt: skip
+
+    @property
+    def law_words(self) -> str:
+        """What is uncertain in the regret: the law's parameters, and in an average also its form."""
+        return "the law" if len(self.fit.members) == 1 else "the law and its form"
 
 
 @dataclass(frozen=True, eq=False)
@@ -450,12 +623,20 @@ def solve(decision: AbstractDecision, fit: AbstractFit, risk: AbstractRisk) -> C
     """
     actions = decision.actions(fit)
     if not len(actions):
-        raise QueryError(f"decision {decision.name!r} has no action to choose from", hint="loosen its limits")
-    outcome = decision.outcome(fit, actions)
+        raise QueryError(f"decision {decision.name!r} has no action to choose from", hint="loosen its settings")
+    limits = _limits_of(decision)
+    allowed = allowed_by(limits, actions)
+    if not allowed.any():
+        raise QueryError(f"no action of decision {decision.name!r} is within its limits",
+                         got=alone(limits, actions), hint="loosen a limit")  # fmt: skip
+    outcome = decision.outcome(fit, actions, "law")
     utility = decision.utility(outcome, actions)
-    found = best(utility.to_numpy(), fit.shape[0], risk)
-    details = decision.details(fit, actions, outcome, found) if decision.details else None
-    return Choice(decision, fit, risk, actions, outcome, utility, found, details)
+    found = best(utility.to_numpy(), fit.shape[0], allowed=allowed)
+    choice = Choice(decision, fit, risk, actions, allowed, outcome, utility, found)
+    if risk != Mean():
+        found = best(utility.to_numpy(), fit.shape[0], choice._preferred(risk), allowed)
+        choice = replace(choice, best=found)
+    return replace(choice, details=decision.details(choice)) if decision.details else choice
 
 
 def settings_of(decision: type[AbstractDecision]) -> dict[str, Mapping[str, Any]]:
@@ -511,9 +692,18 @@ def quantiles(x: np.ndarray) -> dict[str, float]:
     return {name: float(np.quantile(x, QUANTILES[name])) for name in ("q05", "q50", "q95")}
 
 
+def _limits_of(decision: AbstractDecision) -> Mapping[str, str]:
+    return getattr(decision, "limits", {})  # a setting of decisions that have limits
+
+
 def _plain(action: pd.Series) -> dict[str, Any]:
     return {str(name): value.item() if hasattr(value, "item") else value for name, value in action.items()}
 
 
-def _written(value: Any) -> str:
-    return count(value) if isinstance(value, int | float) else str(value)
+def _labelled(name: str, value: Any) -> str:
+    written = count(value) if isinstance(value, int | float) else str(value)
+    return f"{name.replace('_', ' ')} {written}" if name not in ("params", "tokens") else f"{written} {name}"
+
+
+def _figure(value: float, digits: int = 4) -> str:
+    return count(value, digits)

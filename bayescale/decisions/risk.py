@@ -12,10 +12,18 @@ from bayescale.core.errors import QueryError, nearest
 
 
 class AbstractRisk(ABC):
-    """An attitude to risk: it prefers the action with the higher score."""
+    """An attitude to risk: it prefers the action with the higher score.
+
+    Attributes
+    ----------
+    scope : {"law", "run"}
+        What the utilities that it reads include. A regret compares actions under the law; a risk is that of a run, with
+        discrepancies and noise.
+    """
 
     label: ClassVar[str]
     about: ClassVar[str]
+    scope: ClassVar[str] = "law"
 
     @abstractmethod
     def score(self, utility: np.ndarray) -> np.ndarray:
@@ -44,6 +52,7 @@ class CVaR(AbstractRisk):
     tail: float = 0.1
 
     label = "cvar"
+    scope = "run"
     about = "the highest expected utility in the worst tenth of the draws"
 
     def __post_init__(self) -> None:
@@ -62,6 +71,7 @@ class Quantile(AbstractRisk):
     level: float = 0.9
 
     label = "quantile"
+    scope = "run"
     about = "the highest utility that nine of ten draws reach"
 
     def __post_init__(self) -> None:

@@ -17,7 +17,7 @@ import bayescale as bs
 from bayescale.cli import main
 from bayescale.cli.decide import command, written
 from bayescale.core.errors import QueryError
-from bayescale.decisions.base import AbstractDecision, best, draws_by_action, setting, settings_of
+from bayescale.decisions.base import AbstractDecision, best, draws_by_action, preferred, setting, settings_of
 from bayescale.decisions.risk import RISKS, CVaR, Mean, MinimaxRegret, Quantile, risk_of
 
 # Four draws, three actions: the first is best on average, the second in the worst draw, the third by regret's worst.
@@ -38,7 +38,7 @@ class Exponent(AbstractDecision):
     def actions(self, fit: bs.Fit) -> pd.DataFrame:
         return pd.DataFrame({"guess": np.linspace(0.0, self.highest, self.steps)})
 
-    def outcome(self, fit: bs.Fit, actions: pd.DataFrame) -> xr.DataArray:
+    def outcome(self, fit: bs.Fit, actions: pd.DataFrame, scope: str) -> xr.DataArray:
         truth = fit.posterior["alpha_N"].to_numpy().reshape(-1, 1)
         return draws_by_action(actions["guess"].to_numpy() - truth)
 
@@ -78,7 +78,8 @@ def test_no_action_is_an_error(chinchilla_fit: bs.Fit) -> None:
 )
 def test_attitudes_to_risk_are_their_definitions(risk, scores: list[float], chosen: int) -> None:
     assert risk.score(UTILITY) == pytest.approx(scores)
-    found = best(UTILITY, 2, risk)
+    every = np.ones(3, bool)
+    found = best(UTILITY, 2, preferred(risk, UTILITY, every), every)
     assert found.action == chosen
     assert found.expected == pytest.approx(UTILITY[:, chosen].mean())
     assert found.regret == pytest.approx((UTILITY.max(axis=1) - UTILITY[:, chosen]).mean())

@@ -169,7 +169,7 @@ class Experts(AbstractDecision):
     def actions(self, fit: bs.Fit) -> pd.DataFrame:
         return pd.DataFrame({"params": 1e10, "tokens": 1e11, "experts": [1.0, 8.0, 64.0, 512.0]})
 
-    def outcome(self, fit: bs.Fit, actions: pd.DataFrame) -> xr.DataArray:
+    def outcome(self, fit: bs.Fit, actions: pd.DataFrame, scope: str) -> xr.DataArray:
         loss = bs.forecast(fit, actions).draws["epred"].to_numpy()
         return draws_by_action(loss.reshape(-1, len(actions)))
 

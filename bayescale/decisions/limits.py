@@ -1,0 +1,193 @@
+"""Limits: what an action may be, which limit changes the choice, and what that costs.
+
+A limit is a name and a value. ``max_COLUMN`` and ``min_COLUMN`` bound any numeric column of the actions, such as
+``max_params 70B`` or ``max_days 30``. ``sizes 7B,13B,70B`` is a menu of params. ``multiple_of 8`` asks for params that
+are a multiple, such as of the number of parallel devices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bayescale.core.errors import QueryError, nearest
+from bayescale.core.quantities import count, quantity
+
+SIZES = "sizes"
+"""Name of the limit that is a menu of params."""
+_LOOSER = 0.1  # share by which a limit is loosened to find what a little more is worth
+_SAME = 1e-6  # relative difference of two params that are one size
+
+
+@dataclass(frozen=True)
+class Binding:
+    """A limit that changes the choice.
+
+    Attributes
+    ----------
+    name, value : str
+        The limit.
+    without : int
+        The action that would be chosen without it.
+    worth : float
+        Expected utility that the choice without it gains.
+    looser : float
+        Expected utility that a limit looser by a tenth gains: its shadow price. NaN for a menu.
+    """
+
+    name: str
+    value: str
+    without: int
+    worth: float
+    looser: float
+
+    def sentence(self, unit: str, name_of: Callable[[int], str]) -> str:
+        """Return the limit, its worth and what would be chosen without it.
+
+        Parameters
+        ----------
+        unit : str
+            Unit of the utility.
+        name_of : callable
+            Returns an action in words.
+
+        Returns
+        -------
+        str
+        """
+        looser = "" if np.isnan(self.looser) else f", 10% more would gain {count(self.looser, 2)}"
+        return (
+            f"{self.name} {self.value} binds: without it, {name_of(self.without)} "
+            f"would gain {count(self.worth, 2)} {unit}{looser}"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON.
+
+        Returns
+        -------
+        dict
+        """
+        looser = None if np.isnan(self.looser) else self.looser
+        return {"limit": self.name, "value": self.value, "worth": self.worth, "worth_of_10%": looser}
+
+
+def allowed_by(limits: Mapping[str, str], actions: pd.DataFrame) -> np.ndarray:
+    """Return which actions all limits allow.
+
+    Parameters
+    ----------
+    limits : mapping of str to str
+    actions : DataFrame
+
+    Returns
+    -------
+    ndarray of bool, shape (action,)
+
+    Raises
+    ------
+    QueryError
+        If a limit is unknown, or its value is not a number.
+    """
+    allowed = np.ones(len(actions), bool)
+    for name, value in limits.items():
+        allowed &= _allows(name, value, actions)
+    return allowed
+
+
+def alone(limits: Mapping[str, str], actions: pd.DataFrame) -> str:
+    """Describe how many actions each limit allows by itself.
+
+    Parameters
+    ----------
+    limits : mapping of str to str
+    actions : DataFrame
+
+    Returns
+    -------
+    str
+    """
+    of = len(actions)
+    return "; ".join(f"{name} {value}: {_allows(name, value, actions).sum()} of {of}" for name, value in limits.items())
+
+
+def menu(limits: Mapping[str, str]) -> np.ndarray:
+    """Return the sizes that a menu offers; none without a menu.
+
+    Parameters
+    ----------
+    limits : mapping of str to str
+
+    Returns
+    -------
+    ndarray, shape (size,)
+        Params, in ascending order.
+    """
+    return (
+        np.unique([_number(SIZES, size) for size in str(limits[SIZES]).split(",")]) if SIZES in limits else np.empty(0)
+    )
+
+
+def bindings(
+    limits: Mapping[str, str], chosen: int, choose: Callable[[Mapping[str, str]], int], expected: np.ndarray
+) -> list[Binding]:
+    """Return the limits without which the choice would be another.
+
+    Parameters
+    ----------
+    limits : mapping of str to str
+    chosen : int
+        The chosen action.
+    choose : callable
+        Returns the action that is chosen under other limits.
+    expected : ndarray, shape (action,)
+        Expected utility.
+
+    Returns
+    -------
+    list of Binding
+        The most costly limit is first.
+    """
+    found = []
+    for name, value in limits.items():
+        without = choose({other: v for other, v in limits.items() if other != name})
+        if without != chosen:
+            more = _loosened(name, value)
+            gain = expected[choose({**limits, name: more})] - expected[chosen] if more else np.nan
+            found.append(Binding(name, str(value), without, float(expected[without] - expected[chosen]), float(gain)))
+    return sorted(found, key=lambda one: -one.worth)
+
+
+def _allows(name: str, value: Any, actions: pd.DataFrame) -> np.ndarray:
+    end, _, column = name.partition("_")
+    if name == SIZES and "params" in actions:
+        sizes = menu({SIZES: value})
+        return np.isclose(actions["params"].to_numpy()[:, None], sizes, rtol=_SAME, atol=0.0).any(axis=1)
+    if end not in ("max", "min") or column not in actions.select_dtypes("number"):
+        columns = list(actions.select_dtypes("number"))
+        offered = [SIZES] * ("params" in columns) + [f"{end}_{of}" for of in columns for end in ("max", "min")]
+        raise QueryError(f"no limit is called {name!r}", expected=f"one of: {', '.join(offered)}",
+                         hint=nearest(name, offered))  # fmt: skip
+    bound, x = _number(name, value), actions[column].to_numpy(float)
+    return x <= bound * (1 + _SAME) if end == "max" else x >= bound * (1 - _SAME)
+
+
+def _loosened(name: str, value: Any) -> str:
+    """Return a limit looser by a tenth; empty if it is a menu."""
+    if name == SIZES:
+        return ""
+    times = 1 + _LOOSER if name.startswith("max") else 1 / (1 + _LOOSER)
+    return repr(_number(name, value) * times)
+
+
+def _number(name: str, value: Any) -> float:
+    try:
+        return quantity(value.strip() if isinstance(value, str) else value)
+    except (TypeError, ValueError, AttributeError):
+        raise QueryError(
+            f"the limit {name!r} is not a number", expected="a number such as 70B", got=repr(value)
+        ) from None

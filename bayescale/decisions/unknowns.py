@@ -1,0 +1,99 @@
+"""Unknowns: what it is worth to settle each one, and what would be chosen if it were low or high."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from bayescale.inference.average import AbstractFit
+from bayescale.inference.diagnostics import scalars
+from bayescale.parts.base import Kind
+
+_BINS = 10  # of 200 draws each: the gain that is left inside a bin is second order in its width
+_OF_INTEREST = (Kind.EXPONENT, Kind.FLOOR)
+FORM = "form of the law"
+"""Name of the unknown that says which member of an average holds."""
+
+
+def unknowns_of(fit: AbstractFit, draws: int, family: str | None = None) -> dict[str, np.ndarray]:
+    """Return draws of what is not known of the law: its exponents and floor, or its form in an average.
+
+    Parameters
+    ----------
+    fit : Fit or Average
+    draws : int
+        Number of draws that the decision uses, thinned evenly within chains.
+    family : str, optional
+        The family that is decided on; by default, the only one.
+
+    Returns
+    -------
+    dict of ndarray, shape (draw,)
+        By name.
+    """
+    chains, length = fit.shape
+    kept = np.arange(length)[:: -(-length * chains // draws)]
+    if len(fit.members) > 1:
+        form = np.zeros(len(kept))
+        for k, (_, mine) in enumerate(fit.lenders(kept)):
+            form[mine] = k
+        return {FORM: np.tile(form, chains)}
+    (member,) = fit.members.values()
+    if not member.spec.law:
+        return {}
+    law = member.spec.part("laws", member.spec.law)
+    wanted = {name for name, of in {**law.parameters, **law.quantities}.items() if of.kind in _OF_INTEREST}
+    own = f"[{family or fit.families[0]}]"
+    found = {}
+    for name, x in scalars(member.posterior).items():
+        bare, _, label = name.partition("[")
+        if bare in wanted and (not label or name.endswith(own)):
+            found[bare] = x[:, kept].ravel()
+    return found
+
+
+def partial_information(utility: np.ndarray, unknowns: Mapping[str, np.ndarray], allowed: np.ndarray) -> pd.DataFrame:
+    """Estimate the expected value of knowing each unknown exactly, with nothing else known.
+
+    The draws are sorted by the unknown into bins. In each bin, half of the draws choose an action and the other half
+    score it, and the reverse, so that the best of noisy means is not scored by its own noise.
+
+    Parameters
+    ----------
+    utility : ndarray, shape (draw, action)
+    unknowns : mapping of str to ndarray, shape (draw,)
+    allowed : ndarray of bool, shape (action,)
+
+    Returns
+    -------
+    DataFrame
+        Index ``unknown``, in descending order of ``worth``; columns ``q05 q95 choose_low choose_high worth mcse``.
+        ``choose_low`` and ``choose_high`` are rows of the actions.
+    """
+    columns = np.flatnonzero(allowed)
+    u = utility[:, columns]
+    chosen = u[:, u.mean(axis=0).argmax()]
+    rows = {}
+    for name, x in unknowns.items():
+        bins = _bins(x)
+        gains = np.empty(len(u))
+        for rows_of in bins:
+            for mine, other in ((rows_of[::2], rows_of[1::2]), (rows_of[1::2], rows_of[::2])):
+                gains[other] = u[other, u[mine].mean(axis=0).argmax()] - chosen[other]
+        low, high = (int(columns[u[of].mean(axis=0).argmax()]) for of in (bins[0], bins[-1]))
+        rows[name] = {"q05": np.quantile(x, 0.05), "q95": np.quantile(x, 0.95), "choose_low": low, "choose_high": high,
+                      "worth": gains.mean(), "mcse": gains.std(ddof=1) / np.sqrt(len(gains))}  # fmt: skip
+    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("unknown")
+    return (
+        table.astype({"choose_low": int, "choose_high": int}).sort_values("worth", ascending=False) if rows else table
+    )
+
+
+def _bins(x: np.ndarray) -> list[np.ndarray]:
+    """Split draws into bins: one per value if there are few values, otherwise equal shares in ascending order."""
+    values = np.unique(x)
+    if len(values) <= _BINS:
+        return [np.flatnonzero(x == value) for value in values]
+    return np.array_split(np.argsort(x, kind="stable"), _BINS)
