@@ -27,7 +27,7 @@ from bayescale.decisions.base import (
     setting,
 )
 from bayescale.decisions.limits import menu
-from bayescale.decisions.surface import Scope, losses, minimise
+from bayescale.decisions.surface import Scope, losses, minimise, sizes_around
 from bayescale.inference.average import AbstractFit
 from bayescale.prediction.extrapolation import reach, reach_words
 from bayescale.prediction.predict import predict
@@ -403,12 +403,8 @@ def _budget(flops: float | str) -> float:
 
 
 def _grid(fit: AbstractFit, budgets: np.ndarray) -> np.ndarray:
-    """Ln params of the actions at each budget, around the anchor's path of equal growth; shape (budget, action)."""
-    anchor = fit.meta["anchor"]
-    middle = np.log(anchor["params"]) + 0.5 * np.log(
-        budgets / (FLOPS_PER_PARAM_TOKEN * anchor["params"] * anchor["tokens"])
-    )
-    return middle[:, None] + np.linspace(-1, 1, _ACTIONS) * _DECADES * np.log(10)
+    """Ln params of the actions at each budget, shape (budget, action)."""
+    return sizes_around(fit, budgets, _ACTIONS, _DECADES)
 
 
 def _recipe(fit: AbstractFit, said: Mapping[str, float]) -> dict[str, float]:

@@ -10,9 +10,10 @@ knowledge of the law could save. The scope of the run adds discrepancies and noi
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, replace
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -151,7 +152,7 @@ class AbstractDetails(ABC):
 
     @property
     @abstractmethod
-    def asked(self) -> dict[str, Any]:
+    def asked(self) -> Mapping[str, Any]:
         """What was asked, as plain values."""
 
     @property
@@ -166,12 +167,12 @@ class AbstractDetails(ABC):
 
     @property
     @abstractmethod
-    def lines(self) -> list[tuple[str, str]]:
+    def lines(self) -> Sequence[tuple[str, str]]:
         """Label and sentence of each line of the text, in order."""
 
     @property
     @abstractmethod
-    def figures(self) -> dict[str, Any]:
+    def figures(self) -> Mapping[str, Any]:
         """Plain numbers for JSON."""
 
 
@@ -183,9 +184,9 @@ class Details(AbstractDetails):
     ----------
     problem : str
         What was asked, in one line.
-    asked, figures : dict
+    asked, figures : mapping
         What was asked, and further answers, as plain values.
-    lines : list of (str, str)
+    lines : sequence of (str, str)
         Label and sentence of further lines of the text.
     unsettled : str
         Why the runs do not settle the choice; empty if they do.
@@ -194,9 +195,9 @@ class Details(AbstractDetails):
     """
 
     problem: str = ""
-    asked: dict[str, Any] = field(default_factory=dict)
-    lines: list[tuple[str, str]] = field(default_factory=list)
-    figures: dict[str, Any] = field(default_factory=dict)
+    asked: Mapping[str, Any] = MappingProxyType({})
+    lines: Sequence[tuple[str, str]] = ()
+    figures: Mapping[str, Any] = MappingProxyType({})
     unsettled: str = ""
     notes: tuple[str, ...] = ()
 
@@ -406,7 +407,7 @@ class Choice:
     def asked(self) -> dict[str, Any]:
         """What was asked, as plain values: the part of :meth:`to_dict` that is not an answer."""
         settings = {one.name: getattr(self.decision, one.name) for one in fields(self.decision)}  # type: ignore[arg-type]
-        return (self.details.asked if self.details else {}) or settings
+        return dict(self.details.asked if self.details else {}) or settings
 
     def name_of(self, action: int) -> str:
         """Return an action in words.

@@ -12,6 +12,7 @@ import pandas as pd
 from bayescale.inference.average import AbstractFit
 from bayescale.modelling.sites import LAW, LOG_LOSS
 from bayescale.prediction.predict import predict
+from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN
 
 Scope = Literal["law", "run"]
 """What a loss includes: the law alone, or also discrepancies and the noise of the run."""
@@ -20,6 +21,7 @@ MOST_DRAWS = 2000
 """Largest number of draws that a decision uses, thinned evenly: it bounds draws × actions."""
 LOSS = "loss"  # name of the response
 _TAIL = 0.001  # of the noise on each side, as in the mean of a forecast: a Student-t on log loss has no mean loss
+_SIZES, _DECADES = 81, 2.5  # of a frontier: steps of 0.14 e-folds, between which minima are exact to 1e-8
 _STENCIL = 6  # points of a local polynomial, of degree 5: on 64 points over 12 e-folds, errors are below 1e-9
 
 
@@ -67,6 +69,63 @@ def noise(fit: AbstractFit, actions: pd.DataFrame) -> np.ndarray:
     of = fit.response(LOSS)
     drawn = of.scored(sites[of.site], middle)[:, 0] - sites[LOG_LOSS][:, 0]
     return np.clip(drawn, *np.quantile(drawn, [_TAIL, 1 - _TAIL]))
+
+
+def sizes_around(fit: AbstractFit, flops: np.ndarray, count: int, decades: float) -> np.ndarray:
+    """Return log params around the anchor's path of equal growth of params and tokens, with even steps.
+
+    Parameters
+    ----------
+    fit : Fit or Average
+    flops : ndarray, shape (budget,)
+        Compute of a run.
+    count : int
+        Number of sizes.
+    decades : float
+        How far the sizes reach on either side of the path.
+
+    Returns
+    -------
+    ndarray, shape (budget, size)
+    """
+    anchor = fit.meta["anchor"]
+    growth = np.log(flops / (FLOPS_PER_PARAM_TOKEN * anchor["params"] * anchor["tokens"]))
+    middle = np.log(anchor["params"]) + 0.5 * growth
+    return middle[:, None] + np.linspace(-1, 1, count) * decades * np.log(10)
+
+
+def frontier(
+    fit: AbstractFit, flops: np.ndarray, fixed: Mapping[str, Any], scope: Scope = "law"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the loss of the best split at each budget: the one of lowest expected loss under the law.
+
+    Parameters
+    ----------
+    fit : Fit or Average
+    flops : ndarray, shape (budget,)
+    fixed : mapping
+        Other columns of the queries, such as the family.
+    scope : {"law", "run"}
+
+    Returns
+    -------
+    params : ndarray, shape (budget,)
+        The same for all draws.
+    loss : ndarray, shape (draw, budget)
+        Nats/token.
+    """
+    grid = sizes_around(fit, flops, _SIZES, _DECADES)
+    mean = losses(fit, _splits(flops, np.exp(grid), fixed)).mean(axis=0).reshape(grid.shape)
+    params = np.exp(minimise(grid, mean)[0])
+    return params, losses(fit, _splits(flops, params[:, None], fixed), scope)
+
+
+def _splits(flops: np.ndarray, params: np.ndarray, fixed: Mapping[str, Any]) -> pd.DataFrame:
+    """Return queries at budgets, one per row, from params of shape (budget, size)."""
+    spent = np.broadcast_to(flops[:, None], params.shape).ravel()
+    tokens = spent / (FLOPS_PER_PARAM_TOKEN * params.ravel())
+    queries = pd.DataFrame({"params": params.ravel(), "tokens": tokens, "flops": spent, "unique_tokens": tokens})
+    return queries.assign(**fixed)
 
 
 @dataclass(frozen=True, eq=False)

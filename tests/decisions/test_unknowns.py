@@ -1,0 +1,67 @@
+"""The worth of settling one unknown, against closed forms."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import bayescale as bs
+from bayescale.decisions.unknowns import FORM, partial_information, unknowns_of
+
+# Two actions, of utility 0 and of normal utility with mean 0.3 and SD 1. Perfect information is worth
+# φ(0.3) - 0.3·(1 - Φ(0.3)).
+PERFECT = 0.26676
+DRAWS = 100_000
+
+
+def test_settling_all_there_is_to_know_is_perfect_information_and_settling_nothing_is_worth_nothing() -> None:
+    rng = np.random.default_rng(0)
+    gain, other = rng.normal(0.3, 1.0, DRAWS), rng.normal(size=DRAWS)
+    utility = np.column_stack([np.zeros(DRAWS), gain])
+    table = partial_information(utility, {"other": other, "gain": gain}, np.ones(2, bool))
+    assert list(table.index) == ["gain", "other"]
+    # What a bin hides is below a share of 1/bins of its draws, those that surround the change of sign.
+    assert table.loc["gain", "worth"] == pytest.approx(PERFECT, abs=4 * table.loc["gain", "mcse"] + 0.003)
+    assert table.loc["other", "worth"] == pytest.approx(0.0, abs=4 * table.loc["other", "mcse"])
+    assert (table.loc["gain", "choose_low"], table.loc["gain", "choose_high"]) == (0, 1)
+
+
+def test_two_unknowns_that_add_up_share_the_worth_by_their_variance() -> None:
+    rng = np.random.default_rng(1)
+    large, small = rng.normal(0.3, 0.8, DRAWS), rng.normal(0.0, 0.6, DRAWS)
+    utility = np.column_stack([np.zeros(DRAWS), large + small])
+    table = partial_information(utility, {"small": small, "large": large}, np.ones(2, bool))
+    for name, sd in (("large", 0.8), ("small", 0.6)):
+        u = 0.3 / sd
+        exact = sd * (np.exp(-(u**2) / 2) / np.sqrt(2 * np.pi) - u * 0.5 * _upper(u))
+        assert table.loc[name, "worth"] == pytest.approx(exact, abs=4 * table.loc[name, "mcse"] + 0.003)
+
+
+def _upper(u: float) -> float:
+    from math import erfc, sqrt
+
+    return erfc(u / sqrt(2))
+
+
+def test_an_action_that_limits_exclude_is_not_chosen() -> None:
+    utility = np.column_stack([np.zeros(100), np.ones(100), np.full(100, 5.0)])
+    table = partial_information(utility, {"x": np.arange(100.0)}, np.array([True, True, False]))
+    assert table.loc["x", "worth"] == 0
+    assert table.loc["x", "choose_low"] == table.loc["x", "choose_high"] == 1
+
+
+def test_a_fit_names_its_exponents_and_its_floor(chinchilla_fit: bs.Fit) -> None:
+    choice = bs.decide(bs.Allocation("5.76e23"), chinchilla_fit)
+    table = choice.unknowns
+    assert set(table.index) == {"alpha_N", "beta_D", "E"}
+    assert (table["worth"] <= choice.evpi + 4 * table["mcse"]).all()  # part of the information is worth no more
+    assert table.loc["alpha_N", "worth"] > 4 * table.loc["alpha_N", "mcse"]
+    # The additive law's split does not depend on its floor, but the floor goes with the exponents in the posterior.
+    assert table.loc["E", "worth"] < table.loc["alpha_N", "worth"]
+
+
+def test_an_average_has_its_form_as_an_unknown(chinchilla_fit: bs.Fit) -> None:
+    both = bs.average({"a": chinchilla_fit, "b": chinchilla_fit}, {"a": 0.25, "b": 0.75})
+    form = unknowns_of(both, 2000)[FORM]
+    assert form.shape == (2000,)
+    assert form.mean() == pytest.approx(0.75, abs=0.01)  # spread evenly over the draws
