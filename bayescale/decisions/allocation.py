@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from numbers import Real
@@ -17,6 +17,7 @@ from bayescale.core.errors import QueryError, nearest
 from bayescale.core.quantities import LEAST, MOST, count, quantity
 from bayescale.decisions.base import (
     FAMILY,
+    HARDWARE,
     LIMITS,
     AbstractDecision,
     AbstractDetails,
@@ -26,9 +27,11 @@ from bayescale.decisions.base import (
     quantiles,
     setting,
 )
+from bayescale.decisions.bills import SEED, card_of
 from bayescale.decisions.limits import menu
-from bayescale.decisions.surface import Scope, losses, minimise, sizes_around
+from bayescale.decisions.surface import MOST_DRAWS, Scope, draws_of, interpolate, losses, minimise, sizes_around
 from bayescale.inference.average import AbstractFit
+from bayescale.modelling.sites import LOG_LOSS
 from bayescale.prediction.extrapolation import reach, reach_words
 from bayescale.prediction.predict import predict
 from bayescale.prediction.queries import resolve_family
@@ -42,6 +45,9 @@ _DECADES = 3.0  # of params on either side of the anchor's path at this compute
 _BELOW = (-2.0, -1.0, -0.5, -0.25, -0.1, -0.03, -0.01, 0.0)
 _CURVE = (-2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0)  # decades around the budget at which the optimum is reported
 _AROUND = np.union1d(_BELOW, _CURVE)  # decades around the budget at which each draw's optimum is sought
+_UNITS = ("flops", "dollars", "days")
+_SPENT = ("tokens", "unique_tokens", "flops")  # columns that grow with what is spent on a size
+_LEAST_STEPS, _STEP = 6, 0.4  # of ln FLOP, between which losses are interpolated
 _FEW = 0.01  # largest waste inside the indifference band, as a share of compute
 _MOST_WASTE = 0.5  # expected, relative to the compute of the best split: above it a third of the budget buys nothing
 # Ratio of the 95% to the 5% quantile of tokens per param: GPT-3 (1.7) and Chinchilla (20) differ twelvefold. An
@@ -53,21 +59,33 @@ _WIDEST = 30.0
 class Allocation(AbstractDecision):
     """Minimise a run's expected loss over params and tokens with ``flops = 6·params·tokens``.
 
+    The budget is in FLOP, or in dollars or days on some hardware. The FLOP that dollars or days buy are uncertain, and
+    the size is chosen before they are known: training goes on until the budget is spent.
+
     Attributes
     ----------
-    flops : float or str
+    flops : float or str, optional
         Budget in FLOP (``"5.76e23"`` is read).
+    dollars, days : float or str, optional
+        Budget in US dollars, or in days on all accelerators of the hardware.
+    hardware : str, optional
+        Accelerators, such as ``"512xH100"``, or a TOML file; see :func:`bayescale.decisions.hardware.hardware`.
+    limits : mapping of str to str
+        What an action may be; see :mod:`bayescale.decisions.limits`.
     family : str, optional
         Family to train in, as in :func:`forecast`.
     recipe : mapping, optional
         Values of the run's covariates; a covariate that is not named has its usual value, 0.
     """
 
-    flops: float | str = setting("count", "Budget in FLOP (5.76e23).")
+    flops: float | str | None = setting("count", "Budget in FLOP (5.76e23).", default=None)
     family: str | None = setting("text", FAMILY, default=None)
     recipe: Mapping[str, float] = setting(
         "numbers", "A covariate of the run and its value; by default the usual value, 0.", default_factory=dict
     )
+    dollars: float | str | None = setting("count", "Budget in US dollars on the hardware.", default=None)
+    days: float | str | None = setting("count", "Budget in days on all accelerators.", default=None)
+    hardware: str | None = setting("text", HARDWARE, default=None)
     limits: Mapping[str, str] = setting("texts", LIMITS, default_factory=dict)
 
     name = "allocation"
@@ -75,10 +93,35 @@ class Allocation(AbstractDecision):
     unit = "nats/token"
     key = ("params", "tokens")
 
-    @property
-    def budget(self) -> float:
-        """The budget in FLOP; raises QueryError if it is not plausible."""
-        return _budget(self.flops)
+    def spent(self, fit: AbstractFit) -> np.ndarray:
+        """Return the FLOP that the budget buys in each draw.
+
+        Parameters
+        ----------
+        fit : Fit or Average
+
+        Returns
+        -------
+        ndarray, shape (draw, 1)
+
+        Raises
+        ------
+        QueryError
+            If the budget is not in exactly one unit, or dollars or days lack the hardware.
+        """
+        given = {name: getattr(self, name) for name in _UNITS if getattr(self, name) is not None}
+        if len(given) != 1:
+            raise QueryError("an allocation has its budget in one unit", expected="flops, dollars or days",
+                             got=" and ".join(given) or "none")  # fmt: skip
+        (unit, value), draws = *given.items(), draws_of(fit)
+        if unit == "flops":
+            return np.full((draws, 1), budget_of(value))
+        card = card_of(self)
+        if card is None:
+            raise QueryError(f"a budget in {unit} needs hardware", expected="hardware, such as 512xH100")
+        flops = getattr(card.drawn(draws, SEED), f"flops_of_{unit}")(_positive(unit, value))
+        budget_of(float(np.median(flops)))
+        return flops
 
     def actions(self, fit: AbstractFit) -> pd.DataFrame:
         """A grid of params at the budget, each with the tokens that the budget then allows."""
@@ -89,7 +132,7 @@ class Allocation(AbstractDecision):
                 + ("has no law" if lawless else f"reads {fit.inputs}"),
                 hint="fit additive or coupled",
             )
-        budget = np.array([self.budget])
+        budget = np.median(self.spent(fit), axis=0)
         sizes = np.log(menu(self.limits))[None]
         return self._queries(fit, budget, np.concatenate([_grid(fit, budget), sizes], axis=1))
 
@@ -99,7 +142,7 @@ class Allocation(AbstractDecision):
         The law alone decides. Discrepancies beyond the runs are random walks without a known direction, and a split
         should not follow their kinks.
         """
-        return draws_by_action(losses(fit, actions, scope))
+        return draws_by_action(_spending(self.spent(fit), actions, lambda queries: losses(fit, queries, scope)))
 
     def utility(self, outcome: xr.DataArray, actions: pd.DataFrame) -> xr.DataArray:
         """The loss, negated."""
@@ -117,19 +160,29 @@ class Allocation(AbstractDecision):
         -------
         Split
         """
-        fit, best, budgets = choice.fit, choice.best, self.budget * 10.0**_AROUND
+        fit, best, spent = choice.fit, choice.best, self.spent(choice.fit)
+        budget = float(np.median(spent))
+        budgets = budget * 10.0**_AROUND
         now = int(np.searchsorted(_AROUND, 0.0))
         grid, losses = _grid(fit, budgets), choice.outcome.to_numpy()
-        others = np.delete(np.arange(len(budgets)), now)
-        elsewhere = self.outcome(fit, self._queries(fit, budgets[others], grid[others]), "law").to_numpy()
-        by_budget = np.insert(elsewhere.reshape(len(losses), len(others), -1), now, losses[:, :_ACTIONS], axis=1)
+        by_budget = np.empty((len(losses), *grid.shape))
+        for i in range(len(budgets)):
+            queries = self._queries(fit, budgets[[i]], grid[[i]])
+            by_budget[:, i] = losses[:, :_ACTIONS] if i == now else self.outcome(fit, queries, "law").to_numpy()
         ln_optimum, least_loss = minimise(grid, by_budget)
-        waste = _waste(losses, least_loss[:, : now + 1], np.log(budgets[: now + 1] / self.budget))
+        waste = _waste(losses, least_loss[:, : now + 1], np.log(budgets[: now + 1] / budget))
         edge = np.mean(np.isin(losses[:, :_ACTIONS].argmin(axis=1), (0, _ACTIONS - 1)))
         family, recipe = resolve_family(fit, self.family), _recipe(fit, self.recipe)
         ln_params = np.log(choice.actions["params"].to_numpy())
-        return Split(self.budget, family, fit, ln_params, losses, waste, best, budgets, ln_optimum, least_loss,
-                     float(edge), recipe)  # fmt: skip
+        return Split(budget, family, fit, ln_params, losses, waste, best, budgets, ln_optimum, least_loss,
+                     float(edge), spent, recipe, self._bought, bool(self.limits))  # fmt: skip
+
+    @property
+    def _bought(self) -> str:
+        """The budget in words if it is not in FLOP."""
+        unit = next((name for name in ("dollars", "days") if getattr(self, name) is not None), "")
+        amount = count(_positive(unit, getattr(self, unit))) if unit else ""
+        return {"": "", "dollars": f"${amount}", "days": f"{amount} days"}[unit] + f" on {self.hardware}" * bool(unit)
 
     def _queries(self, fit: AbstractFit, budgets: np.ndarray, ln_params: np.ndarray) -> pd.DataFrame:
         """Turn grids of params, shape (budget, action), into queries, one per row."""
@@ -159,7 +212,10 @@ class Split(AbstractDetails):
     ln_optimum: np.ndarray
     least_loss: np.ndarray
     at_edge: float
+    spent: np.ndarray
     recipe: dict[str, float] = field(default_factory=dict)
+    bought: str = ""
+    limited: bool = False
 
     @property
     def params(self) -> float:
@@ -174,7 +230,10 @@ class Split(AbstractDetails):
     @cached_property
     def run_loss(self) -> np.ndarray:
         """The curve's loss at the chosen split, discrepancies included, in nats/token; shape (draw,)."""
-        return np.exp(predict(self.fit, self._query, only="log_loss"))[:, 0]
+        most = MOST_DRAWS if np.ptp(self.spent) else None  # draws of what is spent pair with those of the losses
+        found = _spending(self.spent, self._query, lambda queries: np.exp(predict(self.fit, queries, only=LOG_LOSS,
+                                                                                  most=most)))  # fmt: skip
+        return found[:, 0]
 
     @property
     def expected_loss(self) -> float:
@@ -215,7 +274,7 @@ class Split(AbstractDetails):
         for i in np.flatnonzero(reported):
             flops = float(self.budgets[i])
             params = np.exp(self.ln_optimum[:, i])
-            ratio = flops / (FLOPS_PER_PARAM_TOKEN * params**2)
+            ratio = self.spent[:, 0] * (flops / self.flops) / (FLOPS_PER_PARAM_TOKEN * params**2)
             row = {"flops": flops}
             for name, x in (("params", params), ("tokens_per_param", ratio), ("loss", self.least_loss[:, i])):
                 row |= {f"{name}_{q}": v for q, v in quantiles(x).items()}
@@ -227,7 +286,7 @@ class Split(AbstractDetails):
         """Quantiles of each draw's own optimum: what hindsight would choose."""
         i = int(np.flatnonzero(np.isclose(self.budgets, self.flops))[0])
         params = np.exp(self.ln_optimum[:, i])
-        tokens = self.flops / (FLOPS_PER_PARAM_TOKEN * params)
+        tokens = self.spent[:, 0] / (FLOPS_PER_PARAM_TOKEN * params)
         return {
             "params": quantiles(params),
             "tokens": quantiles(tokens),
@@ -251,8 +310,9 @@ class Split(AbstractDetails):
 
     @property
     def unknown(self) -> str:
-        """What is uncertain in the regret: the law's parameters, and in an average also its form."""
-        return "the law" if len(self.fit.members) == 1 else "the law and its form"
+        """What is uncertain in the regret: the law's parameters, in an average its form, and what the budget buys."""
+        known = ["the law", *["its form"] * (len(self.fit.members) > 1), *["what the budget buys"] * bool(self.bought)]
+        return f"{', '.join(known[:-1])} and {known[-1]}" if len(known) > 1 else known[0]
 
     @property
     def reach_decades(self) -> float:
@@ -269,13 +329,18 @@ class Split(AbstractDetails):
         """The budget, the family, and how far the budget lies beyond the runs."""
         recipe = "".join(f", {column} {value:g}" for column, value in self.recipe.items())
         where = reach_words(self.fit, self._query)
-        return f"Allocation of {count(self.flops)} FLOP, family {self.family!r}{recipe}, {where}"
+        spent = f"{count(self.flops)} FLOP"
+        if self.bought:
+            low, _, high = quantiles(self.spent).values()
+            spent = f"{self.bought}: {spent} (90% interval {count(low)} to {count(high)})"
+        return f"Allocation of {spent}, family {self.family!r}{recipe}, {where}"
 
     @property
     def asked(self) -> dict[str, Any]:
         """The budget, the family and the recipe."""
         recipe = {"recipe": self.recipe} if self.recipe else {}
-        return {"flops": self.flops, "family": self.family, **recipe}
+        bought = {"budget": self.bought, "flops_interval": quantiles(self.spent)} if self.bought else {}
+        return {"flops": self.flops, "family": self.family, **recipe, **bought}
 
     @property
     def matrix(self) -> xr.DataArray:
@@ -341,17 +406,23 @@ class Split(AbstractDetails):
                 f"loss {self.expected_loss:.3f} nats/token, "
                 f"90% interval {self.loss['q05']:.3f} to {self.loss['q95']:.3f}",
             ),
-            (
-                "regret",
-                f"{self.regret_nats:.2g} nats, {self.waste_fraction:.2%} of compute "
-                f"(95% of draws under {self.waste_q95:.1%}): the most that knowing {self.unknown} could save",
-            ),
+            ("regret", self._regret),
             ("safe range", f"{band} (waste under 1% with probability at least 1/2)"),
             (
                 "best ratio",
                 f"{ratio['q50']:.1f} tokens per param (90% interval {ratio['q05']:.1f} to {ratio['q95']:.1f})",
             ),
         ]
+
+    @property
+    def _regret(self) -> str:
+        waste = f"{self.waste_fraction:.2%} of compute (95% of draws under {self.waste_q95:.1%})"
+        saved = f"the most that knowing {self.unknown} could save"
+        if self.limited:
+            return (
+                f"{self.regret_nats:.2g} nats: {saved} within the limits; {waste} more than the best split without them"
+            )
+        return f"{self.regret_nats:.2g} nats, {waste}: {saved}"
 
     @property
     def _ranges(self) -> list[tuple[str, str]]:
@@ -369,7 +440,7 @@ class Split(AbstractDetails):
         ]
 
 
-def default_budget(fit: AbstractFit, family: str | None = None) -> float:
+def defaultbudget_of(fit: AbstractFit, family: str | None = None) -> float:
     """Ten times the compute of the largest fitted run, in FLOP.
 
     Parameters
@@ -388,7 +459,22 @@ def default_budget(fit: AbstractFit, family: str | None = None) -> float:
     return TIMES_LARGEST * float(mine["flops"].max())
 
 
-def _budget(flops: float | str) -> float:
+def budget_of(flops: float | str) -> float:
+    """Read a budget in FLOP.
+
+    Parameters
+    ----------
+    flops : float or str
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    QueryError
+        If it is not a plausible number of FLOP.
+    """
     try:
         value = quantity(flops)
     except (TypeError, ValueError):
@@ -400,6 +486,32 @@ def _budget(flops: float | str) -> float:
             got=repr(flops),
         )
     return value
+
+
+def _positive(unit: str, value: float | str) -> float:
+    try:
+        found = quantity(value)
+    except (TypeError, ValueError):
+        found = np.nan
+    if not 0 < found < np.inf:
+        raise QueryError(f"the budget is not a number of {unit}", expected="a positive number, such as 5M",
+                         got=repr(value))  # fmt: skip
+    return found
+
+
+def _spending(spent: np.ndarray, queries: pd.DataFrame, evaluate: Callable[[pd.DataFrame], np.ndarray]) -> np.ndarray:
+    """Evaluate queries whose tokens each draw scales to what it spends, shape (draw, query).
+
+    Between even steps of the log of what is spent, a polynomial is exact to 1e-8.
+    """
+    if not np.ptp(spent):
+        return evaluate(queries)
+    ln_more = np.log(spent / np.median(spent))
+    low, high = ln_more.min(), ln_more.max()
+    steps = np.linspace(low, high, max(_LEAST_STEPS, int((high - low) / _STEP) + 2))
+    found = [evaluate(queries.assign(**{name: queries[name] * np.exp(step) for name in _SPENT if name in queries}))
+             for step in steps]  # fmt: skip
+    return interpolate(steps, np.stack(found, axis=-1), np.broadcast_to(ln_more, found[0].shape))
 
 
 def _grid(fit: AbstractFit, budgets: np.ndarray) -> np.ndarray:

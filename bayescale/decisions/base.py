@@ -25,9 +25,10 @@ from bayescale.core.dims import ACTION, DRAW, QUANTILES
 from bayescale.core.errors import QueryError
 from bayescale.core.quantities import count
 from bayescale.core.verdict import Verdict
-from bayescale.decisions.limits import Binding, allowed_by, alone, bindings
+from bayescale.decisions.bills import bill, billed, card_of
+from bayescale.decisions.limits import Binding, allowed_by, alone, bindings, shape_lines
 from bayescale.decisions.risk import RISKS, AbstractRisk, Mean
-from bayescale.decisions.surface import Scope
+from bayescale.decisions.surface import Scope, draws_of
 from bayescale.decisions.unknowns import partial_information, unknowns_of
 from bayescale.inference.average import LEAVE_OUT, AbstractFit
 
@@ -35,8 +36,10 @@ KINDS = ("count", "number", "integer", "text", "flag", "numbers", "texts")
 """Kinds of settings: a count such as 70B, a number, an integer, text, yes or no, a mapping of names to numbers, and one
 of names to texts."""
 FAMILY = "A fitted family, or 'new'; by default the only family, else 'new'."
+HARDWARE = "What it costs: H100, 512xH100 or a TOML file of your own."
 LIMITS = "What an action may be, such as max_params 70B, min_tokens 1T or sizes 7B,13B."
-"""Help of settings that decisions share, ``family`` and ``limits``; see :mod:`bayescale.decisions.limits`."""
+"""Help of settings that decisions share: ``family``, ``hardware`` (:mod:`bayescale.decisions.hardware`) and ``limits``
+(:mod:`bayescale.decisions.limits`)."""
 
 
 def setting(kind: str, about: str, *, default: Any = MISSING, default_factory: Any = MISSING) -> Any:
@@ -354,7 +357,7 @@ class Choice:
 
     @cached_property
     def limits(self) -> list[Binding]:
-        """Limits that change the choice, each with what it costs; the most costly one is first."""
+        """Limits that cost more than Monte Carlo error, each with what it costs; the most costly one is first."""
         limits = _limits_of(self.decision)
         utility = (self.utility if self.risk.scope == "law" else self.run_utility).to_numpy()
 
@@ -362,7 +365,8 @@ class Choice:
             allowed = allowed_by(limits, self.actions)
             return preferred(self.risk, utility, allowed) if allowed.any() else self.best.action
 
-        return bindings(limits, self.best.action, choose, self.utility.mean("draw").to_numpy())
+        found = bindings(limits, self.best.action, choose, self.utility.mean("draw").to_numpy())
+        return [one for one in found if one.worth > self.best.regret_mcse]
 
     @cached_property
     def unknowns(self) -> pd.DataFrame:
@@ -409,6 +413,15 @@ class Choice:
         settings = {one.name: getattr(self.decision, one.name) for one in fields(self.decision)}  # type: ignore[arg-type]
         return dict(self.details.asked if self.details else {}) or settings
 
+    @cached_property
+    def bill(self) -> tuple[list[tuple[str, str]], dict[str, Any]]:
+        """What the chosen action costs on the hardware: lines of text, and figures. Both are empty without hardware."""
+        card = card_of(self.decision)
+        if card is None or "flops" not in self.actions:
+            return [], {}
+        spent = self.details.spent if hasattr(self.details, "spent") else self.action["flops"]
+        return bill(card, spent, len(self.utility))
+
     def name_of(self, action: int) -> str:
         """Return an action in words.
 
@@ -450,6 +463,7 @@ class Choice:
             "unsettled": self.unsettled,
             **({} if self.details and self.details.complete else usual),
             **(self.details.figures if self.details else {}),
+            **({"cost": self.bill[1]} if self.bill[1] else {}),
             "by_risk": self.by_risk,
             "limits_that_bind": [one.to_dict() for one in self.limits],
             "excluded": self.fit.excluded,
@@ -466,6 +480,8 @@ class Choice:
         own = self.details.lines if self.details else []
         rows = [
             *(own if self.details and self.details.complete else [*self._lines, *own]),
+            *self.bill[0],
+            *shape_lines(_limits_of(self.decision), self.action),
             *[("limit", one.sentence(self.decision.unit, self.name_of)) for one in self.limits],
             *([] if self.risk == Mean() else [("risk", f"chosen by {self.risk.about}")]),
             *self._other_attitudes,
@@ -476,13 +492,16 @@ class Choice:
 
     @property
     def _other_attitudes(self) -> list[tuple[str, str]]:
-        """What the other attitudes to risk would choose, if not the same action."""
+        """What other attitudes to risk would choose, where they prefer it by more than Monte Carlo error."""
         if self.unsettled:
             return []
-        mine = self.name_of(self.best.action)
-        others = {name: self.name_of(self._preferred(risk())) for name, risk in RISKS.items()
-                  if name != self.risk.label}  # fmt: skip
-        different = [f"{name}: {action}" for name, action in others.items() if action != mine]
+        different = []
+        for name, risk in ((name, of()) for name, of in RISKS.items() if name != self.risk.label):
+            utility = (self.utility if risk.scope == "law" else self.run_utility).to_numpy()
+            theirs = preferred(risk, utility, self.allowed)
+            score = risk.score(utility[:, [theirs, self.best.action]])
+            if score[0] - score[1] > self.best.regret_mcse:
+                different.append(f"{name}: {self.name_of(theirs)}")
         return [("other risks", "; ".join(different) or "the other attitudes to risk choose the same")]
 
     @property
@@ -622,7 +641,7 @@ def solve(decision: AbstractDecision, fit: AbstractFit, risk: AbstractRisk) -> C
     QueryError
         If a setting is out of range, or there is no action.
     """
-    actions = decision.actions(fit)
+    actions = billed(decision.actions(fit), card_of(decision), draws_of(fit))
     if not len(actions):
         raise QueryError(f"decision {decision.name!r} has no action to choose from", hint="loosen its settings")
     limits = _limits_of(decision)

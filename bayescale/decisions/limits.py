@@ -1,8 +1,8 @@
 """Limits: what an action may be, which limit changes the choice, and what that costs.
 
 A limit is a name and a value. ``max_COLUMN`` and ``min_COLUMN`` bound any numeric column of the actions, such as
-``max_params 70B`` or ``max_days 30``. ``sizes 7B,13B,70B`` is a menu of params. ``multiple_of 8`` asks for params that
-are a multiple, such as of the number of parallel devices.
+``max_params 70B`` or ``max_days 30``. ``sizes 7B,13B,70B`` is a menu of params. ``shapes vocab=128k,tensor=8`` is the
+menu of Transformers that can be built, of layers and heads that divide by the degrees of parallelism.
 """
 
 from __future__ import annotations
@@ -16,9 +16,14 @@ import pandas as pd
 
 from bayescale.core.errors import QueryError, nearest
 from bayescale.core.quantities import count, quantity
+from bayescale.decisions.shapes import shapes
 
-SIZES = "sizes"
-"""Name of the limit that is a menu of params."""
+SIZES, SHAPES = "sizes", "shapes"
+"""Names of the limits that are menus of params."""
+_RANGE = ("1M", "10T")  # of params, among which shapes are listed
+_VOCAB = 128_000  # by default, about that of Llama 3
+_ASPECT, _STEP = 100.0, 0.02  # width over layers of usual language models; e-folds of params
+_DEGREES = ("vocab", "tensor", "pipeline", "multiple", "kv_heads")
 _LOOSER = 0.1  # share by which a limit is loosened to find what a little more is worth
 _SAME = 1e-6  # relative difference of two params that are one size
 
@@ -127,9 +132,63 @@ def menu(limits: Mapping[str, str]) -> np.ndarray:
     ndarray, shape (size,)
         Params, in ascending order.
     """
-    return (
-        np.unique([_number(SIZES, size) for size in str(limits[SIZES]).split(",")]) if SIZES in limits else np.empty(0)
+    named = [_number(SIZES, size) for size in str(limits[SIZES]).split(",")] if SIZES in limits else []
+    built = buildable(limits[SHAPES])["params"].tolist() if SHAPES in limits else []
+    return np.unique(np.array([*named, *built], float))
+
+
+def buildable(value: str) -> pd.DataFrame:
+    """Return the shapes that a limit ``shapes`` offers.
+
+    Parameters
+    ----------
+    value : str
+        Entries such as ``vocab=128k,tensor=8,pipeline=4,multiple=256,kv_heads=8``; all are optional.
+
+    Returns
+    -------
+    DataFrame
+        As :func:`bayescale.decisions.shapes.shapes` returns it.
+
+    Raises
+    ------
+    QueryError
+        If an entry is unknown or is not a number.
+    """
+    given: dict[str, int] = {}
+    for entry in filter(None, (part.strip() for part in str(value).split(","))):
+        name, _, number = entry.partition("=")
+        if name not in _DEGREES:
+            raise QueryError(f"shapes have no {name!r}", expected=", ".join(f"{one}=" for one in _DEGREES),
+                             got=str(value), hint=nearest(name, _DEGREES))  # fmt: skip
+        given[name] = int(_number(SHAPES, number))
+    found = shapes(_RANGE, given.pop("vocab", _VOCAB), **given)  # type: ignore[arg-type]  # of whole numbers only
+    usual = (found["aspect"] / _ASPECT).map(np.log).abs()
+    step = np.floor(np.log(found["params"]) / _STEP)  # of sizes within a step, the shape of the most usual aspect
+    return found.loc[usual.groupby(step).idxmin()].reset_index(drop=True)
+
+
+def shape_lines(limits: Mapping[str, str], action: pd.Series) -> list[tuple[str, str]]:
+    """Return the shape of an action that was chosen from a menu of shapes, as a line of text.
+
+    Parameters
+    ----------
+    limits : mapping of str to str
+    action : Series
+
+    Returns
+    -------
+    list of (str, str)
+        Label and sentence; empty without a menu of shapes.
+    """
+    if SHAPES not in limits:
+        return []
+    menu_of = buildable(limits[SHAPES])
+    shape = menu_of.loc[(menu_of["params"] / action["params"]).map(np.log).abs().idxmin()]
+    words = (
+        f"{shape['layers']:.0f} layers, width {shape['width']:.0f}, MLP {shape['ffn']:.0f}, {shape['heads']:.0f} heads"
     )
+    return [("shape", words)]
 
 
 def bindings(
@@ -164,12 +223,12 @@ def bindings(
 
 def _allows(name: str, value: Any, actions: pd.DataFrame) -> np.ndarray:
     end, _, column = name.partition("_")
-    if name == SIZES and "params" in actions:
-        sizes = menu({SIZES: value})
+    if name in (SIZES, SHAPES) and "params" in actions:
+        sizes = menu({name: value})
         return np.isclose(actions["params"].to_numpy()[:, None], sizes, rtol=_SAME, atol=0.0).any(axis=1)
     if end not in ("max", "min") or column not in actions.select_dtypes("number"):
         columns = list(actions.select_dtypes("number"))
-        offered = [SIZES] * ("params" in columns) + [f"{end}_{of}" for of in columns for end in ("max", "min")]
+        offered = [SIZES, SHAPES] * ("params" in columns) + [f"{end}_{of}" for of in columns for end in ("max", "min")]
         raise QueryError(f"no limit is called {name!r}", expected=f"one of: {', '.join(offered)}",
                          hint=nearest(name, offered))  # fmt: skip
     bound, x = _number(name, value), actions[column].to_numpy(float)
@@ -178,7 +237,7 @@ def _allows(name: str, value: Any, actions: pd.DataFrame) -> np.ndarray:
 
 def _loosened(name: str, value: Any) -> str:
     """Return a limit looser by a tenth; empty if it is a menu."""
-    if name == SIZES:
+    if name in (SIZES, SHAPES):
         return ""
     times = 1 + _LOOSER if name.startswith("max") else 1 / (1 + _LOOSER)
     return repr(_number(name, value) * times)

@@ -25,6 +25,21 @@ _SIZES, _DECADES = 81, 2.5  # of a frontier: steps of 0.14 e-folds, between whic
 _STENCIL = 6  # points of a local polynomial, of degree 5: on 64 points over 12 e-folds, errors are below 1e-9
 
 
+def draws_of(fit: AbstractFit) -> int:
+    """Return the number of draws that a decision on a fit uses.
+
+    Parameters
+    ----------
+    fit : Fit or Average
+
+    Returns
+    -------
+    int
+    """
+    chains, length = fit.shape
+    return chains * -(-length // max(1, -(-chains * length // MOST_DRAWS)))
+
+
 def losses(fit: AbstractFit, actions: pd.DataFrame, scope: Scope = "law") -> np.ndarray:
     """Return the loss of each action under each draw.
 

@@ -14,7 +14,7 @@ import pandas as pd
 from bayescale.core import shipped
 from bayescale.core.errors import BayescaleError, ConvergenceWarning, QueryError, nearest
 from bayescale.core.verdict import Status, Verdict, joined
-from bayescale.decisions.allocation import TIMES_LARGEST, Allocation, default_budget
+from bayescale.decisions.allocation import TIMES_LARGEST, Allocation, budget_of, default_budget
 from bayescale.decisions.base import Choice, Withheld, decide
 from bayescale.evaluation import comparison_tables
 from bayescale.evaluation.backtest import Backtest, Forecasts
@@ -365,7 +365,7 @@ def examine(
     first = next(iter(fits.values()))
     if len({fit.meta["runs_digest"] for fit in fits.values()}) > 1:
         raise QueryError("the fits are of different runs", hint="fit every model to one table")
-    chosen = {"flops": Allocation(flops or default_budget(first, family)).budget, "family": family,
+    chosen = {"flops": budget_of(flops or default_budget(first, family)), "family": family,
               "seed": first.meta["seed"], "train_quantile": None, "beyond": None}  # fmt: skip
     card = dict(_card(first) if card is None else card)
     return _examined(first.meta["runs"], card, dict(fits), {}, None, chosen, {"fits": {}, "beyond": {}})
@@ -433,7 +433,7 @@ def _budget(runs: Runs, flops: float | str | None, family: str | None) -> float:
     if family not in (None, NEW, *runs.families):
         raise QueryError(f"no family {family!r} in {runs.name!r}", hint=nearest(str(family), runs.families))
     mine = runs["flops"][runs["family"] == family] if family in runs.families else runs["flops"]
-    return Allocation(TIMES_LARGEST * float(mine.max()) if flops is None else flops).budget
+    return budget_of(TIMES_LARGEST * float(mine.max()) if flops is None else flops)
 
 
 def _asked(coefficients: pd.DataFrame) -> pd.DataFrame:

@@ -10,7 +10,7 @@ import pytest
 
 import bayescale as bs
 from bayescale.core.errors import QueryError
-from bayescale.decisions.limits import allowed_by, menu
+from bayescale.decisions.limits import allowed_by, buildable, menu
 
 BUDGET = "5.76e23"
 ACTIONS = pd.DataFrame({"params": [1e9, 7e9, 13e9, 70e9], "days": [1.0, 7.0, 14.0, 90.0], "family": "a"})
@@ -33,7 +33,7 @@ def test_a_limit_is_on_a_column_or_a_menu(limits, kept) -> None:
 @pytest.mark.parametrize(
     ("limits", "words"),
     [
-        ({"max_dollars": 1}, "one of: sizes, max_params, min_params, max_days, min_days"),
+        ({"max_dollars": 1}, "one of: sizes, shapes, max_params, min_params, max_days, min_days"),
         ({"max_family": 1}, "no limit is called"),
         ({"max_parms": 1}, "did you mean 'max_params'"),
         ({"max_params": "many"}, "'max_params' is not a number"),
@@ -85,3 +85,16 @@ def test_limits_that_leave_nothing_say_how_much_each_allows(chinchilla_fit: bs.F
 def test_a_menu_is_read_once() -> None:
     assert menu({"sizes": "70B,7B,7B"}).tolist() == [7e9, 70e9]
     assert not len(menu({}))
+
+
+def test_a_menu_of_shapes_is_of_those_that_can_be_built(chinchilla_fit: bs.Fit) -> None:
+    limits = {"shapes": "vocab=128k,tensor=8,pipeline=4"}
+    choice = bs.decide(bs.Allocation(BUDGET, limits=limits), chinchilla_fit)
+    menu_of = buildable(limits["shapes"])
+    shape = menu_of.iloc[(menu_of["params"] - choice.params).abs().argmin()]
+    assert shape["params"] == pytest.approx(choice.params, rel=1e-12)
+    assert (shape["heads"] % 8, shape["layers"] % 4) == (0, 0)
+    assert choice.waste_fraction < 0.01  # a real shape lies near every size
+    assert f"shape        {shape['layers']:.0f} layers, width {shape['width']:.0f}" in repr(choice)
+    with pytest.raises(QueryError, match="did you mean 'tensor'"):
+        buildable("tensors=8")
