@@ -440,7 +440,7 @@ class Split(AbstractDetails):
         ]
 
 
-def defaultbudget_of(fit: AbstractFit, family: str | None = None) -> float:
+def default_budget(fit: AbstractFit, family: str | None = None) -> float:
     """Ten times the compute of the largest fitted run, in FLOP.
 
     Parameters
