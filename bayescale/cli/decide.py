@@ -107,18 +107,26 @@ def command(name: str, about: str, settings: Mapping[str, Mapping[str, Any]], lo
         Returns the decision's class.
     """
 
-    def run(fit_file: str, risk: str, as_json: bool, **given: Any) -> None:
-        from bayescale.decisions.base import decide
+    def run(fit_file: str, risk: str, plot: Path | None, page: Path | None, as_json: bool, **given: Any) -> None:
+        from bayescale.decisions.base import Choice, decide
         from bayescale.decisions.risk import risk_of
         from bayescale.inference.fit_io import load_fit
 
         loaded = load_fit(fit_file)
         values = {key: dict(given[key]) if how["kind"] in _PAIRS else given[key] for key, how in settings.items()}
+        if page:
+            from bayescale import reporting
+
+            reporting.check_target(page)
         choice = decide(load()(**values), loaded, risk_of(risk))
+        if isinstance(choice, Choice):
+            written_to = [*_draw(choice, plot), *([reporting.report(choice, page)] if page else [])]
+        else:
+            written_to = []
         if as_json:
             print_json(choice.to_dict())
         else:
-            click.echo(f"{choice!r}")
+            click.echo("\n".join([f"{choice!r}", *map(str, written_to)]))
         finish(loaded.converged, str(loaded.verdict))
         finish(choice.settled, f"these runs do not settle what to choose: {choice.unsettled}")
 
@@ -126,8 +134,29 @@ def command(name: str, about: str, settings: Mapping[str, Mapping[str, Any]], lo
     options.append(click.Option(["--risk"], type=click.Choice(_RISKS), default="mean", show_default=True,
                                 help="Attitude to risk: expected utility, that of the worst tenth of the draws, the "
                                 "utility that nine draws of ten reach, or the least largest regret."))  # fmt: skip
+    options.append(click.Option(["--plot"], type=click.Path(file_okay=False, path_type=Path), metavar="FOLDER",
+                                help="Folder for the figures of the choice, one PNG file each."))  # fmt: skip
+    options.append(click.Option(["--report", "page"], type=click.Path(dir_okay=False, path_type=Path), metavar="PAGE",
+                                help="HTML page of the choice to write."))  # fmt: skip
     fit_file = click.Argument(["fit_file"], metavar="FIT.nc")
     return as_json_option(click.Command(name, params=[fit_file, *options], callback=run, help=about))
+
+
+def _draw(choice: Any, folder: Path | None) -> list[Path]:
+    """Write the figures of a choice; return their paths."""
+    if folder is None:
+        return []
+    import matplotlib as mpl
+
+    mpl.use("agg")
+    from bayescale.reporting.choices import pictures
+    from bayescale.reporting.plots.figures import save
+
+    folder.mkdir(parents=True, exist_ok=True)
+    found = {folder / f"{name.replace('-', '_')}.png": ax for name, ax in pictures(choice).items()}
+    for path, ax in found.items():
+        save(ax, path)
+    return list(found)
 
 
 def _option(name: str, how: Any) -> click.Option:

@@ -304,6 +304,14 @@ class Split(AbstractDetails):
         return " and ".join(reasons)
 
     @property
+    def nats_per_efold(self) -> float:
+        """Expected loss that an e-fold more compute saves at the best split, in nats/token."""
+        now = int(np.argmin(np.abs(np.log(self.budgets / self.flops))))
+        near = slice(now - 1, now + 1)
+        slope = np.diff(self.least_loss[:, near].mean(axis=0)) / np.diff(np.log(self.budgets[near]))
+        return float(-slope[0])
+
+    @property
     def loss(self) -> dict[str, float]:
         """Quantiles of :attr:`run_loss` over draws."""
         return quantiles(self.run_loss)

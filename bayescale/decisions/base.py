@@ -25,9 +25,9 @@ from bayescale.core.dims import ACTION, DRAW, QUANTILES
 from bayescale.core.errors import QueryError
 from bayescale.core.quantities import count
 from bayescale.core.verdict import Verdict
-from bayescale.decisions.bills import bill, billed, card_of
+from bayescale.decisions.bills import bill, billed, card_of, uncertain
 from bayescale.decisions.limits import Binding, allowed_by, alone, bindings, shape_lines
-from bayescale.decisions.risk import RISKS, AbstractRisk, Mean
+from bayescale.decisions.risk import RISKS, AbstractRisk, Mean, risk_of
 from bayescale.decisions.surface import Scope, draws_of
 from bayescale.decisions.unknowns import partial_information, unknowns_of
 from bayescale.inference.average import LEAVE_OUT, AbstractFit
@@ -35,6 +35,8 @@ from bayescale.inference.average import LEAVE_OUT, AbstractFit
 KINDS = ("count", "number", "integer", "text", "flag", "numbers", "texts")
 """Kinds of settings: a count such as 70B, a number, an integer, text, yes or no, a mapping of names to numbers, and one
 of names to texts."""
+_FEW_UNKNOWNS = 3  # in text
+_CLEAR = 2.0  # Monte Carlo errors by which the worth of an unknown must exceed zero to be named
 FAMILY = "A fitted family, or 'new'; by default the only family, else 'new'."
 HARDWARE = "What it costs: H100, 512xH100 or a TOML file of your own."
 LIMITS = "What an action may be, such as max_params 70B, min_tokens 1T or sizes 7B,13B."
@@ -349,9 +351,22 @@ class Choice:
     @cached_property
     def by_risk(self) -> dict[str, dict[str, Any]]:
         """The action that each attitude to risk would choose, by the attitude's name."""
-        return {name: _plain(self.actions.iloc[self._preferred(risk())]) for name, risk in RISKS.items()}
+        return {name: _plain(self.actions.iloc[self.preferred(name)]) for name in RISKS}
 
-    def _preferred(self, risk: AbstractRisk) -> int:
+    def preferred(self, risk: AbstractRisk | str) -> int:
+        """Return the allowed action that an attitude to risk prefers.
+
+        Parameters
+        ----------
+        risk : AbstractRisk or str
+            The attitude, or the name of one.
+
+        Returns
+        -------
+        int
+            Row of the actions.
+        """
+        risk = risk_of(risk) if isinstance(risk, str) else risk
         utility = self.utility if risk.scope == "law" else self.run_utility
         return preferred(risk, utility.to_numpy(), self.allowed)
 
@@ -377,13 +392,20 @@ class Choice:
         DataFrame
             One unknown per row, the most valuable one first: its 5% and 95% quantiles, the chosen action in the lowest
             and the highest tenth of its draws (``choose_low``, ``choose_high``), and ``worth``: the expected value of
-            knowing it exactly, in the unit of the utility, with its Monte Carlo error.
+            knowing it exactly, in the unit of the utility, with its Monte Carlo error. An allocation adds
+            ``worth_compute``, relative to the budget, and with a price ``worth_dollars``.
         """
-        found = self.decision.unknowns(self.fit) if self.decision.unknowns else {}
+        found = dict(self.decision.unknowns(self.fit)) if self.decision.unknowns else {}
+        if card := card_of(self.decision):
+            found |= uncertain(card, len(self.utility))
         known = {**unknowns_of(self.fit, len(self.utility), getattr(self.decision, "family", None)), **found}
         table = partial_information(self.utility.to_numpy(), known, self.allowed)
         for name in ("choose_low", "choose_high"):
             table[name] = [self.name_of(i) for i in table[name]]
+        if hasattr(self.details, "nats_per_efold"):
+            table["worth_compute"] = table["worth"] / self.details.nats_per_efold
+            if "dollars" in self.bill[1]:
+                table["worth_dollars"] = table["worth_compute"] * self.bill[1]["dollars"]["q50"]
         return table
 
     @property
@@ -475,12 +497,15 @@ class Choice:
             raise AttributeError(name)
         return getattr(self.details, name)
 
-    def __repr__(self) -> str:
+    @property
+    def lines(self) -> list[tuple[str, str]]:
+        """Label and sentence of each line of the text, in order."""
         words = self.fit.excluded_words
         own = self.details.lines if self.details else []
-        rows = [
+        return [
             *(own if self.details and self.details.complete else [*self._lines, *own]),
             *self.bill[0],
+            *self._worth_knowing,
             *shape_lines(_limits_of(self.decision), self.action),
             *[("limit", one.sentence(self.decision.unit, self.name_of)) for one in self.limits],
             *([] if self.risk == Mean() else [("risk", f"chosen by {self.risk.about}")]),
@@ -488,7 +513,10 @@ class Choice:
             ("verdict", str(self.verdict)),
             *([("excluded", f"{words}; {LEAVE_OUT}")] if words else []),
         ]
-        return self.verdict.above("\n".join([self.problem, *(f"  {label:<12} {text}" for label, text in rows)]))
+
+    def __repr__(self) -> str:
+        rows = [f"  {label:<12} {text}" for label, text in self.lines]
+        return self.verdict.above("\n".join([self.problem, *rows]))
 
     @property
     def _other_attitudes(self) -> list[tuple[str, str]]:
@@ -503,6 +531,22 @@ class Choice:
             if score[0] - score[1] > self.best.regret_mcse:
                 different.append(f"{name}: {self.name_of(theirs)}")
         return [("other risks", "; ".join(different) or "the other attitudes to risk choose the same")]
+
+    @property
+    def _worth_knowing(self) -> list[tuple[str, str]]:
+        """The unknowns that are worth more than Monte Carlo error, in words."""
+        table = self.unknowns
+        table = table[table["worth"] > _CLEAR * table["mcse"]] if len(table) else table
+        if self.unsettled or table.empty:
+            return []
+        card, said = card_of(self.decision), []
+        for name, row in table.head(_FEW_UNKNOWNS).iterrows():
+            worth = f"{row['worth_compute']:.2%} of compute" if "worth_compute" in row else (
+                f"{_figure(row['worth'], 2)} {self.decision.unit}")  # fmt: skip
+            dollars = f", ${_figure(row['worth_dollars'], 2)}" if "worth_dollars" in row else ""
+            said.append(f"{name} {worth}{dollars}")
+        dated = f" (price as of {card.price.as_of})" if card and card.price and "worth_dollars" in table else ""
+        return [("settle", "; ".join(said) + dated)]
 
     @property
     def _lines(self) -> list[tuple[str, str]]:
@@ -654,7 +698,7 @@ def solve(decision: AbstractDecision, fit: AbstractFit, risk: AbstractRisk) -> C
     found = best(utility.to_numpy(), fit.shape[0], allowed=allowed)
     choice = Choice(decision, fit, risk, actions, allowed, outcome, utility, found)
     if risk != Mean():
-        found = best(utility.to_numpy(), fit.shape[0], choice._preferred(risk), allowed)
+        found = best(utility.to_numpy(), fit.shape[0], choice.preferred(risk), allowed)
         choice = replace(choice, best=found)
     return replace(choice, details=decision.details(choice)) if decision.details else choice
 

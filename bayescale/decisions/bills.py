@@ -14,6 +14,7 @@ from bayescale.decisions.hardware import Hardware, hardware
 SEED = 0
 """Of the draws of a card's figures: every decision on a card has the same ones."""
 _WEIGHT_BYTES = 2.0  # of a param in bf16
+_OF_TRAINING = ("price", "utilisation", "overhead")
 _LEVELS = (0.05, 0.5, 0.95)
 
 
@@ -85,6 +86,24 @@ def bill(card: Hardware, flops: Any, draws: int) -> tuple[list[tuple[str, str]],
     about = {name: {"value": str(one.amount), "as_of": str(one.as_of or ""), "source": one.source}
              for name, one in card.figures.items()}  # fmt: skip
     return [*lines, ("hardware", hours + days)], {**levels, "hardware": {"accelerator": card.accelerator, **about}}
+
+
+def uncertain(card: Hardware, draws: int) -> dict[str, np.ndarray]:
+    """Return the draws of a card's figures that are distributions and that training depends on.
+
+    Parameters
+    ----------
+    card : Hardware
+    draws : int
+
+    Returns
+    -------
+    dict of ndarray, shape (draw,)
+        By the name of the figure.
+    """
+    rates = card.drawn(draws, SEED)
+    return {name: getattr(rates, name).ravel() for name in _OF_TRAINING
+            if name in card.figures and not card.figures[name].amount.fixed}  # fmt: skip
 
 
 def _costs(rates: Rates, flops: Any) -> dict[str, np.ndarray]:

@@ -162,7 +162,7 @@ def buildable(value: str) -> pd.DataFrame:
             raise QueryError(f"shapes have no {name!r}", expected=", ".join(f"{one}=" for one in _DEGREES),
                              got=str(value), hint=nearest(name, _DEGREES))  # fmt: skip
         given[name] = int(_number(SHAPES, number))
-    found = shapes(_RANGE, given.pop("vocab", _VOCAB), **given)  # type: ignore[arg-type]  # of whole numbers only
+    found = shapes(_RANGE, given.pop("vocab", _VOCAB), **given)  # type: ignore[arg-type]  # every entry is an integer
     usual = (found["aspect"] / _ASPECT).map(np.log).abs()
     step = np.floor(np.log(found["params"]) / _STEP)  # of sizes within a step, the shape of the most usual aspect
     return found.loc[usual.groupby(step).idxmin()].reset_index(drop=True)

@@ -1,4 +1,4 @@
-"""Report: one self-contained HTML page of a comparison or a fit; computes nothing."""
+"""Report: one self-contained HTML page of a comparison, a fit or a choice; computes nothing."""
 
 from bayescale.reporting.html import check_target, report
 

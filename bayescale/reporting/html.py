@@ -9,10 +9,11 @@ import jinja2
 
 from bayescale.core.errors import QueryError
 from bayescale.core.files import atomic_write
+from bayescale.decisions.base import Choice, Withheld
 from bayescale.evaluation.comparison import Comparison, examine
 from bayescale.inference.average import Average
 from bayescale.inference.fit import Fit
-from bayescale.reporting import pages
+from bayescale.reporting import choices, pages
 
 GENERATOR = "bayescale report"
 """Text in the head of each page; only a file that has it there is replaced."""
@@ -20,15 +21,15 @@ GENERATOR = "bayescale report"
 _HEAD = 2000  # characters that are searched for the generator's name
 
 
-def report(thing: Comparison | Fit, path: str | Path, *, flops: float | str | None = None,
+def report(thing: Comparison | Fit | Choice, path: str | Path, *, flops: float | str | None = None,
            family: str | None = None) -> Path:  # fmt: skip
-    """Write a self-contained HTML report of a comparison, or of one fit; return its path.
+    """Write a self-contained HTML report of a comparison, of one fit, or of a choice; return its path.
 
     The page needs no network and no script: figures, style and text are in one file.
 
     Parameters
     ----------
-    thing : Comparison or Fit
+    thing : Comparison, Fit or Choice
         What to report. A fit is reported with its checks, its decision and the checklist.
     path : path
         File to write; an earlier report is replaced, any other file is not.
@@ -56,6 +57,11 @@ def report(thing: Comparison | Fit, path: str | Path, *, flops: float | str | No
     path = check_target(path)
     if isinstance(thing, Fit):
         thing = examine({thing.spec.name: thing}, flops=flops, family=family)
+    if isinstance(thing, Choice):
+        _write(_template().render(generator=GENERATOR, **choices.page(thing)), path)
+        return path
+    if isinstance(thing, Withheld):
+        raise QueryError("there is no choice to report", got=thing.reason)
     if isinstance(thing, Average):
         models = " ".join(f"--model {name}" for name in thing.members)
         raise QueryError("an average is not reported as one page", expected="a Comparison or a Fit",

@@ -43,6 +43,12 @@ def kinds() -> dict[str, Callable[..., Axes]]:
     }
 
 
+def of_choices() -> dict[str, Callable[..., Axes]]:
+    """Plots of a choice, by the name that the command line gives them."""
+    return {name: function for name, function in kinds().items()
+            if next(iter(inspect.signature(function).parameters)) == "choice"}  # fmt: skip
+
+
 def __getattr__(name: str) -> Any:
     """Plots as attributes: ``bs.plots.plot_loss``."""
     if not name.startswith(PREFIX) or name not in catalogue():
@@ -51,4 +57,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return [*catalogue(), "catalogue", "kinds"]
+    return [*catalogue(), "catalogue", "kinds", "of_choices"]

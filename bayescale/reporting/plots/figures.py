@@ -160,8 +160,9 @@ def plot_allocation(choice: Choice, *, ax: Axes | None = None) -> Axes:
     Axes
     """
     ax = _axes(ax)
-    params, mean = np.exp(choice.ln_params), choice.waste.mean(axis=0)
-    low, high = np.quantile(choice.waste, [0.05, 0.95], axis=0)
+    order = np.argsort(choice.ln_params)  # the sizes of a menu follow the grid
+    params, waste = np.exp(choice.ln_params)[order], choice.waste[:, order]
+    mean, (low, high) = waste.mean(axis=0), np.quantile(waste, [0.05, 0.95], axis=0)
     near = mean <= max(_MOST_WASTE, _MOST_TIMES * mean.min())
     if choice.settled:
         near &= (params > choice.params / _AROUND) & (params < choice.params * _AROUND)

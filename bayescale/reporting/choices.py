@@ -1,0 +1,119 @@
+"""The page of a choice: what to do, what else was possible, what is worth knowing, and the figures."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from bayescale.core.errors import QueryError
+from bayescale.decisions.base import Choice
+from bayescale.decisions.risk import RISKS
+from bayescale.reporting.plots import of_choices
+from bayescale.reporting.words import Column, Picture, Section, drawn, number, tabled, text
+
+
+def page(choice: Choice) -> dict[str, Any]:
+    """Return all values that the template needs.
+
+    Parameters
+    ----------
+    choice : Choice
+
+    Returns
+    -------
+    dict
+    """
+    fit = choice.fit
+    runs = f"{fit.meta['runs']}: {len(fit.design_frame)} runs, model {fit.name}"
+    member = next(iter(fit.members.values()))
+    return {
+        "title": choice.problem,
+        "subtitle": runs,
+        "status": ((fit.name, str(choice.verdict), ()),),
+        "sections": tuple(filter(None, (_decision(choice), _risks(choice), _unknowns(choice), _asked(choice),
+                                        _figures(choice)))),
+        "version": member.meta["versions"]["bayescale"],
+        "created": member.meta["created_at"],
+    }  # fmt: skip
+
+
+def pictures(choice: Choice) -> dict[str, Axes]:
+    """Draw every figure that a choice has.
+
+    Parameters
+    ----------
+    choice : Choice
+
+    Returns
+    -------
+    dict of Axes
+        By the name of the kind of figure.
+    """
+    found = {}
+    for name, function in of_choices().items():
+        try:
+            found[name] = function(choice)
+        except QueryError:  # the figure is of another decision
+            continue
+    return found
+
+
+def _decision(choice: Choice) -> Section:
+    return Section("decision", "Decision", pairs=(("", tuple(choice.lines)),))
+
+
+def _risks(choice: Choice) -> Section:
+    chosen = {name: choice.name_of(choice.preferred(name)) for name in RISKS}
+    rows = pd.DataFrame([{"attitude": name, "prefers": RISKS[name].about, "chooses": chosen[name]} for name in RISKS])
+    says = (
+        "The regret compares actions under the law alone. The worst draws and the quantile are of a run, with "
+        "discrepancies and noise.",
+    )
+    columns = [_words("attitude"), _words("prefers"), _words("chooses")]
+    return Section("risk", "Other attitudes to risk", says, (tabled("The choice under each attitude", rows, columns),))
+
+
+def _unknowns(choice: Choice) -> Section | None:
+    table = choice.unknowns.reset_index()
+    if table.empty:
+        return None
+    unit = choice.decision.unit
+    columns: list[Column] = [
+        _words("unknown"), ("5%", "", number, lambda r: r.q05), ("95%", "", number, lambda r: r.q95),
+        ("if low", "", text, lambda r: r.choose_low), ("if high", "", text, lambda r: r.choose_high),
+        ("worth of knowing it", unit, number, lambda r: r.worth), ("Monte Carlo error", unit, number, lambda r: r.mcse),
+    ]  # fmt: skip
+    if "worth_compute" in table:
+        columns.append(("worth", "of compute", number, lambda r: r.worth_compute))
+    says = (
+        "Worth is the expected gain from knowing one unknown exactly before the choice, with nothing else known. No "
+        "experiment that informs only this unknown can be worth more.",
+    )
+    return Section("unknowns", "What would change it", says, (tabled("Unknowns", table, columns),))
+
+
+def _asked(choice: Choice) -> Section:
+    settings = {one.name: getattr(choice.decision, one.name) for one in fields(choice.decision)}  # type: ignore[arg-type]
+    pairs = [("decision", f"{choice.decision.name}: {choice.decision.source}"),
+             *[(name.replace("_", " "), str(value)) for name, value in settings.items() if value],
+             ("digest of the runs", choice.fit.meta["runs_digest"])]  # fmt: skip
+    figures = choice.bill[1].get("hardware", {})
+    card = [(f"{name} of the hardware", f"{one['value']}, as of {one['as_of'] or 'no date'}: {one['source']}")
+            for name, one in figures.items() if isinstance(one, dict)]  # fmt: skip
+    return Section("asked", "What was asked", pairs=(("", (*pairs, *card)),))
+
+
+def _figures(choice: Choice) -> Section:
+    drawn_ones = [_picture(choice, name, ax) for name, ax in pictures(choice).items()]
+    return Section("figures", "Figures", pictures=tuple(drawn_ones))
+
+
+def _picture(choice: Choice, name: str, ax: Axes) -> Picture:
+    return drawn(ax, f"{name} of the choice: {choice.name_of(choice.best.action)}", "")
+
+
+def _words(key: str) -> Column:
+    return key, "", text, lambda r: getattr(r, key)

@@ -1,0 +1,202 @@
+"""Figures of a choice: what each action loses, what each unknown is worth, and how the optimum moves."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, PercentFormatter
+
+from bayescale.core.errors import QueryError
+from bayescale.core.quantities import count
+from bayescale.decisions.base import Choice
+from bayescale.decisions.surface import surface
+from bayescale.reporting.plots.figures import _BLUE, _GREY, _ORANGE, _axes, _log_axis, _title
+
+_TIMES, _SHARE = 60.0, 0.1  # times the smallest mean regret, and share of actions: others are of no interest
+_FEW_ACTIONS = 8  # drawn as bars
+_LOG_SPAN = 10.0  # ratio of the largest to the smallest value, from which an axis is logarithmic
+_CHINCHILLA = 20.0  # tokens per param, Hoffmann et al. 2022
+_SIZES = np.linspace(np.log(0.2), np.log(3.0), 60)  # of params over those of the best split
+_MOST_OVERHEAD = 3.0
+_WIDTH = 60  # characters of a title's line
+_TOKENS = 64  # points of a surface along tokens
+
+
+def plot_regret(choice: Choice, *, ax: Axes | None = None) -> Axes:
+    """Regret of each action under the law: mean and 90% interval over draws, with the chosen action.
+
+    Parameters
+    ----------
+    choice : Choice
+        Of any decision. Its actions are ordered by the first number that names them.
+    ax : Axes, optional
+        Axes to draw on; by default, those of a new figure.
+
+    Returns
+    -------
+    Axes
+    """
+    ax = _axes(ax)
+    utility, columns = choice.utility.to_numpy(), np.flatnonzero(choice.allowed)
+    regret = utility[:, columns].max(axis=1, keepdims=True) - utility[:, columns]
+    mean, (low, high) = regret.mean(axis=0), np.quantile(regret, [0.05, 0.95], axis=0)
+    chosen = int(np.flatnonzero(columns == choice.best.action)[0])
+    name = _axis_of(choice)
+    if name is None or len(columns) <= _FEW_ACTIONS:
+        labels = [choice.name_of(int(i)) for i in columns]
+        colors = [_ORANGE if i == chosen else _BLUE for i in range(len(columns))]
+        ax.barh(labels, mean, color=colors, height=0.6)
+        ax.hlines(labels, low, high, color=_GREY, lw=1)
+        ax.invert_yaxis()
+        ax.set(xlabel=f"regret ({choice.decision.unit}), 90% of draws", title=_asked(choice))
+        return ax
+    x = choice.actions[name].to_numpy(float)[columns]
+    order = np.argsort(x)
+    near = order[mean[order] <= max(_TIMES * mean.min(), np.quantile(mean, _SHARE))]
+    ax.fill_between(x[near], low[near], high[near], color=_BLUE, alpha=0.2, lw=0, label="90% of draws")
+    ax.plot(x[near], mean[near], color=_BLUE, label="expected regret")
+    ax.axvline(x[chosen], color=_ORANGE, label=f"chosen: {choice.name_of(choice.best.action)}")
+    _scale(ax, name, x[near])
+    ax.set(ylabel=f"regret ({choice.decision.unit})", title=_asked(choice))
+    ax.set_ylim(bottom=0)
+    ax.legend(fontsize="small", framealpha=0.9)
+    return ax
+
+
+def plot_unknowns(choice: Choice, *, ax: Axes | None = None) -> Axes:
+    """Worth of settling each unknown, largest first, with what would be chosen if it were low or high.
+
+    Parameters
+    ----------
+    choice : Choice
+        Of any decision.
+    ax : Axes, optional
+        Axes to draw on; by default, those of a new figure.
+
+    Returns
+    -------
+    Axes
+
+    Raises
+    ------
+    QueryError
+        If the decision has no unknowns.
+    """
+    ax, table = _axes(ax), choice.unknowns
+    if table.empty:
+        raise QueryError(f"decision {choice.decision.name!r} has no unknowns to draw")
+    at = np.arange(len(table))
+    ax.barh(at, table["worth"].clip(lower=0), color=_BLUE, height=0.5, xerr=table["mcse"], ecolor=_GREY)
+    ax.axvline(choice.evpi, color=_ORANGE, ls=":", label="knowing all of the law")
+    for y, row in zip(at, table.itertuples(), strict=True):
+        words = f"low: {row.choose_low}\nhigh: {row.choose_high}"
+        if row.choose_low == row.choose_high:
+            words = f"low or high: {row.choose_low}"
+        ax.annotate(words, (0.99, y), xycoords=("axes fraction", "data"), ha="right", va="center", fontsize="x-small")
+    ax.set_yticks(at, [f"{name}\n{count(r.q05)} to {count(r.q95)}" for name, r in table.iterrows()])
+    ax.invert_yaxis()
+    ax.set(xlabel=f"worth of knowing it ({choice.decision.unit})", title=_asked(choice))
+    ax.xaxis.set_major_locator(MaxNLocator(4))
+    ax.set_xlim(0, 1.6 * max(choice.evpi, table["worth"].max(), np.finfo(float).tiny))  # room for the choices
+    ax.legend(fontsize="small", frameon=False, loc="lower right")
+    return ax
+
+
+def plot_optimum(choice: Choice, *, ax: Axes | None = None) -> Axes:
+    """Tokens per param of the best split by budget: median and 90% interval over draws.
+
+    Parameters
+    ----------
+    choice : Choice
+        Of an :class:`Allocation`.
+    ax : Axes, optional
+        Axes to draw on; by default, those of a new figure.
+
+    Returns
+    -------
+    Axes
+    """
+    ax, curve = _axes(ax), _of(choice, "curve", "an allocation")
+    flops = curve["flops"]
+    ax.fill_between(flops, curve["tokens_per_param_q05"], curve["tokens_per_param_q95"], color=_BLUE, alpha=0.2, lw=0,
+                    label="90% of draws")  # fmt: skip
+    ax.plot(flops, curve["tokens_per_param_q50"], color=_BLUE, label="best split, median")
+    ax.axvline(choice.flops, color=_ORANGE, label=f"budget: {count(choice.flops)} FLOP")
+    ax.axhline(_CHINCHILLA, color=_GREY, ls=":", lw=1, label="20 tokens per param")
+    most = choice.fit.design_frame["flops"].max()
+    if most > flops.min():
+        ax.axvline(most, color=_GREY, ls="--", lw=1, label="largest run")
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    ax.yaxis.set_minor_formatter(NullFormatter())
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    ax.set_ylabel("tokens per param")
+    ax.set(xlabel="compute (FLOP)", title=_title(choice.fit, f"{choice.family}: best split by budget"))
+    ax.legend(fontsize="small", framealpha=0.9)
+    return ax
+
+
+def plot_overhead(choice: Choice, *, ax: Axes | None = None) -> Axes:
+    """Extra compute that a smaller or larger model needs for the loss of the best split: median and 90% interval.
+
+    Parameters
+    ----------
+    choice : Choice
+        Of an :class:`Allocation`.
+    ax : Axes, optional
+        Axes to draw on; by default, those of a new figure.
+
+    Returns
+    -------
+    Axes
+    """
+    ax, ln_optimum = _axes(ax), _of(choice, "ln_optimum", "an allocation")
+    now = int(np.argmin(np.abs(np.log(choice.budgets / choice.flops))))
+    ln_params = np.log(choice.params) + _SIZES
+    middle = np.log(choice.tokens)
+    tokens = np.linspace(middle - np.log(100), middle + np.log(1000), _TOKENS)
+    grid = surface(choice.fit, ln_params, tokens, {"family": choice.family, **choice.recipe})
+    needed = grid.tokens_for(np.log(choice.least_loss[:, now])[:, None]) + ln_params
+    best = np.log(choice.spent[:, 0] / 6)[:, None]
+    overhead = np.expm1(needed - best)
+    low, mid, high = np.quantile(overhead, [0.05, 0.5, 0.95], axis=0, method="inverted_cdf")
+    params, top = np.exp(ln_params), _MOST_OVERHEAD
+    ax.fill_between(params, low.clip(0, top), high.clip(0, top), color=_BLUE, alpha=0.2, lw=0, label="90% of draws")
+    ax.plot(params, np.where(mid <= top, mid, np.nan), color=_BLUE, label="median")
+    ax.axvspan(*np.exp(np.quantile(ln_optimum[:, now], [0.05, 0.95])), color=_ORANGE, alpha=0.15, lw=0,
+               label="best split, 90%")  # fmt: skip
+    _log_axis(ax, "x", "params")
+    ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    ax.set(ylabel="extra compute for the same loss", ylim=(0, top),
+           title=_title(choice.fit, f"{choice.family}: at the loss of {count(choice.flops)} FLOP"))  # fmt: skip
+    ax.legend(fontsize="small", framealpha=0.9)
+    return ax
+
+
+def _asked(choice: Choice) -> str:
+    """Return what was asked as a title, one clause on a line."""
+    return _title(choice.fit, "\n".join(textwrap.wrap(choice.problem, _WIDTH)))
+
+
+def _of(choice: Choice, name: str, whose: str) -> Any:
+    """Return what the details of a choice hold, or say whose choice has it."""
+    if not hasattr(choice, name):
+        raise QueryError(f"this figure is of {whose}", got=f"a choice of {choice.decision.name}")
+    return getattr(choice, name)
+
+
+def _axis_of(choice: Choice) -> str | None:
+    """Return the first numeric column that names an action."""
+    numeric = choice.actions.select_dtypes("number")
+    return next((name for name in choice.decision.key or numeric if name in numeric), None)
+
+
+def _scale(ax: Axes, name: str, x: np.ndarray) -> None:
+    if (x.min() > 0 and x.max() > _LOG_SPAN * x.min()) or name in ("params", "tokens"):
+        _log_axis(ax, "x", name)
+    else:
+        ax.set_xlabel(name.replace("_", " "))
