@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, replace
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import pandas as pd
@@ -22,7 +22,7 @@ import xarray as xr
 from arviz_stats.base import array_stats
 
 from bayescale.core.dims import ACTION, DRAW, QUANTILES
-from bayescale.core.errors import QueryError
+from bayescale.core.errors import QueryError, nearest
 from bayescale.core.quantities import count
 from bayescale.core.verdict import Verdict
 from bayescale.decisions.bills import bill, billed, card_of, uncertain
@@ -31,6 +31,7 @@ from bayescale.decisions.risk import RISKS, AbstractRisk, Mean, risk_of
 from bayescale.decisions.surface import Scope, draws_of
 from bayescale.decisions.unknowns import partial_information, unknowns_of
 from bayescale.inference.average import LEAVE_OUT, AbstractFit
+from bayescale.parts.catalogue import find
 
 KINDS = ("count", "number", "integer", "text", "flag", "numbers", "texts")
 """Kinds of settings: a count such as 70B, a number, an integer, text, yes or no, a mapping of names to numbers, and one
@@ -634,17 +635,21 @@ class Withheld:
         return "\n".join(lines)
 
 
-def decide(decision: AbstractDecision, fit: AbstractFit, risk: AbstractRisk | None = None) -> Choice | Withheld:
+def decide(
+    decision: AbstractDecision | str, fit: AbstractFit, risk: AbstractRisk | None = None, **settings: Any
+) -> Choice | Withheld:
     """Solve a decision problem on a fit.
 
     Parameters
     ----------
-    decision : AbstractDecision
-        The problem, such as an :class:`Allocation`.
+    decision : AbstractDecision or str
+        The problem, such as an :class:`Allocation`, or the name of one, such as ``"lifetime"``.
     fit : Fit or Average
         The posterior.
     risk : AbstractRisk, optional
         The attitude to risk; by default expected utility.
+    **settings
+        Settings of a decision that is given by its name.
 
     Returns
     -------
@@ -655,16 +660,50 @@ def decide(decision: AbstractDecision, fit: AbstractFit, risk: AbstractRisk | No
     Raises
     ------
     QueryError
-        If a setting is out of range, or there is no action.
+        If a setting is unknown or out of range, or there is no action.
+    UnknownName
+        If no decision has the name.
 
     Examples
     --------
     >>> choice = bs.decide(bs.Allocation(flops="5.76e23"), fit)
     >>> 15 < choice.tokens / choice.params < 20
     True
+    >>> bs.decide("allocation", fit, flops="5.76e23").params == choice.params
+    True
     """
+    decision = named(decision, **settings) if isinstance(decision, str) else decision
     choice = solve(decision, fit, risk or Mean())
     return choice if choice.verdict.ok else Withheld(choice)
+
+
+def named(name: str, **settings: Any) -> AbstractDecision:
+    """Return a decision by its name, with its settings.
+
+    Parameters
+    ----------
+    name : str
+    **settings
+
+    Returns
+    -------
+    AbstractDecision
+
+    Raises
+    ------
+    UnknownName
+        If no decision has the name.
+    QueryError
+        If it has no such setting, or a required one is missing.
+    """
+    of = find(__package__, name)
+    known = settings_of(of)
+    for key in settings.keys() - known.keys():
+        raise QueryError(f"decision {name!r} has no setting {key!r}", expected=f"one of: {', '.join(known)}",
+                         hint=nearest(key, known))  # fmt: skip
+    if missing := [key for key, how in known.items() if how["required"] and key not in settings]:
+        raise QueryError(f"decision {name!r} needs a setting", expected=", ".join(missing), got=", ".join(settings))
+    return cast(AbstractDecision, of(**settings))
 
 
 def solve(decision: AbstractDecision, fit: AbstractFit, risk: AbstractRisk) -> Choice:

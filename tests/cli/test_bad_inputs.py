@@ -483,7 +483,7 @@ QUERIES = {
     "what is no record": ((*FORECAST, *ASKED["forecast"], "--record", "good.csv"), ("good.csv is not a record",)),
     "a record in bytes": ((*FORECAST, *ASKED["forecast"], "--record", "binary.csv"), ("binary.csv is not a record",)),
     "negative seed": ((*FORECAST, *ASKED["forecast"], "--seed", "-1"), ("--seed", "-1")),
-    "no budget": (DECIDE, ("--flops",)),
+    "no budget": (DECIDE, ("flops, dollars or days",)),
     "budget 0": ((*DECIDE, "--flops", "0"), ("--flops", "'0'", "positive")),
     "negative budget": ((*DECIDE, "--flops", "-1e24"), ("--flops", "positive")),
     "budget as text": ((*DECIDE, "--flops", "plenty"), ("--flops", "'plenty'", "5.76e23")),

@@ -1,0 +1,114 @@
+"""Figures and the page of a choice."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+import bayescale as bs
+from bayescale.cli import main
+from bayescale.core.errors import QueryError
+from bayescale.decisions.base import named
+from bayescale.reporting.choices import pictures
+from bayescale.reporting.plots import of_choices
+
+
+@pytest.fixture(scope="module")
+def choice(chinchilla_fit: bs.Fit) -> bs.Choice:
+    return bs.decide("allocation", chinchilla_fit, flops="5.76e23", hardware="512xH100")
+
+
+@pytest.fixture(scope="module")
+def drawn(choice: bs.Choice):
+    yield pictures(choice)
+    plt.close("all")
+
+
+def test_every_figure_of_a_choice_is_drawn_for_an_allocation_or_says_whose_it_is(choice, drawn) -> None:
+    assert {"allocation", "regret", "unknowns", "optimum", "overhead"} <= set(drawn)
+    for name in of_choices().keys() - drawn.keys():
+        with pytest.raises(QueryError, match="this figure is of"):
+            of_choices()[name](choice)
+
+
+def test_the_regret_curve_is_the_matrix(choice, drawn) -> None:
+    line = next(one for one in drawn["regret"].get_lines() if one.get_label() == "expected regret")
+    params, shown = (np.asarray(x) for x in line.get_data())
+    utility = choice.utility.to_numpy()
+    regret = (utility.max(axis=1, keepdims=True) - utility).mean(axis=0)
+    assert shown == pytest.approx(np.interp(params, choice.actions["params"], regret))
+    assert params[shown.argmin()] == choice.action["params"]
+
+
+def test_the_overhead_is_the_closed_form(choice, drawn, chinchilla_fit: bs.Fit) -> None:
+    A, B, alpha, beta = (chinchilla_fit.posterior[name].to_numpy()[:, ::2].reshape(-1, 1)
+                         for name in ("A", "B", "alpha_N", "beta_D"))  # fmt: skip
+    line = next(one for one in drawn["overhead"].get_lines() if one.get_label() == "median")
+    params, shown = (np.asarray(x, float) for x in line.get_data())
+    flops = 5.76e23
+    best = (alpha * A / (beta * B)) ** (1 / (alpha + beta)) * (flops / 6) ** (beta / (alpha + beta))
+    least = A * best**-alpha + B * (flops / 6 / best) ** -beta
+    rest = least - A * params**-alpha
+    with np.errstate(invalid="ignore"):
+        tokens = np.where(rest > 0, (B / np.where(rest > 0, rest, np.nan)) ** (1 / beta), np.inf)
+    exact = np.quantile(6 * params * tokens / flops - 1, 0.5, axis=0, method="inverted_cdf")
+    seen = np.isfinite(shown)
+    assert seen.sum() > 30
+    assert shown[seen] == pytest.approx(exact[seen], abs=1e-4)
+
+
+def test_the_unknowns_are_the_table(choice, drawn) -> None:
+    widths = [bar.get_width() for bar in drawn["unknowns"].patches]
+    assert widths == pytest.approx(choice.unknowns["worth"].clip(lower=0).tolist())
+
+
+def test_the_page_says_what_the_text_says_and_every_price_has_its_date(choice, tmp_path: Path) -> None:
+    page = bs.report(choice, tmp_path / "choice.html").read_text(encoding="utf-8")
+    for label, _ in choice.lines:
+        assert f"<dt>{label}</dt>" in page
+    assert page.count("<img") == len(pictures(choice))
+    plt.close("all")
+    price = re.search(r"price of the hardware</dt><dd>([^<]*)", page)
+    assert price
+    assert re.search(r"as of 20\d\d-\d\d-\d\d", price[1])
+
+
+def test_a_choice_that_is_withheld_is_not_reported(tmp_path: Path, chinchilla: bs.Runs) -> None:
+    with pytest.warns(bs.ConvergenceWarning):
+        hasty = bs.fit(chinchilla, "additive", seed=0, draws=50, warmup=100)
+    withheld = bs.decide("allocation", hasty, flops="1e23")
+    with pytest.raises(QueryError, match="there is no choice to report"):
+        bs.report(withheld, tmp_path / "choice.html")
+
+
+def test_decide_writes_its_figures_and_its_page(tmp_path: Path, chinchilla_fit: bs.Fit) -> None:
+    saved = chinchilla_fit.save(tmp_path / "fit.nc")
+    page, folder = tmp_path / "choice.html", tmp_path / "figures"
+    done = CliRunner().invoke(main, ["decide", "allocation", str(saved), "--flops", "1e23", "--plot", str(folder),
+                                     "--report", str(page)], catch_exceptions=False)  # fmt: skip
+    assert done.exit_code == 0
+    assert page.is_file()
+    assert {path.stem for path in folder.iterdir()} >= {"regret", "unknowns"}
+    assert str(page) in done.stdout
+
+
+def test_a_decision_by_its_name_needs_its_own_settings(chinchilla_fit: bs.Fit) -> None:
+    with pytest.raises(QueryError, match="did you mean 'flops'"):
+        bs.decide("allocation", chinchilla_fit, flop=1e23)
+    with pytest.raises(bs.BayescaleError, match="allocation"):
+        bs.decide("allocations", chinchilla_fit, flops=1e23)
+    assert named("allocation", flops=1e23) == bs.Allocation(1e23)
+
+
+def test_a_price_that_matters_is_an_unknown(chinchilla_fit: bs.Fit) -> None:
+    table = bs.decide("allocation", chinchilla_fit, dollars="2M", hardware="H100").unknowns
+    assert table.index[0] == "price"  # what dollars buy is less certain than the law
+    assert {"utilisation", "overhead", "alpha_N", "beta_D", "E"} <= set(table.index)
+    assert isinstance(table, pd.DataFrame)
+    assert (table["worth_dollars"] / table["worth_compute"]).dropna().to_numpy() == pytest.approx(2e6)
