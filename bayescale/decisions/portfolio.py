@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import combinations
-from math import comb
 
 import numpy as np
 import pandas as pd
@@ -14,12 +12,11 @@ import xarray as xr
 from bayescale.core.errors import QueryError
 from bayescale.core.quantities import count
 from bayescale.decisions.base import LIMITS, AbstractDecision, Choice, Details, draws_by_action, quantiles, setting
+from bayescale.decisions.simplex import LEAST_SHARE, MOST_PARTS, lattice
 from bayescale.decisions.surface import Scope, frontier, interpolate
 from bayescale.inference.average import AbstractFit
 from bayescale.prediction.queries import resolve_family
 
-_MOST_SPLITS = 2000  # bounds draws × actions
-_LEAST_SHARE = 0.01  # of the budget: below it, a family gets no model
 _LEVELS = 24  # budgets of a family, evenly spaced in the log: the loss between them is interpolated to 1e-8
 
 
@@ -50,7 +47,7 @@ class Portfolio(AbstractDecision):
 
     def actions(self, fit: AbstractFit) -> pd.DataFrame:
         """Shares of the budget by family, on a lattice."""
-        return pd.DataFrame(_lattice(len(self.worths(fit))), columns=list(self.worths(fit)))
+        return pd.DataFrame(lattice(len(self.worths(fit))), columns=list(self.worths(fit)))
 
     def outcome(self, fit: AbstractFit, actions: pd.DataFrame, scope: Scope) -> xr.DataArray:
         """Sum over families of worth times loss."""
@@ -111,27 +108,14 @@ class Portfolio(AbstractDecision):
         if len(worth) < 2:
             raise QueryError("a portfolio needs at least two families", got=", ".join(worth),
                              hint="for one family, decide allocation")  # fmt: skip
-        if not _splits(len(worth), 2):
+        if len(worth) > MOST_PARTS:
             raise QueryError("a portfolio has too many families", got=str(len(worth)), hint="name fewer in worth")
         return worth
 
     def _loss(self, fit: AbstractFit, family: str, actions: pd.DataFrame, scope: Scope) -> np.ndarray:
         """Loss of a family's best split at each action's share of the budget; shape (draw, action)."""
-        levels = np.linspace(np.log(_LEAST_SHARE), 0.0, _LEVELS) + np.log(float(self.flops))
+        levels = np.linspace(np.log(LEAST_SHARE), 0.0, _LEVELS) + np.log(float(self.flops))
         _, loss = frontier(fit, np.exp(levels), {"family": family}, scope)
         shares, where = np.unique(actions[family].to_numpy(float), return_inverse=True)
         at = np.broadcast_to(np.log(shares * float(self.flops)), (len(loss), len(shares)))
         return interpolate(levels, np.repeat(loss[:, None], len(shares), axis=1), at)[:, where]
-
-
-def _lattice(families: int) -> np.ndarray:
-    """Return shares that add up to 1, each a multiple of one step and at least one step; shape (split, family)."""
-    steps = max(n for n in range(families, round(1 / _LEAST_SHARE) + 1) if _splits(families, n))
-    ends = np.array(list(combinations(range(1, steps), families - 1)))
-    edges = np.column_stack([np.zeros(len(ends)), ends, np.full(len(ends), steps)])
-    return np.diff(edges, axis=1) / steps
-
-
-def _splits(families: int, steps: int) -> bool:
-    """Whether shares in so many steps are few enough, and at least one."""
-    return steps < families or comb(steps - 1, families - 1) <= _MOST_SPLITS

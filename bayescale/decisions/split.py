@@ -1,0 +1,158 @@
+"""Split: how to divide one budget between pre-training and what follows it, such as inference."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from bayescale.core.errors import QueryError
+from bayescale.core.quantities import count
+from bayescale.decisions.amounts import Amount, amount, drawn
+from bayescale.decisions.base import (
+    FAMILY,
+    LIMITS,
+    AbstractDecision,
+    Choice,
+    Details,
+    draws_by_action,
+    quantiles,
+    setting,
+)
+from bayescale.decisions.simplex import LEAST_SHARE, MOST_PARTS, lattice
+from bayescale.decisions.surface import Scope, draws_of, frontier, interpolate
+from bayescale.inference.average import AbstractFit
+from bayescale.prediction.queries import resolve_family
+
+FIRST = "pretraining"
+"""Name of the stage whose gain is the law of the fit."""
+_LEVELS = 40  # budgets of pre-training, evenly spaced in the log: the loss between them is interpolated to 1e-8
+_BISECTIONS = 60
+_STEP = 1e-3  # e-folds, of the central difference of a loss: its error is of the order of 1e-8
+
+
+@dataclass(frozen=True)
+class Split(AbstractDecision):
+    """Divide a FLOP budget between pre-training and stages whose gain is proportional to the log of their compute.
+
+    Pre-training gains what the law of the fit says, at its best split of params and tokens. What an e-fold more compute
+    gains in another stage is given, as a number or a distribution, because the runs do not tell it.
+
+    Attributes
+    ----------
+    flops : float or str
+        Budget in FLOP for all stages together.
+    gains : mapping of str to str
+        A stage, and the nats/token that an e-fold more compute there is worth, such as ``"lognormal(0.01, 0.5)"``.
+    family : str, optional
+        Family to train in, as in :func:`forecast`.
+    limits : mapping of str to str
+        Columns are the stages: ``max_inference 0.3``.
+    """
+
+    flops: float = setting("count", "Budget in FLOP (5.76e23) for all stages together.")
+    gains: Mapping[str, str] = setting(
+        "texts", "A stage and the nats that an e-fold of compute there is worth: inference lognormal(0.01,0.5)."
+    )
+    family: str | None = setting("text", FAMILY, default=None)
+    limits: Mapping[str, str] = setting("texts", LIMITS, default_factory=dict)
+
+    name = "split"
+    source = "a stage gets compute in proportion to what an e-fold of it gains: Cobb-Douglas where gains are log-linear"
+    unit = "nats/token"
+
+    def actions(self, fit: AbstractFit) -> pd.DataFrame:
+        """Shares of the budget by stage, on a lattice."""
+        stages = [FIRST, *self._amounts()]
+        return pd.DataFrame(lattice(len(stages)), columns=stages)
+
+    def outcome(self, fit: AbstractFit, actions: pd.DataFrame, scope: Scope) -> xr.DataArray:
+        """Loss after pre-training, less what the other stages gain relative to the complete budget."""
+        levels, loss = self._pretrained(fit, scope)
+        ln_first = np.log(actions[FIRST].to_numpy() * float(self.flops))
+        shares, where = np.unique(ln_first, return_inverse=True)
+        repeated = np.repeat(loss[:, None], len(shares), axis=1)
+        total = interpolate(levels, repeated, np.broadcast_to(shares, repeated.shape[:2]))[:, where]
+        gained = sum(gain[:, None] * np.log(actions[stage].to_numpy()) for stage, gain in self._drawn(fit).items())
+        return draws_by_action(total - gained)
+
+    def utility(self, outcome: xr.DataArray, actions: pd.DataFrame) -> xr.DataArray:
+        """The loss, negated."""
+        return -outcome
+
+    def unknowns(self, fit: AbstractFit) -> Mapping[str, np.ndarray]:
+        """What an e-fold of compute gains in each stage."""
+        return {f"gain of {stage}": gain for stage, gain in self._drawn(fit).items()}
+
+    def details(self, choice: Choice) -> Details:
+        """The best shares of each draw.
+
+        Parameters
+        ----------
+        choice : Choice
+
+        Returns
+        -------
+        Details
+        """
+        best = {stage: quantiles(share) for stage, share in self.optimum(choice.fit).items()}
+        params, _ = frontier(choice.fit, np.array([choice.action[FIRST] * float(self.flops)]), self._fixed(choice.fit))
+        lines = [(stage[:12], f"{choice.action[stage]:.1%} of the budget, {count(choice.action[stage] * self.flops)} "
+                  f"FLOP (best share {of['q05']:.1%} to {of['q95']:.1%})") for stage, of in best.items()]  # fmt: skip
+        tokens = choice.action[FIRST] * float(self.flops) / (6 * params[0])
+        lines.append(("train", f"{count(params[0])} params on {count(tokens)} tokens"))
+        problem = f"Split of {count(float(self.flops))} FLOP over {', '.join(best)}"
+        return Details(problem, lines=lines, figures={"best_share": best, "params": params[0], "tokens": tokens})
+
+    def optimum(self, fit: AbstractFit) -> dict[str, np.ndarray]:
+        """Return each draw's best shares under the law: proportional to what an e-fold of compute gains.
+
+        Parameters
+        ----------
+        fit : Fit or Average
+
+        Returns
+        -------
+        dict of ndarray, shape (draw,)
+            By stage.
+        """
+        levels, loss = self._pretrained(fit, "law")
+        gains = self._drawn(fit)
+        others, total = sum(gains.values()), np.log(float(self.flops))
+
+        def slope(at: np.ndarray) -> np.ndarray:
+            return (interpolate(levels, loss, at - _STEP) - interpolate(levels, loss, at + _STEP)) / (2 * _STEP)
+
+        low, high = (np.full(len(loss), levels[i]) for i in (0, -1))
+        for _ in range(_BISECTIONS):  # share of pre-training minus slope / (slope + others) grows with the share
+            middle = 0.5 * (low + high)
+            gain = np.maximum(slope(middle), 0.0)
+            over = np.exp(middle - total) * (gain + others) > gain
+            low, high = np.where(over, low, middle), np.where(over, middle, high)
+        first = np.exp(0.5 * (low + high) - total)
+        return {FIRST: first, **{stage: (1 - first) * gain / others for stage, gain in gains.items()}}
+
+    def _fixed(self, fit: AbstractFit) -> dict[str, str]:
+        return {"family": resolve_family(fit, self.family)}
+
+    def _pretrained(self, fit: AbstractFit, scope: Scope) -> tuple[np.ndarray, np.ndarray]:
+        """Log FLOP of pre-training, and the loss of the best split there; shapes (level,) and (draw, level)."""
+        levels = np.linspace(np.log(LEAST_SHARE) - 2 * _STEP, 2 * _STEP, _LEVELS) + np.log(float(self.flops))
+        return levels, frontier(fit, np.exp(levels), self._fixed(fit), scope)[1]
+
+    def _amounts(self) -> dict[str, Amount]:
+        amounts = {str(stage): amount(gain) for stage, gain in self.gains.items()}
+        if not 1 <= len(amounts) < MOST_PARTS or FIRST in amounts:
+            raise QueryError("a split needs stages that follow pre-training", expected=f"1 to {MOST_PARTS - 1} stages",
+                             got=", ".join(amounts) or "none", hint="give gains, such as inference 0.01")  # fmt: skip
+        for stage, one in amounts.items():
+            if one.support[0] < 0:
+                raise QueryError(f"the gain of {stage} can be negative", expected="a positive number or distribution",
+                                 got=str(one), hint="write a lognormal")  # fmt: skip
+        return amounts
+
+    def _drawn(self, fit: AbstractFit) -> dict[str, np.ndarray]:
+        return drawn(self._amounts(), draws_of(fit), 0)
