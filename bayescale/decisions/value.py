@@ -8,14 +8,19 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 from arviz_stats.base import array_stats
+from jax import Array
 from scipy import stats
 
 from bayescale.core.errors import QueryError, nearest
+from bayescale.core.precision import float64
 from bayescale.core.quantities import count
 from bayescale.decisions.base import AbstractDecision
+from bayescale.inference.aot import call, use_cache
 from bayescale.inference.average import AbstractFit
 from bayescale.inference.batch import fit_many
 from bayescale.inference.fit import Fit
@@ -33,6 +38,7 @@ REFITS = 16
 _BLOCKS = 20  # of consecutive draws, left out in turn: long against the autocorrelation, yet 19 degrees of freedom
 _DIAGNOSED = 32  # fantasies whose weights are diagnosed: the share that fails is known to within 9%
 _FEW = 0.1  # largest share of fantasies with unreliable weights: an engine that fails more often is not used
+_GOLDEN = (5**0.5 - 1) / 2  # its multiples are spread evenly
 _NORMALS = 4096  # quasi-random points at which the Gaussian engine integrates: error 1e-4 of the value's scale
 
 
@@ -63,8 +69,9 @@ class Value:
     engine : str
         A key of :data:`ENGINES`, or ``"refit"``.
     gains : ndarray, shape (fantasy,)
-        Gain after each simulated outcome; `evsi` is its mean. Experiments that were valued in one call share the draws
-        and the random numbers, so that differences of gains have little error. Empty for the Gaussian engine.
+        Gain after each simulated outcome; `evsi` is its mean. Empty for the Gaussian engine.
+    replicates : ndarray, shape (block,)
+        The value without each block of draws; for a refit, without each outcome.
     pareto_k : float
         The Pareto shape of the weights that nine of ten fantasies do not exceed; NaN for engines without weights.
     most_k : float
@@ -81,6 +88,7 @@ class Value:
     cost: float
     engine: str
     gains: np.ndarray
+    replicates: np.ndarray
     pareto_k: float = math.nan
     most_k: float = math.nan
 
@@ -108,6 +116,21 @@ class Value:
         """
         return self.evsi * worth - self.cost
 
+    def above(self, other: Value) -> tuple[float, float]:
+        """Return how far the value exceeds another that was computed in the same call, and the standard error.
+
+        Experiments that are valued in one call share the draws and the random numbers: most of their errors cancel.
+
+        Parameters
+        ----------
+        other : Value
+
+        Returns
+        -------
+        difference, mcse : float
+        """
+        return self.evsi - other.evsi, _jackknife(self.replicates - other.replicates)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, for JSON.
 
@@ -115,7 +138,7 @@ class Value:
         -------
         dict
         """
-        left_out = ("gains", "most_k")
+        left_out = ("gains", "replicates", "most_k")
         return {name: value for name, value in vars(self).items() if name not in left_out} | {
             "per_cost": self.per_cost,
             "reliable": self.reliable,
@@ -178,13 +201,21 @@ class Stakes:
         return np.concatenate([one + each * chain for chain in range(self.chains)])
 
     @cached_property
+    def blocks(self) -> tuple[np.ndarray, np.ndarray]:
+        """Draws of each block, and which of these places are filled; shapes (block, place)."""
+        each = [np.flatnonzero(self.block == b) for b in range(self.block.max() + 1)]
+        size = max(map(len, each))
+        filled = np.array([np.arange(size) < len(rows) for rows in each])
+        return np.array([np.pad(rows, (0, size - len(rows))) for rows in each]), filled
+
+    @cached_property
     def half(self) -> np.ndarray:
         """Half that each draw is in: even or odd blocks, shape (chain·draw,)."""
         return self.block % 2
 
     @cached_property
     def columns(self) -> np.ndarray:
-        """What is averaged over draws: one, the gain of each action, the centred outcome; shape (chain·draw, 2+action)."""
+        """What is averaged over draws: one, each action's gain, the centred outcome; shape (chain·draw, 2+action)."""
         return np.column_stack([np.ones(len(self.gain)), self.gain, self.outcome - self.outcome.mean()])
 
     @cached_property
@@ -318,25 +349,42 @@ def _utility(decision: AbstractDecision, fit: AbstractFit, actions: pd.DataFrame
     return outcome.to_numpy(), decision.utility(outcome, actions).to_numpy()
 
 
+def mean_utility(decision: AbstractDecision, fit: AbstractFit) -> float:
+    """Return the expected utility of the best action.
+
+    Parameters
+    ----------
+    decision : AbstractDecision
+    fit : Fit or Average
+
+    Returns
+    -------
+    float
+    """
+    return float(_utility(decision, fit, decision.actions(fit))[1].mean(axis=0).max())
+
+
 def _query(fit: AbstractFit, experiment: pd.DataFrame) -> pd.DataFrame:
     table = queries_of(fit, experiment.drop(columns=list(fit.observed), errors="ignore"), None, {})
     return table.assign(flops=flops_of(table))
 
 
-def sources(draws: int, count: int) -> np.ndarray:
+def sources(draws: int, count: int, seed: int = 0) -> np.ndarray:
     """Return the draws from which fantasies are simulated: evenly spaced over all chains.
 
     Parameters
     ----------
     draws, count : int
         Numbers of draws and of fantasies; there is at most one fantasy per draw.
+    seed : int
+        Different seeds start at different draws.
 
     Returns
     -------
     ndarray of int, shape (fantasy,)
     """
     fewer = min(draws, count)
-    return (np.arange(fewer) * draws + draws // 2) // fewer
+    return ((np.arange(fewer) + (0.5 + seed * _GOLDEN) % 1.0) * draws / fewer).astype(int)
 
 
 def reweighted(stakes: Stakes, density: np.ndarray, source: np.ndarray) -> Value:
@@ -349,7 +397,7 @@ def reweighted(stakes: Stakes, density: np.ndarray, source: np.ndarray) -> Value
     Parameters
     ----------
     stakes : Stakes
-    density : ndarray, shape (fantasy, chain·draw)
+    density : ndarray, shape (chain·draw, fantasy)
         Log density of each outcome under each draw.
     source : ndarray of int, shape (fantasy,)
         Draw from which each outcome was simulated.
@@ -389,13 +437,23 @@ def reweighted(stakes: Stakes, density: np.ndarray, source: np.ndarray) -> Value
 
 def _weighted_sums(stakes: Stakes, density: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return weighted sums of the columns by block, and the log weight of each half that they are relative to."""
-    top = np.stack([density[:, stakes.half == h].max(axis=1) for h in (0, 1)])
-    sums = []
-    for b in range(stakes.block.max() + 1):
-        mine = np.flatnonzero(stakes.block == b)
-        weight = np.exp(density[:, mine[0] : mine[-1] + 1] - top[b % 2][:, None])
-        sums.append(weight @ stakes.columns[mine])
-    return np.stack(sums), top
+    with use_cache(), float64():
+        found = call(_block_sums, density, stakes.columns, *stakes.blocks)
+        return np.asarray(found[0]), np.asarray(found[1])
+
+
+@jax.jit
+def _block_sums(density: Array, columns: Array, rows: Array, filled: Array) -> tuple[Array, Array]:
+    # JAX, because the threads of NumPy's products wait for each other where other programs use the cores.
+    blocks = len(rows)
+    highest = jax.lax.map(lambda at: jnp.where(at[1][:, None], density[at[0]], -jnp.inf).max(axis=0), (rows, filled))
+    top = jnp.stack([highest[h::2].max(axis=0) for h in (0, 1)])
+
+    def one(at: tuple[Array, Array, Array]) -> Array:
+        weight = jnp.where(at[1][:, None], jnp.exp(density[at[0]] - top[at[2]]), 0.0)
+        return (columns[at[0]].T @ weight).T
+
+    return jax.lax.map(one, (rows, filled, jnp.arange(blocks) % 2)), top
 
 
 def _means(sums: np.ndarray) -> np.ndarray:
@@ -405,9 +463,9 @@ def _means(sums: np.ndarray) -> np.ndarray:
 
 def _pareto(density: np.ndarray) -> tuple[float, float]:
     """Return the Pareto shape that nine of ten fantasies do not exceed, and the largest reliable one."""
-    some = density[sources(len(density), _DIAGNOSED)]
+    some = density[:, sources(density.shape[1], _DIAGNOSED)].T
     _, shapes = array_stats.psislw(-some)  # takes log likelihoods that draws are weighted against
-    return float(np.quantile(shapes, 1 - _FEW)), min(1 - 1 / math.log10(density.shape[1]), 0.7)
+    return float(np.quantile(shapes, 1 - _FEW)), min(1 - 1 / math.log10(len(density)), 0.7)
 
 
 def regressed(stakes: Stakes, observed: np.ndarray) -> Value:
@@ -542,18 +600,23 @@ def _value(stakes: Stakes, estimate: Callable[[int], _Estimate], plug_in: float,
     evsi, level, gains = estimate(-1)
     blocks = int(stakes.block.max()) + 1
     again = np.array([estimate(b)[:2] for b in range(blocks)])
-    errors = np.sqrt((blocks - 1) * again.var(axis=0))
     share = level / variance if (variance := float(stakes.outcome.var())) else 0.0
-    return Value(evsi, float(errors[0]), plug_in, stakes.evpi, level, float(errors[1]), share, math.nan, engine, gains)
+    return Value(evsi, _jackknife(again[:, 0]), plug_in, stakes.evpi, level, _jackknife(again[:, 1]), share, math.nan,
+                 engine, gains, again[:, 0])  # fmt: skip
+
+
+def _jackknife(replicates: np.ndarray) -> float:
+    """Standard error from estimates that each leave out one of several parts of equal size."""
+    return float(np.sqrt((len(replicates) - 1) * replicates.var()))
 
 
 def _reweighted(
     stakes: Stakes, fit: AbstractFit, tables: Sequence[pd.DataFrame], count: int, seed: int
 ) -> list[Value]:
     draws = len(stakes.utility)
-    seen, source = _simulated(stakes, fit, tables, seed), sources(draws, count)
+    seen, source = _simulated(stakes, fit, tables, seed), sources(draws, count, seed)
     densities = log_densities(fit, tables, {site: y[source] for site, y in seen.items()}, most=draws)
-    return [reweighted(stakes, density, source) for density in densities]
+    return [reweighted(stakes, densities[:, i], source) for i in range(len(tables))]
 
 
 def _by_regression(engine: Callable[[Stakes, np.ndarray], Value]) -> Callable[..., list[Value]]:
@@ -599,17 +662,18 @@ def _refitted(
         raise QueryError("an average cannot be fitted again", expected="a fit of one model", hint="use reweight")
     actions = decision.actions(fit)
     stakes = _stakes(decision, fit, actions)
-    source = sources(len(stakes.utility), count)
+    source = sources(len(stakes.utility), count, seed)
     seen = {site: y[source, 0] for site, y in _simulated(stakes, fit, [table], seed).items()}
     after = [_stakes(decision, one, actions, stakes.action) for one in refits(fit, table, seen, seed=seed)]
     gains = np.array([_split_gain(one, stakes.action) for one in after])
     means = [np.array([one.outcome[one.half == h].mean() for one in after]) for h in (0, 1)]
-    level, others = _covariance(*means), [np.delete(means, m, axis=1) for m in range(len(gains))]
-    level_mcse = math.sqrt((len(gains) - 1) * np.var([_covariance(*both) for both in others]))
+    others = [np.delete(means, m, axis=1) for m in range(len(gains))]
+    level, level_mcse = _covariance(*means), _jackknife(np.array([_covariance(*both) for both in others]))
+    replicates = (gains.sum() - gains) / (len(gains) - 1)
     plug_in = np.mean([one.utility.mean(axis=0).max() - one.utility[:, stakes.action].mean() for one in after])
-    return Value(float(gains.mean()), float(gains.std(ddof=1) / math.sqrt(len(gains))), float(plug_in), stakes.evpi,
-                 level, level_mcse, level / float(stakes.outcome.var()), float(table["flops"].sum()), "refit",
-                 gains)  # fmt: skip
+    return Value(float(gains.mean()), _jackknife(replicates), float(plug_in), stakes.evpi, level, level_mcse,
+                 level / float(stakes.outcome.var()), float(table["flops"].sum()), "refit", gains,
+                 replicates)  # fmt: skip
 
 
 def refits(

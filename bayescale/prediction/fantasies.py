@@ -83,7 +83,7 @@ def log_densities(
 
     Returns
     -------
-    ndarray, shape (experiment, fantasy, chain·draw)
+    ndarray, shape (chain·draw, experiment, fantasy)
     """
     count, table = _joined(experiments)
     values = {site: y.reshape(len(y), -1) for site, y in observed.items()}
@@ -91,7 +91,7 @@ def log_densities(
     def scored(keys: Array, draws: dict[str, Array], points: Design, spec: Model) -> dict[str, Array]:
         return {"density": call(_density, draws, points, values, spec=spec, count=count)}
 
-    return np.transpose(_of_members(fit, table, most, 0, scored)["density"], (2, 1, 0))
+    return _of_members(fit, table, most, 0, scored)["density"]
 
 
 def at_a_time(draws: int, fantasy_count: int, runs: int) -> int:
@@ -160,7 +160,7 @@ def _density(
     def one(drawn: dict[str, Array]) -> Array:
         sites = _trace(spec, points, jax.random.key(0), drawn)
         by_run = sum(sites[site]["fn"].log_prob(values) for site, values in observed.items())
-        return by_run.reshape(len(by_run), count, -1).sum(axis=-1)
+        return by_run.reshape(len(by_run), count, -1).sum(axis=-1).T
 
     return jax.lax.map(one, draws, batch_size=_CHUNK)
 
