@@ -15,7 +15,7 @@ from bayescale.core.dims import ACTION
 from bayescale.core.errors import QueryError
 from bayescale.core.quantities import count, quantity
 from bayescale.decisions.base import AbstractDecision, AbstractDetails, Best, draws_by_action, setting
-from bayescale.decisions.value import FANTASIES, Value, mean_utility, value_of, values_of
+from bayescale.decisions.value import FANTASIES, Stakes, Value, stakes_of, value_of, values_of
 from bayescale.inference.average import AbstractFit
 from bayescale.parts.catalogue import find
 from bayescale.prediction.queries import resolve_family
@@ -137,10 +137,12 @@ class NextRun(AbstractDecision):
 
     def outcome(self, fit: AbstractFit, actions: pd.DataFrame) -> xr.DataArray:
         """Gain to the purpose after each simulated result, with the values of the candidates as coordinates."""
-        values = values_of(self._experiments(fit, actions.iloc[1:]), self.problem(), fit, count=_even(fit))
+        problem, experiments = self.problem(), self._experiments(fit, actions.iloc[1:])
+        stakes = stakes_of(problem, fit)
+        values = values_of(experiments, problem, fit, count=_even(fit), stakes=stakes)
         gains = np.column_stack([np.zeros(len(values[0].gains)), *(one.gains for one in values)])
         coords = {name: (ACTION, [0.0, *(getattr(one, name) for one in values)]) for name in _SHOWN}
-        return draws_by_action(gains).assign_coords(worth=self._worth(fit), evpi=values[0].evpi, **coords)
+        return draws_by_action(gains).assign_coords(worth=self._worth(fit, stakes), evpi=stakes.evpi, **coords)
 
     def utility(self, outcome: xr.DataArray, actions: pd.DataFrame) -> xr.DataArray:
         """The gain in FLOP less the candidate's compute, above the smallest that justifies it."""
@@ -169,21 +171,23 @@ class NextRun(AbstractDecision):
         plane = actions.iloc[1:].assign(**{name: outcome[name].to_numpy()[1:] for name in _SHOWN}, net=net[1:])
         plane = plane.astype({"reliable": bool})
         worth, problem = float(outcome["worth"]), self.problem()
+        stakes = stakes_of(problem, fit)
         chosen, bought, why = plane.iloc[:0], list[Value](), "no candidate is worth its cost"
         candidate: pd.DataFrame | None = actions.iloc[[best.action]] if best.action else None
         while candidate is not None:
             more = pd.concat([chosen, candidate])[["params", "tokens", "flops"]]
-            value = value_of(*self._experiments(fit, more, together=True), problem, fit, count=_even(fit), seed=_FRESH)
+            (batch,) = self._experiments(fit, more, together=True)
+            value = value_of(batch, problem, fit, count=_even(fit), seed=_FRESH, stakes=stakes)
             if self._net(value, worth) <= (self._net(bought[-1], worth) if bought else 0.0):
                 why = "the next pilot is not worth its cost"
                 break
             chosen, bought = more, [*bought, value]
-            candidate, why = self._next(fit, plane, chosen, worth)
+            candidate, why = self._next(fit, stakes, plane, chosen, worth)
         return Pilots(self, fit, plane.reset_index(drop=True), chosen, tuple(bought), worth, float(outcome["evpi"]),
                       problem.unit, why)  # fmt: skip
 
     def _next(
-        self, fit: AbstractFit, plane: pd.DataFrame, chosen: pd.DataFrame, worth: float
+        self, fit: AbstractFit, stakes: Stakes, plane: pd.DataFrame, chosen: pd.DataFrame, worth: float
     ) -> tuple[pd.DataFrame | None, str]:
         """Return the best addition to a batch, from the best single candidates; None and the reason if it is full."""
         if len(chosen) >= self.batch:
@@ -194,7 +198,7 @@ class NextRun(AbstractDecision):
             return None, "the budget is spent"
         batches = [pd.concat([chosen, short.iloc[[i]][list(chosen)]]) for i in range(len(short))]
         experiments = [self._experiments(fit, one, together=True)[0] for one in batches]
-        values = values_of(experiments, self.problem(), fit, count=_even(fit))
+        values = values_of(experiments, self.problem(), fit, count=_even(fit), stakes=stakes)
         i = int(np.argmax([self._net(one, worth) for one in values]))
         return short.iloc[[i]], ""
 
@@ -207,16 +211,14 @@ class NextRun(AbstractDecision):
         table = table[["params", "tokens"]].assign(family=resolve_family(fit, self.family))
         return [table] if together else [table.iloc[[i]] for i in range(len(table))]
 
-    def _worth(self, fit: AbstractFit) -> float:
+    def _worth(self, fit: AbstractFit, stakes: Stakes) -> float:
         """FLOP per unit of utility: how much more budget would raise the purpose's expected utility by a unit."""
-        if self.worth is not None:
-            return self.worth
         problem = self.problem()
-        if not hasattr(problem, "flops"):
-            return 0.0
+        if self.worth is not None or not hasattr(problem, "flops"):
+            return self.worth or 0.0
         flops = quantity(problem.flops)
-        by = [mean_utility(replace(problem, flops=flops * by), fit) for by in (1.0, 1.0 + _STEP)]  # type: ignore[type-var]
-        return flops * _STEP / (by[1] - by[0])
+        more = stakes_of(replace(problem, flops=flops * (1 + _STEP)), fit)  # type: ignore[type-var]
+        return flops * _STEP / float(more.utility.mean(axis=0).max() - stakes.utility.mean(axis=0).max())
 
 
 @dataclass(frozen=True, eq=False)
@@ -327,7 +329,7 @@ class Pilots(AbstractDetails):
             "why": self.why,
             "pilots": self.steps.to_dict("records"),
             "cost": float(self.chosen["flops"].sum()),
-            "net": self.net,
+            "net": None if np.isnan(self.net) else self.net,
             "value": self.value.to_dict() if self.values else None,
             "value_of_perfect_information": self.evpi,
             "unit": self.utility_unit,

@@ -38,6 +38,9 @@ REFITS = 16
 _BLOCKS = 20  # of consecutive draws, left out in turn: long against the autocorrelation, yet 19 degrees of freedom
 _DIAGNOSED = 32  # fantasies whose weights are diagnosed: the share that fails is known to within 9%
 _FEW = 0.1  # largest share of fantasies with unreliable weights: an engine that fails more often is not used
+_FEWEST = 10  # effective draws, below which no tail can be fitted to the weights
+_CONTROLS = 2  # directions of the posterior means that serve as controls: the few along which decisions turn
+_ENOUGH = 20  # gains, below which a slope on the controls adds more error than it removes
 _GOLDEN = (5**0.5 - 1) / 2  # its multiples are spread evenly
 _NORMALS = 4096  # quasi-random points at which the Gaussian engine integrates: error 1e-4 of the value's scale
 
@@ -69,7 +72,7 @@ class Value:
     engine : str
         A key of :data:`ENGINES`, or ``"refit"``.
     gains : ndarray, shape (fantasy,)
-        Gain after each simulated outcome; `evsi` is its mean. Empty for the Gaussian engine.
+        Gain after each simulated outcome, less controls of mean zero; `evsi` is its mean. Empty for the Gaussian engine.
     replicates : ndarray, shape (block,)
         The value without each block of draws; for a refit, without each outcome.
     pareto_k : float
@@ -237,6 +240,7 @@ def value_of(
     count: int = FANTASIES,
     refits: int = REFITS,
     seed: int = 0,
+    stakes: Stakes | None = None,
 ) -> Value:
     """Value an experiment by what it is expected to add to a decision.
 
@@ -256,7 +260,9 @@ def value_of(
         Number of simulated outcomes to which the model is fitted again if the weights are not reliable; 0 for none. An
         average is never fitted again.
     seed : int
-        Random seed of the noise.
+        Random seed of the noise, which also sets the draws that outcomes are simulated from.
+    stakes : Stakes, optional
+        What :func:`stakes_of` returns for the decision, if it is known.
 
     Returns
     -------
@@ -275,7 +281,8 @@ def value_of(
     True
     """
     if engine != "refit":
-        (found,) = values_of([experiment], decision, fit, engine=engine, count=count, seed=seed)
+        (found,) = values_of([experiment], decision, fit, engine=engine, count=count, seed=seed,
+                             stakes=stakes)  # fmt: skip
         if found.reliable or not refits or not isinstance(fit, Fit):
             return found
     return _refitted(_query(fit, experiment), decision, fit, max(refits, 2), seed)
@@ -289,6 +296,7 @@ def values_of(
     engine: str = "reweight",
     count: int = FANTASIES,
     seed: int = 0,
+    stakes: Stakes | None = None,
 ) -> list[Value]:
     """Value experiments of the same number of runs, with the same draws and random numbers; see :func:`value_of`.
 
@@ -298,6 +306,8 @@ def values_of(
         Experiments, all with the same number of rows.
     decision, fit, engine, count, seed
         As in :func:`value_of`.
+    stakes : Stakes, optional
+        What :func:`stakes_of` returns for the decision, if it is known.
 
     Returns
     -------
@@ -312,12 +322,12 @@ def values_of(
     if engine not in ENGINES:
         raise QueryError(f"no engine is called {engine!r}", expected=f"one of: {', '.join(ENGINES)}, refit",
                          hint=nearest(engine, ENGINES))  # fmt: skip
-    stakes, tables = stakes_of(decision, fit), [_query(fit, one) for one in experiments]
+    stakes, tables = stakes or stakes_of(decision, fit), [_query(fit, one) for one in experiments]
     draws = len(stakes.utility)
     size = at_a_time(draws, min(count, draws), len(tables[0])) if tables else 1
     found: list[Value] = []
     for few in (tables[i : i + size] for i in range(0, len(tables), size)):
-        padded = [*few, *few[:1] * (min(size, len(tables)) - len(few))]  # one shape, one program
+        padded = [*few, *few[:1] * (size - len(few))]  # one shape, one program
         found += ENGINES[engine](stakes, fit, padded, count, seed)[: len(few)]
     return [replace(one, cost=float(flops_of(table).sum())) for one, table in zip(found, tables, strict=True)]
 
@@ -347,21 +357,6 @@ def _utility(decision: AbstractDecision, fit: AbstractFit, actions: pd.DataFrame
     """Return outcome and expected utility given each draw, shape (chain·draw, action): noise is to be averaged out."""
     outcome = decision.outcome(fit, actions)
     return outcome.to_numpy(), decision.utility(outcome, actions).to_numpy()
-
-
-def mean_utility(decision: AbstractDecision, fit: AbstractFit) -> float:
-    """Return the expected utility of the best action.
-
-    Parameters
-    ----------
-    decision : AbstractDecision
-    fit : Fit or Average
-
-    Returns
-    -------
-    float
-    """
-    return float(_utility(decision, fit, decision.actions(fit))[1].mean(axis=0).max())
 
 
 def _query(fit: AbstractFit, experiment: pd.DataFrame) -> pd.DataFrame:
@@ -413,26 +408,36 @@ def reweighted(stakes: Stakes, density: np.ndarray, source: np.ndarray) -> Value
     arXiv:1507.02646 (Pareto diagnostic).
     """
     sums, top = _weighted_sums(stakes, density)
-    prior, block, half = stakes.sums, stakes.block[source], stakes.half[source]
+    block, half = stakes.block[source], stakes.half[source]
     parity = np.arange(len(sums)) % 2
+    everything = _means(np.einsum("bm,bma->ma", np.exp(top - top.max(axis=0))[parity], sums))
+    away = everything[:, :-1] - stakes.gain.mean(axis=0)
+    directions = np.linalg.svd(away, full_matrices=False)[2][:_CONTROLS].T
 
     def estimate(without: int) -> _Estimate:
         kept = np.arange(len(sums)) != without
         after = [_means(sums[kept & (parity == h)].sum(axis=0)) for h in (0, 1)]
-        now = [int(_means(prior[kept & (parity == h)].sum(axis=0))[:-1].argmax()) for h in (0, 1)]
+        prior = [_means(stakes.sums[kept & (parity == h)].sum(axis=0))[:-1] for h in (0, 1)]
         rows = np.flatnonzero(block != without)
         gains = np.empty(len(rows))
         for h in (0, 1):
             mine = half[rows] == h
-            chosen = after[1 - h][rows[mine], :-1].argmax(axis=1)
-            gains[mine] = after[h][rows[mine], chosen] - after[h][rows[mine], now[1 - h]]
+            mean, chosen = after[h][rows[mine], :-1], after[1 - h][rows[mine], :-1].argmax(axis=1)
+            gains[mine] = np.take_along_axis(mean, chosen[:, None], axis=1)[:, 0] - mean[:, prior[1 - h].argmax()]
+            gains[mine] = _controlled(gains[mine], (mean - prior[h]) @ directions)
         return float(gains.mean()), _covariance(*(mean[rows, -1] for mean in after)), gains
 
-    scale = np.exp(top - top.max(axis=0))[parity]
-    everything = _means(np.einsum("bm,bma->ma", scale, sums))
     shape, most = _pareto(density)
     return replace(_value(stakes, estimate, float(everything[:, :-1].max(axis=1).mean()), "reweight"),
                    pareto_k=shape, most_k=most)  # fmt: skip
+
+
+def _controlled(gains: np.ndarray, controls: np.ndarray) -> np.ndarray:
+    """Return gains less what they share with controls whose expectation is zero: posterior means less the prior's."""
+    if len(gains) < _ENOUGH:
+        return gains
+    slopes = np.linalg.lstsq(controls - controls.mean(axis=0), gains - gains.mean(), rcond=None)[0]
+    return gains - controls @ slopes
 
 
 def _weighted_sums(stakes: Stakes, density: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -464,8 +469,12 @@ def _means(sums: np.ndarray) -> np.ndarray:
 def _pareto(density: np.ndarray) -> tuple[float, float]:
     """Return the Pareto shape that nine of ten fantasies do not exceed, and the largest reliable one."""
     some = density[:, sources(density.shape[1], _DIAGNOSED)].T
-    _, shapes = array_stats.psislw(-some)  # takes log likelihoods that draws are weighted against
-    return float(np.quantile(shapes, 1 - _FEW)), min(1 - 1 / math.log10(len(density)), 0.7)
+    weight = np.exp(some - some.max(axis=1, keepdims=True))
+    effective = weight.sum(axis=1) ** 2 / (weight**2).sum(axis=1)
+    shapes = np.full(len(some), np.inf)
+    if (enough := effective >= _FEWEST).any():  # psislw takes log likelihoods that draws are weighted against
+        shapes[enough] = array_stats.psislw(-some[enough])[1]
+    return float(np.quantile(shapes, 1 - _FEW, method="higher")), min(1 - 1 / math.log10(len(density)), 0.7)
 
 
 def regressed(stakes: Stakes, observed: np.ndarray) -> Value:
