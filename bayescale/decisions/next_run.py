@@ -34,9 +34,10 @@ _FRESH = 1  # seed of the outcomes that a chosen batch is valued on; the search 
 class NextRun(AbstractDecision):
     """Choose the pilot runs whose expected gain to another decision most exceeds their cost.
 
-    The candidates are a grid over params and tokens, with tokens per param in the range of the fitted runs. The outcome of a candidate is what its result would add to the
-    expected utility of the purpose, with one value for each simulated result. Its utility is that gain in FLOP, less
-    the candidate's own compute; to buy nothing has a utility of 0.
+    The candidates are a grid over params and tokens, with tokens per param in the range of the fitted runs. The outcome
+    of a candidate is what its result would add to the expected utility of the purpose, with one value for each
+    simulated result. Its utility is that gain in FLOP, less the candidate's own compute; to buy nothing has a utility
+    of 0.
 
     Attributes
     ----------
@@ -60,7 +61,7 @@ class NextRun(AbstractDecision):
     """
 
     flops: float | str = setting("count", "Budget in FLOP of the run that the pilots inform.")
-    purpose: str | AbstractDecision = setting("text", "The decision that the pilots inform.", default="allocation")
+    purpose: str | object = setting("text", "The decision that the pilots inform.", default="allocation")
     family: str | None = setting(
         "text", "A fitted family, or 'new'; by default the only family, else 'new'.", default=None
     )
@@ -94,7 +95,7 @@ class NextRun(AbstractDecision):
         """
         if isinstance(self.purpose, AbstractDecision):
             return self.purpose
-        return find("bayescale.decisions", self.purpose)(flops=self.flops, family=self.family)
+        return find("bayescale.decisions", str(self.purpose))(flops=self.flops, family=self.family)
 
     def limits(self, fit: AbstractFit) -> tuple[float, float]:
         """Return the largest compute of one pilot and of all, in FLOP.
@@ -141,8 +142,8 @@ class NextRun(AbstractDecision):
         stakes = stakes_of(problem, fit)
         values = values_of(experiments, problem, fit, count=_even(fit), stakes=stakes)
         gains = np.column_stack([np.zeros(len(values[0].gains)), *(one.gains for one in values)])
-        coords = {name: (ACTION, [0.0, *(getattr(one, name) for one in values)]) for name in _SHOWN}
-        return draws_by_action(gains).assign_coords(worth=self._worth(fit, stakes), evpi=stakes.evpi, **coords)
+        coords: dict[str, Any] = {name: (ACTION, [0.0, *(getattr(one, name) for one in values)]) for name in _SHOWN}
+        return draws_by_action(gains).assign_coords(coords | {"worth": self._worth(fit, stakes), "evpi": stakes.evpi})
 
     def utility(self, outcome: xr.DataArray, actions: pd.DataFrame) -> xr.DataArray:
         """The gain in FLOP less the candidate's compute, above the smallest that justifies it."""
@@ -205,9 +206,7 @@ class NextRun(AbstractDecision):
     def _net(self, value: Value, worth: float) -> float:
         return value.net(worth) - self.least if worth else value.per_cost - self.least
 
-    def _experiments(
-        self, fit: AbstractFit, table: pd.DataFrame, *, together: bool = False
-    ) -> Sequence[pd.DataFrame]:
+    def _experiments(self, fit: AbstractFit, table: pd.DataFrame, *, together: bool = False) -> Sequence[pd.DataFrame]:
         table = table[["params", "tokens"]].assign(family=resolve_family(fit, self.family))
         return [table] if together else [table.iloc[[i]] for i in range(len(table))]
 

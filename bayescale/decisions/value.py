@@ -36,10 +36,10 @@ REFITS = 16
 """Default number of simulated outcomes to which the model is fitted again, where reweighting fails."""
 
 _BLOCKS = 20  # of consecutive draws, left out in turn: long against the autocorrelation, yet 19 degrees of freedom
-_DIAGNOSED = 32  # fantasies whose weights are diagnosed: the share that fails is known to within 9%
+_DIAGNOSED = 16  # fantasies whose weights are diagnosed, because a fit of a tail takes a millisecond
 _FEW = 0.1  # largest share of fantasies with unreliable weights: an engine that fails more often is not used
 _FEWEST = 10  # effective draws, below which no tail can be fitted to the weights
-_CONTROLS = 2  # directions of the posterior means that serve as controls: the few along which decisions turn
+_CONTROLS = 2  # main directions of the gains, along which posterior means serve as controls
 _ENOUGH = 20  # gains, below which a slope on the controls adds more error than it removes
 _GOLDEN = (5**0.5 - 1) / 2  # its multiples are spread evenly
 _NORMALS = 4096  # quasi-random points at which the Gaussian engine integrates: error 1e-4 of the value's scale
@@ -72,7 +72,7 @@ class Value:
     engine : str
         A key of :data:`ENGINES`, or ``"refit"``.
     gains : ndarray, shape (fantasy,)
-        Gain after each simulated outcome, less controls of mean zero; `evsi` is its mean. Empty for the Gaussian engine.
+        Gain after each simulated outcome, less controls of mean zero; its mean is `evsi`. Empty for ``"gaussian"``.
     replicates : ndarray, shape (block,)
         The value without each block of draws; for a refit, without each outcome.
     pareto_k : float
@@ -217,6 +217,12 @@ class Stakes:
         return self.block % 2
 
     @cached_property
+    def directions(self) -> np.ndarray:
+        """Main directions in which the gains of the actions vary over draws, shape (action, direction)."""
+        away = self.gain - self.gain.mean(axis=0)
+        return np.linalg.eigh(away.T @ away)[1][:, -_CONTROLS:]
+
+    @cached_property
     def columns(self) -> np.ndarray:
         """What is averaged over draws: one, each action's gain, the centred outcome; shape (chain·draw, 2+action)."""
         return np.column_stack([np.ones(len(self.gain)), self.gain, self.outcome - self.outcome.mean()])
@@ -275,7 +281,7 @@ def value_of(
 
     Examples
     --------
-    >>> pilot = pd.DataFrame({"params": [1e9], "tokens": [2e10]})
+    >>> pilot = pd.DataFrame({"params": [1e9], "tokens": [3e8]})
     >>> found = value_of(pilot, bs.Allocation(flops="5.76e23"), fit)
     >>> 0 < found.evsi < found.evpi
     True
@@ -411,8 +417,6 @@ def reweighted(stakes: Stakes, density: np.ndarray, source: np.ndarray) -> Value
     block, half = stakes.block[source], stakes.half[source]
     parity = np.arange(len(sums)) % 2
     everything = _means(np.einsum("bm,bma->ma", np.exp(top - top.max(axis=0))[parity], sums))
-    away = everything[:, :-1] - stakes.gain.mean(axis=0)
-    directions = np.linalg.svd(away, full_matrices=False)[2][:_CONTROLS].T
 
     def estimate(without: int) -> _Estimate:
         kept = np.arange(len(sums)) != without
@@ -424,7 +428,7 @@ def reweighted(stakes: Stakes, density: np.ndarray, source: np.ndarray) -> Value
             mine = half[rows] == h
             mean, chosen = after[h][rows[mine], :-1], after[1 - h][rows[mine], :-1].argmax(axis=1)
             gains[mine] = np.take_along_axis(mean, chosen[:, None], axis=1)[:, 0] - mean[:, prior[1 - h].argmax()]
-            gains[mine] = _controlled(gains[mine], (mean - prior[h]) @ directions)
+            gains[mine] = _controlled(gains[mine], (mean - prior[h]) @ stakes.directions)
         return float(gains.mean()), _covariance(*(mean[rows, -1] for mean in after)), gains
 
     shape, most = _pareto(density)
@@ -605,7 +609,7 @@ def _covariance(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def _value(stakes: Stakes, estimate: Callable[[int], _Estimate], plug_in: float, engine: str) -> Value:
-    """Return the value with standard errors by the jackknife over blocks, which leaves out draws and their fantasies."""
+    """Return the value with its errors by the jackknife over blocks, which leaves out draws and their fantasies."""
     evsi, level, gains = estimate(-1)
     blocks = int(stakes.block.max()) + 1
     again = np.array([estimate(b)[:2] for b in range(blocks)])
@@ -619,9 +623,7 @@ def _jackknife(replicates: np.ndarray) -> float:
     return float(np.sqrt((len(replicates) - 1) * replicates.var()))
 
 
-def _reweighted(
-    stakes: Stakes, fit: AbstractFit, tables: Sequence[pd.DataFrame], count: int, seed: int
-) -> list[Value]:
+def _reweighted(stakes: Stakes, fit: AbstractFit, tables: Sequence[pd.DataFrame], count: int, seed: int) -> list[Value]:
     draws = len(stakes.utility)
     seen, source = _simulated(stakes, fit, tables, seed), sources(draws, count, seed)
     densities = log_densities(fit, tables, {site: y[source] for site, y in seen.items()}, most=draws)
@@ -629,9 +631,7 @@ def _reweighted(
 
 
 def _by_regression(engine: Callable[[Stakes, np.ndarray], Value]) -> Callable[..., list[Value]]:
-    def values(
-        stakes: Stakes, fit: AbstractFit, tables: Sequence[pd.DataFrame], count: int, seed: int
-    ) -> list[Value]:
+    def values(stakes: Stakes, fit: AbstractFit, tables: Sequence[pd.DataFrame], count: int, seed: int) -> list[Value]:
         seen = _simulated(stakes, fit, tables, seed)
         scored = {name: fit.response(name) for name in fit.responses}
         return [
@@ -642,9 +642,7 @@ def _by_regression(engine: Callable[[Stakes, np.ndarray], Value]) -> Callable[..
     return values
 
 
-def _simulated(
-    stakes: Stakes, fit: AbstractFit, tables: Sequence[pd.DataFrame], seed: int
-) -> dict[str, np.ndarray]:
+def _simulated(stakes: Stakes, fit: AbstractFit, tables: Sequence[pd.DataFrame], seed: int) -> dict[str, np.ndarray]:
     """Simulate one outcome per draw of the utility; shape (chain·draw, experiment, run)."""
     draws = len(stakes.utility)
     seen = fantasies(fit, tables, seed=seed, most=draws)
@@ -663,15 +661,14 @@ ENGINES: dict[str, Callable[..., list[Value]]] = {
 """Engines that value experiments from the draws of one fit, by name."""
 
 
-def _refitted(
-    table: pd.DataFrame, decision: AbstractDecision, fit: AbstractFit, count: int, seed: int
-) -> Value:
+def _refitted(table: pd.DataFrame, decision: AbstractDecision, fit: AbstractFit, count: int, seed: int) -> Value:
     """Value an experiment by fitting the model to the runs and each simulated outcome: slow, without weights."""
     if not isinstance(fit, Fit):
         raise QueryError("an average cannot be fitted again", expected="a fit of one model", hint="use reweight")
     actions = decision.actions(fit)
     stakes = _stakes(decision, fit, actions)
-    source = sources(len(stakes.utility), count, seed)
+    # From even quantiles of the main gain: few outcomes then represent the draws better than draws at random.
+    source = np.argsort(stakes.gain @ stakes.directions[:, -1])[sources(len(stakes.utility), count, seed)]
     seen = {site: y[source, 0] for site, y in _simulated(stakes, fit, [table], seed).items()}
     after = [_stakes(decision, one, actions, stakes.action) for one in refits(fit, table, seen, seed=seed)]
     gains = np.array([_split_gain(one, stakes.action) for one in after])
@@ -760,7 +757,8 @@ def promote(utility: np.ndarray, keep: int) -> tuple[list[int], np.ndarray]:
     """
     if not 1 <= keep <= utility.shape[1]:
         raise QueryError("cannot keep that number of actions", expected=f"1 to {utility.shape[1]}", got=str(keep))
-    reached, chosen, regret = np.full(len(utility), -np.inf), [], []
+    reached = np.full(len(utility), -np.inf)
+    chosen, regret = list[int](), list[float]()
     for _ in range(keep):
         scores = np.maximum(reached[:, None], utility).mean(axis=0)
         scores[chosen] = -np.inf

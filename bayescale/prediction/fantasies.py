@@ -66,7 +66,11 @@ def fantasies(
 
 
 def log_densities(
-    fit: AbstractFit, experiments: Sequence[pd.DataFrame], observed: Mapping[str, np.ndarray], *, most: int | None = None
+    fit: AbstractFit,
+    experiments: Sequence[pd.DataFrame],
+    observed: Mapping[str, np.ndarray],
+    *,
+    most: int | None = None,
 ) -> np.ndarray:
     """Log density of observations of experiments under every draw, summed over the runs of an experiment.
 
@@ -137,9 +141,7 @@ def _of_members(fit: AbstractFit, table: pd.DataFrame, most: int | None, seed: i
 
 
 @partial(jax.jit, static_argnames=("spec", "count"))
-def _simulate(
-    keys: Array, draws: dict[str, Array], points: Design, *, spec: Model, count: int
-) -> dict[str, Array]:
+def _simulate(keys: Array, draws: dict[str, Array], points: Design, *, spec: Model, count: int) -> dict[str, Array]:
     split = partial(jax.tree.map, lambda x: x.reshape(count, -1, *x.shape[1:]))
     rows = {name: split(getattr(points, name)) for name in _ROWS}
 
@@ -154,9 +156,7 @@ def _simulate(
 
 
 @partial(jax.jit, static_argnames=("spec", "count"))
-def _density(
-    draws: dict[str, Array], points: Design, observed: dict[str, Array], *, spec: Model, count: int
-) -> Array:
+def _density(draws: dict[str, Array], points: Design, observed: dict[str, Array], *, spec: Model, count: int) -> Array:
     def one(drawn: dict[str, Array]) -> Array:
         sites = _trace(spec, points, jax.random.key(0), drawn)
         by_run = sum(sites[site]["fn"].log_prob(values) for site, values in observed.items())

@@ -13,6 +13,7 @@ import numpyro
 import pandas as pd
 import pytest
 import xarray as xr
+from arviz_stats.base import array_stats
 from click.testing import CliRunner
 from numpyro import distributions as dist
 from scipy import stats
@@ -27,6 +28,7 @@ from bayescale.decisions.value import (
     Value,
     gaussian,
     promote,
+    refits,
     regressed,
     reweighted,
     sources,
@@ -224,7 +226,7 @@ def test_engines_find_the_exact_value_of_a_run_of_a_model(engine: str, seen: bs.
 
 @pytest.mark.slow
 def test_refits_find_the_exact_value_of_a_run_of_a_model(seen: bs.Runs) -> None:
-    value = value_of(pilot(1e20), Launch(), drawn(uncertain, seen, MEAN, 1.0), engine="refit", refits=16)
+    value = value_of(pilot(1e20), Launch(), drawn(uncertain, seen, MEAN, 1.0), engine="refit", refits=24)
     assert value.engine == "refit"
     assert abs(value.evsi - EVSI) < 3 * value.mcse
     assert abs(value.level - 0.5) < 3 * value.level_mcse
@@ -310,11 +312,22 @@ def test_values_on_real_runs_are_ordered(chinchilla_fit: bs.Fit, purpose: bs.All
 
 
 def test_a_refit_agrees_with_the_weights_of_its_outcomes(chinchilla_fit: bs.Fit, purpose: bs.Allocation) -> None:
-    refitted = value_of(run(1e9, 3e8), purpose, chinchilla_fit, engine="refit", refits=2)
-    weighted = value_of(run(1e9, 3e8), purpose, chinchilla_fit, count=2)  # of the same two outcomes
-    assert refitted.gains.shape == weighted.gains.shape == (2,)
-    assert refitted.evsi < refitted.evpi == weighted.evpi
-    assert refitted.plug_in == pytest.approx(weighted.plug_in, abs=1e-5)  # 4000 and 2000 draws: MEASURE
+    at, of = run(1e9, 3e8).assign(family="Chinchilla", flops=1.8e18), stakes_of(purpose, chinchilla_fit)
+    draws = len(of.utility)
+    outcome = {"loss": fantasies(chinchilla_fit, [at], seed=1, most=draws)["loss"][sources(draws, 2, 1)]}
+    density = log_densities(chinchilla_fit, [at], outcome, most=draws)[:, 0]
+    actions, gains = purpose.actions(chinchilla_fit), of.utility - of.utility[:, [of.action]]
+    for m, after in enumerate(refits(chinchilla_fit, at, {"loss": outcome["loss"][:, 0]})):
+        weight = np.exp(density[:, m] - density[:, m].max())
+        weight /= weight.sum()
+        best = int((weight @ gains).argmax())
+        weighted, again = gains[:, best], -purpose.outcome(after, actions.iloc[[best, of.action]]).to_numpy()
+        refitted = again[:, 0] - again[:, 1]
+        mean = weight @ weighted
+        errors = np.sqrt(weight**2 @ (weighted - mean) ** 2), array_stats.mcse(refitted.reshape(CHAINS, -1))
+        assert abs(mean - refitted.mean()) < 3 * math.hypot(*errors)
+        assert best != of.action
+        assert mean > 5 * errors[0]
 
 
 @pytest.mark.slow
@@ -372,6 +385,13 @@ def test_nothing_is_bought_if_utility_is_worth_little(chinchilla_fit: bs.Fit) ->
     assert choice.to_dict()["pilots"] == []
 
 
+def test_any_decision_is_a_purpose(purpose: bs.Allocation, chinchilla_fit: bs.Fit) -> None:
+    assert NextRun("5.76e23").problem() == purpose
+    assert NextRun("5.76e23", purpose=Launch()).problem() == Launch()
+    with pytest.raises(bs.BayescaleError, match="guess"):
+        NextRun("5.76e23", purpose="guess").problem()
+
+
 @pytest.mark.parametrize("bad", [{"batch": 0}, {"most_flops": 0.0}, {"budget": "1"}], ids=["batch", "size", "budget"])
 def test_limits_without_any_pilot_are_refused(chinchilla_fit: bs.Fit, bad: dict) -> None:
     with pytest.raises(QueryError, match="pilot"):
@@ -384,7 +404,12 @@ def test_pilots_are_planned_from_the_command_line(chinchilla_fit: bs.Fit, tmp_pa
     done = CliRunner().invoke(main, ["decide", "next-run", str(file), *options])
     assert done.exit_code == 0, done.output
     found = json.loads(done.stdout)
-    assert (found["decision"], found["purpose"], found["worth"], found["stop"]) == ("next-run", "allocation", 0.0, False)
+    assert (found["decision"], found["purpose"], found["worth"], found["stop"]) == (
+        "next-run",
+        "allocation",
+        0.0,
+        False,
+    )
     assert found["net"] is None
     best = max(found["plane"], key=lambda row: row["evsi"] / row["flops"])
     assert best["flops"] == found["cost"]
