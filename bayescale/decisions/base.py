@@ -76,6 +76,8 @@ class AbstractDecision(ABC):
         Unit of the outcome; the unit of the utility by default.
     key : tuple of str
         Columns of the actions that name an action in text; all by default.
+    scoped : bool
+        Whether its outcome differs between the scopes, and its draws are those of the posterior.
     limits : mapping of str to str
         A setting of decisions that have limits; see :mod:`bayescale.decisions.limits`.
     details : callable, optional
@@ -90,6 +92,7 @@ class AbstractDecision(ABC):
     unit: ClassVar[str]
     outcome_unit: ClassVar[str] = ""
     key: ClassVar[tuple[str, ...]] = ()
+    scoped: ClassVar[bool] = True
     details: ClassVar[Callable[..., AbstractDetails] | None] = None
     unknowns: ClassVar[Callable[..., Mapping[str, np.ndarray]] | None] = None
 
@@ -321,7 +324,7 @@ class Choice:
     @cached_property
     def run_outcome(self) -> xr.DataArray:
         """Outcome of each action with discrepancies and noise; dims ``draw action``."""
-        return self.decision.outcome(self.fit, self.actions, "run")
+        return self.decision.outcome(self.fit, self.actions, "run") if self.decision.scoped else self.outcome
 
     @cached_property
     def run_utility(self) -> xr.DataArray:
@@ -396,6 +399,8 @@ class Choice:
             knowing it exactly, in the unit of the utility, with its Monte Carlo error. An allocation adds
             ``worth_compute``, relative to the budget, and with a price ``worth_dollars``.
         """
+        if not self.decision.scoped:
+            return pd.DataFrame()
         found = dict(self.decision.unknowns(self.fit)) if self.decision.unknowns else {}
         if card := card_of(self.decision):
             found |= uncertain(card, len(self.utility))

@@ -66,17 +66,15 @@ def predict(
     table = fit.with_defaults(table)
     new = NEW not in fit.families and bool((table["family"] == NEW).any())
     noise_key, family_key = jax.random.split(jax.random.key(seed))
-    chains, length = fit.shape
-    thin = max(1, -(-chains * length // most)) if most else 1
-    lent = [(member, np.tile(mine, chains)) for member, mine in fit.lenders(np.arange(length)[::thin])]
+    thin, lent = lent_draws(fit, most)
     found = []
     with use_cache(), float64():
         keys = jax.random.split(noise_key, len(lent[0][1]))
         for member, mine in lent:
-            draws = {k: v[mine] for k, v in _substitutes(member, family_key, new, thin).items()}
+            draws = {k: v[mine] for k, v in substitutes(member, family_key, new, thin).items()}
             points = design_at(member, table, observed or {}, new)
             found.append(call(_predict, keys[mine], draws, points, spec=member.spec.structure, only=only))
-    sites = {name: _merged([(mine, f[name]) for (_, mine), f in zip(lent, found, strict=True)])
+    sites = {name: merged([(mine, f[name]) for (_, mine), f in zip(lent, found, strict=True)])
              for name in found[0] if all(name in f for f in found)}  # fmt: skip
     return sites[only] if only else sites
 
@@ -105,8 +103,39 @@ def scored_draws(fit: AbstractFit, table: pd.DataFrame, *, seed: int, response: 
     return of.scored(predict(fit, table, seed=seed, only=of.site), table)
 
 
-def _merged(pieces: Sequence[tuple[np.ndarray, Array]]) -> np.ndarray:
-    """Merge the draws of several models, each at its own positions; shape (chain·draw, …)."""
+def lent_draws(fit: AbstractFit, most: int | None) -> tuple[int, list[tuple[Fit, np.ndarray]]]:
+    """Return which draws are used, and the member of the fit that supplies each.
+
+    Parameters
+    ----------
+    fit : Fit or Average
+    most : int, optional
+        Largest number of draws to use; draws are thinned evenly within chains.
+
+    Returns
+    -------
+    thin : int
+        Every how many draws of a chain one is used.
+    lent : list of (Fit, ndarray of bool, shape (chain·draw,))
+        Each member with a mask of its draws.
+    """
+    chains, length = fit.shape
+    thin = max(1, -(-chains * length // most)) if most else 1
+    return thin, [(member, np.tile(mine, chains)) for member, mine in fit.lenders(np.arange(length)[::thin])]
+
+
+def merged(pieces: Sequence[tuple[np.ndarray, Array]]) -> np.ndarray:
+    """Merge the draws of several models, each at its own positions.
+
+    Parameters
+    ----------
+    pieces : sequence of (ndarray of bool, Array)
+        A mask of the draws of a model, shape (chain·draw,), and its values, shape (draw of the model, …).
+
+    Returns
+    -------
+    ndarray, shape (chain·draw, …)
+    """
     (mine, first), *others = pieces
     if not others:
         return np.asarray(first)
@@ -152,8 +181,23 @@ def design_at(fit: Fit, table: pd.DataFrame, observed: Mapping[str, Any], new: b
     )
 
 
-def _substitutes(fit: Fit, key: Array, extend: bool, thin: int) -> dict[str, Array]:
-    """Return the draws of the latent sites, with coordinates at centering 0, and one more family if `extend`."""
+def substitutes(fit: Fit, key: Array, extend: bool, thin: int) -> dict[str, Array]:
+    """Return the draws of the latent sites, with coordinates at centering 0, and one more family if `extend`.
+
+    Parameters
+    ----------
+    fit : Fit
+    key : Array
+        JAX random key of the new family.
+    extend : bool
+        Whether to add a family that was not fitted.
+    thin : int
+        Every how many draws of a chain one is used.
+
+    Returns
+    -------
+    dict of Array, shape (chain·draw, …)
+    """
     flat = {k: v.to_numpy()[:, ::thin] for k, v in fit.posterior.data_vars.items() if k in fit.sampled}
     kept = {k: jnp.asarray(v.reshape(-1, *v.shape[2:])) for k, v in flat.items()}
     if not fit.spec.settings:

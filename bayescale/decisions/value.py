@@ -1,0 +1,773 @@
+"""Value of information: what runs that are not yet made are expected to add to a decision."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+from arviz_stats.base import array_stats
+from jax import Array
+from scipy import stats
+
+from bayescale.core.errors import QueryError, nearest
+from bayescale.core.precision import float64
+from bayescale.core.quantities import count
+from bayescale.decisions.base import AbstractDecision
+from bayescale.inference.aot import call, use_cache
+from bayescale.inference.average import AbstractFit
+from bayescale.inference.batch import fit_many
+from bayescale.inference.fit import Fit
+from bayescale.modelling.spec import Spec
+from bayescale.prediction.fantasies import at_a_time, fantasies, log_densities
+from bayescale.prediction.queries import flops_of, queries_of
+from bayescale.runs.table import Runs
+
+FANTASIES = 512
+"""Default number of simulated outcomes of an experiment."""
+
+REFITS = 16
+"""Default number of simulated outcomes to which the model is fitted again, where reweighting fails."""
+
+_BLOCKS = 20  # of consecutive draws, left out in turn: long against the autocorrelation, yet 19 degrees of freedom
+_DIAGNOSED = 16  # fantasies whose weights are diagnosed, because a fit of a tail takes a millisecond
+_FEW = 0.1  # largest share of fantasies with unreliable weights: an engine that fails more often is not used
+_FEWEST = 10  # effective draws, below which no tail can be fitted to the weights
+_CONTROLS = 2  # main directions of the gains, along which posterior means serve as controls
+_ENOUGH = 20  # gains, below which a slope on the controls adds more error than it removes
+_GOLDEN = (5**0.5 - 1) / 2  # its multiples are spread evenly
+_NORMALS = 4096  # quasi-random points at which the Gaussian engine integrates: error 1e-4 of the value's scale
+
+
+@dataclass(frozen=True, eq=False)
+class Value:
+    """Expected value of an experiment to a decision, in the unit of the utility, with its Monte Carlo error.
+
+    Attributes
+    ----------
+    evsi : float
+        Expected value of sample information: what choosing the action after the experiment adds to the expected
+        utility. The action is chosen from one half of the draws and scored on the other, both ways round, so that the
+        maximum's bias does not raise it. It may be slightly negative.
+    mcse : float
+        Its standard error, from blocks of draws left out in turn.
+    plug_in : float
+        The same without the split: biased upwards. The exact value is usually between the two.
+    evpi : float
+        Expected value of perfect information about the parameters: no experiment has a larger value.
+    level : float
+        Expected reduction of the variance of the outcome of the action that is best now, in squared units.
+    level_mcse : float
+        Its standard error.
+    level_share : float
+        The reduction relative to the present variance.
+    cost : float
+        Cost of the experiment, in FLOP.
+    engine : str
+        A key of :data:`ENGINES`, or ``"refit"``.
+    gains : ndarray, shape (fantasy,)
+        Gain after each simulated outcome, less controls of mean zero; its mean is `evsi`. Empty for ``"gaussian"``.
+    replicates : ndarray, shape (block,)
+        The value without each block of draws; for a refit, without each outcome.
+    pareto_k : float
+        The Pareto shape of the weights that nine of ten fantasies do not exceed; NaN for engines without weights.
+    most_k : float
+        Largest shape at which the weights are reliable, from the number of draws.
+    """
+
+    evsi: float
+    mcse: float
+    plug_in: float
+    evpi: float
+    level: float
+    level_mcse: float
+    level_share: float
+    cost: float
+    engine: str
+    gains: np.ndarray
+    replicates: np.ndarray
+    pareto_k: float = math.nan
+    most_k: float = math.nan
+
+    @property
+    def reliable(self) -> bool:
+        """Whether the weights can be relied on; True for engines without weights."""
+        return not self.pareto_k > self.most_k
+
+    @property
+    def per_cost(self) -> float:
+        """The value per FLOP."""
+        return self.evsi / self.cost
+
+    def net(self, worth: float) -> float:
+        """Return the value less the cost, in FLOP.
+
+        Parameters
+        ----------
+        worth : float
+            FLOP that one unit of utility is worth.
+
+        Returns
+        -------
+        float
+        """
+        return self.evsi * worth - self.cost
+
+    def above(self, other: Value) -> tuple[float, float]:
+        """Return how far the value exceeds another that was computed in the same call, and the standard error.
+
+        Experiments that are valued in one call share the draws and the random numbers: most of their errors cancel.
+
+        Parameters
+        ----------
+        other : Value
+
+        Returns
+        -------
+        difference, mcse : float
+        """
+        return self.evsi - other.evsi, _jackknife(self.replicates - other.replicates)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers, for JSON.
+
+        Returns
+        -------
+        dict
+        """
+        left_out = ("gains", "replicates", "most_k")
+        return {name: value for name, value in vars(self).items() if name not in left_out} | {
+            "per_cost": self.per_cost,
+            "reliable": self.reliable,
+        }
+
+    def __repr__(self) -> str:
+        weights = "" if math.isnan(self.pareto_k) else f", Pareto k {self.pareto_k:.2f}"
+        return (
+            f"Value {self.evsi:.3g} ± {self.mcse:.1g} of at most {self.evpi:.3g} ({self.engine}{weights}"
+            f"{'' if self.reliable else ': not reliable'}), {self.level_share:.0%} of the level's variance, "
+            f"for {count(self.cost)} FLOP"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Stakes:
+    """What a decision stands to gain: the utility of its actions under the draws.
+
+    Attributes
+    ----------
+    utility : ndarray, shape (chain·draw, action)
+        Expected utility given each draw, chain by chain.
+    outcome : ndarray, shape (chain·draw,)
+        Outcome, under each draw, of the action that is best now: its level is what may be known better.
+    chains : int
+        Number of chains.
+    """
+
+    utility: np.ndarray
+    outcome: np.ndarray
+    chains: int
+
+    @property
+    def action(self) -> int:
+        """The action that is best now."""
+        return int(self.utility.mean(axis=0).argmax())
+
+    @property
+    def evpi(self) -> float:
+        """Expected value of perfect information about the parameters."""
+        return float(self.utility.max(axis=1).mean() - self.utility.mean(axis=0).max())
+
+    @cached_property
+    def gain(self) -> np.ndarray:
+        """Utility above that of the best action now, of the actions that no other beats in every draw."""
+        utility, now = self.utility, self.action
+        kept = np.ones(utility.shape[1], bool)
+        for best in np.unique(utility.argmax(axis=1)):
+            worse = (utility <= utility[:, [best]]).all(axis=0)
+            worse[[best, now]] = False
+            kept &= ~worse
+        return utility[:, kept] - utility[:, [now]]
+
+    @cached_property
+    def block(self) -> np.ndarray:
+        """Block of consecutive draws of one chain that each draw is in, shape (chain·draw,)."""
+        each = -(-_BLOCKS // self.chains)
+        place = np.arange(len(self.utility) // self.chains)
+        one = place * each // len(place)
+        return np.concatenate([one + each * chain for chain in range(self.chains)])
+
+    @cached_property
+    def blocks(self) -> tuple[np.ndarray, np.ndarray]:
+        """Draws of each block, and which of these places are filled; shapes (block, place)."""
+        each = [np.flatnonzero(self.block == b) for b in range(self.block.max() + 1)]
+        size = max(map(len, each))
+        filled = np.array([np.arange(size) < len(rows) for rows in each])
+        return np.array([np.pad(rows, (0, size - len(rows))) for rows in each]), filled
+
+    @cached_property
+    def half(self) -> np.ndarray:
+        """Half that each draw is in: even or odd blocks, shape (chain·draw,)."""
+        return self.block % 2
+
+    @cached_property
+    def directions(self) -> np.ndarray:
+        """Main directions in which the gains of the actions vary over draws, shape (action, direction)."""
+        away = self.gain - self.gain.mean(axis=0)
+        return np.linalg.eigh(away.T @ away)[1][:, -_CONTROLS:]
+
+    @cached_property
+    def columns(self) -> np.ndarray:
+        """What is averaged over draws: one, each action's gain, the centred outcome; shape (chain·draw, 2+action)."""
+        return np.column_stack([np.ones(len(self.gain)), self.gain, self.outcome - self.outcome.mean()])
+
+    @cached_property
+    def sums(self) -> np.ndarray:
+        """Sums of the columns over each block, shape (block, 2+action)."""
+        return np.stack([self.columns[self.block == b].sum(axis=0) for b in range(self.block.max() + 1)])
+
+
+_Estimate = tuple[float, float, np.ndarray]
+"""Value, reduction of variance, and gain by fantasy: an estimate without one block of draws, or with all (-1)."""
+
+
+def value_of(
+    experiment: pd.DataFrame,
+    decision: AbstractDecision,
+    fit: AbstractFit,
+    *,
+    engine: str = "reweight",
+    count: int = FANTASIES,
+    refits: int = REFITS,
+    seed: int = 0,
+    stakes: Stakes | None = None,
+) -> Value:
+    """Value an experiment by what it is expected to add to a decision.
+
+    Parameters
+    ----------
+    experiment : DataFrame
+        Runs that may be made together, one per row, with the columns of a query.
+    decision : AbstractDecision
+        The decision that the runs inform.
+    fit : Fit or Average
+        The posterior. An experiment also moves weight between the members of an average.
+    engine : str
+        A key of :data:`ENGINES`, or ``"refit"``.
+    count : int
+        Number of simulated outcomes.
+    refits : int
+        Number of simulated outcomes to which the model is fitted again if the weights are not reliable; 0 for none. An
+        average is never fitted again.
+    seed : int
+        Random seed of the noise, which also sets the draws that outcomes are simulated from.
+    stakes : Stakes, optional
+        What :func:`stakes_of` returns for the decision, if it is known.
+
+    Returns
+    -------
+    Value
+
+    Raises
+    ------
+    QueryError
+        If the experiment is not valid, or the engine is unknown.
+
+    Examples
+    --------
+    >>> pilot = pd.DataFrame({"params": [1e9], "tokens": [3e8]})
+    >>> found = value_of(pilot, bs.Allocation(flops="5.76e23"), fit)
+    >>> 0 < found.evsi < found.evpi
+    True
+    """
+    if engine != "refit":
+        (found,) = values_of([experiment], decision, fit, engine=engine, count=count, seed=seed,
+                             stakes=stakes)  # fmt: skip
+        if found.reliable or not refits or not isinstance(fit, Fit):
+            return found
+    return _refitted(_query(fit, experiment), decision, fit, max(refits, 2), seed)
+
+
+def values_of(
+    experiments: Sequence[pd.DataFrame],
+    decision: AbstractDecision,
+    fit: AbstractFit,
+    *,
+    engine: str = "reweight",
+    count: int = FANTASIES,
+    seed: int = 0,
+    stakes: Stakes | None = None,
+) -> list[Value]:
+    """Value experiments of the same number of runs, with the same draws and random numbers; see :func:`value_of`.
+
+    Parameters
+    ----------
+    experiments : sequence of DataFrame
+        Experiments, all with the same number of rows.
+    decision, fit, engine, count, seed
+        As in :func:`value_of`.
+    stakes : Stakes, optional
+        What :func:`stakes_of` returns for the decision, if it is known.
+
+    Returns
+    -------
+    list of Value
+        In the order of the experiments.
+
+    Raises
+    ------
+    QueryError
+        As in :func:`value_of`.
+    """
+    if engine not in ENGINES:
+        raise QueryError(f"no engine is called {engine!r}", expected=f"one of: {', '.join(ENGINES)}, refit",
+                         hint=nearest(engine, ENGINES))  # fmt: skip
+    stakes, tables = stakes or stakes_of(decision, fit), [_query(fit, one) for one in experiments]
+    draws = len(stakes.utility)
+    size = at_a_time(draws, min(count, draws), len(tables[0])) if tables else 1
+    found: list[Value] = []
+    for few in (tables[i : i + size] for i in range(0, len(tables), size)):
+        padded = [*few, *few[:1] * (size - len(few))]  # one shape, one program
+        found += ENGINES[engine](stakes, fit, padded, count, seed)[: len(few)]
+    return [replace(one, cost=float(flops_of(table).sum())) for one, table in zip(found, tables, strict=True)]
+
+
+def stakes_of(decision: AbstractDecision, fit: AbstractFit) -> Stakes:
+    """Return what a decision stands to gain.
+
+    Parameters
+    ----------
+    decision : AbstractDecision
+    fit : Fit or Average
+
+    Returns
+    -------
+    Stakes
+    """
+    return _stakes(decision, fit, decision.actions(fit))
+
+
+def _stakes(decision: AbstractDecision, fit: AbstractFit, actions: pd.DataFrame, now: int | None = None) -> Stakes:
+    outcome, utility = _utility(decision, fit, actions)
+    now = int(utility.mean(axis=0).argmax()) if now is None else now
+    return Stakes(utility, outcome[:, now], fit.shape[0])
+
+
+def _utility(decision: AbstractDecision, fit: AbstractFit, actions: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Return the outcome under the law and the utility of a run, each of shape (chain·draw, action).
+
+    The level that runs can tell is that of the law: no result tells the noise of another run. Its heavy tails would hide
+    how much of the variance goes. The utility is of what happens, with discrepancies and noise that all actions share.
+    """
+    run = decision.outcome(fit, actions, "run")
+    level = decision.outcome(fit, actions, "law") if decision.scoped else run
+    return level.to_numpy(), decision.utility(run, actions).to_numpy()
+
+
+def _query(fit: AbstractFit, experiment: pd.DataFrame) -> pd.DataFrame:
+    table = queries_of(fit, experiment.drop(columns=list(fit.observed), errors="ignore"), None, {})
+    return table.assign(flops=flops_of(table))
+
+
+def sources(draws: int, count: int, seed: int = 0) -> np.ndarray:
+    """Return the draws from which fantasies are simulated: evenly spaced over all chains.
+
+    Parameters
+    ----------
+    draws, count : int
+        Numbers of draws and of fantasies; there is at most one fantasy per draw.
+    seed : int
+        Different seeds start at different draws.
+
+    Returns
+    -------
+    ndarray of int, shape (fantasy,)
+    """
+    fewer = min(draws, count)
+    return ((np.arange(fewer) + (0.5 + seed * _GOLDEN) % 1.0) * draws / fewer).astype(int)
+
+
+def reweighted(stakes: Stakes, density: np.ndarray, source: np.ndarray) -> Value:
+    """Value an experiment by reweighting the draws with the likelihood of each simulated outcome.
+
+    The posterior of the actions' utility after outcome m is the mean over draws with weights proportional to its
+    density. Fantasies of one half of the draws score, on that half, the actions chosen on the other half: the value of
+    a rule that is independent of what scores it.
+
+    Parameters
+    ----------
+    stakes : Stakes
+    density : ndarray, shape (chain·draw, fantasy)
+        Log density of each outcome under each draw.
+    source : ndarray of int, shape (fantasy,)
+        Draw from which each outcome was simulated.
+
+    Returns
+    -------
+    Value
+        Without a cost.
+
+    References
+    ----------
+    Menzies 2016, doi:10.1177/0272989X15583495 (importance weights); Vehtari, Simpson, Gelman, Yao, Gabry 2024,
+    arXiv:1507.02646 (Pareto diagnostic).
+    """
+    sums, top = _weighted_sums(stakes, density)
+    block, half = stakes.block[source], stakes.half[source]
+    parity = np.arange(len(sums)) % 2
+    everything = _means(np.einsum("bm,bma->ma", np.exp(top - top.max(axis=0))[parity], sums))
+
+    def estimate(without: int) -> _Estimate:
+        kept = np.arange(len(sums)) != without
+        after = [_means(sums[kept & (parity == h)].sum(axis=0)) for h in (0, 1)]
+        prior = [_means(stakes.sums[kept & (parity == h)].sum(axis=0))[:-1] for h in (0, 1)]
+        rows = np.flatnonzero(block != without)
+        gains = np.empty(len(rows))
+        for h in (0, 1):
+            mine = half[rows] == h
+            mean, chosen = after[h][rows[mine], :-1], after[1 - h][rows[mine], :-1].argmax(axis=1)
+            gains[mine] = np.take_along_axis(mean, chosen[:, None], axis=1)[:, 0] - mean[:, prior[1 - h].argmax()]
+            gains[mine] = _controlled(gains[mine], (mean - prior[h]) @ stakes.directions)
+        return float(gains.mean()), _covariance(*(mean[rows, -1] for mean in after)), gains
+
+    shape, most = _pareto(density)
+    return replace(_value(stakes, estimate, float(everything[:, :-1].max(axis=1).mean()), "reweight"),
+                   pareto_k=shape, most_k=most)  # fmt: skip
+
+
+def _controlled(gains: np.ndarray, controls: np.ndarray) -> np.ndarray:
+    """Return gains less what they share with controls whose expectation is zero: posterior means less the prior's."""
+    if len(gains) < _ENOUGH:
+        return gains
+    slopes = np.linalg.lstsq(controls - controls.mean(axis=0), gains - gains.mean(), rcond=None)[0]
+    return gains - controls @ slopes
+
+
+def _weighted_sums(stakes: Stakes, density: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return weighted sums of the columns by block, and the log weight of each half that they are relative to."""
+    with use_cache(), float64():
+        found = call(_block_sums, density, stakes.columns, *stakes.blocks)
+        return np.asarray(found[0]), np.asarray(found[1])
+
+
+@jax.jit
+def _block_sums(density: Array, columns: Array, rows: Array, filled: Array) -> tuple[Array, Array]:
+    # JAX, because the threads of NumPy's products wait for each other where other programs use the cores.
+    blocks = len(rows)
+    highest = jax.lax.map(lambda at: jnp.where(at[1][:, None], density[at[0]], -jnp.inf).max(axis=0), (rows, filled))
+    top = jnp.stack([highest[h::2].max(axis=0) for h in (0, 1)])
+
+    def one(at: tuple[Array, Array, Array]) -> Array:
+        weight = jnp.where(at[1][:, None], jnp.exp(density[at[0]] - top[at[2]]), 0.0)
+        return (columns[at[0]].T @ weight).T
+
+    return jax.lax.map(one, (rows, filled, jnp.arange(blocks) % 2)), top
+
+
+def _means(sums: np.ndarray) -> np.ndarray:
+    """Return means of gains and of the outcome from sums; 0, the gain of the present action, without any weight."""
+    return sums[..., 1:] / np.maximum(sums[..., :1], np.finfo(float).tiny)
+
+
+def _pareto(density: np.ndarray) -> tuple[float, float]:
+    """Return the Pareto shape that nine of ten fantasies do not exceed, and the largest reliable one."""
+    some = density[:, sources(density.shape[1], _DIAGNOSED)].T
+    weight = np.exp(some - some.max(axis=1, keepdims=True))
+    effective = weight.sum(axis=1) ** 2 / (weight**2).sum(axis=1)
+    shapes = np.full(len(some), np.inf)
+    if (enough := effective >= _FEWEST).any():  # psislw takes log likelihoods that draws are weighted against
+        shapes[enough] = array_stats.psislw(-some[enough])[1]
+    return float(np.quantile(shapes, 1 - _FEW, method="higher")), min(1 - 1 / math.log10(len(density)), 0.7)
+
+
+def regressed(stakes: Stakes, observed: np.ndarray) -> Value:
+    """Value an experiment by regression of the utility on its simulated outcome, one outcome per draw.
+
+    The regression is on normal scores of the observations: cubic in each, with products of pairs. It is fast and needs
+    no density, but cannot follow a posterior mean of another shape: a screen, and a test of the other engine.
+
+    Parameters
+    ----------
+    stakes : Stakes
+    observed : ndarray, shape (chain·draw, run)
+        Outcome simulated under each draw.
+
+    Returns
+    -------
+    Value
+        Without a cost.
+
+    References
+    ----------
+    Strong, Oakley, Brennan, Breeze 2015, doi:10.1177/0272989X15575286.
+    """
+    features = _features(stats.norm.ppf((stats.rankdata(observed, axis=0) - 0.5) / len(observed)))
+    block, parity = stakes.block, np.arange(stakes.block.max() + 1) % 2
+    targets = stakes.columns[:, 1:]
+    grams = np.stack([features[block == b].T @ features[block == b] for b in range(len(parity))])
+    cross = np.stack([features[block == b].T @ targets[block == b] for b in range(len(parity))])
+
+    def estimate(without: int) -> _Estimate:
+        kept = np.arange(len(parity)) != without
+        fitted = [features @ _solved(grams, cross, kept & (parity == h)) for h in (0, 1)]
+        now = [int(_means(stakes.sums[kept & (parity == h)].sum(axis=0))[:-1].argmax()) for h in (0, 1)]
+        rows = np.flatnonzero(block != without)
+        gains = np.empty(len(rows))
+        for h in (0, 1):
+            mine = stakes.half[rows] == h
+            chosen = fitted[1 - h][rows[mine], :-1].argmax(axis=1)
+            gains[mine] = stakes.gain[rows[mine], chosen] - stakes.gain[rows[mine], now[1 - h]]
+        return float(gains.mean()), _covariance(*(mean[rows, -1] for mean in fitted)), gains
+
+    everything = features @ _solved(grams, cross, parity >= 0)
+    return _value(stakes, estimate, float(everything[:, :-1].max(axis=1).mean()), "regress")
+
+
+def _features(scores: np.ndarray) -> np.ndarray:
+    pairs = [scores[:, i] * scores[:, j] for i in range(scores.shape[1]) for j in range(i)]
+    return np.column_stack([np.ones(len(scores)), scores, scores**2, scores**3, *pairs])
+
+
+def _solved(grams: np.ndarray, cross: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    return np.linalg.lstsq(grams[kept].sum(axis=0), cross[kept].sum(axis=0), rcond=None)[0]
+
+
+def gaussian(stakes: Stakes, observed: np.ndarray) -> Value:
+    r"""Value an experiment whose outcome and the utilities are jointly Gaussian.
+
+    The posterior mean of each action's utility is then linear in the outcome. For two actions whose difference has
+    prior mean `m` and whose posterior mean has the prior predictive standard deviation `s`, the value is
+
+    .. math:: s\,\psi(|m| / s), \quad \psi(u) = \varphi(u) - u\,(1 - \Phi(u)),
+
+    otherwise it is integrated numerically. Nothing is split: the maximum's bias is that of a few slopes.
+
+    Parameters
+    ----------
+    stakes : Stakes
+    observed : ndarray, shape (chain·draw, run)
+        Outcome simulated under each draw.
+
+    Returns
+    -------
+    Value
+        Without a cost.
+
+    References
+    ----------
+    Raiffa and Schlaifer 1961, Applied Statistical Decision Theory, chapter 5.
+    """
+    normals = stats.qmc.MultivariateNormalQMC(np.zeros(observed.shape[1]), rng=0).random(_NORMALS)
+
+    def estimate(without: int) -> _Estimate:
+        kept = stakes.block != without
+        targets, seen = stakes.columns[kept, 1:], observed[kept]
+        white = (seen - seen.mean(axis=0)) @ np.linalg.inv(np.linalg.cholesky(np.atleast_2d(np.cov(seen.T)))).T
+        slopes = white.T @ (targets - targets.mean(axis=0)) / len(white)
+        level = float((slopes[:, -1] ** 2).sum())
+        return _linear(targets[:, :-1].mean(axis=0), slopes[:, :-1], normals), level, np.empty(0)
+
+    return _value(stakes, estimate, estimate(-1)[0], "gaussian")
+
+
+def two_action_value(mean: float, sd: float) -> float:
+    r"""Expected value of information on a Gaussian difference between two actions.
+
+    Parameters
+    ----------
+    mean : float
+        Expected difference of their utilities.
+    sd : float
+        Standard deviation, before the experiment, of the expected difference after it.
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> round(two_action_value(0.3, 0.5**0.5), 5), round(two_action_value(0.3, 1.0), 5)
+    (0.15711, 0.26676)
+    """
+    if sd == 0:
+        return 0.0
+    away = abs(mean) / sd
+    return float(sd * (stats.norm.pdf(away) - away * stats.norm.sf(away)))
+
+
+def _linear(means: np.ndarray, slopes: np.ndarray, normals: np.ndarray) -> float:
+    """Return the value for utilities with these means that are linear in independent standard normals."""
+    if len(means) == 2:
+        return two_action_value(means[1] - means[0], float(np.linalg.norm(slopes[:, 1] - slopes[:, 0])))
+    return float((means + normals @ slopes).max(axis=1).mean() - means.max())
+
+
+def _covariance(first: np.ndarray, second: np.ndarray) -> float:
+    """Variance of what two halves of the draws both estimate: their own errors are independent."""
+    return float(((first - first.mean()) * (second - second.mean())).mean())
+
+
+def _value(stakes: Stakes, estimate: Callable[[int], _Estimate], plug_in: float, engine: str) -> Value:
+    """Return the value with its errors by the jackknife over blocks, which leaves out draws and their fantasies."""
+    evsi, level, gains = estimate(-1)
+    blocks = int(stakes.block.max()) + 1
+    again = np.array([estimate(b)[:2] for b in range(blocks)])
+    share = level / variance if (variance := float(stakes.outcome.var())) else 0.0
+    return Value(evsi, _jackknife(again[:, 0]), plug_in, stakes.evpi, level, _jackknife(again[:, 1]), share, math.nan,
+                 engine, gains, again[:, 0])  # fmt: skip
+
+
+def _jackknife(replicates: np.ndarray) -> float:
+    """Standard error from estimates that each leave out one of several parts of equal size."""
+    return float(np.sqrt((len(replicates) - 1) * replicates.var()))
+
+
+def _reweighted(stakes: Stakes, fit: AbstractFit, tables: Sequence[pd.DataFrame], count: int, seed: int) -> list[Value]:
+    draws = len(stakes.utility)
+    seen, source = _simulated(stakes, fit, tables, seed), sources(draws, count, seed)
+    densities = log_densities(fit, tables, {site: y[source] for site, y in seen.items()}, most=draws)
+    return [reweighted(stakes, densities[:, i], source) for i in range(len(tables))]
+
+
+def _by_regression(engine: Callable[[Stakes, np.ndarray], Value]) -> Callable[..., list[Value]]:
+    def values(stakes: Stakes, fit: AbstractFit, tables: Sequence[pd.DataFrame], count: int, seed: int) -> list[Value]:
+        seen = _simulated(stakes, fit, tables, seed)
+        scored = {name: fit.response(name) for name in fit.responses}
+        return [
+            engine(stakes, np.hstack([of.scored(seen[of.site][:, i], table) for of in scored.values()]))
+            for i, table in enumerate(tables)
+        ]
+
+    return values
+
+
+def _simulated(stakes: Stakes, fit: AbstractFit, tables: Sequence[pd.DataFrame], seed: int) -> dict[str, np.ndarray]:
+    """Simulate one outcome per draw of the utility; shape (chain·draw, experiment, run)."""
+    draws = len(stakes.utility)
+    seen = fantasies(fit, tables, seed=seed, most=draws)
+    (found,) = {len(y) for y in seen.values()}
+    if found != draws:
+        raise QueryError("the decision's draws are not those of its predictions", expected=f"{found} draws",
+                         got=f"{draws} draws", hint="thin draws as predict(…, most=…) does")  # fmt: skip
+    return seen
+
+
+ENGINES: dict[str, Callable[..., list[Value]]] = {
+    "reweight": _reweighted,
+    "regress": _by_regression(regressed),
+    "gaussian": _by_regression(gaussian),
+}
+"""Engines that value experiments from the draws of one fit, by name."""
+
+
+def _refitted(table: pd.DataFrame, decision: AbstractDecision, fit: AbstractFit, count: int, seed: int) -> Value:
+    """Value an experiment by fitting the model to the runs and each simulated outcome: slow, without weights."""
+    if not isinstance(fit, Fit):
+        raise QueryError("an average cannot be fitted again", expected="a fit of one model", hint="use reweight")
+    actions = decision.actions(fit)
+    stakes = _stakes(decision, fit, actions)
+    # From even quantiles of the main gain: few outcomes then represent the draws better than draws at random.
+    source = np.argsort(stakes.gain @ stakes.directions[:, -1])[sources(len(stakes.utility), count, seed)]
+    seen = {site: y[source, 0] for site, y in _simulated(stakes, fit, [table], seed).items()}
+    after = [_stakes(decision, one, actions, stakes.action) for one in refits(fit, table, seen, seed=seed)]
+    gains = np.array([_split_gain(one, stakes.action) for one in after])
+    means = [np.array([one.outcome[one.half == h].mean() for one in after]) for h in (0, 1)]
+    others = [np.delete(means, m, axis=1) for m in range(len(gains))]
+    level, level_mcse = _covariance(*means), _jackknife(np.array([_covariance(*both) for both in others]))
+    replicates = (gains.sum() - gains) / (len(gains) - 1)
+    plug_in = np.mean([one.utility.mean(axis=0).max() - one.utility[:, stakes.action].mean() for one in after])
+    return Value(float(gains.mean()), _jackknife(replicates), float(plug_in), stakes.evpi, level, level_mcse,
+                 level / float(stakes.outcome.var()), float(table["flops"].sum()), "refit", gains,
+                 replicates)  # fmt: skip
+
+
+def refits(
+    fit: Fit, table: pd.DataFrame, observed: dict[str, np.ndarray], *, seed: int = 0, draws: int = 1000
+) -> list[Fit]:
+    """Fit the model of a fit again, to its runs and simulated outcomes of an experiment.
+
+    The anchor stays that of the fit, so that the priors do.
+
+    Parameters
+    ----------
+    fit : Fit
+    table : DataFrame
+        The experiment: validated queries.
+    observed : dict of ndarray, shape (fantasy, run)
+        Simulated outcomes by column.
+    seed, draws : int
+        Random seed of the first fit, and draws per chain.
+
+    Returns
+    -------
+    list of Fit
+        By fantasy.
+    """
+    runs, spec = fit.design_frame, fit.spec
+    if isinstance(spec, Spec):
+        spec = replace(spec, anchor=tuple((dict(spec.anchor) | fit.meta["anchor"]).items()))
+    tables = {
+        str(m): Runs(pd.concat([runs, table.assign(**{site: y[m] for site, y in observed.items()})[list(runs)]],
+                               ignore_index=True), f"{fit.meta['runs']} and fantasy {m}")
+        for m in range(len(next(iter(observed.values()))))
+    }  # fmt: skip
+    batch = fit_many(tables, spec, seed=seed, chains=fit.shape[0], draws=draws, progress=False)
+    if batch.failed:
+        raise next(iter(batch.failed.values()))
+    return list(batch.fits.values())
+
+
+def _split_gain(after: Stakes, now: int) -> float:
+    """Expected gain after an outcome: the action chosen on each half of the draws, scored on the other."""
+    gain = after.utility - after.utility[:, [now]]
+    by_half = [gain[after.half == h].mean(axis=0) for h in (0, 1)]
+    return float(np.mean([by_half[h][by_half[1 - h].argmax()] for h in (0, 1)]))
+
+
+def promote(utility: np.ndarray, keep: int) -> tuple[list[int], np.ndarray]:
+    """Choose the actions to carry to the next stage, at which the best of them becomes known.
+
+    Actions are added one after another, each the one that lowers the expected regret of the set the most. An action
+    that is good where the others are poor comes before one that is slightly better on average.
+
+    Parameters
+    ----------
+    utility : ndarray, shape (draw, action)
+    keep : int
+        Number of actions to keep.
+
+    Returns
+    -------
+    chosen : list of int
+        Actions, in the order in which they were added.
+    regret : ndarray, shape (keep,)
+        Expected utility lost against each draw's best action by the first, the first two, … of them.
+
+    Raises
+    ------
+    QueryError
+        If `keep` is out of range.
+
+    Examples
+    --------
+    >>> chosen, regret = promote(np.array([[3.0, 2.9, 0.0], [1.0, 1.1, 3.0]]), 2)
+    >>> chosen, [round(float(r), 2) for r in regret]
+    ([0, 2], [1.0, 0.0])
+    """
+    if not 1 <= keep <= utility.shape[1]:
+        raise QueryError("cannot keep that number of actions", expected=f"1 to {utility.shape[1]}", got=str(keep))
+    reached = np.full(len(utility), -np.inf)
+    chosen, regret = list[int](), list[float]()
+    for _ in range(keep):
+        scores = np.maximum(reached[:, None], utility).mean(axis=0)
+        scores[chosen] = -np.inf
+        chosen.append(int(scores.argmax()))
+        reached = np.maximum(reached, utility[:, chosen[-1]])
+        regret.append(float((utility.max(axis=1) - reached).mean()))
+    return chosen, np.array(regret)
