@@ -360,7 +360,7 @@ class Pilots(AbstractDetails):
             ("cost", f"{count(value.cost)} FLOP"),
             ("value", f"{self._said(value.evsi, value.mcse)} by a better choice ({weights})"),
             ("bound", f"perfect information is worth {self._said(self.evpi)}"),
-            ("level", f"{value.level_share:.0%} of the variance of the outcome is expected to go"),
+            ("level", f"the variance of the outcome under the law is expected to fall by {value.level_share:.0%}"),
             ("stop", f"{net}{self.why}"),
         ]
 

@@ -362,8 +362,8 @@ def _stakes(decision: AbstractDecision, fit: AbstractFit, actions: pd.DataFrame,
 def _utility(decision: AbstractDecision, fit: AbstractFit, actions: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """Return the outcome under the law and the utility of a run, each of shape (chain·draw, action).
 
-    The level that runs can tell is that of the law: no result tells the noise of another run. Its heavy tails would hide
-    how much of the variance goes. The utility is of what happens, with discrepancies and noise that all actions share.
+    The level that runs can tell is that of the law: no result tells the noise of another run. The utility is of what
+    happens, with discrepancies and noise that all actions share.
     """
     run = decision.outcome(fit, actions, "run")
     level = decision.outcome(fit, actions, "law") if decision.scoped else run
