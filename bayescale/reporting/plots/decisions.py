@@ -16,6 +16,7 @@ from bayescale.decisions.surface import surface
 from bayescale.reporting.plots.figures import _BLUE, _GREY, _ORANGE, _axes, _log_axis, _title
 
 _TIMES, _SHARE = 60.0, 0.1  # times the smallest mean regret, and share of actions: others are of no interest
+_CLEAR = 2.0  # standard errors
 _FEW_ACTIONS = 8  # drawn as bars
 _LOG_SPAN = 10.0  # ratio of the largest to the smallest value, from which an axis is logarithmic
 _CHINCHILLA = 20.0  # tokens per param, Hoffmann et al. 2022
@@ -174,6 +175,38 @@ def plot_overhead(choice: Choice, *, ax: Axes | None = None) -> Axes:
     ax.set(ylabel="extra compute for the same loss", ylim=(0, top),
            title=_title(choice.fit, f"{choice.family}: at the loss of {count(choice.flops)} FLOP"))  # fmt: skip
     ax.legend(fontsize="small", framealpha=0.9)
+    return ax
+
+
+def plot_information(choice: Choice, *, ax: Axes | None = None) -> Axes:
+    """Value of each candidate run over params and tokens, with the fitted runs and the pilots to buy.
+
+    Parameters
+    ----------
+    choice : Choice
+        Of a :class:`NextRun`. Candidates whose value is within two standard errors of zero are empty.
+    ax : Axes, optional
+        Axes to draw on; by default, those of a new figure.
+
+    Returns
+    -------
+    Axes
+    """
+    ax, plane = _axes(ax), _of(choice, "plane", "a decision on the next run")
+    runs, chosen = choice.fit.design_frame, choice.chosen
+    clear = plane["evsi"] > _CLEAR * plane["mcse"]
+    ax.scatter(runs["params"], runs["tokens"], s=6, color=_GREY, label="fitted runs")
+    ax.scatter(plane["params"][~clear], plane["tokens"][~clear], s=60, marker="s", facecolor="none", edgecolor=_GREY,
+               lw=0.6, label="no clear value")  # fmt: skip
+    shown = ax.scatter(plane["params"][clear], plane["tokens"][clear], c=plane["evsi"][clear], s=60, marker="s",
+                       cmap="viridis", vmin=0)  # fmt: skip
+    ax.scatter(chosen["params"], chosen["tokens"], s=140, marker="*", color=_ORANGE, edgecolor="white", zorder=4,
+               label="buy")  # fmt: skip
+    ax.figure.colorbar(shown, ax=ax, label=f"value of one run ({choice.utility_unit})")
+    _log_axis(ax, "x", "params")
+    _log_axis(ax, "y", "tokens")
+    ax.set_title(_asked(choice))
+    ax.legend(fontsize="small", loc="best", framealpha=0.9)
     return ax
 
 
