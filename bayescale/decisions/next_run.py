@@ -78,6 +78,7 @@ class NextRun(AbstractDecision):
     name = "next-run"
     source = "expected value of sample information: Raiffa and Schlaifer 1961"
     unit = "FLOP"
+    key = ("params", "tokens")
     scoped = False
 
     def problem(self) -> AbstractDecision:
