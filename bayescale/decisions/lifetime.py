@@ -106,9 +106,9 @@ class Lifetime(AbstractDecision):
                              hint="ask for a higher loss, a lower probability, or more tokens")  # fmt: skip
         smallest = int(np.argmax(reach >= self.probability))
         kept = slice(smallest, smallest + _KEPT if self.like is None else None)
-        offered = np.log(menu(self.limits))
-        own = self._reach(fit, offered) if len(offered) else offered
-        table = pd.DataFrame({"params": np.exp(np.concatenate([sizes[kept], offered[own >= self.probability]]))})
+        offered = menu(self.limits)
+        own = self._reach(fit, np.log(offered)) if len(offered) else offered
+        table = pd.DataFrame({"params": np.concatenate([np.exp(sizes[kept]), offered[own >= self.probability]])})
         return table.assign(probability=np.concatenate([reach[kept], own[own >= self.probability]]))
 
     def outcome(self, fit: AbstractFit, actions: pd.DataFrame, scope: Scope) -> xr.DataArray:
@@ -332,7 +332,9 @@ class Life(AbstractDetails):
         what = self.decision
         years = "" if str(what.years) == "1" else f" a year for {what.years} years"
         family = resolve_family(self.choice.fit, what.family)
-        return f"Lifetime of {what.quality}, {what.demand} tokens{years} served, family {family!r}"
+        said = amount(what.demand)
+        demand = count(said.mean) if said.fixed else str(said)
+        return f"Lifetime of {what.quality}, {demand} tokens{years} served, family {family!r}"
 
     @property
     def asked(self) -> dict[str, Any]:

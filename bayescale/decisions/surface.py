@@ -43,9 +43,13 @@ def losses(fit: AbstractFit, actions: pd.DataFrame, scope: Scope = "law") -> np.
     ndarray, shape (draw, action)
         Nats/token.
     """
+    return np.exp(_log_losses(fit, actions, scope))
+
+
+def _log_losses(fit: AbstractFit, actions: pd.DataFrame, scope: Scope) -> np.ndarray:
     if scope == "law":
-        return np.exp(predict(fit, actions, only=LAW, most=MOST_DRAWS))
-    return np.exp(predict(fit, actions, only=LOG_LOSS, most=MOST_DRAWS) + noise(fit, actions)[:, None])
+        return predict(fit, actions, only=LAW, most=MOST_DRAWS)
+    return predict(fit, actions, only=LOG_LOSS, most=MOST_DRAWS) + noise(fit, actions)[:, None]
 
 
 def noise(fit: AbstractFit, actions: pd.DataFrame) -> np.ndarray:
@@ -147,7 +151,7 @@ def surface(
     """
     params, tokens = (x.ravel() for x in np.meshgrid(np.exp(ln_params), np.exp(ln_tokens), indexing="ij"))
     queries = pd.DataFrame({"params": params, "tokens": tokens, "unique_tokens": tokens}).assign(**fixed)
-    log_loss = np.log(losses(fit, queries, scope)).reshape(-1, len(ln_params), len(ln_tokens))
+    log_loss = _log_losses(fit, queries, scope).reshape(-1, len(ln_params), len(ln_tokens))
     return Surface(ln_params, ln_tokens, log_loss)
 
 
