@@ -36,7 +36,7 @@ EPOCHS = "max_epochs"
 """Name of the limit."""
 _RATIO, _REACH = 20.0, np.log(100)  # sizes reach by the latter around that of this many tokens per param
 _STEP = 0.023  # e-folds between sizes: at most 0.01% of compute is lost to the grid
-_SHIFT = 0.01  # e-folds, of derivatives
+_SHIFT = 0.003  # e-folds, of derivatives: rounding errors are 1e-13 nats
 _SAME = 1e-9  # relative error of epochs
 _SLOPE = {-2: 1 / 12, -1: -8 / 12, 1: 8 / 12, 2: -1 / 12}  # first derivative from five points, of order 4
 _MUCH = 100.0  # rate from which compute cannot stand in for unique tokens

@@ -32,7 +32,7 @@ from bayescale.prediction.queries import resolve_family
 from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN
 
 _TOKENS = np.arange(np.log(1e6), np.log(1e17), 0.03)  # log tokens of the actions
-_SIZES = 0.08 * np.arange(-50, 90)  # log params over the given size: among them is the compute-optimal one
+_SIZES = 0.08 * np.arange(-40, 80)  # log params over the given size: among them is the compute-optimal one
 _MORE = 50.0  # tokens of the compute-optimal model over those of the choice, at most
 
 

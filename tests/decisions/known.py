@@ -42,14 +42,16 @@ def known_fit(runs: bs.Runs, spec: str, law: Mapping[str, float | np.ndarray], *
         Further latent sites.
     """
     rng = np.random.default_rng(0)
-    jittered = {key: value * np.exp(1e-9 * rng.standard_normal((CHAINS, DRAWS))) for key, value in law.items()}
-    E, A, B, alpha, beta = (jittered[key] for key in ("E", "A", "B", "alpha", "beta"))
+
+    def drawn(value: float | np.ndarray) -> np.ndarray:
+        return value if np.ndim(value) else value * np.exp(1e-9 * rng.standard_normal((CHAINS, DRAWS)))
+
+    E, A, B, alpha, beta = (drawn(law[key]) for key in ("E", "A", "B", "alpha", "beta"))
     anchor = {name: float(np.exp(value)) for name, value in anchor_of(bs.load_spec(spec), runs.frame).items()}
     a, b = A * anchor["params"] ** -alpha, B * anchor["tokens"] ** -beta
     sites = {"level": (E + a + b) / anchor["loss"], "ratio_A": a / E, "ratio_B": b / E, "alpha_N": alpha,
              "beta_D": beta, "sigma": 0.005, "nu": 5.0, **others}  # fmt: skip
-    draws = {name: value * np.exp(1e-9 * rng.standard_normal((CHAINS, DRAWS))) for name, value in sites.items()}
-    return bs.Fit.from_samples(draws, spec, runs)
+    return bs.Fit.from_samples({name: drawn(value) for name, value in sites.items()}, spec, runs)
 
 
 def additive(fit: bs.Fit) -> tuple[np.ndarray, ...]:
