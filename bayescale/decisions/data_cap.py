@@ -23,7 +23,7 @@ from bayescale.decisions.base import (
     setting,
 )
 from bayescale.decisions.limits import allowed_by, menu
-from bayescale.decisions.plans import least
+from bayescale.decisions.plans import SLOPE, check_law, interval, least
 from bayescale.decisions.surface import Scope, losses
 from bayescale.inference.average import AbstractFit
 from bayescale.prediction.queries import resolve_family
@@ -38,7 +38,6 @@ _RATIO, _REACH = 20.0, np.log(100)  # sizes reach by the latter around that of t
 _STEP = 0.023  # e-folds between sizes: at most 0.01% of compute is lost to the grid
 _SHIFT = 0.003  # e-folds, of derivatives: rounding errors are 1e-13 nats
 _SAME = 1e-9  # relative error of epochs
-_SLOPE = {-2: 1 / 12, -1: -8 / 12, 1: 8 / 12, 2: -1 / 12}  # first derivative from five points, of order 4
 _MUCH = 100.0  # rate from which compute cannot stand in for unique tokens
 _MORE = 0.1  # share of unique tokens, of which the worth is reported
 # How a plan moves with unique tokens, and with compute: inside, and where the most epochs bind.
@@ -81,6 +80,7 @@ class DataCap(AbstractDecision):
 
     def actions(self, fit: AbstractFit) -> pd.DataFrame:
         """Params in even steps of their log, each with the tokens of the budget and the epochs that they make."""
+        check_law(fit, self.name)
         table = self._plans(fit, self._sizes(fit), quantity(self.unique_tokens))
         if repeats(fit):
             return table
@@ -142,11 +142,11 @@ class DataCap(AbstractDecision):
         """Return how the loss of the choice falls as its plan moves in a direction, per e-fold; shape (draw,)."""
         plan = {**choice.action[["params", "tokens"]], "unique_tokens": quantity(self.unique_tokens)}
         moved = {
-            name: value * np.exp(_SHIFT * direction.get(name, 0) * np.array([*_SLOPE])) for name, value in plan.items()
+            name: value * np.exp(_SHIFT * direction.get(name, 0) * np.array([*SLOPE])) for name, value in plan.items()
         }
         table = pd.DataFrame(moved).assign(family=choice.action["family"])
         table["unique_tokens"] = np.minimum(table["unique_tokens"], table["tokens"])
-        return -losses(choice.fit, table) @ np.array([*_SLOPE.values()]) / _SHIFT
+        return -losses(choice.fit, table) @ np.array([*SLOPE.values()]) / _SHIFT
 
 
 def repeats(fit: AbstractFit) -> bool:
@@ -241,11 +241,9 @@ class Cap(AbstractDetails):
         gain = float(np.log1p(_MORE) * self.unique_price.mean())
         cost = float(self.choice.outcome.to_numpy()[:, self.choice.best.action].mean()) - self.uncapped
         replaced = f"{self.rate:.3g}% more compute" if self.rate < _MUCH else "more than any compute"
-        used = (
-            f"{count(plan['unique_tokens'])} unique ones ({plan['unique_tokens'] / unique:.0%} of those that there are)"
-        )
+        used = f"{count(plan['unique_tokens'])} unique ones ({plan['unique_tokens'] / unique:.0%} of what there is)"
         more = [
-            ("best epochs", f"{_range(self.epochs)}; with probability {self.more_epochs:.2g} more epochs would help"),
+            ("best epochs", f"{interval(self.epochs)}; with probability {self.more_epochs:.2g} more epochs would help"),
             ("more data", f"{_MORE:.0%} more unique tokens would lower the loss by {count(gain, 2)} nats/token"),
             ("", f"1% more of them is worth {replaced}"),
             ("the cap", f"costs {count(cost, 2)} nats/token against fresh tokens only"),
@@ -264,8 +262,3 @@ class Cap(AbstractDetails):
             "unique_tokens_in_compute": self.rate,
             "loss_without_cap": self.uncapped,
         }
-
-
-def _range(x: np.ndarray) -> str:
-    low, middle, high = (count(value) for value in quantiles(x).values())
-    return f"{middle} (90% interval {low} to {high})"

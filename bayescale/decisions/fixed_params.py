@@ -25,7 +25,7 @@ from bayescale.decisions.base import (
     setting,
 )
 from bayescale.decisions.hardware import Hardware, hardware
-from bayescale.decisions.plans import draws_of, least, least_training, token_grid
+from bayescale.decisions.plans import check_law, draws_of, interval, least, least_training, token_grid
 from bayescale.decisions.surface import Scope, losses, surface
 from bayescale.inference.average import AbstractFit
 from bayescale.prediction.queries import resolve_family
@@ -75,6 +75,7 @@ class FixedParams(AbstractDecision):
 
     def actions(self, fit: AbstractFit) -> pd.DataFrame:
         """Tokens in even steps of their log, from a million on."""
+        check_law(fit, self.name)
         tokens, params = np.exp(_TOKENS), quantity(self.params)
         flops = FLOPS_PER_PARAM_TOKEN * params * tokens
         return pd.DataFrame({"params": params, "tokens": tokens, "tokens_per_param": tokens / params, "flops": flops})
@@ -198,8 +199,8 @@ class Stop(AbstractDetails):
         return [
             ("ratio", f"{count(action['tokens_per_param'])} tokens per param"),
             ("cost", card.priced(cost) if card else f"{count(action['flops'])} FLOP"),
-            ("best tokens", f"{_range(np.exp(self.ln_optimum))}, if each draw were known"),
-            ("left to gain", f"{_range(self.loss - self.endless)} nats/token with endless tokens"),
+            ("best tokens", f"{interval(np.exp(self.ln_optimum))}, if each draw were known"),
+            ("left to gain", f"{interval(self.loss - self.endless)} nats/token with endless tokens"),
             ("overhead", f"{middle:.0%} (90% interval {low:.0%} to {high:.0%}) more compute than the compute-optimal"),
             ("", f"model of this loss ({count(float(np.median(np.exp(self.ln_optimal_params))))} params)"),
         ]  # fmt: skip
@@ -213,8 +214,3 @@ class Stop(AbstractDetails):
             "overhead": quantiles(self.overhead),
             "compute_optimal_params": quantiles(np.exp(self.ln_optimal_params)),
         }
-
-
-def _range(x: np.ndarray) -> str:
-    low, middle, high = (count(value) for value in quantiles(x).values())
-    return f"{middle} (90% interval {low} to {high})"

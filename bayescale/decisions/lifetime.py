@@ -26,7 +26,7 @@ from bayescale.decisions.base import (
 )
 from bayescale.decisions.hardware import Hardware, hardware
 from bayescale.decisions.limits import menu
-from bayescale.decisions.plans import balanced, draws_of, least, least_training, slope, token_grid
+from bayescale.decisions.plans import balanced, check_law, draws_of, interval, least, least_training, slope, token_grid
 from bayescale.decisions.serving import Served, Server, break_even, flop_equivalent
 from bayescale.decisions.shapes import FORWARD
 from bayescale.decisions.surface import Scope, Surface, losses, surface
@@ -80,6 +80,8 @@ class Lifetime(AbstractDecision):
             raise QueryError(
                 "a lifetime needs one quality", expected="either loss or like", got=f"{self.loss=}, {self.like=}"
             )
+        if self.loss is not None and not self.loss > 0:
+            raise QueryError("the loss is out of range", expected="a positive number", got=str(self.loss))
         if not 0 < self.probability <= 1:
             raise QueryError("probability is out of range", expected="above 0, up to 1", got=str(self.probability))
         if self.batch and not self.hardware:
@@ -97,6 +99,7 @@ class Lifetime(AbstractDecision):
 
     def actions(self, fit: AbstractFit) -> pd.DataFrame:
         """Sizes that reach the quality with the least probability or more, in even steps, then those of the menu."""
+        check_law(fit, self.name)
         sizes = _SEARCHED if self.like is None else np.log(quantity(self.like)) + _LIKE
         reach = self._reach(fit, sizes)
         if not (reach >= self.probability).any():
@@ -123,11 +126,22 @@ class Lifetime(AbstractDecision):
         The last size is the one whose quality is asked for, if it is one of a model.
         """
         grid, fixed = token_grid(quantity(self.most_tokens)), {"family": resolve_family(fit, self.family)}
-        if self.like is None:
+        if self.loss is not None:
             return surface(fit, ln_params, grid, fixed, scope), np.log([[self.loss]])
-        ln_tokens, _ = balanced(fit, quantity(self.like), grid, fixed)
-        found = surface(fit, np.append(ln_params, np.log(quantity(self.like))), grid, fixed, scope)
+        ln_tokens, _ = self._balanced(fit)
+        found = surface(fit, np.append(ln_params, np.log(quantity(self.like or 0.0))), grid, fixed, scope)
         return found, found.at(ln_tokens[:, None])[:, -1:]
+
+    def _balanced(self, fit: AbstractFit) -> tuple[np.ndarray, np.ndarray]:
+        """Log tokens and log loss of the compute-optimal model of the quality; each of shape (draw,)."""
+        fixed = {"family": resolve_family(fit, self.family)}
+        grid = token_grid(quantity(self.most_tokens))
+        found = balanced(fit, quantity(self.like or 0.0), grid, fixed)
+        if (beyond := float((found[0] > grid[-2]).mean())) > 0:
+            raise QueryError(f"{self.quality} takes more tokens than a plan has", got=f"more in {beyond:.1%} of draws",
+                             expected=f"up to {count(np.exp(grid[-2]))} tokens",
+                             hint="give more most_tokens, or the quality as a loss")  # fmt: skip
+        return found
 
     def utility(self, outcome: xr.DataArray, actions: pd.DataFrame) -> xr.DataArray:
         """The cost of training and serving, negated."""
@@ -149,23 +163,25 @@ class Lifetime(AbstractDecision):
             In dollars with hardware, else in training FLOP.
         """
         of = self._drawn(len(tokens))
-        training = FLOPS_PER_PARAM_TOKEN * params * tokens
-        serving = FORWARD * params * (of["serving"] * of["demand"])[:, None]
-        return training * of["price"][:, None], serving * of["price"][:, None]
+        training = FLOPS_PER_PARAM_TOKEN * params * tokens * of["price"][:, None]
+        return training, self.token_cost(params, len(tokens)) * of["demand"][:, None]
 
-    def served(self, n: int) -> np.ndarray:
-        """Draws of the tokens served until retirement.
+    def token_cost(self, params: np.ndarray, n: int) -> np.ndarray:
+        """Return the cost of a served token.
 
         Parameters
         ----------
+        params : ndarray, shape (action,) or (draw, action)
         n : int
             Number of draws.
 
         Returns
         -------
-        ndarray, shape (draw,)
+        ndarray, shape (draw, action)
+            In dollars with hardware, else in training FLOP.
         """
-        return self._drawn(n)["demand"]
+        of = self._drawn(n)
+        return FORWARD * params * (of["serving"] * of["price"])[:, None]
 
     def unknowns(self, fit: AbstractFit) -> dict[str, np.ndarray]:
         """The demand, and the prices of a FLOP in training and in serving, where these are distributions."""
@@ -191,9 +207,7 @@ class Lifetime(AbstractDecision):
         """Share of draws in which each size reaches the quality with the most tokens; shape (size,)."""
         most, fixed = quantity(self.most_tokens), {"family": resolve_family(fit, self.family)}
         table = pd.DataFrame({"params": np.exp(ln_params), "tokens": most, "unique_tokens": most}).assign(**fixed)
-        wanted = (
-            np.log(self.loss) if self.like is None else balanced(fit, quantity(self.like), token_grid(most), fixed)[1]
-        )
+        wanted = np.log(self.loss) if self.loss is not None else self._balanced(fit)[1]
         return (np.log(losses(fit, table)) <= np.reshape(wanted, (-1, 1))).mean(axis=0)
 
     @property
@@ -321,8 +335,8 @@ class Life(AbstractDetails):
         """
         params = np.sort([quantity(small), quantity(large)])
         tokens = self.decision.outcome(self.choice.fit, pd.DataFrame({"params": params}), "law").to_numpy()
-        training, serving = self.decision.costs(tokens, params)
-        each = serving / self.decision.served(len(tokens))[:, None]
+        training, _ = self.decision.costs(tokens, params)
+        each = self.decision.token_cost(params, len(tokens))
         found = break_even((training[:, 0], each[:, 0]), (training[:, 1], each[:, 1]))
         return np.where(tokens[:, 0] < quantity(self.decision.most_tokens), found, np.inf)
 
@@ -363,11 +377,11 @@ class Life(AbstractDetails):
         """Training, costs, what is saved, the demand that decides, and what a better quality costs."""
         what, (training, serving), (other, demand) = self.decision, self.costs, self._against
         cost = training + serving
-        words = what.card.priced(cost) if what.card else f"{_range(cost)} FLOP"
+        words = what.card.priced(cost) if what.card else f"{interval(cost)} FLOP"
         better = _BETTER * float(np.nanmean(self.price_of_loss))
         tokens = float(np.median(self.optimal["tokens"]))
         return [
-            ("train", f"{_range((self.tokens / self.params)[self.reached])} tokens per param; "
+            ("train", f"{interval((self.tokens / self.params)[self.reached])} tokens per param; "
              f"{np.median(self.over_training):.3g} times the compute-optimal tokens"),
             ("reached", f"with probability {self.choice.action['probability']:.3g}, within "
              f"{count(quantity(what.most_tokens))} tokens"),
@@ -376,7 +390,7 @@ class Life(AbstractDetails):
              "on average"),
             ("saving", f"{self.saving:.1%} of the expected cost of the compute-optimal model of the same quality"),
             ("", f"({count(other)} params, {count(tokens)} tokens)"),
-            ("break-even", f"costs less than {count(other)} params from {_range(demand)} tokens served"),
+            ("break-even", f"costs less than {count(other)} params from {interval(demand)} tokens served"),
             ("quality", f"a loss lower by {_BETTER} nats/token would cost {count(better, 2)} {what.unit} more"),
         ]  # fmt: skip
 
@@ -396,8 +410,3 @@ class Life(AbstractDetails):
             "price_of_loss": float(np.nanmean(self.price_of_loss)),
             "probability_possible": float(np.isfinite(self.ln_least_cost).mean()),
         }
-
-
-def _range(x: np.ndarray) -> str:
-    low, middle, high = (count(value) for value in quantiles(x).values())
-    return f"{middle} (90% interval {low} to {high})"

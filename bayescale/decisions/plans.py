@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bayescale.core.errors import QueryError
+from bayescale.core.quantities import count
+from bayescale.decisions.base import quantiles
 from bayescale.decisions.surface import MOST_DRAWS, Surface, interpolate, losses, minimise
 from bayescale.inference.average import AbstractFit
 from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN
@@ -16,7 +19,8 @@ _SPAN = 17.0  # e-folds of tokens below the most: 100T down to 4M, the tokens of
 _LENGTH = 80  # steps of 0.22 e-folds: interpolation is exact to 1e-8
 _STEP = 0.02  # e-folds between the runs of equal compute that give a slope, exact to 1e-8
 _SHIFT = 1e-3  # in log loss, for the slope of log tokens
-_SLOPE = {-2: 1 / 12, -1: -8 / 12, 1: 8 / 12, 2: -1 / 12}  # first derivative from five points, of order 4
+SLOPE = {-2: 1 / 12, -1: -8 / 12, 1: 8 / 12, 2: -1 / 12}
+"""Weights, by step, of values in a first derivative of order 4."""
 
 
 def draws_of(fit: AbstractFit) -> int:
@@ -32,6 +36,25 @@ def draws_of(fit: AbstractFit) -> int:
     """
     chains, length = fit.shape
     return chains * len(range(0, length, max(1, -(-chains * length // MOST_DRAWS))))
+
+
+def check_law(fit: AbstractFit, decision: str) -> None:
+    """Raise unless a fit has a law of params and tokens.
+
+    Parameters
+    ----------
+    fit : Fit or Average
+    decision : str
+        Name of the decision that needs it.
+
+    Raises
+    ------
+    QueryError
+    """
+    lawless = [name for name, one in fit.members.items() if not one.spec.law]
+    if lawless or not {"params", "tokens"} <= set(fit.columns):
+        got = f"{lawless[0]!r} has no law" if lawless else f"{fit.name!r} reads {', '.join(fit.columns)}"
+        raise QueryError(f"{decision!r} needs a law of params and tokens", got=got, hint="fit additive or coupled")
 
 
 def token_grid(most: float) -> np.ndarray:
@@ -71,16 +94,16 @@ def balanced(
         An end of the grid if the balance lies beyond it.
     log_loss : ndarray, shape (draw,)
     """
-    shift = _STEP * np.array([0, *_SLOPE])[:, None]
+    shift = _STEP * np.array([0, *SLOPE])[:, None]
     queries = pd.DataFrame({"params": (params * np.exp(shift + 0 * ln_tokens)).ravel(),
                             "tokens": np.exp(ln_tokens - shift).ravel()})  # fmt: skip
     queries = queries.assign(unique_tokens=queries["tokens"], **fixed)
     log_loss, *around = np.moveaxis(np.log(losses(fit, queries)).reshape(-1, len(shift), len(ln_tokens)), 1, 0)
-    slope = sum(weight * one for weight, one in zip(_SLOPE.values(), around, strict=True)) / _STEP
-    low, high = np.full(len(slope), ln_tokens[0]), np.full(len(slope), ln_tokens[-1])
+    slopes = np.tensordot(list(SLOPE.values()), around, axes=1) / _STEP
+    low, high = np.full(len(slopes), ln_tokens[0]), np.full(len(slopes), ln_tokens[-1])
     for _ in range(50):  # with too few tokens, more params raise the loss: the slope falls in tokens
         middle = 0.5 * (low + high)
-        few = interpolate(ln_tokens, slope, middle) > 0
+        few = interpolate(ln_tokens, slopes, middle) > 0
         low, high = np.where(few, middle, low), np.where(few, high, middle)
     return low, interpolate(ln_tokens, log_loss, low)
 
@@ -99,7 +122,7 @@ def slope(of: Surface, log_loss: np.ndarray) -> np.ndarray:
         Log tokens per unit of log loss, negative; NaN near the ends of the grid.
     """
     with np.errstate(invalid="ignore"):
-        found = sum(w * of.tokens_for(log_loss + k * _SHIFT) for k, w in _SLOPE.items()) / _SHIFT
+        found = sum(w * of.tokens_for(log_loss + k * _SHIFT) for k, w in SLOPE.items()) / _SHIFT
     return np.where(np.isfinite(found), found, np.nan)
 
 
@@ -143,3 +166,18 @@ def least(x: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if smooth.any():
         at[smooth], smallest[smooth] = minimise(x, values[smooth])
     return at, smallest
+
+
+def interval(x: np.ndarray) -> str:
+    """Write the median of draws and their 90% interval.
+
+    Parameters
+    ----------
+    x : ndarray, shape (draw,)
+
+    Returns
+    -------
+    str
+    """
+    low, middle, high = (count(value) for value in quantiles(x).values())
+    return f"{middle} (90% interval {low} to {high})"

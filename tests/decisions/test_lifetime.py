@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,8 @@ from known import SARDANA, additive, bisected, known_fit, slope
 import bayescale as bs
 from bayescale.cli import main
 from bayescale.core.errors import QueryError
+from bayescale.decisions.data_cap import DataCap
+from bayescale.decisions.fixed_params import FixedParams
 from bayescale.decisions.hardware import hardware
 from bayescale.decisions.lifetime import Lifetime
 from bayescale.decisions.plans import least
@@ -112,6 +115,13 @@ def test_an_expected_cost_depends_on_demand_through_its_mean_alone(fit: bs.Fit) 
     assert unknown.unknowns.loc["demand", "worth"] > 10 * unknown.unknowns.loc["demand", "mcse"]
 
 
+def test_without_demand_the_compute_optimal_size_costs_least(fit: bs.Fit) -> None:
+    choice = bs.decide(Lifetime(demand=0, like="13B"), fit)
+    assert np.exp(choice.ln_optimum) == pytest.approx(13e9, rel=1e-6)
+    assert choice.saving == pytest.approx(0.0, abs=1e-4)  # the step of the grid
+    assert choice.break_even("7B", "13B").min() > 0
+
+
 def test_demand_ends_with_retirement(fit: bs.Fit) -> None:
     total, yearly = (bs.decide(Lifetime(like="13B", **given), fit)
                      for given in ({"demand": "3T"}, {"demand": "1T", "years": "uniform(2, 4)"}))  # fmt: skip
@@ -160,10 +170,29 @@ def test_a_menu_and_dollars(fit: bs.Fit) -> None:
     assert f"as of {card.price.as_of}" in repr(choice)
 
 
+def test_a_size_that_is_optimal_for_more_tokens_than_a_plan_has_is_refused(fit: bs.Fit) -> None:
+    with pytest.raises(QueryError, match=r"takes more tokens than a plan has\n.*\n.*100\.0% of draws"):
+        bs.decide(Lifetime(demand=MEAN, like="70B", most_tokens="100B"), fit)
+
+
+def test_a_fit_without_a_law_of_params_and_tokens_is_refused() -> None:
+    other = SimpleNamespace(
+        name="flops", columns=("flops",), members={"flops": SimpleNamespace(spec=SimpleNamespace(law="power"))}
+    )
+    for plan in (
+        Lifetime(demand=MEAN, loss=2.0),
+        FixedParams(params="8B", worth=1e24),
+        DataCap(flops=1e23, unique_tokens=1e9),
+    ):
+        with pytest.raises(QueryError, match=f"'{plan.name}' needs a law of params and tokens"):
+            plan.actions(other)
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
         ({}, "one quality"),
+        ({"loss": -1.0}, "out of range"),
         ({"loss": 2.0, "like": "7B"}, "one quality"),
         ({"loss": 2.0, "probability": 0.0}, "out of range"),
         ({"loss": 2.0, "batch": 8}, "depends on the hardware"),
