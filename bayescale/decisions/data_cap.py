@@ -22,7 +22,7 @@ from bayescale.decisions.base import (
     quantiles,
     setting,
 )
-from bayescale.decisions.limits import allowed_by, menu
+from bayescale.decisions.limits import SIZES, allowed_by, menu
 from bayescale.decisions.plans import SLOPE, check_law, interval, least
 from bayescale.decisions.surface import Scope, losses
 from bayescale.inference.average import AbstractFit
@@ -37,8 +37,11 @@ EPOCHS = "max_epochs"
 _RATIO, _REACH = 20.0, np.log(100)  # sizes reach by the latter around that of this many tokens per param
 _STEP = 0.023  # e-folds between sizes: at most 0.01% of compute is lost to the grid
 _SHIFT = 0.003  # e-folds, of derivatives: rounding errors are 1e-13 nats
+_ABOVE = 100  # sizes with fewer epochs than the most, at least
 _SAME = 1e-9  # relative error of epochs
+_BEYOND = 1.1 * MOST_EPOCHS  # epochs of actions: what lies a tenth beyond the limit says what the limit costs
 _MUCH = 100.0  # rate from which compute cannot stand in for unique tokens
+_NOTHING = 1e-30  # nats/token that compute gains, so that a rate is finite
 _MORE = 0.1  # share of unique tokens, of which the worth is reported
 # How a plan moves with unique tokens, and with compute: inside, and where the most epochs bind.
 _INSIDE = ({"unique_tokens": 1}, {"tokens": 1})
@@ -49,8 +52,8 @@ _AT_MOST = ({"params": -1, "tokens": 1, "unique_tokens": 1}, {"params": 1})
 class DataCap(AbstractDecision):
     """Minimise the expected loss of a FLOP budget over params, if unique tokens are limited: epochs follow.
 
-    The law needs the resource ``repetition``: without it, repeated tokens would count as fresh ones, so that only plans
-    of up to one epoch are considered.
+    The law needs the resource ``repetition``. Without it, repeated tokens would count as fresh ones: if the best plan
+    repeats tokens, there is no answer.
 
     Attributes
     ----------
@@ -81,21 +84,22 @@ class DataCap(AbstractDecision):
     def actions(self, fit: AbstractFit) -> pd.DataFrame:
         """Params in even steps of their log, each with the tokens of the budget and the epochs that they make."""
         check_law(fit, self.name)
-        table = self._plans(fit, self._sizes(fit), quantity(self.unique_tokens))
-        if repeats(fit):
-            return table
-        once = table[table["epochs"] <= 1 + _SAME]
-        if once.empty:
-            raise QueryError("every size repeats tokens, and the law does not know what repeats are worth",
-                             expected="a fit with the resource repetition", got=repr(fit.name),
-                             hint="fit the spec repetition to runs with unique_tokens")  # fmt: skip
-        return once.reset_index(drop=True)
+        table = self._plans(fit, self._sizes(), quantity(self.unique_tokens))
+        if not repeats(fit):
+            wanted = float(table["tokens"].iloc[losses(fit, table).mean(axis=0).argmin()])
+            if wanted > quantity(self.unique_tokens):
+                raise QueryError("the best plan repeats tokens, and the law does not know what repeats are worth",
+                                 expected=f"up to {count(quantity(self.unique_tokens))} tokens for a fit without the "
+                                 "resource repetition", got=f"{count(wanted)} tokens",
+                                 hint="fit the spec repetition to runs with unique_tokens")  # fmt: skip
+        return table[table["epochs"] <= (_BEYOND if repeats(fit) else 1.0)].reset_index(drop=True)
 
-    def _sizes(self, fit: AbstractFit) -> np.ndarray:
+    def _sizes(self) -> np.ndarray:
         """Params in even steps of their log, among them the size with the most epochs; then those of the menu."""
         budget = quantity(self.flops) / FLOPS_PER_PARAM_TOKEN
-        usual, edge = 0.5 * np.log(budget / _RATIO), np.log(budget / quantity(self.unique_tokens) / self._most(fit))
-        steps = np.arange(np.floor((usual - edge - _REACH) / _STEP), max((usual - edge + _REACH) / _STEP, 3))
+        usual = 0.5 * np.log(budget / _RATIO)
+        edge = np.log(budget / quantity(self.unique_tokens) / quantity(self.limits[EPOCHS]))
+        steps = np.arange(np.floor((usual - edge - _REACH) / _STEP), max((usual - edge + _REACH) / _STEP, _ABOVE))
         return np.concatenate([np.exp(edge + _STEP * steps), menu(self.limits)])
 
     def _plans(self, fit: AbstractFit, params: np.ndarray, unique: float) -> pd.DataFrame:
@@ -126,17 +130,15 @@ class DataCap(AbstractDecision):
         """
         params, found = choice.actions["params"].to_numpy(), choice.outcome.to_numpy()
         length = len(params) - int(np.isclose(params[:, None], menu(self.limits)).any(axis=0).sum())
-        allowed = np.where(choice.allowed, found, np.inf)[:, :length]
+        between = {name: value for name, value in self.limits.items() if name != SIZES}  # a draw may lie between sizes
+        allowed = np.where(allowed_by(between, choice.actions), found, np.inf)[:, :length]
         others = {name: value for name, value in self.limits.items() if name != EPOCHS}
-        fresh = self._plans(choice.fit, self._sizes(choice.fit), np.inf)
+        fresh = self._plans(choice.fit, self._sizes(), np.inf)
         uncapped = self.outcome(choice.fit, fresh[allowed_by(others, fresh)], "law").mean("draw").min()
-        at_most = choice.action["epochs"] > (1 - _SAME) * self._most(choice.fit)
+        at_most = choice.action["epochs"] > (1 - _SAME) * quantity(self.limits[EPOCHS])
         unique, compute = _AT_MOST if at_most else _INSIDE
         return Cap(self, choice, *least(np.log(params[:length]), allowed), self._slope(choice, unique),
                    self._slope(choice, compute), float(uncapped))  # fmt: skip
-
-    def _most(self, fit: AbstractFit) -> float:
-        return quantity(self.limits[EPOCHS]) if repeats(fit) else 1.0
 
     def _slope(self, choice: Choice, direction: Mapping[str, int]) -> np.ndarray:
         """Return how the loss of the choice falls as its plan moves in a direction, per e-fold; shape (draw,)."""
@@ -206,7 +208,7 @@ class Cap(AbstractDetails):
     @property
     def rate(self) -> float:
         """Relative change of compute that lowers the expected loss as much as one of unique tokens."""
-        return float(self.unique_price.mean() / max(self.compute_price.mean(), np.finfo(float).tiny))
+        return float(self.unique_price.mean() / max(float(self.compute_price.mean()), _NOTHING))
 
     @property
     def problem(self) -> str:
@@ -225,13 +227,12 @@ class Cap(AbstractDetails):
         """Where the choice leaves what the law, or its runs, know of repeats."""
         fit, epochs = self.choice.fit, float(self.choice.action["epochs"])
         if not repeats(fit):
-            return ("the law does not know what repeated tokens are worth: one epoch at most is considered",)
+            return ()
         most = float((fit.design_frame["tokens"] / fit.design_frame["unique_tokens"]).max())
-        limit = self.decision._most(fit)
+        limit = quantity(self.decision.limits[EPOCHS])
         beyond = float((self.epochs > (1 - _SAME) * limit).mean())
-        notes = [f"in {beyond:.0%} of draws the limit of {limit:g} epochs binds; beyond it, nothing is known"] * (
-            beyond > 0
-        )
+        unknown = "; beyond it, nothing is known" * (limit == MOST_EPOCHS)
+        notes = [f"in {beyond:.0%} of draws the limit of {limit:g} epochs binds{unknown}"] * (beyond > 0)
         return (*notes, *[f"{epochs:.0f} epochs are more than any run has ({most:.0f})"] * (epochs > most))
 
     @property

@@ -199,7 +199,7 @@ class Stop(AbstractDetails):
         return [
             ("ratio", f"{count(action['tokens_per_param'])} tokens per param"),
             ("cost", card.priced(cost) if card else f"{count(action['flops'])} FLOP"),
-            ("best tokens", f"{interval(np.exp(self.ln_optimum))}, if each draw were known"),
+            ("best tokens", f"{interval(np.exp(self.ln_optimum))}, with all that is unknown known"),
             ("left to gain", f"{interval(self.loss - self.endless)} nats/token with endless tokens"),
             ("overhead", f"{middle:.0%} (90% interval {low:.0%} to {high:.0%}) more compute than the compute-optimal"),
             ("", f"model of this loss ({count(float(np.median(np.exp(self.ln_optimal_params))))} params)"),

@@ -376,21 +376,20 @@ class Life(AbstractDetails):
     def lines(self) -> list[tuple[str, str]]:
         """Training, costs, what is saved, the demand that decides, and what a better quality costs."""
         what, (training, serving), (other, demand) = self.decision, self.costs, self._against
-        cost = training + serving
-        words = what.card.priced(cost) if what.card else f"{interval(cost)} FLOP"
+        cost = -self.choice.run_utility.to_numpy()[:, self.choice.best.action]
+        ratio, share = self.tokens / self.params, float(training.mean() / (training + serving).mean())
         better = _BETTER * float(np.nanmean(self.price_of_loss))
-        tokens = float(np.median(self.optimal["tokens"]))
         return [
-            ("train", f"{interval((self.tokens / self.params)[self.reached])} tokens per param; "
-             f"{np.median(self.over_training):.3g} times the compute-optimal tokens"),
+            ("train", f"until the quality is reached: {interval(ratio[self.reached])} tokens per param"),
             ("reached", f"with probability {self.choice.action['probability']:.3g}, within "
              f"{count(quantity(what.most_tokens))} tokens"),
-            ("cost", words),
-            ("of which", f"{training.mean() / cost.mean():.0%} training, {serving.mean() / cost.mean():.0%} serving, "
-             "on average"),
-            ("saving", f"{self.saving:.1%} of the expected cost of the compute-optimal model of the same quality"),
-            ("", f"({count(other)} params, {count(tokens)} tokens)"),
-            ("break-even", f"costs less than {count(other)} params from {interval(demand)} tokens served"),
+            ("cost", what.card.priced(cost) if what.card else f"{interval(cost)} FLOP"),
+            ("of which", f"{share:.0%} training, {1 - share:.0%} serving, on average"),
+            ("optimal", f"compute-optimal for the same quality: {count(other)} params on "
+             f"{count(float(np.median(self.optimal['tokens'])))} tokens"),
+            ("over-trained", f"on {interval(self.over_training)} times the tokens of that model"),
+            ("saving", f"{self.saving:.1%} of the expected cost of that model"),
+            ("break-even", f"costs less than that model from {interval(demand)} tokens served"),
             ("quality", f"a loss lower by {_BETTER} nats/token would cost {count(better, 2)} {what.unit} more"),
         ]  # fmt: skip
 

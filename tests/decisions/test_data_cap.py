@@ -92,6 +92,7 @@ def test_at_the_most_epochs_unique_tokens_bring_tokens(uncertain: bs.Fit, law: d
     params, tokens = choice.action[["params", "tokens"]]
     assert choice.action["epochs"] == pytest.approx(40)
     assert [one.name for one in choice.limits] == ["max_epochs"]
+    assert 40 < choice.actions["epochs"].max() <= 44  # nothing is said of what lies farther
     assert "the limit of 40 epochs binds; beyond it, nothing is known" in str(choice.verdict)
     _, of_params, of_tokens, of_unique = marginals(law, params, tokens, UNIQUE)
     assert choice.unique_price == pytest.approx(of_unique + of_tokens - of_params, rel=1e-6)
@@ -141,12 +142,24 @@ def test_enough_unique_tokens_are_no_cap(published: bs.Fit) -> None:
     assert "all tokens are fresh" in repr(capped)
 
 
-def test_a_law_without_repeats_is_held_to_one_epoch(chinchilla_fit: bs.Fit) -> None:
-    choice = bs.decide(DataCap(flops="1e23", unique_tokens="100B"), chinchilla_fit)
-    assert choice.action["epochs"] == pytest.approx(1.0)
-    assert choice.action["tokens"] == pytest.approx(1e11)  # more tokens would be repeats
-    assert "one epoch at most" in str(choice.verdict)
-    assert choice.uncapped < choice.least_loss.mean()
+def test_a_law_without_repeats_has_no_answer_if_the_best_plan_repeats(chinchilla_fit: bs.Fit) -> None:
+    with pytest.raises(QueryError, match=r"the best plan repeats tokens.*\n.*up to 100B tokens.*\n.*got: +\d+B tokens"):
+        bs.decide(DataCap(flops="1e23", unique_tokens="100B"), chinchilla_fit)
+    choice = bs.decide(DataCap(flops="1e23", unique_tokens="5T"), chinchilla_fit)
+    assert choice.actions["epochs"].max() == 1
+    split = bs.decide(bs.Allocation("1e23"), chinchilla_fit)
+    assert choice.action["params"] == pytest.approx(split.params, rel=0.03)  # half a step of either grid
+    assert "all tokens are fresh" in repr(choice)
+
+
+def test_a_menu_leaves_each_draw_its_optimum(uncertain: bs.Fit) -> None:
+    free = bs.decide(DataCap(flops=BUDGET, unique_tokens=UNIQUE), uncertain)
+    menu = bs.decide(DataCap(flops=BUDGET, unique_tokens=UNIQUE, limits={"sizes": "3B,7B,13B"}), uncertain)
+    assert menu.action["params"] == 7e9
+    assert np.array_equal(menu.ln_optimum, free.ln_optimum)
+    lower = bs.decide(DataCap(flops=BUDGET, unique_tokens=UNIQUE, limits={"max_epochs": "6"}), uncertain)
+    assert lower.action["epochs"] == pytest.approx(6)
+    assert lower.epochs.max() == pytest.approx(6)
 
 
 def test_what_cannot_be_asked_is_refused(published: bs.Fit) -> None:
