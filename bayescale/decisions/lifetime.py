@@ -34,7 +34,7 @@ from bayescale.inference.average import AbstractFit
 from bayescale.prediction.queries import resolve_family
 from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN
 
-_LIKE = 0.03 * np.arange(-333, 34)  # log sizes over that of the quality: serving only makes smaller ones better
+_LIKE = 0.025 * np.arange(-400, 41)  # log sizes over that of the quality: serving only makes smaller ones better
 _SEARCHED = np.arange(np.log(1e5), np.log(1e15), 0.05)  # log sizes among which the smallest is sought
 _KEPT = 115  # of these, from the smallest that reaches the loss: up to 300 times its size
 _BETTER = 0.01  # nats/token: the better quality whose cost is reported
