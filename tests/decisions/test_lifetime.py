@@ -1,0 +1,212 @@
+"""Lifetime: published optima, the closed form of each draw, uncertain demand, and requests that cannot be met."""
+
+from __future__ import annotations
+
+import json
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+from known import SARDANA, additive, bisected, known_fit, slope
+
+import bayescale as bs
+from bayescale.cli import main
+from bayescale.core.errors import QueryError
+from bayescale.decisions.data_cap import DataCap
+from bayescale.decisions.fixed_params import FixedParams
+from bayescale.decisions.hardware import hardware
+from bayescale.decisions.lifetime import Lifetime
+from bayescale.decisions.plans import least
+
+MEAN = 2e12
+SPREAD = f"lognormal({MEAN * math.exp(-0.32)!r}, 0.8)"  # its mean is MEAN: exp(0.8² / 2) = exp(0.32)
+
+
+@pytest.fixture(scope="module")
+def sardana(chinchilla: bs.Runs) -> bs.Fit:
+    return known_fit(chinchilla, "additive", SARDANA)
+
+
+@pytest.fixture(scope="module")
+def fit(chinchilla: bs.Runs, chinchilla_fit: bs.Fit) -> bs.Fit:
+    """Every fourth draw: nothing here depends on their number."""
+    return bs.Fit.from_samples(chinchilla_fit.posterior.isel(draw=slice(None, None, 4)), "additive", chinchilla)
+
+
+def optimum(fit: bs.Fit, quality: np.ndarray, demand: float) -> tuple[np.ndarray, np.ndarray]:
+    """Params and tokens of least 6·N·D + 2·N·T at a loss: αA·N^-α = βB·D^-β·(1 + T / 3D); each of shape (draw, 1)."""
+    E, A, B, alpha, beta = additive(fit)
+
+    def params(ln_tokens: np.ndarray) -> np.ndarray:
+        return (A / (quality - E - B * np.exp(-beta * ln_tokens))) ** (1 / alpha)
+
+    def imbalance(ln_tokens: np.ndarray) -> np.ndarray:
+        gain = beta * B * np.exp(-beta * ln_tokens) * (1 + demand / (3 * np.exp(ln_tokens)))
+        return alpha * (quality - E - B * np.exp(-beta * ln_tokens)) - gain
+
+    fewest = np.log(B / (quality - E)) / beta  # with endless params
+    found = bisected(imbalance, fewest + 1e-9, fewest + 30.0)
+    return params(found), np.exp(found)
+
+
+def quality_of(fit: bs.Fit, params: float) -> np.ndarray:
+    """Loss of a compute-optimal model in each draw, shape (draw, 1)."""
+    E, A, _, alpha, beta = additive(fit)
+    return E + A * params**-alpha * (1 + alpha / beta)
+
+
+@pytest.mark.parametrize(
+    ("like", "demand", "params", "over", "saving"),
+    [
+        ("13B", 2e12, 6.97e9, 2.165, 0.1745),
+        ("7B", 1e11, 6.00e9, 1.176, 0.0085),
+        ("30B", 1e13, 13.61e9, 2.845, 0.2798),
+        ("70B", 1e13, 41.55e9, 7.923e12 / 4.255e12, 0.1195),
+    ],
+)
+def test_the_optima_of_sardana(sardana: bs.Fit, like, demand, params, over, saving) -> None:
+    """Recomputed from the paper's constants; its tables print 17%, 1.18 times the tokens, 2.84 times, 28% and 12%."""
+    choice = bs.decide(Lifetime(demand=demand, like=like), sardana)
+    best, tokens = optimum(sardana, quality_of(sardana, bs.quantity(like)), demand)
+    assert np.exp(choice.ln_optimum) == pytest.approx(params, rel=1e-3)  # the figures have three or four digits
+    assert tokens[:, 0] / np.exp(choice.ln_optimal_tokens) == pytest.approx(over, rel=1e-3)
+    assert choice.saving == pytest.approx(saving, abs=1e-3)
+    assert choice.params == pytest.approx(float(best.mean()), rel=0.0126)  # half of a step of 0.025
+
+
+def test_each_draw_has_its_closed_form(fit: bs.Fit) -> None:
+    choice = bs.decide(Lifetime(demand=MEAN, like="13B", probability=0.01), fit)
+    params, tokens = optimum(fit, quality_of(fit, 13e9), MEAN)
+    assert np.exp(choice.ln_optimum) == pytest.approx(params[:, 0], rel=1e-6)
+    assert np.exp(choice.ln_least_cost) == pytest.approx((6 * params * tokens + 2 * params * MEAN)[:, 0], rel=1e-6)
+    assert np.exp(choice.ln_optimal_params) == pytest.approx(13e9, rel=1e-6)
+    E, A, B, alpha, beta = (x[:, 0] for x in additive(fit))
+    loss = quality_of(fit, 13e9)[:, 0]
+    needed = (B / (loss - E - A * choice.params**-alpha)) ** (1 / beta)
+    assert choice.tokens == pytest.approx(needed, rel=1e-6)
+    assert choice.price_of_loss == pytest.approx(6 * choice.params * needed / (beta * B * needed**-beta), rel=1e-6)
+
+
+def test_what_a_lower_loss_costs_is_the_slope_of_the_least_cost(fit: bs.Fit) -> None:
+    wanted, step = 2.1, 2e-3
+    ln_params = np.log(8e9) + np.linspace(-0.8, 1.0, 61)
+    actions = pd.DataFrame({"params": np.exp(ln_params)})
+    costs = []
+    for loss in wanted + step * np.array([-2, -1, 1, 2]):
+        plan = Lifetime(demand=MEAN, loss=loss)
+        cost = -plan.utility(plan.outcome(fit, actions, "law"), actions).to_numpy()
+        costs.append(np.exp(least(ln_params, np.log(cost))[1]))
+    params, tokens = (x[:, 0] for x in optimum(fit, np.array([[wanted]]), MEAN))
+    _, _, B, _, beta = (x[:, 0] for x in additive(fit))
+    assert slope(costs, step) == pytest.approx(-6 * params * tokens / (beta * B * tokens**-beta), rel=1e-6)
+
+
+def test_an_expected_cost_depends_on_demand_through_its_mean_alone(fit: bs.Fit) -> None:
+    known, unknown = (bs.decide(Lifetime(demand=T, like="13B"), fit) for T in (MEAN, SPREAD))
+    expected = [choice.utility.mean("draw").to_numpy() for choice in (known, unknown)]
+    assert expected[0] == pytest.approx(expected[1], rel=1e-12)
+    assert known.params == unknown.params
+    wary = [one.by_risk["cvar"]["params"] for one in (known, unknown)]
+    assert wary[1] < 0.9 * wary[0]  # the worst tenth of demand is large, and smaller models serve it at less
+    assert unknown.unknowns.index[0] == "demand"
+    assert unknown.unknowns.loc["demand", "worth"] > 10 * unknown.unknowns.loc["demand", "mcse"]
+
+
+def test_without_demand_the_compute_optimal_size_costs_least(fit: bs.Fit) -> None:
+    choice = bs.decide(Lifetime(demand=0, like="13B"), fit)
+    assert np.exp(choice.ln_optimum) == pytest.approx(13e9, rel=1e-6)
+    assert choice.saving == pytest.approx(0.0, abs=1e-4)  # the step of the grid
+    assert choice.break_even("7B", "13B").min() > 0
+
+
+def test_demand_ends_with_retirement(fit: bs.Fit) -> None:
+    total, yearly = (bs.decide(Lifetime(like="13B", **given), fit)
+                     for given in ({"demand": "3T"}, {"demand": "1T", "years": "uniform(2, 4)"}))  # fmt: skip
+    assert yearly.best.expected == pytest.approx(total.best.expected, rel=1e-12)
+    assert np.ptp(yearly.costs[1]) > 0.5 * yearly.costs[1].mean()
+
+
+def test_the_demand_from_which_a_smaller_size_costs_less(fit: bs.Fit) -> None:
+    choice = bs.decide(Lifetime(demand=SPREAD, like="13B", serving=2.0), fit)
+    E, A, B, alpha, beta = (x[:, 0] for x in additive(fit))
+    loss = quality_of(fit, 13e9)[:, 0]
+    small, large = (6 * N * (B / (loss - E - A * N**-alpha)) ** (1 / beta) for N in (5e9, 13e9))
+    assert choice.break_even("13B", "5B") == pytest.approx((small - large) / (2 * 2 * (13e9 - 5e9)), rel=1e-6)
+    assert choice.break_even("1B", "13B").min() == np.inf  # 1B cannot reach the quality
+    assert "(90% interval" in dict(choice.details.lines)["break-even"]
+
+
+def test_a_quality_out_of_reach_is_an_error_with_its_probability(fit: bs.Fit) -> None:
+    floor = additive(fit)[0]
+    with pytest.raises(QueryError, match=r"no size reaches a loss of 1 with probability 0\.9\n.*got: +0 at most"):
+        bs.decide(Lifetime(demand=MEAN, loss=1.0), fit)
+    sometimes = float(np.quantile(floor, 0.5))
+    with pytest.raises(QueryError, match=r"got: +0\.\d+ at most"):
+        bs.decide(Lifetime(demand=MEAN, loss=sometimes), fit)
+
+
+def test_a_quality_that_some_draws_rule_out_has_a_probability_and_no_infinity(fit: bs.Fit) -> None:
+    choice = bs.decide(Lifetime(demand="10T", loss=1.85, probability=0.3), fit)
+    E, A, _, alpha, _ = additive(fit)
+    said = choice.to_dict()
+    assert np.isfinite(choice.utility).all()
+    assert 0.3 <= said["probability"] <= (E + A * choice.params**-alpha < 1.85).mean()  # with endless tokens
+    assert said["probability"] == pytest.approx(choice.reached.mean())
+    assert np.isfinite([said["saving"], said["price_of_loss"], *said["break_even"]["tokens_served"].values()]).all()
+    assert "of draws no size reaches the quality" in str(choice.verdict)
+
+
+def test_a_menu_and_dollars(fit: bs.Fit) -> None:
+    plan = Lifetime(demand=MEAN, like="13B", hardware="512xH100", batch=16, limits={"sizes": "3B,7B,13B"})
+    choice, card = bs.decide(plan, fit), hardware("512xH100")
+    assert choice.params in (3e9, 7e9, 13e9)
+    assert (plan.unit, Lifetime(demand=MEAN, like="13B").unit) == ("$", "FLOP")
+    dollars = card.drawn(len(choice.tokens), seed=0).dollars((6 * choice.params * choice.tokens)[:, None])
+    assert choice.costs[0] == pytest.approx(dollars[:, 0], rel=1e-12)
+    assert set(choice.unknowns.index) >= {"price", "serving", "alpha_N"}
+    assert f"as of {card.price.as_of}" in repr(choice)
+
+
+def test_a_size_that_is_optimal_for_more_tokens_than_a_plan_has_is_refused(fit: bs.Fit) -> None:
+    with pytest.raises(QueryError, match=r"takes more tokens than a plan has\n.*\n.*100\.0% of draws"):
+        bs.decide(Lifetime(demand=MEAN, like="70B", most_tokens="100B"), fit)
+
+
+def test_a_fit_without_a_law_of_params_and_tokens_is_refused() -> None:
+    other = SimpleNamespace(
+        name="flops", columns=("flops",), members={"flops": SimpleNamespace(spec=SimpleNamespace(law="power"))}
+    )
+    for plan in (
+        Lifetime(demand=MEAN, loss=2.0),
+        FixedParams(params="8B", worth=1e24),
+        DataCap(flops=1e23, unique_tokens=1e9),
+    ):
+        with pytest.raises(QueryError, match=f"'{plan.name}' needs a law of params and tokens"):
+            plan.actions(other)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({}, "one quality"),
+        ({"loss": -1.0}, "out of range"),
+        ({"loss": 2.0, "like": "7B"}, "one quality"),
+        ({"loss": 2.0, "probability": 0.0}, "out of range"),
+        ({"loss": 2.0, "batch": 8}, "depends on the hardware"),
+        ({"loss": 2.0, "years": "normal(2, 1)"}, "can be negative"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(given: dict, message: str) -> None:
+    with pytest.raises(QueryError, match=message):
+        Lifetime(demand=MEAN, **given)
+
+
+def test_it_runs_on_the_command_line(sardana: bs.Fit, tmp_path) -> None:
+    saved = sardana.save(tmp_path / "fit.nc")
+    given = ["decide", "lifetime", str(saved), "--demand", "lognormal(2e12, 0.5)", "--like", "13B", "--json"]
+    done = CliRunner().invoke(main, given)
+    assert done.exit_code == 0, done.output
+    assert 3e9 < json.loads(done.stdout)["params"] < 13e9
