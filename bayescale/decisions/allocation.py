@@ -29,6 +29,7 @@ from bayescale.decisions.base import (
 )
 from bayescale.decisions.bills import SEED, card_of
 from bayescale.decisions.limits import menu
+from bayescale.decisions.plans import check_law
 from bayescale.decisions.surface import MOST_DRAWS, Scope, draws_of, interpolate, losses, minimise, sizes_around
 from bayescale.inference.average import AbstractFit
 from bayescale.modelling.sites import LOG_LOSS
@@ -125,13 +126,7 @@ class Allocation(AbstractDecision):
 
     def actions(self, fit: AbstractFit) -> pd.DataFrame:
         """A grid of params at the budget, each with the tokens that the budget then allows."""
-        lawless = [name for name, one in fit.members.items() if not one.spec.law]
-        if lawless or not {"params", "tokens"} <= set(fit.columns):
-            raise QueryError(
-                f"an allocation needs a law of params and tokens; {fit.name!r} "
-                + ("has no law" if lawless else f"reads {fit.inputs}"),
-                hint="fit additive or coupled",
-            )
+        check_law(fit, self.name)
         budget = np.median(self.spent(fit), axis=0)
         sizes = np.log(menu(self.limits))[None]
         return self._queries(fit, budget, np.concatenate([_grid(fit, budget), sizes], axis=1))

@@ -12,7 +12,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, replace
-from functools import cached_property
+from functools import cached_property, partial
 from types import MappingProxyType
 from typing import Any, ClassVar, cast
 
@@ -36,6 +36,8 @@ from bayescale.parts.catalogue import find
 KINDS = ("count", "number", "integer", "text", "flag", "numbers", "texts")
 """Kinds of settings: a count such as 70B, a number, an integer, text, yes or no, a mapping of names to numbers, and one
 of names to texts."""
+DOLLARS = "$"
+"""Unit of a utility in US dollars."""
 _FEW_UNKNOWNS = 3  # in text
 _CLEAR = 2.0  # Monte Carlo errors by which the worth of an unknown must exceed zero to be named
 FAMILY = "A fitted family, or 'new'; by default the only family, else 'new'."
@@ -70,8 +72,6 @@ class AbstractDecision(ABC):
 
     Attributes
     ----------
-    unit : str
-        Unit of the utility and of the regret.
     outcome_unit : str
         Unit of the outcome; the unit of the utility by default.
     key : tuple of str
@@ -89,12 +89,16 @@ class AbstractDecision(ABC):
 
     name: ClassVar[str]
     source: ClassVar[str]
-    unit: ClassVar[str]
     outcome_unit: ClassVar[str] = ""
     key: ClassVar[tuple[str, ...]] = ()
     scoped: ClassVar[bool] = True
     details: ClassVar[Callable[..., AbstractDetails] | None] = None
     unknowns: ClassVar[Callable[..., Mapping[str, np.ndarray]] | None] = None
+
+    @property
+    @abstractmethod
+    def unit(self) -> str:
+        """Unit of the utility and of the regret: a class attribute, or a property where settings change it."""
 
     @abstractmethod
     def actions(self, fit: AbstractFit) -> pd.DataFrame:
@@ -510,10 +514,10 @@ class Choice:
         own = self.details.lines if self.details else []
         return [
             *(own if self.details and self.details.complete else [*self._lines, *own]),
-            *self.bill[0],
+            *[line for line in self.bill[0] if line[0] not in dict(own)],
             *self._worth_knowing,
             *shape_lines(_limits_of(self.decision), self.action),
-            *[("limit", one.sentence(self.decision.unit, self.name_of)) for one in self.limits],
+            *[("limit", one.sentence(partial(measured, unit=self.decision.unit), self.name_of)) for one in self.limits],
             *([] if self.risk == Mean() else [("risk", f"chosen by {self.risk.about}")]),
             *self._other_attitudes,
             ("verdict", str(self.verdict)),
@@ -545,30 +549,45 @@ class Choice:
         table = table[table["worth"] > _CLEAR * table["mcse"]] if len(table) else table
         if self.unsettled or table.empty:
             return []
-        card, said = card_of(self.decision), []
+        said = []
         for name, row in table.head(_FEW_UNKNOWNS).iterrows():
-            worth = f"{row['worth_compute']:.2%} of compute" if "worth_compute" in row else (
-                f"{_figure(row['worth'], 2)} {self.decision.unit}")  # fmt: skip
-            dollars = f", ${_figure(row['worth_dollars'], 2)}" if "worth_dollars" in row else ""
+            worth = measured(row["worth"], self.decision.unit)
+            if "worth_compute" in row:
+                worth = f"{row['worth_compute']:.2%} of compute"
+            dollars = f", {measured(row['worth_dollars'], DOLLARS)}" if "worth_dollars" in row else ""
             said.append(f"{name} {worth}{dollars}")
-        dated = f" (price as of {card.price.as_of})" if card and card.price and "worth_dollars" in table else ""
-        return [("settle", "; ".join(said) + dated)]
+        return [("settle", "; ".join(said) + (self._dated or self._date * ("worth_dollars" in table)))]
+
+    @property
+    def _date(self) -> str:
+        """The date of the hardware's price, in words; empty without one."""
+        card = card_of(self.decision)
+        return f" (price as of {card.price.as_of})" if card and card.price else ""
+
+    @property
+    def _dated(self) -> str:
+        """The date of the price if the utility is in dollars."""
+        return self._date if self.decision.unit == DOLLARS else ""
 
     @property
     def _lines(self) -> list[tuple[str, str]]:
         unit, outcome = self.decision.unit, self.decision.outcome_unit or self.decision.unit
-        low, middle, high = (_figure(self.expected[q]) for q in ("q05", "q50", "q95"))
+        low, middle, high = (count(self.expected[q], 4) for q in ("q05", "q50", "q95"))
         return [
             ("choose", self.name_of(self.best.action)),
             ("expected", f"{middle} {outcome} (90% interval {low} to {high})"),
-            ("regret", f"{_figure(self.regret, 2)} {unit} (Monte Carlo error {_figure(self.best.regret_mcse, 1)}): "
-             f"the most that knowing {self.law_words} could save"),
+            ("regret", f"{measured(self.regret, unit)} (Monte Carlo error {measured(self.best.regret_mcse, unit)}): "
+             f"the most that knowing {self.law_words} could save{self._dated}"),
         ]  # fmt: skip
 
     @property
     def law_words(self) -> str:
-        """What is uncertain in the regret: the law's parameters, and in an average also its form."""
-        return "the law" if len(self.fit.members) == 1 else "the law and its form"
+        """What is uncertain in the regret: the law, in an average its form, and what else the decision draws."""
+        card = card_of(self.decision)
+        more = dict(self.decision.unknowns(self.fit)) if self.decision.unknowns else {}
+        priced = uncertain(card, 1) if card and self.decision.unit == DOLLARS else {}
+        known = list(dict.fromkeys(["the law", *["its form"] * (len(self.fit.members) > 1), *more, *priced]))
+        return f"{', '.join(known[:-1])} and {known[-1]}" if len(known) > 1 else known[0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -813,5 +832,24 @@ def _labelled(name: str, value: Any) -> str:
     return f"{name.replace('_', ' ')} {written}" if name not in ("params", "tokens") else f"{written} {name}"
 
 
-def _figure(value: float, digits: int = 4) -> str:
-    return count(value, digits)
+def measured(value: float, unit: str, digits: int = 2) -> str:
+    """Write a number with its unit.
+
+    Parameters
+    ----------
+    value : float
+    unit : str
+    digits : int
+        Significant digits.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> measured(8210.0, "$"), measured(1.4e22, "FLOP")
+    ('$8.2k', '1.4e+22 FLOP')
+    """
+    written = count(value, digits)
+    return f"${written}" if unit == DOLLARS else f"{written} {unit}"

@@ -15,6 +15,7 @@ from bayescale.core.errors import QueryError
 from bayescale.core.quantities import MOST, count, quantity
 from bayescale.decisions.amounts import amount, drawn
 from bayescale.decisions.base import (
+    DOLLARS,
     FAMILY,
     LIMITS,
     AbstractDecision,
@@ -25,8 +26,8 @@ from bayescale.decisions.base import (
     setting,
 )
 from bayescale.decisions.hardware import Hardware, hardware
-from bayescale.decisions.plans import check_law, draws_of, interval, least, least_training, token_grid
-from bayescale.decisions.surface import Scope, losses, surface
+from bayescale.decisions.plans import check_law, interval, least, least_training, token_grid
+from bayescale.decisions.surface import Scope, draws_of, losses, surface
 from bayescale.inference.average import AbstractFit
 from bayescale.prediction.queries import resolve_family
 from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN
@@ -58,15 +59,17 @@ class FixedParams(AbstractDecision):
 
     name = "fixed-params"
     source = "worth of a lower loss against the cost of tokens, over the posterior's curves"
-    unit = "FLOP"
     outcome_unit = "nats/token"
     key = ("tokens",)
 
     def __post_init__(self) -> None:
         if amount(self.worth).support[0] < 0 or not amount(self.worth).mean > 0:
             raise QueryError("a lower loss must be worth something", expected="a positive worth", got=str(self.worth))
-        if self.hardware:
-            object.__setattr__(self, "unit", "$")
+
+    @property
+    def unit(self) -> str:
+        """FLOP, or dollars with hardware."""
+        return DOLLARS if self.hardware else "FLOP"
 
     @cached_property
     def card(self) -> Hardware | None:
@@ -182,7 +185,7 @@ class Stop(AbstractDetails):
         """The params, the worth and the family."""
         what = self.decision
         family = resolve_family(self.choice.fit, what.family)
-        worth = f"a nat/token is worth {what.worth} {what.unit}"
+        worth = f"a nat/token is worth {'$' * (what.unit == DOLLARS)}{what.worth}{' FLOP' * (what.unit != DOLLARS)}"
         return f"Tokens of {count(quantity(what.params))} params, {worth}, family {family!r}"
 
     @property

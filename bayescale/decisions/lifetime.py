@@ -15,21 +15,23 @@ from bayescale.core.errors import QueryError
 from bayescale.core.quantities import count, quantity
 from bayescale.decisions.amounts import amount, drawn
 from bayescale.decisions.base import (
+    DOLLARS,
     FAMILY,
     LIMITS,
     AbstractDecision,
     AbstractDetails,
     Choice,
     draws_by_action,
+    measured,
     quantiles,
     setting,
 )
 from bayescale.decisions.hardware import Hardware, hardware
 from bayescale.decisions.limits import menu
-from bayescale.decisions.plans import balanced, check_law, draws_of, interval, least, least_training, slope, token_grid
+from bayescale.decisions.plans import balanced, check_law, interval, least, least_training, slope, token_grid
 from bayescale.decisions.serving import Served, Server, break_even, flop_equivalent
 from bayescale.decisions.shapes import FORWARD
-from bayescale.decisions.surface import Scope, Surface, losses, surface
+from bayescale.decisions.surface import Scope, Surface, draws_of, losses, surface
 from bayescale.inference.average import AbstractFit
 from bayescale.prediction.queries import resolve_family
 from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN
@@ -71,7 +73,6 @@ class Lifetime(AbstractDecision):
 
     name = "lifetime"
     source = "Sardana et al. 2024, arXiv:2401.00448"
-    unit = "FLOP"
     outcome_unit = "training tokens"
     key = ("params",)
 
@@ -89,8 +90,11 @@ class Lifetime(AbstractDecision):
         for name in ("demand", "years", "serving"):
             if amount(getattr(self, name)).support[0] < 0:
                 raise QueryError(f"{name} can be negative", got=str(getattr(self, name)), hint="write a lognormal")
-        if self.hardware:
-            object.__setattr__(self, "unit", "$")
+
+    @property
+    def unit(self) -> str:
+        """FLOP, or dollars with hardware."""
+        return DOLLARS if self.hardware else "FLOP"
 
     @cached_property
     def card(self) -> Hardware | None:
@@ -390,7 +394,7 @@ class Life(AbstractDetails):
             ("over-trained", f"on {interval(self.over_training)} times the tokens of that model"),
             ("saving", f"{self.saving:.1%} of the expected cost of that model"),
             ("break-even", f"costs less than that model from {interval(demand)} tokens served"),
-            ("quality", f"a loss lower by {_BETTER} nats/token would cost {count(better, 2)} {what.unit} more"),
+            ("quality", f"a loss lower by {_BETTER} nats/token would cost {measured(better, what.unit)} more"),
         ]  # fmt: skip
 
     @property

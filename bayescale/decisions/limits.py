@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from bayescale.core.errors import QueryError, nearest
-from bayescale.core.quantities import count, quantity
+from bayescale.core.quantities import quantity
 from bayescale.decisions.shapes import shapes
 
 SIZES, SHAPES = "sizes", "shapes"
@@ -50,13 +50,13 @@ class Binding:
     worth: float
     looser: float
 
-    def sentence(self, unit: str, name_of: Callable[[int], str]) -> str:
+    def sentence(self, measured: Callable[[float], str], name_of: Callable[[int], str]) -> str:
         """Return the limit, its worth and what would be chosen without it.
 
         Parameters
         ----------
-        unit : str
-            Unit of the utility.
+        measured : callable
+            Writes a utility with its unit.
         name_of : callable
             Returns an action in words.
 
@@ -64,11 +64,9 @@ class Binding:
         -------
         str
         """
-        looser = "" if np.isnan(self.looser) else f", 10% more would gain {count(self.looser, 2)}"
-        return (
-            f"{self.name} {self.value} binds: without it, {name_of(self.without)} "
-            f"would gain {count(self.worth, 2)} {unit}{looser}"
-        )
+        looser = "" if np.isnan(self.looser) else f", 10% more would gain {measured(self.looser)}"
+        without = f"without it, {name_of(self.without)} would gain {measured(self.worth)}"
+        return f"{self.name} {self.value} binds: {without}{looser}"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON.

@@ -11,7 +11,7 @@ import pandas as pd
 from bayescale.core.errors import QueryError
 from bayescale.core.quantities import count
 from bayescale.decisions.base import quantiles
-from bayescale.decisions.surface import MOST_DRAWS, Surface, interpolate, losses, minimise
+from bayescale.decisions.surface import Surface, interpolate, losses, minimise
 from bayescale.inference.average import AbstractFit
 from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN
 
@@ -21,21 +21,6 @@ _STEP = 0.02  # e-folds between the runs of equal compute that give a slope, exa
 _SHIFT = 1e-3  # in log loss, for the slope of log tokens
 SLOPE = {-2: 1 / 12, -1: -8 / 12, 1: 8 / 12, 2: -1 / 12}
 """Weights, by step, of values in a first derivative of order 4."""
-
-
-def draws_of(fit: AbstractFit) -> int:
-    """Return the number of draws that a decision uses.
-
-    Parameters
-    ----------
-    fit : Fit or Average
-
-    Returns
-    -------
-    int
-    """
-    chains, length = fit.shape
-    return chains * len(range(0, length, max(1, -(-chains * length // MOST_DRAWS))))
 
 
 def check_law(fit: AbstractFit, decision: str) -> None:
