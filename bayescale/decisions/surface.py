@@ -9,18 +9,41 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from bayescale.core.errors import QueryError
 from bayescale.inference.average import AbstractFit
-from bayescale.modelling.sites import LAW, LOG_LOSS
+from bayescale.modelling.sites import LAW, LOG_LOSS, location_of
 from bayescale.prediction.predict import predict
+from bayescale.prediction.queries import queries_of
+from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN
 
 Scope = Literal["law", "run"]
 """What a loss includes: the law alone, or also discrepancies and the noise of the run."""
 
 MOST_DRAWS = 2000
 """Largest number of draws that a decision uses, thinned evenly: it bounds draws × actions."""
-LOSS = "loss"  # name of the response
+LOSS = "loss"
+"""Name of the response that is the law's own loss."""
+SPLIT = ("params", "tokens", "unique_tokens", "flops")
+"""Columns of a query that a split of compute sets."""
 _TAIL = 0.001  # of the noise on each side, as in the mean of a forecast: a Student-t on log loss has no mean loss
+_SIZES, _DECADES = 81, 2.5  # of a frontier: steps of 0.14 e-folds, between which minima are exact to 1e-8
+_RIDDERS = 5  # iterations of Ridders' method, each of which squares the error of a root within one step of the grid
 _STENCIL = 6  # points of a local polynomial, of degree 5: on 64 points over 12 e-folds, errors are below 1e-9
+
+
+def draws_of(fit: AbstractFit) -> int:
+    """Return the number of draws that a decision on a fit uses.
+
+    Parameters
+    ----------
+    fit : Fit or Average
+
+    Returns
+    -------
+    int
+    """
+    chains, length = fit.shape
+    return chains * -(-length // max(1, -(-chains * length // MOST_DRAWS)))
 
 
 def losses(fit: AbstractFit, actions: pd.DataFrame, scope: Scope = "law") -> np.ndarray:
@@ -46,27 +69,118 @@ def losses(fit: AbstractFit, actions: pd.DataFrame, scope: Scope = "law") -> np.
     return np.exp(predict(fit, actions, only=LOG_LOSS, most=MOST_DRAWS) + noise(fit, actions)[:, None])
 
 
-def noise(fit: AbstractFit, actions: pd.DataFrame) -> np.ndarray:
-    """Return one draw of the noise on log loss per draw; zero if the fit does not observe a loss.
+def noise(fit: AbstractFit, actions: pd.DataFrame, response: str = LOSS) -> np.ndarray:
+    """Return one draw of the noise of a response per draw; zero if the fit does not observe it.
 
     Parameters
     ----------
     fit : Fit or Average
     actions : DataFrame
         Queries, of which the middle one is the run whose noise is drawn.
+    response : str
+        By default the loss, whose noise is on the log.
 
     Returns
     -------
     ndarray, shape (draw,)
-        In log loss; 0.1% of each tail is set to its quantile.
+        On the scale that the response is scored on; 0.1% of each tail is set to its quantile.
     """
     middle = actions.iloc[[len(actions) // 2]]
     sites = predict(fit, middle, most=MOST_DRAWS)
-    if LOSS not in fit.responses:
+    if response not in fit.responses:
         return np.zeros(len(sites[LOG_LOSS]))
-    of = fit.response(LOSS)
-    drawn = of.scored(sites[of.site], middle)[:, 0] - sites[LOG_LOSS][:, 0]
+    of = fit.response(response)
+    location = LOG_LOSS if response == LOSS else location_of(response)
+    drawn = of.scored(sites[of.site], middle)[:, 0] - sites[location][:, 0]
     return np.clip(drawn, *np.quantile(drawn, [_TAIL, 1 - _TAIL]))
+
+
+def others_of(fit: AbstractFit, family: str | None = None, recipe: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return the columns of a query other than its params, tokens and compute, with their usual values.
+
+    Parameters
+    ----------
+    fit : Fit or Average
+    family : str, optional
+        As in :func:`bayescale.prediction.queries.resolve_family`.
+    recipe : mapping, optional
+        Values of covariates that are not the usual ones.
+
+    Returns
+    -------
+    dict
+        The family, covariates, and what responses need, such as the items of a benchmark.
+
+    Raises
+    ------
+    QueryError
+        If the fit has no law of params and tokens, or the family or a covariate is unknown.
+    """
+    lawless = [name for name, one in fit.members.items() if not one.spec.law]
+    if lawless or not {"params", "tokens"} <= set(fit.columns):
+        raise QueryError("the decision needs a law of params and tokens",
+                         got=f"{fit.name!r} " + ("has no law" if lawless else f"reads {', '.join(fit.inputs)}"),
+                         hint="fit additive or coupled")  # fmt: skip
+    anchor = fit.meta["anchor"]
+    at = {"params": anchor["params"], "tokens": anchor["tokens"], **(recipe or {})}
+    return queries_of(fit, None, family, at).drop(columns=list(SPLIT), errors="ignore").iloc[0].to_dict()
+
+
+def sizes_around(fit: AbstractFit, flops: np.ndarray, count: int, decades: float) -> np.ndarray:
+    """Return log params around the anchor's path of equal growth of params and tokens, with even steps.
+
+    Parameters
+    ----------
+    fit : Fit or Average
+    flops : ndarray, shape (budget,)
+        Compute of a run.
+    count : int
+        Number of sizes.
+    decades : float
+        How far the sizes reach on either side of the path.
+
+    Returns
+    -------
+    ndarray, shape (budget, size)
+    """
+    anchor = fit.meta["anchor"]
+    growth = np.log(flops / (FLOPS_PER_PARAM_TOKEN * anchor["params"] * anchor["tokens"]))
+    middle = np.log(anchor["params"]) + 0.5 * growth
+    return middle[:, None] + np.linspace(-1, 1, count) * decades * np.log(10)
+
+
+def frontier(
+    fit: AbstractFit, flops: np.ndarray, fixed: Mapping[str, Any], scope: Scope = "law"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the loss of the best split at each budget: the one of lowest expected loss under the law.
+
+    Parameters
+    ----------
+    fit : Fit or Average
+    flops : ndarray, shape (budget,)
+    fixed : mapping
+        Other columns of the queries, such as the family.
+    scope : {"law", "run"}
+
+    Returns
+    -------
+    params : ndarray, shape (budget,)
+        The same for all draws.
+    loss : ndarray, shape (draw, budget)
+        Nats/token.
+    """
+    grid = sizes_around(fit, flops, _SIZES, _DECADES)
+    mean = losses(fit, _splits(flops, np.exp(grid), fixed)).mean(axis=0).reshape(grid.shape)
+    params = np.exp(minimise(grid, mean)[0])
+    return params, losses(fit, _splits(flops, params[:, None], fixed), scope)
+
+
+def _splits(flops: np.ndarray, params: np.ndarray, fixed: Mapping[str, Any]) -> pd.DataFrame:
+    """Return queries at budgets, one per row, from params of shape (budget, size)."""
+    spent = np.broadcast_to(flops[:, None], params.shape).ravel()
+    tokens = spent / (FLOPS_PER_PARAM_TOKEN * params.ravel())
+    queries = pd.DataFrame({"params": params.ravel(), "tokens": tokens, "flops": spent, "unique_tokens": tokens})
+    return queries.assign(**fixed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,11 +228,18 @@ class Surface:
         above = np.minimum.accumulate(y, axis=-1) > wanted[..., None]
         i = above.sum(axis=-1)  # the first point at which the loss is reached
         left, right = x[np.clip(i - 1, 0, len(x) - 1)], x[np.clip(i, 0, len(x) - 1)]
-        for _ in range(40):  # bisections of one step of the grid, to 1e-12 of it
+        over, under = (interpolate(x, y, end) - wanted for end in (left, right))
+        for _ in range(_RIDDERS):
             middle = 0.5 * (left + right)
-            over = interpolate(x, y, middle) > wanted
-            left, right = np.where(over, middle, left), np.where(over, right, middle)
-        return np.where(i == 0, x[0], np.where(i == len(x), np.inf, 0.5 * (left + right)))
+            here = interpolate(x, y, middle) - wanted
+            scale = np.sqrt(np.maximum(here**2 - over * under, 0.0))
+            moved = np.where(scale > 0, here / np.where(scale > 0, scale, 1.0), 0.0)
+            found = np.clip(middle + (middle - left) * moved, left, right)
+            there = interpolate(x, y, found) - wanted
+            for at, value in ((middle, here), (found, there)):
+                left, over = np.where((value > 0) & (at > left), (at, value), (left, over))
+                right, under = np.where((value <= 0) & (at < right), (at, value), (right, under))
+        return np.where(i == 0, x[0], np.where(i == len(x), np.inf, right))
 
 
 def surface(
