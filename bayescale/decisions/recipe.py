@@ -26,7 +26,7 @@ LEAST_TAU, MOST_REGRET = 0.6, 0.025
 """Gates of promotion: the least mean Kendall tau and the largest selection regret, a share of the loss."""
 _DECADES, _LENGTH = 3.0, 80  # of compute on either side of the target, where equal losses are looked for
 _STEP = 0.5  # decades between the scales of the table
-_SAME_SCALE = 2.0  # ratio of compute between observed runs that count as one scale
+_SAME_SCALE = 2.0  # ratio of compute, or of params, between runs that count as one scale
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,8 @@ class Recipe(AbstractDecision):
     def _picked(self, fit: AbstractFit) -> str | None:
         """Recipe with the least loss in the largest runs; None if those are not of one scale."""
         runs = self._largest(fit)
-        if LOSS not in runs or runs["flops"].max() > _SAME_SCALE * runs["flops"].min():
+        spread = max(runs[name].max() / runs[name].min() for name in ("flops", "params"))
+        if LOSS not in runs or spread > _SAME_SCALE:
             return None
         return self._labels(fit)[int(runs[LOSS].to_numpy().argmin())]
 
@@ -204,15 +205,15 @@ def _lines(found: Mapping[str, Any], best: str) -> list[tuple[str, str]]:
     lines = [("best", ", ".join(f"{name} {p:.1%}" for name, p in found["probability_best"].items()) + " of draws")]
     for name, times in found["compute_needed"].items():
         low, middle, high = (written(x, f"over {10.0**_DECADES:g}") for x in times.values())
-        lines.append(("compute", f"{name} needs {middle} times as much for the loss of {best} "
+        lines.append(("compute", f"{name}: {middle} times for the loss of {best} "
                       f"(90% interval {low} to {high})"))  # fmt: skip
     lines.append(("ranking", f"mean Kendall tau {found['kendall_tau']:.2f} ({tau['q05']:.2f} to {tau['q95']:.2f}) from "
                   f"the runs to the target: {_gate(passes['kendall_tau'])} the gate of {LEAST_TAU}"))  # fmt: skip
     lines.append(("selection", f"by the largest runs, {picked}: expected regret {regret:.2%} of the loss, "
                   f"{_gate(passes['selection_regret'])} the gate of {MOST_REGRET:.1%}" if picked else
                   "the largest runs of the recipes are not of one scale: none can be picked by them"))  # fmt: skip
-    lines += [(count(row["flops"]), f"{best} best in {row['best']:.0%} of draws; the best of the runs' scale is another "
-               f"in {row['reversed']:.0%}; tau {row['kendall_tau']:.2f}") for row in found["by_scale"]]  # fmt: skip
+    lines += [(count(row["flops"]), f"{best} best in {row['best']:.0%} of draws; other than at the runs' scale in "
+               f"{row['reversed']:.0%}; tau {row['kendall_tau']:.2f}") for row in found["by_scale"]]  # fmt: skip
     return lines
 
 

@@ -149,7 +149,7 @@ class Swap(AbstractDecision):
         for one in found["swaps"]:
             name, out = one["recipe"], one["loss_so_far_out_of_reach"]
             low, middle, high = (written(x, "no amount of") for x in one["compute_needed_by_staying"].values())
-            lines.append(("compute", f"to stay needs {middle} times the remaining compute for the loss of {name} "
+            lines.append(("compute", f"to stay: {middle} times the rest for the loss of {name} "
                           f"(90% interval {low} to {high})"))  # fmt: skip
             low, middle, high = (f"{x:.0%}" if x is not None else "more" for x in one["carried_to_pay"].values())
             lines.append(("carried", f"{name} pays if {middle} of its equivalent tokens carry over "

@@ -37,8 +37,8 @@ _PROBABILITIES = (0.5, 0.8, 0.9, 0.95)  # at which the compute is reported
 _MOST_RATIO = 1e4  # tokens per param, of the longest run considered; the largest size has 1
 _BELOW = 10.0  # times smaller than any run, of the smallest size and the shortest run considered
 _LENGTHS = 80  # of runs, over some 18 e-folds: tokens between them are exact to 1e-7
-_COARSE, _STEP = 0.5, 0.14  # e-folds between sizes: of all sizes, and around the best
-_AROUND = 25  # steps on either side of the best size, so that most draws have their own optimum inside
+_COARSE, _STEP = 0.5, 0.11  # e-folds between sizes: of all sizes, and around the best
+_AROUND = 25  # steps on either side of the best size: minima between them are exact to 1e-6, and most draws' inside
 _LN_6 = np.log(FLOPS_PER_PARAM_TOKEN)
 
 
@@ -80,11 +80,11 @@ class Target(AbstractDecision):
         """One plan per size; a size that cannot reach the goal so often has the tokens of the largest compute."""
         sizes = self._sizes(fit)
         needed = self.needed(fit, sizes)
-        best, _ = minimise(sizes, np.minimum(sizes + _quantile(needed, self.probability), np.log(self.most(fit))))
-        more = np.append(np.log(menu(self.limits)), best)
-        sizes, needed = np.append(sizes, more), np.append(needed, self.needed(fit, more), axis=1)
-        plans = np.minimum(_quantile(needed, self.probability), self._longest(fit, sizes))
-        params, tokens = np.exp(sizes), np.exp(plans)
+        best, _ = minimise(sizes, sizes + np.minimum(_quantile(needed, self.probability), self._longest(fit, sizes)))
+        params = np.concatenate([np.exp(sizes), [np.exp(best)], menu(self.limits)])
+        needed = np.append(needed, self.needed(fit, np.log(params[len(sizes) :])), axis=1)
+        plans = np.minimum(_quantile(needed, self.probability), self._longest(fit, np.log(params)))
+        tokens = np.exp(plans)
         return pd.DataFrame({"params": params, "tokens": tokens, "flops": FLOPS_PER_PARAM_TOKEN * params * tokens,
                              "reached": (needed <= plans).mean(axis=0)})  # fmt: skip
 
@@ -114,7 +114,7 @@ class Target(AbstractDecision):
         sizes = np.log(actions["params"].to_numpy())
         needed = _LN_6 + sizes + self.needed(fit, sizes)  # log FLOP of each draw, by size
         stopped = np.minimum(np.exp(needed), actions["flops"].to_numpy()).mean(axis=0)
-        least = np.exp(needed.min(axis=1))
+        least = np.exp(needed.min(axis=1) if self.limits else _least(sizes, needed))
         levels = sorted({*_PROBABILITIES, self.probability})
         found = {
             "reached": float(plan["reached"]),
@@ -175,7 +175,7 @@ class Target(AbstractDecision):
         return np.log(self.most(fit)) - _LN_6 - sizes
 
     def _sizes(self, fit: AbstractFit) -> np.ndarray:
-        """Even steps of log params around the size of the cheapest plan, or of the plan that reaches the goal most."""
+        """Even steps of log params around the size of the least compute, or else of the most successes."""
         least = np.log(fit.design_frame["params"].min() / _BELOW)
         coarse = np.arange(least, 0.5 * (np.log(self.most(fit)) - _LN_6) + _COARSE, _COARSE)
         needed = self.needed(fit, coarse)
@@ -210,6 +210,15 @@ class Plan(Details):
 def _quantile(needed: np.ndarray, probability: float) -> np.ndarray:
     """Return the least of the draws that the given share of draws does not exceed; shape (size,)."""
     return np.quantile(needed, probability, axis=0, method="inverted_cdf")
+
+
+def _least(sizes: np.ndarray, needed: np.ndarray) -> np.ndarray:
+    """Return the least log compute of each draw, between sizes where those around it reach the goal; shape (draw,)."""
+    even = needed[:, : 2 * _AROUND + 1]
+    around = np.clip(even.argmin(axis=1), 2, even.shape[1] - 3)[:, None] + np.arange(-2, 3)
+    inside = np.isfinite(np.take_along_axis(even, around, axis=1)).all(axis=1)
+    finite_ = np.where(np.isfinite(even), even, even[np.isfinite(even)].max(initial=0.0))
+    return np.where(inside, minimise(sizes[: even.shape[1]], finite_)[1], needed.min(axis=1))
 
 
 def _lines(plan: pd.Series, found: Mapping[str, Any], unsettled: str) -> list[tuple[str, str]]:

@@ -102,7 +102,7 @@ class Threshold(AbstractDecision):
         found = {
             "compute_per_flop": quantiles(self.multiple(fit)),
             "tokens_at_threshold": self.params and self._rule.flops / (FLOPS_PER_PARAM_TOKEN * self.params),
-            "capability": goal and str(goal),
+            "capability": goal and f"{goal.response} {goal.level:g}",
             "rules": [self._judged(fit, name, of, chosen) for name, of in known.items()],
             "by_budget": self._by_budget(fit, known, goal, chosen).to_dict("records"),
         }
@@ -164,11 +164,11 @@ class Threshold(AbstractDecision):
 
     def _judged(self, fit: AbstractFit, name: str, of: Rule, chosen: float) -> dict[str, Any]:
         """What a rule says, and how likely the chosen and the planned budget cross it."""
-        told = {"rule": name, "title": of.title, "threshold": of.flops, "status": of.status, "as_of": str(of.as_of),
+        said = {"rule": name, "title": of.title, "threshold": of.flops, "status": of.status, "as_of": str(of.as_of),
                 "verified": of.verified, "source": of.source, "note": of.note}  # fmt: skip
         multiple, largest = self.multiple(fit), self._largest(of, fit)
         planned = {"planned_crosses": of.probability(self.flops * multiple)} if self.flops else {}
-        return {**told, "largest_flops": largest, "crosses": of.probability(chosen * multiple), **planned}
+        return {**said, "largest_flops": largest, "crosses": of.probability(chosen * multiple), **planned}
 
     def _by_budget(self, fit: AbstractFit, known: Mapping[str, Rule], goal: Goal | None, chosen: float) -> pd.DataFrame:
         """Probability of crossing each rule, and of the capability, by budget."""
@@ -182,26 +182,20 @@ class Threshold(AbstractDecision):
 
     def _lines(self, found: Mapping[str, Any]) -> list[tuple[str, str]]:
         low, middle, high = found["compute_per_flop"].values()
-        counted = f"{middle:.3g} times the FLOP of the plan" + (
-            f" (90% interval {low:.3g} to {high:.3g})" if low < high else ""
-        )
-        lines = [("counted", f"{counted}: restarts {self.restarts}, after pre-training {self.post_training}"
-                  + (f", utilisation of {self.hours_on}" if self.hours_on else ""))]  # fmt: skip
+        interval = f" (90% interval {low:.3g} to {high:.3g})" if low < high else ""
+        used = f", utilisation of {self.hours_on}" if self.hours_on else ""
+        lines = [("counted", f"{middle:.3g} times the FLOP of the plan{interval}"),
+                 ("from", f"restarts {self.restarts}, after pre-training {self.post_training}{used}")]  # fmt: skip
         for one in found["rules"]:
             checked = "" if one["verified"] else ", unverified"
-            planned = f", {count(float(self.flops))} FLOP in {one['planned_crosses']:.0%}" if self.flops else ""
-            lines.append(
-                (
-                    "rule",
-                    f"{one['rule']} ({one['status']} as of {one['as_of']}{checked}), "
-                    f"{count(one['threshold'])} FLOP: crossed in {one['crosses']:.0%} of draws{planned}",
-                )
-            )
+            planned = f", {count(float(self.flops))} in {one['planned_crosses']:.0%}" if self.flops else ""
+            lines.append(("rule", f"{one['rule']} ({one['status']} as of {one['as_of']}{checked}), "
+                          f"{count(one['threshold'])} FLOP: crossed in {one['crosses']:.0%}{planned}"))  # fmt: skip
         if self.params:
             lines.append(("at this size", f"{count(self.params)} params reach {count(self._rule.flops)} FLOP at "
                           f"{count(found['tokens_at_threshold'])} tokens"))  # fmt: skip
         for row in found["by_budget"]:
             able = f", {found['capability']} reached in {row['capability']:.0%}" if found["capability"] else ""
             lines.append((count(row["flops"]), f"{count(row['params'])} params on {count(row['tokens'])} tokens: "
-                          f"{self.rule} crossed in {row[self.rule]:.0%} of draws{able}"))  # fmt: skip
-        return lines
+                          f"{self.rule} crossed in {row[self.rule]:.0%}{able}"))  # fmt: skip
+        return [*lines, ("shares", "of draws of the compute that is counted, and of the law with its noise")]
