@@ -228,7 +228,7 @@ class Surface:
         above = np.minimum.accumulate(y, axis=-1) > wanted[..., None]
         i = above.sum(axis=-1)  # the first point at which the loss is reached
         left, right = x[np.clip(i - 1, 0, len(x) - 1)], x[np.clip(i, 0, len(x) - 1)]
-        over, under = (interpolate(x, y, end) - wanted for end in (left, right))
+        found, over, under = right, interpolate(x, y, left) - wanted, interpolate(x, y, right) - wanted
         for _ in range(_RIDDERS):
             middle = 0.5 * (left + right)
             here = interpolate(x, y, middle) - wanted
@@ -239,7 +239,7 @@ class Surface:
             for at, value in ((middle, here), (found, there)):
                 left, over = np.where((value > 0) & (at > left), (at, value), (left, over))
                 right, under = np.where((value <= 0) & (at < right), (at, value), (right, under))
-        return np.where(i == 0, x[0], np.where(i == len(x), np.inf, right))
+        return np.where(i == 0, x[0], np.where(i == len(x), np.inf, found))
 
 
 def surface(
