@@ -25,6 +25,8 @@ from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN
 LEAST_TAU, MOST_REGRET = 0.6, 0.025
 """Gates of promotion: the least mean Kendall tau and the largest selection regret, a share of the loss."""
 _DECADES, _LENGTH = 3.0, 80  # of compute on either side of the target, where equal losses are looked for
+_TIMES = f"{10.0**_DECADES:g}"
+_SELDOM = 0.001  # probability of the best, below which the text leaves a recipe out
 _STEP = 0.5  # decades between the scales of the table
 _SAME_SCALE = 2.0  # ratio of compute, or of params, between runs that count as one scale
 
@@ -202,11 +204,15 @@ class Recipe(AbstractDecision):
 def _lines(found: Mapping[str, Any], best: str) -> list[tuple[str, str]]:
     tau, passes = found["kendall_tau_interval"], found["passes"]
     picked, regret = found["picked_by_largest_runs"], found["selection_regret"]
-    lines = [("best", ", ".join(f"{name} {p:.1%}" for name, p in found["probability_best"].items()) + " of draws")]
+    often = {name: p for name, p in found["probability_best"].items() if p >= _SELDOM}
+    lines = [("best", ", ".join(f"{name} {p:.1%}" for name, p in often.items()) + " of draws")]
+    far = [name for name, times in found["compute_needed"].items() if times["q50"] is None]
     for name, times in found["compute_needed"].items():
-        low, middle, high = (written(x, f"over {10.0**_DECADES:g}") for x in times.values())
-        lines.append(("compute", f"{name}: {middle} times for the loss of {best} "
-                      f"(90% interval {low} to {high})"))  # fmt: skip
+        low, middle, high = (written(x, f"over {_TIMES}") for x in times.values())
+        if name not in far:
+            lines.append(("compute", f"{name}: {middle} times for the loss of {best} "
+                          f"(90% interval {low} to {high})"))  # fmt: skip
+    lines += [("compute", f"{name}: over {_TIMES} times in most draws") for name in far]
     lines.append(("ranking", f"mean Kendall tau {found['kendall_tau']:.2f} ({tau['q05']:.2f} to {tau['q95']:.2f}) from "
                   f"the runs to the target: {_gate(passes['kendall_tau'])} the gate of {LEAST_TAU}"))  # fmt: skip
     lines.append(("selection", f"by the largest runs, {picked}: expected regret {regret:.2%} of the loss, "
