@@ -29,8 +29,16 @@ from bayescale.decisions.base import (
 )
 from bayescale.decisions.bills import SEED, card_of
 from bayescale.decisions.limits import menu
-from bayescale.decisions.plans import check_law
-from bayescale.decisions.surface import MOST_DRAWS, Scope, draws_of, interpolate, losses, minimise, sizes_around
+from bayescale.decisions.surface import (
+    MOST_DRAWS,
+    Scope,
+    check_law,
+    draws_of,
+    interpolate,
+    losses,
+    minimise,
+    sizes_around,
+)
 from bayescale.inference.average import AbstractFit
 from bayescale.modelling.sites import LOG_LOSS
 from bayescale.prediction.extrapolation import reach, reach_words
@@ -126,7 +134,7 @@ class Allocation(AbstractDecision):
 
     def actions(self, fit: AbstractFit) -> pd.DataFrame:
         """A grid of params at the budget, each with the tokens that the budget then allows."""
-        check_law(fit, self.name)
+        check_law(fit)
         budget = np.median(self.spent(fit), axis=0)
         sizes = np.log(menu(self.limits))[None]
         return self._queries(fit, budget, np.concatenate([_grid(fit, budget), sizes], axis=1))

@@ -23,8 +23,8 @@ from bayescale.decisions.base import (
     setting,
 )
 from bayescale.decisions.limits import SIZES, allowed_by, menu
-from bayescale.decisions.plans import SLOPE, check_law, interval, least
-from bayescale.decisions.surface import Scope, losses
+from bayescale.decisions.plans import SLOPE, interval, least
+from bayescale.decisions.surface import Scope, check_law, losses
 from bayescale.inference.average import AbstractFit
 from bayescale.prediction.queries import resolve_family
 from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN
@@ -83,7 +83,7 @@ class DataCap(AbstractDecision):
 
     def actions(self, fit: AbstractFit) -> pd.DataFrame:
         """Params in even steps of their log, each with the tokens of the budget and the epochs that they make."""
-        check_law(fit, self.name)
+        check_law(fit)
         table = self._plans(fit, self._sizes(), quantity(self.unique_tokens))
         if not repeats(fit):
             wanted = float(table["tokens"].iloc[losses(fit, table).mean(axis=0).argmin()])

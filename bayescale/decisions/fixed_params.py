@@ -26,8 +26,8 @@ from bayescale.decisions.base import (
     setting,
 )
 from bayescale.decisions.hardware import Hardware, hardware
-from bayescale.decisions.plans import check_law, interval, least, least_training, token_grid
-from bayescale.decisions.surface import Scope, draws_of, losses, surface
+from bayescale.decisions.plans import interval, least, least_training, token_grid
+from bayescale.decisions.surface import Scope, check_law, draws_of, losses, surface
 from bayescale.inference.average import AbstractFit
 from bayescale.prediction.queries import resolve_family
 from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN
@@ -78,7 +78,7 @@ class FixedParams(AbstractDecision):
 
     def actions(self, fit: AbstractFit) -> pd.DataFrame:
         """Tokens in even steps of their log, from a million on."""
-        check_law(fit, self.name)
+        check_law(fit)
         tokens, params = np.exp(_TOKENS), quantity(self.params)
         flops = FLOPS_PER_PARAM_TOKEN * params * tokens
         return pd.DataFrame({"params": params, "tokens": tokens, "tokens_per_param": tokens / params, "flops": flops})

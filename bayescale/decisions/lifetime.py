@@ -28,10 +28,10 @@ from bayescale.decisions.base import (
 )
 from bayescale.decisions.hardware import Hardware, hardware
 from bayescale.decisions.limits import menu
-from bayescale.decisions.plans import balanced, check_law, interval, least, least_training, slope, token_grid
+from bayescale.decisions.plans import balanced, interval, least, least_training, slope, token_grid
 from bayescale.decisions.serving import Served, Server, break_even, flop_equivalent
 from bayescale.decisions.shapes import FORWARD
-from bayescale.decisions.surface import Scope, Surface, draws_of, losses, surface
+from bayescale.decisions.surface import Scope, Surface, check_law, draws_of, losses, surface
 from bayescale.inference.average import AbstractFit
 from bayescale.prediction.queries import resolve_family
 from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN
@@ -103,7 +103,7 @@ class Lifetime(AbstractDecision):
 
     def actions(self, fit: AbstractFit) -> pd.DataFrame:
         """Sizes that reach the quality with the least probability or more, in even steps, then those of the menu."""
-        check_law(fit, self.name)
+        check_law(fit)
         sizes = _SEARCHED if self.like is None else np.log(quantity(self.like)) + _LIKE
         reach = self._reach(fit, sizes)
         if not (reach >= self.probability).any():

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bayescale.core.errors import QueryError
 from bayescale.core.quantities import count
 from bayescale.decisions.base import quantiles
 from bayescale.decisions.surface import Surface, interpolate, losses, minimise
@@ -21,25 +20,6 @@ _STEP = 0.02  # e-folds between the runs of equal compute that give a slope, exa
 _SHIFT = 1e-3  # in log loss, for the slope of log tokens
 SLOPE = {-2: 1 / 12, -1: -8 / 12, 1: 8 / 12, 2: -1 / 12}
 """Weights, by step, of values in a first derivative of order 4."""
-
-
-def check_law(fit: AbstractFit, decision: str) -> None:
-    """Raise unless a fit has a law of params and tokens.
-
-    Parameters
-    ----------
-    fit : Fit or Average
-    decision : str
-        Name of the decision that needs it.
-
-    Raises
-    ------
-    QueryError
-    """
-    lawless = [name for name, one in fit.members.items() if not one.spec.law]
-    if lawless or not {"params", "tokens"} <= set(fit.columns):
-        got = f"{lawless[0]!r} has no law" if lawless else f"{fit.name!r} reads {', '.join(fit.columns)}"
-        raise QueryError(f"{decision!r} needs a law of params and tokens", got=got, hint="fit additive or coupled")
 
 
 def token_grid(most: float) -> np.ndarray:

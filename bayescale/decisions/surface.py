@@ -9,9 +9,11 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from bayescale.core.errors import QueryError
 from bayescale.inference.average import AbstractFit
-from bayescale.modelling.sites import LAW, LOG_LOSS
+from bayescale.modelling.sites import LAW, LOG_LOSS, location_of
 from bayescale.prediction.predict import predict
+from bayescale.prediction.queries import queries_of
 from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN
 
 Scope = Literal["law", "run"]
@@ -19,7 +21,10 @@ Scope = Literal["law", "run"]
 
 MOST_DRAWS = 2000
 """Largest number of draws that a decision uses, thinned evenly: it bounds draws × actions."""
-LOSS = "loss"  # name of the response
+LOSS = "loss"
+"""Name of the response that is the law's own loss."""
+SPLIT = ("params", "tokens", "unique_tokens", "flops")
+"""Columns of a query that a split of compute sets."""
 _TAIL = 0.001  # of the noise on each side, as in the mean of a forecast: a Student-t on log loss has no mean loss
 _SIZES, _DECADES = 81, 2.5  # of a frontier: steps of 0.14 e-folds, between which minima are exact to 1e-8
 _STENCIL = 6  # points of a local polynomial, of degree 5: on 64 points over 12 e-folds, errors are below 1e-9
@@ -69,27 +74,74 @@ def _log_losses(fit: AbstractFit, actions: pd.DataFrame, scope: Scope) -> np.nda
     return predict(fit, actions, only=LOG_LOSS, most=MOST_DRAWS) + noise(fit, actions)[:, None]
 
 
-def noise(fit: AbstractFit, actions: pd.DataFrame) -> np.ndarray:
-    """Return one draw of the noise on log loss per draw; zero if the fit does not observe a loss.
+def noise(fit: AbstractFit, actions: pd.DataFrame, response: str = LOSS) -> np.ndarray:
+    """Return one draw of the noise of a response per draw; zero if the fit does not observe it.
 
     Parameters
     ----------
     fit : Fit or Average
     actions : DataFrame
         Queries, of which the middle one is the run whose noise is drawn.
+    response : str
+        By default the loss, whose noise is on the log.
 
     Returns
     -------
     ndarray, shape (draw,)
-        In log loss; 0.1% of each tail is set to its quantile.
+        On the scale that the response is scored on; 0.1% of each tail is set to its quantile.
     """
     middle = actions.iloc[[len(actions) // 2]]
     sites = predict(fit, middle, most=MOST_DRAWS)
-    if LOSS not in fit.responses:
+    if response not in fit.responses:
         return np.zeros(len(sites[LOG_LOSS]))
-    of = fit.response(LOSS)
-    drawn = of.scored(sites[of.site], middle)[:, 0] - sites[LOG_LOSS][:, 0]
+    of = fit.response(response)
+    location = LOG_LOSS if response == LOSS else location_of(response)
+    drawn = of.scored(sites[of.site], middle)[:, 0] - sites[location][:, 0]
     return np.clip(drawn, *np.quantile(drawn, [_TAIL, 1 - _TAIL]))
+
+
+def check_law(fit: AbstractFit) -> None:
+    """Raise unless a fit has a law of params and tokens.
+
+    Parameters
+    ----------
+    fit : Fit or Average
+
+    Raises
+    ------
+    QueryError
+    """
+    lawless = [name for name, one in fit.members.items() if not one.spec.law]
+    if lawless or not {"params", "tokens"} <= set(fit.columns):
+        got = f"{lawless[0]!r} has no law" if lawless else f"{fit.name!r} reads {', '.join(fit.columns)}"
+        raise QueryError("the decision needs a law of params and tokens", got=got, hint="fit additive or coupled")
+
+
+def others_of(fit: AbstractFit, family: str | None = None, recipe: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return the columns of a query other than its params, tokens and compute, with their usual values.
+
+    Parameters
+    ----------
+    fit : Fit or Average
+    family : str, optional
+        As in :func:`bayescale.prediction.queries.resolve_family`.
+    recipe : mapping, optional
+        Values of covariates that are not the usual ones.
+
+    Returns
+    -------
+    dict
+        The family, covariates, and what responses need, such as the items of a benchmark.
+
+    Raises
+    ------
+    QueryError
+        If the fit has no law of params and tokens, or the family or a covariate is unknown.
+    """
+    check_law(fit)
+    anchor = fit.meta["anchor"]
+    at = {"params": anchor["params"], "tokens": anchor["tokens"], **(recipe or {})}
+    return queries_of(fit, None, family, at).drop(columns=list(SPLIT), errors="ignore").iloc[0].to_dict()
 
 
 def sizes_around(fit: AbstractFit, flops: np.ndarray, count: int, decades: float) -> np.ndarray:

@@ -120,5 +120,5 @@ def test_a_budget_of_a_law_of_active_params_is_refused_with_repetition_too() -> 
     spec = spec_of("additive", INPUTS[1], ["repetition"])
     members = {spec.name: SimpleNamespace(spec=spec)}
     fit = SimpleNamespace(name=spec.name, columns=spec.columns, inputs=spec.inputs, members=members)
-    with pytest.raises(QueryError, match="'allocation' needs a law of params and tokens"):
+    with pytest.raises(QueryError, match="the decision needs a law of params and tokens"):
         bs.Allocation("1e22").actions(fit)

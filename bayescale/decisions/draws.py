@@ -1,0 +1,129 @@
+"""Draws: what is read from draws of an outcome, some of which may be infinite, and from their ranks."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from bayescale.core.dims import QUANTILES
+from bayescale.core.quantities import count
+from bayescale.decisions.base import Choice
+
+ENDS = ("q05", "q50", "q95")
+_FEW = 0.001  # of the loss: runs that differ in nothing but their seed differ by as much
+_SURE = 0.8  # probability of the best, below which a larger regret leaves the choice open
+
+
+def ends(x: np.ndarray) -> dict[str, float | None]:
+    """Return the 5%, 50% and 95% quantiles of draws of which some may be infinite.
+
+    Parameters
+    ----------
+    x : ndarray, shape (draw,)
+
+    Returns
+    -------
+    dict
+        ``q05 q50 q95``, each one of the draws; None if it is infinite.
+
+    Examples
+    --------
+    >>> ends(np.array([1.0, 2.0, np.inf]))
+    {'q05': 1.0, 'q50': 2.0, 'q95': None}
+    """
+    return {name: finite(np.quantile(x, QUANTILES[name], method="inverted_cdf")) for name in ENDS}
+
+
+def finite(x: Any) -> float | None:
+    """Return a number, or None if it is infinite.
+
+    Parameters
+    ----------
+    x : float
+
+    Returns
+    -------
+    float or None
+    """
+    return float(x) if np.isfinite(x) else None
+
+
+def written(x: float | None, otherwise: str, digits: int = 3) -> str:
+    """Write a number for people to read.
+
+    Parameters
+    ----------
+    x : float or None
+    otherwise : str
+        What is written for None.
+    digits : int
+        Significant digits.
+
+    Returns
+    -------
+    str
+    """
+    return otherwise if x is None else count(x, digits)
+
+
+def chances(losses: np.ndarray) -> np.ndarray:
+    """Return the probability that each action has the least loss.
+
+    Parameters
+    ----------
+    losses : ndarray, shape (draw, action)
+
+    Returns
+    -------
+    ndarray, shape (action,)
+        It sums to one.
+    """
+    return np.bincount(losses.argmin(axis=1), minlength=losses.shape[1]) / len(losses)
+
+
+def kendall_tau(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Return Kendall's tau between two rankings in each draw: the share of pairs in one order, less that in the other.
+
+    Parameters
+    ----------
+    one, other : ndarray, shape (draw, …, item)
+        Shapes that broadcast.
+
+    Returns
+    -------
+    ndarray, shape (draw, …)
+        A pair that ties counts for neither share. 1 if the rankings agree, -1 if one is the reverse of the other.
+
+    Examples
+    --------
+    >>> kendall_tau(np.array([[1.0, 2.0, 3.0]]), np.array([[1.0, 3.0, 2.0]])).round(2)
+    array([0.33])
+    """
+    pairs = [(i, j) for i, j in combinations(range(one.shape[-1]), 2)]
+    signs = [np.sign(one[..., i] - one[..., j]) * np.sign(other[..., i] - other[..., j]) for i, j in pairs]
+    return np.mean(signs, axis=0)
+
+
+def unsettled(choice: Choice) -> str:
+    """Return why the runs do not settle which loss is least; empty if they do.
+
+    They do if the chosen action is best with a probability of at least 0.8, or if its regret is so small that another
+    would do as well.
+
+    Parameters
+    ----------
+    choice : Choice
+        Of a decision whose outcome is a loss.
+
+    Returns
+    -------
+    str
+    """
+    sure = float(chances(choice.run_outcome.to_numpy())[choice.best.action])
+    share = choice.regret / float(choice.outcome.to_numpy()[:, choice.best.action].mean())
+    if share <= _FEW or sure >= _SURE:
+        return ""
+    return (f"{choice.name_of(choice.best.action)} is best with probability {sure:.2f}, and its expected regret is "
+            f"{share:.1%} of the loss")  # fmt: skip

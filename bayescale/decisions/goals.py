@@ -1,0 +1,144 @@
+"""Goals: a loss or a score that a run is to reach, and the tokens with which each size reaches it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bayescale.core.errors import QueryError
+from bayescale.decisions.surface import LOSS, MOST_DRAWS, Scope, Surface, noise
+from bayescale.inference.average import AbstractFit
+from bayescale.modelling.sites import LAW, LOG_LOSS, location_of
+from bayescale.prediction.predict import predict
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A level that a loss is to fall to, or a score is to rise to; :func:`goal` reads one.
+
+    Attributes
+    ----------
+    level : float
+        Nats/token, or a score between 0 and 1.
+    response : str
+        Name of the response in the fit.
+    falls : bool
+        Whether lower is better.
+    """
+
+    level: float
+    response: str = LOSS
+    falls: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.response} {self.level:.4g}" + (" nats/token" if self.falls else "")
+
+    def values(self, fit: AbstractFit, queries: pd.DataFrame, scope: Scope) -> np.ndarray:
+        """Return the loss or the score of runs.
+
+        Parameters
+        ----------
+        fit : Fit or Average
+        queries : DataFrame
+            One run per row.
+        scope : {"law", "run"}
+            The law alone, or with discrepancies and one draw of noise per draw, that of a run near the goal. A score
+            has the discrepancies in both scopes.
+
+        Returns
+        -------
+        ndarray, shape (draw, query)
+        """
+        site = location_of(self.response) if self.response != LOSS else LAW if scope == "law" else LOG_LOSS
+        found = np.asarray(predict(fit, queries, only=site, most=MOST_DRAWS))
+        if scope == "run":
+            level = np.log(self.level) if self.falls else self.level
+            near = int(np.abs(np.median(found, axis=0) - level).argmin())
+            found = found + noise(fit, queries.iloc[[near]], self.response)[:, None]
+        return np.exp(found) if self.falls else found
+
+    def reached(self, values: np.ndarray) -> np.ndarray:
+        """Return where values reach the level.
+
+        Parameters
+        ----------
+        values : ndarray
+
+        Returns
+        -------
+        ndarray of bool
+        """
+        return values <= self.level if self.falls else values >= self.level
+
+    def tokens(
+        self, fit: AbstractFit, ln_params: np.ndarray, ln_tokens: np.ndarray, fixed: Mapping[str, Any], scope: Scope
+    ) -> np.ndarray:
+        """Return the log tokens with which each size first reaches the level.
+
+        Parameters
+        ----------
+        fit : Fit or Average
+        ln_params : ndarray, shape (size,)
+        ln_tokens : ndarray, shape (length,)
+            With even steps.
+        fixed : mapping
+            Other columns of the queries.
+        scope : {"law", "run"}
+
+        Returns
+        -------
+        ndarray, shape (draw, size)
+            Infinite if more tokens than the grid has would be needed; the first of the grid if it has already passed.
+        """
+        params, tokens = (x.ravel() for x in np.meshgrid(np.exp(ln_params), np.exp(ln_tokens), indexing="ij"))
+        queries = pd.DataFrame({"params": params, "tokens": tokens, "unique_tokens": tokens}).assign(**fixed)
+        values = self.values(fit, queries, scope).reshape(-1, len(ln_params), len(ln_tokens))
+        falling, level = (np.log(values), np.log(self.level)) if self.falls else (-values, -self.level)
+        return Surface(ln_params, ln_tokens, falling).tokens_for(np.asarray(level))
+
+
+def goal(
+    fit: AbstractFit, loss: float | None = None, score: float | None = None, response: str | None = None
+) -> Goal | None:
+    """Read a goal: a loss, or a score of a response.
+
+    Parameters
+    ----------
+    fit : Fit or Average
+    loss : float, optional
+        Nats/token.
+    score : float, optional
+        Between 0 and 1.
+    response : str, optional
+        Response whose level it is; by default the loss, or for a score the only other response.
+
+    Returns
+    -------
+    Goal or None
+        None if neither is given.
+
+    Raises
+    ------
+    QueryError
+        If both are given, the level is not possible, or the fit has no such response.
+    """
+    if loss is None and score is None:
+        return None
+    scores = [name for name in fit.responses if fit.response(name).response.kind != "log"]
+    if loss is not None:
+        if score is not None or not 0 < loss < np.inf:
+            raise QueryError("a goal is one positive loss or one score", got=f"loss {loss}, score {score}")
+        return Goal(float(loss), response or LOSS)
+    if response is None and len(scores) != 1:
+        raise QueryError("which response should reach the score?", expected=f"one of: {', '.join(scores) or 'none'}",
+                         got=f"a fit of {', '.join(fit.responses)}",
+                         hint="name the response" if scores else "fit a model with a score: accuracy")  # fmt: skip
+    name = response or scores[0]
+    fit.response(name)
+    if name not in scores or not 0 < float(score or 0) < 1:
+        raise QueryError("a score is a share between 0 and 1 of a response other than a loss", got=f"{name} {score}")
+    return Goal(float(score or 0), name, falls=False)
