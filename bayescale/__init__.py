@@ -32,22 +32,33 @@ _EXPORTS = {
     "Comparison": "evaluation.comparison",
     "ConvergenceWarning": "core.errors",
     "CustomModel": "modelling.custom",
+    "DataCap": "decisions.data_cap",
     "Finding": "evaluation.checks.base",
     "Fit": "inference.fit",
+    "FixedParams": "decisions.fixed_params",
     "Forecast": "prediction.forecast",
     "Kind": "parts.base",
     "LeaveFutureOut": "evaluation.stacking",
+    "Lifetime": "decisions.lifetime",
     "LogNormal": "parts.priors",
     "LogitNormal": "parts.priors",
     "Model": "modelling.model",
     "NEW": "prediction.queries",
+    "NextRun": "decisions.next_run",
     "Normal": "parts.priors",
     "Observes": "modelling.custom",
     "Parameter": "parts.base",
+    "Portfolio": "decisions.portfolio",
     "Quantity": "parts.base",
+    "Recipe": "decisions.recipe",
     "Record": "prediction.records",
     "Runs": "runs.table",
     "Spec": "modelling.spec",
+    "Split": "decisions.split",
+    "Swap": "decisions.swap",
+    "Target": "decisions.target",
+    "Threshold": "decisions.threshold",
+    "Value": "decisions.value",
     "Verdict": "core.verdict",
     "Weights": "inference.weights",
     "Withheld": "decisions.base",
@@ -62,6 +73,7 @@ _EXPORTS = {
     "fit": "inference.fit",
     "fit_many": "inference.batch",
     "forecast": "prediction.forecast",
+    "hardware": "decisions.hardware",
     "learn": "transfer.learn",
     "leave_future_out": "evaluation.stacking",
     "load_fit": "inference.fit_io",
@@ -74,6 +86,7 @@ _EXPORTS = {
     "quantity": "core.quantities",
     "report": "reporting",
     "stack": "evaluation.stacking",
+    "value_of": "decisions.value",
     "write_spec": "modelling.spec_io",
 }
 
@@ -88,6 +101,18 @@ if TYPE_CHECKING:
     from bayescale.decisions import risk
     from bayescale.decisions.allocation import Allocation
     from bayescale.decisions.base import AbstractDecision, Choice, Withheld, decide
+    from bayescale.decisions.data_cap import DataCap
+    from bayescale.decisions.fixed_params import FixedParams
+    from bayescale.decisions.hardware import hardware
+    from bayescale.decisions.lifetime import Lifetime
+    from bayescale.decisions.next_run import NextRun
+    from bayescale.decisions.portfolio import Portfolio
+    from bayescale.decisions.recipe import Recipe
+    from bayescale.decisions.split import Split
+    from bayescale.decisions.swap import Swap
+    from bayescale.decisions.target import Target
+    from bayescale.decisions.threshold import Threshold
+    from bayescale.decisions.value import Value, value_of
     from bayescale.evaluation.backtest import Backtest, backtest
     from bayescale.evaluation.checks.base import AbstractCheck, Finding, check
     from bayescale.evaluation.comparison import Comparison, compare

@@ -292,7 +292,8 @@ def preferred(risk: AbstractRisk, utility: np.ndarray, allowed: np.ndarray) -> i
 class Choice:
     """The chosen action, with its expected regret and its verdict.
 
-    Attributes of the details are attributes of the choice, such as ``choice.waste_fraction`` of an allocation.
+    Attributes and figures of the details are attributes of the choice, such as ``choice.waste_fraction`` of an
+    allocation.
 
     Attributes
     ----------
@@ -505,6 +506,8 @@ class Choice:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or name == "details":
             raise AttributeError(name)
+        if isinstance(self.details, Details) and name in self.details.figures:
+            return self.details.figures[name]
         return getattr(self.details, name)
 
     @property

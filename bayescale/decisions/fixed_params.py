@@ -116,7 +116,17 @@ class FixedParams(AbstractDecision):
         return drawn({"worth": amount(self.worth)}, n, seed=0) | {"price": price}
 
     def unknowns(self, fit: AbstractFit) -> dict[str, np.ndarray]:
-        """The worth of a lower loss and the price of a FLOP, where these are distributions."""
+        """Return draws of the worth of a lower loss and the price of a FLOP, where these are distributions.
+
+        Parameters
+        ----------
+        fit : Fit or Average
+
+        Returns
+        -------
+        dict of ndarray, shape (draw,)
+            By name.
+        """
         return {name: x for name, x in self._drawn(draws_of(fit)).items() if np.ptp(x) > 0}
 
     def details(self, choice: Choice) -> Stop:

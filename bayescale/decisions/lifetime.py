@@ -128,6 +128,17 @@ class Lifetime(AbstractDecision):
         """Return the loss of sizes over tokens, and the log loss that is asked for, shape (draw, 1).
 
         The last size is the one whose quality is asked for, if it is one of a model.
+
+        Parameters
+        ----------
+        fit : Fit or Average
+        ln_params : ndarray, shape (size,)
+        scope : {"law", "run"}
+
+        Returns
+        -------
+        surface : Surface
+        log_loss : ndarray, shape (draw, 1)
         """
         grid, fixed = token_grid(quantity(self.most_tokens)), {"family": resolve_family(fit, self.family)}
         if self.loss is not None:
@@ -188,7 +199,17 @@ class Lifetime(AbstractDecision):
         return FORWARD * params * (of["serving"] * of["price"])[:, None]
 
     def unknowns(self, fit: AbstractFit) -> dict[str, np.ndarray]:
-        """The demand, and the prices of a FLOP in training and in serving, where these are distributions."""
+        """Return draws of the demand, and the prices of a FLOP in training and in serving, where these are distributions.
+
+        Parameters
+        ----------
+        fit : Fit or Average
+
+        Returns
+        -------
+        dict of ndarray, shape (draw,)
+            By name.
+        """
         return {name: x for name, x in self._drawn(draws_of(fit)).items() if np.ptp(x) > 0}
 
     def _drawn(self, n: int) -> dict[str, np.ndarray]:

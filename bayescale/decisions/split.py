@@ -84,7 +84,17 @@ class Split(AbstractDecision):
         return -outcome
 
     def unknowns(self, fit: AbstractFit) -> Mapping[str, np.ndarray]:
-        """What an e-fold of compute gains in each stage."""
+        """Return draws of what an e-fold of compute gains in each stage.
+
+        Parameters
+        ----------
+        fit : Fit or Average
+
+        Returns
+        -------
+        dict of ndarray, shape (draw,)
+            By name.
+        """
         return {f"gain of {stage}": gain for stage, gain in self._drawn(fit).items()}
 
     def details(self, choice: Choice) -> Details:

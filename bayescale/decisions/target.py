@@ -134,7 +134,21 @@ class Target(AbstractDecision):
                     {**answer, **found}, unsettled)  # fmt: skip
 
     def goal(self, fit: AbstractFit) -> Goal:
-        """Return what is to be reached; raises QueryError if nothing is, or the probability is out of range."""
+        """Return what is to be reached.
+
+        Parameters
+        ----------
+        fit : Fit or Average
+
+        Returns
+        -------
+        Goal
+
+        Raises
+        ------
+        QueryError
+            If nothing is, or the probability is out of range.
+        """
         found = goal(fit, self.loss, self.score, self.response)
         if found is None or not 0 < self.probability < 1:
             raise QueryError("a target needs a loss or a score, and a probability between 0 and 1",
@@ -142,7 +156,22 @@ class Target(AbstractDecision):
         return found
 
     def most(self, fit: AbstractFit) -> float:
-        """Return the largest compute considered, in FLOP; raises QueryError if it is less than the least run's."""
+        """Return the largest compute considered.
+
+        Parameters
+        ----------
+        fit : Fit or Average
+
+        Returns
+        -------
+        float
+            FLOP.
+
+        Raises
+        ------
+        QueryError
+            If it is less than the compute of every run.
+        """
         runs = fit.design_frame
         flops = flops_of(runs)
         found = float(self.within or TIMES_LARGEST * flops.max())

@@ -13,9 +13,10 @@ from bayescale.core.errors import QueryError
 from bayescale.core.quantities import count
 from bayescale.decisions.base import Choice
 from bayescale.decisions.surface import surface
-from bayescale.reporting.plots.figures import _BLUE, _GREY, _ORANGE, _axes, _log_axis, _title
+from bayescale.reporting.plots.figures import _BLUE, _GREY, _ORANGE, _axes, _log_axis, _of, _title
 
 _TIMES, _SHARE = 60.0, 0.1  # times the smallest mean regret, and share of actions: others are of no interest
+_STAGES = (0.25, 0.5, 0.75)  # quantiles of the tokens that successes need: when a tree looks at the loss
 _CLEAR = 2.0  # standard errors
 _FEW_ACTIONS = 8  # drawn as bars
 _LOG_SPAN = 10.0  # ratio of the largest to the smallest value, from which an axis is logarithmic
@@ -210,16 +211,52 @@ def plot_information(choice: Choice, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
+def plot_plan(choice: Choice, *, ax: Axes | None = None) -> Axes:
+    """Tree of the plan that trains until a target is reached: at each stage, stop if it is reached, else go on.
+
+    Parameters
+    ----------
+    choice : Choice
+        Of a :class:`Target`.
+    ax : Axes, optional
+        Axes to draw on; by default, those of a new figure.
+
+    Returns
+    -------
+    Axes
+    """
+    ax, params = _axes(ax), _of(choice, "sequential_params", "a target")
+    target: Any = choice.decision
+    needed = target.needed(choice.fit, np.log([params]))[:, 0]
+    last = float(np.quantile(needed, float(target.probability), method="inverted_cdf"))
+    if not np.isfinite(last):
+        raise QueryError("there is no plan to draw", got=choice.unsettled)
+    stages = [*np.quantile(needed[needed < last], np.array(_STAGES)), last]
+    left = 1.0
+    for i, stage in enumerate(stages):
+        reached = float((needed <= stage).mean())
+        stop = (reached - (1 - left)) / left
+        tokens = np.exp(stage)
+        ax.annotate(f"{count(tokens)} tokens\n{count(6 * params * tokens)} FLOP", (i, 1), ha="center", va="center",
+                    fontsize="small", bbox={"boxstyle": "round", "fc": "white", "ec": _BLUE})  # fmt: skip
+        for end, share, words in (((i, 0), stop, f"stop: reached\n{reached:.0%} of draws by now"),
+                                  ((i + 1, 1), 1 - stop, "")):  # fmt: skip
+            ax.annotate("", end, (i, 1), arrowprops={"arrowstyle": "->", "color": _GREY, "shrinkA": 22, "shrinkB": 18})
+            ax.annotate(f"{share:.0%}", (0.5 * (i + end[0]), 0.5 * (1 + end[1]) + 0.06), ha="center", fontsize="small",
+                        color=_ORANGE)  # fmt: skip
+            if words:
+                ax.annotate(words, end, ha="center", va="center", fontsize="small")
+        left = 1 - reached
+    ax.annotate(f"give up\n{left:.0%} of draws", (len(stages), 1), ha="center", va="center", fontsize="small")
+    ax.set(xlim=(-0.6, len(stages) + 0.6), ylim=(-0.3, 1.4), xticks=[], yticks=[],
+           title=f"{_asked(choice)}\ntrain {count(params)} params until it is reached")  # fmt: skip
+    ax.set_frame_on(False)
+    return ax
+
+
 def _asked(choice: Choice) -> str:
     """Return what was asked as a title, one clause on a line."""
     return _title(choice.fit, "\n".join(textwrap.wrap(choice.problem, _WIDTH)))
-
-
-def _of(choice: Choice, name: str, whose: str) -> Any:
-    """Return what the details of a choice hold, or say whose choice has it."""
-    if not hasattr(choice, name):
-        raise QueryError(f"this figure is of {whose}", got=f"a choice of {choice.decision.name}")
-    return getattr(choice, name)
 
 
 def _axis_of(choice: Choice) -> str | None:

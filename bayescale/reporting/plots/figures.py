@@ -159,9 +159,9 @@ def plot_allocation(choice: Choice, *, ax: Axes | None = None) -> Axes:
     -------
     Axes
     """
-    ax = _axes(ax)
-    order = np.argsort(choice.ln_params)  # the sizes of a menu follow the grid
-    params, waste = np.exp(choice.ln_params)[order], choice.waste[:, order]
+    ax, ln_params = _axes(ax), _of(choice, "ln_params", "an allocation")
+    order = np.argsort(ln_params)  # the sizes of a menu follow the grid
+    params, waste = np.exp(ln_params)[order], choice.waste[:, order]
     mean, (low, high) = waste.mean(axis=0), np.quantile(waste, [0.05, 0.95], axis=0)
     near = mean <= max(_MOST_WASTE, _MOST_TIMES * mean.min())
     if choice.settled:
@@ -467,6 +467,13 @@ def _fitted(fit: AbstractFit, name: str, family: str | None) -> str:
 def counted(number: int, one: str, several: str = "") -> str:
     """Write a count with its noun: 1 run, 2 runs."""
     return f"{number} {one if number == 1 else several or one + 's'}"
+
+
+def _of(choice: Choice, name: str, whose: str) -> Any:
+    """Return what the details of a choice hold, or say whose choice has it."""
+    if not hasattr(choice, name):
+        raise QueryError(f"this figure is of {whose}", got=f"a choice of {choice.decision.name}")
+    return getattr(choice, name)
 
 
 def _axes(ax: Axes | None) -> Axes:
