@@ -199,7 +199,7 @@ class Lifetime(AbstractDecision):
         return FORWARD * params * (of["serving"] * of["price"])[:, None]
 
     def unknowns(self, fit: AbstractFit) -> dict[str, np.ndarray]:
-        """Return draws of the demand, and the prices of a FLOP in training and in serving, where these are distributions.
+        """Return draws of the demand and of the prices of a FLOP, in training and in serving, if they are uncertain.
 
         Parameters
         ----------
