@@ -14,7 +14,7 @@ import xarray as xr
 
 from bayescale.core.dims import ACTION, BUDGET, DRAW
 from bayescale.core.errors import QueryError, nearest
-from bayescale.core.quantities import LEAST, MOST, count, quantity
+from bayescale.core.quantities import MOST, count, quantity
 from bayescale.decisions.base import (
     FAMILY,
     HARDWARE,
@@ -468,35 +468,6 @@ def default_budget(fit: AbstractFit, family: str | None = None) -> float:
     runs = fit.design_frame
     mine = runs[runs["family"] == family] if family in fit.families else runs
     return TIMES_LARGEST * float(mine["flops"].max())
-
-
-def budget_of(flops: float | str) -> float:
-    """Read a budget in FLOP.
-
-    Parameters
-    ----------
-    flops : float or str
-
-    Returns
-    -------
-    float
-
-    Raises
-    ------
-    QueryError
-        If it is not a plausible number of FLOP.
-    """
-    try:
-        value = quantity(flops)
-    except (TypeError, ValueError):
-        value = np.nan
-    if not LEAST <= value <= MOST:
-        raise QueryError(
-            "the budget is not a plausible number of FLOP",
-            expected=f"{LEAST:g} to {MOST:g} FLOP, such as 5.76e23",
-            got=repr(flops),
-        )
-    return value
 
 
 def _positive(unit: str, value: float | str) -> float:

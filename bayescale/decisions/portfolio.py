@@ -13,7 +13,7 @@ from bayescale.core.errors import QueryError
 from bayescale.core.quantities import count
 from bayescale.decisions.base import LIMITS, AbstractDecision, Choice, Details, draws_by_action, quantiles, setting
 from bayescale.decisions.simplex import LEAST_SHARE, MOST_PARTS, lattice
-from bayescale.decisions.surface import Scope, frontier, interpolate
+from bayescale.decisions.surface import Scope, budget_of, frontier, interpolate
 from bayescale.inference.average import AbstractFit
 from bayescale.prediction.queries import resolve_family
 
@@ -71,7 +71,7 @@ class Portfolio(AbstractDecision):
         """
         lines, plans = [], []
         for family, share in choice.action.items():
-            flops = float(share) * float(self.flops)
+            flops = float(share) * budget_of(self.flops)
             params, loss = frontier(choice.fit, np.array([flops]), {"family": family}, "run")
             tokens, interval = flops / (6 * params[0]), quantiles(loss[:, 0])
             shares = choice.hindsight[str(family)]
@@ -80,7 +80,7 @@ class Portfolio(AbstractDecision):
             lines.append((str(family)[:12], f"{share:.1%} of the budget (best share {shares['q05']:.0%} to "
                           f"{shares['q95']:.0%}): {count(params[0])} params on {count(tokens)} tokens, loss "
                           f"{interval['q50']:.3f} ({interval['q05']:.3f} to {interval['q95']:.3f})"))  # fmt: skip
-        problem = f"Portfolio of {count(float(self.flops))} FLOP over {len(plans)} families"
+        problem = f"Portfolio of {count(budget_of(self.flops))} FLOP over {len(plans)} families"
         return Details(problem, {"flops": self.flops, "worth": self.worths(choice.fit)}, lines, {"plans": plans})
 
     def worths(self, fit: AbstractFit) -> dict[str, float]:
@@ -114,8 +114,8 @@ class Portfolio(AbstractDecision):
 
     def _loss(self, fit: AbstractFit, family: str, actions: pd.DataFrame, scope: Scope) -> np.ndarray:
         """Loss of a family's best split at each action's share of the budget; shape (draw, action)."""
-        levels = np.linspace(np.log(LEAST_SHARE), 0.0, _LEVELS) + np.log(float(self.flops))
+        levels = np.linspace(np.log(LEAST_SHARE), 0.0, _LEVELS) + np.log(budget_of(self.flops))
         _, loss = frontier(fit, np.exp(levels), {"family": family}, scope)
         shares, where = np.unique(actions[family].to_numpy(float), return_inverse=True)
-        at = np.broadcast_to(np.log(shares * float(self.flops)), (len(loss), len(shares)))
+        at = np.broadcast_to(np.log(shares * budget_of(self.flops)), (len(loss), len(shares)))
         return interpolate(levels, np.repeat(loss[:, None], len(shares), axis=1), at)[:, where]

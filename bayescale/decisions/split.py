@@ -23,7 +23,7 @@ from bayescale.decisions.base import (
     setting,
 )
 from bayescale.decisions.simplex import LEAST_SHARE, MOST_PARTS, lattice
-from bayescale.decisions.surface import Scope, draws_of, frontier, interpolate
+from bayescale.decisions.surface import Scope, budget_of, draws_of, frontier, interpolate
 from bayescale.inference.average import AbstractFit
 from bayescale.prediction.queries import resolve_family
 
@@ -72,7 +72,7 @@ class Split(AbstractDecision):
     def outcome(self, fit: AbstractFit, actions: pd.DataFrame, scope: Scope) -> xr.DataArray:
         """Loss after pre-training, less what the other stages gain relative to the complete budget."""
         levels, loss = self._pretrained(fit, scope)
-        ln_first = np.log(actions[FIRST].to_numpy() * float(self.flops))
+        ln_first = np.log(actions[FIRST].to_numpy() * budget_of(self.flops))
         shares, where = np.unique(ln_first, return_inverse=True)
         repeated = np.repeat(loss[:, None], len(shares), axis=1)
         total = interpolate(levels, repeated, np.broadcast_to(shares, repeated.shape[:2]))[:, where]
@@ -109,12 +109,14 @@ class Split(AbstractDecision):
         Details
         """
         best = {stage: quantiles(share) for stage, share in self.optimum(choice.fit).items()}
-        params, _ = frontier(choice.fit, np.array([choice.action[FIRST] * float(self.flops)]), self._fixed(choice.fit))
-        lines = [(stage[:12], f"{choice.action[stage]:.1%} of the budget, {count(choice.action[stage] * self.flops)} "
+        params, _ = frontier(
+            choice.fit, np.array([choice.action[FIRST] * budget_of(self.flops)]), self._fixed(choice.fit)
+        )
+        lines = [(stage[:12], f"{choice.action[stage]:.1%} of the budget, {count(choice.action[stage] * budget_of(self.flops))} "
                   f"FLOP (best share {of['q05']:.1%} to {of['q95']:.1%})") for stage, of in best.items()]  # fmt: skip
-        tokens = choice.action[FIRST] * float(self.flops) / (6 * params[0])
+        tokens = choice.action[FIRST] * budget_of(self.flops) / (6 * params[0])
         lines.append(("train", f"{count(params[0])} params on {count(tokens)} tokens"))
-        problem = f"Split of {count(float(self.flops))} FLOP over {', '.join(best)}"
+        problem = f"Split of {count(budget_of(self.flops))} FLOP over {', '.join(best)}"
         return Details(problem, lines=lines, figures={"best_share": best, "params": params[0], "tokens": tokens})
 
     def optimum(self, fit: AbstractFit) -> dict[str, np.ndarray]:
@@ -131,7 +133,7 @@ class Split(AbstractDecision):
         """
         levels, loss = self._pretrained(fit, "law")
         gains = self._drawn(fit)
-        others, total = sum(gains.values()), np.log(float(self.flops))
+        others, total = sum(gains.values()), np.log(budget_of(self.flops))
 
         def slope(at: np.ndarray) -> np.ndarray:
             return (interpolate(levels, loss, at - _STEP) - interpolate(levels, loss, at + _STEP)) / (2 * _STEP)
@@ -150,7 +152,7 @@ class Split(AbstractDecision):
 
     def _pretrained(self, fit: AbstractFit, scope: Scope) -> tuple[np.ndarray, np.ndarray]:
         """Log FLOP of pre-training, and the loss of the best split there; shapes (level,) and (draw, level)."""
-        levels = np.linspace(np.log(LEAST_SHARE) - 2 * _STEP, 2 * _STEP, _LEVELS) + np.log(float(self.flops))
+        levels = np.linspace(np.log(LEAST_SHARE) - 2 * _STEP, 2 * _STEP, _LEVELS) + np.log(budget_of(self.flops))
         return levels, frontier(fit, np.exp(levels), self._fixed(fit), scope)[1]
 
     def _amounts(self) -> dict[str, Amount]:

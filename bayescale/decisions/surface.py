@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from bayescale.core.errors import QueryError
+from bayescale.core.quantities import LEAST, MOST, quantity
 from bayescale.inference.average import AbstractFit
 from bayescale.modelling.sites import LAW, LOG_LOSS, location_of
 from bayescale.prediction.predict import predict
@@ -30,6 +31,35 @@ _SIZES, _DECADES = 81, 2.5  # of a frontier: steps of 0.14 e-folds, between whic
 _STENCIL = 6  # points of a local polynomial, of degree 5: on 64 points over 12 e-folds, errors are below 1e-9
 _STEPS = np.arange(_STENCIL)
 _COEFFICIENTS = np.linalg.inv(np.vander(_STEPS, increasing=True)).T  # values at the steps → powers of the polynomial
+
+
+def budget_of(flops: float | str) -> float:
+    """Read a budget in FLOP.
+
+    Parameters
+    ----------
+    flops : float or str
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    QueryError
+        If it is not a plausible number of FLOP.
+    """
+    try:
+        value = quantity(flops)
+    except (TypeError, ValueError):
+        value = np.nan
+    if not LEAST <= value <= MOST:
+        raise QueryError(
+            "the budget is not a plausible number of FLOP",
+            expected=f"{LEAST:g} to {MOST:g} FLOP, such as 5.76e23",
+            got=repr(flops),
+        )
+    return value
 
 
 def draws_of(fit: AbstractFit) -> int:

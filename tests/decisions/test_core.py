@@ -144,6 +144,38 @@ def test_every_file_of_a_decision_is_called_as_the_decision() -> None:
         assert written(name)[1] == settings_of(decision)
 
 
+def test_every_decision_is_exported_and_says_its_unit_and_source() -> None:
+    from bayescale.parts.catalogue import catalogue
+
+    for name, decision in catalogue("bayescale.decisions").items():
+        assert getattr(bs, decision.__name__) is decision, name
+        assert decision.source
+        assert decision.unit
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("allocation", {"flops": "1e23", "hardware": "H100"}),
+        ("lifetime", {"like": "13B", "demand": "2e12"}),
+        ("fixed-params", {"params": "7B", "worth": "1e25"}),
+        ("data-cap", {"flops": "1e24", "unique_tokens": "2T"}),
+        ("target", {"loss": 2.0}),
+        ("threshold", {}),
+        ("split", {"flops": "1e23", "gains": {"inference": "0.01"}}),
+    ],
+)
+def test_every_choice_has_its_keys_and_nothing_that_json_cannot_hold(name, settings, chinchilla_fit: bs.Fit) -> None:
+    choice = bs.decide(name, chinchilla_fit, **settings)
+    found = choice.to_dict()
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    assert {"decision", "risk", "settled", "by_risk", "limits_that_bind", "verdict"} <= found.keys()
+    assert set(found["by_risk"]) == set(RISKS)
+    words = repr(choice)
+    assert choice.problem in words
+    assert "verdict" in words
+
+
 def test_an_allocation_under_caution_is_another_action_of_the_same_matrix(chinchilla_fit: bs.Fit) -> None:
     calm, wary = (bs.decide(bs.Allocation("5.76e23"), chinchilla_fit, risk) for risk in (None, CVaR(0.1)))
     assert calm.by_risk == wary.by_risk

@@ -6,6 +6,8 @@ import json
 
 import numpy as np
 import pytest
+from known import SARDANA, known_fit
+from scipy.optimize import brentq
 
 import bayescale as bs
 from bayescale.core.errors import QueryError
@@ -77,6 +79,21 @@ def test_a_split_is_proportional_to_what_an_efold_gains(chinchilla_fit: bs.Fit) 
     _, K, gamma = exact(chinchilla_fit)
     gain = gamma * K * (found[FIRST] * flops / 6) ** -gamma
     assert found[FIRST] == pytest.approx(gain / (gain + 0.025), rel=2e-3)
+
+
+def test_a_split_under_one_known_law_is_cobb_douglas(chinchilla: bs.Runs) -> None:
+    flops, others = 5.76e23, 0.025
+    found = Split(flops, {"inference": "0.02", "rl": "0.005"}).optimum(known_fit(chinchilla, "additive", SARDANA))
+    _, A, B, alpha, beta = SARDANA.values()
+    gamma, G = alpha * beta / (alpha + beta), (alpha * A / (beta * B)) ** (1 / (alpha + beta))
+    factor = A * G**-alpha * (1 + alpha / beta)
+
+    def away(share: float) -> float:
+        gain = gamma * factor * (share * flops / 6) ** -gamma
+        return share - gain / (gain + others)
+
+    assert found[FIRST] == pytest.approx(brentq(away, 0.01, 1.0, xtol=1e-14), rel=1e-6)
+    assert found["inference"] == pytest.approx((1 - found[FIRST]) * 0.8, rel=1e-12)
 
 
 def test_a_split_with_known_gains_agrees_with_its_lattice(chinchilla_fit: bs.Fit) -> None:
