@@ -32,6 +32,7 @@ from bayescale.decisions.limits import menu
 from bayescale.decisions.surface import (
     MOST_DRAWS,
     Scope,
+    budget_of,
     check_law,
     draws_of,
     interpolate,

@@ -23,7 +23,7 @@ from arviz_stats.base import array_stats
 
 from bayescale.core.dims import ACTION, DRAW, QUANTILES
 from bayescale.core.errors import QueryError, nearest
-from bayescale.core.quantities import count
+from bayescale.core.quantities import count, quantity
 from bayescale.core.verdict import Verdict
 from bayescale.decisions.bills import bill, billed, card_of, uncertain
 from bayescale.decisions.limits import Binding, allowed_by, alone, bindings, shape_lines
@@ -751,6 +751,7 @@ def solve(decision: AbstractDecision, fit: AbstractFit, risk: AbstractRisk) -> C
     QueryError
         If a setting is out of range, or there is no action.
     """
+    decision = _counted(decision)
     actions = billed(decision.actions(fit), card_of(decision), draws_of(fit))
     if not len(actions):
         raise QueryError(f"decision {decision.name!r} has no action to choose from", hint="loosen its settings")
@@ -820,6 +821,22 @@ def quantiles(x: np.ndarray) -> dict[str, float]:
         ``q05 q50 q95``.
     """
     return {name: float(np.quantile(x, QUANTILES[name])) for name in ("q05", "q50", "q95")}
+
+
+def _counted(decision: AbstractDecision) -> AbstractDecision:
+    """Return a decision whose counts are numbers, where they were given as people write them."""
+    texts = {
+        name: getattr(decision, name) for name, how in settings_of(type(decision)).items() if how["kind"] == "count"
+    }
+    read = {name: _quantity(text, name) for name, text in texts.items() if isinstance(text, str)}
+    return replace(decision, **read) if read else decision  # type: ignore[type-var]  # every decision is a dataclass
+
+
+def _quantity(text: str, name: str) -> float:
+    try:
+        return quantity(text)
+    except ValueError as error:
+        raise QueryError(f"{name} is not a number", got=repr(text), hint=str(error)) from None
 
 
 def _limits_of(decision: AbstractDecision) -> Mapping[str, str]:

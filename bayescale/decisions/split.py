@@ -108,13 +108,12 @@ class Split(AbstractDecision):
         -------
         Details
         """
-        best = {stage: quantiles(share) for stage, share in self.optimum(choice.fit).items()}
-        params, _ = frontier(
-            choice.fit, np.array([choice.action[FIRST] * budget_of(self.flops)]), self._fixed(choice.fit)
-        )
-        lines = [(stage[:12], f"{choice.action[stage]:.1%} of the budget, {count(choice.action[stage] * budget_of(self.flops))} "
-                  f"FLOP (best share {of['q05']:.1%} to {of['q95']:.1%})") for stage, of in best.items()]  # fmt: skip
-        tokens = choice.action[FIRST] * budget_of(self.flops) / (6 * params[0])
+        budget, share = budget_of(self.flops), choice.action
+        best = {stage: quantiles(of) for stage, of in self.optimum(choice.fit).items()}
+        params, _ = frontier(choice.fit, np.array([share[FIRST] * budget]), self._fixed(choice.fit))
+        lines = [(stage[:12], f"{share[stage]:.1%} of the budget, {count(share[stage] * budget)} FLOP "
+                  f"(best share {of['q05']:.1%} to {of['q95']:.1%})") for stage, of in best.items()]  # fmt: skip
+        tokens = share[FIRST] * budget / (6 * params[0])
         lines.append(("train", f"{count(params[0])} params on {count(tokens)} tokens"))
         problem = f"Split of {count(budget_of(self.flops))} FLOP over {', '.join(best)}"
         return Details(problem, lines=lines, figures={"best_share": best, "params": params[0], "tokens": tokens})
