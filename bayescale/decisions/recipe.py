@@ -124,12 +124,12 @@ class Recipe(AbstractDecision):
     def _labels(self, fit: AbstractFit) -> list[str]:
         """Names of the recipes; raises QueryError if they are fewer than two or unknown."""
         known = [f"{x:g}" if self.covariate else str(x) for x in np.unique(fit.design_frame[self._column(fit)])]
-        labels = [one.strip() for one in self.recipes.split(",")] if self.recipes else known
+        labels = list(dict.fromkeys(one.strip() for one in self.recipes.split(","))) if self.recipes else known
         for label in labels:
             if label not in known:
                 raise QueryError(f"no run has the recipe {label!r}", expected=f"one of: {', '.join(known)}",
                                  hint=nearest(label, known))  # fmt: skip
-        if len(set(labels)) < 2:
+        if len(labels) < 2:
             raise QueryError("a choice between recipes needs two", got=", ".join(labels) or "none",
                              hint="fit several families, or name a covariate")  # fmt: skip
         return labels
