@@ -408,7 +408,7 @@ class Choice:
         """
         if not self.decision.scoped:
             return pd.DataFrame()
-        found = dict(self.decision.unknowns(self.fit)) if self.decision.unknowns else {}
+        found = self._uncertain
         if card := card_of(self.decision):
             found |= uncertain(card, len(self.utility))
         one = resolve_family(self.fit, self.decision.family) if hasattr(self.decision, "family") else None
@@ -585,10 +585,16 @@ class Choice:
         ]  # fmt: skip
 
     @property
+    def _uncertain(self) -> dict[str, np.ndarray]:
+        """The decision's own unknowns, without those that are known after all: a number, not a distribution."""
+        found = self.decision.unknowns(self.fit) if self.decision.unknowns else {}
+        return {name: x for name, x in found.items() if np.ptp(x) > 0}
+
+    @property
     def law_words(self) -> str:
         """What is uncertain in the regret: the law, in an average its form, and what else the decision draws."""
         card = card_of(self.decision)
-        more = dict(self.decision.unknowns(self.fit)) if self.decision.unknowns else {}
+        more = self._uncertain
         priced = uncertain(card, 1) if card and self.decision.unit == DOLLARS else {}
         known = list(dict.fromkeys(["the law", *["its form"] * (len(self.fit.members) > 1), *more, *priced]))
         return f"{', '.join(known[:-1])} and {known[-1]}" if len(known) > 1 else known[0]

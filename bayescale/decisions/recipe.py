@@ -99,7 +99,7 @@ class Recipe(AbstractDecision):
         picked = self._picked(fit)
         regret = float((losses[:, labels.index(picked)] / losses.min(axis=1) - 1).mean()) if picked else None
         found = {
-            "probability_best": dict(zip(labels, chances(choice.run_outcome.to_numpy()).tolist(), strict=True)),
+            "probability_best": dict(zip(labels, chances(by_scale[:, -1]).tolist(), strict=True)),
             "kendall_tau": float(tau[:, -1].mean()),
             "kendall_tau_interval": quantiles(tau[:, -1]),
             "picked_by_largest_runs": picked,
@@ -117,7 +117,7 @@ class Recipe(AbstractDecision):
                    f"recipes, {reach_words(fit, query)}")  # fmt: skip
         asked = {"recipes": labels, "covariate": self.covariate, "target_params": params, "target_tokens": tokens}
         note = "losses must be on one evaluation text and tokenizer; one that a recipe trains on favours it"
-        open_ = unsettled(choice)
+        open_ = unsettled(choice, found["probability_best"][labels[best]])
         lines = [*([("unsettled", open_)] if open_ else []), *_lines(found, labels[best])]
         return Details(problem, asked, lines, found, open_, (note,))
 

@@ -84,8 +84,8 @@ class Split(AbstractDecision):
         return -outcome
 
     def unknowns(self, fit: AbstractFit) -> Mapping[str, np.ndarray]:
-        """What an e-fold of compute gains in each stage, where it is a distribution."""
-        return {f"gain of {stage}": gain for stage, gain in self._drawn(fit).items() if np.ptp(gain) > 0}
+        """What an e-fold of compute gains in each stage."""
+        return {f"gain of {stage}": gain for stage, gain in self._drawn(fit).items()}
 
     def details(self, choice: Choice) -> Details:
         """The best shares of each draw.

@@ -115,7 +115,7 @@ class Swap(AbstractDecision):
         figures = {"probability_best": dict(zip(actions["recipe"], chances(end).tolist(), strict=True)),
                    "sunk_flops": FLOPS_PER_PARAM_TOKEN * self.params * self.done, "swaps": swaps}  # fmt: skip
         note = "losses must be on one evaluation text and tokenizer; one that a recipe trains on favours it"
-        open_ = unsettled(choice)
+        open_ = unsettled(choice, figures["probability_best"][choice.action["recipe"]])
         lines = [*([("unsettled", open_)] if open_ else []), *self._lines(figures)]
         return Details(problem, {}, lines, figures, open_, (note,))
 

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 import bayescale as bs
 from bayescale.cli import main
-from bayescale.cli.decide import command, written
+from bayescale.cli.decide import _draw, command, written
 from bayescale.core.errors import QueryError
 from bayescale.decisions.base import AbstractDecision, best, draws_by_action, preferred, quantiles, setting, settings_of
 from bayescale.decisions.risk import RISKS, CVaR, Mean, MinimaxRegret, Quantile, risk_of
@@ -198,3 +198,9 @@ def test_the_text_of_a_choice_fits_a_page(chinchilla_fit: bs.Fit) -> None:
     assert 90 < max(map(len, rows)) <= 100
     labels = {row[2:14].strip() for row in rows}
     assert labels >= {"", "train", "regret", "verdict", "excluded"}  # "": the rest of a line, under its text
+
+
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(QueryError, match="cannot write figures"):
+        _draw(None, tmp_path / "file" / "figures")
