@@ -13,6 +13,7 @@ import click
 
 from bayescale.cli.options import Quantity, as_json_option
 from bayescale.cli.printing import finish, print_json
+from bayescale.core.errors import QueryError
 
 _FOLDER = Path(__file__).parent.parent / "decisions"
 _BASE = "AbstractDecision"
@@ -152,7 +153,10 @@ def _draw(choice: Any, folder: Path | None) -> list[Path]:
     from bayescale.reporting.choices import pictures
     from bayescale.reporting.plots.figures import save
 
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise QueryError(f"cannot write figures to {folder}", got=str(error), hint="choose another folder") from None
     found = {folder / f"{name.replace('-', '_')}.png": ax for name, ax in pictures(choice).items()}
     for path, ax in found.items():
         save(ax, path)

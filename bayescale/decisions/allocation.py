@@ -179,7 +179,7 @@ class Allocation(AbstractDecision):
         family, recipe = resolve_family(fit, self.family), _recipe(fit, self.recipe)
         ln_params = np.log(choice.actions["params"].to_numpy())
         return Split(budget, family, fit, ln_params, losses, waste, best, budgets, ln_optimum, least_loss,
-                     float(edge), spent, recipe, self._bought, bool(self.limits))  # fmt: skip
+                     float(edge), spent, recipe, self._bought, bool(self.limits), choice.evpi)  # fmt: skip
 
     @property
     def _bought(self) -> str:
@@ -220,6 +220,7 @@ class Split(AbstractDetails):
     recipe: dict[str, float] = field(default_factory=dict)
     bought: str = ""
     limited: bool = False
+    evpi: float = 0.0
 
     @property
     def params(self) -> float:
@@ -246,7 +247,10 @@ class Split(AbstractDetails):
 
     @property
     def regret_nats(self) -> float:
-        """Expected loss above that of each draw's best split, in nats/token: the value of perfect information."""
+        """Expected loss above that of each draw's best split, in nats/token.
+
+        It is :attr:`evpi`, the value of perfect information, if the split has the highest expected utility.
+        """
         return self.best.regret
 
     @property
@@ -299,13 +303,23 @@ class Split(AbstractDetails):
 
     @property
     def unsettled(self) -> str:
-        """Why the runs do not settle the split: its expected waste or the interval of tokens per param is too large."""
-        ratio = self.optimum["tokens_per_param"]
-        reasons = [f"expected waste is {self.waste_fraction:.0%} of compute"] * (self.waste_fraction > _MOST_WASTE)
+        """Why the runs do not settle the split: its expected waste or the interval of tokens per param is too large.
+
+        Limits waste compute, whatever the runs say: with limits, both are those within the limits.
+        """
+        ratio, waste = self._within_limits if self.limited else (self.optimum["tokens_per_param"], self.waste_fraction)
+        reasons = [f"expected waste is {waste:.0%} of compute"] * (waste > _MOST_WASTE)
         if not ratio["q95"] <= _WIDEST * ratio["q05"]:
             times = ratio["q95"] / ratio["q05"]
             reasons.append(f"the 90% interval of tokens per param spans a factor of {count(times, 2)}")
         return " and ".join(reasons)
+
+    @property
+    def _within_limits(self) -> tuple[dict[str, float], float]:
+        """Tokens per param of each draw's best allowed split, and the expected waste against it."""
+        ratio = self.spent[:, 0] / (FLOPS_PER_PARAM_TOKEN * np.exp(2 * self.ln_params[self.best.by_draw]))
+        best = self.waste[np.arange(len(self.waste)), self.best.by_draw]
+        return quantiles(ratio), float(((1 + self.waste[:, self.best.action]) / (1 + best) - 1).mean())
 
     @property
     def nats_per_efold(self) -> float:
@@ -389,7 +403,7 @@ class Split(AbstractDetails):
             "regret_over": list(self.fit.members),
             "waste_fraction": self.waste_fraction,
             "waste_q95": self.waste_q95,
-            "value_of_perfect_information_nats": self.regret_nats,
+            "value_of_perfect_information_nats": self.evpi,
             "indifference_params": None if np.isnan(self.band[0]) else list(self.band),
             "optimum": self.optimum,
             "curve": self.curve.to_dict("records"),
@@ -406,7 +420,7 @@ class Split(AbstractDetails):
         """The choice and its regret, one line each."""
         low, high = self.band
         band = "none" if np.isnan(low) else f"{count(low)} to {count(high)} params"
-        ratio = self.optimum["tokens_per_param"]
+        ratio, free = self.optimum["tokens_per_param"], ", without the limits" * self.limited
         return [
             (
                 "train",
@@ -419,10 +433,10 @@ class Split(AbstractDetails):
                 f"90% interval {self.loss['q05']:.3f} to {self.loss['q95']:.3f}",
             ),
             ("regret", self._regret),
-            ("safe range", f"{band} (waste under 1% with probability at least 1/2)"),
+            ("safe range", f"{band} (waste under 1% with probability at least 1/2){free}"),
             (
                 "best ratio",
-                f"{ratio['q50']:.1f} tokens per param (90% interval {ratio['q05']:.1f} to {ratio['q95']:.1f})",
+                f"{ratio['q50']:.1f} tokens per param (90% interval {ratio['q05']:.1f} to {ratio['q95']:.1f}){free}",
             ),
         ]
 

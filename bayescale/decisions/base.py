@@ -9,6 +9,7 @@ knowledge of the law could save. The scope of the run adds discrepancies and noi
 
 from __future__ import annotations
 
+import textwrap
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, replace
@@ -32,12 +33,14 @@ from bayescale.decisions.surface import Scope, draws_of
 from bayescale.decisions.unknowns import partial_information, unknowns_of
 from bayescale.inference.average import LEAVE_OUT, AbstractFit
 from bayescale.parts.catalogue import find
+from bayescale.prediction.queries import resolve_family
 
 KINDS = ("count", "number", "integer", "text", "flag", "numbers", "texts")
 """Kinds of settings: a count such as 70B, a number, an integer, text, yes or no, a mapping of names to numbers, and one
 of names to texts."""
 DOLLARS = "$"
 """Unit of a utility in US dollars."""
+_WIDTH = 100  # columns of the text of a choice
 _FEW_UNKNOWNS = 3  # in text
 _CLEAR = 2.0  # Monte Carlo errors by which the worth of an unknown must exceed zero to be named
 FAMILY = "A fitted family, or 'new'; by default the only family, else 'new'."
@@ -406,10 +409,11 @@ class Choice:
         """
         if not self.decision.scoped:
             return pd.DataFrame()
-        found = dict(self.decision.unknowns(self.fit)) if self.decision.unknowns else {}
+        found = self._uncertain
         if card := card_of(self.decision):
             found |= uncertain(card, len(self.utility))
-        known = {**unknowns_of(self.fit, len(self.utility), getattr(self.decision, "family", None)), **found}
+        one = resolve_family(self.fit, self.decision.family) if hasattr(self.decision, "family") else None
+        known = {**unknowns_of(self.fit, len(self.utility), one), **found}
         table = partial_information(self.utility.to_numpy(), known, self.allowed)
         for name in ("choose_low", "choose_high"):
             table[name] = [self.name_of(i) for i in table[name]]
@@ -528,8 +532,8 @@ class Choice:
         ]
 
     def __repr__(self) -> str:
-        rows = [f"  {label:<12} {text}" for label, text in self.lines]
-        return self.verdict.above("\n".join([self.problem, *rows]))
+        rows = [wrapped(f"  {label:<12} {text}", 15) for label, text in self.lines]
+        return self.verdict.above("\n".join([wrapped(self.problem, 2), *rows]))
 
     @property
     def _other_attitudes(self) -> list[tuple[str, str]]:
@@ -539,10 +543,10 @@ class Choice:
         different = []
         for name, risk in ((name, of()) for name, of in RISKS.items() if name != self.risk.label):
             utility = (self.utility if risk.scope == "law" else self.run_utility).to_numpy()
-            theirs = preferred(risk, utility, self.allowed)
-            score = risk.score(utility[:, [theirs, self.best.action]])
-            if score[0] - score[1] > self.best.regret_mcse:
-                different.append(f"{name}: {self.name_of(theirs)}")
+            score = np.full(len(self.allowed), -np.inf)
+            score[self.allowed] = risk.score(utility[:, self.allowed])
+            if score.max() - score[self.best.action] > self.best.regret_mcse:
+                different.append(f"{name}: {self.name_of(int(score.argmax()))}")
         return [("other risks", "; ".join(different) or "the other attitudes to risk choose the same")]
 
     @property
@@ -584,10 +588,16 @@ class Choice:
         ]  # fmt: skip
 
     @property
+    def _uncertain(self) -> dict[str, np.ndarray]:
+        """The decision's own unknowns, without those that are known after all: a number, not a distribution."""
+        found = self.decision.unknowns(self.fit) if self.decision.unknowns else {}
+        return {name: x for name, x in found.items() if np.ptp(x) > 0}
+
+    @property
     def law_words(self) -> str:
         """What is uncertain in the regret: the law, in an average its form, and what else the decision draws."""
         card = card_of(self.decision)
-        more = dict(self.decision.unknowns(self.fit)) if self.decision.unknowns else {}
+        more = self._uncertain
         priced = uncertain(card, 1) if card and self.decision.unit == DOLLARS else {}
         known = list(dict.fromkeys(["the law", *["its form"] * (len(self.fit.members) > 1), *more, *priced]))
         return f"{', '.join(known[:-1])} and {known[-1]}" if len(known) > 1 else known[0]
@@ -656,9 +666,9 @@ class Withheld:
         raise AttributeError(f"there is no recommendation, so there is no {name}: {self.verdict}")
 
     def __repr__(self) -> str:
-        lines = [f"{self.verdict.status}: no recommendation", self.problem]
-        lines += [f"  reason       {problem}" for problem in self.verdict.problems]
-        lines += [f"  to do        {advice}" for advice in self.verdict.advice]
+        lines = [f"{self.verdict.status}: no recommendation", wrapped(self.problem, 2)]
+        lines += [wrapped(f"  reason       {problem}", 15) for problem in self.verdict.problems]
+        lines += [wrapped(f"  to do        {advice}", 15) for advice in self.verdict.advice]
         return "\n".join(lines)
 
 
@@ -752,14 +762,7 @@ def solve(decision: AbstractDecision, fit: AbstractFit, risk: AbstractRisk) -> C
         If a setting is out of range, or there is no action.
     """
     decision = _counted(decision)
-    actions = billed(decision.actions(fit), card_of(decision), draws_of(fit))
-    if not len(actions):
-        raise QueryError(f"decision {decision.name!r} has no action to choose from", hint="loosen its settings")
-    limits = _limits_of(decision)
-    allowed = allowed_by(limits, actions)
-    if not allowed.any():
-        raise QueryError(f"no action of decision {decision.name!r} is within its limits",
-                         got=alone(limits, actions), hint="loosen a limit")  # fmt: skip
+    actions, allowed = offered(decision, fit)
     outcome = decision.outcome(fit, actions, "law")
     utility = decision.utility(outcome, actions)
     found = best(utility.to_numpy(), fit.shape[0], allowed=allowed)
@@ -768,6 +771,35 @@ def solve(decision: AbstractDecision, fit: AbstractFit, risk: AbstractRisk) -> C
         found = best(utility.to_numpy(), fit.shape[0], choice.preferred(risk), allowed)
         choice = replace(choice, best=found)
     return replace(choice, details=decision.details(choice)) if decision.details else choice
+
+
+def offered(decision: AbstractDecision, fit: AbstractFit) -> tuple[pd.DataFrame, np.ndarray]:
+    """Return the possible actions with what they cost, and which of them the limits allow.
+
+    Parameters
+    ----------
+    decision : AbstractDecision
+    fit : Fit or Average
+
+    Returns
+    -------
+    actions : DataFrame
+    allowed : ndarray of bool, shape (action,)
+
+    Raises
+    ------
+    QueryError
+        If there is no action, or none within the limits.
+    """
+    actions = billed(decision.actions(fit), card_of(decision), draws_of(fit))
+    if not len(actions):
+        raise QueryError(f"decision {decision.name!r} has no action to choose from", hint="loosen its settings")
+    limits = _limits_of(decision)
+    allowed = allowed_by(limits, actions)
+    if not allowed.any():
+        raise QueryError(f"no action of decision {decision.name!r} is within its limits",
+                         got=alone(limits, actions), hint="loosen a limit")  # fmt: skip
+    return actions, allowed
 
 
 def settings_of(decision: type[AbstractDecision]) -> dict[str, Mapping[str, Any]]:
@@ -818,9 +850,11 @@ def quantiles(x: np.ndarray) -> dict[str, float]:
     Returns
     -------
     dict of float
-        ``q05 q50 q95``.
+        ``q05 q50 q95``; each is one of the draws if some draws are infinite, for nothing lies between a number and
+        infinity.
     """
-    return {name: float(np.quantile(x, QUANTILES[name])) for name in ("q05", "q50", "q95")}
+    how = "linear" if np.isfinite(x).all() else "inverted_cdf"
+    return {name: float(np.quantile(x, QUANTILES[name], method=how)) for name in ("q05", "q50", "q95")}
 
 
 def _counted(decision: AbstractDecision) -> AbstractDecision:
@@ -850,6 +884,22 @@ def _plain(action: pd.Series) -> dict[str, Any]:
 def _labelled(name: str, value: Any) -> str:
     written = count(value) if isinstance(value, int | float) else str(value)
     return f"{name.replace('_', ' ')} {written}" if name not in ("params", "tokens") else f"{written} {name}"
+
+
+def wrapped(line: str, indent: int) -> str:
+    """Wrap a line of text between words, so that it fits a page.
+
+    Parameters
+    ----------
+    line : str
+    indent : int
+        Spaces before the second row and those after it.
+
+    Returns
+    -------
+    str
+    """
+    return textwrap.fill(line, _WIDTH, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False)
 
 
 def measured(value: float, unit: str, digits: int = 2) -> str:

@@ -76,8 +76,13 @@ class DataCap(AbstractDecision):
     key = ("params", "epochs")
 
     def __post_init__(self) -> None:
-        if quantity(self.limits.get(EPOCHS, MOST_EPOCHS)) > MOST_EPOCHS:
+        try:
+            most = quantity(self.limits.get(EPOCHS, MOST_EPOCHS))
+        except (TypeError, ValueError):
+            most = np.nan
+        if not 0 < most <= MOST_EPOCHS:
             raise QueryError(f"the law of repeated tokens does not reach beyond {MOST_EPOCHS:g} epochs",
+                             expected=f"a positive number up to {MOST_EPOCHS:g}",
                              got=f"max_epochs {self.limits[EPOCHS]}", hint="leave max_epochs out")  # fmt: skip
         object.__setattr__(self, "limits", {EPOCHS: f"{MOST_EPOCHS:g}", **self.limits})
 

@@ -106,7 +106,7 @@ def kendall_tau(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     return np.mean(signs, axis=0)
 
 
-def unsettled(choice: Choice) -> str:
+def unsettled(choice: Choice, sure: float) -> str:
     """Return why the runs do not settle which loss is least; empty if they do.
 
     They do if the chosen action is best with a probability of at least 0.8, or if its regret is so small that another
@@ -116,12 +116,13 @@ def unsettled(choice: Choice) -> str:
     ----------
     choice : Choice
         Of a decision whose outcome is a loss.
+    sure : float
+        Probability that the chosen action is best, which the noise of a run does not change.
 
     Returns
     -------
     str
     """
-    sure = float(chances(choice.run_outcome.to_numpy())[choice.best.action])
     share = choice.regret / float(choice.outcome.to_numpy()[:, choice.best.action].mean())
     if share <= _FEW or sure >= _SURE:
         return ""

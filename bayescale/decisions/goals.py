@@ -132,6 +132,8 @@ def goal(
     if loss is not None:
         if score is not None or not 0 < loss < np.inf:
             raise QueryError("a goal is one positive loss or one score", got=f"loss {loss}, score {score}")
+        if response is not None and fit.response(response).name in scores:
+            raise QueryError(f"response {response!r} is a score, not a loss", got=f"loss {loss}", hint="give a score")
         return Goal(float(loss), response or LOSS)
     if response is None and len(scores) != 1:
         raise QueryError("which response should reach the score?", expected=f"one of: {', '.join(scores) or 'none'}",

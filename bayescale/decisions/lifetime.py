@@ -78,11 +78,12 @@ class Lifetime(AbstractDecision):
 
     def __post_init__(self) -> None:
         if (self.loss is None) == (self.like is None):
-            raise QueryError(
-                "a lifetime needs one quality", expected="either loss or like", got=f"{self.loss=}, {self.like=}"
-            )
-        if self.loss is not None and not self.loss > 0:
+            raise QueryError("a lifetime needs one quality", expected="either loss or like",
+                             got=f"loss {self.loss}, like {self.like}")  # fmt: skip
+        if self.loss is not None and not 0 < self.loss < np.inf:
             raise QueryError("the loss is out of range", expected="a positive number", got=str(self.loss))
+        if self.batch is not None and self.batch < 1:
+            raise QueryError("the batch is out of range", expected="at least 1 sequence", got=str(self.batch))
         if not 0 < self.probability <= 1:
             raise QueryError("probability is out of range", expected="above 0, up to 1", got=str(self.probability))
         if self.batch and not self.hardware:
@@ -404,6 +405,7 @@ class Life(AbstractDetails):
         cost = -self.choice.run_utility.to_numpy()[:, self.choice.best.action]
         ratio, share = self.tokens / self.params, float(training.mean() / (training + serving).mean())
         better = _BETTER * float(np.nanmean(self.price_of_loss))
+        side = "from" if self.params <= other else "up to"  # of two sizes, more demand favours the smaller one
         return [
             ("train", f"until the quality is reached: {interval(ratio[self.reached])} tokens per param"),
             ("reached", f"with probability {self.choice.action['probability']:.3g}, within "
@@ -414,7 +416,7 @@ class Life(AbstractDetails):
              f"{count(float(np.median(self.optimal['tokens'])))} tokens"),
             ("over-trained", f"on {interval(self.over_training)} times the tokens of that model"),
             ("saving", f"{self.saving:.1%} of the expected cost of that model"),
-            ("break-even", f"costs less than that model from {interval(demand)} tokens served"),
+            ("break-even", f"costs less than that model {side} {interval(demand)} tokens served"),
             ("quality", f"a loss lower by {_BETTER} nats/token would cost {measured(better, what.unit)} more"),
         ]  # fmt: skip
 

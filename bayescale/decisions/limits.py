@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from bayescale.core.errors import QueryError, nearest
-from bayescale.core.quantities import quantity
+from bayescale.core.quantities import LEAST, MOST, quantity
 from bayescale.decisions.shapes import shapes
 
 SIZES, SHAPES = "sizes", "shapes"
@@ -131,6 +131,9 @@ def menu(limits: Mapping[str, str]) -> np.ndarray:
         Params, in ascending order.
     """
     named = [_number(SIZES, size) for size in str(limits[SIZES]).split(",")] if SIZES in limits else []
+    if any(not LEAST <= size <= MOST for size in named):
+        raise QueryError("a size is not a plausible number of params", expected=f"{LEAST:g} to {MOST:g}, such as 70B",
+                         got=str(limits[SIZES]))  # fmt: skip
     built = buildable(limits[SHAPES])["params"].tolist() if SHAPES in limits else []
     return np.unique(np.array([*named, *built], float))
 
@@ -243,8 +246,9 @@ def _loosened(name: str, value: Any) -> str:
 
 def _number(name: str, value: Any) -> float:
     try:
-        return quantity(value.strip() if isinstance(value, str) else value)
+        found = quantity(value.strip() if isinstance(value, str) else value)
     except (TypeError, ValueError, AttributeError):
-        raise QueryError(
-            f"the limit {name!r} is not a number", expected="a number such as 70B", got=repr(value)
-        ) from None
+        found = np.nan
+    if not np.isfinite(found):
+        raise QueryError(f"the limit {name!r} is not a number", expected="a number such as 70B", got=repr(value))
+    return found

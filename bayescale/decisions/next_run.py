@@ -81,6 +81,13 @@ class NextRun(AbstractDecision):
     key = ("params", "tokens")
     scoped = False
 
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.least) and (self.worth is None or 0 <= self.worth < np.inf)):
+            raise QueryError("what utility is worth is out of range", expected="finite numbers, a worth not below 0",
+                             got=f"worth {self.worth}, least {self.least}")  # fmt: skip
+        if self.purpose == self.name or isinstance(self.purpose, NextRun):
+            raise QueryError("pilots inform another decision", expected="a purpose such as allocation", got=self.name)
+
     def problem(self) -> AbstractDecision:
         """Return the decision that the pilots inform.
 
@@ -130,7 +137,7 @@ class NextRun(AbstractDecision):
         flops, ratio = FLOPS_PER_PARAM_TOKEN * params * tokens, fit.design_frame.eval("tokens / params")
         # Beyond these ratios no run has tested the law: it would promise most where it is most likely to be wrong.
         kept = (tokens >= ratio.min() * params) & (tokens <= ratio.max() * params)
-        kept &= (flops <= most) & (flops >= _SMALLEST * most)
+        kept &= (flops <= most) & (flops >= _SMALLEST * min(most, flops[kept].max()))
         if not kept.any():
             raise QueryError("no pilot near the fitted runs is within the limits", got=f"{count(most)} FLOP")
         table = pd.DataFrame({"params": params, "tokens": tokens, "flops": flops})[kept]
@@ -219,7 +226,11 @@ class NextRun(AbstractDecision):
             return self.worth or 0.0
         flops = quantity(budget)
         more = stakes_of(replace(problem, flops=flops * (1 + _STEP)), fit)  # type: ignore[type-var]
-        return flops * _STEP / float(more.utility.mean(axis=0).max() - stakes.utility.mean(axis=0).max())
+        gained = float(more.utility.mean(axis=0).max() - stakes.utility.mean(axis=0).max())
+        if not gained > 0:
+            raise QueryError(f"more budget does not raise the utility of {problem.name}", expected="a worth in FLOP",
+                             got="no worth", hint="0 ranks pilots by value per FLOP")  # fmt: skip
+        return flops * _STEP / gained
 
 
 @dataclass(frozen=True, eq=False)

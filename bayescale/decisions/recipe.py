@@ -99,7 +99,7 @@ class Recipe(AbstractDecision):
         picked = self._picked(fit)
         regret = float((losses[:, labels.index(picked)] / losses.min(axis=1) - 1).mean()) if picked else None
         found = {
-            "probability_best": dict(zip(labels, chances(choice.run_outcome.to_numpy()).tolist(), strict=True)),
+            "probability_best": dict(zip(labels, chances(by_scale[:, -1]).tolist(), strict=True)),
             "kendall_tau": float(tau[:, -1].mean()),
             "kendall_tau_interval": quantiles(tau[:, -1]),
             "picked_by_largest_runs": picked,
@@ -117,19 +117,19 @@ class Recipe(AbstractDecision):
                    f"recipes, {reach_words(fit, query)}")  # fmt: skip
         asked = {"recipes": labels, "covariate": self.covariate, "target_params": params, "target_tokens": tokens}
         note = "losses must be on one evaluation text and tokenizer; one that a recipe trains on favours it"
-        open_ = unsettled(choice)
+        open_ = unsettled(choice, found["probability_best"][labels[best]])
         lines = [*([("unsettled", open_)] if open_ else []), *_lines(found, labels[best])]
         return Details(problem, asked, lines, found, open_, (note,))
 
     def _labels(self, fit: AbstractFit) -> list[str]:
         """Names of the recipes; raises QueryError if they are fewer than two or unknown."""
         known = [f"{x:g}" if self.covariate else str(x) for x in np.unique(fit.design_frame[self._column(fit)])]
-        labels = [one.strip() for one in self.recipes.split(",")] if self.recipes else known
+        labels = list(dict.fromkeys(one.strip() for one in self.recipes.split(","))) if self.recipes else known
         for label in labels:
             if label not in known:
                 raise QueryError(f"no run has the recipe {label!r}", expected=f"one of: {', '.join(known)}",
                                  hint=nearest(label, known))  # fmt: skip
-        if len(set(labels)) < 2:
+        if len(labels) < 2:
             raise QueryError("a choice between recipes needs two", got=", ".join(labels) or "none",
                              hint="fit several families, or name a covariate")  # fmt: skip
         return labels

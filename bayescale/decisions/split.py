@@ -160,9 +160,10 @@ class Split(AbstractDecision):
             raise QueryError("a split needs stages that follow pre-training", expected=f"1 to {MOST_PARTS - 1} stages",
                              got=", ".join(amounts) or "none", hint="give gains, such as inference 0.01")  # fmt: skip
         for stage, one in amounts.items():
-            if one.support[0] < 0:
-                raise QueryError(f"the gain of {stage} can be negative", expected="a positive number or distribution",
-                                 got=str(one), hint="write a lognormal")  # fmt: skip
+            if one.support[0] < 0 or not one.mean > 0:
+                raise QueryError(f"the gain of {stage} can be negative, or is nothing", got=str(one),
+                                 expected="a positive number or distribution",
+                                 hint="write a lognormal, or leave the stage out")  # fmt: skip
         return amounts
 
     def _drawn(self, fit: AbstractFit) -> dict[str, np.ndarray]:

@@ -87,8 +87,8 @@ def losses(fit: AbstractFit, actions: pd.DataFrame, scope: Scope = "law") -> np.
         Queries, one per row.
     scope : {"law", "run"}
         ``"law"`` is the law alone. ``"run"`` adds discrepancies and noise. A draw has one draw of noise, that of a run
-        in the middle of the actions, which all actions share: otherwise, the choice would follow the luck of
-        an action.
+        in the middle of the actions of a family, which all these share: otherwise, the choice would follow the luck of
+        an action. The noise of families has one source, and each family's own scale.
 
     Returns
     -------
@@ -101,7 +101,10 @@ def losses(fit: AbstractFit, actions: pd.DataFrame, scope: Scope = "law") -> np.
 def _log_losses(fit: AbstractFit, actions: pd.DataFrame, scope: Scope) -> np.ndarray:
     if scope == "law":
         return predict(fit, actions, only=LAW, most=MOST_DRAWS)
-    return predict(fit, actions, only=LOG_LOSS, most=MOST_DRAWS) + noise(fit, actions)[:, None]
+    found = np.array(predict(fit, actions, only=LOG_LOSS, most=MOST_DRAWS))
+    for rows in actions.groupby("family", sort=False).indices.values():
+        found[:, rows] += noise(fit, actions.iloc[rows])[:, None]
+    return found
 
 
 def noise(fit: AbstractFit, actions: pd.DataFrame, response: str = LOSS) -> np.ndarray:

@@ -59,12 +59,12 @@ class Swap(AbstractDecision):
     def actions(self, fit: AbstractFit) -> pd.DataFrame:
         """To stay, in the first row, and each recipe to swap to."""
         others = [x for x in fit.families if x != self.recipe]
-        others = [one.strip() for one in self.to.split(",")] if self.to else others
+        others = list(dict.fromkeys(one.strip() for one in self.to.split(","))) if self.to else others
         for family in (self.recipe, *others):
             if family not in fit.families:
                 raise QueryError(f"no recipe {family!r} in the fit", expected=f"families: {', '.join(fit.families)}",
                                  hint=nearest(family, fit.families))  # fmt: skip
-        if not others or not 0 <= self.carried <= 1:
+        if not others or self.recipe in others or not 0 <= self.carried <= 1:
             raise QueryError("a swap needs another recipe, and a share that is carried over between 0 and 1",
                              got=f"recipes {', '.join(fit.families)}; carried {self.carried}")  # fmt: skip
         flops = FLOPS_PER_PARAM_TOKEN * float(self.params) * float(self.remaining)
@@ -76,8 +76,8 @@ class Swap(AbstractDecision):
         curves = self._curves(fit, actions, scope)
         tokens = np.logaddexp(np.log(self.remaining), self._counted(curves))
         end = self._queries(fit, actions, [self.done + self.remaining])
-        shared = noise(fit, end)[:, None] if scope == "run" else 0.0
-        return draws_by_action(np.exp(curves.at(tokens) + shared))
+        each = (noise(fit, end.iloc[[i]]) for i in range(len(end)))
+        return draws_by_action(np.exp(curves.at(tokens) + (np.column_stack([*each]) if scope == "run" else 0.0)))
 
     def utility(self, outcome: xr.DataArray, actions: pd.DataFrame) -> xr.DataArray:
         """The loss, negated."""
@@ -115,7 +115,7 @@ class Swap(AbstractDecision):
         figures = {"probability_best": dict(zip(actions["recipe"], chances(end).tolist(), strict=True)),
                    "sunk_flops": FLOPS_PER_PARAM_TOKEN * self.params * self.done, "swaps": swaps}  # fmt: skip
         note = "losses must be on one evaluation text and tokenizer; one that a recipe trains on favours it"
-        open_ = unsettled(choice)
+        open_ = unsettled(choice, figures["probability_best"][choice.action["recipe"]])
         lines = [*([("unsettled", open_)] if open_ else []), *self._lines(figures)]
         return Details(problem, {}, lines, figures, open_, (note,))
 

@@ -12,6 +12,7 @@ from bayescale.inference.diagnostics import scalars
 from bayescale.parts.base import Kind
 
 _BINS = 10  # of 200 draws each: the gain that is left inside a bin is second order in its width
+_COLUMNS = {"q05": float, "q95": float, "choose_low": int, "choose_high": int, "worth": float, "mcse": float}
 _OF_INTEREST = (Kind.EXPONENT, Kind.FLOOR)
 FORM = "form of the law"
 """Name of the unknown that says which member of an average holds."""
@@ -26,7 +27,8 @@ def unknowns_of(fit: AbstractFit, draws: int, family: str | None = None) -> dict
     draws : int
         Number of draws that the decision uses, thinned evenly within chains.
     family : str, optional
-        The family that is decided on; by default, the only one.
+        The family that is decided on; a new one has no parameters of its own yet. By default, all families: the names
+        then include the family.
 
     Returns
     -------
@@ -45,12 +47,12 @@ def unknowns_of(fit: AbstractFit, draws: int, family: str | None = None) -> dict
         return {}
     law = member.spec.part("laws", member.spec.law)
     wanted = {name for name, of in {**law.parameters, **law.quantities}.items() if of.kind in _OF_INTEREST}
-    own = f"[{family or fit.families[0]}]"
+    one = family or (fit.families[0] if len(fit.families) == 1 else None)
     found = {}
     for name, x in scalars(member.posterior).items():
         bare, _, label = name.partition("[")
-        if bare in wanted and (not label or name.endswith(own)):
-            found[bare] = x[:, kept].ravel()
+        if bare in wanted and (not label or one is None or name == f"{bare}[{one}]"):
+            found[name if one is None else bare] = x[:, kept].ravel()
     return found
 
 
@@ -74,21 +76,19 @@ def partial_information(utility: np.ndarray, unknowns: Mapping[str, np.ndarray],
     """
     columns = np.flatnonzero(allowed)
     u = utility[:, columns]
-    chosen = u[:, u.mean(axis=0).argmax()]
+    now = int(u.mean(axis=0).argmax())
     rows = {}
     for name, x in unknowns.items():
         bins = _bins(x)
         gains = np.empty(len(u))
         for rows_of in bins:
             for mine, other in ((rows_of[::2], rows_of[1::2]), (rows_of[1::2], rows_of[::2])):
-                gains[other] = u[other, u[mine].mean(axis=0).argmax()] - chosen[other]
+                gains[other] = u[other, u[mine].mean(axis=0).argmax() if len(mine) else now] - u[other, now]
         low, high = (int(columns[u[of].mean(axis=0).argmax()]) for of in (bins[0], bins[-1]))
         rows[name] = {"q05": np.quantile(x, 0.05), "q95": np.quantile(x, 0.95), "choose_low": low, "choose_high": high,
                       "worth": gains.mean(), "mcse": gains.std(ddof=1) / np.sqrt(len(gains))}  # fmt: skip
-    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("unknown")
-    return (
-        table.astype({"choose_low": int, "choose_high": int}).sort_values("worth", ascending=False) if rows else table
-    )
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=[*_COLUMNS]).rename_axis("unknown")
+    return table.astype(_COLUMNS).sort_values("worth", ascending=False)
 
 
 def _bins(x: np.ndarray) -> list[np.ndarray]:

@@ -19,7 +19,7 @@ from scipy import stats
 from bayescale.core.errors import QueryError, nearest
 from bayescale.core.precision import float64
 from bayescale.core.quantities import count
-from bayescale.decisions.base import AbstractDecision
+from bayescale.decisions.base import AbstractDecision, offered
 from bayescale.inference.aot import call, use_cache
 from bayescale.inference.average import AbstractFit
 from bayescale.inference.batch import fit_many
@@ -350,7 +350,13 @@ def stakes_of(decision: AbstractDecision, fit: AbstractFit) -> Stakes:
     -------
     Stakes
     """
-    return _stakes(decision, fit, decision.actions(fit))
+    return _stakes(decision, fit, _allowed(decision, fit))
+
+
+def _allowed(decision: AbstractDecision, fit: AbstractFit) -> pd.DataFrame:
+    """Return the actions within the decision's limits: what is learnt of others cannot be used."""
+    actions, allowed = offered(decision, fit)
+    return actions[allowed].reset_index(drop=True)
 
 
 def _stakes(decision: AbstractDecision, fit: AbstractFit, actions: pd.DataFrame, now: int | None = None) -> Stakes:
@@ -670,7 +676,7 @@ def _refitted(table: pd.DataFrame, decision: AbstractDecision, fit: AbstractFit,
     """Value an experiment by fitting the model to the runs and each simulated outcome: slow, without weights."""
     if not isinstance(fit, Fit):
         raise QueryError("an average cannot be fitted again", expected="a fit of one model", hint="use reweight")
-    actions = decision.actions(fit)
+    actions = _allowed(decision, fit)
     stakes = _stakes(decision, fit, actions)
     # From even quantiles of the main gain: few outcomes then represent the draws better than draws at random.
     source = np.argsort(stakes.gain @ stakes.directions[:, -1])[sources(len(stakes.utility), count, seed)]

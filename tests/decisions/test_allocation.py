@@ -62,10 +62,10 @@ def test_each_draw_spends_what_its_dollars_buy(chinchilla_fit: bs.Fit) -> None:
 
 
 def test_a_price_is_printed_with_its_date(chinchilla_fit: bs.Fit) -> None:
-    words = repr(bs.decide(bs.Allocation("5.76e23", hardware=CARD), chinchilla_fit))
-    priced = [line for line in words.splitlines() if "$" in line]
+    lines = bs.decide(bs.Allocation("5.76e23", hardware=CARD), chinchilla_fit).lines
+    priced = [text for _, text in lines if "$" in text]
     assert priced
-    assert all("as of 2026-" in line for line in priced)
+    assert all("as of 2026-" in text for text in priced)
 
 
 def test_limits_read_days_and_dollars(chinchilla_fit: bs.Fit) -> None:

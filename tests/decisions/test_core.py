@@ -15,9 +15,9 @@ from click.testing import CliRunner
 
 import bayescale as bs
 from bayescale.cli import main
-from bayescale.cli.decide import command, written
+from bayescale.cli.decide import _draw, command, written
 from bayescale.core.errors import QueryError
-from bayescale.decisions.base import AbstractDecision, best, draws_by_action, preferred, setting, settings_of
+from bayescale.decisions.base import AbstractDecision, best, draws_by_action, preferred, quantiles, setting, settings_of
 from bayescale.decisions.risk import RISKS, CVaR, Mean, MinimaxRegret, Quantile, risk_of
 
 # Four draws, three actions: the first is best on average, the second in the worst draw, the third by regret's worst.
@@ -183,3 +183,56 @@ def test_an_allocation_under_caution_is_another_action_of_the_same_matrix(chinch
     assert wary.regret >= calm.regret  # nothing has less regret than the highest expected utility
     assert wary.evpi == calm.evpi
     assert "chosen by the highest expected utility in the worst tenth of the draws" in repr(wary)
+
+
+@dataclass(frozen=True)
+class Given(AbstractDecision):
+    """Choose a column of a matrix of utilities."""
+
+    name = "given"
+    source = "a test"
+    unit = "1"
+    scoped = False
+
+    def actions(self, fit: bs.Fit) -> pd.DataFrame:
+        return pd.DataFrame({"column": ["a", "b", "c"]})
+
+    def outcome(self, fit: bs.Fit, actions: pd.DataFrame, scope: str) -> xr.DataArray:
+        return draws_by_action(np.tile([[0.0, 5.0, 10.0], [8.0, 2.0, -100.0]], (500, 1)))
+
+    def utility(self, outcome: xr.DataArray, actions: pd.DataFrame) -> xr.DataArray:
+        return outcome
+
+
+def test_other_attitudes_are_compared_over_all_actions(chinchilla_fit: bs.Fit) -> None:
+    """Largest regrets are 10, 6 and 108; between the first two actions alone they are 5 and 6."""
+    choice = bs.decide(Given(), chinchilla_fit)
+    assert choice.action["column"] == "a"
+    assert choice.by_risk["minimax"]["column"] == "b"
+    assert "minimax: column b" in repr(choice)
+
+
+def test_the_value_of_perfect_information_does_not_depend_on_the_attitude(chinchilla_fit: bs.Fit) -> None:
+    calm, wary = (bs.decide(bs.Allocation("5.76e23"), chinchilla_fit, risk) for risk in (None, Quantile(0.9)))
+    assert wary.regret_nats > calm.regret_nats
+    name = "value_of_perfect_information_nats"
+    assert wary.to_dict()[name] == calm.to_dict()[name] == pytest.approx(calm.regret_nats)
+
+
+def test_quantiles_of_draws_that_are_infinite_are_not_nan() -> None:
+    assert quantiles(np.full(10, np.inf)) == {"q05": np.inf, "q50": np.inf, "q95": np.inf}
+    assert quantiles(np.array([1.0, 2.0, 3.0, np.inf])) == {"q05": 1.0, "q50": 2.0, "q95": np.inf}
+
+
+def test_the_text_of_a_choice_fits_a_page(chinchilla_fit: bs.Fit) -> None:
+    first, *rows = repr(bs.decide(bs.Allocation("5.76e23"), chinchilla_fit)).splitlines()
+    assert first.startswith("Allocation of 5.76e+23 FLOP")
+    assert 90 < max(map(len, rows)) <= 100
+    labels = {row[2:14].strip() for row in rows}
+    assert labels >= {"", "train", "regret", "verdict", "excluded"}  # "": the rest of a line, under its text
+
+
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(QueryError, match="cannot write figures"):
+        _draw(None, tmp_path / "file" / "figures")

@@ -165,6 +165,9 @@ def test_a_menu_leaves_each_draw_its_optimum(uncertain: bs.Fit) -> None:
 def test_what_cannot_be_asked_is_refused(published: bs.Fit) -> None:
     with pytest.raises(QueryError, match="does not reach beyond 40 epochs"):
         DataCap(flops="1e23", unique_tokens="1B", limits={"max_epochs": "100"})
+    for epochs in ("many", "0", "-2"):
+        with pytest.raises(QueryError, match="a positive number up to 40"):
+            DataCap(flops="1e23", unique_tokens="1B", limits={"max_epochs": epochs})
     with pytest.raises(QueryError, match="within its limits"):
         bs.decide(DataCap(flops="1e24", unique_tokens="1B", limits={"max_params": "1B"}), published)
 

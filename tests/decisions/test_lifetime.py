@@ -184,7 +184,7 @@ def test_a_fit_without_a_law_of_params_and_tokens_is_refused() -> None:
         FixedParams(params="8B", worth=1e24),
         DataCap(flops=1e23, unique_tokens=1e9),
     ):
-        with pytest.raises(QueryError, match=f"'{plan.name}' needs a law of params and tokens"):
+        with pytest.raises(QueryError, match="needs a law of params and tokens"):
             plan.actions(other)
 
 
@@ -195,7 +195,9 @@ def test_a_fit_without_a_law_of_params_and_tokens_is_refused() -> None:
         ({"loss": -1.0}, "out of range"),
         ({"loss": 2.0, "like": "7B"}, "one quality"),
         ({"loss": 2.0, "probability": 0.0}, "out of range"),
+        ({"loss": float("inf")}, "out of range"),
         ({"loss": 2.0, "batch": 8}, "depends on the hardware"),
+        ({"loss": 2.0, "batch": 0, "hardware": "8xH100"}, "batch is out of range"),
         ({"loss": 2.0, "years": "normal(2, 1)"}, "can be negative"),
     ],
 )
@@ -210,3 +212,10 @@ def test_it_runs_on_the_command_line(sardana: bs.Fit, tmp_path) -> None:
     done = CliRunner().invoke(main, given)
     assert done.exit_code == 0, done.output
     assert 3e9 < json.loads(done.stdout)["params"] < 13e9
+
+
+def test_a_larger_size_than_the_compute_optimal_one_costs_less_up_to_a_demand(fit: bs.Fit) -> None:
+    choice = bs.decide(Lifetime(demand=0, loss=2.1), fit)
+    other, _ = choice.details._against
+    words = "costs less than that model " + ("from " if choice.action["params"] <= other else "up to ")
+    assert words in " ".join(repr(choice).split())

@@ -98,3 +98,27 @@ def test_a_menu_of_shapes_is_of_those_that_can_be_built(chinchilla_fit: bs.Fit) 
     assert f"shape        {shape['layers']:.0f} layers, width {shape['width']:.0f}" in repr(choice)
     with pytest.raises(QueryError, match="did you mean 'tensor'"):
         buildable("tensors=8")
+
+
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [
+        ({"sizes": "7B,0"}, "not a plausible number of params"),
+        ({"sizes": "-7B"}, "not a plausible number of params"),
+        ({"max_params": float("nan")}, "'max_params' is not a number"),
+        ({"shapes": "tensor=1e999"}, "'shapes' is not a number"),
+    ],
+)
+def test_a_limit_that_no_size_can_have_is_refused(limits, words, chinchilla_fit: bs.Fit) -> None:
+    with pytest.raises(QueryError, match=words):
+        bs.decide(bs.Allocation(BUDGET, limits=limits), chinchilla_fit)
+
+
+@pytest.mark.parametrize("limits", [{"max_params": "1B"}, {"sizes": "7B,13B"}])
+def test_what_limits_waste_leaves_nothing_unsettled(limits, chinchilla_fit: bs.Fit) -> None:
+    choice = bs.decide(bs.Allocation(BUDGET, limits=limits), chinchilla_fit)
+    assert choice.waste_fraction > 1  # more than twice the compute of the best split
+    assert choice.regret_nats == 0  # but every draw agrees on what the limits allow
+    assert choice.settled
+    assert choice.to_dict()["params"] == choice.params
+    assert "tokens per param (90% interval 11.8 to 25.6), without the limits" in repr(choice)

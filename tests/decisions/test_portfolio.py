@@ -113,3 +113,12 @@ def test_a_split_with_known_gains_agrees_with_its_lattice(chinchilla_fit: bs.Fit
 def test_a_split_needs_gains_that_are_not_negative(gains, words, chinchilla_fit: bs.Fit) -> None:
     with pytest.raises(QueryError, match=words):
         bs.decide("split", chinchilla_fit, flops=1e23, gains=gains)
+
+
+def test_a_gain_that_is_known_is_not_among_the_unknowns(chinchilla_fit: bs.Fit) -> None:
+    gains = {"inference": "lognormal(0.01, 0.5)", "rl": "0.005"}
+    choice = bs.decide(Split("5.76e23", gains), chinchilla_fit)
+    assert choice.law_words == "the law and gain of inference"
+    assert {name for name in choice.unknowns.index if name.startswith("gain")} == {"gain of inference"}
+    with pytest.raises(QueryError, match="the gain of rl can be negative, or is nothing"):
+        Split("5.76e23", {"rl": "0"}).actions(chinchilla_fit)

@@ -15,7 +15,9 @@ from bayescale.cli import main
 from bayescale.core.errors import QueryError
 from bayescale.decisions.draws import chances, ends, kendall_tau
 from bayescale.decisions.recipe import Recipe
+from bayescale.decisions.surface import losses
 from bayescale.decisions.swap import Swap
+from bayescale.decisions.unknowns import unknowns_of
 
 EXACT = 1e-6
 TARGET = {"params": 30e9, "tokens": 600e9}
@@ -179,3 +181,35 @@ def test_the_commands_say_what_python_says(trio_fit: bs.Fit, choice: bs.Choice, 
                "--recipe", "OpenLM-RefinedWeb", "--to", "OpenLM-RedPajama", "--json"]  # fmt: skip
     assert json.loads(CliRunner().invoke(main, command).stdout)["swaps"] == swap.figures["swaps"]
     assert all(len(text) <= 92 for of in (choice, swap) for _, text in of.details.lines)
+
+
+def test_unknowns_are_those_of_the_families_that_are_decided_on(trio_fit: bs.Fit) -> None:
+    draws = trio_fit.posterior.sizes["chain"] * trio_fit.posterior.sizes["draw"] // 2
+    all_ = {name for name in unknowns_of(trio_fit, draws) if name.startswith("alpha_N")}
+    assert all_ == {f"alpha_N[{family}]" for family in trio_fit.families}
+    own = unknowns_of(trio_fit, draws, "OpenLM-RedPajama")["alpha_N"]
+    assert (own == trio_fit.posterior["alpha_N"].to_numpy()[:, ::2, 1].ravel()).all()
+    assert unknowns_of(trio_fit, draws, "new") == {}  # a new family has no exponent of its own yet
+
+
+@pytest.mark.parametrize("family", [None, "new"])
+def test_no_exponent_of_a_fitted_family_tells_of_a_new_one(family: str | None, trio_fit: bs.Fit) -> None:
+    choice = bs.decide(bs.Allocation("1e21", family), trio_fit)
+    assert choice.unknowns.empty
+    assert "alpha_N" not in repr(choice)
+
+
+def test_each_recipe_has_the_noise_of_its_own_family(trio_fit: bs.Fit, choice: bs.Choice) -> None:
+    noise = np.log(choice.run_outcome.to_numpy()) - np.log(choice.outcome.to_numpy())
+    for i, family in enumerate(choice.actions["recipe"]):
+        alone = Recipe(**TARGET)._queries(trio_fit, *(np.array([x]) for x in TARGET.values())).iloc[[i]]
+        assert alone["family"].item() == family
+        own = np.log(losses(trio_fit, alone, "run")) - np.log(losses(trio_fit, alone))
+        assert noise[:, i] == pytest.approx(own[:, 0], abs=1e-12)
+
+
+def test_a_recipe_that_is_named_twice_counts_once(trio_fit: bs.Fit) -> None:
+    twice = Recipe(**TARGET, recipes="OpenLM-C4, OpenLM-C4, OpenLM-RedPajama").actions(trio_fit)
+    assert list(twice["recipe"]) == ["OpenLM-C4", "OpenLM-RedPajama"]
+    with pytest.raises(QueryError, match="needs another recipe"):
+        Swap(**RUN, to=RUN["recipe"]).actions(trio_fit)

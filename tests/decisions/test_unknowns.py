@@ -65,3 +65,18 @@ def test_an_average_has_its_form_as_an_unknown(chinchilla_fit: bs.Fit) -> None:
     form = unknowns_of(both, 2000)[FORM]
     assert form.shape == (2000,)
     assert form.mean() == pytest.approx(0.75, abs=0.01)  # spread evenly over the draws
+
+
+def test_a_value_of_one_draw_alone_has_no_half_to_choose_by() -> None:
+    rng = np.random.default_rng(2)
+    utility, form = rng.normal(size=(100, 2)), np.zeros(100)
+    form[7] = 1.0
+    table = partial_information(utility, {"form": form}, np.ones(2, bool))
+    rest = partial_information(np.delete(utility, 7, axis=0), {"form": np.zeros(99)}, np.ones(2, bool))
+    now = utility.mean(axis=0).argmax()
+    assert now == np.delete(utility, 7, axis=0).mean(axis=0).argmax()
+    assert table.loc["form", "worth"] == pytest.approx(0.99 * rest.loc["form", "worth"])
+
+
+def test_nothing_unknown_is_an_empty_table() -> None:
+    assert list(partial_information(np.zeros((4, 2)), {}, np.ones(2, bool))["choose_low"]) == []

@@ -413,3 +413,39 @@ def test_pilots_are_planned_from_the_command_line(chinchilla_fit: bs.Fit, tmp_pa
     assert found["net"] is None
     best = max(found["plane"], key=lambda row: row["evsi"] / row["flops"])
     assert best["flops"] == found["cost"]
+
+
+def test_actions_that_limits_exclude_have_no_stake(chinchilla_fit: bs.Fit) -> None:
+    free, limited = (stakes_of(bs.Allocation("5.76e23", limits=limits), chinchilla_fit)
+                     for limits in ({}, {"sizes": "70B"}))  # fmt: skip
+    assert free.evpi > 0
+    assert limited.evpi == 0  # there is nothing to choose
+    assert limited.utility.shape[1] == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"worth": math.nan}, "worth is out of range"),
+        ({"worth": math.inf}, "worth is out of range"),
+        ({"worth": -1e20}, "worth is out of range"),
+        ({"least": math.nan}, "worth is out of range"),
+        ({"purpose": "next-run"}, "inform another decision"),
+    ],
+)
+def test_pilots_that_make_no_sense_are_refused(given: dict, words: str) -> None:
+    with pytest.raises(QueryError, match=words):
+        NextRun("5.76e23", **given)
+
+
+def test_a_purpose_that_gains_nothing_from_its_budget_needs_a_worth(chinchilla_fit: bs.Fit) -> None:
+    decision = NextRun("5.76e23", purpose="threshold")
+    with pytest.raises(QueryError, match="more budget does not raise the utility of threshold"):
+        decision._worth(chinchilla_fit, stakes_of(decision.problem(), chinchilla_fit))
+
+
+def test_pilots_may_be_as_large_as_any(chinchilla_fit: bs.Fit) -> None:
+    """The smallest candidates are relative to the largest that there is, not to one that is only allowed."""
+    table = NextRun("5.76e23", most_flops="1e38").actions(chinchilla_fit).iloc[1:]
+    assert len(table)
+    assert table["flops"].max() / table["flops"].min() <= 1e3
