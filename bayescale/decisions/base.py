@@ -853,8 +853,11 @@ def quantiles(x: np.ndarray) -> dict[str, float]:
         ``q05 q50 q95``; each is one of the draws if some draws are infinite, for nothing lies between a number and
         infinity.
     """
-    how = "linear" if np.isfinite(x).all() else "inverted_cdf"
-    return {name: float(np.quantile(x, QUANTILES[name], method=how)) for name in ("q05", "q50", "q95")}
+    names = ("q05", "q50", "q95")
+    levels = np.array([QUANTILES[name] for name in names])
+    finite = np.isfinite(x).all()
+    found = np.quantile(x, levels) if finite else np.quantile(x, levels, method="inverted_cdf")
+    return dict(zip(names, found.tolist(), strict=True))
 
 
 def _counted(decision: AbstractDecision) -> AbstractDecision:

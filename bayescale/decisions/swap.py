@@ -112,10 +112,11 @@ class Swap(AbstractDecision):
         query = self._queries(fit, actions, [self.done + self.remaining])
         problem = (f"Swap at {count(self.done)} of {count(self.done + self.remaining)} tokens, {count(self.params)} "
                    f"params, from {self.recipe}, {reach_words(fit, query)}")  # fmt: skip
-        figures = {"probability_best": dict(zip(actions["recipe"], chances(end).tolist(), strict=True)),
+        best = dict(zip(actions["recipe"], chances(end).tolist(), strict=True))
+        figures = {"probability_best": best,
                    "sunk_flops": FLOPS_PER_PARAM_TOKEN * self.params * self.done, "swaps": swaps}  # fmt: skip
         note = "losses must be on one evaluation text and tokenizer; one that a recipe trains on favours it"
-        open_ = unsettled(choice, figures["probability_best"][choice.action["recipe"]])
+        open_ = unsettled(choice, best[choice.action["recipe"]])
         lines = [*([("unsettled", open_)] if open_ else []), *self._lines(figures)]
         return Details(problem, {}, lines, figures, open_, (note,))
 

@@ -354,7 +354,7 @@ def stakes_of(decision: AbstractDecision, fit: AbstractFit) -> Stakes:
 
 
 def _allowed(decision: AbstractDecision, fit: AbstractFit) -> pd.DataFrame:
-    """Return the actions within the decision's limits: what is learnt of others cannot be used."""
+    """Return the actions within the decision's limits: what is learned of others cannot be used."""
     actions, allowed = offered(decision, fit)
     return actions[allowed].reset_index(drop=True)
 
