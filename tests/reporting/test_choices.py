@@ -112,3 +112,18 @@ def test_a_price_that_matters_is_an_unknown(chinchilla_fit: bs.Fit) -> None:
     assert {"utilisation", "overhead", "alpha_N", "beta_D", "E"} <= set(table.index)
     assert isinstance(table, pd.DataFrame)
     assert (table["worth_dollars"] / table["worth_compute"]).dropna().to_numpy() == pytest.approx(2e6)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("lifetime", {"demand": "2T", "loss": 2.1}),
+        ("fixed-params", {"params": "8B", "worth": "1e24"}),
+        ("data-cap", {"flops": "1e21", "unique_tokens": "100B"}),
+    ],
+)
+def test_other_decisions_have_the_figures_of_any_and_open_no_other(name, settings, chinchilla_fit: bs.Fit) -> None:
+    before = len(plt.get_fignums())
+    assert set(pictures(bs.decide(name, chinchilla_fit, **settings))) == {"regret", "unknowns"}
+    assert len(plt.get_fignums()) == before + 2
+    plt.close("all")

@@ -121,7 +121,7 @@ def plot_optimum(choice: Choice, *, ax: Axes | None = None) -> Axes:
     -------
     Axes
     """
-    ax, curve = _axes(ax), _of(choice, "curve", "an allocation")
+    curve, ax = _of(choice, "curve", "an allocation"), _axes(ax)
     flops = curve["flops"]
     ax.fill_between(flops, curve["tokens_per_param_q05"], curve["tokens_per_param_q95"], color=_BLUE, alpha=0.2, lw=0,
                     label="90% of draws")  # fmt: skip
@@ -156,8 +156,8 @@ def plot_overhead(choice: Choice, *, ax: Axes | None = None) -> Axes:
     -------
     Axes
     """
-    ax, ln_optimum = _axes(ax), _of(choice, "ln_optimum", "an allocation")
-    now = int(np.argmin(np.abs(np.log(choice.budgets / choice.flops))))
+    budgets, ax = _of(choice, "budgets", "an allocation"), _axes(ax)
+    ln_optimum, now = choice.ln_optimum, int(np.argmin(np.abs(np.log(budgets / choice.flops))))
     ln_params = np.log(choice.params) + _SIZES
     middle = np.log(choice.tokens)
     tokens = np.linspace(middle - np.log(100), middle + np.log(1000), _TOKENS)
@@ -193,7 +193,7 @@ def plot_information(choice: Choice, *, ax: Axes | None = None) -> Axes:
     -------
     Axes
     """
-    ax, plane = _axes(ax), _of(choice, "plane", "a decision on the next run")
+    plane, ax = _of(choice, "plane", "a decision on the next run"), _axes(ax)
     runs, chosen = choice.fit.design_frame, choice.chosen
     clear = plane["evsi"] > _CLEAR * plane["mcse"]
     ax.scatter(runs["params"], runs["tokens"], s=6, color=_GREY, label="fitted runs")
@@ -225,7 +225,7 @@ def plot_plan(choice: Choice, *, ax: Axes | None = None) -> Axes:
     -------
     Axes
     """
-    ax, params = _axes(ax), _of(choice, "sequential_params", "a target")
+    params, ax = _of(choice, "sequential_params", "a target"), _axes(ax)
     target: Any = choice.decision
     needed = target.needed(choice.fit, np.log([params]))[:, 0]
     last = float(np.quantile(needed, float(target.probability), method="inverted_cdf"))

@@ -159,7 +159,7 @@ def plot_allocation(choice: Choice, *, ax: Axes | None = None) -> Axes:
     -------
     Axes
     """
-    ax, ln_params = _axes(ax), _of(choice, "ln_params", "an allocation")
+    ln_params, ax = _of(choice, "ln_params", "an allocation"), _axes(ax)
     order = np.argsort(ln_params)  # the sizes of a menu follow the grid
     params, waste = np.exp(ln_params)[order], choice.waste[:, order]
     mean, (low, high) = waste.mean(axis=0), np.quantile(waste, [0.05, 0.95], axis=0)
@@ -470,7 +470,7 @@ def counted(number: int, one: str, several: str = "") -> str:
 
 
 def _of(choice: Choice, name: str, whose: str) -> Any:
-    """Return what the details of a choice hold, or say whose choice has it."""
+    """Return what the details of a choice hold, or say whose choice has it, before any figure is opened."""
     if not hasattr(choice, name):
         raise QueryError(f"this figure is of {whose}", got=f"a choice of {choice.decision.name}")
     return getattr(choice, name)
