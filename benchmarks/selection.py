@@ -1,0 +1,237 @@
+"""Selection: how well the runs that the value of information buys predict runs of higher compute.
+
+The yardstick is the task `data_con` of ScaleBench (Li et al. 2026, arXiv:2604.22753): the 182 runs of the published
+data-constrained law, of which 21 are the target and 161 the pool; a run costs 6·params·tokens; R² is that of the loss
+of the target, in nats, clipped to [-1, 1], after 1%, 5% and 10% of the pool's cost.
+
+Ours starts from the cheapest runs and buys batches. The value of a batch is the expected reduction of the variance of
+the law at the target, summed over its runs: the reduction of the expected numerator of 1 - R². It is that of
+`Value.level`: draws reweighted by the likelihood of fantasies of the batch, whose two halves estimate independently.
+
+    python benchmarks/selection.py [--repetitions 5] [--orders 10]
+
+It prints a table and writes `benchmarks/selection.csv` and `benchmarks/selection.md`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pandas as pd
+from jax import Array
+
+import bayescale as bs
+from bayescale.decisions.value import sources
+from bayescale.prediction.fantasies import at_a_time, fantasies, log_densities
+from bayescale.prediction.predict import predict
+from bayescale.prediction.queries import queries_of
+
+HERE = Path(__file__).parent
+SPEC = "repetition"
+SHARES = (0.01, 0.05, 0.10)
+START = 8  # cheapest runs: as many as the law and its noise have parameters
+BATCHES = {0.01: 4, 0.05: 3, 0.10: 2}  # batches, each followed by a fit, until a share of the cost is spent
+SLOTS = (1, 2, 4)  # a batch is one large run, or up to as many runs of an equal share of its budget
+DRAWS, FANTASIES = 1000, 128
+READ = ["family", "params", "tokens", "unique_tokens", "flops"]
+TARGET_PARAMS, TARGET_TOKENS = 4.2465e9, 6e11  # second largest of the 182 runs: the target is at or above either
+UNDER_TRAINED = 4.5  # nats/token: runs above it are marked in data/datablations/card.toml
+PUBLISHED = {  # Table 2 of arXiv:2604.22753: mean and standard deviation over 10 laws and repetitions
+    "active selection": ("0.73 ± 0.37", "0.85 ± 0.16", "0.86 ± 0.11"),
+    "V-optimal": ("0.58 ± 0.53", "0.83 ± 0.17", "0.85 ± 0.13"),
+    "D-optimal": ("0.71 ± 0.43", "0.80 ± 0.17", "0.77 ± 0.16"),
+    "cheapest": ("-0.58 ± 0.64", "-0.56 ± 0.65", "-0.40 ± 0.64"),
+    "random": ("-0.74 ± 0.48", "-0.36 ± 0.71", "0.12 ± 0.62"),
+    "all runs": ("0.79 ± 0.23",) * 3,
+}
+TEXT = """
+R² of the loss of 21 runs of higher compute, after runs for 1%, 5% and 10% of the cost of a pool of 161 runs.
+"""
+
+
+def tables() -> tuple[bs.Runs, pd.DataFrame]:
+    """Return the pool in order of cost, and the target."""
+    runs = bs.load_runs("datablations").where(in_published_fit="true")
+    held = (runs["params"] >= TARGET_PARAMS) | (runs["tokens"] >= TARGET_TOKENS)
+    order = np.argsort(runs["flops"], kind="stable")
+    return runs.take(order[~held[order]]), runs.frame[held]
+
+
+def fitted(pool: bs.Runs, bought: dict[str, list[int]]) -> dict[str, bs.Fit]:
+    """Fit the law to each choice of runs."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", bs.ConvergenceWarning)  # counted in the table
+        batch = bs.fit_many(
+            {name: pool.take(np.array(rows)) for name, rows in bought.items()}, SPEC, seed=0, progress=False
+        )
+    return batch.fits
+
+
+def law_at(fit: bs.Fit, table: pd.DataFrame) -> np.ndarray:
+    """Loss of the law at the target under each draw, shape (draw, run)."""
+    return np.exp(predict(fit, table[READ], only="log_loss", most=DRAWS))
+
+
+def r_squared(fit: bs.Fit, target: pd.DataFrame) -> float:
+    """R² of the posterior medians at the target, clipped as the yardstick clips it."""
+    loss, found = target["loss"].to_numpy(), np.median(law_at(fit, target), axis=0)
+    return float(np.clip(1 - ((found - loss) ** 2).sum() / ((loss - loss.mean()) ** 2).sum(), -1, 1))
+
+
+def simulated(fit: bs.Fit, pool: pd.DataFrame, seed: int) -> np.ndarray:
+    """Log density of fantasies of each run of the pool under each draw, shape (run, draw, fantasy)."""
+    each = [queries_of(fit, pool[READ].iloc[[i]], None, {}) for i in range(len(pool))]
+    size, source = at_a_time(DRAWS, FANTASIES, 1), sources(DRAWS, FANTASIES, seed=0)
+    found = []
+    for few in (each[i : i + size] for i in range(0, len(each), size)):
+        padded = [*few, *few[:1] * (size - len(few))]  # one shape, one program
+        seen = fantasies(fit, padded, seed=seed, most=DRAWS)
+        density = log_densities(fit, padded, {site: y[source] for site, y in seen.items()}, most=DRAWS)
+        found.append(density.transpose(1, 0, 2)[: len(few)].astype(np.float32))
+    return np.concatenate(found)
+
+
+@jax.jit
+def reductions(chosen: Array, densities: Array, outcomes: Array) -> Array:
+    """Expected reduction of the variance of the outcomes, summed, by a run on top of those chosen; shape (run,).
+
+    It is the covariance, over fantasies, of the posterior means that two halves of the draws estimate.
+    """
+
+    def one(density: Array) -> Array:
+        means = [jax.nn.softmax((chosen + density)[half::2], axis=0).T @ outcomes[half::2] for half in (0, 1)]
+        first, second = (mean - mean.mean(axis=0) for mean in means)
+        return (first * second).mean(axis=0).sum()
+
+    return jax.lax.map(one, densities)
+
+
+def batch(fit: bs.Fit, pool: pd.DataFrame, target: pd.DataFrame, owned: list[int], budget: float,
+          seed: int) -> list[int]:  # fmt: skip
+    """Choose the batch of the largest expected reduction: one run after another, in slots of equal budget."""
+    outcomes = law_at(fit, target).astype(np.float32)
+    densities = [simulated(fit, pool, seed * max(SLOTS) + slot) for slot in range(max(SLOTS))]
+    cost, plans = pool["flops"].to_numpy(), []
+    for slots in SLOTS:
+        plan, density, gain = list[int](), np.zeros((DRAWS, FANTASIES), np.float32), 0.0
+        for slot in range(slots):
+            limit = (budget - cost[plan].sum()) / (slots - slot)
+            closed = cost > limit
+            closed[[*owned, *plan]] = True
+            if closed.all():
+                break
+            gains = np.where(closed, -np.inf, reductions(density, densities[slot], outcomes))
+            plan.append(int(gains.argmax()))
+            density, gain = density + densities[slot][plan[-1]], float(gains.max())
+        plans.append((gain, plan))
+    return max(plans)[1]
+
+
+def row(rule: str, repetition: int, share: float, rows: list[int], fit: bs.Fit, pool: bs.Runs,
+        target: pd.DataFrame) -> dict[str, Any]:  # fmt: skip
+    """Describe one choice of runs and its score."""
+    cost = pool.frame["flops"].to_numpy()
+    return {"rule": rule, "repetition": repetition, "share": share, "runs": len(rows),
+            "spent": cost[rows].sum() / cost.sum(), "r2": r_squared(fit, target), "converged": fit.converged,
+            "ids": " ".join(pool.frame["run_id"].iloc[rows])}  # fmt: skip
+
+
+def ours(pool: bs.Runs, target: pd.DataFrame, repetitions: int) -> list[dict[str, Any]]:
+    """Buy by the value of information, in repetitions that differ by their random numbers."""
+    cost, found = pool.frame["flops"].to_numpy(), []
+    owned = {str(i): list(range(START)) for i in range(repetitions)}
+    fits = fitted(pool, owned)
+    for share in SHARES:
+        for left in range(BATCHES[share], 0, -1):
+            for name, rows in owned.items():
+                budget = (share * cost.sum() - cost[rows].sum()) / left
+                rows += batch(fits[name], pool.frame, target, rows, budget, int(name))
+            fits = fitted(pool, owned)
+            print(share, left, [(len(r), round(r_squared(fits[n], target), 2)) for n, r in owned.items()],
+                  file=sys.stderr, flush=True)  # fmt: skip
+        found += [row("ours", int(n), share, r, fits[n], pool, target) for n, r in owned.items()]
+    return found
+
+
+def bought(order: np.ndarray, cost: np.ndarray, budget: float, fill: bool) -> list[int]:
+    """Return the start and the runs of an order that fit the budget, up to the first that does not unless `fill`."""
+    rows, spent = list(range(START)), cost[:START].sum()
+    for i in order[order >= START]:
+        if spent + cost[i] <= budget:
+            rows.append(int(i))
+            spent += cost[i]
+        elif not fill:
+            break
+    return rows
+
+
+def others(pool: bs.Runs, target: pd.DataFrame, orders: int) -> list[dict[str, Any]]:
+    """Buy in random orders and in order of cost; fit all runs, and all that are not under-trained."""
+    cost = pool.frame["flops"].to_numpy()
+    chosen: dict[tuple[str, int, float], list[int]] = {}
+    for share in SHARES:
+        for i in range(orders):
+            order = np.random.default_rng(i).permutation(len(cost))
+            chosen["random", i, share] = bought(order, cost, share * cost.sum(), fill=False)
+            chosen["random, filled", i, share] = bought(order, cost, share * cost.sum(), fill=True)
+        chosen["cheapest", 0, share] = bought(np.arange(len(cost)), cost, share * cost.sum(), fill=False)
+    chosen["all runs", 0, 1.0] = list(range(len(cost)))
+    chosen["all runs but under-trained", 0, 1.0] = [int(i) for i in np.flatnonzero(pool["loss"] <= UNDER_TRAINED)]
+    fits = fitted(pool, {str(key): rows for key, rows in chosen.items()})
+    return [row(*key, rows, fits[str(key)], pool, target) for key, rows in chosen.items()]
+
+
+def measured(table: pd.DataFrame) -> list[str]:
+    """Return a line of the table for each rule: mean and standard deviation of R², and the mean number of runs."""
+    lines = []
+    for rule, mine in table.groupby("rule", sort=False):
+        cells, by_share = [], mine.groupby("share")
+        for share in SHARES:
+            one = by_share.get_group(share if share in by_share.groups else 1.0)
+            spread = f" ± {one['r2'].std(ddof=0):.2f}" if len(one) > 1 else ""
+            cells.append(f"{one['r2'].mean():.2f}{spread} ({one['runs'].mean():.0f})")
+        lines.append(f"| {rule} | here | {mine['repetition'].nunique()} | {' | '.join(cells)} |")
+    return lines
+
+
+def words(table: pd.DataFrame) -> str:
+    """Return the table as Markdown, with the published figures."""
+    published = [f"| {rule} | published | 100 | {' | '.join(cells)} |" for rule, cells in PUBLISHED.items()]
+    lines = [
+        TEXT.strip(),
+        "",
+        "| rule | source | fits | 1% | 5% | 10% |",
+        "|---|---|---:|---:|---:|---:|",
+        *measured(table),
+        *published,
+        "",
+        f"Fits that have not converged: {int((~table['converged']).sum())} of {len(table)}.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Parse the command line, run, print and write; the files are complete after each rule."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument("--orders", type=int, default=10)
+    parser.add_argument("--out", type=Path, default=HERE)
+    given = parser.parse_args()
+    pool, target = tables()
+    rows = list[dict[str, Any]]()
+    for made in (lambda: ours(pool, target, given.repetitions), lambda: others(pool, target, given.orders)):
+        rows += made()
+        table = pd.DataFrame(rows)
+        table.to_csv(given.out / "selection.csv", index=False, float_format="%.4g")
+        (given.out / "selection.md").write_text(words(table), encoding="utf-8")
+    print(words(table))
+
+
+if __name__ == "__main__":
+    main()
