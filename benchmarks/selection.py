@@ -53,8 +53,8 @@ PUBLISHED = {  # Table 2 of arXiv:2604.22753: mean and standard deviation over 1
 }
 TEXT = """
 R² of the loss at 21 runs (the target) after runs for 1%, 5% and 10% of the cost of a pool of 161 runs; in brackets, the
-mean number of runs bought. ± is a standard deviation over repetitions; published, over laws too. The last column is
-the mean error at the target's runs of most params, in nats and in posterior standard deviations.
+mean number of runs bought. ± is a standard deviation over repetitions; published, over laws too. The last column is the
+mean error at the target's runs of most params, in nats and in posterior standard deviations.
 
 **Protocol.** That of the task `data_con` of ScaleBench (arXiv:2604.22753, github.com/PlanarG/active-sl): the 182 runs
 of the published data-constrained law, a cost of 6·params·tokens, R² in nats, clipped to [-1, 1]. The 21 runs have at
@@ -63,10 +63,11 @@ arXiv:2507.21184, github.com/linhaowei1/SLD). Check: on these 21 runs, two laws 
 constants have the R² that they give, 0.914136 and 0.983974.
 
 **What differs.** Published rows are means over ten laws, fitted by least squares to the loss, for active selection
-after every run. Ten repetitions of each law are those of the repository's commands. Rows "here" are the posterior median of one law, `repetition`, with its shipped priors and Student-t noise, fitted after
-each of 9 batches of 1 to 4 runs, and all start from the 8 runs of the smallest compute. So a comparison with published
-rows is of complete methods; only rows "here" compare choices of runs. Repetitions of the value of information differ by
-random numbers alone. "Random order" stops at the first run that exceeds the budget, as published; "filled" skips it.
+after every run. Ten repetitions of each law are those of the repository's commands. Rows "here" are the posterior
+median of one law, `repetition`, with its shipped priors and Student-t noise, fitted after each of 9 batches of 1 to 4
+runs, and all start from the 8 runs of the smallest compute. So a comparison with published rows is of complete methods;
+only rows "here" compare choices of runs. Repetitions of the value of information differ by random numbers alone.
+"Random order" stops at the first run that exceeds the budget, as published; "filled" skips it.
 
 **What it shows.** The value of information is ahead of every published row at each cost. Most of that lead is from the
 posterior: with it, random order, filled, reaches 0.93 at 1%, where the choice of runs adds nothing, and the 67 smallest
@@ -74,10 +75,10 @@ runs do better still. At 5% and 10% the choice adds 0.05 and 0.04 to random orde
 
 **Why more runs do not help.** The law is misspecified: 21 runs of the pool, the 8 of the start included, have a loss
 above 4.5 nats/token and are mostly under-trained. They bend the law: fitted to all runs, it is 0.13 nats too high at
-the target's runs of most params, 4.6 posterior standard deviations. Without them R² is 1.00. The value of
-information assumes the law, so it cannot see this error: it buys some of these runs, and its R² falls from 5% to 10%.
-With the same runs bought and those above 4.5 nats left out of the fit, its R² is 0.99 from 1% and ten runs on.
-The limit of 4.5 is that of the source's own mark (data/datablations/card.toml), but it was applied after these results.
+the target's runs of most params, 4.6 posterior standard deviations. Without them R² is 1.00. The value of information
+assumes the law, so it cannot see this error: it buys some of these runs, and its R² falls from 5% to 10%. With the same
+runs bought and those above 4.5 nats left out of the fit, its R² is 0.99 from 1% and ten runs on. The limit of 4.5 is
+that of the source's own mark (data/datablations/card.toml), but it was applied after these results.
 """
 
 
