@@ -126,7 +126,7 @@ def test_it_decides_reports_and_draws(fit: bs.Fit, tmp_path: Path) -> None:
         def actions(self, fit: bs.Fit) -> pd.DataFrame:
             return pd.DataFrame({"flops": np.geomspace(1e20, 1e23, 13)})
 
-        def outcome(self, fit: bs.Fit, actions: pd.DataFrame) -> xr.DataArray:
+        def outcome(self, fit: bs.Fit, actions: pd.DataFrame, scope: str) -> xr.DataArray:
             return draws_by_action(bs.forecast(fit, actions).draws["epred"].to_numpy().reshape(-1, len(actions)))
 
         def utility(self, outcome: xr.DataArray, actions: pd.DataFrame) -> xr.DataArray:
