@@ -379,14 +379,17 @@ class Choice:
             Row of the actions.
         """
         risk = risk_of(risk) if isinstance(risk, str) else risk
-        utility = self.utility if risk.scope == "law" else self.run_utility
-        return preferred(risk, utility.to_numpy(), self.allowed)
+        return preferred(risk, self._read_by(risk), self.allowed)
+
+    def _read_by(self, risk: AbstractRisk) -> np.ndarray:
+        """Utilities in the scope that an attitude to risk reads, shape (draw, action)."""
+        return (self.utility if risk.scope == "law" else self.run_utility).to_numpy()
 
     @cached_property
     def limits(self) -> list[Binding]:
         """Limits that cost more than Monte Carlo error, each with what it costs; the most costly one is first."""
         limits = _limits_of(self.decision)
-        utility = (self.utility if self.risk.scope == "law" else self.run_utility).to_numpy()
+        utility = self._read_by(self.risk)
 
         def choose(limits: Mapping[str, str]) -> int:
             allowed = allowed_by(limits, self.actions)
@@ -542,7 +545,7 @@ class Choice:
             return []
         different = []
         for name, risk in ((name, of()) for name, of in RISKS.items() if name != self.risk.label):
-            utility = (self.utility if risk.scope == "law" else self.run_utility).to_numpy()
+            utility = self._read_by(risk)
             score = np.full(len(self.allowed), -np.inf)
             score[self.allowed] = risk.score(utility[:, self.allowed])
             if score.max() - score[self.best.action] > self.best.regret_mcse:
