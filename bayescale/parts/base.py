@@ -139,6 +139,12 @@ class Part(ABC):
         Columns that the part declares.
     formula : str
         Name of the method that computes the formula.
+    use, avoid : str
+        When to use the part, and when not to.
+    runs : tuple of str
+        Shipped tables of runs on which it was proven. If it is empty, it was proven on simulated runs only.
+    reproduced : str
+        Published figures that tests of this project reproduce.
 
     Examples
     --------
@@ -153,6 +159,10 @@ class Part(ABC):
     columns: ClassVar[Mapping[str, Column]] = {}
     """Columns that the part declares, by name. Like params and tokens, they enter the model as natural logs."""
     formula: ClassVar[str]
+    use: ClassVar[str] = ""
+    avoid: ClassVar[str] = ""
+    runs: ClassVar[tuple[str, ...]] = ()
+    reproduced: ClassVar[str] = ""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
