@@ -25,7 +25,8 @@ from bayescale.core.errors import QueryError
 if TYPE_CHECKING:
     from bayescale.evaluation.backtest import Backtest
 
-_KINDS = ("models", "data", "laws", "resources", "responses", "noise", "discrepancies", "decisions", "checks")
+_KINDS = ("models", "data", "laws", "resources", "penalties", "responses", "noise", "discrepancies", "decisions",
+          "checks")  # fmt: skip
 # The names in runs.splits.WAYS, which cannot be imported without NumPy.
 _WAYS = ("quantile", "expanding", "leave-largest-out", "leave-family-out", "alongside")
 
@@ -260,9 +261,7 @@ def show(kind: str, name: str | None, as_json: bool) -> None:
         if as_json:
             print_json(rows)
             return
-        width = max(len(row["name"]) for row in rows)
-        for row in rows:
-            click.echo(f"{row['name']:{width}}  {row['about']}")
+        click.echo(showing.list_words(kind, rows))
         return
     content = showing.one(kind, name)
     if as_json:

@@ -16,7 +16,14 @@ from bayescale.parts.catalogue import catalogue, find, part
 from bayescale.parts.priors import Prior
 from bayescale.prediction import records
 
+_ENTRIES = ("laws", "resources", "penalties")
+"""Kinds of part that turn what was spent into a loss. Each says on which runs it was proven."""
+_PARTS = (*_ENTRIES, "responses", "noise", "discrepancies")
 _HOMES = {"checks": "bayescale.evaluation.checks", "decisions": "bayescale.decisions"}
+
+
+_PROVEN = {"use": "use it when", "avoid": "not when", "reproduced": "reproduced"}
+SIMULATED = "simulated runs only"
 
 
 def _home(kind: str) -> str:
@@ -31,7 +38,40 @@ def list_of(kind: str) -> list[dict[str, str]]:
     if kind == "data":
         return [{"name": n, "about": _card(n)["title"]} for n in shipped.names("data")]
     found = catalogue(_home(kind))
-    return [{"name": name, "about": _first_line(thing)} for name, thing in found.items()]
+    rows = [{"name": name, "about": _first_line(thing)} for name, thing in found.items()]
+    if kind in _ENTRIES:
+        return [row | {"source": of.source, "reproduced": of.reproduced, "runs": ", ".join(of.runs)}
+                for row, of in zip(rows, found.values(), strict=True)]  # fmt: skip
+    return rows
+
+
+def list_words(kind: str, rows: list[dict[str, str]]) -> str:
+    """Return what :func:`list_of` returns as text; laws are followed by the resources and penalties.
+
+    Parameters
+    ----------
+    kind : str
+    rows : list of dict
+
+    Returns
+    -------
+    str
+    """
+    if kind not in _ENTRIES:
+        width = max(len(row["name"]) for row in rows)
+        return "\n".join(f"{row['name']:{width}}  {row['about']}" for row in rows)
+    listed = {kind: rows} | ({other: list_of(other) for other in _ENTRIES[1:]} if kind == _ENTRIES[0] else {})
+    heads = len(listed) > 1
+    return "\n".join(line for head, found in listed.items() for line in [f"{head}:"] * heads + _entries(found))
+
+
+def _entries(rows: list[dict[str, str]]) -> list[str]:
+    found = []
+    for row in rows:
+        found += [f"{row['name']}  {row['about']}", f"    source: {row['source']}"]
+        found += [f"    reproduced: {row['reproduced']}"] if row["reproduced"] else []
+        found += [f"    proven on: {row['runs'] or SIMULATED}"]
+    return found
 
 
 def one(kind: str, name: str) -> dict[str, Any]:
@@ -46,8 +86,11 @@ def one(kind: str, name: str) -> dict[str, Any]:
                 "backtests": _backtests(spec),
                 "in_words": {n: _prior_words(spec, n) for n in spec.parameters}}  # fmt: skip
     thing = find(_home(kind), name)
+    thing = part(kind, name) if kind in _PARTS else thing
     content = {"name": name, "about": inspect.getdoc(thing) or "", "source": thing.source}
-    if kind in ("laws", "resources", "responses", "noise", "discrepancies"):
+    if kind in _PARTS:
+        content |= {key: value for key in ("use", "avoid", "reproduced") if (value := getattr(thing, key))}
+        content |= {"runs": list(thing.runs)} if kind in _ENTRIES else {}
         content["parameters"] = {k: _row_words(p) for k, p in thing.parameters.items()}
         content |= {"fields": thing.defaults()} if thing.defaults() else {}
     if kind == "laws":
@@ -87,6 +130,7 @@ def words(kind: str, content: dict[str, Any]) -> str:
             f"digest     {content['digest'][:16]}…",
             f"law        {content['law']} of {', '.join(content['inputs'])}",
             f"resources  {', '.join(content['resources']) or 'none'}",
+            *(f"penalties  {', '.join(found)}" for found in [content.get("penalties")] if found),
             *(f"observes   {observed_words(name, said)}" for name, said in content["responses"].items()),
             *(
                 f"errors     of the law, added to it: {', '.join(found)}; larger where loss falls steeply"
@@ -107,6 +151,9 @@ def words(kind: str, content: dict[str, Any]) -> str:
         rows = content["in_words"]
     else:
         lines += ["", content["about"], "", f"source: {content['source']}"]
+        lines += [f"{head}: {content[key]}" for key, head in _PROVEN.items() if content.get(key)]
+        if "runs" in content:
+            lines += [f"proven on: {', '.join(content['runs']) or SIMULATED}"]
         lines += [f"fields: {_fields_words(content['fields'])}"] if "fields" in content else []
         rows = content.get("parameters", {})
         lines += ["", "parameters"] if rows else []

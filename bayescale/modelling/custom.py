@@ -14,7 +14,7 @@ from bayescale.core.code import code_digest
 from bayescale.core.errors import DefinitionError, SpecError
 from bayescale.modelling.model import Instance, Model
 from bayescale.parts import catalogue
-from bayescale.parts.base import Column, Parameter
+from bayescale.parts.base import Column, Field, Parameter
 from bayescale.parts.scales import SCALES
 
 _ALLOWED: dict[str, CustomModel] = {}  # models that the user has allowed in this process, by "module:function"
@@ -101,7 +101,8 @@ class CustomModel(Model):
     reference: tuple[tuple[str, float], ...] = field(default=(), init=False)
     range: tuple[tuple[str, tuple[float, float]], ...] = field(default=(), init=False)
     covariates: tuple[tuple[str, tuple[str, ...]], ...] = field(default=(), init=False)
-    fields: tuple[tuple[str, tuple[tuple[str, int | float], ...]], ...] = field(default=(), init=False)
+    fields: tuple[tuple[str, tuple[tuple[str, Field], ...]], ...] = field(default=(), init=False)
+    penalties: tuple[str, ...] = field(default=(), init=False)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle by name: a worker process imports the code, which its author or user has allowed here."""

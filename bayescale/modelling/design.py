@@ -155,13 +155,15 @@ class Design:
             known = _fitted_runs(spec, fitted, inputs)
             if fresh is not None:
                 known.append(_as_if_fitted(spec, known, fitted, fresh))
-            basis = _bases(spec, _rows_at(table, inputs), family, known)
+            basis = _bases(spec, _rows_at(spec, table, inputs), family, known)
+        texts = {of.name: of.basis(table) for of in spec.penalizing}
+        basis |= {name: found for name, found in texts.items() if found is not None}
         lot, lots = _lots(spec, fitted, fresh)
         spent = [name for name in sorted(set(spec.columns) & logged(spec)) if name in table]
         places = spec.places(inputs)
         present = {name: np.isfinite(np.asarray(values, float)) for name, values in (observed or {}).items()}
         return cls(  # arrays stay NumPy's: they become float64 or float32 as JAX is set
-            spent={name: np.log(table[name].to_numpy(float)) for name in spent},
+            spent=dict(zip(spent, spec.logs(table, spent).T, strict=True)),
             anchor=inputs,
             anchor_loss=logs["loss"],
             columns=_columns(spec, table, spec.observed),
@@ -281,7 +283,7 @@ def conformed(spec: Model, runs: Runs) -> Runs:
 
 def anchor_of(spec: Model, fitted: pd.DataFrame) -> dict[str, Any]:
     """Return natural logs of the reference run's inputs and loss, from the spec or the centre of the fitted runs."""
-    middle = {name: np.log(fitted[name].to_numpy()).mean() for name in spec.inputs}
+    middle = {name: spec.logs(fitted, [name])[:, 0].mean() for name in spec.inputs}
     middle["loss"] = np.log(np.median(losses(fitted)))
     fixed = {name: np.log(value) for name, value in spec.anchor if name in middle}
     return {name: np.asarray(value) for name, value in (middle | fixed).items()}
@@ -316,13 +318,13 @@ def _named(spec: Model, fresh: pd.DataFrame) -> pd.DataFrame:
     return fresh.assign(**dict.fromkeys(set(spec.sorting) - set(fresh), ""))
 
 
-def _rows_at(table: pd.DataFrame, anchor: Mapping[str, Any]) -> Rows:
+def _rows_at(spec: Model, table: pd.DataFrame, anchor: Mapping[str, Any]) -> Rows:
     """Return the positions of the rows of a table, relative to the anchor (logs of the inputs, in order)."""
-    inputs = [np.log(table[name].to_numpy(float)) - anchor[name] for name in anchor]
+    inputs = spec.logs(table, anchor) - np.array([anchor[name] for name in anchor])
     # None is an unnamed group, which differs from every fitted group.
     group = table["group"] if "group" in table else pd.Series(None, table.index, dtype=object)
     group = group.astype(object).where(group.notna(), None)
-    return Rows(np.stack(inputs, axis=1), np.log(table["flops"].to_numpy(float)), group.to_numpy(object))
+    return Rows(inputs, np.log(table["flops"].to_numpy(float)), group.to_numpy(object))
 
 
 def slope_at(spec: Model, inputs: np.ndarray, log_loss: np.ndarray) -> float:
@@ -354,7 +356,7 @@ def slope_at(spec: Model, inputs: np.ndarray, log_loss: np.ndarray) -> float:
 def _fitted_runs(spec: Model, table: pd.DataFrame, anchor: Mapping[str, Any]) -> list[_Fitted]:
     """Return the positions of runs and the steepness of their loss, for each family in the order of the names."""
     law = np.array(pd.factorize(pd.Series(law_keys(spec, table), dtype=object))[0])
-    own = [(_rows_at(mine, anchor), np.log(losses(mine))) for _, mine in table.groupby("family")]
+    own = [(_rows_at(spec, mine, anchor), np.log(losses(mine))) for _, mine in table.groupby("family")]
     spans = np.array([np.ptp(rows.flops) for rows, _ in own])
     return [
         _Fitted(rows._replace(law_span=spans[law == one].max()), slope_at(spec, rows.inputs, log_loss))

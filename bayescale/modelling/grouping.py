@@ -86,7 +86,7 @@ def law_keys(spec: Model, table: pd.DataFrame) -> list[Any]:
     list
         In the order of the families' names.
     """
-    law = part("laws", spec.law).parameters
+    law = spec.part("laws", spec.law).parameters
     ways = {spec.parameters[name].pooling for name, of in law.items() if not of.own}
     names = sorted(table["family"].unique())
     if ways == {Complete.name}:

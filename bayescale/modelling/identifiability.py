@@ -9,7 +9,6 @@ from bayescale.core.errors import RunsError
 from bayescale.modelling.custom import CustomModel
 from bayescale.modelling.grouping import together
 from bayescale.modelling.model import Instance, Model
-from bayescale.parts.catalogue import part
 from bayescale.runs.table import Runs
 
 _ROUNDING = 1e-9  # relative to the largest value: differences from rounding only
@@ -27,7 +26,7 @@ def check_identified(spec: Model, runs: Runs) -> None:
         If a value is missing or invalid, a run has several rows, the runs are of several benchmarks that share one
         parameter, there are fewer runs than the law has parameters, or an input or the ratio of inputs does not vary.
     """
-    law = part("laws", spec.law)
+    law = spec.part("laws", spec.law)
     frame = runs.frame
     for of in spec.instances:
         _check_one_test(spec, of, runs)
@@ -49,7 +48,7 @@ def check_identified(spec: Model, runs: Runs) -> None:
             )
         if spec.learned:  # learned priors supply what these runs lack
             continue
-        logs = np.log(group[list(spec.inputs)].to_numpy())
+        logs = spec.logs(group, spec.inputs)
         for name, spread in zip(spec.inputs, logs.std(axis=0), strict=True):
             if spread < _LEAST_SCATTER:
                 raise RunsError(

@@ -85,6 +85,13 @@ def _(spec: Spec, design: Design) -> None:
     coordinates = _coordinates(discrepancies, design)
     with _over_runs(design):
         relative = law.log_loss(*inputs, **pick(law))
+        for penalty in spec.penalizing:
+            known, text = (
+                worth | {name: worth[column] for name, column in inputs_of.items()},
+                design.basis.get(penalty.name),
+            )
+            loss = penalty.penalized(design.anchor_loss + relative, known, text, **pick(penalty))
+            relative = loss - design.anchor_loss
         numpyro.deterministic(LAW, design.anchor_loss + relative)
         for part, own in zip(discrepancies, coordinates, strict=True):
             relative += part.shift(design.basis[part.name], own, **pick(part))

@@ -13,7 +13,7 @@ import pandas as pd
 
 from bayescale.core.errors import QueryError, nearest
 from bayescale.parts import catalogue
-from bayescale.parts.base import AbstractDiscrepancy, AbstractLaw, Column, Parameter, Part
+from bayescale.parts.base import AbstractDiscrepancy, AbstractLaw, AbstractPenalty, Column, Field, Parameter, Part
 from bayescale.parts.scales import SCALES, Scale
 
 
@@ -95,8 +95,8 @@ class Instance:
 class Model(ABC):
     """What can be fitted: a :class:`.Spec` composed of parts, or an :class:`.CustomModel` that wraps a NumPyro model.
 
-    In an :class:`.CustomModel` the law, resources, settings, discrepancies, anchor, reference, range and covariates are
-    empty.
+    In an :class:`.CustomModel` the law, resources, penalties, settings, discrepancies, anchor, reference, range and
+    covariates are empty.
 
     Attributes
     ----------
@@ -122,7 +122,8 @@ class Model(ABC):
     reference: tuple[tuple[str, float], ...]
     range: tuple[tuple[str, tuple[float, float]], ...]
     covariates: tuple[tuple[str, tuple[str, ...]], ...]
-    fields: tuple[tuple[str, tuple[tuple[str, int | float], ...]], ...]
+    fields: tuple[tuple[str, tuple[tuple[str, Field], ...]], ...]
+    penalties: tuple[str, ...]
 
     @property
     @abstractmethod
@@ -208,6 +209,11 @@ class Model(ABC):
         return [self.part("discrepancies", name) for name in self.discrepancy]
 
     @property
+    def penalizing(self) -> list[AbstractPenalty]:
+        """Its penalties, in order."""
+        return [self.part("penalties", name) for name in self.penalties]
+
+    @property
     def gains(self) -> list[tuple[str, str, str]]:
         """Parameter, resource column and covariate, for each covariate that makes a resource worth more."""
         return gains_of(self.covariates)
@@ -215,7 +221,7 @@ class Model(ABC):
     @property
     def labels(self) -> tuple[str, ...]:
         """Columns of text that the runs must have."""
-        wanted = [catalogue.part("discrepancies", name).labels for name in self.discrepancy]
+        wanted = [*(of.labels for of in self.discrepancies), *(of.labels for of in self.penalizing)]
         ways = [catalogue.part("pooling", setting.pooling) for _, setting in self.settings]
         wanted += [way.lots for way in ways if way.named]
         return tuple(dict.fromkeys(label for labels in wanted for label in labels))
@@ -261,6 +267,21 @@ class Model(ABC):
         """Columns of the observations, in the order of the responses."""
         return tuple(one.site for one in self.instances)
 
+    def logs(self, table: pd.DataFrame, columns: Iterable[str]) -> np.ndarray:
+        """Return natural logs of columns, each with its offset added first.
+
+        Parameters
+        ----------
+        table : DataFrame
+            Runs or queries, in base units.
+        columns : iterable of str
+
+        Returns
+        -------
+        ndarray, shape (row, column)
+        """
+        return logs_of(self.declared, table, columns)
+
     def outside(self, anchor: Mapping[str, float]) -> dict[str, float]:
         """Return the distance of an anchor from the range in which trends were learned.
 
@@ -295,6 +316,13 @@ class Model(ABC):
         away = {column: float(anchor[column]) - outside[column] - math.log(at) for column, at in self.reference}
         beyond = math.hypot(*outside.values())
         return {name: setting.place(away, beyond) for name, setting in self.settings}
+
+
+def logs_of(declared: Mapping[str, Column], table: pd.DataFrame, columns: Iterable[str]) -> np.ndarray:
+    """Return natural logs of columns of a table, shape (row, column), each with the offset that it declares."""
+    offsets = {name: declared[name].offset if name in declared else 0.0 for name in columns}
+    found = [np.log(table[name].to_numpy(float) + offset) for name, offset in offsets.items()]
+    return np.stack(found, axis=1) if found else np.zeros((len(table), 0))
 
 
 def gains_of(covariates: Iterable[tuple[str, tuple[str, ...]]]) -> list[tuple[str, str, str]]:

@@ -1,4 +1,4 @@
-"""Spec: law × resources × responses and noise × pooling × priors, as plain data.
+"""Spec: law × resources × penalties × responses and noise × pooling × priors, as plain data.
 
 A spec is one TOML file. Its resolved content, with defaults filled in, has a digest. A different prior makes a
 different model.
@@ -20,7 +20,7 @@ from bayescale.core.code import code_digest
 from bayescale.core.errors import SpecError, nearest
 from bayescale.modelling.model import Instance, Model
 from bayescale.parts import catalogue
-from bayescale.parts.base import Column, Parameter
+from bayescale.parts.base import Column, Field, Parameter, Part
 from bayescale.parts.priors import Normal, Prior
 
 _PROSE = ("name", "source", "about", "unit", "meaning", "use", "avoid", "runs", "reproduced")
@@ -139,6 +139,8 @@ class Spec(Model):
         Columns of the runs from which the law's inputs are read, in the law's order.
     resources : tuple of str
         Names of the resources, applied in order.
+    penalties : tuple of str
+        Names of the penalties, applied to the law's loss in order.
     responses : tuple of Observed
         Name in the spec, kind and noise of each response.
     settings : tuple of (str, Setting)
@@ -177,7 +179,8 @@ class Spec(Model):
     reference: tuple[tuple[str, float], ...] = ()
     range: tuple[tuple[str, tuple[float, float]], ...] = ()
     covariates: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    fields: tuple[tuple[str, tuple[tuple[str, int | float], ...]], ...] = ()
+    fields: tuple[tuple[str, tuple[tuple[str, Field], ...]], ...] = ()
+    penalties: tuple[str, ...] = ()
 
     @property
     def named(self) -> dict[str, str]:
@@ -185,6 +188,7 @@ class Spec(Model):
         return {
             self.law: "laws",
             **dict.fromkeys(self.resources, "resources"),
+            **dict.fromkeys(self.penalties, "penalties"),
             **dict.fromkeys((of.response for of in self.responses), "responses"),
             **dict.fromkeys((of.noise for of in self.responses), "noise"),
             **dict.fromkeys(self.discrepancy, "discrepancies"),
@@ -195,8 +199,7 @@ class Spec(Model):
     def columns(self) -> tuple[str, ...]:
         """Columns of numbers that the runs must have."""
         wanted = [*self.inputs, *dict(self.covariates), *(spent for _, spent, _ in self.gains)]
-        for name in self.resources:
-            wanted += catalogue.part("resources", name).requires
+        wanted += [column for part in self.spending[1:] for column in part.requires]
         wanted += [column for one in self.instances for column in one.columns]
         return tuple(dict.fromkeys(wanted))
 
@@ -208,13 +211,19 @@ class Spec(Model):
     @property
     def declared(self) -> dict[str, Column]:
         """Columns that its parts declare, by name."""
-        used = [self.part("laws", self.law), *(self.part("resources", name) for name in self.resources)]
-        return {name: column for part in used for name, column in part.columns.items() if name in self.columns}
+        found = {name: column for part in self.spending for name, column in part.columns.items()}
+        return {name: column for name, column in found.items() if name in self.columns}
+
+    @property
+    def spending(self) -> list[Any]:
+        """Its law, resources and penalties, in order: what turns resources spent into a loss."""
+        return [self.part("laws", self.law), *(self.part("resources", name) for name in self.resources),
+                *(self.part("penalties", name) for name in self.penalties)]  # fmt: skip
 
     @property
     def table(self) -> dict[str, Parameter]:
         """Rows of the parts' tables: description, unit and source of each parameter."""
-        return table_of(self.law, self.resources, self.discrepancy, self.instances, self.gains)
+        return table_of([*self.spending, *self.discrepancies], self.instances, self.gains)
 
     @cached_property
     def digest(self) -> str:
@@ -225,6 +234,7 @@ class Spec(Model):
     def code(self) -> dict[str, str]:
         """Digest of the code of each part and kind of prior, by name: of what it computes, not of its prose."""
         used = [("laws", self.law), *(("resources", name) for name in self.resources)]
+        used += [("penalties", name) for name in self.penalties]
         used += [("discrepancies", name) for name in self.discrepancy]
         used += [pair for of in self.responses for pair in (("responses", of.response), ("noise", of.noise))]
         used += [("pooling", setting.pooling) for _, setting in self.settings]
@@ -251,7 +261,8 @@ class Spec(Model):
         optional |= {key: dict(getattr(self, key)) for key in ("anchor", "reference") if getattr(self, key)}
         optional |= {"range": {column: list(ends) for column, ends in self.range}} if self.range else {}
         optional |= {"covariates": {c: list(worth) for c, worth in self.covariates}} if self.covariates else {}
-        optional |= {"fields": {name: dict(own) for name, own in self.fields}} if self.fields else {}
+        optional |= {"fields": {name: _plain(own) for name, own in self.fields}} if self.fields else {}
+        optional |= {"penalties": list(self.penalties)} if self.penalties else {}
         return {
             "law": self.law,
             "inputs": list(self.inputs),
@@ -311,18 +322,14 @@ def _code_of(part: type) -> str:
 
 
 def table_of(
-    law: str,
-    resources: tuple[str, ...],
-    discrepancy: tuple[str, ...],
-    responses: Iterable[Instance],
-    gains: Iterable[tuple[str, str, str]] = (),
+    parts: Iterable[Part], responses: Iterable[Instance], gains: Iterable[tuple[str, str, str]] = ()
 ) -> dict[str, Parameter]:
     """Return the rows of the tables of all parts that a spec names, by parameter.
 
     Parameters
     ----------
-    law : str
-    resources, discrepancy : tuple of str
+    parts : iterable of Part
+        The law, resources, penalties and discrepancies.
     responses : iterable of Instance
     gains : iterable of (str, str, str)
         Parameter, resource column and covariate.
@@ -336,9 +343,7 @@ def table_of(
     SpecError
         If two parts have different parameters with the same name.
     """
-    used = [catalogue.part("laws", law), *(catalogue.part("resources", r) for r in resources)]
-    used += [catalogue.part("discrepancies", name) for name in discrepancy]
-    rows = [row for part in used for row in part.parameters.items()]
+    rows = [row for part in parts for row in part.parameters.items()]
     for one in responses:
         both = [*one.response.parameters.items(), *one.noise.parameters.items()]
         rows += [(one.parameter(name), row) for name, row in both]
@@ -350,6 +355,10 @@ def table_of(
         meaning = f"log of how many times more {spent} are worth for each unit of {column}"
         table[name] = Parameter(GAIN, f"e-folds per unit of {column}", meaning, spread=0.1)
     return table
+
+
+def _plain(fields: Iterable[tuple[str, Field]]) -> dict[str, Any]:
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in fields}
 
 
 def _prior_dict(prior: Prior) -> dict[str, Any]:

@@ -29,6 +29,7 @@ _KEYS: dict[str, tuple[type | tuple[type, ...], type | tuple[type, ...], str]] =
     "law": (str, str, 'law = "additive"'),
     "inputs": ((list, tuple), str, 'inputs = ["params", "tokens"]'),
     "resources": ((list, tuple), str, 'resources = ["repetition"]'),
+    "penalties": ((list, tuple), str, 'penalties = ["harm"]'),
     "anchor": (Mapping, (int, float), "anchor = {params = 2e8, tokens = 5e9, loss = 3.0}"),
     "discrepancy": ((list, tuple, str), str, 'discrepancy = ["walk", "growth"]'),
     "reference": (Mapping, (int, float), "reference = {params = 1e8, tokens = 2e9}"),
@@ -54,7 +55,7 @@ _NO_COVARIATES = {*NUMBERS, *LABELS, *MADE, *DIMS, "family", "run_id", "benchmar
                   "response", "seed"}  # fmt: skip
 _NOT_OWN = _NO_COVARIATES - {"score"}
 """Names that a custom response cannot have, because other columns have them."""
-_OF_PARTS = ("law", "resources", "responses", "discrepancy", "pooling")
+_OF_PARTS = ("law", "resources", "penalties", "responses", "discrepancy", "pooling")
 """Keys whose values name parts."""
 _SETTINGS = ("prior", "pooling", "spread", "trend")
 
@@ -171,20 +172,23 @@ def make_spec(name: str, /, **content: Any) -> Any:
         return _own(name, content)
     if "law" not in content:
         raise SpecError(f"spec {name!r} names no law", expected='for example law = "additive"')
-    law = catalogue.part("laws", content["law"])
-    inputs = tuple(content.get("inputs", law.inputs))
-    _check_inputs(name, law, inputs)
-    resources = tuple(content.get("resources", ()))
-    _check_resources(name, law, inputs, resources)
     responses = tuple(_observed(name, *one) for one in content.get("responses", {"loss": "student-t"}).items())
     _check_responses(name, responses)
     said = content.get("discrepancy", ())
     discrepancy = (said,) if isinstance(said, str) else tuple(said)
+    resources, penalties = (tuple(content.get(key, ())) for key in ("resources", "penalties"))
+    named = Spec(name, name, content["law"], (), resources, responses, (), discrepancy, penalties=penalties)
+    fields = {part: given for part, given in content.get("fields", {}).items() if part in named.named}
+    named = replace(named, fields=_fields(named, fields))
+    law = named.part("laws", named.law)
+    inputs = tuple(content.get("inputs", law.inputs))
+    _check_inputs(named, law, inputs)
+    _check_resources(name, law, inputs, resources)
+    _check_penalties(named, law, inputs)
     _check_discrepancy(name, inputs, discrepancy)
     covariates = tuple((column, tuple(worth)) for column, worth in content.get("covariates", {}).items())
     _check_covariates(name, law, inputs, covariates)
-    instances = [of.instance(catalogue.part) for of in responses]
-    table = table_of(content["law"], resources, discrepancy, instances, gains_of(covariates))
+    table = table_of([*named.spending, *named.discrepancies], named.instances, gains_of(covariates))
     settings = _settings(name, table, dict(content.get("pooling", {})), dict(content.get("parameters", {})))
     reference = dict(content.get("reference", {}))
     _check_reference(name, inputs, reference, settings)
@@ -195,6 +199,7 @@ def make_spec(name: str, /, **content: Any) -> Any:
         law=content["law"],
         inputs=inputs,
         resources=resources,
+        penalties=penalties,
         responses=responses,
         settings=settings,
         discrepancy=discrepancy,
@@ -248,8 +253,8 @@ def _short(value: Any) -> str:
     return text if len(text := repr(value)) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
-def _check_inputs(spec: str, law: base.AbstractLaw, inputs: tuple[str, ...]) -> None:
-    known = (*_INPUTS, *law.columns)
+def _check_inputs(named: Spec, law: base.AbstractLaw, inputs: tuple[str, ...]) -> None:
+    spec, known = named.name, tuple(dict.fromkeys([*_INPUTS, *(name for of in named.spending for name in of.columns)]))
     for column in inputs:
         if column not in known:
             raise unknown(f"input of spec {spec!r}", column, known)
@@ -291,6 +296,19 @@ def _check_resources(spec: str, law: base.AbstractLaw, inputs: tuple[str, ...], 
             raise SpecError(
                 f"spec {spec!r}: resource {resource.name!r} needs a law with a balance of params and tokens",
                 got=f"law {law.name!r}",
+                hint="use additive or coupled",
+            )
+
+
+def _check_penalties(named: Spec, law: base.AbstractLaw, inputs: tuple[str, ...]) -> None:
+    if len(set(named.penalties)) < len(named.penalties):
+        raise SpecError(f"spec {named.name!r} names a penalty twice", got=", ".join(named.penalties))
+    for penalty in named.penalizing:
+        if lost := [name for name in penalty.reads if name not in law.inputs]:
+            raise SpecError(
+                f"spec {named.name!r}: penalty {penalty.name!r} reads {' and '.join(lost)}, which the law does not",
+                expected=f"a law of {' and '.join(penalty.reads)}",
+                got=f"law {law.name!r} of {', '.join(inputs)}",
                 hint="use additive or coupled",
             )
 

@@ -1,1 +1,1 @@
-"""Parts: laws, resources, responses, noise, discrepancies and pooling, found by their files."""
+"""Parts: laws, resources, penalties, responses, noise, discrepancies and pooling, found by their files."""

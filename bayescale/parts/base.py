@@ -16,6 +16,7 @@ from typing import Any, ClassVar, NamedTuple, dataclass_transform
 
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 from jax import Array
 from numpyro import distributions as dist
 
@@ -63,13 +64,20 @@ class Quantity:
     scale: str = "linear"
 
 
-_KINDS = {int: "an integer of at least 1", float: "a positive, finite number"}
+_KINDS = {
+    int: "an integer of at least 1",
+    float: "a positive, finite number",
+    tuple: "a list of different names of letters, digits and underscores",
+}
 """Valid values of a field of a part, by the type of its default."""
+
+type Field = int | float | tuple[str, ...]
+"""Value of a field of a part."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column of positive numbers that a part declares and reads, such as the number of experts.
+    """A column of numbers that a part declares and reads, such as the number of experts.
 
     Attributes
     ----------
@@ -79,6 +87,9 @@ class Column:
         Value in a query that does not give one, in `unit`.
     low, high : float
         Plausible range, in `unit`. Values outside it raise an error, and sweeps of simulated runs span it.
+    offset : float
+        Added before the natural log is taken. It is positive only where zero is a valid value, as for the share of
+        a domain in a mixture.
     """
 
     unit: str
@@ -86,6 +97,7 @@ class Column:
     default: float
     low: float
     high: float
+    offset: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -126,8 +138,11 @@ class Part(ABC):
     """A table of parameters and one formula over them. A spec composes instances of parts.
 
     Every subclass is a frozen dataclass. Its fields are constants of the formula that no run informs, such as a
-    number of knots or a length. Each field has a default, and a spec may set another value. A formula that reads no
-    field may be a static method.
+    number of knots, a length, or the names of the domains of a mixture. Each field has a default, and a spec may set
+    another value. A formula that reads no field may be a static method.
+
+    The tables of a part may depend on its fields. They are properties then, and the formula takes the parameters as
+    ``**parameters``.
 
     Attributes
     ----------
@@ -175,12 +190,12 @@ class Part(ABC):
             _checked(self.name, field, default, getattr(self, field))
 
     @classmethod
-    def changed(cls, given: Mapping[str, Any]) -> dict[str, int | float]:
+    def changed(cls, given: Mapping[str, Any]) -> dict[str, Field]:
         """Return the given fields whose values differ from their defaults.
 
         Parameters
         ----------
-        given : mapping of str to int or float
+        given : mapping of str to int, float or list of str
             Values of fields, by name.
 
         Returns
@@ -215,8 +230,8 @@ class Part(ABC):
         for field, default in cls.defaults().items():
             if type(default) not in _KINDS:
                 raise DefinitionError(
-                    f"the default of field {field!r} of {cls.__name__} is not a number",
-                    expected="an int or a float",
+                    f"the default of field {field!r} of {cls.__name__} is not a number or a list of names",
+                    expected="an int, a float or a tuple of names",
                     got=repr(default),
                     hint=f"for example {field}: int = 24; a quantity that runs inform is a parameter with a prior",
                 )
@@ -227,6 +242,11 @@ class Part(ABC):
         if getattr(formula, "__isabstractmethod__", False):
             return
         signature = inspect.signature(formula).parameters.values()
+        if isinstance(inspect.getattr_static(cls, "parameters"), property):
+            if not any(p.kind is p.VAR_KEYWORD for p in signature):
+                raise DefinitionError(f"{cls.__name__}.{cls.formula} takes fixed parameters, but they depend on fields",
+                                      expected="**parameters", hint="read them by name")  # fmt: skip
+            return
         asked = {p.name for p in signature if p.kind is p.KEYWORD_ONLY}
         if asked != set(cls.parameters):
             raise DefinitionError(
@@ -237,10 +257,13 @@ class Part(ABC):
             )
 
 
-def _checked(part: str, field: str, default: int | float, value: Any) -> int | float:
+def _checked(part: str, field: str, default: Field, value: Any) -> Field:
     """Return the value of a field, in the type of its default."""
-    number = type(value) is int or (type(value) is type(default) is float)
-    if not (number and 0 < value < math.inf):
+    if type(default) is tuple:
+        valid = type(value) in (tuple, list) and _are_names(value)
+    else:
+        valid = (type(value) is int or (type(value) is type(default) is float)) and 0 < value < math.inf
+    if not valid:
         raise SpecError(
             f"field {field!r} of part {part!r} has a value that is out of range",
             expected=_KINDS[type(default)],
@@ -248,6 +271,12 @@ def _checked(part: str, field: str, default: int | float, value: Any) -> int | f
             hint=f"its default is {default!r}",
         )
     return type(default)(value)
+
+
+def _are_names(value: Sequence[Any]) -> bool:
+    """Whether a sequence holds different names that can be parts of the names of columns."""
+    named = all(isinstance(name, str) and name.isascii() and f"_{name}".isidentifier() for name in value)
+    return named and 0 < len(set(value)) == len(value)
 
 
 class AbstractLaw(Part):
@@ -337,6 +366,56 @@ class AbstractResource(Part):
         -------
         dict of Array
             `spent` with the effective inputs, as natural logs.
+        """
+
+
+class AbstractPenalty(Part):
+    """How runs were made → a change of the law's loss: repeated tokens, few bits, a learning rate that is not tuned.
+
+    A penalty changes the loss itself, where a resource changes what the law reads. It usually raises the loss.
+    """
+
+    formula = "penalized"
+    reads: ClassVar[tuple[str, ...]] = ()
+    """Inputs of the law that it reads, by the law's names, as they were spent."""
+    requires: ClassVar[tuple[str, ...]] = ()
+    """Columns of runs that it reads in addition to these inputs."""
+    labels: ClassVar[tuple[str, ...]] = ()
+    """Columns of text that runs must hold."""
+
+    def basis(self, table: pd.DataFrame) -> np.ndarray | None:
+        """Return what the formula needs to know about the text of rows, such as a schedule; None if nothing.
+
+        Parameters
+        ----------
+        table : DataFrame
+            Runs or queries.
+
+        Returns
+        -------
+        ndarray, shape (row, …), or None
+        """
+        return None
+
+    @abstractmethod
+    def penalized(self, log_loss: Array, spent: Values, basis: Array | None, **parameters: Array) -> Array:
+        """Return the log loss with the penalty.
+
+        Parameters
+        ----------
+        log_loss : Array, shape (run,)
+            Natural log of the loss by the law, in nats/token.
+        spent : mapping of str to Array, shape (run,)
+            Natural logs of the inputs that it reads and the columns that it requires, in base units.
+        basis : Array, shape (run, …), or None
+            What :meth:`basis` returns.
+        **parameters : Array
+            Parameters by name. All shapes broadcast.
+
+        Returns
+        -------
+        Array, shape (run,)
+            Natural log of the loss, in nats/token.
         """
 
 

@@ -19,6 +19,7 @@ from bayescale.parts.base import (
     AbstractDiscrepancy,
     AbstractLaw,
     AbstractNoise,
+    AbstractPenalty,
     AbstractPooling,
     AbstractResource,
     AbstractResponse,
@@ -31,6 +32,7 @@ ENTRY_POINTS = "bayescale.parts"
 _BASES: dict[str, type[Part]] = {
     "laws": AbstractLaw,
     "resources": AbstractResource,
+    "penalties": AbstractPenalty,
     "responses": AbstractResponse,
     "noise": AbstractNoise,
     "discrepancies": AbstractDiscrepancy,
@@ -84,7 +86,7 @@ def part(kind: str, name: str, **fields: Any) -> Any:
         ``"laws"``, ``"noise"``, ….
     name : str
         Name of the part, or ``"module:Class"`` of a custom part that is allowed.
-    **fields : int or float
+    **fields : int, float or tuple of str
         Values of fields; the other fields have their defaults.
 
     Returns

@@ -10,6 +10,7 @@ import pandas as pd
 from bayescale.core.quantities import count
 from bayescale.inference.average import AbstractFit
 from bayescale.inference.fit import Fit
+from bayescale.modelling.model import logs_of
 from bayescale.prediction.queries import flops_of
 from bayescale.prediction.records import CLASSES, FARTHEST, class_of
 
@@ -42,10 +43,10 @@ def reach(fit: AbstractFit, table: pd.DataFrame) -> pd.DataFrame:
     distance = np.zeros(len(table))
     for family, rows in table.groupby("family").indices.items():
         mine = runs[runs["family"] == family] if family in fit.families else runs
-        logs = np.log(mine[inputs].to_numpy())
+        logs = logs_of(fit.declared, mine, inputs)
         # Runs of one size have no scatter to measure a distance by: a few percent stand in for it.
         inverse = np.linalg.inv(np.atleast_2d(np.cov(logs.T, ddof=0)) + _SCATTER_OF_COUNTS**2 * np.eye(len(inputs)))
-        away = np.log(table[inputs].to_numpy(float)[rows]) - logs.mean(axis=0)
+        away = logs_of(fit.declared, table.iloc[rows], inputs) - logs.mean(axis=0)
         distance[rows] = np.sqrt(np.einsum("ij,jk,ik->i", away, inverse, away) / len(inputs))
     beyond, below = _decades(fit, table)
     classes = np.where(_other_recipe(fit, table), FARTHEST, class_of(np.maximum(beyond, below)))

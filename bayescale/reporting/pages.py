@@ -212,6 +212,7 @@ def _spec_words(fit: Fit) -> tuple[tuple[str, str], ...]:
         ("title", spec.title),
         ("law", f"{law.name} of {', '.join(spec.inputs)}; {law.source}" if law else "none: a custom NumPyro model"),
         ("resources", ", ".join(spec.resources) or "none"),
+        ("penalties", ", ".join(spec.penalties) or "none"),
         ("observed", "; ".join(f"{of.name} with {of.noise} noise" for of in spec.responses)),
         ("discrepancies of the law", ", ".join(spec.discrepancy) or "none"),
         ("priors learned from", f"{learned['runs']}, starting from {learned['model']}" if learned else "not learned"),

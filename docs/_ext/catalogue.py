@@ -11,19 +11,24 @@ import click
 
 import bayescale
 from bayescale.cli import main
+from bayescale.cli.show import SIMULATED as SIMULATED
 from bayescale.core import shipped
 from bayescale.decisions.risk import RISKS
 from bayescale.modelling.spec_io import load_spec
+from bayescale.parts.base import AbstractLaw, AbstractPenalty, AbstractResource
+from bayescale.parts.base import Part as Part
 from bayescale.parts.catalogue import catalogue
 from bayescale.parts.priors import PRIORS
 from bayescale.reporting import plots as figures
 
+ENTRIES = (AbstractLaw, AbstractResource, AbstractPenalty)
+"""Parts that turn what was spent into a loss. Each says on which runs it was proven."""
 _OF_CONSTANTS = "bayescale.prediction"  # bayescale.NEW, a string, does not say where it is from
 _HOMES = {"checks": "bayescale.evaluation.checks", "decisions": "bayescale.decisions"}
 
 
 def parts(kind: str) -> dict[str, Any]:
-    """Classes of a kind by name: laws, resources, responses, noise, discrepancies, pooling, checks or decisions."""
+    """Classes of a kind by name: a kind of part such as laws, or checks or decisions."""
     return catalogue(_HOMES.get(kind, f"bayescale.parts.{kind}"))
 
 

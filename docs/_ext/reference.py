@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import catalogue
+from catalogue import ENTRIES, SIMULATED, Part
 from docutils import nodes
 from numpydoc.docscrape_sphinx import SphinxDocString
 from sphinx.application import Sphinx
@@ -41,9 +42,12 @@ class Reference(SphinxDirective):
 
 def _part(page: Reference, name: str, part: Any) -> Nodes:
     content = page.docstring(part)
+    part = part() if issubclass(part, Part) else part  # the tables of a part may depend on its fields
     facts = [("Inputs", ", ".join(part.inputs))] if hasattr(part, "inputs") else []
     facts += [("Needs the columns", ", ".join(part.requires))] if getattr(part, "requires", ()) else []
     facts += [("Source", part.source)] if getattr(part, "source", "") else []
+    facts += [(head, found) for key, head in _PROVEN.items() if (found := getattr(part, key, ""))]
+    facts += [("Proven on", ", ".join(part.runs) or SIMULATED)] if isinstance(part, ENTRIES) else []
     content.append(_facts(facts))
     if getattr(part, "parameters", {}):
         rows = [(n, _meaning(p), _words(p.prior), p.source) for n, p in part.parameters.items()]
@@ -69,6 +73,7 @@ def _model(page: Reference, name: str, spec: Any) -> Nodes:
     facts = [
         ("Law", f"{spec.law}, of {', '.join(spec.inputs)}"),
         ("Resources", ", ".join(spec.resources)),
+        ("Penalties", ", ".join(spec.penalties)),
         ("Discrepancies", ", ".join(spec.discrepancy)),
         ("Observes", "; ".join(f"{of.name} with {of.noise} noise" for of in spec.responses)),
         ("Priors learned from", dict(spec.learned).get("runs", "")),
@@ -116,6 +121,7 @@ def _context(command: Any) -> Any:
     return command.context_class(command)
 
 
+_PROVEN = {"use": "Use it when", "avoid": "Not when", "reproduced": "Reproduced"}
 _CARD = {
     "source": "Source",
     "source_path": "Files of the source",
@@ -128,7 +134,7 @@ _CARD = {
     "loss_unit": "Unit of the loss",
     "made": "How the table was made",
 }
-_PARTS = ("laws", "resources", "responses", "noise", "discrepancies", "pooling", "decisions")
+_PARTS = ("laws", "resources", "penalties", "responses", "noise", "discrepancies", "pooling", "decisions")
 _KINDS: dict[str, tuple[Callable[[], dict[str, Any]], Callable[[Reference, str, Any], Nodes]]] = {
     **{kind: ((lambda kind=kind: catalogue.parts(kind)), _part) for kind in _PARTS},
     "checks": (lambda: catalogue.parts("checks"), _check),

@@ -18,16 +18,17 @@ from bayescale.evaluation import comparison_tables
 from bayescale.inference import fit as fitting
 from bayescale.modelling.design import design
 from bayescale.parts.base import AbstractLaw, Kind, Parameter
-from bayescale.parts.catalogue import catalogue
+from bayescale.parts.catalogue import catalogue, part
 from bayescale.parts.priors import JohnsonSU, LogitNormal, LogNormal, Normal
 
-LAWS = catalogue("bayescale.parts.laws")
+LAWS = {name: part("laws", name) for name in catalogue("bayescale.parts.laws")}
 PARTS = {
-    f"{kind}/{name}": part
-    for kind in ("laws", "resources", "responses", "noise")
-    for name, part in catalogue(f"bayescale.parts.{kind}").items()
+    f"{kind}/{name}": part(kind, name)
+    for kind in ("laws", "resources", "penalties", "responses", "noise")
+    for name in catalogue(f"bayescale.parts.{kind}")
 }
 BALANCED = sorted(name for name, law in LAWS.items() if law.balance is not None)
+ENTRIES = ("laws", "resources", "penalties")
 DRAWS = 200
 REACH = 5.0  # e-folds on either side of the anchor: over four decades of each input
 
@@ -60,7 +61,7 @@ def _float64():
         yield
 
 
-def prior_draws(law: type[AbstractLaw], seed: int = 0) -> dict[str, jax.Array]:
+def prior_draws(law: AbstractLaw, seed: int = 0) -> dict[str, jax.Array]:
     keys = jax.random.split(jax.random.key(seed), len(law.parameters))
     rows = zip(law.parameters.items(), keys, strict=True)
     return {name: row.prior.distribution().sample(key, (DRAWS,)) for (name, row), key in rows}
@@ -71,13 +72,13 @@ def level_of(p: dict[str, jax.Array]) -> jax.Array:
     return p["level"] if "level" in p else p["floor"] * (1 + p["ratio_A"] + p["ratio_B"])
 
 
-def points(law: type[AbstractLaw], seed: int = 1) -> tuple[jax.Array, ...]:
+def points(law: AbstractLaw, seed: int = 1) -> tuple[jax.Array, ...]:
     """Inputs in anchor units, uniform over the reach, one point a draw."""
     keys = jax.random.split(jax.random.key(seed), len(law.inputs))
     return tuple(jax.random.uniform(key, (DRAWS,), minval=-REACH, maxval=REACH) for key in keys)
 
 
-def slopes(law: type[AbstractLaw], inputs: tuple, parameters: dict) -> tuple[tuple, dict]:
+def slopes(law: AbstractLaw, inputs: tuple, parameters: dict) -> tuple[tuple, dict]:
     """Gradients of log loss by inputs and by parameters, draw by draw."""
 
     def total(inputs: tuple, parameters: dict) -> jax.Array:
@@ -161,7 +162,7 @@ def test_published_coefficients_give_the_loss_of_the_textbook_formula(name):
 
 
 @every_law
-def test_what_a_law_reports_is_declared_with_kind_unit_and_meaning(law: type[AbstractLaw]) -> None:
+def test_what_a_law_reports_is_declared_with_kind_unit_and_meaning(law: AbstractLaw) -> None:
     """By name: nobody reads from prose, or from the names of its parameters, what a number is."""
     parameters = prior_draws(law)
     anchor = [jnp.log(2e9), jnp.log(5e10)][: len(law.inputs)]
@@ -196,7 +197,7 @@ def test_the_kind_of_a_parameter_is_declared_and_not_read_from_its_meaning(compa
     assert exponents == {"alpha_N", "beta_D", "kappa"}
     renamed = {name: replace(row, meaning="an exponent, in words") for name, row in law.parameters.items()}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(law, "parameters", renamed)
+        patch.setattr(type(law), "parameters", renamed)
         table = comparison_tables.coefficients({"coupled": fit}, {})
     assert set(table["name"][table["kind"] == Kind.EXPONENT]) == exponents
     of = table.set_index("name")
@@ -206,7 +207,7 @@ def test_the_kind_of_a_parameter_is_declared_and_not_read_from_its_meaning(compa
 
 def test_a_law_that_reports_what_it_does_not_declare_is_refused(chinchilla: bs.Runs, monkeypatch) -> None:
     spec, law = bs.load_spec("additive"), LAWS["additive"]
-    monkeypatch.setattr(law, "quantities", {})
+    monkeypatch.setattr(type(law), "quantities", {})
     with pytest.raises(DefinitionError, match="declare each coefficient in quantities"):
         fitting._published(spec, design(spec, chinchilla), prior_draws(law))
 
@@ -291,10 +292,10 @@ def test_a_table_and_a_formula_that_disagree_are_refused(asked):
         type("Broken", (AbstractLaw,), body)
 
 
-@pytest.mark.parametrize("part", PARTS.values(), ids=PARTS.keys())
-def test_every_part_says_its_source_and_every_parameter_what_a_prior_needs(part):
-    assert part.source
-    for name, row in part.parameters.items():
+@pytest.mark.parametrize("one", PARTS.values(), ids=PARTS.keys())
+def test_every_part_says_its_source_and_every_parameter_what_a_prior_needs(one):
+    assert one.source
+    for name, row in one.parameters.items():
         assert row.unit, name
         assert row.meaning, name
         assert row.spread > 0, name
@@ -365,3 +366,11 @@ def test_no_default_is_a_published_constant():
     }
     assert medians
     assert not {name: value for name, value in medians.items() if value in PUBLISHED_CONSTANTS}
+
+
+@pytest.mark.parametrize("one", [of for key, of in PARTS.items() if key.partition("/")[0] in ENTRIES],
+                         ids=[key for key in PARTS if key.partition("/")[0] in ENTRIES])  # fmt: skip
+def test_every_law_resource_and_penalty_says_when_to_use_it_and_names_runs_that_ship(one):
+    assert one.use
+    assert one.avoid
+    assert set(one.runs) <= set(shipped.names("data"))

@@ -17,7 +17,7 @@ from bayescale.parts.base import AbstractDiscrepancy, Part
 from bayescale.parts.catalogue import catalogue, part
 from bayescale.parts.discrepancies.local import Local
 
-KINDS = ("laws", "resources", "responses", "noise", "discrepancies", "pooling")
+KINDS = ("laws", "resources", "penalties", "responses", "noise", "discrepancies", "pooling")
 NAMED = [(kind, name) for kind in KINDS for name in catalogue(f"bayescale.parts.{kind}")]
 FIELDS = [(kind, name, field) for kind, name in NAMED for field in part(kind, name).defaults()]
 every_part = pytest.mark.parametrize(("kind", "name"), NAMED, ids=map("/".join, NAMED))
@@ -31,6 +31,7 @@ def content_with(kind: str, name: str) -> dict[str, Any]:
     return {
         "laws": lambda: {"law": name},
         "resources": lambda: {"law": "additive", "resources": [name]},
+        "penalties": lambda: {"law": "additive", "penalties": [name]},
         "responses": lambda: {"law": "additive", "responses": {name: noise[part(kind, name).kind]}},
         "noise": lambda: {"law": "additive", "responses": {response[part(kind, name).kind]: name}},
         "discrepancies": lambda: {"law": "additive", "discrepancy": [name]},

@@ -33,6 +33,9 @@ class Additive(AbstractLaw):
 
     name = "additive"
     source = "Hoffmann et al. 2022, arXiv:2203.15556; Besiroglu et al. 2024, arXiv:2404.10102"
+    use = "Params and tokens both vary. It is the usual law, and the one that published fits report."
+    avoid = "Forecasts far beyond the runs, where its form is the largest doubt: compare it with `coupled`."
+    runs = ("hoffmann2022", "open-families", "gadre2024")
     inputs = ("params", "tokens")
     parameters = {
         "level": LEVEL,

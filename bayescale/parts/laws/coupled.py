@@ -26,6 +26,9 @@ class Coupled(AbstractLaw):
 
     name = "coupled"
     source = "Busbridge et al. 2025, arXiv:2502.08606"
+    use = "A sweep covers a decade or more of params and of tokens, so that the coupling shows."
+    avoid = "Few runs, or a fixed ratio of tokens to params: the coupling exponent is then its prior."
+    runs = ("hoffmann2022", "open-families")
     inputs = ("params", "tokens")
     parameters = {
         **Additive.parameters,

@@ -20,6 +20,9 @@ class Drift(AbstractLaw):
 
     name = "drift"
     source = "Li et al. 2025, arXiv:2506.10972"
+    use = "The best ratio of tokens to params changes with scale."
+    avoid = "Few runs: the two drift coefficients are then their priors."
+    runs = ("hoffmann2022",)
     inputs = ("params", "tokens")
     parameters = {
         **Additive.parameters,

@@ -27,6 +27,9 @@ class Floored(AbstractLaw):
 
     name = "floored"
     source = Additive.source
+    use = "Several families are evaluated on one text with one tokenizer and share an irreducible loss."
+    avoid = "Families of different texts or units: they have no common irreducible loss."
+    runs = ("open-families",)
     inputs = ("params", "tokens")
     parameters = {
         "floor": FLOOR,
@@ -36,7 +39,7 @@ class Floored(AbstractLaw):
         "beta_D": BETA_D,
     }
     quantities = Additive.quantities
-    effective = Additive.effective
+    effective = staticmethod(Additive.effective)
 
     @staticmethod
     def log_loss(params, tokens, *, floor, ratio_A, ratio_B, alpha_N, beta_D):

@@ -20,6 +20,12 @@ class Kaplan(AbstractLaw):
 
     name = "kaplan"
     source = "Kaplan et al. 2020, arXiv:2001.08361"
+    use = "Runs are limited by data and stopped early, as in Kaplan et al. (2020)."
+    avoid = (
+        "Compute-optimal training: the law has no irreducible loss, and its exponents cannot be compared with those "
+        "of laws that have one."
+    )
+    runs = ("open-families",)
     inputs = ("params", "tokens")
     parameters = {
         "level": LEVEL,
@@ -34,7 +40,7 @@ class Kaplan(AbstractLaw):
         "D_c": Quantity(Kind.PUBLISHED, "tokens", "tokens at which the tokens term is 1 nat/token", "log"),
         **EFFECTIVE,
     }
-    effective = Additive.effective
+    effective = staticmethod(Additive.effective)
 
     @staticmethod
     def log_loss(params, tokens, *, level, ratio_D, alpha_N, beta_D):

@@ -16,6 +16,9 @@ class Power(AbstractLaw):
 
     name = "power"
     source = "Kaplan et al. 2020, arXiv:2001.08361"
+    use = "One input limits the loss, over a range far above the irreducible loss."
+    avoid = "More than two decades of the input: the irreducible loss then bends the curve."
+    runs = ("hoffmann2022",)
     inputs = ("flops",)
     parameters = {
         "level": LEVEL,
@@ -40,6 +43,9 @@ class PowerFloor(AbstractLaw):
 
     name = "power-floor"
     source = "Henighan et al. 2020, arXiv:2010.14701; Hestness et al. 2017, arXiv:1712.00409"
+    use = "One input limits the loss, or runs lie on the compute frontier."
+    avoid = "Less than two decades of the input: the irreducible loss is then its prior."
+    runs = ("hoffmann2022",)
     inputs = ("flops",)
     parameters = {
         "level": LEVEL,

@@ -25,6 +25,9 @@ class Repetition(AbstractResource):
 
     name = "repetition"
     source = "Muennighoff et al. 2023, arXiv:2305.16264"
+    use = "Tokens are repeated up to about sixty times, and repeats help less and less."
+    avoid = "Larger models overfit, so that more epochs are harmful: use the penalty `harm`, or stack the two."
+    runs = ("datablations",)
     changes = {"params": PARAMS, "tokens": TOKENS}
     requires = ("unique_tokens",)
     parameters = {

@@ -1,0 +1,1 @@
+"""Penalties: how runs were made → a change of the law's loss, one file per kind."""
