@@ -16,6 +16,10 @@ NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 ABSOLUTE = re.compile(r"(?<![\w:/.<~])/[\w.-]+/[\w.-]+|(?<!\w)[A-Za-z]:\\\w|~/\w")
 MOST_BYTES = 1_000_000
 
+LONG = {"new_family"}
+"""Notebooks that run for minutes: `make test-slow` runs them."""
+RUN = [pytest.param(path, id=path.stem, marks=[pytest.mark.slow] * (path.stem in LONG)) for path in NOTEBOOKS]
+
 each = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
 
@@ -69,7 +73,7 @@ def test_other_slashes_are_no_paths(text):
     assert not ABSOLUTE.search(text)
 
 
-@each
+@pytest.mark.parametrize("path", RUN)
 def test_notebook_runs(path, tmp_path):
     copy = Path(shutil.copy(path, tmp_path))
     notebook = nbformat.read(copy, as_version=4)
