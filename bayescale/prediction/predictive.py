@@ -6,20 +6,24 @@ from functools import partial
 
 import jax
 import numpy as np
+import pandas as pd
 import xarray as xr
 from jax import Array
 from numpyro import handlers
 
 from bayescale.core.dims import CHAIN, DRAW, FAMILY, RUN, SUITE, to_datatree
+from bayescale.core.errors import QueryError
 from bayescale.core.precision import float64
 from bayescale.inference.aot import use_cache
 from bayescale.inference.fit import Fit
-from bayescale.modelling.design import Design
+from bayescale.modelling.design import Design, logged
 from bayescale.modelling.grouping import lots_of, suites_of
 from bayescale.modelling.interpreter import interpret
 from bayescale.modelling.model import Model
-from bayescale.modelling.sites import log_density_of, sites_of
+from bayescale.modelling.sites import LAW, log_density_of, sites_of
+from bayescale.modelling.spec import Spec
 from bayescale.prediction.predict import design_at, predict
+from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN
 
 
 def predictive(fit: Fit, *, seed: int = 0, prior_draws: int = 500) -> xr.DataTree:
@@ -65,6 +69,87 @@ def predictive(fit: Fit, *, seed: int = 0, prior_draws: int = 500) -> xr.DataTre
     for name, group in made.children.items():
         tree[name] = group.copy()
     return tree
+
+
+_USUAL = {"params": 1e9, "tokens": 2e10, "active_params": 1e9, "step": 1e4, "loss": 3.0}
+"""A run around which prior curves are drawn, in base units."""
+_DECADES = 2.0  # on either side of it
+_POINTS = 41
+
+
+def prior_curve(spec: Spec, column: str, *, draws: int = 200, seed: int = 0) -> pd.DataFrame:
+    """Return the prior of the loss along one column, relative to the loss of a usual run.
+
+    The usual run has 1B params and 20B unique tokens, and the defaults of the columns that parts of the spec declare.
+
+    Parameters
+    ----------
+    spec : Spec
+    column : str
+        A column that the spec reads. One that a part declares spans its plausible range, another two decades on either
+        side of the usual run.
+    draws : int
+        Number of draws from the prior.
+    seed : int
+        Random seed.
+
+    Returns
+    -------
+    DataFrame
+        The column, in base units, and ``q05``, ``q25``, ``q50``, ``q75``, ``q95``: quantiles over draws of
+        the loss by the law, divided by that of the usual run.
+
+    Raises
+    ------
+    QueryError
+        If the spec does not read the column, or reads text that no usual run has.
+
+    Examples
+    --------
+    >>> curve = prior_curve(bs.load_spec("additive"), "params")
+    >>> bool(curve["q50"].is_monotonic_decreasing)
+    True
+    """
+    if column not in spec.columns or column in spec.observed:
+        raise QueryError(f"spec {spec.name!r} does not read {column!r}", expected=f"one of: {', '.join(swept(spec))}")
+    if spec.labels:
+        raise QueryError(f"spec {spec.name!r} reads text, of which there is no usual value",
+                         got=", ".join(spec.labels))  # fmt: skip
+    table, usual = _around(spec, column)
+    anchor = dict(zip(spec.inputs, map(np.asarray, spec.logs(usual, spec.inputs)[0]), strict=True))
+    points = Design.build(spec, table, usual, anchor=anchor | {"loss": np.log(_USUAL["loss"])})
+    with use_cache(), float64():
+        keys = jax.random.split(jax.random.key(seed), draws)
+        log_loss = np.asarray(from_prior(keys, points, spec=spec.structure)[LAW])
+    levels = {f"q{q:02d}": q / 100 for q in (5, 25, 50, 75, 95)}
+    relative = np.exp(log_loss[:, :-1] - log_loss[:, -1:])  # the last row is the usual run
+    found = {name: np.quantile(relative, q, axis=0) for name, q in levels.items()}
+    return pd.DataFrame({column: table[column].to_numpy(float)[:-1], **found})
+
+
+def swept(spec: Spec) -> list[str]:
+    """Return the columns along which the prior of a spec can be drawn: what its law, resources and penalties read."""
+    return [name for name in spec.columns if name in logged(spec) and name not in spec.observed]
+
+
+def _around(spec: Spec, column: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return rows along a column with the usual run at the end, and the usual run alone."""
+    usual = (
+        _USUAL | {name: of.default for name, of in spec.declared.items()} | dict.fromkeys(dict(spec.covariates), 0.0)
+    )
+    usual |= {"flops": FLOPS_PER_PARAM_TOKEN * usual["params"] * usual["tokens"], "unique_tokens": usual["tokens"]}
+    usual |= dict.fromkeys((of for one in spec.instances for of in one.requires.values()), 1.0)  # no effect on the law
+    frame = pd.DataFrame({**usual, "family": "usual"}, index=range(_POINTS + 1))
+    frame[column] = [*_along(spec, column, usual[column]), usual[column]]
+    return frame, frame[-1:]
+
+
+def _along(spec: Spec, column: str, usual: float) -> np.ndarray:
+    """Return values of a column, even in its log: over its plausible range, or on both sides of the usual value."""
+    if of := spec.declared.get(column):
+        return np.clip(np.geomspace(of.low + of.offset, of.high + of.offset, _POINTS) - of.offset, of.low, of.high)
+    above = 0.0 if column == "unique_tokens" else _DECADES  # no run has more unique tokens than tokens
+    return usual * np.logspace(-_DECADES, above, _POINTS)
 
 
 @partial(jax.jit, static_argnames="spec")

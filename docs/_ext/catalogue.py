@@ -19,9 +19,11 @@ from bayescale.parts.base import AbstractLaw, AbstractPenalty, AbstractResource
 from bayescale.parts.base import Part as Part
 from bayescale.parts.catalogue import catalogue
 from bayescale.parts.priors import PRIORS
+from bayescale.prediction.predictive import swept as swept
 from bayescale.reporting import plots as figures
+from bayescale.reporting.plots.priors import plot_prior_loss as plot_prior_loss
 
-ENTRIES = (AbstractLaw, AbstractResource, AbstractPenalty)
+ENTRIES = {"laws": AbstractLaw, "resources": AbstractResource, "penalties": AbstractPenalty}
 """Parts that turn what was spent into a loss. Each says on which runs it was proven."""
 _OF_CONSTANTS = "bayescale.prediction"  # bayescale.NEW, a string, does not say where it is from
 _HOMES = {"checks": "bayescale.evaluation.checks", "decisions": "bayescale.decisions"}
@@ -45,6 +47,12 @@ def risks() -> dict[str, Any]:
 def plots() -> dict[str, Any]:
     """Functions that draw a figure, by name."""
     return figures.catalogue()
+
+
+def spec_with(kind: str, name: str) -> Any:
+    """Return the simplest shipped spec that has a part: that with the fewest parts; None if there is none."""
+    found = [spec for spec in models().values() if spec.named.get(name) == kind]
+    return min(found, key=lambda spec: (spec.name != name, len(spec.named)), default=None)
 
 
 def models() -> dict[str, Any]:

@@ -12,6 +12,7 @@ import catalogue
 from catalogue import ENTRIES, SIMULATED, Part
 from docutils import nodes
 from numpydoc.docscrape_sphinx import SphinxDocString
+from pictures import prior_picture
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
@@ -47,14 +48,16 @@ def _part(page: Reference, name: str, part: Any) -> Nodes:
     facts += [("Needs the columns", ", ".join(part.requires))] if getattr(part, "requires", ()) else []
     facts += [("Source", part.source)] if getattr(part, "source", "") else []
     facts += [(head, found) for key, head in _PROVEN.items() if (found := getattr(part, key, ""))]
-    facts += [("Proven on", ", ".join(part.runs) or SIMULATED)] if isinstance(part, ENTRIES) else []
+    facts += [("Proven on", ", ".join(part.runs) or SIMULATED)] if isinstance(part, tuple(ENTRIES.values())) else []
     content.append(_facts(facts))
     if getattr(part, "parameters", {}):
         rows = [(n, _meaning(p), _words(p.prior), p.source) for n, p in part.parameters.items()]
         content.append(_table(("parameter", "meaning", "default prior", "source of the prior"), rows))
     if getattr(part, "quantities", {}):
         content.append(_table(("reported", "meaning"), [(n, _meaning(q)) for n, q in part.quantities.items()]))
-    return content
+    kind = next((kind for kind, of in ENTRIES.items() if isinstance(part, of)), None)
+    picture = prior_picture(kind, name, part) if kind else ""
+    return [*content, *([nodes.raw("", picture, format="html")] if picture else [])]
 
 
 def _check(page: Reference, name: str, check: Any) -> Nodes:
@@ -194,13 +197,14 @@ def _cell(text: str, *, code: bool) -> nodes.paragraph:
 
 
 def _linked(text: str) -> Nodes:
-    """Return text with its papers on arXiv as links."""
-    parts = re.split(r"(arXiv:\d+\.\d+)", text)
-    return [
-        nodes.reference(part, part, refuri=f"https://arxiv.org/abs/{part.removeprefix('arXiv:')}") if i % 2 else
-        nodes.Text(part)
-        for i, part in enumerate(parts)
-    ]  # fmt: skip
+    """Return text with its papers on arXiv as links, and what stands between backticks as code."""
+    return [node for part in re.split(r"(arXiv:\d+\.\d+|`[^`]+`)", text) if part for node in [_inline(part)]]
+
+
+def _inline(part: str) -> nodes.Node:
+    if part.startswith("arXiv:"):
+        return nodes.reference(part, part, refuri=f"https://arxiv.org/abs/{part.removeprefix('arXiv:')}")
+    return nodes.literal(part, part.strip("`")) if part.startswith("`") else nodes.Text(part)
 
 
 def _row(cells: Iterable[nodes.paragraph]) -> nodes.row:

@@ -8,12 +8,13 @@ import pandas as pd
 import pytest
 
 import bayescale as bs
-from bayescale.core.errors import RunsError
+from bayescale.core.errors import QueryError, RunsError
 from bayescale.core.quantities import count
 from bayescale.evaluation.scores import scores
 from bayescale.parts.scales import SCALES
 from bayescale.prediction.extrapolation import reach
 from bayescale.prediction.predict import predict
+from bayescale.prediction.predictive import prior_curve
 from bayescale.runs.splits import split
 
 BUDGET = 5.76e23
@@ -223,3 +224,19 @@ def test_a_query_has_a_distance_from_a_single_run():
     assert there == 0
     assert np.isfinite(away)
     assert away > 10
+
+
+@pytest.mark.parametrize(
+    ("name", "column"), [("additive", "params"), ("repetition", "unique_tokens"), ("accuracy", "tokens")]
+)
+def test_the_prior_of_the_loss_along_a_column_falls_and_is_one_at_the_usual_run(name: str, column: str) -> None:
+    curve = prior_curve(bs.load_spec(name), column, draws=50)
+    assert curve["q50"].is_monotonic_decreasing
+    assert (curve.iloc[-1]["q50"] == 1.0) == (column == "unique_tokens")  # there the last row is the usual run
+    assert (curve["q05"] <= curve["q50"]).all()
+    assert (curve["q50"] <= curve["q95"]).all()
+
+
+def test_no_prior_is_drawn_along_what_a_spec_does_not_read() -> None:
+    with pytest.raises(QueryError, match="does not read 'unique_tokens'"):
+        prior_curve(bs.load_spec("additive"), "unique_tokens")

@@ -1,0 +1,45 @@
+"""Figures of priors: what a spec expects before any run is seen."""
+
+from __future__ import annotations
+
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from bayescale.modelling.spec import Spec
+from bayescale.prediction.predictive import prior_curve, swept
+from bayescale.reporting.plots import figures
+
+
+def plot_prior_loss(spec: Spec, column: str | None = None, *, ax: Axes | None = None) -> Axes:
+    """Prior of the loss along one column, relative to a usual run: median, 50% and 90%.
+
+    Parameters
+    ----------
+    spec : Spec
+    column : str, optional
+        A column that the spec reads; by default the first input of its law.
+    ax : Axes, optional
+
+    Returns
+    -------
+    Axes
+
+    Raises
+    ------
+    QueryError
+        If the spec does not read the column, or reads text.
+    """
+    column = column or swept(spec)[0]
+    curve, ax = prior_curve(spec, column), figures._axes(ax)
+    x = curve[column]
+    for low, high, alpha, label in (("q05", "q95", 0.2, "90%"), ("q25", "q75", 0.35, "50%")):
+        ax.fill_between(x, curve[low], curve[high], color=figures._BLUE, alpha=alpha, lw=0, label=label)
+    ax.plot(x, curve["q50"], color=figures._BLUE, label="median")
+    ax.axhline(1.0, color="#6b7280", lw=0.8, ls=":")
+    ax.set(yscale="log", ylabel="loss / loss of the usual run", title=f"{spec.name}: before any run is seen")
+    ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 1.5, 2.0, 3.0, 5.0, 7.0)))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    ax.yaxis.set_minor_formatter(NullFormatter())
+    figures._log_axis(ax, "x", column) if x.min() > 0 else ax.set_xlabel(column)
+    ax.legend(fontsize="small", frameon=False)
+    return ax
