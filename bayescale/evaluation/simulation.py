@@ -20,7 +20,7 @@ from bayescale.modelling.identifiability import check_identified
 from bayescale.modelling.model import Model
 from bayescale.modelling.sites import LOG_LOSS, declared_sites, log_density_of
 from bayescale.modelling.spec import Spec
-from bayescale.parts.base import Column, Role
+from bayescale.parts.base import Role
 from bayescale.parts.scales import SCALES
 from bayescale.prediction.predictive import from_prior
 from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN
@@ -210,7 +210,7 @@ def sweep_for(spec: Spec) -> Runs:
             for i, (column, _) in enumerate(spec.covariates)
         },
         **{
-            name: np.random.default_rng(i).permutation(_spanned(of, len(frame)))
+            name: np.random.default_rng(i).permutation(of.spanned(len(frame)))
             for i, (name, of) in enumerate(spec.declared.items())
         },
     }
@@ -226,11 +226,6 @@ def sweep_for(spec: Spec) -> Runs:
     steps = _STEPS if pools else {"all": 1}
     families = pd.concat([frame[::step].assign(family=name) for name, step in steps.items()])
     return load_runs(families, name="sweep", loss_unit="nats")
-
-
-def _spanned(of: Column, count: int) -> np.ndarray:
-    """Return values that span the plausible range of a column evenly in its log."""
-    return np.clip(np.geomspace(of.low + of.offset, of.high + of.offset, count) - of.offset, of.low, of.high)
 
 
 def _anchored(spec: Spec, runs: Runs) -> Spec:

@@ -272,6 +272,8 @@ def conformed(spec: Model, runs: Runs) -> Runs:
     RunsError
         If a cell is not a number in the range.
     """
+    for penalty in spec.penalizing:
+        runs = runs.with_columns(penalty.filled)
     for name, column in spec.declared.items():
         if name in runs.frame:
             runs = runs.with_numbers(name, column.low, column.high)

@@ -80,6 +80,10 @@ def queries_of(
 
 def _with_defaults(fit: AbstractFit, table: pd.DataFrame, read: Collection[str]) -> pd.DataFrame:
     """Add defaults to queries: no repeated tokens, covariates of zero, and the defaults of columns of parts."""
+    for of in (of for member in fit.members.values() for of in member.spec.penalizing):
+        if lacking := [label for label in of.labels if label not in table]:
+            raise QueryError(f"a query needs {lacking[0]!r}", expected=f"the text that {of.name!r} reads")
+        table = of.filled(table)
     table, usual = fit.with_defaults(table), dict[str, Any](dict.fromkeys(fit.covariates, 0.0))
     if "unique_tokens" in read and "tokens" in table:
         usual["unique_tokens"] = table["tokens"]

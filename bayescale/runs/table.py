@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -182,6 +182,21 @@ class Runs:
                                 expected=f"{low:g} to {high:g}", got=f"{value:g}")  # fmt: skip
             values.append(value)
         return replace(self, _frame=self._frame.assign(**{column: values}))
+
+    def with_columns(self, filled: Callable[[pd.DataFrame], pd.DataFrame]) -> Runs:
+        """Return the runs with more columns, which a function of the table adds.
+
+        Parameters
+        ----------
+        filled : callable
+            ``filled(table)``: the table with the columns; the table itself if there is nothing to add.
+
+        Returns
+        -------
+        Runs
+        """
+        found = filled(self._frame)
+        return self if found is self._frame else replace(self, _frame=found)
 
     def take(self, keep: np.ndarray) -> Runs:
         """Return some of the rows.
