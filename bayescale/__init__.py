@@ -70,6 +70,9 @@ _EXPORTS = {
     "compare": "evaluation.comparison",
     "custom_model": "modelling.custom",
     "decide": "decisions.base",
+    "exponent_from_dimension": "parts.theory",
+    "exponent_from_statistics": "parts.theory",
+    "exponent_from_zipf": "parts.theory",
     "fit": "inference.fit",
     "fit_many": "inference.batch",
     "forecast": "prediction.forecast",
@@ -141,6 +144,7 @@ if TYPE_CHECKING:
         Quantity,
     )
     from bayescale.parts.priors import LogitNormal, LogNormal, Normal
+    from bayescale.parts.theory import exponent_from_dimension, exponent_from_statistics, exponent_from_zipf
     from bayescale.prediction.forecast import Forecast, forecast
     from bayescale.prediction.predictive import predictive
     from bayescale.prediction.queries import NEW

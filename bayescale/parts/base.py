@@ -540,6 +540,8 @@ class AbstractResponse(Part):
     """Column of text such that the parameters describe one of its values: a midpoint belongs to one benchmark."""
     kind: ClassVar[str]
     unit: ClassVar[str]
+    a_loss: ClassVar[bool] = False
+    """Whether it is the loss of the law itself, in its own unit: the anchor's loss is then the median of its column."""
 
     @abstractmethod
     def location(self, log_loss: Array, columns: Values, **parameters: Array) -> Array:

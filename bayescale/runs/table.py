@@ -14,7 +14,7 @@ import pandas as pd
 
 from bayescale.core.errors import RunsError
 from bayescale.core.quantities import count, quantity
-from bayescale.runs.columns import RUN_KEY, SPANS, is_empty, missing_column, number, text
+from bayescale.runs.columns import RUN_KEY, SPANS, is_empty, missing_column, number, size_column, text
 from bayescale.runs.observations import long_table
 
 
@@ -69,6 +69,11 @@ class Runs:
         Further columns hold what else is known of each, such as ``n_items``; NaN if it is not known.
         """
         return long_table(self._frame, self.responses)
+
+    @property
+    def size(self) -> np.ndarray:
+        """How large each run is, shape (row,): its FLOP, or the examples that it saw if the table counts no FLOP."""
+        return self[size_column(self._frame)]
 
     @property
     def families(self) -> list[str]:

@@ -39,14 +39,22 @@ SAME = ROUNDING * np.finfo(np.float64).eps
 # Published coefficients have logarithms up to 70 (kaplan's N_c), a balance up to 22: below 128 = 16 · 8.
 PUBLISHED = 16 * SAME
 
-MAY_RISE = {("drift", "params")}
-"""A law falls in every input, but for these: drift's tokens term may grow with params."""
+MAY_RISE = {("drift", "params"), ("broken", "flops")}
+"""A law falls in every input, but for these: drift's tokens term may grow with params, and a law may break upwards."""
 
 TEXTBOOK = {
     "additive": lambda p, t, n, d: p["E"] + p["A"] / n ** t["alpha_N"] + p["B"] / d ** t["beta_D"],
     "coupled": lambda p, t, n, d: p["E"] + (p["A"] * n ** -t["alpha_N"] + p["B"] * d ** -t["beta_D"]) ** t["kappa"],
     "floored": lambda p, t, n, d: p["E"] + p["A"] / n ** t["alpha_N"] + p["B"] / d ** t["beta_D"],
     "kaplan": lambda p, t, n, d: ((p["N_c"] / n) ** (t["alpha_N"] / t["beta_D"]) + p["D_c"] / d) ** t["beta_D"],
+    "bansal": lambda p, t, x: p["B"] * (1 / x + 1 / p["X_max"]) ** t["exponent"],
+    "zhai": lambda p, t, x: p["E"] + p["A"] * (x + p["X_0"]) ** -t["exponent"],
+    "broken": lambda p, t, x: (
+        p["E"]
+        + p["B"]
+        * x ** -t["exponent"]
+        * (1 + (x / p["d"]) ** (1 / t["break_width"])) ** (-t["change"] * t["break_width"])
+    ),
     "power": lambda p, t, x: (p["X_c"] / x) ** t["exponent"],
     "power-floor": lambda p, t, x: p["E"] + (p["x_0"] / x) ** t["exponent"],
 }
