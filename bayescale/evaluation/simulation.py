@@ -248,8 +248,8 @@ def extremes(runs: Runs) -> list[str]:
 def _probes(spec: Spec, runs: Runs) -> pd.DataFrame:
     """Queries in the family with the fewest runs; other columns have the values of its first run."""
     mine = runs.frame[runs["family"] == extremes(runs)[-1]]
-    if size_column(mine) == "examples":
-        return mine[:1].assign(examples=BEYOND * mine["examples"].max()).drop(columns="group", errors="ignore")
+    if (size := size_column(mine)) != "flops":
+        return mine[:1].assign(**{size: BEYOND * mine[size].max()}).drop(columns="group", errors="ignore")
     flops = BEYOND * mine["flops"].max()
     middle = np.sqrt(flops / (FLOPS_PER_PARAM_TOKEN * _RATIO))
     splits = middle * np.logspace(-_DECADES, _DECADES, _ACTIONS)

@@ -15,6 +15,7 @@ from bayescale.prediction.queries import counts_flops, sizes_of
 from bayescale.prediction.records import CLASSES, FARTHEST, class_of
 from bayescale.runs.columns import size_column
 
+_SIZES = {"examples": "examples", "step": "steps"}
 UNLIKE = math.log(2)
 """E-folds outside the range that priors were learned from, up to which the priors are hardly wider than inside."""
 _SCATTER_OF_COUNTS = 0.03  # e-folds: difference between two counts of the same params or tokens
@@ -68,7 +69,7 @@ def reach_words(fit: AbstractFit, table: pd.DataFrame) -> str:
     str
     """
     beyond, below = (float(x.max()) for x in _decades(fit, table))
-    what = "compute" if counts_flops(fit) else "examples"
+    what = "compute" if counts_flops(fit) else _SIZES[size_column(fit.design_frame)]
     words = [f"up to {beyond:.1f} decades of {what} beyond the runs"] * (beyond > 0)
     words += [f"down to {below:.1f} decades of {what} below the runs"] * (below > 0)
     other = _other_recipe(fit, table).any()

@@ -62,7 +62,7 @@ def queries_of(
     # The reach is in compute, whatever columns the law reads.
     needed = sorted(read if "flops" in table else read - {"flops"} | {"params", "tokens"})
     if not counts_flops(fit):
-        needed = sorted(read | {"examples"})
+        needed = sorted(read | {size_column(fit.design_frame)})
     for column in needed:
         if column not in table:
             came = [str(c) for c in table]
@@ -160,12 +160,12 @@ def resolve_family(fit: AbstractFit, family: str | None) -> str:
 
 
 def counts_flops(fit: AbstractFit) -> bool:
-    """Whether the fitted runs count FLOP; if not, the examples that they saw say how large they are."""
+    """Whether the fitted runs count FLOP; if not, examples seen or steps say how large they are."""
     return size_column(fit.design_frame) == "flops"
 
 
 def sizes_of(fit: AbstractFit, table: pd.DataFrame) -> pd.Series:
-    """Return how large the runs of queries are, in what the fitted runs count: FLOP, or examples seen.
+    """Return how large the runs of queries are, in what the fitted runs count: FLOP, examples seen or steps.
 
     Parameters
     ----------
@@ -176,7 +176,7 @@ def sizes_of(fit: AbstractFit, table: pd.DataFrame) -> pd.Series:
     -------
     Series, shape (query,)
     """
-    return flops_of(table) if counts_flops(fit) else table["examples"]
+    return flops_of(table) if counts_flops(fit) else table[size_column(fit.design_frame)]
 
 
 def flops_of(table: pd.DataFrame) -> pd.Series:

@@ -17,7 +17,7 @@ FLOPS_PER_PARAM_TOKEN = 6.0
 REQUIRED = ("params", "tokens")
 """Columns that every table of runs has; it also needs the columns that a spec reads and observes."""
 
-SIZES = ("flops", "examples")
+SIZES = ("flops", "examples", "step")
 """Columns that say how large a run is, for splits and for the reach of forecasts: the first that the table has."""
 
 SPANS = (*REQUIRED, *SIZES)
@@ -74,7 +74,7 @@ def number(cell: Any) -> float:
 
 
 def size_column(columns: Iterable[str]) -> str:
-    """Return the column that says how large a run is: ``flops``, or ``examples`` if the table does not count FLOP."""
+    """Return the column that says how large a run is: the first of ``flops``, ``examples`` and ``step``."""
     columns = set(columns)
     return next((column for column in SIZES if column in columns), SIZES[0])
 

@@ -72,7 +72,7 @@ class Runs:
 
     @property
     def size(self) -> np.ndarray:
-        """How large each run is, shape (row,): its FLOP, or the examples that it saw if the table counts no FLOP."""
+        """How large each run is, shape (row,): its FLOP, or else the examples or steps that the table counts."""
         return self[size_column(self._frame)]
 
     @property
