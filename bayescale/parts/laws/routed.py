@@ -59,9 +59,9 @@ class RoutedPower(AbstractLaw):
     )
     runs = ("clark2022",)
     reproduced = (
-        "With the printed saturation, least squares gives a, b, c and d of all three routers within 0.005 of Table 3 of "
-        "Clark et al. With a free one, S-Base has -0.0830, -0.1180, 0.0099 and 1.1136, RL-R -0.0827, -0.1234, 0.0112 "
-        "and 1.1070, and Hash -0.0874, -0.1384, 0.0126 and 1.1595, with errors of 0.003 on log10 of the loss."
+        "With the printed saturation, least squares gives a, b, c and d of all three routers within 0.005 of Table 3 "
+        "of Clark et al. With a free one, S-Base has -0.0830, -0.1180, 0.0099 and 1.1136, RL-R -0.0827, -0.1234, "
+        "0.0112 and 1.1070, and Hash -0.0874, -0.1384, 0.0126 and 1.1595, with errors of 0.003 on log10 of the loss."
     )
     inputs = ("params", "experts")
     columns = {"experts": EXPERTS}
@@ -132,7 +132,8 @@ class RoutedJoint(AbstractLaw):
     )
     reproduced = (
         "The printed constants give the reduced constants of Table 4 within 0.3%, and all 18 optima of Table 1 within "
-        "1.5% or the rounding of the printed figure. Nine of the 12 best numbers of experts of Table 2 are the same; the other three are one step of two away."
+        "1.5% or the rounding of the printed figure. Nine of the 12 best numbers of experts of Table 2 are the same; "
+        "the other three are one step of two away."
     )
     inputs = ("params", "tokens", "experts")
     columns = {"experts": EXPERTS}
