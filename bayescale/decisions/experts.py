@@ -160,7 +160,8 @@ class Experts(AbstractDecision):
         columns = {name: table[name].to_numpy(float) for name in ("params", "active_params", "kv_bytes")}
         attention = table.pop("attention_flops").to_numpy(float)
         if card := card_of(self):
-            of = Served(*columns.values(), self.weight_bytes, 1 / table["experts"].to_numpy(float), attention)
+            of = Served(**columns, weight_bytes=self.weight_bytes, routed_share=1 / table["experts"].to_numpy(float),
+                        attention_flops=attention)  # fmt: skip
             rates = card.drawn(draws, SEED)
             needed = np.ceil(table["memory_gb"].to_numpy() * _GB / rates.memory.mean())
             each = quantity(self.context) / self.sequences

@@ -1,7 +1,8 @@
-"""The law of routed models at fixed tokens, against the figures of its paper and on the runs that ship."""
+"""Laws of routed models at fixed tokens and of their granularity, against the figures of their papers."""
 
 from __future__ import annotations
 
+import jax
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,6 +10,7 @@ from numpyro import handlers
 from scipy.optimize import least_squares
 
 import bayescale as bs
+from bayescale.parts.laws.granular import Granular
 
 PRINTED = {  # Table 3 of Clark et al. 2022: a, b, c, d, E_start, E_max
     "S-Base": (-0.082, -0.108, 0.009, 1.104, 1.847, 314.478),
@@ -73,3 +75,21 @@ def test_noise_rises_by_its_power_of_experts_which_the_law_reads_as_a_log() -> N
     while hasattr(loss, "base_dist"):
         loss = loss.base_dist
     np.testing.assert_allclose(loss.scale, 0.004 * runs["experts"] ** 0.15, rtol=1e-5)
+
+
+def test_krajewski_2024_law_of_granularity_counts_all_params() -> None:
+    """Table 1 for routed models: a 18.1, alpha 0.115, b 30.8, beta 0.147, g 2.1, gamma 0.58, c 0.47."""
+    anchor, (a, alpha, b, beta, g, gamma, c) = (1e9, 2e10, 4.0), (18.1, 0.115, 30.8, 0.147, 2.1, 0.58, 0.47)
+    n0, d0, g0 = anchor
+    by_params, by_tokens = (a + g / g0**gamma) / n0**alpha, b / d0**beta
+    values = {"level": c + by_params + by_tokens, "ratio_A": by_params / c, "ratio_B": by_tokens / c, "alpha_N": alpha,
+              "beta_D": beta, "coarse": g / g0**gamma / a, "fineness": gamma}  # fmt: skip
+
+    def loss(*inputs: float) -> float:
+        with jax.enable_x64(True):
+            return float(np.exp(Granular.log_loss(*(np.log(inputs) - np.log(anchor)), **values)))
+
+    endless = 1e40
+    assert loss(64 * 25e6, 16e9, endless) == pytest.approx(3.03, abs=0.005)
+    assert loss(25e6, 16e9, endless) == pytest.approx(4.0, abs=0.005)  # as if the params that a token uses counted
+    np.testing.assert_allclose(loss(3e9, 5e10, 8.0), c + (g / 8**gamma + a) / 3e9**alpha + b / 5e10**beta, rtol=1e-12)
