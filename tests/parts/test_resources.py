@@ -33,7 +33,7 @@ def runs() -> bs.Runs:
     )
     frame = pd.DataFrame(
         {"params": params, "active_params": params, "tokens": tokens, "unique_tokens": tokens / epochs,
-         "sparsity": np.resize([1.0, 4.0, 16.0, 2.0, 8.0], len(params))}
+         "dense_tokens": tokens / 2, "sparsity": np.resize([1.0, 4.0, 16.0, 2.0, 8.0], len(params))}
     )  # fmt: skip
     return bs.load_runs(frame.assign(loss=1.8 + 480 * params**-0.35 + 2100 * tokens**-0.37))
 
@@ -144,3 +144,37 @@ def test_a_budget_of_a_law_of_active_params_is_refused_with_repetition_too() -> 
     fit = SimpleNamespace(name=spec.name, columns=spec.columns, inputs=spec.inputs, members=members)
     with pytest.raises(QueryError, match="the decision needs a law of params and tokens"):
         bs.Allocation("1e22").actions(fit)
+
+
+def test_a_dense_start_adds_its_tokens_at_their_worth() -> None:
+    tokens, resource = np.log([1e9, 1e11]), RESOURCES["dense-start"]
+    spent = {"params": tokens, "tokens": tokens, "dense_tokens": np.log([4e9, 1.0])}
+    found = resource.effective(spent, None, dense_worth=0.5)
+    np.testing.assert_allclose(np.exp(found["tokens"]), [3e9, 1e11], rtol=1e-9)
+
+
+@pytest.mark.slow
+def test_worths_of_routed_models_are_recovered_where_the_dense_phase_varies() -> None:
+    """Sizes, sparsities and tokens of both phases on a grid, as the open runs do not have them."""
+    sizes, sparsities, lengths, starts = (
+        np.geomspace(3e7, 1e9, 4),
+        [1.0, 4.0, 16.0],
+        np.geomspace(1e9, 6e10, 4),
+        [1e9, 3e10],
+    )
+    used, sparsity, tokens, dense = (x.ravel() for x in np.meshgrid(sizes, sparsities, lengths, starts))
+    truth = {"worth": 0.4, "dense_worth": 0.3}
+    curve = (
+        1.8
+        + 480 * (used * sparsity ** truth["worth"]) ** -0.35
+        + 2100 * (tokens + truth["dense_worth"] * dense) ** -0.37
+    )
+    frame = pd.DataFrame({"params": used * sparsity, "active_params": used, "sparsity": sparsity, "tokens": tokens,
+                          "dense_tokens": dense, "flops": 6 * used * tokens})  # fmt: skip
+    noise = 0.003 * np.random.default_rng(0).standard_normal(len(frame))
+    fit = bs.fit(bs.load_runs(frame.assign(loss=curve * np.exp(noise)), loss_unit="nats"), "upcycling", seed=0)
+    assert fit.converged
+    for name, value in truth.items():
+        row = fit.summary.loc[name]
+        assert abs(row["mean"] - value) < 4 * row["sd"], name
+        assert row["sd"] < 0.25 * value, name

@@ -27,14 +27,14 @@ def effective_experts(experts, onset, ceiling):
     With :math:`x = E/E_0`, onset `s` and ceiling `m`, the effective experts are :math:`1/(1/(x + s) + 1/m)` times the
     anchor's experts. This is the transformation of Clark et al. (2022), whose form any anchor keeps.
     """
-    at, anchor = (-log_sum(-log_sum(x, jnp.log(onset)), -jnp.log(ceiling)) for x in (experts, 0.0))
-    return at - anchor
+    count = jnp.exp(experts) + onset  # sums of positive numbers, so that nothing cancels
+    return jnp.log(count / (1 + onset)) - jnp.log((ceiling + count) / (ceiling + 1 + onset))
 
 
 def saturation(experts, onset, ceiling):
     """Return the log of the anchor's effective experts, and ``E_start`` and ``E_max`` of the literature."""
     count, most = jnp.exp(experts), ceiling * jnp.exp(experts)
-    anchor = experts - log_sum(-jnp.log1p(onset), -jnp.log(ceiling))
+    anchor = experts - jnp.log(1 / (1 + onset) + 1 / ceiling)
     return anchor, {"E_start": 1 / (1 / (1 + onset * count) + 1 / most), "E_max": most}
 
 
