@@ -10,10 +10,10 @@ from bayescale.parts.priors import LogNormal, Normal
 EXPERTS = Column("count", "routed experts of each layer; 1 for a dense model", default=1.0, low=1.0, high=4096.0)
 TABLES = "Clark et al. 2022 (1.8 to 4.2, and 314 to 478); Ludziejewski et al. 2025 (2.07 and 290), at 4 to 20 experts"
 ONSET = Parameter(
-    LogNormal(0.15, 1.0), "1", "experts that a dense model is worth, over the anchor's experts", 0.3, TABLES, True
+    LogNormal(0.1, 1.0), "1", "experts that a dense model is worth, over the anchor's experts", 0.3, TABLES, True
 )
 CEILING = Parameter(
-    LogNormal(25.0, 1.0), "1", "effective experts of endlessly many, over the anchor's experts", 0.3, TABLES, True
+    LogNormal(20.0, 1.0), "1", "effective experts of endlessly many, over the anchor's experts", 0.3, TABLES, True
 )
 SATURATION = {
     "E_start": Quantity(Kind.PUBLISHED, "experts", "effective experts of a dense model", "log"),
@@ -55,7 +55,9 @@ class RoutedPower(AbstractLaw):
     )
     avoid = (
         "Runs on different numbers of tokens, and extrapolation over sizes. The law has no floor and its tokens are "
-        "fixed. The size from which its experts stop helping follows from both, and is not a property of experts."
+        "fixed. The size from which its experts stop helping follows from both, and is not a property of experts. "
+        "Fitted to the shipped runs of up to 370 million params, it forecasts losses for 1.3 billion that are 2% too "
+        "low, and its 90% intervals hold none of these 30 rows."
     )
     runs = ("clark2022",)
     reproduced = (
