@@ -23,7 +23,7 @@ class DenseStart(AbstractResource):
     avoid = (
         "The shipped runs alone: their dense phase has one length, so that the worth of its tokens is hardly more than "
         "its prior. Forecasts of the largest runs are 1.1% off with it, 1.1% if only the tokens of the routed phase "
-        "count, and 1.0% if all tokens count alike. Liew et al. found that a long dense phase makes "
+        "count, and 1.0% if all tokens count the same. Liew et al. found that a long dense phase makes "
         "further tokens less effective, which this form does not know."
     )
     runs = ("liew2025",)
