@@ -33,6 +33,7 @@ _EXPORTS = {
     "ConvergenceWarning": "core.errors",
     "CustomModel": "modelling.custom",
     "DataCap": "decisions.data_cap",
+    "Experts": "decisions.experts",
     "Finding": "evaluation.checks.base",
     "Fit": "inference.fit",
     "FixedParams": "decisions.fixed_params",
@@ -105,6 +106,7 @@ if TYPE_CHECKING:
     from bayescale.decisions.allocation import Allocation
     from bayescale.decisions.base import AbstractDecision, Choice, Withheld, decide
     from bayescale.decisions.data_cap import DataCap
+    from bayescale.decisions.experts import Experts
     from bayescale.decisions.fixed_params import FixedParams
     from bayescale.decisions.hardware import hardware
     from bayescale.decisions.lifetime import Lifetime

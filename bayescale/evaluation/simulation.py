@@ -197,6 +197,7 @@ def sweep_for(spec: Spec) -> Runs:
     frame = pd.DataFrame({"params": params, "tokens": params * ratios, "flops": budgets, "loss": _LOSS})
     epochs = np.resize(_EPOCHS, len(frame))
     more = {
+        "active_params": frame["params"],
         "unique_tokens": frame["tokens"] / epochs,
         "examples": frame["tokens"],
         "error_rate": _ERROR_RATE,
@@ -255,7 +256,8 @@ def _probes(spec: Spec, runs: Runs) -> pd.DataFrame:
     splits = middle * np.logspace(-_DECADES, _DECADES, _ACTIONS)
     params = np.append(middle, splits if {"params", "tokens"} <= set(spec.columns) else [])
     table = pd.DataFrame([mine.iloc[0]] * len(params)).reset_index(drop=True)
-    table = table.assign(params=params, tokens=flops / (FLOPS_PER_PARAM_TOKEN * params), flops=flops)
+    used = {"active_params": params} if "active_params" in table else {}
+    table = table.assign(params=params, tokens=flops / (FLOPS_PER_PARAM_TOKEN * params), flops=flops, **used)
     more = dict.fromkeys(("unique_tokens", *({"examples"} & set(mine))), table["tokens"])
     return table.assign(**more).drop(columns="group", errors="ignore")  # of no fitted group
 

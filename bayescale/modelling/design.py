@@ -299,7 +299,8 @@ def anchor_of(spec: Model, fitted: pd.DataFrame) -> dict[str, Any]:
 
 def _columns(spec: Model, table: pd.DataFrame, observed: Collection[str]) -> dict[str, np.ndarray]:
     """Return columns that responses need, and covariates, which are zero if the table does not have them."""
-    named = set(spec.columns) - logged(spec) - set(observed)
+    read = {column for of in spec.instances for column in of.columns}  # also where a law reads its log
+    named = (set(spec.columns) - logged(spec) | read) - set(observed)
     numbers = {name: pd.to_numeric(table[name]).to_numpy(float) for name in sorted(named) if name in table}
     found = {name: _filled(values, np.nanmax) for name, values in numbers.items()}
     return dict.fromkeys(dict(spec.covariates), np.zeros(len(table))) | found

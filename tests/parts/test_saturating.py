@@ -31,7 +31,7 @@ def inputs(seed: int = 1) -> jax.Array:
 
 
 def test_the_plateau_law_solves_its_equation() -> None:
-    """(L - E) / (L_0 - L)^shape = B X^-c, in logs. Close to an end its distance is a difference of two close numbers."""
+    """(L - E) / (L_0 - L)^shape = B X^-c, in logs. Close to an end, its distance is a difference of close numbers."""
     law, p, x = LAWS["plateau"], drawn("plateau"), inputs()
     x0, loss = jnp.log(2e9), jnp.log(0.4)
     found = law.published(x0, loss=loss, **p)
