@@ -21,6 +21,7 @@ _EXPORTS = {
     "AbstractPooling": "parts.base",
     "AbstractResource": "parts.base",
     "AbstractResponse": "parts.base",
+    "Accounting": "runs.accounting",
     "Allocation": "decisions.allocation",
     "Average": "inference.average",
     "Backtest": "evaluation.backtest",
@@ -53,6 +54,7 @@ _EXPORTS = {
     "Recipe": "decisions.recipe",
     "Record": "prediction.records",
     "Runs": "runs.table",
+    "Shape": "runs.shapes",
     "Spec": "modelling.spec",
     "Split": "decisions.split",
     "Swap": "decisions.swap",
@@ -84,6 +86,7 @@ _EXPORTS = {
     "model": "modelling.interpreter",
     "predictive": "prediction.predictive",
     "quantity": "core.quantities",
+    "recount": "runs.accounting",
     "report": "reporting",
     "stack": "evaluation.stacking",
     "value_of": "decisions.value",
@@ -146,7 +149,9 @@ if TYPE_CHECKING:
     from bayescale.prediction.queries import NEW
     from bayescale.prediction.records import Record, load_record
     from bayescale.reporting import plots, report
+    from bayescale.runs.accounting import Accounting, recount
     from bayescale.runs.readers import load_runs
+    from bayescale.runs.shapes import Shape
     from bayescale.runs.table import Runs
     from bayescale.transfer.learn import learn
 
