@@ -39,14 +39,30 @@ SAME = ROUNDING * np.finfo(np.float64).eps
 # Published coefficients have logarithms up to 70 (kaplan's N_c), a balance up to 22: below 128 = 16 · 8.
 PUBLISHED = 16 * SAME
 
-MAY_RISE = {("drift", "params")}
-"""A law falls in every input, but for these: drift's tokens term may grow with params."""
+MAY_RISE = {("drift", "params"), ("kaplan-batch", "batch_tokens")}
+"""A law falls in every input, but for these: drift's tokens term may grow with params, and at equal tokens a larger
+batch takes fewer steps."""
+
+
+
+def batched(p: dict, t: dict, params: jax.Array, tokens: jax.Array, batch: jax.Array) -> jax.Array:
+    """Kaplan's loss for runs of any batch, by bisection of the equation that has it on both sides."""
+    low, high = jnp.full(DRAWS, 1e-6), jnp.full(DRAWS, 1e12)
+    for _ in range(80):
+        loss = jnp.sqrt(low * high)
+        steps = tokens / batch / (1 + p["B_star"] * loss ** (-1 / t["alpha_B"]) / batch)
+        over = (p["N_c"] / params) ** t["alpha_N"] + (p["S_c"] / steps) ** t["alpha_S"] > loss
+        low, high = jnp.where(over, loss, low), jnp.where(over, high, loss)
+    return loss
+
 
 TEXTBOOK = {
     "additive": lambda p, t, n, d: p["E"] + p["A"] / n ** t["alpha_N"] + p["B"] / d ** t["beta_D"],
     "coupled": lambda p, t, n, d: p["E"] + (p["A"] * n ** -t["alpha_N"] + p["B"] * d ** -t["beta_D"]) ** t["kappa"],
     "floored": lambda p, t, n, d: p["E"] + p["A"] / n ** t["alpha_N"] + p["B"] / d ** t["beta_D"],
     "kaplan": lambda p, t, n, d: ((p["N_c"] / n) ** (t["alpha_N"] / t["beta_D"]) + p["D_c"] / d) ** t["beta_D"],
+    "kaplan-batch": lambda p, t, n, d, b: batched(p, t, n, d, b),
+    "kaplan-steps": lambda p, t, n, s: (p["N_c"] / n) ** t["alpha_N"] + (p["S_c"] / s) ** t["alpha_S"],
     "power": lambda p, t, x: (p["X_c"] / x) ** t["exponent"],
     "power-floor": lambda p, t, x: p["E"] + (p["x_0"] / x) ** t["exponent"],
 }
@@ -165,7 +181,7 @@ def test_published_coefficients_give_the_loss_of_the_textbook_formula(name):
 def test_what_a_law_reports_is_declared_with_kind_unit_and_meaning(law: AbstractLaw) -> None:
     """By name: nobody reads from prose, or from the names of its parameters, what a number is."""
     parameters = prior_draws(law)
-    anchor = [jnp.log(2e9), jnp.log(5e10)][: len(law.inputs)]
+    anchor = [jnp.log(value) for value in (2e9, 5e10, 6e20)][: len(law.inputs)]
     found = dict(law.published(*anchor, loss=jnp.log(2.7), **parameters))
     effective = law.effective(**parameters) if law.effective else {}
     assert (found | effective).keys() == law.quantities.keys()

@@ -34,6 +34,8 @@ def runs() -> bs.Runs:
     frame = pd.DataFrame(
         {"params": params, "active_params": params, "tokens": tokens, "unique_tokens": tokens / epochs}
     )
+    for name, of in (entry for resource in RESOURCES.values() for entry in resource.columns.items()):
+        frame[name] = np.random.default_rng(0).permutation(np.geomspace(of.low, of.high, len(frame)))
     return bs.load_runs(frame.assign(loss=1.8 + 480 * params**-0.35 + 2100 * tokens**-0.37))
 
 
@@ -96,7 +98,7 @@ def test_total_params_are_nothing_to_a_law_of_active_params(runs: bs.Runs) -> No
     np.testing.assert_array_equal(log_loss(spec, sparse), log_loss(spec, runs))
 
 
-@pytest.mark.parametrize("resource", RESOURCES)
+@pytest.mark.parametrize("resource", ["efficiency", "repetition"])
 @pytest.mark.parametrize(
     ("law", "inputs", "lost"),
     [
@@ -122,3 +124,9 @@ def test_a_budget_of_a_law_of_active_params_is_refused_with_repetition_too() -> 
     fit = SimpleNamespace(name=spec.name, columns=spec.columns, inputs=spec.inputs, members=members)
     with pytest.raises(QueryError, match="the decision needs a law of params and tokens"):
         bs.Allocation("1e22").actions(fit)
+
+
+def test_a_resource_of_tokens_alone_needs_a_law_of_tokens() -> None:
+    with pytest.raises(SpecError, match="'critical-batch' would have no effect, because the law does not read tokens"):
+        spec_of("additive", ["params", "step"], ["critical-batch"])
+    assert spec_of("additive", ["flops", "tokens"], ["critical-batch"]).columns  # whatever the other input
