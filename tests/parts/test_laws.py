@@ -44,7 +44,6 @@ MAY_RISE = {("drift", "params"), ("kaplan-batch", "batch_tokens")}
 batch takes fewer steps."""
 
 
-
 def batched(p: dict, t: dict, params: jax.Array, tokens: jax.Array, batch: jax.Array) -> jax.Array:
     """Kaplan's loss for runs of any batch, by bisection of the equation that has it on both sides."""
     low, high = jnp.full(DRAWS, 1e-6), jnp.full(DRAWS, 1e12)

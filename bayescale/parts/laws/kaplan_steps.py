@@ -21,7 +21,9 @@ COEFFICIENTS = {
     "N_c": Quantity(Kind.PUBLISHED, "params", "params at which the params term is 1 nat/token", "log"),
     "S_c": Quantity(Kind.PUBLISHED, "steps", "least steps at which the steps term is 1 nat/token", "log"),
 }
-_NEWTON = 8  # steps, which only rise; over the prior and ten e-folds 6 leave no error in float64, and 2 are for slopes
+# Newton's steps, which only rise: over the prior and ten e-folds 6 leave no error in float64. Two more carry the slopes,
+# of first and second order; to differentiate all of them would take minutes to compile.
+_SOLVE, _SLOPES = 6, 2
 
 
 def _published(params, steps, *, loss, ratio_S, alpha_N, alpha_S):
@@ -39,7 +41,7 @@ class KaplanSteps(AbstractLaw):
     .. math:: L(N, S_{min}) = (N_c / N)^{\alpha_N} + (S_c / S_{min})^{\alpha_S}
 
     The column `steps` holds the steps that a batch far above the critical size would need. For runs of other batches,
-    :func:`bayescale.runs.batches.least_steps` converts their steps, or the law `kaplan-batch` does so as part of the fit.
+    :func:`bayescale.runs.batches.least_steps` converts their steps, or the law `kaplan-batch` does so in the fit.
     """
 
     name = "kaplan-steps"
@@ -107,8 +109,8 @@ class KaplanBatch(AbstractLaw):
         "any law of tokens. Do not use both."
     )
     reproduced = (
-        "From the printed exponents 0.077, 0.76 and 0.21: a loss exponent by compute of 0.0525 (the paper, from exponents "
-        "that it does not round, has 0.054), and best params by compute to the power 0.68 (0.71)."
+        "From the printed exponents 0.077, 0.76 and 0.21: an exponent of the loss by compute of 0.0525 (the paper has "
+        "0.054, from exponents that it does not round), and best params by compute to the power 0.68 (0.71)."
     )
 
     @staticmethod
@@ -116,13 +118,21 @@ class KaplanBatch(AbstractLaw):
         r, q = jnp.log(ratio_S), jnp.log(ratio_B)
         params_term = -alpha_N * params - log_sum(0.0, r)
         ample = r - alpha_S * (tokens - batch_tokens + log_sum(0.0, q)) - log_sum(0.0, r)  # of a batch that is ample
-        loss = log_sum(params_term, ample)  # in units of the anchor's, from below
-        for _ in range(_NEWTON):
+
+        def newton(loss, terms):
+            params_term, ample, q, alpha_S, alpha_B, batch_tokens = terms
             over = q - loss / alpha_B - batch_tokens  # ln(critical batch / batch)
             steps_term = ample + alpha_S * log_sum(0.0, over)
             found = log_sum(params_term, steps_term)
             fall = jnp.exp(steps_term - found) * alpha_S / alpha_B * jax.nn.sigmoid(over)
-            loss = loss + (found - loss) / (1 + fall)
+            return loss + (found - loss) / (1 + fall)
+
+        terms = (params_term, ample, q, alpha_S, alpha_B, batch_tokens)
+        fixed = jax.lax.stop_gradient(terms)
+        start, *_ = jnp.broadcast_arrays(log_sum(*fixed[:2]), *fixed)  # in units of the anchor's, from below
+        loss = jax.lax.fori_loop(0, _SOLVE, lambda _, loss: newton(loss, fixed), start)
+        for _ in range(_SLOPES):
+            loss = newton(loss, terms)
         return jnp.log(level) + loss
 
     @staticmethod

@@ -47,8 +47,8 @@ class CriticalBatch(AbstractResource):
     }
     use = "Runs of several batch sizes, some of them large: it makes their tokens comparable."
     avoid = (
-        "Runs of one batch size, or all of small ones: they say nothing of the critical batch, and its prior would only "
-        "widen the forecast."
+        "Runs of one batch size, or all of small ones: they say nothing of the critical batch, and its prior would "
+        "only widen the forecast."
     )
 
     @staticmethod
