@@ -55,6 +55,10 @@ def batched(p: dict, t: dict, params: jax.Array, tokens: jax.Array, batch: jax.A
     return loss
 
 
+def overtrained(p: dict, eta: jax.Array, flops: jax.Array, ratio: jax.Array) -> jax.Array:
+    return p["E"] + (p["a"] * ratio**eta + p["b"] * ratio**-eta) * flops**-eta
+
+
 TEXTBOOK = {
     "additive": lambda p, t, n, d: p["E"] + p["A"] / n ** t["alpha_N"] + p["B"] / d ** t["beta_D"],
     "coupled": lambda p, t, n, d: p["E"] + (p["A"] * n ** -t["alpha_N"] + p["B"] * d ** -t["beta_D"]) ** t["kappa"],
@@ -64,6 +68,7 @@ TEXTBOOK = {
     "kaplan-steps": lambda p, t, n, s: (p["N_c"] / n) ** t["alpha_N"] + (p["S_c"] / s) ** t["alpha_S"],
     "power": lambda p, t, x: (p["X_c"] / x) ** t["exponent"],
     "power-floor": lambda p, t, x: p["E"] + (p["x_0"] / x) ** t["exponent"],
+    "tied": lambda p, t, n, d: overtrained(p, t["exponent"] / 2, 6 * n * d, d / n),
 }
 """Each law as its paper writes it: published coefficients, parameters, absolute inputs → loss."""
 

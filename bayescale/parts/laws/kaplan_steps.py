@@ -21,8 +21,8 @@ COEFFICIENTS = {
     "N_c": Quantity(Kind.PUBLISHED, "params", "params at which the params term is 1 nat/token", "log"),
     "S_c": Quantity(Kind.PUBLISHED, "steps", "least steps at which the steps term is 1 nat/token", "log"),
 }
-# Newton's steps, which only rise: over the prior and ten e-folds 6 leave no error in float64. Two more carry the slopes,
-# of first and second order; to differentiate all of them would take minutes to compile.
+# Newton's steps, which only rise: over the prior and ten e-folds 6 leave no error in float64. Two more carry the
+# slopes of first and second order; to differentiate all of them would take minutes to compile.
 _SOLVE, _SLOPES = 6, 2
 
 
