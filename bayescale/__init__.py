@@ -34,6 +34,7 @@ _EXPORTS = {
     "ConvergenceWarning": "core.errors",
     "CustomModel": "modelling.custom",
     "DataCap": "decisions.data_cap",
+    "Derived": "decisions.derived",
     "Finding": "evaluation.checks.base",
     "Fit": "inference.fit",
     "FixedParams": "decisions.fixed_params",
@@ -75,9 +76,11 @@ _EXPORTS = {
     "fit": "inference.fit",
     "fit_many": "inference.batch",
     "forecast": "prediction.forecast",
+    "frontier": "decisions.derived",
     "hardware": "decisions.hardware",
     "learn": "transfer.learn",
     "leave_future_out": "evaluation.stacking",
+    "limit": "decisions.derived",
     "load_fit": "inference.fit_io",
     "load_record": "prediction.records",
     "load_runs": "runs.readers",
@@ -105,6 +108,7 @@ if TYPE_CHECKING:
     from bayescale.decisions.allocation import Allocation
     from bayescale.decisions.base import AbstractDecision, Choice, Withheld, decide
     from bayescale.decisions.data_cap import DataCap
+    from bayescale.decisions.derived import Derived, frontier, limit
     from bayescale.decisions.fixed_params import FixedParams
     from bayescale.decisions.hardware import hardware
     from bayescale.decisions.lifetime import Lifetime
