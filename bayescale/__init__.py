@@ -23,6 +23,7 @@ _EXPORTS = {
     "AbstractResponse": "parts.base",
     "Accounting": "runs.accounting",
     "Allocation": "decisions.allocation",
+    "Approach": "runs.approaches",
     "Average": "inference.average",
     "Backtest": "evaluation.backtest",
     "Batch": "inference.batch",
@@ -78,6 +79,7 @@ _EXPORTS = {
     "forecast": "prediction.forecast",
     "frontier": "decisions.derived",
     "hardware": "decisions.hardware",
+    "isoflop_minima": "runs.approaches",
     "learn": "transfer.learn",
     "leave_future_out": "evaluation.stacking",
     "limit": "decisions.derived",
@@ -85,6 +87,7 @@ _EXPORTS = {
     "load_record": "prediction.records",
     "load_runs": "runs.readers",
     "load_spec": "modelling.spec_io",
+    "lower_envelope": "runs.approaches",
     "make_spec": "modelling.spec_io",
     "model": "modelling.interpreter",
     "predictive": "prediction.predictive",
@@ -154,6 +157,7 @@ if TYPE_CHECKING:
     from bayescale.prediction.records import Record, load_record
     from bayescale.reporting import plots, report
     from bayescale.runs.accounting import Accounting, recount
+    from bayescale.runs.approaches import Approach, isoflop_minima, lower_envelope
     from bayescale.runs.readers import load_runs
     from bayescale.runs.shapes import Shape
     from bayescale.runs.table import Runs

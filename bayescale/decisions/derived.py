@@ -14,13 +14,17 @@ from bayescale.core.dims import DRAW, QUANTILES, QUERY
 from bayescale.core.errors import QueryError
 from bayescale.core.quantities import LEAST, MOST, quantity
 from bayescale.core.verdict import Verdict
-from bayescale.decisions.surface import budget_of, losses, minimise, others_of
+from bayescale.decisions.surface import MOST_DRAWS, budget_of, losses, minimise, others_of
 from bayescale.inference.average import AbstractFit
+from bayescale.modelling.sites import LAW
+from bayescale.prediction.predict import predict
 from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN
 
-Counts = float | str | Sequence[float | str]
+Counts = float | str | Sequence[float | str] | np.ndarray
 
-_SIZES, _DECADES = 385, 6.0  # on either side of the middle: steps of 0.07 e-folds, for minima to 1e-5 of themselves
+_DECADES = 6.0  # of params on either side of a usual size, in which a best one is sought
+_COARSE, _FINE = 0.25, 0.07  # e-folds between sizes: to find the range of the best ones, and to find them to 1e-5
+_FEW, _MARGIN = 200, 1.0  # draws that show the range, and e-folds around it
 _STEP = 0.25  # in ln(FLOP), over which exponents are measured on either side of a budget
 _UNITS = {"loss": "nats/token", "params": "params", "tokens": "tokens", "tokens_per_param": "tokens per param"}
 
@@ -175,19 +179,32 @@ def _optima(fit: AbstractFit, ln_flops: np.ndarray, others: dict[str, Any]) -> t
     """Return ln(params) and ln(loss) of the best split of each budget under each draw; shapes (draw, budget)."""
     anchor = fit.meta["anchor"]
     ratio = np.log(anchor["params"] / anchor["tokens"])
-    middle = 0.5 * (ln_flops - np.log(FLOPS_PER_PARAM_TOKEN) + ratio)  # of the runs' own tokens per param
-    ln_n = middle[:, None] + np.linspace(-1, 1, _SIZES) * _DECADES * np.log(10)
-    spent = np.broadcast_to(np.exp(ln_flops)[:, None], ln_n.shape).ravel()
-    tokens = spent / (FLOPS_PER_PARAM_TOKEN * np.exp(ln_n).ravel())
-    table = pd.DataFrame({"params": np.exp(ln_n).ravel(), "tokens": tokens, "flops": spent, "unique_tokens": tokens})
-    values = np.log(losses(fit, table.assign(**others))).reshape(-1, *ln_n.shape)
-    at_edge = np.isin(values.argmin(axis=-1), (0, _SIZES - 1)).any(axis=-1)
-    if at_edge.any():
-        raise QueryError("some draws of the law have no best split of these budgets",
-                         expected=f"a best split within {_DECADES:g} decades of params around the runs' ratio",
-                         got=f"{at_edge.mean():.1%} of draws have none",
-                         hint="fit more runs, or a law of which both terms fall")  # fmt: skip
-    return minimise(ln_n, values)
+    middle = 0.5 * (ln_flops - np.log(FLOPS_PER_PARAM_TOKEN) + ratio)[:, None]  # of the runs' own tokens per param
+    reach = _DECADES * np.log(10)
+    sizes = middle + np.linspace(-reach, reach, round(2 * reach / _COARSE))
+    at, _ = minimise(sizes, _log_losses(fit, ln_flops, sizes, others, _FEW))
+    low, high = (at - middle[:, 0]).min() - _MARGIN, (at - middle[:, 0]).max() + _MARGIN
+    for ends in ((max(low, -reach), min(high, reach)), (-reach, reach)):
+        sizes = middle + np.linspace(*ends, round((ends[1] - ends[0]) / _FINE))
+        values = _log_losses(fit, ln_flops, sizes, others, MOST_DRAWS)
+        at_edge = np.isin(values.argmin(axis=-1), (0, sizes.shape[1] - 1)).any(axis=-1)
+        if not at_edge.any():
+            return minimise(sizes, values)
+    raise QueryError("some draws of the law have no best split of these budgets",
+                     expected=f"a best split within {_DECADES:g} decades of params around the runs' ratio",
+                     got=f"{at_edge.mean():.1%} of draws have none",
+                     hint="fit more runs, or a law of which both terms fall")  # fmt: skip
+
+
+def _log_losses(
+    fit: AbstractFit, ln_flops: np.ndarray, ln_params: np.ndarray, others: dict[str, Any], most: int
+) -> np.ndarray:
+    """Return log losses of sizes at budgets, from ln(params) of shape (budget, size); shape (draw, budget, size)."""
+    spent, params = np.broadcast_to(np.exp(ln_flops)[:, None], ln_params.shape).ravel(), np.exp(ln_params).ravel()
+    tokens = spent / (FLOPS_PER_PARAM_TOKEN * params)
+    table = pd.DataFrame({"params": params, "tokens": tokens, "flops": spent, "unique_tokens": tokens})
+    found = predict(fit, table.assign(**others), only=LAW, most=most)
+    return found.reshape(-1, *ln_params.shape)
 
 
 def _others(fit: AbstractFit, family: str | None, columns: dict[str, Any]) -> dict[str, Any]:

@@ -73,7 +73,7 @@ def test_limits_are_those_of_the_closed_forms(balanced: tuple[str, bs.Fit]) -> N
     learned = bs.limit(fit, tokens=TOKENS)
     np.testing.assert_allclose(learned.draws["loss"], information(name, p), rtol=1e-9)
     np.testing.assert_allclose(bs.limit(fit, params=PARAMS).draws["loss"], capacity(name, p), rtol=1e-9)
-    floor = np.broadcast_to(p["E"] if "E" in p else 0.0, (CHAINS * DRAWS, 1))
+    floor = np.broadcast_to(p.get("E", 0.0), (CHAINS * DRAWS, 1))
     np.testing.assert_allclose(bs.limit(fit).draws["loss"], floor, rtol=1e-9)
     assert learned.kind == "information limit"
     assert list(learned.summary)[:3] == ["family", "tokens", "loss_q05"]
@@ -91,10 +91,8 @@ def test_the_frontier_is_where_params_and_tokens_are_balanced(balanced: tuple[st
         best = anchor["loss"] + law.log_loss(x, y, **parameters)
     np.testing.assert_allclose(np.log(found["loss"]), best, atol=1e-9)
     np.testing.assert_allclose(found["params"] * found["tokens"], np.broadcast_to(FLOPS / 6, x.shape), rtol=1e-9)
-    if name == "kaplan":
-        a = 1 / (1 + p["alpha_N"] / p["beta_D"])
-    else:
-        a = powers(p)[1] / sum(powers(p))
+    alpha, beta = (p["alpha_N"] / p["beta_D"], 1.0) if name == "kaplan" else powers(p)
+    a = beta / (alpha + beta)
     np.testing.assert_allclose(found["params_exponent"], np.broadcast_to(a, x.shape), atol=1e-5)
 
 
