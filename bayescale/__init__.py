@@ -21,7 +21,9 @@ _EXPORTS = {
     "AbstractPooling": "parts.base",
     "AbstractResource": "parts.base",
     "AbstractResponse": "parts.base",
+    "Accounting": "runs.accounting",
     "Allocation": "decisions.allocation",
+    "Approach": "runs.approaches",
     "Average": "inference.average",
     "Backtest": "evaluation.backtest",
     "Batch": "inference.batch",
@@ -33,6 +35,7 @@ _EXPORTS = {
     "ConvergenceWarning": "core.errors",
     "CustomModel": "modelling.custom",
     "DataCap": "decisions.data_cap",
+    "Derived": "decisions.derived",
     "Experts": "decisions.experts",
     "Finding": "evaluation.checks.base",
     "Fit": "inference.fit",
@@ -54,6 +57,7 @@ _EXPORTS = {
     "Recipe": "decisions.recipe",
     "Record": "prediction.records",
     "Runs": "runs.table",
+    "Shape": "runs.shapes",
     "Spec": "modelling.spec",
     "Split": "decisions.split",
     "Swap": "decisions.swap",
@@ -77,17 +81,22 @@ _EXPORTS = {
     "fit": "inference.fit",
     "fit_many": "inference.batch",
     "forecast": "prediction.forecast",
+    "frontier": "decisions.derived",
     "hardware": "decisions.hardware",
+    "isoflop_minima": "runs.approaches",
     "learn": "transfer.learn",
     "leave_future_out": "evaluation.stacking",
+    "limit": "decisions.derived",
     "load_fit": "inference.fit_io",
     "load_record": "prediction.records",
     "load_runs": "runs.readers",
     "load_spec": "modelling.spec_io",
+    "lower_envelope": "runs.approaches",
     "make_spec": "modelling.spec_io",
     "model": "modelling.interpreter",
     "predictive": "prediction.predictive",
     "quantity": "core.quantities",
+    "recount": "runs.accounting",
     "report": "reporting",
     "stack": "evaluation.stacking",
     "value_of": "decisions.value",
@@ -106,6 +115,7 @@ if TYPE_CHECKING:
     from bayescale.decisions.allocation import Allocation
     from bayescale.decisions.base import AbstractDecision, Choice, Withheld, decide
     from bayescale.decisions.data_cap import DataCap
+    from bayescale.decisions.derived import Derived, frontier, limit
     from bayescale.decisions.experts import Experts
     from bayescale.decisions.fixed_params import FixedParams
     from bayescale.decisions.hardware import hardware
@@ -152,7 +162,10 @@ if TYPE_CHECKING:
     from bayescale.prediction.queries import NEW
     from bayescale.prediction.records import Record, load_record
     from bayescale.reporting import plots, report
+    from bayescale.runs.accounting import Accounting, recount
+    from bayescale.runs.approaches import Approach, isoflop_minima, lower_envelope
     from bayescale.runs.readers import load_runs
+    from bayescale.runs.shapes import Shape
     from bayescale.runs.table import Runs
     from bayescale.transfer.learn import learn
 

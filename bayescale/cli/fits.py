@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from pathlib import Path
@@ -136,8 +137,11 @@ def check(fit_file: str, as_json: bool) -> None:
 
 @click.command()
 @click.argument("fit_file", metavar="FIT.nc")
-@click.option("--params", type=Quantity(), help="Parameters of the run (70e9, 70B).")
-@click.option("--tokens", type=Quantity(), help="Tokens of the run (1.4e12, 1.4T).")
+@click.option("--params", type=Quantity(unbounded=True),
+              help="Parameters of the run (70e9, 70B); inf for the least loss that its tokens allow.")  # fmt: skip
+@click.option("--tokens", type=Quantity(unbounded=True),
+              help="Tokens of the run (1.4e12, 1.4T); inf for the least loss that its params allow.")  # fmt: skip
+@click.option("--flops", type=Quantity(), help="Compute (5.76e23), without params and tokens: the least loss for it.")
 @click.option("--family", help="A fitted family, or 'new'; by default the only family, else 'new'.")
 @click.option(
     "--at", type=click.Path(path_type=Path), help="CSV file of queries, one per row, instead of --params and --tokens."
@@ -154,6 +158,7 @@ def forecast(
     fit_file: str,
     params: float | None,
     tokens: float | None,
+    flops: float | None,
     family: str | None,
     at: Path | None,
     settings: tuple[tuple[str, str], ...],
@@ -163,7 +168,15 @@ def forecast(
     seed: int,
     as_json: bool,
 ) -> None:
-    """Forecast a run's loss, noise included; say how far it is beyond the data and how often such intervals covered."""
+    """Forecast a run's loss, noise included; say how far it is beyond the data and how often such intervals covered.
+
+    With --params inf, --tokens inf or --flops, print what the law alone says: a limit, or the frontier of compute.
+    """
+    if flops is not None or math.inf in (params, tokens):
+        _derived(
+            fit_file, {"params": params, "tokens": tokens, "flops": flops}, family, dict(settings), at, out, as_json
+        )
+        return
     if (at is None) == (params is None and tokens is None and not settings):
         raise click.UsageError("give either --params and --tokens (or --set COLUMN=VALUE), or --at QUERIES.csv")
     if out is not None:
@@ -187,6 +200,37 @@ def forecast(
         print_table(summary[[c for c in _FORECAST if c in summary]])
         click.echo(f"\n{unit}\n{extrapolation.reach_words(loaded, result.queries)}; fit {result.verdict.status}")
         click.echo("\n".join(result.evidence))
+    finish(loaded.converged, str(loaded.verdict))
+
+
+def _derived(
+    fit_file: str, given: dict[str, float | None], family: str | None, settings: dict[str, Any], at: Path | None,
+    out: Path | None, as_json: bool,
+) -> None:  # fmt: skip
+    """Print a limit or the frontier."""
+    flops = given.pop("flops")
+    if at is not None or (flops is not None and any(value is not None for value in given.values())):
+        raise click.UsageError("give --flops alone, or --params and --tokens of which one or both are inf")
+    if out is not None:
+        check_out(out, fit_file, fit=False)
+    from bayescale.decisions import derived
+    from bayescale.inference import fit_io
+
+    loaded = fit_io.load_fit(fit_file)
+    finite = {name: value for name, value in given.items() if value is not None and math.isfinite(value)}
+    if flops is not None:
+        found = derived.frontier(loaded, flops, family=family, **settings)
+    else:
+        found = derived.limit(loaded, family=family, **finite, **settings)
+    table = found.summary.assign(verdict=str(found.verdict))
+    if out is not None:
+        write_csv(table, out)
+    if as_json:
+        print_json({"kind": found.kind, "rows": table.to_dict("records")})
+    else:
+        _warn(found.verdict)
+        print_table(table.drop(columns="verdict"))
+        click.echo(f"\n{found.kind} of the law alone, without the noise of a run; fit {found.verdict.status}")
     finish(loaded.converged, str(loaded.verdict))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -14,12 +15,17 @@ from bayescale.core.units import LOSS_UNITS
 
 
 class Quantity(click.ParamType):
-    """A count such as 70e9, 70B or 1.4T."""
+    """A count such as 70e9, 70B or 1.4T, and also ``inf`` if it may be without bound."""
 
     name = "number"
 
+    def __init__(self, *, unbounded: bool = False) -> None:
+        self.unbounded = unbounded
+
     def convert(self, value: Any, param: Any, ctx: Any) -> float:
         """Parse the number, or fail as wrong usage."""
+        if self.unbounded and str(value).strip().lower() == "inf":
+            return math.inf
         try:
             number = quantity(value)
         except ValueError as error:

@@ -25,11 +25,11 @@ from bayescale.decisions.base import (
 )
 from bayescale.decisions.bills import SEED, card_of
 from bayescale.decisions.serving import Served, Server
-from bayescale.decisions.shapes import FORWARD, Shape
 from bayescale.decisions.surface import Scope, draws_of, losses
 from bayescale.inference.average import AbstractFit
 from bayescale.prediction.queries import resolve_family
 from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN
+from bayescale.runs.shapes import FORWARD, Shape
 
 MEMORY = "max_memory_gb"
 """Name of the limit that the setting ``memory`` sets."""

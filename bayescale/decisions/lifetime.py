@@ -30,11 +30,11 @@ from bayescale.decisions.hardware import Hardware, hardware
 from bayescale.decisions.limits import menu
 from bayescale.decisions.plans import balanced, interval, least, least_training, slope, token_grid
 from bayescale.decisions.serving import Served, Server, break_even, flop_equivalent
-from bayescale.decisions.shapes import FORWARD
 from bayescale.decisions.surface import Scope, Surface, check_law, draws_of, losses, surface
 from bayescale.inference.average import AbstractFit
 from bayescale.prediction.queries import resolve_family
 from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN
+from bayescale.runs.shapes import FORWARD
 
 _LIKE = 0.025 * np.arange(-400, 41)  # log sizes over that of the quality: serving only makes smaller ones better
 _SEARCHED = np.arange(np.log(1e5), np.log(1e15), 0.05)  # log sizes among which the smallest is sought

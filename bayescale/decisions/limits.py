@@ -16,7 +16,7 @@ import pandas as pd
 
 from bayescale.core.errors import QueryError, nearest
 from bayescale.core.quantities import LEAST, MOST, quantity
-from bayescale.decisions.shapes import shapes
+from bayescale.runs.shapes import shapes
 
 SIZES, SHAPES = "sizes", "shapes"
 """Names of the limits that are menus of params."""
@@ -149,7 +149,7 @@ def buildable(value: str) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        As :func:`bayescale.decisions.shapes.shapes` returns it.
+        As :func:`bayescale.runs.shapes.shapes` returns it.
 
     Raises
     ------

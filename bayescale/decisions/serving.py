@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from bayescale.decisions.costs import HOUR, Rates
-from bayescale.decisions.shapes import FORWARD, Shape
+from bayescale.runs.shapes import FORWARD, Shape
 
 MILLION = 1e6
 _MOST_BATCH = 2.0**40  # far more sequences than any server holds

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
@@ -200,6 +201,32 @@ def test_check_says_each_finding_and_advises_on_what_failed(saved: Path) -> None
     findings = parsed(data)["findings"]
     assert all(finding["sentence"] in words.stdout for finding in findings)
     assert all(finding["advice"] in words.stdout for finding in findings if not finding["passed"])
+
+
+@pytest.mark.parametrize(
+    ("asked", "kind", "make"),
+    [
+        (("--params", "inf", "--tokens", "1T"), "information limit", lambda fit: bs.limit(fit, tokens="1T")),
+        (("--params", "70B", "--tokens", "inf"), "capacity limit", lambda fit: bs.limit(fit, params="70B")),
+        (("--params", "inf", "--tokens", "inf"), "floor", bs.limit),
+        (("--flops", "5.76e23"), "frontier", lambda fit: bs.frontier(fit, 5.76e23)),
+    ],
+)
+def test_forecast_without_a_bound_is_what_the_law_alone_says(
+    asked: tuple, kind: str, make: Callable, saved: Path, chinchilla_fit: bs.Fit, tmp_path: Path
+) -> None:
+    result, words = (
+        run("forecast", saved, *asked, "--json", "--out", tmp_path / "f.csv"),
+        run("forecast", saved, *asked),
+    )
+    assert result.exit_code == words.exit_code == 0
+    (row,) = json.loads(result.stdout)["rows"]
+    expected = make(chinchilla_fit).summary.iloc[0]
+    assert {name: row[name] for name in expected.index} == pytest.approx(expected.to_dict())
+    assert kind in words.stdout
+    assert "converged" in words.stdout
+    assert pd.read_csv(tmp_path / "f.csv")["loss_q50"][0] == pytest.approx(row["loss_q50"])
+    assert run("forecast", saved, "--flops", "1e22", "--params", "1B").exit_code == 2
 
 
 def test_forecast_prints_what_the_library_says(saved: Path, chinchilla_fit: bs.Fit) -> None:

@@ -11,7 +11,7 @@ from scipy.optimize import brentq
 from bayescale.core.errors import QueryError
 from bayescale.decisions.hardware import hardware
 from bayescale.decisions.serving import Served, Server, break_even, flop_equivalent, served
-from bayescale.decisions.shapes import Shape
+from bayescale.runs.shapes import Shape
 
 LLAMA_70B = Shape(layers=80, width=8192, ffn=28672, heads=64, kv_heads=8, head_dim=128, vocab=128_256)
 MIXTRAL = Shape(layers=32, width=4096, ffn=14336, heads=32, kv_heads=8, head_dim=128, vocab=32_000, experts=8,

@@ -42,12 +42,12 @@ PUBLISHED = 16 * SAME
 MAY_RISE = {
     ("drift", "params"),
     ("broken", "flops"),
+    ("kaplan-batch", "batch_tokens"),
     *(("routed-power", name) for name in ("params", "experts")),
     *(("routed-joint", name) for name in ("tokens", "experts")),
 }
-"""A law falls in every input, but for these: drift's tokens term may grow with params, a law may
-break upwards, and routed laws have slopes in
-each input that change with the others."""
+"""A law falls in every input, except these: the tokens term of drift may grow with params, a law may break upwards, a
+larger batch takes fewer steps at equal tokens, and slopes of routed laws change with the other inputs."""
 
 AT = {"experts": 6.0, "granularity": 4.0}
 """The anchor's value of inputs that are not params, tokens or compute."""
@@ -74,6 +74,21 @@ def routed_joint(p: dict, t: dict, n: jax.Array, d: jax.Array, experts: jax.Arra
     return p["E"] + by_params + p["B"] * jnp.exp(p["omega"] * e) * d ** (p["beta"] + p["zeta"] * e)
 
 
+def batched(p: dict, t: dict, params: jax.Array, tokens: jax.Array, batch: jax.Array) -> jax.Array:
+    """Kaplan's loss for runs of any batch, by bisection of the equation that has it on both sides."""
+    low, high = jnp.full(DRAWS, 1e-6), jnp.full(DRAWS, 1e12)
+    for _ in range(80):
+        loss = jnp.sqrt(low * high)
+        steps = tokens / batch / (1 + p["B_star"] * loss ** (-1 / t["alpha_B"]) / batch)
+        over = (p["N_c"] / params) ** t["alpha_N"] + (p["S_c"] / steps) ** t["alpha_S"] > loss
+        low, high = jnp.where(over, loss, low), jnp.where(over, high, loss)
+    return loss
+
+
+def overtrained(p: dict, eta: jax.Array, flops: jax.Array, ratio: jax.Array) -> jax.Array:
+    return p["E"] + (p["a"] * ratio**eta + p["b"] * ratio**-eta) * flops**-eta
+
+
 TEXTBOOK = {
     "additive": lambda p, t, n, d: p["E"] + p["A"] / n ** t["alpha_N"] + p["B"] / d ** t["beta_D"],
     "coupled": lambda p, t, n, d: p["E"] + (p["A"] * n ** -t["alpha_N"] + p["B"] * d ** -t["beta_D"]) ** t["kappa"],
@@ -94,6 +109,9 @@ TEXTBOOK = {
     "power-floor": lambda p, t, x: p["E"] + (p["x_0"] / x) ** t["exponent"],
     "routed-power": routed_power,
     "routed-joint": routed_joint,
+    "kaplan-batch": lambda p, t, n, d, b: batched(p, t, n, d, b),
+    "kaplan-steps": lambda p, t, n, s: (p["N_c"] / n) ** t["alpha_N"] + (p["S_c"] / s) ** t["alpha_S"],
+    "tied": lambda p, t, n, d: overtrained(p, t["exponent"] / 2, 6 * n * d, d / n),
 }
 """Each law as its paper writes it: published coefficients, parameters, absolute inputs → loss."""
 

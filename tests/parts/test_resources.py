@@ -32,9 +32,10 @@ def runs() -> bs.Runs:
         x.ravel() for x in np.meshgrid(np.geomspace(1e8, 1e10, 4), np.geomspace(1e9, 1e11, 4), [1.0, 5.0, 30.0])
     )
     frame = pd.DataFrame(
-        {"params": params, "active_params": params, "tokens": tokens, "unique_tokens": tokens / epochs,
-         "dense_tokens": tokens / 2, "sparsity": np.resize([1.0, 4.0, 16.0, 2.0, 8.0], len(params))}
-    )  # fmt: skip
+        {"params": params, "active_params": params, "tokens": tokens, "unique_tokens": tokens / epochs}
+    )
+    for name, of in (entry for resource in RESOURCES.values() for entry in resource.columns.items()):
+        frame[name] = np.random.default_rng(0).permutation(of.spanned(len(frame)))
     return bs.load_runs(frame.assign(loss=1.8 + 480 * params**-0.35 + 2100 * tokens**-0.37))
 
 
@@ -178,3 +179,9 @@ def test_worths_of_routed_models_are_recovered_where_the_dense_phase_varies() ->
         row = fit.summary.loc[name]
         assert abs(row["mean"] - value) < 4 * row["sd"], name
         assert row["sd"] < 0.25 * value, name
+
+
+def test_a_resource_of_tokens_alone_needs_a_law_of_tokens() -> None:
+    with pytest.raises(SpecError, match="'critical-batch' would have no effect, because the law does not read tokens"):
+        spec_of("additive", ["params", "step"], ["critical-batch"])
+    assert spec_of("additive", ["flops", "tokens"], ["critical-batch"]).columns  # whatever the other input

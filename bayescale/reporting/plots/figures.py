@@ -23,14 +23,13 @@ from bayescale.modelling.sites import location_of
 from bayescale.parts.base import Kind
 from bayescale.prediction.predict import predict
 from bayescale.prediction.queries import resolve_family
+from bayescale.runs.approaches import budgets as budgets_of
 from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN
 
 _GRID = 60  # points of a curve
 _LINES = 5  # IsoFLOP curves, if the runs have no budgets of their own
 _MOST_BUDGETS = 8  # IsoFLOP curves with distinguishable colours
 _NEAR = np.log(1.3)  # of compute from a budget, up to which runs are shown with it
-_TIGHT = np.log(1.1)  # of compute from its middle, within which runs make a cluster
-_CLUSTER = 5  # runs in a cluster: fewer show no minimum
 _MOST_WASTE = 0.5  # of compute: splits that waste more are of no interest,
 _MOST_TIMES = 2.0  # unless the best one wastes half of that
 _AROUND = 20.0  # times the chosen params, on either side
@@ -426,23 +425,8 @@ def plot_calibration(result: Calibration, *, ax: Axes | None = None) -> Axes:
 
 
 def _budgets(flops: np.ndarray) -> list[float]:
-    """Return budgets where the runs' compute clusters, largest clusters first; else budgets with the most runs near."""
-    tight = [one for one in _dense(np.log(flops), _TIGHT) if one[0] >= _CLUSTER]
-    found = sorted(tight)[-_MOST_BUDGETS:] or sorted(_dense(np.log(flops), _NEAR))[-_LINES:]
-    return sorted(float(np.exp(middle)) for _, middle in found)
-
-
-def _dense(ln: np.ndarray, half: float) -> list[tuple[int, float]]:
-    """Return run count and middle of the densest windows; the surroundings of each are removed before the next."""
-    ln, found = np.sort(ln), list[tuple[int, float]]()
-    while len(ln):
-        ends = np.searchsorted(ln, ln + 2 * half, side="right")
-        size = ends - np.arange(len(ln))
-        first = int(size.argmax())
-        middle = float(np.median(ln[first : ends[first]]))
-        found.append((int(size[first]), middle))
-        ln = ln[np.abs(ln - middle) >= 2 * _NEAR]
-    return found
+    """Return the budgets whose curves are drawn."""
+    return budgets_of(flops, most=_MOST_BUDGETS, otherwise=_LINES)
 
 
 def _brought(fit: AbstractFit, runs: pd.DataFrame, budget: float) -> np.ndarray:

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from bayescale.core.errors import QueryError
-from bayescale.decisions.amounts import amount
+from bayescale.core.quantities import quantity
 
 FORWARD, TRAINING = 2.0, 6.0
 """FLOP per param and token: a multiplication and an addition; with the backward pass, three times as many."""
@@ -222,7 +222,7 @@ def shapes(params: tuple[float | str, float | str], vocab: int, *, aspect: tuple
     >>> found[["layers", "width", "ffn", "params"]].values.tolist()
     [[32, 4096, 11008, 6738415616]]
     """
-    least, most = (amount(end).mean for end in params)
+    least, most = (_count(end) for end in params)
     degrees = {"head_dim": head_dim, "kv_heads": kv_heads or 1, "multiple": multiple, "tensor": tensor,
                "pipeline": pipeline, "aspect": aspect[0], "vocab": vocab, "ffn_ratio": ffn_ratio}  # fmt: skip
     if bad := [name for name, value in degrees.items() if not value > 0]:
@@ -238,6 +238,13 @@ def shapes(params: tuple[float | str, float | str], vocab: int, *, aspect: tuple
         raise QueryError("no shape meets every limit", got=f"{params[0]} to {params[1]} params, {degrees}",
                          hint="widen the range of params or aspect, or lower the degrees of parallelism")  # fmt: skip
     return pd.DataFrame(found).sort_values("params", ignore_index=True)
+
+
+def _count(end: float | str) -> float:
+    try:
+        return quantity(end)
+    except ValueError as error:
+        raise QueryError("the range of params cannot be read", expected="a number, such as 7B", got=str(end)) from error
 
 
 def _sides(step: int, pipeline: int, aspect: tuple[float, float]) -> Iterator[tuple[int, int]]:

@@ -7,7 +7,7 @@ from dataclasses import asdict, fields
 import pytest
 
 from bayescale.core.errors import QueryError
-from bayescale.decisions.shapes import Shape, shapes
+from bayescale.runs.shapes import Shape, shapes
 
 GPT3 = Shape(layers=96, width=12288, ffn=4 * 12288, heads=96, kv_heads=96, head_dim=128, vocab=50257, tied=True,
              gated=False, positions=2048)  # fmt: skip
@@ -100,7 +100,7 @@ def test_each_row_is_a_shape_with_its_figures() -> None:
 def test_limits_that_no_shape_meets_are_an_error() -> None:
     with pytest.raises(QueryError, match="no shape meets every limit"):
         shapes(("1B", "1.001B"), 32_000, tensor=16, pipeline=8)
-    with pytest.raises(QueryError, match="a figure cannot be read"):
+    with pytest.raises(QueryError, match="the range of params cannot be read"):
         shapes(("one", "2B"), 32_000)
     with pytest.raises(QueryError, match="tensor is out of range"):
         shapes(("1B", "2B"), 32_000, tensor=0)

@@ -1,0 +1,81 @@
+"""The compute-optimal size by the posterior of the law, with what two older approaches read off the runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from bayescale.core.errors import RunsError
+from bayescale.decisions.derived import frontier
+from bayescale.inference.average import AbstractFit
+from bayescale.prediction.queries import resolve_family
+from bayescale.reporting.plots.figures import _BLUE, _GREY, _ORANGE, _axes, _log_axis, _title, counted
+from bayescale.runs.approaches import Approach, envelope_of, parabolas_of
+
+_BUDGETS = 12  # of the posterior's band
+
+
+def plot_approaches(fit: AbstractFit, *, family: str | None = None, ax: Axes | None = None) -> Axes:
+    """Optimal params by compute: posterior of the law, and Hoffmann's approaches 1 and 2 over the same runs.
+
+    Approach 1 is a line through the lower envelope of the runs, and approach 2 through the vertices of a parabola for
+    each budget. Both are biased, even without noise (arXiv:2603.22339). An approach that the runs cannot show is left
+    out, and the legend says so.
+
+    Parameters
+    ----------
+    fit : Fit or Average
+    family : str, optional
+        A fitted family or ``"new"``; by default the only family, else ``"new"``.
+    ax : Axes, optional
+        Axes to draw on; by default, those of a new figure.
+
+    Returns
+    -------
+    Axes
+    """
+    family = resolve_family(fit, family)
+    runs = fit.design_frame
+    runs = runs[runs["family"] == family] if family in fit.families else runs
+    flops = np.geomspace(runs["flops"].min(), 10 * runs["flops"].max(), _BUDGETS)
+    best = frontier(fit, flops, family=family)
+    ax = _axes(ax)
+    low, middle, high = np.quantile(best.draws["params"], [0.05, 0.5, 0.95], axis=0)
+    slopes = np.quantile(best.draws["params_exponent"][:, _BUDGETS // 2], [0.05, 0.95])
+    ax.fill_between(flops, low, high, color=_BLUE, alpha=0.25, lw=0)
+    ax.plot(flops, middle, color=_BLUE, label=f"3: the law, exponent {slopes[0]:.2f} to {slopes[1]:.2f} (90%)")
+    _overlay(ax, "1: envelope", envelope_of, runs, flops, color=_GREY, marker=".")
+    _overlay(ax, "2: parabolas", parabolas_of, runs, flops, color=_ORANGE, marker="o")
+    ax.axvline(runs["flops"].max(), color=_GREY, ls=":", lw=1)
+    title = f"{family}: optimal size by three approaches\n1 and 2 are biased, even without noise"
+    ax.set(xscale="log", xlabel="compute (FLOP)", title=_title(fit, title))
+    _log_axis(ax, "y", "optimal params")
+    ax.legend(fontsize="small", frameon=False, title="approach")
+    return ax
+
+
+def _overlay(
+    ax: Axes, name: str, make: Callable[[pd.DataFrame], Approach], runs: pd.DataFrame, flops: np.ndarray, *, color: str,
+    marker: str,
+) -> None:  # fmt: skip
+    """Draw the optima of an approach and the line through them."""
+    try:
+        found = make(runs)
+    except RunsError:
+        ax.plot([], [], ls="none", label=f"{name}: the runs show none")
+        return
+    points, left_out = found.points, ""
+    if found.left_out:
+        left_out = f", {counted(found.left_out, 'budget')} left out"
+    ax.scatter(points["flops"], points["params"], color=color, marker=marker, s=16, zorder=3)
+    ax.plot(
+        flops,
+        found.params_at(flops),
+        color=color,
+        ls="--",
+        lw=1,
+        label=f"{name}, exponent {found.exponent:.2f}{left_out}",
+    )
