@@ -31,7 +31,7 @@ from bayescale.decisions.limits import menu
 from bayescale.decisions.plans import balanced, interval, least, least_training, slope, token_grid
 from bayescale.decisions.serving import Served, Server, break_even, flop_equivalent
 from bayescale.decisions.shapes import FORWARD
-from bayescale.decisions.surface import Scope, Surface, check_law, draws_of, losses, surface
+from bayescale.decisions.surface import Scope, Surface, check_law, draws_of, interpolate, losses, surface
 from bayescale.inference.average import AbstractFit
 from bayescale.prediction.queries import resolve_family
 from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN
@@ -50,6 +50,9 @@ class Lifetime(AbstractDecision):
     The tokens of a plan are therefore not the same in all draws. Training takes 6 FLOP per param and token, and serving
     takes 2.
 
+    Whether a plan reaches the quality, and what it then costs, are those of a run, with discrepancies and noise. The
+    regret and what is compared with the compute-optimal model are under the law.
+
     Attributes
     ----------
     demand, years : float or str
@@ -67,7 +70,7 @@ class Lifetime(AbstractDecision):
     hardware: str | None = setting("text", "Accelerators (512xH100, or a TOML file): costs in dollars.", default=None)
     batch: int | None = setting("integer", "Sequences served at a time: serving cost of the hardware.", default=None)
     most_tokens: float | str = setting("count", "A plan trains on at most these tokens.", default=1e14)
-    probability: float = setting("number", "Least probability that a plan reaches the quality.", default=0.9)
+    probability: float = setting("number", "Least probability that a run reaches the quality.", default=0.9)
     family: str | None = setting("text", FAMILY, default=None)
     limits: Mapping[str, str] = setting("texts", LIMITS, default_factory=dict)
 
@@ -230,11 +233,17 @@ class Lifetime(AbstractDecision):
         return found
 
     def _reach(self, fit: AbstractFit, ln_params: np.ndarray) -> np.ndarray:
-        """Share of draws in which each size reaches the quality with the most tokens; shape (size,)."""
-        most, fixed = quantity(self.most_tokens), {"family": resolve_family(fit, self.family)}
-        table = pd.DataFrame({"params": np.exp(ln_params), "tokens": most, "unique_tokens": most}).assign(**fixed)
-        wanted = np.log(self.loss) if self.loss is not None else self._balanced(fit)[1]
-        return (np.log(losses(fit, table)) <= np.reshape(wanted, (-1, 1))).mean(axis=0)
+        """Share of draws in which a run of each size reaches the quality with the most tokens; shape (size,)."""
+        grid = token_grid(quantity(self.most_tokens))
+        plans = pd.DataFrame({"params": np.exp(ln_params), "tokens": np.exp(grid[-1])})
+        if self.like is not None:  # one table, so that the model and the plans have the same noise
+            model = pd.DataFrame({"params": quantity(self.like), "tokens": np.exp(grid)})
+            plans = pd.concat([plans, model], ignore_index=True)
+        table = plans.assign(unique_tokens=plans["tokens"], family=resolve_family(fit, self.family))
+        found, wanted = np.log(losses(fit, table, "run")), np.log(self.loss or 1.0)
+        if self.like is not None:
+            wanted = interpolate(grid, found[:, len(ln_params) :], self._balanced(fit)[0])[:, None]
+        return (found[:, : len(ln_params)] <= wanted).mean(axis=0)
 
     @property
     def quality(self) -> str:
@@ -309,6 +318,22 @@ class Life(AbstractDetails):
     def tokens(self) -> np.ndarray:
         """Training tokens of the plan in each draw."""
         return self.choice.outcome.to_numpy()[:, self.choice.best.action]
+
+    @cached_property
+    def run_tokens(self) -> np.ndarray:
+        """Training tokens of a run of the plan in each draw, with discrepancies and noise."""
+        return self.choice.run_outcome.to_numpy()[:, self.choice.best.action]
+
+    @cached_property
+    def run_costs(self) -> tuple[np.ndarray, np.ndarray]:
+        """Cost of training and of serving a run of the plan, in each draw."""
+        training, serving = self.decision.costs(self.run_tokens[:, None], np.array([self.params]))
+        return training[:, 0], serving[:, 0]
+
+    @property
+    def run_ratio(self) -> np.ndarray:
+        """Tokens per param of a run of the plan, in the draws in which it reaches the quality."""
+        return (self.run_tokens / self.params)[self.run_tokens < quantity(self.decision.most_tokens)]
 
     @cached_property
     def reached(self) -> np.ndarray:
@@ -388,9 +413,9 @@ class Life(AbstractDetails):
         first = self.ln_optimum[possible] == np.log(self.choice.actions["params"].iloc[0])
         shares = {
             "no size reaches the quality": 1 - possible.mean(),
-            "the smallest allowed size costs least": first.mean(),
+            "the smallest allowed size costs least": first.mean() if len(first) else 0.0,
         }
-        return tuple(f"in {share:.1%} of draws {what}" for what, share in shares.items() if share > 0)
+        return tuple(f"under the law, in {share:.1%} of draws {what}" for what, share in shares.items() if share > 0)
 
     @cached_property
     def _against(self) -> tuple[float, np.ndarray]:
@@ -400,39 +425,54 @@ class Life(AbstractDetails):
 
     @property
     def lines(self) -> list[tuple[str, str]]:
-        """Training, costs, what is saved, the demand that decides, and what a better quality costs."""
-        what, (training, serving), (other, demand) = self.decision, self.costs, self._against
-        cost = -self.choice.run_utility.to_numpy()[:, self.choice.best.action]
-        ratio, share = self.tokens / self.params, float(training.mean() / (training + serving).mean())
+        """Training, costs, and how the plan compares with the compute-optimal model."""
+        what, (training, serving) = self.decision, self.run_costs
+        cost, share = training + serving, float(training.mean() / (training + serving).mean())
+        return [
+            ("train", f"until the quality is reached: {interval(self.run_ratio)} tokens per param"),
+            ("reached", f"with probability {self.choice.action['probability']:.3g} by a run, within "
+             f"{count(quantity(what.most_tokens))} tokens; {self.reached.mean():.3g} under the law alone"),
+            ("cost", what.card.priced(cost) if what.card else f"{interval(cost)} FLOP"),
+            ("of which", f"{share:.0%} training, {1 - share:.0%} serving, on average"),
+            *(self._compared if self.reached.any() else []),
+        ]  # fmt: skip
+
+    @property
+    def _compared(self) -> list[tuple[str, str]]:
+        """The compute-optimal model, what is saved, the demand that decides, and what a better quality costs."""
+        other, demand = self._against
         better = _BETTER * float(np.nanmean(self.price_of_loss))
         side = "from" if self.params <= other else "up to"  # of two sizes, more demand favours the smaller one
         return [
-            ("train", f"until the quality is reached: {interval(ratio[self.reached])} tokens per param"),
-            ("reached", f"with probability {self.choice.action['probability']:.3g}, within "
-             f"{count(quantity(what.most_tokens))} tokens"),
-            ("cost", what.card.priced(cost) if what.card else f"{interval(cost)} FLOP"),
-            ("of which", f"{share:.0%} training, {1 - share:.0%} serving, on average"),
             ("optimal", f"compute-optimal for the same quality: {count(other)} params on "
              f"{count(float(np.median(self.optimal['tokens'])))} tokens"),
             ("over-trained", f"on {interval(self.over_training)} times the tokens of that model"),
             ("saving", f"{self.saving:.1%} of the expected cost of that model"),
             ("break-even", f"costs less than that model {side} {interval(demand)} tokens served"),
-            ("quality", f"a loss lower by {_BETTER} nats/token would cost {measured(better, what.unit)} more"),
+            ("quality", f"a loss lower by {_BETTER} nats/token would cost {measured(better, self.decision.unit)} more"),
         ]  # fmt: skip
 
     @property
     def figures(self) -> dict[str, Any]:
         """Plain numbers, for JSON."""
-        (training, serving), (other, demand) = self.costs, self._against
+        training, serving = self.run_costs
         return {
-            "training_tokens": quantiles(self.tokens),
-            "tokens_per_param": quantiles((self.tokens / self.params)[self.reached]),
-            "over_training": quantiles(self.over_training),
+            "probability_under_law": float(self.reached.mean()),
+            "training_tokens": quantiles(self.run_tokens),
+            "tokens_per_param": quantiles(self.run_ratio),
             "training_cost": float(training.mean()),
             "serving_cost": float(serving.mean()),
+            "probability_possible": float(np.isfinite(self.ln_least_cost).mean()),
+            **(self._comparison if self.reached.any() else {}),
+        }
+
+    @property
+    def _comparison(self) -> dict[str, Any]:
+        other, demand = self._against
+        return {
+            "over_training": quantiles(self.over_training),
             "saving": self.saving,
             "compute_optimal": {name: quantiles(x) for name, x in self.optimal.items()},
             "break_even": {"against_params": other, "tokens_served": quantiles(demand)},
             "price_of_loss": float(np.nanmean(self.price_of_loss)),
-            "probability_possible": float(np.isfinite(self.ln_least_cost).mean()),
         }

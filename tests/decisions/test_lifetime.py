@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 from known import SARDANA, additive, bisected, known_fit, slope
+from scipy.stats import t
 
 import bayescale as bs
 from bayescale.cli import main
@@ -153,10 +154,46 @@ def test_a_quality_that_some_draws_rule_out_has_a_probability_and_no_infinity(fi
     E, A, _, alpha, _ = additive(fit)
     said = choice.to_dict()
     assert np.isfinite(choice.utility).all()
-    assert 0.3 <= said["probability"] <= (E + A * choice.params**-alpha < 1.85).mean()  # with endless tokens
-    assert said["probability"] == pytest.approx(choice.reached.mean())
+    assert said["probability"] >= 0.3
+    assert said["probability_under_law"] <= (E + A * choice.params**-alpha < 1.85).mean()  # with endless tokens
+    assert said["probability_under_law"] == pytest.approx(choice.reached.mean())
     assert np.isfinite([said["saving"], said["price_of_loss"], *said["break_even"]["tokens_served"].values()]).all()
     assert "of draws no size reaches the quality" in str(choice.verdict)
+
+
+def test_the_probability_and_the_cost_of_a_loss_are_those_of_a_run(chinchilla: bs.Runs) -> None:
+    """One known law: without noise, every size above a bound reaches the loss. Noise of 5% is the only risk."""
+    fit = known_fit(chinchilla, "additive", SARDANA, sigma=0.05, nu=50.0)
+    plan = Lifetime(demand=MEAN, loss=2.0, most_tokens="2T", probability=0.7)
+    choice = bs.decide(plan, fit)
+    said, words = choice.to_dict(), " ".join(repr(choice).split())
+    final = np.log(1.69 + 406.4 * choice.params**-0.336 + 410.7 * 2e12**-0.283)
+    draws = len(choice.tokens)
+    chance = t(50.0).cdf((np.log(2.0) - final) / 0.05)
+    assert said["probability_under_law"] == 1.0
+    assert said["probability"] == pytest.approx(chance, abs=4 * (chance * (1 - chance) / draws) ** 0.5)
+    assert said["probability"] < 0.95
+    assert said["probability"] == pytest.approx((choice.run_tokens < 2e12).mean(), abs=1e-9)
+    cost = said["training_cost"] + said["serving_cost"]
+    assert cost == pytest.approx(-choice.run_utility.to_numpy()[:, choice.best.action].mean(), rel=1e-12)
+    assert f"with probability {said['probability']:.3g} by a run, within 2.00T tokens; 1 under the law alone" in words
+
+
+def test_a_plan_that_only_luck_lets_reach_the_loss_is_compared_with_nothing(chinchilla: bs.Runs) -> None:
+    fit = known_fit(chinchilla, "additive", SARDANA, sigma=0.05, nu=50.0)
+    choice = bs.decide(Lifetime(demand=MEAN, loss=2.0, most_tokens="2T", probability=0.3), fit)
+    said = choice.to_dict()
+    assert 0.3 <= said["probability"] < 0.5
+    assert said["probability_under_law"] == 0.0
+    assert "saving" not in said
+    assert "compute-optimal" not in repr(choice)
+
+
+def test_the_quality_of_a_model_has_the_same_noise_as_the_plan(chinchilla: bs.Runs) -> None:
+    noisy, calm = (known_fit(chinchilla, "additive", SARDANA, sigma=sigma) for sigma in (0.05, 1e-6))
+    found = [bs.decide(Lifetime(demand=MEAN, like="13B"), fit) for fit in (noisy, calm)]
+    assert [one.to_dict()["probability"] for one in found] == [1.0, 1.0]
+    assert found[0].run_tokens == pytest.approx(found[1].run_tokens, rel=1e-6)
 
 
 def test_a_menu_and_dollars(fit: bs.Fit) -> None:
