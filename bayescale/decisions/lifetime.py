@@ -27,9 +27,9 @@ from bayescale.decisions.base import (
     setting,
 )
 from bayescale.decisions.hardware import Hardware, hardware
-from bayescale.decisions.limits import menu
+from bayescale.decisions.limits import SHAPES, buildable, menu
 from bayescale.decisions.plans import balanced, interval, least, least_training, slope, token_grid
-from bayescale.decisions.serving import Served, Server, break_even, flop_equivalent
+from bayescale.decisions.serving import Served, Server, break_even, flop_equivalent, served_like
 from bayescale.decisions.shapes import FORWARD
 from bayescale.decisions.surface import Scope, Surface, check_law, draws_of, interpolate, losses, surface
 from bayescale.inference.average import AbstractFit
@@ -39,6 +39,10 @@ from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN
 _LIKE = 0.025 * np.arange(-400, 41)  # log sizes over that of the quality: serving only makes smaller ones better
 _SEARCHED = np.arange(np.log(1e5), np.log(1e15), 0.05)  # log sizes among which the smallest is sought
 _KEPT = 115  # of these, from the smallest that reaches the loss: up to 300 times its size
+MEMORY = "max_memory_gb"
+"""Name of the limit of memory of one accelerator."""
+_USUAL = "kv_heads=8"  # shapes of the served models: 8 key and value heads, as in Llama 3 of any size
+_BYTES = {"fp8": 1.0}  # per param; otherwise 2
 _BETTER = 0.01  # nats/token: the better quality whose cost is reported
 
 
@@ -47,8 +51,9 @@ class Lifetime(AbstractDecision):
     """Minimise the cost of training and serving a model of given quality, over its params.
 
     A plan trains one size until the quality is reached, or until ``most_tokens`` are spent. Then it serves the demand.
-    The tokens of a plan are therefore not the same in all draws. Training takes 6 FLOP per param and token, and serving
-    takes 2.
+    The tokens of a plan are therefore not the same in all draws. Training takes 6 FLOP per param and token. Serving
+    takes 2, which is a lower bound: with ``prompt`` and ``generated`` it takes the time of a server that reads prompts,
+    weights and caches.
 
     Whether a plan reaches the quality, and what it then costs, are those of a run, with discrepancies and noise. The
     regret and what is compared with the compute-optimal model are under the law.
@@ -60,6 +65,11 @@ class Lifetime(AbstractDecision):
     loss, like : float or str
         The quality, as a loss or as that of a model of ``like`` params that is trained compute-optimally. The latter
         is another loss in each draw; it can be reached in all of them.
+    prompt, generated : float or str, optional
+        Tokens of a request and of its answer, all of which are served tokens. Each size then has the caches of a usual
+        shape, or of those of the limit ``shapes``. Limits may bound ``latency`` (seconds between two tokens of a
+        sequence), ``most_batch`` (sequences whose caches fit in memory), and ``memory_gb`` (of one accelerator; at most
+        what the hardware has, unless the limit is given).
     """
 
     demand: float | str = setting("text", "Tokens served, a number (2T) or lognormal(2e12, 0.5).")
@@ -69,6 +79,9 @@ class Lifetime(AbstractDecision):
     serving: float | str = setting("text", "Cost of a FLOP in serving over one in training.", default="1")
     hardware: str | None = setting("text", "Accelerators (512xH100, or a TOML file): costs in dollars.", default=None)
     batch: int | None = setting("integer", "Sequences served at a time: serving cost of the hardware.", default=None)
+    prompt: float | str | None = setting("count", "Tokens of a request that is served.", default=None)
+    generated: float | str | None = setting("count", "Tokens of its answer, generated one by one.", default=None)
+    accelerators: int = setting("integer", "Accelerators that hold one copy of the served model.", default=1)
     most_tokens: float | str = setting("count", "A plan trains on at most these tokens.", default=1e14)
     probability: float = setting("number", "Least probability that a run reaches the quality.", default=0.9)
     family: str | None = setting("text", FAMILY, default=None)
@@ -87,6 +100,9 @@ class Lifetime(AbstractDecision):
             raise QueryError("the loss is out of range", expected="a positive number", got=str(self.loss))
         if self.batch is not None and self.batch < 1:
             raise QueryError("the batch is out of range", expected="at least 1 sequence", got=str(self.batch))
+        if self.batch and str(self.serving) != "1":
+            raise QueryError("the serving cost is given twice", got=f"batch {self.batch}, serving {self.serving}")
+        self._check_requests()
         if not 0 < self.probability <= 1:
             raise QueryError("probability is out of range", expected="above 0, up to 1", got=str(self.probability))
         if self.batch and not self.hardware:
@@ -94,6 +110,69 @@ class Lifetime(AbstractDecision):
         for name in ("demand", "years", "serving"):
             if amount(getattr(self, name)).support[0] < 0:
                 raise QueryError(f"{name} can be negative", got=str(getattr(self, name)), hint="write a lognormal")
+
+    def _check_requests(self) -> None:
+        given = [name for name in ("prompt", "generated", "batch") if getattr(self, name) is not None]
+        if self.accelerators < 1 or any(not quantity(getattr(self, name)) > 0 for name in given):
+            raise QueryError(
+                "requests are out of range",
+                expected="positive numbers of tokens and accelerators",
+                got=f"prompt {self.prompt}, generated {self.generated}, {self.accelerators} accelerators",
+            )
+        if not self.described and {"prompt", "generated"} & set(given):
+            raise QueryError("requests are not described", expected="prompt, generated and batch",
+                             got=", ".join(given))  # fmt: skip
+        if self.described and self.card:
+            memory = {MEMORY: f"{self.card.memory.amount.mean:g}"}
+            object.__setattr__(self, "limits", {**memory, **self.limits})
+
+    @property
+    def described(self) -> bool:
+        """Whether requests are described, so that serving is that of a server."""
+        return None not in (self.prompt, self.generated, self.batch)
+
+    @property
+    def context(self) -> float:
+        """Tokens of a complete request."""
+        return quantity(self.prompt or 0.0) + quantity(self.generated or 0.0)
+
+    @cached_property
+    def _shapes(self) -> pd.DataFrame:
+        return buildable(self.limits.get(SHAPES, _USUAL))
+
+    def server(self, params: Any, n: int) -> Server:
+        """Return the server of models, as requests are described.
+
+        Parameters
+        ----------
+        params : float or ndarray
+        n : int
+            Number of draws of the hardware.
+
+        Returns
+        -------
+        Server
+
+        Raises
+        ------
+        QueryError
+            Without hardware.
+        """
+        if self.card is None:
+            raise QueryError("serving needs hardware", hint="give hardware, such as H100")
+        bytes_each = _BYTES.get(self.card.precision, 2.0)
+        return Server(served_like(params, self._shapes, trend=SHAPES not in self.limits, weight_bytes=bytes_each),
+                      self.card.drawn(n, seed=0),
+                      self.accelerators)  # fmt: skip
+
+    def _service(self, params: np.ndarray, n: int) -> dict[str, np.ndarray]:
+        """Latency, largest batch in memory, and memory of sizes, on average over draws; empty if not described."""
+        if not self.described:
+            return {}
+        server = self.server(params, n)
+        return {"latency": server.decode_seconds(self.batch, self.context).mean(axis=0),
+                "most_batch": server.batch_in_memory(self.context).mean(axis=0),
+                MEMORY.removeprefix("max_"): server.memory_bytes(self.batch, self.context) / 1e9}  # fmt: skip
 
     @property
     def unit(self) -> str:
@@ -120,7 +199,8 @@ class Lifetime(AbstractDecision):
         offered = menu(self.limits)
         own = self._reach(fit, np.log(offered)) if len(offered) else offered
         table = pd.DataFrame({"params": np.concatenate([np.exp(sizes[kept]), offered[own >= self.probability]])})
-        return table.assign(probability=np.concatenate([reach[kept], own[own >= self.probability]]))
+        table["probability"] = np.concatenate([reach[kept], own[own >= self.probability]])
+        return table.assign(**self._service(table["params"].to_numpy(), draws_of(fit)))
 
     def outcome(self, fit: AbstractFit, actions: pd.DataFrame, scope: Scope) -> xr.DataArray:
         """Tokens with which each size reaches the quality, at most ``most_tokens``."""
@@ -199,6 +279,11 @@ class Lifetime(AbstractDecision):
         ndarray, shape (draw, action)
             In dollars with hardware, else in training FLOP.
         """
+        if self.described:
+            dollars = self.server(params, n).request_dollars(
+                quantity(self.prompt or 0), quantity(self.generated or 0), self.batch
+            )
+            return dollars / self.context
         of = self._drawn(n)
         return FORWARD * params * (of["serving"] * of["price"])[:, None]
 
@@ -227,7 +312,10 @@ class Lifetime(AbstractDecision):
         if self.card:
             rates = self.card.drawn(n, seed=0)
             found["price"] = rates.dollars(1.0)[:, 0]
-            if self.batch:  # all terms are proportional to params, so any size gives the ratio
+            if self.described:
+                more = {name: getattr(rates, name)[:, 0] for name in ("serving_utilisation", "bandwidth_utilisation")}
+                found |= more
+            elif self.batch:  # all terms are proportional to params, so any size gives the ratio
                 served = Server(Served(1e9, 1e9, 0.0), rates).decode_dollars(self.batch, 0.0)
                 found["serving"] = (flop_equivalent(served, rates) / (FORWARD * 1e9))[:, 0]
         return found
@@ -434,8 +522,18 @@ class Life(AbstractDetails):
              f"{count(quantity(what.most_tokens))} tokens; {self.reached.mean():.3g} under the law alone"),
             ("cost", what.card.priced(cost) if what.card else f"{interval(cost)} FLOP"),
             ("of which", f"{share:.0%} training, {1 - share:.0%} serving, on average"),
+            *self._served,
             *(self._compared if self.reached.any() else []),
         ]  # fmt: skip
+
+    @property
+    def _served(self) -> list[tuple[str, str]]:
+        """How the model is served; empty unless requests are described."""
+        what, chosen = self.decision, self.choice.action
+        if not what.described:
+            return []
+        return [("serve", f"{what.batch} sequences at a time, {1e3 * chosen['latency']:.3g} ms between two tokens; "
+                 f"{count(chosen['most_batch'])} sequences fit in memory")]  # fmt: skip
 
     @property
     def _compared(self) -> list[tuple[str, str]]:
