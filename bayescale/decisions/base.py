@@ -505,6 +505,7 @@ class Choice:
             **(self.details.figures if self.details else {}),
             **({"cost": self.bill[1]} if self.bill[1] else {}),
             "by_risk": self.by_risk,
+            "settle": [] if self.unsettled else self.unknowns.reset_index().to_dict("records"),
             "limits_that_bind": [one.to_dict() for one in self.limits],
             "excluded": self.fit.excluded,
             "verdict": str(self.verdict),

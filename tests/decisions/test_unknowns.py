@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -80,3 +82,14 @@ def test_a_value_of_one_draw_alone_has_no_half_to_choose_by() -> None:
 
 def test_nothing_unknown_is_an_empty_table() -> None:
     assert list(partial_information(np.zeros((4, 2)), {}, np.ones(2, bool))["choose_low"]) == []
+
+
+def test_what_it_is_worth_to_settle_each_unknown_is_in_the_json(chinchilla_fit: bs.Fit) -> None:
+    choice = bs.decide(bs.Allocation("5.76e23", hardware="H100"), chinchilla_fit)
+    said = json.loads(json.dumps(choice.to_dict(), allow_nan=False))["settle"]
+    assert [one["unknown"] for one in said] == list(choice.unknowns.index)
+    for one, (_, row) in zip(said, choice.unknowns.iterrows(), strict=True):
+        assert {key: value for key, value in one.items() if key != "unknown"} == row.to_dict()
+    assert {"q05", "q95", "choose_low", "choose_high", "worth", "mcse", "worth_compute", "worth_dollars"} < said[
+        0
+    ].keys()
