@@ -26,7 +26,7 @@ from bayescale.decisions.base import (
     setting,
 )
 from bayescale.decisions.hardware import Hardware, hardware
-from bayescale.decisions.plans import interval, least, least_training, token_grid
+from bayescale.decisions.plans import beyond, interval, least, least_training, token_grid
 from bayescale.decisions.surface import Scope, check_law, draws_of, losses, surface
 from bayescale.inference.average import AbstractFit
 from bayescale.prediction.queries import resolve_family
@@ -196,7 +196,15 @@ class Stop(AbstractDetails):
         what = self.decision
         family = resolve_family(self.choice.fit, what.family)
         worth = f"a nat/token is worth {'$' * (what.unit == DOLLARS)}{what.worth}{' FLOP' * (what.unit != DOLLARS)}"
-        return f"Tokens of {count(quantity(what.params))} params, {worth}, family {family!r}"
+        return f"Tokens of {count(quantity(what.params))} params, {worth}, family {family!r}, {self.reach[0]}"
+
+    @cached_property
+    def reach(self) -> tuple[str, float]:
+        """How far the plan lies beyond the runs: in words, and in decades of compute."""
+        words, decades = beyond(
+            self.choice.fit, self.decision.queries(self.choice.fit, self.choice.action.to_frame().T)
+        )
+        return words, float(decades[0])
 
     @property
     def asked(self) -> dict[str, Any]:
@@ -226,4 +234,5 @@ class Stop(AbstractDetails):
             "endless_loss": quantiles(self.endless),
             "overhead": quantiles(self.overhead),
             "compute_optimal_params": quantiles(np.exp(self.ln_optimal_params)),
+            "reach_decades": self.reach[1],
         }

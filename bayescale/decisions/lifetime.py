@@ -28,7 +28,7 @@ from bayescale.decisions.base import (
 )
 from bayescale.decisions.hardware import Hardware, hardware
 from bayescale.decisions.limits import SHAPES, buildable, menu
-from bayescale.decisions.plans import balanced, interval, least, least_training, slope, token_grid
+from bayescale.decisions.plans import balanced, beyond, interval, least, least_training, slope, token_grid
 from bayescale.decisions.serving import Served, Server, break_even, flop_equivalent, served_like
 from bayescale.decisions.shapes import FORWARD
 from bayescale.decisions.surface import Scope, Surface, check_law, draws_of, interpolate, losses, surface
@@ -487,7 +487,15 @@ class Life(AbstractDetails):
         family = resolve_family(self.choice.fit, what.family)
         said = amount(what.demand)
         demand = count(said.mean) if said.fixed else str(said)
-        return f"Lifetime of {what.quality}, {demand} tokens{years} served, family {family!r}"
+        return f"Lifetime of {what.quality}, {demand} tokens{years} served, family {family!r}, {self.reach[0]}"
+
+    @cached_property
+    def reach(self) -> tuple[str, float]:
+        """How far the plan, with the median of its tokens, lies beyond the runs: in words, and in decades of compute."""
+        fit = self.choice.fit
+        plan = {"params": self.params, "tokens": float(np.median(self.run_tokens))}
+        words, decades = beyond(fit, pd.DataFrame([plan]).assign(family=resolve_family(fit, self.decision.family)))
+        return words, float(decades[0])
 
     @property
     def asked(self) -> dict[str, Any]:
@@ -561,6 +569,7 @@ class Life(AbstractDetails):
             "training_cost": float(training.mean()),
             "serving_cost": float(serving.mean()),
             "probability_possible": float(np.isfinite(self.ln_least_cost).mean()),
+            "reach_decades": self.reach[1],
             **(self._comparison if self.reached.any() else {}),
         }
 

@@ -12,6 +12,7 @@ import xarray as xr
 from bayescale.core.errors import QueryError
 from bayescale.core.quantities import count
 from bayescale.decisions.base import LIMITS, AbstractDecision, Choice, Details, draws_by_action, quantiles, setting
+from bayescale.decisions.plans import beyond
 from bayescale.decisions.simplex import LEAST_SHARE, MOST_PARTS, lattice
 from bayescale.decisions.surface import Scope, budget_of, frontier, interpolate
 from bayescale.inference.average import AbstractFit
@@ -80,7 +81,9 @@ class Portfolio(AbstractDecision):
             lines.append((str(family)[:12], f"{share:.1%} of the budget (best share {shares['q05']:.0%} to "
                           f"{shares['q95']:.0%}): {count(params[0])} params on {count(tokens)} tokens, loss "
                           f"{interval['q50']:.3f} ({interval['q05']:.3f} to {interval['q95']:.3f})"))  # fmt: skip
-        problem = f"Portfolio of {count(budget_of(self.flops))} FLOP over {len(plans)} families"
+        where, decades = beyond(choice.fit, pd.DataFrame(plans))
+        plans = [{**plan, "reach_decades": float(far)} for plan, far in zip(plans, decades, strict=True)]
+        problem = f"Portfolio of {count(budget_of(self.flops))} FLOP over {len(plans)} families, {where}"
         return Details(problem, {"flops": self.flops, "worth": self.worths(choice.fit)}, lines, {"plans": plans})
 
     def worths(self, fit: AbstractFit) -> dict[str, float]:

@@ -176,6 +176,23 @@ def test_every_choice_has_its_keys_and_nothing_that_json_cannot_hold(name, setti
     assert "verdict" in words
 
 
+@pytest.mark.parametrize(
+    ("name", "settings", "flops"),
+    [
+        ("lifetime", {"like": "130B", "demand": "2e12"}, lambda c: 6 * c.params * float(np.median(c.run_tokens))),
+        ("fixed-params", {"params": "7B", "worth": "1e27"}, lambda c: c.action["flops"]),
+        ("data-cap", {"flops": "1e24", "unique_tokens": "2T"}, lambda c: 1e24),
+        ("split", {"flops": "1e23", "gains": {"inference": "0.01"}}, lambda c: 1e23 * c.action["pretraining"]),
+    ],
+)
+def test_a_choice_says_how_far_it_reaches_beyond_the_runs(name, settings, flops, chinchilla_fit: bs.Fit) -> None:
+    choice = bs.decide(name, chinchilla_fit, **settings)
+    decades = np.log10(flops(choice) / chinchilla_fit.design_frame["flops"].max())
+    assert decades > 0.1
+    assert choice.to_dict()["reach_decades"] == pytest.approx(decades)
+    assert f"up to {decades:.1f} decades of compute beyond the runs" in choice.problem
+
+
 def test_an_allocation_under_caution_is_another_action_of_the_same_matrix(chinchilla_fit: bs.Fit) -> None:
     calm, wary = (bs.decide(bs.Allocation("5.76e23"), chinchilla_fit, risk) for risk in (None, CVaR(0.1)))
     assert calm.by_risk == wary.by_risk

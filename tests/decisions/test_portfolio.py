@@ -55,6 +55,10 @@ def test_a_portfolio_of_one_law_twice_is_divided_in_halves_and_by_its_worth(trio
     assert bound.action[second] == pytest.approx(0.6)
     assert bound.limits[0].name == f"min_{second}"
     assert json.loads(json.dumps(bound.to_dict()))["plans"][1]["family"] == second
+    runs = trio_fit.design_frame.groupby("family")["flops"].max()
+    for plan in bound.to_dict()["plans"]:
+        assert plan["reach_decades"] == pytest.approx(max(np.log10(plan["flops"] / runs[plan["family"]]), 0.0))
+    assert "decades of compute beyond the runs" in bound.problem
 
 
 @pytest.mark.parametrize(
