@@ -491,7 +491,7 @@ class Life(AbstractDetails):
 
     @cached_property
     def reach(self) -> tuple[str, float]:
-        """How far the plan, with the median of its tokens, lies beyond the runs: in words, and in decades of compute."""
+        """How far the plan, with its median tokens, lies beyond the runs: in words, and in decades of compute."""
         fit = self.choice.fit
         plan = {"params": self.params, "tokens": float(np.median(self.run_tokens))}
         words, decades = beyond(fit, pd.DataFrame([plan]).assign(family=resolve_family(fit, self.decision.family)))
