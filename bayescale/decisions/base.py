@@ -40,6 +40,8 @@ KINDS = ("count", "number", "integer", "text", "flag", "numbers", "texts")
 of names to texts."""
 DOLLARS = "$"
 """Unit of a utility in US dollars."""
+REALISED = "realised"
+"""Coordinate of an outcome that has control variates: the same outcome without them, dims ``draw action``."""
 _WIDTH = 100  # columns of the text of a choice
 _FEW_UNKNOWNS = 3  # in text
 _CLEAR = 2.0  # Monte Carlo errors by which the worth of an unknown must exceed zero to be named
@@ -331,7 +333,9 @@ class Choice:
 
     @cached_property
     def run_outcome(self) -> xr.DataArray:
-        """Outcome of each action with discrepancies and noise; dims ``draw action``."""
+        """Outcome of each action with discrepancies and noise, and without control variates; dims ``draw action``."""
+        if self._controlled:
+            return self.outcome.copy(data=self.outcome[REALISED].to_numpy())
         return self.decision.outcome(self.fit, self.actions, "run") if self.decision.scoped else self.outcome
 
     @cached_property
@@ -383,7 +387,13 @@ class Choice:
 
     def _read_by(self, risk: AbstractRisk) -> np.ndarray:
         """Utilities in the scope that an attitude to risk reads, shape (draw, action)."""
-        return (self.utility if risk.scope == "law" else self.run_utility).to_numpy()
+        law = risk.scope == "law" and (risk.linear or not self._controlled)
+        return (self.utility if law else self.run_utility).to_numpy()
+
+    @property
+    def _controlled(self) -> bool:
+        """Whether the outcome has control variates, which only a mean may read."""
+        return REALISED in self.outcome.coords
 
     @cached_property
     def limits(self) -> list[Binding]:

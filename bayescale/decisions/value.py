@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -79,6 +79,8 @@ class Value:
         The Pareto shape of the weights that nine of ten fantasies do not exceed; NaN for engines without weights.
     most_k : float
         Largest shape at which the weights are reliable, from the number of draws.
+    realised : ndarray, shape (fantasy,)
+        Gain after each simulated outcome, as it is: of these, and not of `gains`, are quantiles and tails.
     """
 
     evsi: float
@@ -94,6 +96,7 @@ class Value:
     replicates: np.ndarray
     pareto_k: float = math.nan
     most_k: float = math.nan
+    realised: np.ndarray = field(default_factory=lambda: np.empty(0))
 
     @property
     def reliable(self) -> bool:
@@ -141,7 +144,7 @@ class Value:
         -------
         dict
         """
-        left_out = ("gains", "replicates", "most_k")
+        left_out = ("gains", "replicates", "most_k", "realised")
         return {name: value for name, value in vars(self).items() if name not in left_out} | {
             "per_cost": self.per_cost,
             "reliable": self.reliable,
@@ -233,8 +236,9 @@ class Stakes:
         return np.stack([self.columns[self.block == b].sum(axis=0) for b in range(self.block.max() + 1)])
 
 
-_Estimate = tuple[float, float, np.ndarray]
-"""Value, reduction of variance, and gain by fantasy: an estimate without one block of draws, or with all (-1)."""
+_Estimate = tuple[float, float, np.ndarray, np.ndarray]
+"""Value, reduction of variance, and gain by fantasy less controls and as it is: without a block of draws, or with all
+(-1)."""
 
 
 def value_of(
@@ -434,13 +438,13 @@ def reweighted(stakes: Stakes, density: np.ndarray, source: np.ndarray) -> Value
         after = [_means(sums[kept & (parity == h)].sum(axis=0)) for h in (0, 1)]
         prior = [_means(stakes.sums[kept & (parity == h)].sum(axis=0))[:-1] for h in (0, 1)]
         rows = np.flatnonzero(block != without)
-        gains = np.empty(len(rows))
+        gains, realised = np.empty(len(rows)), np.empty(len(rows))
         for h in (0, 1):
             mine = half[rows] == h
             mean, chosen = after[h][rows[mine], :-1], after[1 - h][rows[mine], :-1].argmax(axis=1)
-            gains[mine] = np.take_along_axis(mean, chosen[:, None], axis=1)[:, 0] - mean[:, prior[1 - h].argmax()]
-            gains[mine] = _controlled(gains[mine], (mean - prior[h]) @ stakes.directions)
-        return float(gains.mean()), _covariance(*(mean[rows, -1] for mean in after)), gains
+            realised[mine] = np.take_along_axis(mean, chosen[:, None], axis=1)[:, 0] - mean[:, prior[1 - h].argmax()]
+            gains[mine] = _controlled(realised[mine], (mean - prior[h]) @ stakes.directions)
+        return float(gains.mean()), _covariance(*(mean[rows, -1] for mean in after)), gains, realised
 
     shape, most = _pareto(density)
     return replace(_value(stakes, estimate, float(everything[:, :-1].max(axis=1).mean()), "reweight"),
@@ -529,7 +533,7 @@ def regressed(stakes: Stakes, observed: np.ndarray) -> Value:
             mine = stakes.half[rows] == h
             chosen = fitted[1 - h][rows[mine], :-1].argmax(axis=1)
             gains[mine] = stakes.gain[rows[mine], chosen] - stakes.gain[rows[mine], now[1 - h]]
-        return float(gains.mean()), _covariance(*(mean[rows, -1] for mean in fitted)), gains
+        return float(gains.mean()), _covariance(*(mean[rows, -1] for mean in fitted)), gains, gains
 
     everything = features @ _solved(grams, cross, parity >= 0)
     return _value(stakes, estimate, float(everything[:, :-1].max(axis=1).mean()), "regress")
@@ -577,7 +581,7 @@ def gaussian(stakes: Stakes, observed: np.ndarray) -> Value:
         white = (seen - seen.mean(axis=0)) @ np.linalg.inv(np.linalg.cholesky(np.atleast_2d(np.cov(seen.T)))).T
         slopes = white.T @ (targets - targets.mean(axis=0)) / len(white)
         level = float((slopes[:, -1] ** 2).sum())
-        return _linear(targets[:, :-1].mean(axis=0), slopes[:, :-1], normals), level, np.empty(0)
+        return _linear(targets[:, :-1].mean(axis=0), slopes[:, :-1], normals), level, np.empty(0), np.empty(0)
 
     return _value(stakes, estimate, estimate(-1)[0], "gaussian")
 
@@ -621,12 +625,12 @@ def _covariance(first: np.ndarray, second: np.ndarray) -> float:
 
 def _value(stakes: Stakes, estimate: Callable[[int], _Estimate], plug_in: float, engine: str) -> Value:
     """Return the value with its errors by the jackknife over blocks, which leaves out draws and their fantasies."""
-    evsi, level, gains = estimate(-1)
+    evsi, level, gains, realised = estimate(-1)
     blocks = int(stakes.block.max()) + 1
     again = np.array([estimate(b)[:2] for b in range(blocks)])
     share = level / variance if (variance := float(stakes.outcome.var())) else 0.0
     return Value(evsi, _jackknife(again[:, 0]), plug_in, stakes.evpi, level, _jackknife(again[:, 1]), share, math.nan,
-                 engine, gains, again[:, 0])  # fmt: skip
+                 engine, gains, again[:, 0], realised=realised)  # fmt: skip
 
 
 def _jackknife(replicates: np.ndarray) -> float:
@@ -690,7 +694,7 @@ def _refitted(table: pd.DataFrame, decision: AbstractDecision, fit: AbstractFit,
     plug_in = np.mean([one.utility.mean(axis=0).max() - one.utility[:, stakes.action].mean() for one in after])
     return Value(float(gains.mean()), _jackknife(replicates), float(plug_in), stakes.evpi, level, level_mcse,
                  level / float(stakes.outcome.var()), float(table["flops"].sum()), "refit", gains,
-                 replicates)  # fmt: skip
+                 replicates, realised=gains)  # fmt: skip
 
 
 def refits(
