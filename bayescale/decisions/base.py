@@ -417,7 +417,8 @@ class Choice:
         DataFrame
             One unknown per row, the most valuable one first: its 5% and 95% quantiles, the chosen action in the lowest
             and the highest tenth of its draws (``choose_low``, ``choose_high``), and ``worth``: the expected value of
-            knowing it exactly, in the unit of the utility, with its Monte Carlo error. An allocation adds
+            knowing it exactly, in the unit of the utility, with its Monte Carlo error. ``bias`` is the estimate for an
+            unknown that says nothing: a small worth is too low by about as much. An allocation adds
             ``worth_compute``, relative to the budget, and with a price ``worth_dollars``.
         """
         if not self.decision.scoped:
@@ -577,7 +578,10 @@ class Choice:
                 worth = f"{row['worth_compute']:.2%} of compute"
             dollars = f", {measured(row['worth_dollars'], DOLLARS)}" if "worth_dollars" in row else ""
             said.append(f"{name} {worth}{dollars}")
-        return [("settle", "; ".join(said) + (self._dated or self._date * ("worth_dollars" in table)))]
+        low = table.iloc[0]  # unknowns with many values have the same one
+        low_by = f"; small ones are too low by about {measured(-low['bias'], self.decision.unit)}" * _biased(low)
+        dated = self._dated or self._date * ("worth_dollars" in table)
+        return [("settle", "; ".join(said) + low_by + dated)]
 
     @property
     def _date(self) -> str:
@@ -896,6 +900,11 @@ def _limits_of(decision: AbstractDecision) -> Mapping[str, str]:
 
 def _plain(action: pd.Series) -> dict[str, Any]:
     return {str(name): value.item() if hasattr(value, "item") else value for name, value in action.items()}
+
+
+def _biased(row: pd.Series) -> bool:
+    """Whether the bias of a worth is clear, by its own error, and larger than the error of the worth."""
+    return bool(row["bias"] < -_CLEAR * row["bias_mcse"] and -row["bias"] > row["mcse"])
 
 
 def _labelled(name: str, value: Any) -> str:
