@@ -91,8 +91,8 @@ def _unknowns(choice: Choice) -> Section | None:
         columns.append(("worth", "of compute", number, lambda r: r.worth_compute))
     says = (
         "Worth is the expected gain from knowing one unknown exactly before the choice, with nothing else known. No "
-        "experiment that informs only this unknown can be worth more. The bias is the estimate for an unknown that says "
-        "nothing: a small worth is too low by about as much.",
+        "experiment that informs only this unknown can be worth more. The bias is the estimate for an unknown that "
+        "says nothing: a small worth is too low by about as much.",
     )
     return Section("unknowns", "What would change it", says, (tabled("Unknowns", table, columns),))
 
