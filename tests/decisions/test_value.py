@@ -22,13 +22,13 @@ import bayescale as bs
 from bayescale.cli import main
 from bayescale.core.errors import QueryError
 from bayescale.decisions.base import AbstractDecision, draws_by_action
+from bayescale.decisions.draws import promote
 from bayescale.decisions.next_run import NextRun
 from bayescale.decisions.risk import RISKS
 from bayescale.decisions.value import (
     Stakes,
     Value,
     gaussian,
-    promote,
     refits,
     regressed,
     reweighted,
