@@ -21,13 +21,12 @@ from bayescale.decisions.base import (
     LIMITS,
     AbstractDecision,
     AbstractDetails,
-    Best,
-    Choice,
     draws_by_action,
     quantiles,
     setting,
 )
 from bayescale.decisions.bills import SEED, card_of
+from bayescale.decisions.choice import Best, Choice
 from bayescale.decisions.limits import menu
 from bayescale.decisions.surface import (
     MOST_DRAWS,

@@ -18,11 +18,11 @@ from bayescale.decisions.base import (
     LIMITS,
     AbstractDecision,
     AbstractDetails,
-    Choice,
     draws_by_action,
     quantiles,
     setting,
 )
+from bayescale.decisions.choice import Choice
 from bayescale.decisions.limits import SIZES, allowed_by, menu
 from bayescale.decisions.plans import SLOPE, beyond, interval, least
 from bayescale.decisions.surface import Scope, check_law, losses

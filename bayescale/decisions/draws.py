@@ -10,7 +10,7 @@ import numpy as np
 from bayescale.core.dims import QUANTILES
 from bayescale.core.errors import QueryError
 from bayescale.core.quantities import count
-from bayescale.decisions.base import Choice
+from bayescale.decisions.choice import Choice
 
 ENDS = ("q05", "q50", "q95")
 _FEW = 0.001  # of the loss: runs that differ in nothing but their seed differ by as much

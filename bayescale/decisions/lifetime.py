@@ -15,23 +15,23 @@ from bayescale.core.errors import QueryError
 from bayescale.core.quantities import count, quantity
 from bayescale.decisions.amounts import amount, drawn
 from bayescale.decisions.base import (
-    DOLLARS,
     FAMILY,
     LIMITS,
     AbstractDecision,
     AbstractDetails,
-    Choice,
     draws_by_action,
-    measured,
     quantiles,
     setting,
 )
-from bayescale.decisions.hardware import Hardware, hardware
+from bayescale.decisions.bills import SEED, card_of, flop_price, unit_of
+from bayescale.decisions.choice import Choice
+from bayescale.decisions.hardware import Hardware
 from bayescale.decisions.limits import SHAPES, buildable, menu
 from bayescale.decisions.plans import balanced, beyond, interval, least, least_training, slope, token_grid
 from bayescale.decisions.serving import Served, Server, break_even, flop_equivalent, served_like
 from bayescale.decisions.shapes import FORWARD
 from bayescale.decisions.surface import Scope, Surface, check_law, draws_of, interpolate, losses, surface
+from bayescale.decisions.words import measured
 from bayescale.inference.average import AbstractFit
 from bayescale.prediction.queries import resolve_family
 from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN
@@ -162,7 +162,7 @@ class Lifetime(AbstractDecision):
             raise QueryError("serving needs hardware", hint="give hardware, such as H100")
         bytes_each = _BYTES.get(self.card.precision, 2.0)
         return Server(served_like(params, self._shapes, trend=SHAPES not in self.limits, weight_bytes=bytes_each),
-                      self.card.drawn(n, seed=0),
+                      self.card.drawn(n, SEED),
                       self.accelerators)  # fmt: skip
 
     def _service(self, params: np.ndarray, n: int) -> dict[str, np.ndarray]:
@@ -177,12 +177,12 @@ class Lifetime(AbstractDecision):
     @property
     def unit(self) -> str:
         """FLOP, or dollars with hardware."""
-        return DOLLARS if self.hardware else "FLOP"
+        return unit_of(self.hardware)
 
     @cached_property
     def card(self) -> Hardware | None:
         """The hardware's card."""
-        return hardware(self.hardware) if self.hardware else None
+        return card_of(self)
 
     def actions(self, fit: AbstractFit) -> pd.DataFrame:
         """Sizes that reach the quality with the least probability or more, in even steps, then those of the menu."""
@@ -308,10 +308,9 @@ class Lifetime(AbstractDecision):
         demand = draws["demand"] * draws["years"]
         # A mean without Monte Carlo error: an expected cost, linear in demand, then depends on its mean alone.
         demand *= said["demand"].mean * said["years"].mean / (demand.mean() or 1.0)
-        found = {"demand": demand, "serving": draws["serving"], "price": np.ones(n)}
+        found = {"demand": demand, "serving": draws["serving"], "price": flop_price(self.card, n)}
         if self.card:
-            rates = self.card.drawn(n, seed=0)
-            found["price"] = rates.dollars(1.0)[:, 0]
+            rates = self.card.drawn(n, SEED)
             if self.described:
                 more = {name: getattr(rates, name)[:, 0] for name in ("serving_utilisation", "bandwidth_utilisation")}
                 found |= more

@@ -14,18 +14,13 @@ import xarray as xr
 from bayescale.core.dims import ACTION, DRAW
 from bayescale.core.errors import QueryError
 from bayescale.core.quantities import count, quantity
-from bayescale.decisions.base import (
-    FAMILY,
-    REALISED,
-    AbstractDecision,
-    AbstractDetails,
-    Choice,
-    draws_by_action,
-    named,
-    setting,
-)
+from bayescale.decisions.base import FAMILY, REALISED, AbstractDecision, AbstractDetails, draws_by_action, setting
+from bayescale.decisions.choice import Choice
+from bayescale.decisions.engines import Value
+from bayescale.decisions.solver import named
+from bayescale.decisions.stakes import Stakes, stakes_of
 from bayescale.decisions.surface import Scope
-from bayescale.decisions.value import FANTASIES, Stakes, Value, stakes_of, value_of, values_of
+from bayescale.decisions.value import FANTASIES, value_of, values_of
 from bayescale.inference.average import AbstractFit
 from bayescale.prediction.queries import resolve_family
 from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN

@@ -11,7 +11,8 @@ import xarray as xr
 
 from bayescale.core.errors import QueryError
 from bayescale.core.quantities import count
-from bayescale.decisions.base import LIMITS, AbstractDecision, Choice, Details, draws_by_action, quantiles, setting
+from bayescale.decisions.base import LIMITS, AbstractDecision, Details, draws_by_action, quantiles, setting
+from bayescale.decisions.choice import Choice
 from bayescale.decisions.plans import beyond
 from bayescale.decisions.simplex import LEAST_SHARE, MOST_PARTS, lattice
 from bayescale.decisions.surface import Scope, budget_of, frontier, interpolate

@@ -12,7 +12,8 @@ import xarray as xr
 
 from bayescale.core.errors import QueryError, nearest
 from bayescale.core.quantities import count
-from bayescale.decisions.base import FAMILY, AbstractDecision, Choice, Details, draws_by_action, quantiles, setting
+from bayescale.decisions.base import FAMILY, AbstractDecision, Details, draws_by_action, quantiles, setting
+from bayescale.decisions.choice import Choice
 from bayescale.decisions.draws import chances, ends, kendall_tau, promote, unsettled, written
 from bayescale.decisions.surface import LOSS, MOST_DRAWS, Scope, Surface, losses, others_of
 from bayescale.inference.average import AbstractFit

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from bayescale.core.errors import QueryError
-from bayescale.decisions.base import Choice
+from bayescale.decisions.choice import Choice
 from bayescale.decisions.risk import RISKS
 from bayescale.reporting.plots import of_choices
 from bayescale.reporting.words import Column, Picture, Section, drawn, number, tabled, text

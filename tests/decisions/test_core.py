@@ -17,7 +17,8 @@ import bayescale as bs
 from bayescale.cli import main
 from bayescale.cli.decide import _draw, command, written
 from bayescale.core.errors import QueryError
-from bayescale.decisions.base import AbstractDecision, best, draws_by_action, preferred, quantiles, setting, settings_of
+from bayescale.decisions.base import AbstractDecision, draws_by_action, quantiles, setting, settings_of
+from bayescale.decisions.choice import best, preferred
 from bayescale.decisions.risk import RISKS, CVaR, Mean, MinimaxRegret, Quantile, risk_of
 
 # Four draws, three actions: the first is best on average, the second in the worst draw, the third by regret's worst.

@@ -23,21 +23,11 @@ from bayescale.cli import main
 from bayescale.core.errors import QueryError
 from bayescale.decisions.base import AbstractDecision, draws_by_action
 from bayescale.decisions.draws import promote
+from bayescale.decisions.engines import Value, gaussian, regressed, reweighted, sources, two_action_value
 from bayescale.decisions.next_run import NextRun
 from bayescale.decisions.risk import RISKS
-from bayescale.decisions.value import (
-    Stakes,
-    Value,
-    gaussian,
-    refits,
-    regressed,
-    reweighted,
-    sources,
-    stakes_of,
-    two_action_value,
-    value_of,
-    values_of,
-)
+from bayescale.decisions.stakes import Stakes, stakes_of
+from bayescale.decisions.value import refits, value_of, values_of
 from bayescale.prediction.fantasies import fantasies, log_densities
 from bayescale.prediction.predict import predict
 

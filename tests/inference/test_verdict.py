@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 import bayescale as bs
 from bayescale.cli import main
 from bayescale.core.verdict import Status, Verdict, joined, of_chains, of_tests
-from bayescale.decisions.base import Choice, Withheld
+from bayescale.decisions.choice import Choice, Withheld
 from bayescale.evaluation import comparison as comparing
 
 BUDGET = "1e24"

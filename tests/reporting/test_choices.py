@@ -14,7 +14,7 @@ from click.testing import CliRunner
 import bayescale as bs
 from bayescale.cli import main
 from bayescale.core.errors import QueryError
-from bayescale.decisions.base import named
+from bayescale.decisions.solver import named
 from bayescale.reporting.choices import pictures
 from bayescale.reporting.plots import of_choices
 

@@ -11,7 +11,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 
 from bayescale.core.errors import QueryError
 from bayescale.core.quantities import count
-from bayescale.decisions.base import Choice
+from bayescale.decisions.choice import Choice
 from bayescale.decisions.surface import surface
 from bayescale.reporting.plots.figures import _BLUE, _GREY, _ORANGE, _axes, _log_axis, _of, _title
 

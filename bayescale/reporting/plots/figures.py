@@ -14,7 +14,7 @@ from scipy.stats import binomtest
 from bayescale.core.dims import FAMILY
 from bayescale.core.errors import QueryError
 from bayescale.core.quantities import count
-from bayescale.decisions.base import Choice
+from bayescale.decisions.choice import Choice
 from bayescale.evaluation import uniformity
 from bayescale.evaluation.backtest import Backtest
 from bayescale.evaluation.sbc import RANKED, Calibration
