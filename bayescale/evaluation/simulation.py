@@ -219,7 +219,7 @@ def sweep_for(spec: Spec) -> Runs:
         },
     }
     for of in spec.instances:
-        more |= {of.site: _LOSS if of.scale is not SCALES["count"] else 0}
+        more.setdefault(of.site, _LOSS if of.scale is not SCALES["count"] else 0)
         more |= {column: more[name] for name, column in of.requires.items() if name in more}
     for column in {*spec.columns, *spec.labels, *spec.sorting} - set(frame):
         if column not in more:

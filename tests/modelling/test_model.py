@@ -62,6 +62,8 @@ def table(families: int) -> bs.Runs:
         "tokens": tokens,
         "unique_tokens": tokens / rng.choice([1.0, 2.0, 8.0], n),
         "loss": loss,
+        "examples": tokens,
+        "error_rate": loss / 10,
         "n_items": 1000.0,
         "n_correct": rng.integers(300, 700, n).astype(float),
         "chance": 0.25,

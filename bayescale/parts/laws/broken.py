@@ -21,6 +21,12 @@ class Broken(AbstractLaw):
 
     name = "broken"
     source = "Caballero et al. 2022, arXiv:2210.14891"
+    use = "A curve with a visible change of its exponent inside the runs."
+    avoid = (
+        "Curves whose only bends are near chance and near the floor: a break at either end then fits as well, and "
+        "chains that find different ends do not agree. For a break beyond the runs use the discrepancy break."
+    )
+    runs = ("revisiting",)
     inputs = ("flops",)
     parameters = {
         "level": LEVEL,

@@ -23,6 +23,9 @@ class Plateau(AbstractLaw):
 
     name = "plateau"
     source = "M4 of Alabdulmohsin et al. 2022, arXiv:2209.06640"
+    use = "A curve that starts at chance. Where the error at chance is known, say so by a narrow prior of plateau."
+    avoid = "Curves without runs near chance: plateau and shape are then their priors, and a smaller law does as well."
+    runs = ("revisiting",)
     inputs = ("flops",)
     parameters = {
         "level": LEVEL,
