@@ -49,6 +49,7 @@ _LOSS = (
 _EPOCHS = (1.0, 4.0, 16.0, 60.0)  # from no repeats to far beyond the decay of their value
 _ITEMS, _CHANCE = 1000, 0.25  # of a benchmark with four answers
 _ERROR_RATE = 0.3
+_EVENNESS = 0.5  # of a Dirichlet distribution of shares: most mixtures have much of some domains and little of others
 _LOSS_ERROR = 0.003  # nats/token: for a million tokens whose losses have an SD of 3 nats
 
 
@@ -217,6 +218,7 @@ def sweep_for(spec: Spec) -> Runs:
             name: np.random.default_rng(i).permutation(of.spanned(len(frame)))
             for i, (name, of) in enumerate(spec.declared.items())
         },
+        **_shares(spec, len(frame)),
     }
     for of in spec.instances:
         more |= {of.site: _LOSS if of.scale is not SCALES["count"] else 0}
@@ -230,6 +232,16 @@ def sweep_for(spec: Spec) -> Runs:
     steps = _STEPS if pools else {"all": 1}
     families = pd.concat([frame[::step].assign(family=name) for name, step in steps.items()])
     return load_runs(families, name="sweep", loss_unit="nats")
+
+
+def _shares(spec: Spec, count: int) -> dict[str, np.ndarray]:
+    """Return the shares of random mixtures, with much of some domains and little of others."""
+    found: dict[str, np.ndarray] = {}
+    for i, whole in enumerate(sorted({of.whole for of in spec.declared.values()} - {""})):
+        parts = [name for name, of in spec.declared.items() if of.whole == whole]
+        drawn = np.random.default_rng(i).dirichlet(np.full(len(parts), _EVENNESS), count)
+        found |= dict(zip(parts, drawn.T, strict=True))
+    return found
 
 
 def _anchored(spec: Spec, runs: Runs) -> Spec:
