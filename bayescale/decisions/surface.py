@@ -77,7 +77,7 @@ def draws_of(fit: AbstractFit) -> int:
     return chains * -(-length // max(1, -(-chains * length // MOST_DRAWS)))
 
 
-def losses(fit: AbstractFit, actions: pd.DataFrame, scope: Scope = "law") -> np.ndarray:
+def losses(fit: AbstractFit, actions: pd.DataFrame, scope: Scope = "law", most: int = MOST_DRAWS) -> np.ndarray:
     """Return the loss of each action under each draw.
 
     Parameters
@@ -89,25 +89,27 @@ def losses(fit: AbstractFit, actions: pd.DataFrame, scope: Scope = "law") -> np.
         ``"law"`` is the law alone. ``"run"`` adds discrepancies and noise. A draw has one draw of noise, that of a run
         in the middle of the actions of a family, which all these share: otherwise, the choice would follow the luck of
         an action. The noise of families has one source, and each family's own scale.
+    most : int
+        Largest number of draws.
 
     Returns
     -------
     ndarray, shape (draw, action)
         Nats/token.
     """
-    return np.exp(_log_losses(fit, actions, scope))
+    return np.exp(_log_losses(fit, actions, scope, most))
 
 
-def _log_losses(fit: AbstractFit, actions: pd.DataFrame, scope: Scope) -> np.ndarray:
+def _log_losses(fit: AbstractFit, actions: pd.DataFrame, scope: Scope, most: int = MOST_DRAWS) -> np.ndarray:
     if scope == "law":
-        return predict(fit, actions, only=LAW, most=MOST_DRAWS)
-    found = np.array(predict(fit, actions, only=LOG_LOSS, most=MOST_DRAWS))
+        return predict(fit, actions, only=LAW, most=most)
+    found = np.array(predict(fit, actions, only=LOG_LOSS, most=most))
     for rows in actions.groupby("family", sort=False).indices.values():
-        found[:, rows] += noise(fit, actions.iloc[rows])[:, None]
+        found[:, rows] += noise(fit, actions.iloc[rows], most=most)[:, None]
     return found
 
 
-def noise(fit: AbstractFit, actions: pd.DataFrame, response: str = LOSS) -> np.ndarray:
+def noise(fit: AbstractFit, actions: pd.DataFrame, response: str = LOSS, most: int = MOST_DRAWS) -> np.ndarray:
     """Return one draw of the noise of a response per draw; zero if the fit does not observe it.
 
     Parameters
@@ -117,6 +119,8 @@ def noise(fit: AbstractFit, actions: pd.DataFrame, response: str = LOSS) -> np.n
         Queries, of which the middle one is the run whose noise is drawn.
     response : str
         By default the loss, whose noise is on the log.
+    most : int
+        Largest number of draws.
 
     Returns
     -------
@@ -124,7 +128,7 @@ def noise(fit: AbstractFit, actions: pd.DataFrame, response: str = LOSS) -> np.n
         On the scale that the response is scored on; 0.1% of each tail is set to its quantile.
     """
     middle = actions.iloc[[len(actions) // 2]]
-    sites = predict(fit, middle, most=MOST_DRAWS)
+    sites = predict(fit, middle, most=most)
     if response not in fit.responses:
         return np.zeros(len(sites[LOG_LOSS]))
     of = fit.response(response)
