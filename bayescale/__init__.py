@@ -43,6 +43,7 @@ _EXPORTS = {
     "Lifetime": "decisions.lifetime",
     "LogNormal": "parts.priors",
     "LogitNormal": "parts.priors",
+    "Mixture": "decisions.mixture",
     "Model": "modelling.model",
     "NEW": "prediction.queries",
     "NextRun": "decisions.next_run",
@@ -54,6 +55,7 @@ _EXPORTS = {
     "Recipe": "decisions.recipe",
     "Record": "prediction.records",
     "Runs": "runs.table",
+    "Share": "decisions.share",
     "Spec": "modelling.spec",
     "Split": "decisions.split",
     "Swap": "decisions.swap",
@@ -110,9 +112,11 @@ if TYPE_CHECKING:
     from bayescale.decisions.fixed_params import FixedParams
     from bayescale.decisions.hardware import hardware
     from bayescale.decisions.lifetime import Lifetime
+    from bayescale.decisions.mixture import Mixture
     from bayescale.decisions.next_run import NextRun
     from bayescale.decisions.portfolio import Portfolio
     from bayescale.decisions.recipe import Recipe
+    from bayescale.decisions.share import Share
     from bayescale.decisions.split import Split
     from bayescale.decisions.swap import Swap
     from bayescale.decisions.target import Target

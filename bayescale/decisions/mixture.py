@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,7 +64,9 @@ class Mixture(AbstractDecision):
     limits: Mapping[str, str] = setting("texts", LIMITS, default_factory=dict)
 
     name = "mixture"
-    source = "expected loss over the posterior, minimised over the simplex by multiplicative steps (exponentiated gradient)"
+    source = (
+        "expected loss over the posterior, minimised over the simplex by multiplicative steps (exponentiated gradient)"
+    )
     unit = "nats/token"
     key = ("mixture",)
 

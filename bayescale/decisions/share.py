@@ -79,12 +79,13 @@ class Share(AbstractDecision):
         low, middle, high = (written(x, "never") for x in even.values())
         ratio = float(self.tokens) / float(self.params)
         lines = [("share", f"the lower loss in {probability:.1%} of draws"),
-                 ("break-even", f"{middle} params (90% interval {low} to {high}), at {ratio:.3g} tokens of each modality "
-                  "per param")]  # fmt: skip
+                 ("break-even", f"{middle} params (90% interval {low} to {high}), at {ratio:.3g} tokens of each "
+                  "modality per param")]  # fmt: skip
         problem = f"Share or split two modalities at {count(self.params)} params on {count(self.tokens)} tokens of each"
+        often = (saved > 0).mean(axis=0)
+        by_size = pd.DataFrame({"params": sizes, "saved": saved.mean(axis=0), "probability": often})
         found: dict[str, Any] = {"probability_share": probability, "break_even_params": even,
-                                 "by_size": pd.DataFrame({"params": sizes, "saved": saved.mean(axis=0),
-                                                          "probability": (saved > 0).mean(axis=0)}).to_dict("records")}  # fmt: skip
+                                 "by_size": by_size.to_dict("records")}  # fmt: skip
         return Details(problem, {"params": self.params, "tokens": self.tokens}, lines, found, unsettled(choice, sure))
 
     def _pair(self, fit: AbstractFit, params: np.ndarray, scope: Scope) -> list[np.ndarray]:
@@ -95,7 +96,8 @@ class Share(AbstractDecision):
                              hint="fit the spec modalities")  # fmt: skip
         first, second = spec.part("penalties", "modalities").pair
         tokens = params * float(self.tokens) / float(self.params)
-        table = pd.DataFrame({"params": params, "tokens": tokens}).assign(**others_of(fit, self.family))
+        others = others_of(fit, self.family, {_MODALITY: first})
+        table = pd.DataFrame({"params": params, "tokens": tokens}).assign(**others)
         found = [losses(fit, table.assign(**{_MODALITY: one}), scope) for one in (first, second, "both")]
         return [found[2], 0.5 * (found[0] + found[1])]
 

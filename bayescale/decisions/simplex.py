@@ -85,8 +85,8 @@ def descended(
 
     Examples
     --------
-    >>> shares, _ = descended(lambda h: (1 / np.sqrt(h).sum(axis=1), -0.5 * h**-0.5 / np.sqrt(h).sum(axis=1)[:, None] ** 2),
-    ...                       np.array([[0.2, 0.8]]), np.zeros(2), np.ones(2))
+    >>> squares = lambda h: ((h**2).sum(axis=1), 2 * h)
+    >>> shares, _ = descended(squares, np.array([[0.2, 0.8]]), np.zeros(2), np.ones(2))
     >>> shares.round(6)
     array([[0.5, 0.5]])
     """

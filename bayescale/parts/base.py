@@ -404,6 +404,11 @@ class AbstractPenalty(Part):
     labels: ClassVar[tuple[str, ...]] = ()
     """Columns of text that runs must hold."""
 
+    @property
+    def texts(self) -> Mapping[str, tuple[str, ...]]:
+        """Values of its columns of text in a sweep of simulated runs, by column; the columns that have few values."""
+        return {}
+
     def filled(self, table: pd.DataFrame) -> pd.DataFrame:
         """Return a table with the columns that follow from others, where it lacks them.
 

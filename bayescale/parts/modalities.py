@@ -1,7 +1,7 @@
 """Modalities: published scaling of language, images, video and mathematics, as priors.
 
 The constants are those of Table 1 of Henighan et al. 2020, arXiv:2010.14701. Params exclude embeddings, compute is in
-PF-days, and a loss is in nats per token of that modality's own tokenizer, so that floors are not comparable between rows.
+PF-days, and a loss is in nats per token of that modality, so that floors of rows cannot be compared.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ PARAMS = {
     "image_32x32": Row(2.20, 63.0, 0.13),
     "image_vq_16x16": Row(3.99, 2.7e4, 0.13),
     "image_vq_32x32": Row(3.07, 1.9e4, 0.14),
-    "text_to_image_text": Row(0.0, 5.6e8, 0.037),
-    "text_to_image_image": Row(2.0, 5.1e3, 0.16),
-    "image_to_text_text": Row(0.0, 7.0e8, 0.039),
-    "image_to_text_image": Row(2.0, 5.5e3, 0.15),
+    "text_to_image_caption": Row(0.0, 5.6e8, 0.037),
+    "text_to_image_picture": Row(2.0, 5.1e3, 0.16),
+    "image_to_text_caption": Row(0.0, 7.0e8, 0.039),
+    "image_to_text_picture": Row(2.0, 5.5e3, 0.15),
     "video_vq_16x16x16": Row(1.01, 3.7e4, 0.24),
     "math_extrapolate": Row(0.28, 1.1e4, 0.16),
 }
@@ -48,8 +48,8 @@ FLOPS = {
     "image_32x32": Row(2.21, 3.6e-9 * PF_DAY, 0.1),
     "image_vq_16x16": Row(4.09, 6.1e-7 * PF_DAY, 0.11),
     "image_vq_32x32": Row(3.17, 2.6e-6 * PF_DAY, 0.12),
-    "text_to_image_image": Row(1.93, 1.5e-6 * PF_DAY, 0.15),
-    "image_to_text_image": Row(1.97, 1.5e-6 * PF_DAY, 0.16),
+    "text_to_image_picture": Row(1.93, 1.5e-6 * PF_DAY, 0.15),
+    "image_to_text_picture": Row(1.97, 1.5e-6 * PF_DAY, 0.16),
     "video_vq_16x16x16": Row(0.95, 2.2e-5 * PF_DAY, 0.14),
     "math_extrapolate": Row(0.14, 1.4e-5 * PF_DAY, 0.17),
 }

@@ -72,7 +72,9 @@ def columns(domains: tuple[str, ...]) -> Mapping[str, Column]:
     """
     equal = 1.0 / len(domains)
     return {
-        name: Column("share of tokens", f"share of {domain} in the training text", equal, 0.0, 1.0, OFFSET, whole=MIXTURE)
+        name: Column(
+            "share of tokens", f"share of {domain} in the training text", equal, 0.0, 1.0, OFFSET, whole=MIXTURE
+        )
         for name, domain in zip(names(domains), domains, strict=True)
     }
 
@@ -80,7 +82,7 @@ def columns(domains: tuple[str, ...]) -> Mapping[str, Column]:
 def weighted(
     logs: Sequence[Array], domains: Sequence[str], parameters: Mapping[str, Array], worth: str, power: str
 ) -> Array:
-    r"""Return the log of :math:`\sum_i C_i h_i^{\gamma_i}`, with :math:`\gamma_i` a common power times the domain's own.
+    r"""Return the log of :math:`\sum_i C_i h_i^{\gamma_i}`, where a power is the common one times its own.
 
     Parameters
     ----------

@@ -73,7 +73,9 @@ def test_steps_on_the_simplex_find_the_closed_form_and_a_corner() -> None:
     rest = np.r_[0.0, best[0, 1:]]
     np.testing.assert_allclose(limited[0], [0.3, *(0.7 * rest / rest.sum())[1:]], atol=1e-6)
     slope = np.array([[1.0, -0.5, 0.2]])
-    corner, value = descended(lambda h: ((h * slope).sum(axis=1), slope), np.full((1, 3), 1 / 3), np.zeros(3), np.ones(3))
+    corner, value = descended(
+        lambda h: ((h * slope).sum(axis=1), slope), np.full((1, 3), 1 / 3), np.zeros(3), np.ones(3)
+    )
     np.testing.assert_allclose(corner, [[0.0, 1.0, 0.0]], atol=1e-6)
     assert float(value[0]) == pytest.approx(-0.5, abs=1e-6)
 

@@ -50,7 +50,9 @@ def simulate(law: AbstractLaw, seed: int) -> tuple[bs.Runs, dict[str, float]]:
         frame[mixed] = rng.dirichlet(np.full(len(mixed), 0.5), RUNS)
     offsets = [law.columns[name].offset if name in law.columns else 0.0 for name in law.inputs]
     logs = np.log(frame[list(law.inputs)].to_numpy() + offsets)
-    middle = [np.log(np.exp(x).mean()) if name in mixed else x.mean() for name, x in zip(law.inputs, logs.T, strict=True)]
+    middle = [
+        np.log(np.exp(x).mean()) if name in mixed else x.mean() for name, x in zip(law.inputs, logs.T, strict=True)
+    ]
     with jax.enable_x64(True):
         relative = np.asarray(law.log_loss(*(logs - middle).T, **truth))
     loss = np.exp(relative + SIGMA * rng.standard_t(NU, RUNS))

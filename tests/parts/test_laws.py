@@ -104,7 +104,9 @@ TEXTBOOK = {
     ),
     "mixture-additive": lambda p, t, *h: p["E"] + _mixed(p, DOMAINS, h),
     "mixture-scaled": lambda p, t, n, d, *h: (
-        p["E"] + p["A_params"] * n ** -t["exponent_params"] + p["A_tokens"] * d ** -t["exponent_tokens"]
+        p["E"]
+        + p["A_params"] * n ** -t["exponent_params"]
+        + p["A_tokens"] * d ** -t["exponent_tokens"]
         + _mixed(p, DOMAINS, h)
     ),
     "mixture-exponential": lambda p, t, *h: (
@@ -144,7 +146,9 @@ def points(law: AbstractLaw, seed: int = 1) -> tuple[jax.Array, ...]:
               for name, key in zip(law.inputs, keys, strict=True)}  # fmt: skip
     if mixed := [name for name in law.inputs if shared(law, name)]:
         shares = jax.random.dirichlet(keys[0], jnp.full(len(mixed), 0.5), (DRAWS,))
-        spread |= {name: jnp.log(len(mixed) * (shares[:, i] + law.columns[name].offset)) for i, name in enumerate(mixed)}
+        spread |= {
+            name: jnp.log(len(mixed) * (shares[:, i] + law.columns[name].offset)) for i, name in enumerate(mixed)
+        }
     return tuple(spread.values())
 
 

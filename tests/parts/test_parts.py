@@ -128,7 +128,7 @@ def test_a_value_that_is_no_positive_number_is_refused(kind: str, name: str, fie
 
 
 @every_field
-def test_a_count_is_an_integer_an_integer_length_is_a_length_and_a_list_is_a_tuple(kind: str, name: str, field: str) -> None:
+def test_an_integer_length_is_a_length_and_a_list_is_a_tuple(kind: str, name: str, field: str) -> None:
     default = part(kind, name).defaults()[field]
     if isinstance(default, int):
         with pytest.raises(SpecError, match="an integer"):

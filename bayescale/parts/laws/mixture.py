@@ -32,29 +32,31 @@ class MixtureAdditive(AbstractLaw):
     source = shares.SHUKOR
     use = "Runs of one size differ in the shares of their domains. Each evaluation text is a family."
     avoid = (
-        "Runs differ in size too: use `mixture-scaled`. Shares must add up to 1, and "
-        "every query must give all of them."
+        "Runs differ in size too: use `mixture-scaled`. Shares must add up to 1, and every query must give all of them."
     )
-    runs = ("regmix", "mixtures5")
-    reproduced = ""
+    runs = ("regmix",)
+    reproduced = (
+        "Rank correlation with the losses of unseen mixtures, from a point fit at 1M params (RegMix, web text): 99.4%, "
+        "99.1% and 97.4% at 1M, 60M and 1B params; here 99.3%, 99.1% and 97.7%; by the posterior 99.2%, 98.9% and 98.3%."
+    )
 
     @property
-    def inputs(self) -> tuple[str, ...]:  # type: ignore[override]
+    def inputs(self) -> tuple[str, ...]:
         """Columns of the shares."""
         return shares.names(self.domains)
 
     @property
-    def columns(self) -> Mapping[str, Column]:  # type: ignore[override]
+    def columns(self) -> Mapping[str, Column]:
         """The shares, by column."""
         return shares.columns(self.domains)
 
     @property
-    def parameters(self) -> Mapping[str, Parameter]:  # type: ignore[override]
+    def parameters(self) -> Mapping[str, Parameter]:
         """The level, what each domain is worth, and its power."""
         return _additive(self.domains)
 
     @property
-    def quantities(self) -> Mapping[str, Quantity]:  # type: ignore[override]
+    def quantities(self) -> Mapping[str, Quantity]:
         """The coefficients of the published form."""
         return {"E": IRREDUCIBLE, **_coefficients(self.domains)}
 
@@ -90,25 +92,24 @@ class MixtureScaled(AbstractLaw):
         "Every query must give all shares, and they add up to 1."
     )
     runs = ("mixtures5",)
-    reproduced = ""
 
     @property
-    def inputs(self) -> tuple[str, ...]:  # type: ignore[override]
+    def inputs(self) -> tuple[str, ...]:
         """The sizes, then the columns of the shares."""
         return (*self.sizes, *shares.names(self.domains))
 
     @property
-    def columns(self) -> Mapping[str, Column]:  # type: ignore[override]
+    def columns(self) -> Mapping[str, Column]:
         """The shares, by column."""
         return shares.columns(self.domains)
 
     @property
-    def parameters(self) -> Mapping[str, Parameter]:  # type: ignore[override]
+    def parameters(self) -> Mapping[str, Parameter]:
         """The level, the term of each size, what each domain is worth, and its power."""
         return _scaled(self.domains, self.sizes)
 
     @property
-    def quantities(self) -> Mapping[str, Quantity]:  # type: ignore[override]
+    def quantities(self) -> Mapping[str, Quantity]:
         """The coefficients of the published form."""
         terms = {
             f"A_{size}": Quantity(Kind.PUBLISHED, f"nats/token · {size}^exponent", f"coefficient of {size}", "log")
@@ -157,25 +158,27 @@ class MixtureExponential(AbstractLaw):
         "this form does not. Runs of several sizes."
     )
     runs = ("mixtures5",)
-    reproduced = ""
+    reproduced = (
+        "Mean relative errors on unseen mixtures of four sizes and five texts, 0.6% to 1.7%; here 0.6% to 1.8%."
+    )
 
     @property
-    def inputs(self) -> tuple[str, ...]:  # type: ignore[override]
+    def inputs(self) -> tuple[str, ...]:
         """Columns of the shares."""
         return shares.names(self.domains)
 
     @property
-    def columns(self) -> Mapping[str, Column]:  # type: ignore[override]
+    def columns(self) -> Mapping[str, Column]:
         """The shares, by column."""
         return shares.columns(self.domains)
 
     @property
-    def parameters(self) -> Mapping[str, Parameter]:  # type: ignore[override]
+    def parameters(self) -> Mapping[str, Parameter]:
         """The level, the ratio of the two terms, and the effect of each domain."""
         return _exponential(self.domains)
 
     @property
-    def quantities(self) -> Mapping[str, Quantity]:  # type: ignore[override]
+    def quantities(self) -> Mapping[str, Quantity]:
         """The coefficients of the published form."""
         effects = {f"t_{one}": Quantity(Kind.PUBLISHED, "1/share", f"effect of {one}") for one in self.domains}
         return {"c": IRREDUCIBLE, "k": Quantity(Kind.PUBLISHED, "nats/token", "coefficient", "log"), **effects}
@@ -225,7 +228,9 @@ def _additive(domains: tuple[str, ...]) -> Mapping[str, Parameter]:
         "level": LEVEL,
         "power": shares.POWER,
         **{
-            f"part_{one}": Parameter(part, "1", f"part of {one} at the anchor, over E", 0.5, shares.SHUKOR, at_anchor=True)
+            f"part_{one}": Parameter(
+                part, "1", f"part of {one} at the anchor, over E", 0.5, shares.SHUKOR, at_anchor=True
+            )
             for one in domains
         },
         **{f"power_{one}": shares.own_power(one) for one in domains},
@@ -234,7 +239,7 @@ def _additive(domains: tuple[str, ...]) -> Mapping[str, Parameter]:
 
 @cache
 def _scaled(domains: tuple[str, ...], sizes: tuple[str, ...]) -> Mapping[str, Parameter]:
-    terms = {}
+    terms: dict[str, Parameter] = {}
     for size in sizes:
         ratio = Parameter(SHARE, "1", f"term of {size} over irreducible loss, at the anchor", 0.3, at_anchor=True)
         power = Parameter(EXPONENT, "1", f"exponent of {size}", 0.1, FREE_FLOOR, kind=Kind.EXPONENT)

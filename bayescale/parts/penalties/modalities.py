@@ -61,6 +61,11 @@ class Modalities(AbstractPenalty):
         "rivalry_beta": POWER,
     }
 
+    @property
+    def texts(self) -> dict[str, tuple[str, ...]]:
+        """The two modalities, and both."""
+        return {"modality": (*self.pair, BOTH)}
+
     def basis(self, table: pd.DataFrame) -> np.ndarray:
         """Return which modality each run trained on, one column for each and one for both."""
         kinds = (*self.pair, BOTH)

@@ -18,7 +18,7 @@ from bayescale.reporting.plots.figures import _BLUE, _GREY, _ORANGE, _axes, _log
 _TIMES, _SHARE = 60.0, 0.1  # times the smallest mean regret, and share of actions: others are of no interest
 _STAGES = (0.25, 0.5, 0.75)  # quantiles of the tokens that successes need: when a tree looks at the loss
 _CLEAR = 2.0  # standard errors
-_FEW_ACTIONS = 8  # drawn as bars
+_FEW_ACTIONS, _MOST_BARS = 8, 40  # drawn as bars: if a number orders the actions, and if none does
 _LOG_SPAN = 10.0  # ratio of the largest to the smallest value, from which an axis is logarithmic
 _CHINCHILLA = 20.0  # tokens per param, Hoffmann et al. 2022
 _SIZES = np.linspace(np.log(0.2), np.log(3.0), 60)  # of params over those of the best split
@@ -47,6 +47,8 @@ def plot_regret(choice: Choice, *, ax: Axes | None = None) -> Axes:
     mean, (low, high) = regret.mean(axis=0), np.quantile(regret, [0.05, 0.95], axis=0)
     chosen = int(np.flatnonzero(columns == choice.best.action)[0])
     name = _axis_of(choice)
+    if name is None and len(columns) > _MOST_BARS:
+        raise QueryError("the actions are too many to draw, and no number orders them", got=f"{len(columns)} actions")
     if name is None or len(columns) <= _FEW_ACTIONS:
         labels = [choice.name_of(int(i)) for i in columns]
         colors = [_ORANGE if i == chosen else _BLUE for i in range(len(columns))]
@@ -65,6 +67,35 @@ def plot_regret(choice: Choice, *, ax: Axes | None = None) -> Axes:
     ax.set(ylabel=f"regret ({choice.decision.unit})", title=_asked(choice))
     ax.set_ylim(bottom=0)
     ax.legend(fontsize="small", framealpha=0.9)
+    return ax
+
+
+def plot_mixture(choice: Choice, *, ax: Axes | None = None) -> Axes:
+    """Chosen share of each domain, with the best shares of the draws and the shares that are as good.
+
+    Parameters
+    ----------
+    choice : Choice
+        Of a :class:`Mixture`.
+    ax : Axes, optional
+        Axes to draw on; by default, those of a new figure.
+
+    Returns
+    -------
+    Axes
+    """
+    best, ax = _of(choice, "best_shares", "a mixture"), _axes(ax)
+    names = sorted(best, key=lambda name: -choice.action[name])
+    labels = [name.partition("_")[2] for name in names]
+    ax.hlines(labels, *zip(*(choice.as_good[name] for name in names), strict=True), color=_BLUE, alpha=0.25, lw=8,
+              label="as good, the others in proportion")  # fmt: skip
+    ax.hlines(labels, *zip(*((best[name]["q05"], best[name]["q95"]) for name in names), strict=True), color=_BLUE, lw=2,
+              label="best, 90% of draws")  # fmt: skip
+    ax.plot([choice.action[name] for name in names], labels, "o", color=_ORANGE, label="chosen")
+    ax.invert_yaxis()
+    ax.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    ax.set(xlabel="share of tokens", title=_asked(choice))
+    ax.legend(fontsize="small", frameon=False, loc="lower right")
     return ax
 
 
