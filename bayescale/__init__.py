@@ -46,6 +46,7 @@ _EXPORTS = {
     "Lifetime": "decisions.lifetime",
     "LogNormal": "parts.priors",
     "LogitNormal": "parts.priors",
+    "Mixture": "decisions.mixture",
     "Model": "modelling.model",
     "NEW": "prediction.queries",
     "NextRun": "decisions.next_run",
@@ -58,6 +59,7 @@ _EXPORTS = {
     "Record": "prediction.records",
     "Runs": "runs.table",
     "Shape": "runs.shapes",
+    "Share": "decisions.share",
     "Spec": "modelling.spec",
     "Split": "decisions.split",
     "Swap": "decisions.swap",
@@ -122,9 +124,11 @@ if TYPE_CHECKING:
     from bayescale.decisions.fixed_params import FixedParams
     from bayescale.decisions.hardware import hardware
     from bayescale.decisions.lifetime import Lifetime
+    from bayescale.decisions.mixture import Mixture
     from bayescale.decisions.next_run import NextRun
     from bayescale.decisions.portfolio import Portfolio
     from bayescale.decisions.recipe import Recipe
+    from bayescale.decisions.share import Share
     from bayescale.decisions.solver import decide
     from bayescale.decisions.split import Split
     from bayescale.decisions.swap import Swap

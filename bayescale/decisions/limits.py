@@ -144,7 +144,7 @@ def menu(limits: Mapping[str, str]) -> np.ndarray:
     ndarray, shape (size,)
         Params, in ascending order.
     """
-    named = [_number(SIZES, size) for size in str(limits[SIZES]).split(",")] if SIZES in limits else []
+    named = [number_of(SIZES, size) for size in str(limits[SIZES]).split(",")] if SIZES in limits else []
     if any(not LEAST <= size <= MOST for size in named):
         raise QueryError("a size is not a plausible number of params", expected=f"{LEAST:g} to {MOST:g}, such as 70B",
                          got=str(limits[SIZES]))  # fmt: skip
@@ -176,7 +176,7 @@ def buildable(value: str) -> pd.DataFrame:
         if name not in _DEGREES:
             raise QueryError(f"shapes have no {name!r}", expected=", ".join(f"{one}=" for one in _DEGREES),
                              got=str(value), hint=nearest(name, _DEGREES))  # fmt: skip
-        given[name] = int(_number(SHAPES, number))
+        given[name] = int(number_of(SHAPES, number))
     found = shapes(_RANGE, given.pop("vocab", _VOCAB), **given)  # type: ignore[arg-type]  # every entry is an integer
     usual = (found["aspect"] / _ASPECT).map(np.log).abs()
     step = np.floor(np.log(found["params"]) / _STEP)  # of sizes within a step, the shape of the most usual aspect
@@ -246,7 +246,7 @@ def _allows(name: str, value: Any, actions: pd.DataFrame) -> np.ndarray:
         offered = [SIZES, SHAPES] * ("params" in columns) + [f"{end}_{of}" for of in columns for end in ("max", "min")]
         raise QueryError(f"no limit is called {name!r}", expected=f"one of: {', '.join(offered)}",
                          hint=nearest(name, offered))  # fmt: skip
-    bound, x = _number(name, value), actions[column].to_numpy(float)
+    bound, x = number_of(name, value), actions[column].to_numpy(float)
     return x <= bound * (1 + _SAME) if end == "max" else x >= bound * (1 - _SAME)
 
 
@@ -255,10 +255,28 @@ def _loosened(name: str, value: Any) -> str:
     if name in (SIZES, SHAPES):
         return ""
     times = 1 + _LOOSER if name.startswith("max") else 1 / (1 + _LOOSER)
-    return repr(_number(name, value) * times)
+    return repr(number_of(name, value) * times)
 
 
-def _number(name: str, value: Any) -> float:
+def number_of(name: str, value: Any) -> float:
+    """Return the value of a limit as a number.
+
+    Parameters
+    ----------
+    name : str
+        Name of the limit, for messages.
+    value : object
+        A number, or text such as ``"70B"``.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    QueryError
+        If it is not a finite number.
+    """
     try:
         found = quantity(value.strip() if isinstance(value, str) else value)
     except (TypeError, ValueError, AttributeError):

@@ -77,7 +77,9 @@ def draws_of(fit: AbstractFit) -> int:
     return chains * -(-length // max(1, -(-chains * length // MOST_DRAWS)))
 
 
-def losses(fit: AbstractFit, actions: pd.DataFrame, scope: Scope = "law", *, run: int = 0) -> np.ndarray:
+def losses(
+    fit: AbstractFit, actions: pd.DataFrame, scope: Scope = "law", *, run: int = 0, most: int = MOST_DRAWS
+) -> np.ndarray:
     """Return the loss of each action under each draw.
 
     Parameters
@@ -91,25 +93,31 @@ def losses(fit: AbstractFit, actions: pd.DataFrame, scope: Scope = "law", *, run
         an action. The noise of families has one source, and each family's own scale.
     run : int
         Number of the run: runs of other numbers have other noise, as those that are all made have.
+    most : int
+        Largest number of draws.
 
     Returns
     -------
     ndarray, shape (draw, action)
         Nats/token.
     """
-    return np.exp(_log_losses(fit, actions, scope, run))
+    return np.exp(_log_losses(fit, actions, scope, run, most))
 
 
-def _log_losses(fit: AbstractFit, actions: pd.DataFrame, scope: Scope, run: int) -> np.ndarray:
+def _log_losses(
+    fit: AbstractFit, actions: pd.DataFrame, scope: Scope, run: int = 0, most: int = MOST_DRAWS
+) -> np.ndarray:
     if scope == "law":
-        return predict(fit, actions, only=LAW, most=MOST_DRAWS)
-    found = np.array(predict(fit, actions, only=LOG_LOSS, most=MOST_DRAWS))
+        return predict(fit, actions, only=LAW, most=most)
+    found = np.array(predict(fit, actions, only=LOG_LOSS, most=most))
     for rows in actions.groupby("family", sort=False).indices.values():
-        found[:, rows] += noise(fit, actions.iloc[rows], run=run)[:, None]
+        found[:, rows] += noise(fit, actions.iloc[rows], run=run, most=most)[:, None]
     return found
 
 
-def noise(fit: AbstractFit, actions: pd.DataFrame, response: str = LOSS, *, run: int = 0) -> np.ndarray:
+def noise(
+    fit: AbstractFit, actions: pd.DataFrame, response: str = LOSS, *, run: int = 0, most: int = MOST_DRAWS
+) -> np.ndarray:
     """Return one draw of the noise of a response per draw; zero if the fit does not observe it.
 
     Parameters
@@ -121,6 +129,8 @@ def noise(fit: AbstractFit, actions: pd.DataFrame, response: str = LOSS, *, run:
         By default the loss, whose noise is on the log.
     run : int
         As in :func:`losses`.
+    most : int
+        Largest number of draws.
 
     Returns
     -------
@@ -128,7 +138,7 @@ def noise(fit: AbstractFit, actions: pd.DataFrame, response: str = LOSS, *, run:
         On the scale that the response is scored on; 0.1% of each tail is set to its quantile.
     """
     middle = actions.iloc[[len(actions) // 2]]
-    sites = predict(fit, middle, most=MOST_DRAWS, seed=run)
+    sites = predict(fit, middle, most=most, seed=run)
     if response not in fit.responses:
         return np.zeros(len(sites[LOG_LOSS]))
     of = fit.response(response)

@@ -40,6 +40,7 @@ _STREAM = 0x5BC  # separates the simulations' key from the keys of the fits, whi
 # The sweep: fans at fixed compute over 2.5 decades, tokens per param from 5 to 320.
 _BUDGETS = np.geomspace(1e18, 3e20, 6)
 _RATIOS = np.geomspace(5, 320, 5)
+_RUNS_PER_PARAMETER = 2  # at least, of a law of many parameters: it has more ratios
 # Families by the step at which they take runs of the sweep: 30, 15 and 6 runs. In a hierarchy one family is then
 # determined by its own runs and one by the others, and the engine samples these in different coordinates.
 _STEPS = {"all": 1, "half": 2, "fifth": 5}
@@ -49,6 +50,7 @@ _LOSS = (
 _EPOCHS = (1.0, 4.0, 16.0, 60.0)  # from no repeats to far beyond the decay of their value
 _ITEMS, _CHANCE = 1000, 0.25  # of a benchmark with four answers
 _ERROR_RATE = 0.3
+_EVENNESS = 0.5  # of a Dirichlet distribution of shares: most mixtures have much of some domains and little of others
 _LOSS_ERROR = 0.003  # nats/token: for a million tokens whose losses have an SD of 3 nats
 
 
@@ -176,8 +178,8 @@ def _simulate_custom(model: CustomModel, runs: Runs | None, simulations: int, se
 def sweep_for(spec: Spec) -> Runs:
     """Runs of a plain sweep with the columns that a spec reads; the observed values are placeholders.
 
-    Six budgets over 2.5 decades of compute, each with five ratios of tokens to params from 5 to 320. One family; for a
-    pooled spec, three families of 30, 15 and 6 runs.
+    Six budgets over 2.5 decades of compute, each with five ratios of tokens to params from 5 to 320, or more for a law
+    of more than fifteen parameters. One family; for a pooled spec, three families of 30, 15 and 6 runs.
 
     Parameters
     ----------
@@ -192,7 +194,9 @@ def sweep_for(spec: Spec) -> Runs:
     RunsError
         If the spec reads a column that no plain sweep has.
     """
-    budgets, ratios = (grid.ravel() for grid in np.meshgrid(_BUDGETS, _RATIOS, indexing="ij"))
+    most = _RUNS_PER_PARAMETER * len(spec.part("laws", spec.law).parameters) // len(_BUDGETS)
+    spaced = np.geomspace(_RATIOS[0], _RATIOS[-1], max(len(_RATIOS), most))
+    budgets, ratios = (grid.ravel() for grid in np.meshgrid(_BUDGETS, spaced, indexing="ij"))
     params = np.sqrt(budgets / (FLOPS_PER_PARAM_TOKEN * ratios))
     frame = pd.DataFrame({"params": params, "tokens": params * ratios, "flops": budgets, "loss": _LOSS})
     epochs = np.resize(_EPOCHS, len(frame))
@@ -217,6 +221,8 @@ def sweep_for(spec: Spec) -> Runs:
             name: np.random.default_rng(i).permutation(of.spanned(len(frame)))
             for i, (name, of) in enumerate(spec.declared.items())
         },
+        **_shares(spec, len(frame)),
+        **{name: np.resize(texts, len(frame)) for of in spec.penalizing for name, texts in of.texts.items()},
     }
     for of in spec.instances:
         more.setdefault(of.site, _LOSS if of.scale is not SCALES["count"] else 0)
@@ -230,6 +236,16 @@ def sweep_for(spec: Spec) -> Runs:
     steps = _STEPS if pools else {"all": 1}
     families = pd.concat([frame[::step].assign(family=name) for name, step in steps.items()])
     return load_runs(families, name="sweep", loss_unit="nats")
+
+
+def _shares(spec: Spec, count: int) -> dict[str, np.ndarray]:
+    """Return the shares of random mixtures, with much of some domains and little of others."""
+    found: dict[str, np.ndarray] = {}
+    for i, whole in enumerate(sorted({of.whole for of in spec.declared.values()} - {""})):
+        parts = [name for name, of in spec.declared.items() if of.whole == whole]
+        drawn = np.random.default_rng(i).dirichlet(np.full(len(parts), _EVENNESS), count)
+        found |= dict(zip(parts, drawn.T, strict=True))
+    return found
 
 
 def _anchored(spec: Spec, runs: Runs) -> Spec:

@@ -11,11 +11,12 @@ import jax
 import numpy as np
 import pandas as pd
 
+from bayescale.core.errors import RunsError
 from bayescale.core.units import typical_loss
 from bayescale.modelling.custom import CustomModel
 from bayescale.modelling.grouping import centered, law_keys, lots_of, spreads
 from bayescale.modelling.identifiability import check_identified, check_observed
-from bayescale.modelling.model import Model
+from bayescale.modelling.model import Model, incomplete
 from bayescale.parts.base import Rows
 from bayescale.runs.columns import size_column
 from bayescale.runs.table import Runs
@@ -276,13 +277,15 @@ def conformed(spec: Model, runs: Runs) -> Runs:
     Raises
     ------
     RunsError
-        If a cell is not a number in the range.
+        If a cell is not a number in the range, or the shares of a run do not add up to 1.
     """
     for penalty in spec.penalizing:
         runs = runs.with_columns(penalty.filled)
     for name, column in spec.declared.items():
         if name in runs.frame:
             runs = runs.with_numbers(name, column.low, column.high)
+    if wrong := incomplete(spec.declared, runs.frame):
+        raise RunsError(f"{runs.name!r}, {wrong}", expected="1", hint="is a domain missing from the spec?")
     for name in (name for of in spec.instances for name in of.columns):
         if name in runs.frame and not pd.api.types.is_numeric_dtype(runs[name]):
             runs = runs.with_numbers(name, -np.inf, np.inf, optional=True)
@@ -291,10 +294,16 @@ def conformed(spec: Model, runs: Runs) -> Runs:
 
 def anchor_of(spec: Model, fitted: pd.DataFrame) -> dict[str, Any]:
     """Return natural logs of the reference run's inputs and loss, from the spec or the centre of the fitted runs."""
-    middle = {name: spec.logs(fitted, [name])[:, 0].mean() for name in spec.inputs}
+    middle = {name: _middle(spec, name, spec.logs(fitted, [name])[:, 0]) for name in spec.inputs}
     middle["loss"] = np.log(np.median(losses(spec, fitted)))
     fixed = {name: np.log(value) for name, value in spec.anchor if name in middle}
     return {name: np.asarray(value) for name, value in (middle | fixed).items()}
+
+
+def _middle(spec: Model, name: str, logs: np.ndarray) -> float:
+    """Return the log of a column's geometric mean, or of its mean if it is a share: the anchor is then a mixture."""
+    shared = name in spec.declared and spec.declared[name].whole
+    return float(np.log(np.exp(logs).mean()) if shared else logs.mean())
 
 
 def _columns(spec: Model, table: pd.DataFrame, observed: Collection[str]) -> dict[str, np.ndarray]:

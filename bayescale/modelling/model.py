@@ -16,6 +16,9 @@ from bayescale.parts import catalogue
 from bayescale.parts.base import AbstractDiscrepancy, AbstractLaw, AbstractPenalty, Column, Field, Parameter, Part
 from bayescale.parts.scales import SCALES, Scale
 
+_ROUNDED = 0.02
+"""Largest distance from 1 of a sum of shares: sums of shares that were rounded to three decimals are off by less."""
+
 
 @dataclass(frozen=True)
 class Instance:
@@ -323,6 +326,28 @@ def logs_of(declared: Mapping[str, Column], table: pd.DataFrame, columns: Iterab
     offsets = {name: declared[name].offset if name in declared else 0.0 for name in columns}
     found = [np.log(table[name].to_numpy(float) + offset) for name, offset in offsets.items()]
     return np.stack(found, axis=1) if found else np.zeros((len(table), 0))
+
+
+def incomplete(declared: Mapping[str, Column], table: pd.DataFrame) -> str:
+    """Return which row has shares of one whole that do not add up to 1, in words; empty if there is none.
+
+    Parameters
+    ----------
+    declared : mapping of str to Column
+    table : DataFrame
+        Runs or queries; shares that it lacks are not checked.
+
+    Returns
+    -------
+    str
+    """
+    for whole in dict.fromkeys(column.whole for column in declared.values() if column.whole):
+        names = [name for name, column in declared.items() if column.whole == whole]
+        total = table[names].sum(axis=1).to_numpy(float) if set(names) <= set(table) else np.ones(len(table))
+        if (far := np.abs(total - 1.0) > _ROUNDED).any():
+            row = int(np.flatnonzero(far)[0])
+            return f"row {row}: the shares of the {whole} ({', '.join(names)}) add up to {total[row]:.3g}"
+    return ""
 
 
 def gains_of(covariates: Iterable[tuple[str, tuple[str, ...]]]) -> list[tuple[str, str, str]]:

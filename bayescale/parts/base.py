@@ -92,6 +92,9 @@ class Column:
     offset : float
         Added before the natural log is taken. It is positive only where zero is a valid value, as for the share of
         a domain in a mixture.
+    whole : str
+        What the column is a share of; empty if it is no share. Columns of one whole add up to 1, and at the anchor each
+        has its mean, where other columns have their geometric mean.
     """
 
     unit: str
@@ -101,6 +104,7 @@ class Column:
     high: float
     offset: float = 0.0
     usual: tuple[float, float] | None = None
+    whole: str = ""
 
     def spanned(self, count: int) -> np.ndarray:
         """Return values over the usual range, evenly spaced in the log of the value plus the offset.
@@ -399,6 +403,11 @@ class AbstractPenalty(Part):
     """Columns of runs that it reads in addition to these inputs."""
     labels: ClassVar[tuple[str, ...]] = ()
     """Columns of text that runs must hold."""
+
+    @property
+    def texts(self) -> Mapping[str, tuple[str, ...]]:
+        """Values of its columns of text in a sweep of simulated runs, by column; the columns that have few values."""
+        return {}
 
     def filled(self, table: pd.DataFrame) -> pd.DataFrame:
         """Return a table with the columns that follow from others, where it lacks them.

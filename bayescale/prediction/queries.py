@@ -10,6 +10,7 @@ import pandas as pd
 from bayescale.core.errors import QueryError, nearest
 from bayescale.core.quantities import LEAST, MOST
 from bayescale.inference.average import AbstractFit
+from bayescale.modelling.model import incomplete
 from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN, LABELS, SPANS, is_empty, number, size_column, text
 
 _BOUNDS = {"chance": (0.0, 1.0), "loss_error": (0.0, MOST)}
@@ -70,6 +71,8 @@ def queries_of(
                              hint=nearest(column, came, otherwise=f"give {column} with every query"))  # fmt: skip
     for column in [c for c in table if c in {*needed, *SPANS}]:
         table[column] = _column(table, column, *_bounds(fit, column))
+    if wrong := incomplete(fit.declared, table):
+        raise QueryError(wrong, expected="1", hint="give every share; one that is left out has an equal share")
     for column in [c for c in table if c in LABELS]:
         table[column] = [text(cell) for cell in table[column]]
     for column in [c for c in table if c in observed]:  # kept in the result, for comparison

@@ -12,10 +12,10 @@ from scipy.stats import chi2
 
 import bayescale as bs
 from bayescale.parts.base import AbstractLaw
-from bayescale.parts.catalogue import catalogue
+from bayescale.parts.catalogue import catalogue, part
 from bayescale.parts.priors import Prior
 
-LAWS = catalogue("bayescale.parts.laws")
+LAWS = {name: part("laws", name) for name in catalogue("bayescale.parts.laws")}
 QUICK = ("additive", "coupled", "power-floor")  # compiling a law's program takes some 14 s; `slow` has every law
 RUNS = 60
 SIGMA, NU = 0.003, 8.0  # of run noise on log loss: clean runs, with a stray one now and then
@@ -34,7 +34,7 @@ class Miss(NamedTuple):
     converged: bool
 
 
-def simulate(law: type[AbstractLaw], seed: int) -> tuple[bs.Runs, dict[str, float]]:
+def simulate(law: AbstractLaw, seed: int) -> tuple[bs.Runs, dict[str, float]]:
     """Runs of a law at parameters from its priors, and these parameters at the fit's anchor."""
     rng = np.random.default_rng(seed)
     truth = {
@@ -45,10 +45,16 @@ def simulate(law: type[AbstractLaw], seed: int) -> tuple[bs.Runs, dict[str, floa
     frame = pd.DataFrame({"params": 10 ** rng.uniform(7.0, 10.0, RUNS), "tokens": 10 ** rng.uniform(9.5, 12.5, RUNS)})
     frame["flops"] = 6 * frame["params"] * frame["tokens"]
     for name, column in law.columns.items():
-        frame[name] = np.exp(rng.uniform(np.log(column.low), np.log(column.high), RUNS))
-    logs = np.log(frame[list(law.inputs)].to_numpy())
+        frame[name] = np.exp(rng.uniform(np.log(column.low + column.offset), np.log(column.high + column.offset), RUNS))
+    if mixed := [name for name, column in law.columns.items() if column.whole]:
+        frame[mixed] = rng.dirichlet(np.full(len(mixed), 0.5), RUNS)
+    offsets = [law.columns[name].offset if name in law.columns else 0.0 for name in law.inputs]
+    logs = np.log(frame[list(law.inputs)].to_numpy() + offsets)
+    middle = [
+        np.log(np.exp(x).mean()) if name in mixed else x.mean() for name, x in zip(law.inputs, logs.T, strict=True)
+    ]
     with jax.enable_x64(True):
-        relative = np.asarray(law.log_loss(*(logs - logs.mean(axis=0)).T, **truth))
+        relative = np.asarray(law.log_loss(*(logs - middle).T, **truth))
     loss = np.exp(relative + SIGMA * rng.standard_t(NU, RUNS))
     frame["loss"] = loss * GREATEST_LOSS / loss.max()
     for name in truth:
@@ -61,7 +67,7 @@ def coordinates(prior: Prior, values: np.ndarray | float) -> np.ndarray:
     return np.asarray(prior.transform.inv(values))
 
 
-def miss(law: type[AbstractLaw], seed: int) -> Miss:
+def miss(law: AbstractLaw, seed: int) -> Miss:
     runs, truth = simulate(law, seed)
     fit = bs.fit(runs, bs.make_spec(law.name, law=law.name), seed=seed)
     with jax.enable_x64(True):

@@ -21,6 +21,7 @@ from numpyro.infer.util import log_density
 import bayescale as bs
 from bayescale.core import shipped
 from bayescale.core.dims import DIMS
+from bayescale.evaluation.simulation import sweep_for
 from bayescale.modelling.design import design
 from bayescale.modelling.interpreter import interpret
 from bayescale.modelling.layout import blocked, layout
@@ -50,14 +51,15 @@ def _float64():
         yield
 
 
-def table(families: int) -> bs.Runs:
-    """A dozen runs a family, with every column that a shipped spec reads."""
+def table(families: int, spec: bs.Spec | None = None) -> bs.Runs:
+    """A dozen runs a family, or as many as a spec needs, with every column that it reads."""
     rng = np.random.default_rng(0)
-    n = 12 * families
+    each = max(12, len(spec.law_part.parameters) + 1 if spec else 0)
+    n = each * families
     params, tokens = np.exp(rng.uniform(17, 22, n)), np.exp(rng.uniform(21, 26, n))
     loss = (1.7 + (params / 1e8) ** -0.3 + (tokens / 1e10) ** -0.3) * np.exp(0.005 * rng.normal(size=n))
     frame = {
-        "family": np.repeat([f"f{i}" for i in range(families)], 12),
+        "family": np.repeat([f"f{i}" for i in range(families)], each),
         "params": params,
         "tokens": tokens,
         "unique_tokens": tokens / rng.choice([1.0, 2.0, 8.0], n),
@@ -69,8 +71,10 @@ def table(families: int) -> bs.Runs:
         "chance": 0.25,
         "eval_set": "web",
         "tokenizer": "bytes",
-        "suite": np.where(np.arange(n) < 24, "early", "late"),
+        "suite": np.where(np.arange(n) < 2 * each, "early", "late"),
     }
+    swept = sweep_for(spec).frame if spec else pd.DataFrame()
+    frame |= {name: np.resize(swept[name].to_numpy(), n) for name in swept if name not in {*frame, "flops"}}
     return bs.load_runs(pd.DataFrame(frame))
 
 
@@ -85,7 +89,7 @@ def latent(trace: dict) -> dict:
 @every_spec
 @pytest.mark.parametrize("families", [1, 3])
 def test_latent_scalars_are_as_many_as_the_tables_predict(spec, families):
-    runs = table(families)
+    runs = table(families, spec)
     parts = [part("discrepancies", name) for name in spec.discrepancy]
     sizes = {"family": families, "text": 1, "suite": 2, "knot": sum(sum(of.coordinates.values()) for of in parts)}
     declared = {name: site for name, site in sites_of(spec, families, {"text", "suite"}).items() if site.latent}
@@ -101,14 +105,14 @@ def test_latent_scalars_are_as_many_as_the_tables_predict(spec, families):
 def test_one_family_has_one_latent_scalar_a_row_of_the_tables(spec):
     parts = [part("discrepancies", name) for name in spec.discrepancy]
     own = {COORDINATES} if any(of.coordinates for of in parts) else set()
-    assert set(latent(trace_of(spec, table(1)))) == set(spec.table) | own
+    assert set(latent(trace_of(spec, table(1, spec)))) == set(spec.table) | own
 
 
 @every_spec
 @pytest.mark.parametrize("families", [1, 3])
 def test_no_site_and_no_dim_has_a_name_that_arviz_reserves(spec, families):
-    trace = trace_of(spec, table(families))
-    law = part("laws", spec.law)
+    trace = trace_of(spec, table(families, spec))
+    law = spec.law_part
     anchor = [0.0] * len(law.inputs)
     published = law.published(*anchor, loss=0.0, **{name: row.prior.median for name, row in law.parameters.items()})
     assert not RESERVED & {*trace, *published, *DIMS}
@@ -118,7 +122,7 @@ def test_no_site_and_no_dim_has_a_name_that_arviz_reserves(spec, families):
 
 @every_spec
 def test_only_observations_are_drawn_run_by_run(spec):
-    sites = latent(trace_of(spec, table(3)))
+    sites = latent(trace_of(spec, table(3, spec)))
     assert not {k for k, s in sites.items() if any(f.name == "run" for f in s["cond_indep_stack"])}
 
 

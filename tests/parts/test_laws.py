@@ -20,6 +20,7 @@ from bayescale.modelling.design import design
 from bayescale.parts.base import AbstractLaw, Kind, Parameter
 from bayescale.parts.catalogue import catalogue, part
 from bayescale.parts.priors import JohnsonSU, LogitNormal, LogNormal, Normal
+from bayescale.parts.shares import DOMAINS
 
 LAWS = {name: part("laws", name) for name in catalogue("bayescale.parts.laws")}
 PARTS = {
@@ -45,18 +46,26 @@ MAY_RISE = {
     ("kaplan-batch", "batch_tokens"),
     *(("routed-power", name) for name in ("params", "experts")),
     *(("routed-joint", name) for name in ("tokens", "experts")),
+    *(("mixture-exponential", f"share_{name}") for name in DOMAINS),
 }
 """A law falls in every input, except these: the tokens term of drift may grow with params, a law may break upwards, a
-larger batch takes fewer steps at equal tokens, and slopes of routed laws change with the other inputs."""
+larger batch takes fewer steps at equal tokens, a domain
+may harm a text, and slopes of routed laws change with the other inputs."""
 
 AT = {"experts": 6.0, "granularity": 4.0}
 """The anchor's value of inputs that are not params, tokens or compute."""
 
 
 def anchor_of(law: AbstractLaw) -> list[jax.Array]:
-    """Natural logs of each input at an anchor."""
-    usual = (2e9, 5e10, 6e20)
-    return [jnp.log(AT.get(name, value)) for name, value in zip(law.inputs, usual, strict=False)]
+    """Natural logs of each input at an anchor; of shares, equal ones."""
+    usual = iter((2e9, 5e10, 6e20, 1.0))
+    return [jnp.log(law.columns[name].default if shared(law, name) else AT.get(name, next(usual)))
+            for name in law.inputs]  # fmt: skip
+
+
+def shared(law: AbstractLaw, name: str) -> bool:
+    """Whether an input is the share of a domain."""
+    return name in law.columns and bool(law.columns[name].whole)
 
 
 def effective_experts(p: dict, experts: jax.Array) -> jax.Array:
@@ -89,6 +98,11 @@ def overtrained(p: dict, eta: jax.Array, flops: jax.Array, ratio: jax.Array) -> 
     return p["E"] + (p["a"] * ratio**eta + p["b"] * ratio**-eta) * flops**-eta
 
 
+def _mixed(p: dict, names: tuple[str, ...], shares: tuple) -> jax.Array:
+    """The term of a mixture, as Shukor et al. write it."""
+    return 1 / sum(p[f"C_{name}"] * h ** p[f"gamma_{name}"] for name, h in zip(names, shares, strict=True))
+
+
 TEXTBOOK = {
     "additive": lambda p, t, n, d: p["E"] + p["A"] / n ** t["alpha_N"] + p["B"] / d ** t["beta_D"],
     "coupled": lambda p, t, n, d: p["E"] + (p["A"] * n ** -t["alpha_N"] + p["B"] * d ** -t["beta_D"]) ** t["kappa"],
@@ -104,6 +118,16 @@ TEXTBOOK = {
         + p["B"]
         * x ** -t["exponent"]
         * (1 + (x / p["d"]) ** (1 / t["break_width"])) ** (-t["change"] * t["break_width"])
+    ),
+    "mixture-additive": lambda p, t, *h: p["E"] + _mixed(p, DOMAINS, h),
+    "mixture-scaled": lambda p, t, n, d, *h: (
+        p["E"]
+        + p["A_params"] * n ** -t["exponent_params"]
+        + p["A_tokens"] * d ** -t["exponent_tokens"]
+        + _mixed(p, DOMAINS, h)
+    ),
+    "mixture-exponential": lambda p, t, *h: (
+        p["c"] + p["k"] * jnp.exp(sum(p[f"t_{name}"] * x for name, x in zip(DOMAINS, h, strict=True)))
     ),
     "power": lambda p, t, x: (p["X_c"] / x) ** t["exponent"],
     "power-floor": lambda p, t, x: p["E"] + (p["x_0"] / x) ** t["exponent"],
@@ -136,9 +160,16 @@ def level_of(p: dict[str, jax.Array]) -> jax.Array:
 
 
 def points(law: AbstractLaw, seed: int = 1) -> tuple[jax.Array, ...]:
-    """Inputs in anchor units, uniform over the reach, one point a draw."""
+    """Inputs in anchor units, one point a draw: uniform over the reach, or the shares of mixtures over equal shares."""
     keys = jax.random.split(jax.random.key(seed), len(law.inputs))
-    return tuple(jax.random.uniform(key, (DRAWS,), minval=-REACH, maxval=REACH) for key in keys)
+    spread = {name: jax.random.uniform(key, (DRAWS,), minval=-REACH, maxval=REACH)
+              for name, key in zip(law.inputs, keys, strict=True)}  # fmt: skip
+    if mixed := [name for name in law.inputs if shared(law, name)]:
+        shares = jax.random.dirichlet(keys[0], jnp.full(len(mixed), 0.5), (DRAWS,))
+        spread |= {
+            name: jnp.log(len(mixed) * (shares[:, i] + law.columns[name].offset)) for i, name in enumerate(mixed)
+        }
+    return tuple(spread.values())
 
 
 def slopes(law: AbstractLaw, inputs: tuple, parameters: dict) -> tuple[tuple, dict]:

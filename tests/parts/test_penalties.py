@@ -50,7 +50,9 @@ def draws_of(penalty: AbstractPenalty, seed: int = 0) -> dict[str, jax.Array]:
 def basis_of(penalty: AbstractPenalty) -> np.ndarray | None:
     """What the penalty knows about rows whose text is of a usual kind, at different steps."""
     steps = np.linspace(1, 1000, DRAWS).astype(int)
-    return penalty.basis(pd.DataFrame({"step": steps, **{label: TEXTS[label] for label in penalty.labels}}))
+    few = {label: np.resize(texts, DRAWS) for label, texts in penalty.texts.items()}
+    texts = {label: few[label] if label in few else TEXTS[label] for label in penalty.labels}
+    return penalty.basis(pd.DataFrame({"step": steps, **texts}))
 
 
 @every_penalty

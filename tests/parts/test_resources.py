@@ -13,9 +13,10 @@ from numpyro import handlers
 
 import bayescale as bs
 from bayescale.core.errors import QueryError, SpecError
-from bayescale.parts.catalogue import catalogue
+from bayescale.parts.catalogue import catalogue, part
 
-LAWS, RESOURCES = catalogue("bayescale.parts.laws"), catalogue("bayescale.parts.resources")
+LAWS, RESOURCES = ({name: part(kind, name) for name in catalogue(f"bayescale.parts.{kind}")}
+                   for kind in ("laws", "resources"))  # fmt: skip
 INPUTS = (["params", "tokens"], ["active_params", "tokens"])
 
 
@@ -91,7 +92,7 @@ def test_a_resource_does_the_same_whichever_column_holds_the_params(resource: st
 
 
 @pytest.mark.parametrize("resource", RESOURCES.values(), ids=RESOURCES.keys())
-def test_a_resource_reads_the_laws_inputs_by_the_laws_names_alone(resource: type) -> None:
+def test_a_resource_reads_the_laws_inputs_by_the_laws_names_alone(resource: bs.AbstractResource) -> None:
     """A required column of the same name would be what the runs hold, not what the law reads."""
     assert resource.changes
     assert not set(resource.requires) & {*resource.changes, *(c for one in resource.changes.values() for c in one)}

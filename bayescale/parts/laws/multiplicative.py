@@ -1,5 +1,7 @@
 """The multiplicative law of fine-tuning: one reducible term, a product of powers."""
 
+from typing import Any
+
 import jax.numpy as jnp
 
 from bayescale.parts.base import AbstractLaw, Column, Kind, Parameter, Quantity, log_sum
@@ -7,7 +9,7 @@ from bayescale.parts.laws.additive import IRREDUCIBLE, LEVEL
 from bayescale.parts.priors import LogNormal
 
 ZHANG = "Zhang et al. 2024, arXiv:2402.17193"
-_COUNT = {"default": 1e9, "low": 1.0, "high": 1e16}
+_COUNT: Any = {"default": 1e9, "low": 1.0, "high": 1e16}
 
 
 class Multiplicative(AbstractLaw):

@@ -52,6 +52,8 @@ def plot_regret(choice: Choice, *, ax: Axes | None = None) -> Axes:
     mean, (low, high) = regret.mean(axis=0), np.quantile(regret, [0.05, 0.95], axis=0)
     chosen = int(np.flatnonzero(columns == choice.best.action)[0])
     name = _axis_of(choice)
+    if name is None and len(columns) > _BEST_ACTIONS:
+        return _dots(choice, columns, np.stack([low, mean, high]), ax)
     if name is None or len(columns) <= _FEW_ACTIONS:
         return _bars(choice, columns, np.stack([low, mean, high]), ax)
     x = choice.actions[name].to_numpy(float)[columns]
@@ -97,6 +99,35 @@ def _dots(choice: Choice, columns: np.ndarray, regret: np.ndarray, ax: Axes | No
     ax.set_xlim(left=0)
     ax.set_xlabel(f"regret ({choice.decision.unit}), 90% of draws\nof the best {len(shown)} of {len(columns)} actions")
     ax.set_title(_asked(choice, _NARROW), fontsize="medium")
+    return ax
+
+
+def plot_mixture(choice: Choice, *, ax: Axes | None = None) -> Axes:
+    """Chosen share of each domain, with the best shares of the draws and the shares that are as good.
+
+    Parameters
+    ----------
+    choice : Choice
+        Of a :class:`Mixture`.
+    ax : Axes, optional
+        Axes to draw on; by default, those of a new figure.
+
+    Returns
+    -------
+    Axes
+    """
+    best, ax = _of(choice, "best_shares", "a mixture"), _axes(ax)
+    names = sorted(best, key=lambda name: -choice.action[name])
+    labels = [name.partition("_")[2] for name in names]
+    ax.hlines(labels, *zip(*(choice.as_good[name] for name in names), strict=True), color=_BLUE, alpha=0.25, lw=8,
+              label="as good, the others in proportion")  # fmt: skip
+    ax.hlines(labels, *zip(*((best[name]["q05"], best[name]["q95"]) for name in names), strict=True), color=_BLUE, lw=2,
+              label="best, 90% of draws")  # fmt: skip
+    ax.plot([choice.action[name] for name in names], labels, "o", color=_ORANGE, label="chosen")
+    ax.invert_yaxis()
+    ax.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    ax.set(xlabel="share of tokens", title=_asked(choice))
+    ax.legend(fontsize="small", frameon=False, loc="lower right")
     return ax
 
 
