@@ -30,7 +30,7 @@ from bayescale.prediction.slopes import Slopes
 
 _DRAWS = 1000  # draws × actions is the square of this: each draw brings its own best mixture as an action
 _OPEN = 0.01  # of the loss: an expected regret above it leaves the choice open
-_ALIKE = 0.001  # of the loss: mixtures whose expected losses differ by less are alike, as two seeds are
+_NEAR = 0.001  # of the loss: mixtures whose expected losses differ by less are as good, as two seeds are
 _MOVES = np.linspace(0.0, 1.0, 33)[1:] ** 2  # towards none and all of a domain, in finer steps near the choice
 _TINY = 1e-12
 _SHOWN = 0.005  # smallest share that is named
@@ -111,22 +111,22 @@ class Mixture(AbstractDecision):
         """
         fit, columns, texts = choice.fit, _shares(choice.fit), self._texts(choice.fit)
         chosen, by_draw = choice.action[columns].astype(float), choice.actions[columns].to_numpy()[choice.best.by_draw]
-        alike = self._alike(fit, chosen)
+        near = self._as_good(fit, chosen)
         usual = fit.design_frame[columns].mean() / fit.design_frame[columns].mean().sum()
         gained = self.outcome(fit, pd.DataFrame([usual, chosen]), "law").to_numpy()
         gain = quantiles(gained[:, 0] - gained[:, 1])
         best = {name: quantiles(x) for name, x in zip(columns, by_draw.T, strict=True)}
         lines = [(name.partition("_")[2][:12], f"{chosen[name]:.1%} (best {best[name]['q05']:.1%} to "
-                  f"{best[name]['q95']:.1%}; as good {alike[name][0]:.1%} to {alike[name][1]:.1%})")
+                  f"{best[name]['q95']:.1%}; as good {near[name][0]:.1%} to {near[name][1]:.1%})")
                  for name in columns if max(chosen[name], best[name]["q95"]) >= _SHOWN]  # fmt: skip
         lines.append(("gain", f"{gain['q50']:.3g} nats/token (90% interval {gain['q05']:.3g} to {gain['q95']:.3g}) "
                       "over the mean mixture of the runs"))  # fmt: skip
-        figures = {"best_shares": best, "gain_over_mean": gain, "as_good": alike}
+        figures = {"best_shares": best, "gain_over_mean": gain, "as_good": near}
         problem = f"Mixture of {len(columns)} domains for {', '.join(f'{t} ({w:g})' for t, w in texts.items())}"
         asked = {"texts": texts, "params": self.params, "tokens": self.tokens, "limits": dict(self.limits)}
         return Details(problem, asked, lines, figures, _unsettled(choice), _notes(fit, chosen))
 
-    def _alike(self, fit: AbstractFit, chosen: pd.Series) -> dict[str, list[float]]:
+    def _as_good(self, fit: AbstractFit, chosen: pd.Series) -> dict[str, list[float]]:
         """Least and largest share of each domain, the others in proportion, whose expected loss is hardly higher."""
         columns, shares = list(chosen.index), chosen.to_numpy()
         steps = np.concatenate([-_MOVES[::-1], _MOVES])
@@ -138,7 +138,7 @@ class Mixture(AbstractDecision):
             moved.append(mixtures)
         table = pd.DataFrame(np.concatenate([shares[None], *moved]), columns=columns)
         loss = self.outcome(fit, table, "law").mean("draw").to_numpy()
-        good = (loss[1:] <= loss[0] * (1 + _ALIKE)).reshape(len(columns), len(steps))
+        good = (loss[1:] <= loss[0] * (1 + _NEAR)).reshape(len(columns), len(steps))
         half = len(_MOVES)
         down = np.logical_and.accumulate(good[:, :half][:, ::-1], axis=1).sum(axis=1)  # moves until it costs too much
         up = np.logical_and.accumulate(good[:, half:], axis=1).sum(axis=1)
@@ -195,8 +195,8 @@ class Mixture(AbstractDecision):
 
 def _shares(fit: AbstractFit) -> list[str]:
     """Columns of the shares that the law reads."""
-    found = [name for name, column in fit.declared.items() if column.whole]
-    if not found or len({fit.declared[name].whole for name in found}) > 1:
+    found = [name for name, column in fit.declared.items() if column.share_of]
+    if not found or len({fit.declared[name].share_of for name in found}) > 1:
         raise QueryError("the decision needs a law of the shares of one mixture",
                          got=f"{fit.name!r} reads {', '.join(fit.columns)}",
                          hint="fit mixture-additive, mixture-exponential or mixture-scaled")  # fmt: skip

@@ -241,8 +241,8 @@ def sweep_for(spec: Spec) -> Runs:
 def _shares(spec: Spec, count: int) -> dict[str, np.ndarray]:
     """Return the shares of random mixtures, with much of some domains and little of others."""
     found: dict[str, np.ndarray] = {}
-    for i, whole in enumerate(sorted({of.whole for of in spec.declared.values()} - {""})):
-        parts = [name for name, of in spec.declared.items() if of.whole == whole]
+    for i, shared in enumerate(sorted({of.share_of for of in spec.declared.values()} - {""})):
+        parts = [name for name, of in spec.declared.items() if of.share_of == shared]
         drawn = np.random.default_rng(i).dirichlet(np.full(len(parts), _EVENNESS), count)
         found |= dict(zip(parts, drawn.T, strict=True))
     return found

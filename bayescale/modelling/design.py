@@ -302,7 +302,7 @@ def anchor_of(spec: Model, fitted: pd.DataFrame) -> dict[str, Any]:
 
 def _middle(spec: Model, name: str, logs: np.ndarray) -> float:
     """Return the log of a column's geometric mean, or of its mean if it is a share: the anchor is then a mixture."""
-    shared = name in spec.declared and spec.declared[name].whole
+    shared = name in spec.declared and spec.declared[name].share_of
     return float(np.log(np.exp(logs).mean()) if shared else logs.mean())
 
 

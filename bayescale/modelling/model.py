@@ -329,7 +329,7 @@ def logs_of(declared: Mapping[str, Column], table: pd.DataFrame, columns: Iterab
 
 
 def incomplete(declared: Mapping[str, Column], table: pd.DataFrame) -> str:
-    """Return which row has shares of one whole that do not add up to 1, in words; empty if there is none.
+    """Return which row has shares of one mixture that do not add up to 1, in words; empty if there is none.
 
     Parameters
     ----------
@@ -341,12 +341,12 @@ def incomplete(declared: Mapping[str, Column], table: pd.DataFrame) -> str:
     -------
     str
     """
-    for whole in dict.fromkeys(column.whole for column in declared.values() if column.whole):
-        names = [name for name, column in declared.items() if column.whole == whole]
+    for shared in dict.fromkeys(column.share_of for column in declared.values() if column.share_of):
+        names = [name for name, column in declared.items() if column.share_of == shared]
         total = table[names].sum(axis=1).to_numpy(float) if set(names) <= set(table) else np.ones(len(table))
         if (far := np.abs(total - 1.0) > _ROUNDED).any():
             row = int(np.flatnonzero(far)[0])
-            return f"row {row}: the shares of the {whole} ({', '.join(names)}) add up to {total[row]:.3g}"
+            return f"row {row}: the shares of the {shared} ({', '.join(names)}) add up to {total[row]:.3g}"
     return ""
 
 

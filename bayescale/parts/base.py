@@ -92,8 +92,8 @@ class Column:
     offset : float
         Added before the natural log is taken. It is positive only where zero is a valid value, as for the share of
         a domain in a mixture.
-    whole : str
-        What the column is a share of; empty if it is no share. Columns of one whole add up to 1, and at the anchor each
+    share_of : str
+        What the column is a share of; empty if it is no share. Shares of one thing add up to 1, and at the anchor each
         has its mean, where other columns have their geometric mean.
     """
 
@@ -104,7 +104,7 @@ class Column:
     high: float
     offset: float = 0.0
     usual: tuple[float, float] | None = None
-    whole: str = ""
+    share_of: str = ""
 
     def spanned(self, count: int) -> np.ndarray:
         """Return values over the usual range, evenly spaced in the log of the value plus the offset.

@@ -17,7 +17,7 @@ PREFIX = "share_"
 OFFSET = 1e-6
 """Added to a share before the log is taken, because a mixture may have none of a domain."""
 MIXTURE = "mixture"
-"""The whole of which the columns are shares."""
+"""What the columns are shares of."""
 DOMAINS = ("web", "code")
 """Domains of a mixture that a spec does not name: the split of web text and code."""
 
@@ -73,7 +73,7 @@ def columns(domains: tuple[str, ...]) -> Mapping[str, Column]:
     equal = 1.0 / len(domains)
     return {
         name: Column(
-            "share of tokens", f"share of {domain} in the training text", equal, 0.0, 1.0, OFFSET, whole=MIXTURE
+            "share of tokens", f"share of {domain} in the training text", equal, 0.0, 1.0, OFFSET, share_of=MIXTURE
         )
         for name, domain in zip(names(domains), domains, strict=True)
     }

@@ -46,7 +46,7 @@ def simulate(law: AbstractLaw, seed: int) -> tuple[bs.Runs, dict[str, float]]:
     frame["flops"] = 6 * frame["params"] * frame["tokens"]
     for name, column in law.columns.items():
         frame[name] = np.exp(rng.uniform(np.log(column.low + column.offset), np.log(column.high + column.offset), RUNS))
-    if mixed := [name for name, column in law.columns.items() if column.whole]:
+    if mixed := [name for name, column in law.columns.items() if column.share_of]:
         frame[mixed] = rng.dirichlet(np.full(len(mixed), 0.5), RUNS)
     offsets = [law.columns[name].offset if name in law.columns else 0.0 for name in law.inputs]
     logs = np.log(frame[list(law.inputs)].to_numpy() + offsets)

@@ -65,7 +65,7 @@ def anchor_of(law: AbstractLaw) -> list[jax.Array]:
 
 def shared(law: AbstractLaw, name: str) -> bool:
     """Whether an input is the share of a domain."""
-    return name in law.columns and bool(law.columns[name].whole)
+    return name in law.columns and bool(law.columns[name].share_of)
 
 
 def effective_experts(p: dict, experts: jax.Array) -> jax.Array:

@@ -36,8 +36,9 @@ class MixtureAdditive(AbstractLaw):
     )
     runs = ("regmix",)
     reproduced = (
-        "Rank correlation with the losses of unseen mixtures, from a point fit at 1M params (RegMix, web text): 99.4%, "
-        "99.1% and 97.4% at 1M, 60M and 1B params; here 99.3%, 99.1%, 97.7%; by the posterior 99.2%, 98.9%, 98.3%."
+        "Rank correlation with the losses of unseen mixtures, from a point fit at 1M params (RegMix, web): 99.4%, "
+        "99.1% and 97.4% at 1M, 60M and 1B params; here 99.3%, 99.1% and 97.7%, by the posterior "
+        "99.2%, 98.9% and 98.3%."
     )
 
     @property
