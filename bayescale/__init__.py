@@ -36,6 +36,7 @@ _EXPORTS = {
     "CustomModel": "modelling.custom",
     "DataCap": "decisions.data_cap",
     "Derived": "decisions.derived",
+    "Experts": "decisions.experts",
     "Finding": "evaluation.checks.base",
     "Fit": "inference.fit",
     "FixedParams": "decisions.fixed_params",
@@ -74,6 +75,9 @@ _EXPORTS = {
     "compare": "evaluation.comparison",
     "custom_model": "modelling.custom",
     "decide": "decisions.base",
+    "exponent_from_dimension": "parts.theory",
+    "exponent_from_statistics": "parts.theory",
+    "exponent_from_zipf": "parts.theory",
     "fit": "inference.fit",
     "fit_many": "inference.batch",
     "forecast": "prediction.forecast",
@@ -112,6 +116,7 @@ if TYPE_CHECKING:
     from bayescale.decisions.base import AbstractDecision, Choice, Withheld, decide
     from bayescale.decisions.data_cap import DataCap
     from bayescale.decisions.derived import Derived, frontier, limit
+    from bayescale.decisions.experts import Experts
     from bayescale.decisions.fixed_params import FixedParams
     from bayescale.decisions.hardware import hardware
     from bayescale.decisions.lifetime import Lifetime
@@ -151,6 +156,7 @@ if TYPE_CHECKING:
         Quantity,
     )
     from bayescale.parts.priors import LogitNormal, LogNormal, Normal
+    from bayescale.parts.theory import exponent_from_dimension, exponent_from_statistics, exponent_from_zipf
     from bayescale.prediction.forecast import Forecast, forecast
     from bayescale.prediction.predictive import predictive
     from bayescale.prediction.queries import NEW

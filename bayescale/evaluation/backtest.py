@@ -26,6 +26,7 @@ from bayescale.modelling.spec_io import DEFAULT, load_spec
 from bayescale.prediction.predict import predict, scored_draws
 from bayescale.prediction.queries import NEW
 from bayescale.prediction.records import HORIZONS, Record, engine, horizon_of
+from bayescale.runs.columns import SPANS, size_column
 from bayescale.runs.readers import load_runs
 from bayescale.runs.splits import BEYOND, TRAIN_QUANTILE, WAYS, Cut, Options, cut
 from bayescale.runs.table import Runs
@@ -520,7 +521,7 @@ def decades(fit: AbstractFit, runs: Runs, one: Cut) -> np.ndarray:
     """
     fitted = fit.design_frame
     mine = (fitted["family"] == one.family) | (one.family not in fit.families)
-    return np.log10(runs["flops"][one.test] / fitted["flops"][mine].max())
+    return np.log10(runs.size[one.test] / fitted[size_column(fitted)][mine].max())
 
 
 def score(fit: AbstractFit, runs: Runs, family: str | None = None, response: str | None = None) -> pd.DataFrame:
@@ -543,7 +544,7 @@ def score(fit: AbstractFit, runs: Runs, family: str | None = None, response: str
     padded, of = _padded(runs).frame, fit.response(response)
     table = padded if family is None else padded.assign(family=family)
     draws = scored_draws(fit, table, seed=fit.meta["seed"], response=response)[:, : len(runs)]
-    kept = [c for c in ("family", "run_id", "params", "tokens", "flops", of.site) if c in table]
+    kept = [c for c in ("family", "run_id", *SPANS, of.site) if c in table]
     came = of.scored(runs[of.site], runs.frame)
     found = scores(draws, came, log_density(fit, runs, family, response), logs=of.response.kind == "log")
     return pd.concat([table[kept][: len(runs)], found], axis=1)

@@ -433,7 +433,7 @@ def _models(specs: Iterable[Model | str | Path]) -> dict[str, Model]:
 def _budget(runs: Runs, flops: float | str | None, family: str | None) -> float:
     if family not in (None, NEW, *runs.families):
         raise QueryError(f"no family {family!r} in {runs.name!r}", hint=nearest(str(family), runs.families))
-    mine = runs["flops"][runs["family"] == family] if family in runs.families else runs["flops"]
+    mine = runs.size[runs["family"] == family] if family in runs.families else runs.size
     return budget_of(TIMES_LARGEST * float(mine.max()) if flops is None else flops)
 
 

@@ -20,10 +20,10 @@ from bayescale.modelling.identifiability import check_identified
 from bayescale.modelling.model import Model
 from bayescale.modelling.sites import LOG_LOSS, declared_sites, log_density_of
 from bayescale.modelling.spec import Spec
-from bayescale.parts.base import Column, Role
+from bayescale.parts.base import Role
 from bayescale.parts.scales import SCALES
 from bayescale.prediction.predictive import from_prior
-from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN
+from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN, SPANS, size_column
 from bayescale.runs.readers import load_runs
 from bayescale.runs.table import Runs
 
@@ -48,6 +48,7 @@ _LOSS = (
 )
 _EPOCHS = (1.0, 4.0, 16.0, 60.0)  # from no repeats to far beyond the decay of their value
 _ITEMS, _CHANCE = 1000, 0.25  # of a benchmark with four answers
+_ERROR_RATE = 0.3
 _LOSS_ERROR = 0.003  # nats/token: for a million tokens whose losses have an SD of 3 nats
 
 
@@ -122,7 +123,7 @@ def simulate(spec: Model, runs: Runs | None = None, *, simulations: int, seed: i
     observed = {name: sites[name][:, :count] for name in sorted(spec.observed)}
     likelihood = np.sum([sites[log_density_of(name)][:, :count] for name in observed], axis=(0, 2))
     fine = np.isfinite(likelihood) & np.all([np.isfinite(x).all(axis=1) for x in observed.values()], axis=0)
-    kept = ("family", "params", "tokens", "flops", *spec.columns, *spec.labels, *spec.sorting)
+    kept = ("family", *SPANS, *spec.columns, *spec.labels, *spec.sorting)
     frame = runs.frame[[column for column in dict.fromkeys(kept) if column in runs.frame]]
     # Not through load_runs: its bound on a loss, which finds wrong units, would truncate the prior.
     tables = {
@@ -196,7 +197,10 @@ def sweep_for(spec: Spec) -> Runs:
     frame = pd.DataFrame({"params": params, "tokens": params * ratios, "flops": budgets, "loss": _LOSS})
     epochs = np.resize(_EPOCHS, len(frame))
     more = {
+        "active_params": frame["params"],
         "unique_tokens": frame["tokens"] / epochs,
+        "examples": frame["tokens"],
+        "error_rate": _ERROR_RATE,
         "n_items": _ITEMS,
         "n_correct": 0,
         "chance": _CHANCE,
@@ -210,7 +214,7 @@ def sweep_for(spec: Spec) -> Runs:
             for i, (column, _) in enumerate(spec.covariates)
         },
         **{
-            name: np.random.default_rng(i).permutation(_spanned(of, len(frame)))
+            name: np.random.default_rng(i).permutation(of.spanned(len(frame)))
             for i, (name, of) in enumerate(spec.declared.items())
         },
     }
@@ -226,11 +230,6 @@ def sweep_for(spec: Spec) -> Runs:
     steps = _STEPS if pools else {"all": 1}
     families = pd.concat([frame[::step].assign(family=name) for name, step in steps.items()])
     return load_runs(families, name="sweep", loss_unit="nats")
-
-
-def _spanned(of: Column, count: int) -> np.ndarray:
-    """Return values that span the plausible range of a column evenly in its log."""
-    return np.clip(np.geomspace(of.low + of.offset, of.high + of.offset, count) - of.offset, of.low, of.high)
 
 
 def _anchored(spec: Spec, runs: Runs) -> Spec:
@@ -250,13 +249,17 @@ def extremes(runs: Runs) -> list[str]:
 def _probes(spec: Spec, runs: Runs) -> pd.DataFrame:
     """Queries in the family with the fewest runs; other columns have the values of its first run."""
     mine = runs.frame[runs["family"] == extremes(runs)[-1]]
+    if (size := size_column(mine)) != "flops":
+        return mine[:1].assign(**{size: BEYOND * mine[size].max()}).drop(columns="group", errors="ignore")
     flops = BEYOND * mine["flops"].max()
     middle = np.sqrt(flops / (FLOPS_PER_PARAM_TOKEN * _RATIO))
     splits = middle * np.logspace(-_DECADES, _DECADES, _ACTIONS)
     params = np.append(middle, splits if {"params", "tokens"} <= set(spec.columns) else [])
     table = pd.DataFrame([mine.iloc[0]] * len(params)).reset_index(drop=True)
-    table = table.assign(params=params, tokens=flops / (FLOPS_PER_PARAM_TOKEN * params), flops=flops)
-    return table.assign(unique_tokens=table["tokens"]).drop(columns="group", errors="ignore")  # of no fitted group
+    used = {"active_params": params} if "active_params" in table else {}
+    table = table.assign(params=params, tokens=flops / (FLOPS_PER_PARAM_TOKEN * params), flops=flops, **used)
+    more = dict.fromkeys(("unique_tokens", *({"examples"} & set(mine))), table["tokens"])
+    return table.assign(**more).drop(columns="group", errors="ignore")  # of no fitted group
 
 
 def _parameters(spec: Spec, runs: Runs, sites: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

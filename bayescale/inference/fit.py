@@ -37,10 +37,11 @@ from bayescale.modelling.model import Model
 from bayescale.modelling.sites import declared_sites
 from bayescale.modelling.spec_io import DEFAULT, load_spec
 from bayescale.parts.base import AbstractPooling
+from bayescale.runs.columns import SPANS
 from bayescale.runs.readers import load_runs
 from bayescale.runs.table import Runs
 
-_KEEP = ("params", "tokens", "flops", "loss")
+_KEEP = (*SPANS, "loss")
 _PACKAGES = ("bayescale", "jax", "numpyro", "arviz", "numpy", "xarray")
 
 

@@ -17,9 +17,10 @@ from bayescale.modelling.grouping import centered, law_keys, lots_of, spreads
 from bayescale.modelling.identifiability import check_identified, check_observed
 from bayescale.modelling.model import Model
 from bayescale.parts.base import Rows
+from bayescale.runs.columns import size_column
 from bayescale.runs.table import Runs
 
-SPENT = ("params", "tokens", "flops", "active_params", "step", "unique_tokens")
+SPENT = ("params", "tokens", "flops", "examples", "active_params", "step", "unique_tokens")
 """Columns that enter as natural logs: what a law or a resource may read."""
 
 USUAL_SLOPE = 0.1
@@ -120,7 +121,7 @@ class Design:
         spec : Spec or CustomModel
         table : DataFrame
             One row per run or query: ``family``, the columns that the spec reads (a missing covariate is zero) and, if
-            a part of the spec has a basis, ``flops``.
+            a part of the spec has a basis, ``flops`` (or ``examples``).
         fitted : DataFrame
             The fitted runs, which determine the families, their lots and the bases; for a fit, the table itself.
         anchor : mapping, optional
@@ -235,13 +236,18 @@ def design(spec: Model, runs: Runs) -> Design:
     return Design.build(spec, frame, frame, observed={name: runs[name] for name in sorted(spec.observed)})
 
 
-def losses(table: pd.DataFrame) -> np.ndarray:
-    """Return losses of runs (nats/token), shape (run,); a missing loss is typical of its params and tokens.
+def losses(spec: Model, table: pd.DataFrame) -> np.ndarray:
+    """Return losses of runs, shape (run,), in the unit of the spec's first response that is a loss.
 
-    They set the unit of the law's loss, and how steeply it is expected to fall.
+    A missing loss in nats/token is typical of its params and tokens. Any other is the median of the known ones. Losses
+    set the unit of the law's loss, and how steeply it is expected to fall.
     """
-    usual = typical_loss(table["params"], table["tokens"])
-    return (table["loss"].fillna(usual) if "loss" in table else usual).to_numpy(float)
+    column = next((of.site for of in spec.instances if of.response.a_loss and of.site in table), "loss")
+    known = pd.to_numeric(table[column]) if column in table else pd.Series(np.nan, table.index)
+    if known.isna().any():
+        usual = typical_loss(table["params"], table["tokens"]) if column == "loss" else known.median()
+        known = known.fillna(usual)
+    return known.to_numpy(float)
 
 
 def _filled(values: np.ndarray, by: Callable[[np.ndarray], float]) -> np.ndarray:
@@ -272,6 +278,8 @@ def conformed(spec: Model, runs: Runs) -> Runs:
     RunsError
         If a cell is not a number in the range.
     """
+    for penalty in spec.penalizing:
+        runs = runs.with_columns(penalty.filled)
     for name, column in spec.declared.items():
         if name in runs.frame:
             runs = runs.with_numbers(name, column.low, column.high)
@@ -284,14 +292,15 @@ def conformed(spec: Model, runs: Runs) -> Runs:
 def anchor_of(spec: Model, fitted: pd.DataFrame) -> dict[str, Any]:
     """Return natural logs of the reference run's inputs and loss, from the spec or the centre of the fitted runs."""
     middle = {name: spec.logs(fitted, [name])[:, 0].mean() for name in spec.inputs}
-    middle["loss"] = np.log(np.median(losses(fitted)))
+    middle["loss"] = np.log(np.median(losses(spec, fitted)))
     fixed = {name: np.log(value) for name, value in spec.anchor if name in middle}
     return {name: np.asarray(value) for name, value in (middle | fixed).items()}
 
 
 def _columns(spec: Model, table: pd.DataFrame, observed: Collection[str]) -> dict[str, np.ndarray]:
     """Return columns that responses need, and covariates, which are zero if the table does not have them."""
-    named = set(spec.columns) - logged(spec) - set(observed)
+    read = {column for of in spec.instances for column in of.columns}  # also where a law reads its log
+    named = (set(spec.columns) - logged(spec) | read) - set(observed)
     numbers = {name: pd.to_numeric(table[name]).to_numpy(float) for name in sorted(named) if name in table}
     found = {name: _filled(values, np.nanmax) for name, values in numbers.items()}
     return dict.fromkeys(dict(spec.covariates), np.zeros(len(table))) | found
@@ -324,7 +333,7 @@ def _rows_at(spec: Model, table: pd.DataFrame, anchor: Mapping[str, Any]) -> Row
     # None is an unnamed group, which differs from every fitted group.
     group = table["group"] if "group" in table else pd.Series(None, table.index, dtype=object)
     group = group.astype(object).where(group.notna(), None)
-    return Rows(inputs, np.log(table["flops"].to_numpy(float)), group.to_numpy(object))
+    return Rows(inputs, np.log(table[size_column(table)].to_numpy(float)), group.to_numpy(object))
 
 
 def slope_at(spec: Model, inputs: np.ndarray, log_loss: np.ndarray) -> float:
@@ -356,7 +365,7 @@ def slope_at(spec: Model, inputs: np.ndarray, log_loss: np.ndarray) -> float:
 def _fitted_runs(spec: Model, table: pd.DataFrame, anchor: Mapping[str, Any]) -> list[_Fitted]:
     """Return the positions of runs and the steepness of their loss, for each family in the order of the names."""
     law = np.array(pd.factorize(pd.Series(law_keys(spec, table), dtype=object))[0])
-    own = [(_rows_at(spec, mine, anchor), np.log(losses(mine))) for _, mine in table.groupby("family")]
+    own = [(_rows_at(spec, mine, anchor), np.log(losses(spec, mine))) for _, mine in table.groupby("family")]
     spans = np.array([np.ptp(rows.flops) for rows, _ in own])
     return [
         _Fitted(rows._replace(law_span=spans[law == one].max()), slope_at(spec, rows.inputs, log_loss))
@@ -372,7 +381,7 @@ def _as_if_fitted(spec: Model, fitted: Sequence[_Fitted], table: pd.DataFrame, f
     spans = {law: one.rows.law_span for law, one in zip(law_keys(spec, table), fitted, strict=True)}
     span = max((spans.get(law, 0.0) for law in law_keys(spec, fresh)), default=0.0)
     nowhere = np.zeros((1, len(spec.inputs)))
-    rows = Rows(nowhere, np.log([table["flops"].max()]), np.array([""], object), span)
+    rows = Rows(nowhere, np.log([table[size_column(table)].max()]), np.array([""], object), span)
     return _Fitted(rows, float(np.median([one.slope for one in fitted])))
 
 

@@ -12,7 +12,7 @@ from bayescale.modelling.model import Instance, Model
 from bayescale.runs.table import Runs
 
 _ROUNDING = 1e-9  # relative to the largest value: differences from rounding only
-_POINT = ("family", "run_id", "params", "tokens")
+_POINT = ("family", "run_id", "params", "tokens", "examples")
 _SHOWN = 3
 _LEAST_SCATTER = 0.02  # e-folds: rounding of counts scatters a fixed ratio by about a percent
 
@@ -135,7 +135,7 @@ def _numbers(runs: Runs, column: str) -> np.ndarray:
 def _check_one_row(runs: Runs) -> None:
     """Refuse several rows of one run at one point, which would count as several runs."""
     frame = runs.frame
-    if not runs.rows_by or not frame.duplicated(list(_POINT)).any():
+    if not runs.rows_by or not frame.duplicated([column for column in _POINT if column in frame]).any():
         return
     raise RunsError(
         f"{runs.name!r} has several rows per run, so that each run would count several times",

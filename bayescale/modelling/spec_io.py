@@ -49,7 +49,7 @@ _ALL_DIGITS = 17  # digits of a double, so that reading returns what was written
 DEFAULT = "default"
 """Name of the spec that is used by default."""
 
-_INPUTS = ("params", "tokens", "flops", "active_params", "step")
+_INPUTS = ("params", "tokens", "flops", "examples", "active_params", "step")
 # Columns that have a meaning, and names that forecasts and fits use.
 _NO_COVARIATES = {*NUMBERS, *LABELS, *MADE, *DIMS, "family", "run_id", "benchmark", "fit", "queries", "record",
                   "response", "seed"}  # fmt: skip

@@ -86,7 +86,9 @@ class Column:
     default : float
         Value in a query that does not give one, in `unit`.
     low, high : float
-        Plausible range, in `unit`. Values outside it raise an error, and sweeps of simulated runs span it.
+        Plausible range, in `unit`. Values outside it raise an error.
+    usual : tuple of float, optional
+        Range that sweeps of simulated runs and pictures of priors span; by default the plausible range.
     offset : float
         Added before the natural log is taken. It is positive only where zero is a valid value, as for the share of
         a domain in a mixture.
@@ -98,6 +100,21 @@ class Column:
     low: float
     high: float
     offset: float = 0.0
+    usual: tuple[float, float] | None = None
+
+    def spanned(self, count: int) -> np.ndarray:
+        """Return values over the usual range, evenly spaced in the log of the value plus the offset.
+
+        Parameters
+        ----------
+        count : int
+
+        Returns
+        -------
+        ndarray, shape (count,)
+        """
+        low, high = self.usual or (self.low, self.high)
+        return np.clip(np.geomspace(low + self.offset, high + self.offset, count) - self.offset, low, high)
 
 
 @dataclass(frozen=True)
@@ -383,6 +400,20 @@ class AbstractPenalty(Part):
     labels: ClassVar[tuple[str, ...]] = ()
     """Columns of text that runs must hold."""
 
+    def filled(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Return a table with the columns that follow from others, where it lacks them.
+
+        Parameters
+        ----------
+        table : DataFrame
+            Runs or queries.
+
+        Returns
+        -------
+        DataFrame
+        """
+        return table
+
     def basis(self, table: pd.DataFrame) -> np.ndarray | None:
         """Return what the formula needs to know about the text of rows, such as a schedule; None if nothing.
 
@@ -509,6 +540,8 @@ class AbstractResponse(Part):
     """Column of text such that the parameters describe one of its values: a midpoint belongs to one benchmark."""
     kind: ClassVar[str]
     unit: ClassVar[str]
+    a_loss: ClassVar[bool] = False
+    """Whether it is the loss of the law itself, in its own unit: the anchor's loss is then the median of its column."""
 
     @abstractmethod
     def location(self, log_loss: Array, columns: Values, **parameters: Array) -> Array:

@@ -11,9 +11,11 @@ from bayescale.core.quantities import count
 from bayescale.inference.average import AbstractFit
 from bayescale.inference.fit import Fit
 from bayescale.modelling.model import logs_of
-from bayescale.prediction.queries import flops_of
+from bayescale.prediction.queries import counts_flops, sizes_of
 from bayescale.prediction.records import CLASSES, FARTHEST, class_of
+from bayescale.runs.columns import size_column
 
+_SIZES = {"examples": "examples", "step": "steps"}
 UNLIKE = math.log(2)
 """E-folds outside the range that priors were learned from, up to which the priors are hardly wider than inside."""
 _SCATTER_OF_COUNTS = 0.03  # e-folds: difference between two counts of the same params or tokens
@@ -67,13 +69,14 @@ def reach_words(fit: AbstractFit, table: pd.DataFrame) -> str:
     str
     """
     beyond, below = (float(x.max()) for x in _decades(fit, table))
-    words = [f"up to {beyond:.1f} decades of compute beyond the runs"] * (beyond > 0)
-    words += [f"down to {below:.1f} decades of compute below the runs"] * (below > 0)
+    what = "compute" if counts_flops(fit) else _SIZES[size_column(fit.design_frame)]
+    words = [f"up to {beyond:.1f} decades of {what} beyond the runs"] * (beyond > 0)
+    words += [f"down to {below:.1f} decades of {what} below the runs"] * (below > 0)
     other = _other_recipe(fit, table).any()
     scenario = ": a scenario" if other or max(beyond, below) > CLASSES["10-100×"] else ""
     recipe = ", with a recipe outside the range of the runs" if other else ""
     unlike = "".join(f"; {one}" for one in dict.fromkeys(map(novelty, fit.members.values())) if one)
-    return (" and ".join(words) or "inside the compute of the runs") + recipe + scenario + unlike
+    return (" and ".join(words) or f"inside the {what} of the runs") + recipe + scenario + unlike
 
 
 def _other_recipe(fit: AbstractFit, table: pd.DataFrame) -> np.ndarray:
@@ -89,11 +92,12 @@ def _other_recipe(fit: AbstractFit, table: pd.DataFrame) -> np.ndarray:
 
 def _decades(fit: AbstractFit, table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """Return the decades of compute by which each query lies above and below its family's runs; 0 inside."""
-    runs, flops = fit.design_frame, np.log10(flops_of(table).to_numpy())
-    spans = {name: np.log10(runs["flops"][runs["family"] == name]) for name in fit.families}
-    mine = [spans.get(name, np.log10(runs["flops"])) for name in table["family"]]
-    beyond = flops - [span.max() for span in mine]
-    below = [span.min() for span in mine] - flops
+    runs, sizes = fit.design_frame, np.log10(sizes_of(fit, table).to_numpy())
+    known = np.log10(runs[size_column(runs)])
+    spans = {name: known[runs["family"] == name] for name in fit.families}
+    mine = [spans.get(name, known) for name in table["family"]]
+    beyond = sizes - [span.max() for span in mine]
+    below = [span.min() for span in mine] - sizes
     return np.maximum(beyond, 0.0), np.maximum(below, 0.0)
 
 

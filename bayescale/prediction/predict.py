@@ -24,7 +24,7 @@ from bayescale.modelling.grouping import lots_of
 from bayescale.modelling.interpreter import interpret
 from bayescale.modelling.model import Model
 from bayescale.modelling.sites import COORDINATES, LAW, LOG_LOSS, location_of, log_density_of
-from bayescale.prediction.queries import NEW, flops_of
+from bayescale.prediction.queries import NEW, counts_flops, flops_of
 
 _CHUNK = 50  # draws evaluated at a time, so that memory is bounded by the draws × queries of the result
 
@@ -170,7 +170,7 @@ def design_at(fit: Fit, table: pd.DataFrame, observed: Mapping[str, Any], new: b
     if new and isinstance(fit.spec, CustomModel):
         raise QueryError(f"model {fit.spec.name!r} cannot forecast a family that was not fitted",
                          expected=f"one of: {', '.join(fit.families)}")  # fmt: skip
-    table = table.assign(flops=flops_of(table)) if fit.spec.based else table
+    table = table.assign(flops=flops_of(table)) if fit.spec.based and counts_flops(fit) else table
     return Design.build(
         fit.spec,
         table,

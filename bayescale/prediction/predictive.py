@@ -147,7 +147,7 @@ def _around(spec: Spec, column: str) -> tuple[pd.DataFrame, pd.DataFrame]:
 def _along(spec: Spec, column: str, usual: float) -> np.ndarray:
     """Return values of a column, even in its log: over its plausible range, or on both sides of the usual value."""
     if of := spec.declared.get(column):
-        return np.clip(np.geomspace(of.low + of.offset, of.high + of.offset, _POINTS) - of.offset, of.low, of.high)
+        return of.spanned(_POINTS)
     above = 0.0 if column == "unique_tokens" else _DECADES  # no run has more unique tokens than tokens
     return usual * np.logspace(-_DECADES, above, _POINTS)
 

@@ -10,7 +10,7 @@ import pandas as pd
 from bayescale.core.errors import QueryError, nearest
 from bayescale.core.quantities import LEAST, MOST
 from bayescale.inference.average import AbstractFit
-from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN, LABELS, is_empty, number, text
+from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN, LABELS, SPANS, is_empty, number, size_column, text
 
 _BOUNDS = {"chance": (0.0, 1.0), "loss_error": (0.0, MOST)}
 NEW = "new"
@@ -61,12 +61,14 @@ def queries_of(
     read -= _errors(fit) - set(table)  # a query without a loss error is for the loss itself
     # The reach is in compute, whatever columns the law reads.
     needed = sorted(read if "flops" in table else read - {"flops"} | {"params", "tokens"})
+    if not counts_flops(fit):
+        needed = sorted(read | {size_column(fit.design_frame)})
     for column in needed:
         if column not in table:
             came = [str(c) for c in table]
             raise QueryError(f"a query needs {column!r}", expected=", ".join(needed), got=", ".join(came),
                              hint=nearest(column, came, otherwise=f"give {column} with every query"))  # fmt: skip
-    for column in [c for c in table if c in {*needed, "params", "tokens", "flops"}]:
+    for column in [c for c in table if c in {*needed, *SPANS}]:
         table[column] = _column(table, column, *_bounds(fit, column))
     for column in [c for c in table if c in LABELS]:
         table[column] = [text(cell) for cell in table[column]]
@@ -80,6 +82,10 @@ def queries_of(
 
 def _with_defaults(fit: AbstractFit, table: pd.DataFrame, read: Collection[str]) -> pd.DataFrame:
     """Add defaults to queries: no repeated tokens, covariates of zero, and the defaults of columns of parts."""
+    for of in (of for member in fit.members.values() for of in member.spec.penalizing):
+        if lacking := [label for label in of.labels if label not in table]:
+            raise QueryError(f"a query needs {lacking[0]!r}", expected=f"the text that {of.name!r} reads")
+        table = of.filled(table)
     table, usual = fit.with_defaults(table), dict[str, Any](dict.fromkeys(fit.covariates, 0.0))
     if "unique_tokens" in read and "tokens" in table:
         usual["unique_tokens"] = table["tokens"]
@@ -151,6 +157,26 @@ def resolve_family(fit: AbstractFit, family: str | None) -> str:
         got=repr(family),
         hint=nearest(family, families),
     )
+
+
+def counts_flops(fit: AbstractFit) -> bool:
+    """Whether the fitted runs count FLOP; if not, examples seen or steps say how large they are."""
+    return size_column(fit.design_frame) == "flops"
+
+
+def sizes_of(fit: AbstractFit, table: pd.DataFrame) -> pd.Series:
+    """Return how large the runs of queries are, in what the fitted runs count: FLOP, examples seen or steps.
+
+    Parameters
+    ----------
+    fit : Fit or Average
+    table : DataFrame
+
+    Returns
+    -------
+    Series, shape (query,)
+    """
+    return flops_of(table) if counts_flops(fit) else table[size_column(fit.design_frame)]
 
 
 def flops_of(table: pd.DataFrame) -> pd.Series:

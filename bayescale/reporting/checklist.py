@@ -41,8 +41,11 @@ def _law(c: Comparison, formulas: Mapping[str, str]) -> Answers:
 
 def _training(c: Comparison) -> Answers:
     runs = _first(c).design_frame
-    sizes = [f"{k} {interval(runs[k].min(), runs[k].max(), counted)}" for k in ("params", "tokens") if k in runs]
-    sizes.append(f"compute {interval(runs['flops'].min(), runs['flops'].max(), number)} FLOP")
+    sizes = [
+        f"{k} {interval(runs[k].min(), runs[k].max(), counted)}" for k in ("params", "tokens", "examples") if k in runs
+    ]
+    if "flops" in runs:
+        sizes.append(f"compute {interval(runs['flops'].min(), runs['flops'].max(), number)} FLOP")
     return (
         (
             "How many models were trained?",

@@ -169,11 +169,13 @@ def _data(c: Comparison) -> Section:
     fit = next(iter(c.fits.values()))
     runs = fit.design_frame
     spans = (
-        (name, interval(runs[name].min(), runs[name].max(), counted)) for name in ("params", "tokens") if name in runs
+        (name, interval(runs[name].min(), runs[name].max(), counted))
+        for name in ("params", "tokens", "examples")
+        if name in runs
     )
     about = (
         ("table", c.runs), ("about", c.card.get("summary", SILENT)), ("runs fitted", _size(c)), *spans,
-        ("compute", f"{interval(runs['flops'].min(), runs['flops'].max())} FLOP"),
+        *[("compute", f"{interval(runs[c].min(), runs[c].max())} FLOP") for c in ("flops",) if c in runs],
         *((key.replace("_", " "), str(c.card.get(key, SILENT))) for key in _CARD),
         ("digest of the runs", fit.meta["runs_digest"]),
     )  # fmt: skip

@@ -17,12 +17,18 @@ FLOPS_PER_PARAM_TOKEN = 6.0
 REQUIRED = ("params", "tokens")
 """Columns that every table of runs has; it also needs the columns that a spec reads and observes."""
 
-SPANS = (*REQUIRED, "flops")
-"""Columns of resources in a table's summary; a table has the required ones, or flops."""
+SIZES = ("flops", "examples", "step")
+"""Columns that say how large a run is, for splits and for the reach of forecasts: the first that the table has."""
 
-COUNTS = ("params", "tokens", "flops", "unique_tokens", "active_params", "step", "epochs")
+SPANS = (*REQUIRED, *SIZES)
+"""Columns of resources in a table's summary; a table has the required ones, or one of the sizes."""
 
-NUMBERS = (*COUNTS, "loss", "loss_error", "score", "n_items", "n_correct", "chance")
+AMOUNTS = ("params", "tokens", "flops", "examples", "unique_tokens", "active_params")
+"""Columns of counts that must be positive."""
+
+COUNTS = (*AMOUNTS, "step", "epochs")
+
+NUMBERS = (*COUNTS, "loss", "loss_error", "error_rate", "score", "n_items", "n_correct", "chance")
 """Numeric columns that bayescale interprets."""
 
 OPTIONAL = ("n_items", "n_correct", "score", "chance", "step", "epochs")
@@ -65,6 +71,12 @@ def number(cell: Any) -> float:
     if not np.isfinite(value):
         raise ValueError(f"expected a finite number, got {cell!r}; fix or remove the row")
     return value
+
+
+def size_column(columns: Iterable[str]) -> str:
+    """Return the column that says how large a run is: the first of ``flops``, ``examples`` and ``step``."""
+    columns = set(columns)
+    return next((column for column in SIZES if column in columns), SIZES[0])
 
 
 def is_empty(cell: Any) -> bool:

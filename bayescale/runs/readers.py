@@ -33,9 +33,10 @@ def load_runs(
     ----------
     source : str, Path or DataFrame
         Name of a built-in table, path of a CSV or Parquet file (or of a folder with ``runs.csv`` and ``card.toml``),
-        or a data frame. Columns ``params`` and ``tokens`` (counts; ``"70B"`` is accepted), or ``flops``, are required,
-        and so is ``family`` if there are several families. ``flops`` defaults to 6·params·tokens. The table also holds
-        the observed values: ``loss`` (nats/token), or the columns that a spec observes.
+        or a data frame. Columns ``params`` and ``tokens`` (counts; ``"70B"`` is accepted), or ``flops``, or
+        ``examples`` (how many were seen), are required, and so is ``family`` if there are several families. ``flops``
+        defaults to 6·params·tokens. The table also holds the observed values: ``loss`` (nats/token), ``error_rate``, or
+        the columns that a spec observes.
     name : str, optional
         Name of the table; by default the name of the file.
     loss_unit : {"nats", "bits", "perplexity"}, optional

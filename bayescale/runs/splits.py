@@ -80,8 +80,8 @@ class Way:
 
 
 def _below(runs: Runs, mine: np.ndarray, quantile: float, beyond: float) -> tuple[np.ndarray, np.ndarray]:
-    cut = np.quantile(runs["flops"][mine], quantile)
-    return mine & (runs["flops"] <= cut), mine & (runs["flops"] > beyond * cut)
+    cut = np.quantile(runs.size[mine], quantile)
+    return mine & (runs.size <= cut), mine & (runs.size > beyond * cut)
 
 
 def _quantile(runs: Runs, mine: np.ndarray, options: Options) -> Masks:
@@ -98,9 +98,9 @@ def _expanding(runs: Runs, mine: np.ndarray, options: Options) -> Masks:
 
 def _smallest(runs: Runs, mine: np.ndarray, options: Options) -> Masks:
     count = options.smallest or SMALLEST
-    first = np.flatnonzero(mine)[np.argsort(runs["flops"][mine], kind="stable")[:count]]
+    first = np.flatnonzero(mine)[np.argsort(runs.size[mine], kind="stable")[:count]]
     train = np.isin(np.arange(len(runs)), first)
-    yield "", train, mine & (runs["flops"] > options.beyond * runs["flops"][train].max())
+    yield "", train, mine & (runs.size > options.beyond * runs.size[train].max())
 
 
 def _largest(runs: Runs, mine: np.ndarray, options: Options) -> Masks:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -14,7 +14,7 @@ import pandas as pd
 
 from bayescale.core.errors import RunsError
 from bayescale.core.quantities import count, quantity
-from bayescale.runs.columns import RUN_KEY, SPANS, is_empty, missing_column, number, text
+from bayescale.runs.columns import RUN_KEY, SPANS, is_empty, missing_column, number, size_column, text
 from bayescale.runs.observations import long_table
 
 
@@ -69,6 +69,11 @@ class Runs:
         Further columns hold what else is known of each, such as ``n_items``; NaN if it is not known.
         """
         return long_table(self._frame, self.responses)
+
+    @property
+    def size(self) -> np.ndarray:
+        """How large each run is, shape (row,): its FLOP, or else the examples or steps that the table counts."""
+        return self[size_column(self._frame)]
 
     @property
     def families(self) -> list[str]:
@@ -182,6 +187,21 @@ class Runs:
                                 expected=f"{low:g} to {high:g}", got=f"{value:g}")  # fmt: skip
             values.append(value)
         return replace(self, _frame=self._frame.assign(**{column: values}))
+
+    def with_columns(self, filled: Callable[[pd.DataFrame], pd.DataFrame]) -> Runs:
+        """Return the runs with more columns, which a function of the table adds.
+
+        Parameters
+        ----------
+        filled : callable
+            ``filled(table)``: the table with the columns; the table itself if there is nothing to add.
+
+        Returns
+        -------
+        Runs
+        """
+        found = filled(self._frame)
+        return self if found is self._frame else replace(self, _frame=found)
 
     def take(self, keep: np.ndarray) -> Runs:
         """Return some of the rows.

@@ -11,13 +11,14 @@ import pandas as pd
 from bayescale.core.errors import RunsError
 from bayescale.core.units import LOSS_UNITS, LossUnit, excess, too_high
 from bayescale.runs.columns import (
-    COUNTS,
+    AMOUNTS,
     FLOPS_PER_PARAM_TOKEN,
     NUMBERS,
     OPTIONAL,
     REQUIRED,
     ROW_KEYS,
     RUN_KEY,
+    SIZES,
     SPANS,
     TEXTS,
     is_empty,
@@ -39,7 +40,8 @@ _LARGEST_LOSS = 15.0  # nats/token: ln of a vocabulary of three million, more th
 _FLOPS_FACTOR = 4.0  # attention, heads and embeddings change FLOP by less; a missing factor of 6 is larger
 
 RULES: tuple[Rule, ...] = (
-    *((name, lambda x: x <= 0, "a positive number", "fix or remove the row") for name in (*COUNTS[:5], "loss")),
+    *((name, lambda x: x <= 0, "a positive number", "fix or remove the row")
+      for name in (*AMOUNTS, "loss", "error_rate")),
     ("params", lambda x: (x > 0) & (x < _SMALLEST_PARAMS), f"a count of at least {_SMALLEST_PARAMS:.0e}",
      "if they are billions, multiply by 1e9 or write 70B"),
     ("tokens", lambda x: (x > 0) & (x < _SMALLEST_TOKENS), f"a count of at least {_SMALLEST_TOKENS:.0e}",
@@ -48,6 +50,7 @@ RULES: tuple[Rule, ...] = (
     ("tokens", lambda x: x > 1e18, "a count of at most 1e18", "are these FLOP? tokens is a count"),
     ("loss", lambda x: x > _LARGEST_LOSS, f"nats/token, at most {_LARGEST_LOSS:g}",
      "if it is a perplexity, set loss_unit='perplexity' (--loss-unit), or take its logarithm"),
+    ("error_rate", lambda x: x > 1, "a share of at most 1", "write 25% as 0.25"),
     ("loss_error", lambda x: x < 0, "a standard error in nats/token, at least 0", "fix or remove the row"),
     ("chance", lambda x: (x < 0) | (x >= 1), "a share from 0 to below 1", "write 25% as 0.25"),
     ("n_items", lambda x: x < 1, "a count of items", "fix or remove the row"),
@@ -147,7 +150,7 @@ def validated_runs(frame: pd.DataFrame, name: str, card: dict[str, Any], said: D
     frame = frame.rename(columns=lambda column: str(column).strip())
     _check_columns(frame, name)
     said.check(frame, name)
-    assumed, unit = "flops" not in frame, said.loss_unit or "nats"
+    assumed, unit = "flops" not in frame and {*REQUIRED} <= set(frame), said.loss_unit or "nats"
     failures = _parse(frame, name, {*OPTIONAL, *said.optional})
     if unit != "nats" and "loss" in frame:
         failures += _in_nats(frame, LOSS_UNITS[unit])
@@ -227,7 +230,7 @@ def _check_rows(frame: pd.DataFrame, name: str, rows_by: tuple[str, ...]) -> Non
 
 
 def _check_columns(frame: pd.DataFrame, name: str) -> None:
-    for column in () if "flops" in frame else REQUIRED:
+    for column in () if {*SIZES} & set(frame) else REQUIRED:
         if column not in frame:
             raise missing_column(column, frame.columns, name)
     if not frame.columns.is_unique:

@@ -422,7 +422,7 @@ def _anchored(spec: Spec, runs: Runs) -> Spec:
     """
     if spec.anchor:
         return spec
-    smaller = runs.take(np.argsort(runs["flops"], kind="stable")[:SMALLEST])
+    smaller = runs.take(np.argsort(runs.size, kind="stable")[:SMALLEST])
     columns = [*spec.inputs, "loss"]
     means = [*(np.exp(np.log(smaller[name]).mean()) for name in spec.inputs), np.median(smaller["loss"])]
     return replace(spec, anchor=tuple(zip(columns, map(float, means), strict=True)))

@@ -39,9 +39,39 @@ SAME = ROUNDING * np.finfo(np.float64).eps
 # Published coefficients have logarithms up to 70 (kaplan's N_c), a balance up to 22: below 128 = 16 · 8.
 PUBLISHED = 16 * SAME
 
-MAY_RISE = {("drift", "params"), ("kaplan-batch", "batch_tokens")}
-"""A law falls in every input, but for these: drift's tokens term may grow with params, and at equal tokens a larger
-batch takes fewer steps."""
+MAY_RISE = {
+    ("drift", "params"),
+    ("broken", "flops"),
+    ("kaplan-batch", "batch_tokens"),
+    *(("routed-power", name) for name in ("params", "experts")),
+    *(("routed-joint", name) for name in ("tokens", "experts")),
+}
+"""A law falls in every input, but for these: drift's tokens term may grow with params, a law may break upwards, a
+larger batch takes fewer steps at equal tokens, and the slopes of routed laws change with their other inputs."""
+
+AT = {"experts": 6.0, "granularity": 4.0, "steps": 1e4, "batch_tokens": 5e5}
+"""The anchor's value of inputs that are not params, tokens or compute."""
+
+
+def anchor_of(law: AbstractLaw) -> list[jax.Array]:
+    """Natural logs of each input at an anchor."""
+    usual = (2e9, 5e10, 6e20)
+    return [jnp.log(AT.get(name, value)) for name, value in zip(law.inputs, usual, strict=False)]
+
+
+def effective_experts(p: dict, experts: jax.Array) -> jax.Array:
+    return 1 / (1 / (experts - 1 + 1 / (1 / p["E_start"] - 1 / p["E_max"])) + 1 / p["E_max"])
+
+
+def routed_power(p: dict, t: dict, n: jax.Array, experts: jax.Array) -> jax.Array:
+    x, e = jnp.log10(n), jnp.log10(effective_experts(p, experts))
+    return 10 ** (p["a"] * x + p["b"] * e + p["c"] * x * e + p["d"])
+
+
+def routed_joint(p: dict, t: dict, n: jax.Array, d: jax.Array, experts: jax.Array) -> jax.Array:
+    e = jnp.log(effective_experts(p, experts))
+    by_params = p["A"] * jnp.exp(p["delta"] * e) * n ** (p["alpha"] + p["gamma"] * e)
+    return p["E"] + by_params + p["B"] * jnp.exp(p["omega"] * e) * d ** (p["beta"] + p["zeta"] * e)
 
 
 def batched(p: dict, t: dict, params: jax.Array, tokens: jax.Array, batch: jax.Array) -> jax.Array:
@@ -63,12 +93,25 @@ TEXTBOOK = {
     "additive": lambda p, t, n, d: p["E"] + p["A"] / n ** t["alpha_N"] + p["B"] / d ** t["beta_D"],
     "coupled": lambda p, t, n, d: p["E"] + (p["A"] * n ** -t["alpha_N"] + p["B"] * d ** -t["beta_D"]) ** t["kappa"],
     "floored": lambda p, t, n, d: p["E"] + p["A"] / n ** t["alpha_N"] + p["B"] / d ** t["beta_D"],
+    "granular": lambda p, t, n, d, g: (
+        p["E"] + (p["a"] + p["g"] / g ** t["fineness"]) / n ** t["alpha_N"] + p["B"] / d ** t["beta_D"]
+    ),
     "kaplan": lambda p, t, n, d: ((p["N_c"] / n) ** (t["alpha_N"] / t["beta_D"]) + p["D_c"] / d) ** t["beta_D"],
     "kaplan-batch": lambda p, t, n, d, b: batched(p, t, n, d, b),
     "kaplan-steps": lambda p, t, n, s: (p["N_c"] / n) ** t["alpha_N"] + (p["S_c"] / s) ** t["alpha_S"],
+    "tied": lambda p, t, n, d: overtrained(p, t["exponent"] / 2, 6 * n * d, d / n),
+    "bansal": lambda p, t, x: p["B"] * (1 / x + 1 / p["X_max"]) ** t["exponent"],
+    "zhai": lambda p, t, x: p["E"] + p["A"] * (x + p["X_0"]) ** -t["exponent"],
+    "broken": lambda p, t, x: (
+        p["E"]
+        + p["B"]
+        * x ** -t["exponent"]
+        * (1 + (x / p["d"]) ** (1 / t["break_width"])) ** (-t["change"] * t["break_width"])
+    ),
     "power": lambda p, t, x: (p["X_c"] / x) ** t["exponent"],
     "power-floor": lambda p, t, x: p["E"] + (p["x_0"] / x) ** t["exponent"],
-    "tied": lambda p, t, n, d: overtrained(p, t["exponent"] / 2, 6 * n * d, d / n),
+    "routed-power": routed_power,
+    "routed-joint": routed_joint,
 }
 """Each law as its paper writes it: published coefficients, parameters, absolute inputs → loss."""
 
@@ -170,7 +213,7 @@ def test_jit_does_not_trace_again_for_other_values(law):
 def test_published_coefficients_give_the_loss_of_the_textbook_formula(name):
     law = LAWS[name]
     parameters, inputs = prior_draws(law), points(law)
-    anchor = [jnp.log(value) for value in (2e9, 5e10, 6e20)][: len(law.inputs)]
+    anchor = anchor_of(law)
     anchor_loss = jnp.log(2.7)
     published = law.published(*anchor, loss=anchor_loss, **parameters)
     absolute = [jnp.exp(x + x0) for x, x0 in zip(inputs, anchor, strict=True)]
@@ -185,8 +228,7 @@ def test_published_coefficients_give_the_loss_of_the_textbook_formula(name):
 def test_what_a_law_reports_is_declared_with_kind_unit_and_meaning(law: AbstractLaw) -> None:
     """By name: nobody reads from prose, or from the names of its parameters, what a number is."""
     parameters = prior_draws(law)
-    anchor = [jnp.log(value) for value in (2e9, 5e10, 6e20)][: len(law.inputs)]
-    found = dict(law.published(*anchor, loss=jnp.log(2.7), **parameters))
+    found = dict(law.published(*anchor_of(law), loss=jnp.log(2.7), **parameters))
     effective = law.effective(**parameters) if law.effective else {}
     assert (found | effective).keys() == law.quantities.keys()
     for name, one in law.quantities.items():

@@ -30,7 +30,11 @@ def content_with(kind: str, name: str) -> dict[str, Any]:
     response = {part("responses", other).kind: other for other in catalogue("bayescale.parts.responses")}
     return {
         "laws": lambda: {"law": name},
-        "resources": lambda: {"law": "additive", "resources": [name]},
+        "resources": lambda: {
+            "law": "additive",
+            "inputs": [part(kind, name).changes.get(own, (own,))[0] for own in ("params", "tokens")],
+            "resources": [name],
+        },
         "penalties": lambda: {"law": "additive", "penalties": [name]},
         "responses": lambda: {"law": "additive", "responses": {name: noise[part(kind, name).kind]}},
         "noise": lambda: {"law": "additive", "responses": {response[part(kind, name).kind]: name}},

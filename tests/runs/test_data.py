@@ -16,7 +16,7 @@ from bayescale.core import shipped
 NAMES = shipped.names("data")
 TEXTS = (
     "name", "title", "summary", "source", "source_path", "citation", "url", "licence", "licence_note",
-    "params_kind", "tokens_kind", "flops_kind", "loss_unit", "made", "sha256",
+    "params_kind", "tokens_kind", "flops_kind", "made", "sha256",
 )  # fmt: skip
 
 
@@ -39,7 +39,8 @@ def test_the_reference_table_ships() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_card_says_everything_in_words(name: str) -> None:
     card = card_of(name)
-    assert [key for key in TEXTS if not isinstance(card.get(key), str) or not card[key].strip()] == []
+    texts = (*TEXTS, "loss_unit" if "loss" in table_of(name) else "error_rate_kind")
+    assert [key for key in texts if not isinstance(card.get(key), str) or not card[key].strip()] == []
     assert card["name"] == name
     assert card["faults"]
     assert all(isinstance(fault, str) and fault.strip() for fault in card["faults"])
@@ -94,7 +95,11 @@ def test_exclusions_are_those_of_the_table_with_their_counts(name: str) -> None:
 LEAST = {"porian2024": (3e5, 5e6, 0.005)}
 
 
-@pytest.mark.parametrize("name", NAMES)
+OF_TEXT = [name for name in NAMES if "tokens" in table_of(name)]
+"""Tables of language models; the others count examples seen."""
+
+
+@pytest.mark.parametrize("name", OF_TEXT)
 def test_ranges_are_plausible(name: str) -> None:
     runs = bs.load_runs(name)
     params, tokens, least_ratio = LEAST.get(name, (1e6, 1e7, 0.01))
@@ -109,11 +114,12 @@ def test_ranges_are_plausible(name: str) -> None:
     assert ratio.max() < 1e5
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", OF_TEXT)
 def test_flops_are_as_the_card_counts_them(name: str) -> None:
     runs = bs.load_runs(name)
     assert not runs.flops_assumed
-    np.testing.assert_allclose(runs["flops"], 6 * runs["params"] * runs["tokens"], rtol=1e-6)
+    used = runs["active_params" if "active_params" in runs.frame else "params"]
+    np.testing.assert_allclose(runs["flops"], 6 * used * runs["tokens"], rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -123,6 +129,17 @@ def test_a_shipped_table_loads_whole(name: str) -> None:
     assert (runs.name, len(runs), len(runs.families)) == (name, card["rows"], card["families"])
     assert runs.card == card
     assert (runs.loss_unit, runs.loss_unit_assumed) == ("nats", False)
+
+
+@pytest.mark.parametrize("name", sorted({*NAMES} - {*OF_TEXT}))
+def test_a_table_of_examples_has_error_rates_and_counts_no_flops(name: str) -> None:
+    runs = bs.load_runs(name)
+    assert not {"tokens", "flops", "loss"} & set(runs.frame)
+    assert not runs.flops_assumed
+    np.testing.assert_array_equal(runs.size, runs["examples"])
+    assert runs["examples"].min() >= 1e5
+    assert runs["error_rate"].min() > 0.05  # below the error of any few-shot classifier of these tasks
+    assert runs["error_rate"].max() < 1.0
 
 
 def test_chinchilla_has_245_runs_of_which_5_are_excluded() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from bayescale.evaluation.checks.base import AbstractCheck, Finding
+from bayescale.runs.columns import size_column
 
 _LEAST_CONTRACTION = 0.5
 _LEAST_DECADES = 1.0  # of compute; two identify the irreducible loss well
@@ -44,11 +45,13 @@ class Identification(AbstractCheck):
                 )
             )  # fmt: skip
         runs = fit.design_frame
-        decades = float(np.log10(runs["flops"].max() / runs["flops"].min()))
+        sized = size_column(runs)
+        what = "compute" if sized == "flops" else sized
+        decades = float(np.log10(runs[sized].max() / runs[sized].min()))
         findings.append(
             Finding(
-                "identification", "compute", decades >= _LEAST_DECADES, decades, _LEAST_DECADES,
-                f"runs span {decades:.1f} decades of compute",
+                "identification", what, decades >= _LEAST_DECADES, decades, _LEAST_DECADES,
+                f"runs span {decades:.1f} decades of {what}",
                 "add smaller or larger runs: irreducible loss needs at least one decade, better two",
             )
         )  # fmt: skip

@@ -14,8 +14,9 @@ class Curve(AbstractDiscrepancy):
     .. math:: \operatorname{cov}(\delta_i, \delta_j) = s^2\, [g(i) = g(j)]\, e^{-|\ln D_i - \ln D_j| / \ell}
 
     with a `length` :math:`\ell` of half an e-fold. The column ``group`` names the training run of a checkpoint; an
-    empty cell marks a run that shares no error. The process is represented by its values at some of the checkpoints.
-    The variance that these do not explain, for example far ahead, goes into one more coordinate.
+    empty cell marks a run that shares no error. The last input of the law stands for tokens where the law reads none.
+    The process is represented by its values at some of the checkpoints. The variance that these do not explain, for
+    example far ahead, goes into one more coordinate.
 
     Attributes
     ----------
@@ -31,7 +32,6 @@ class Curve(AbstractDiscrepancy):
     name = "curve"
     source = "checkpoints of one run are one trajectory: if they count as independent, intervals are too narrow"
     informed = True
-    planar = True
     labels = ("group",)
     parameters = {
         "curve": Parameter(LogNormal(0.004, 0.3), "log loss", "error along a training curve", spread=0.1),
@@ -44,7 +44,7 @@ class Curve(AbstractDiscrepancy):
     def basis(self, at, fitted):
         codes = {name: float(code) for code, name in enumerate(np.unique(fitted.group))}
         places, knots = (
-            np.column_stack([[codes.get(name, -1.0) for name in rows.group], rows.inputs[:, 1] / self.length])
+            np.column_stack([[codes.get(name, -1.0) for name in rows.group], rows.inputs[:, -1] / self.length])
             for rows in (at, fitted)
         )
         shared = fitted.group != ""

@@ -1,4 +1,4 @@
-"""The loss itself."""
+"""The loss itself: in nats per token, or an error rate."""
 
 from bayescale.parts.base import AbstractResponse
 
@@ -11,6 +11,26 @@ class Loss(AbstractResponse):
     observed = "loss"
     kind = "log"
     unit = "nats/token"
+    a_loss = True
+
+    @staticmethod
+    def location(log_loss, columns):
+        return log_loss
+
+
+class ErrorRate(AbstractResponse):
+    """A run's error rate, with noise on its logarithm: the law's loss is then an error rate, not nats per token."""
+
+    name = "error_rate"
+    source = "Alabdulmohsin et al. 2022, arXiv:2209.06640, who compare the logs of error rates"
+    observed = "error_rate"
+    kind = "log"
+    unit = "share of examples"
+    a_loss = True
+    use = (
+        "For a law of an error rate, in examples seen, params or compute, where the number of test items is not known."
+    )
+    avoid = "With a known number of test items, the response accuracy describes their sampling noise better."
 
     @staticmethod
     def location(log_loss, columns):
