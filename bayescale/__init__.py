@@ -29,7 +29,7 @@ _EXPORTS = {
     "Batch": "inference.batch",
     "BayescaleError": "core.errors",
     "Calibration": "evaluation.sbc",
-    "Choice": "decisions.base",
+    "Choice": "decisions.choice",
     "Column": "parts.base",
     "Comparison": "evaluation.comparison",
     "ConvergenceWarning": "core.errors",
@@ -63,10 +63,10 @@ _EXPORTS = {
     "Swap": "decisions.swap",
     "Target": "decisions.target",
     "Threshold": "decisions.threshold",
-    "Value": "decisions.value",
+    "Value": "decisions.engines",
     "Verdict": "core.verdict",
     "Weights": "inference.weights",
-    "Withheld": "decisions.base",
+    "Withheld": "decisions.choice",
     "average": "inference.average",
     "backtest": "evaluation.backtest",
     "backtest_average": "evaluation.stacking",
@@ -74,7 +74,7 @@ _EXPORTS = {
     "check": "evaluation.checks.base",
     "compare": "evaluation.comparison",
     "custom_model": "modelling.custom",
-    "decide": "decisions.base",
+    "decide": "decisions.solver",
     "exponent_from_dimension": "parts.theory",
     "exponent_from_statistics": "parts.theory",
     "exponent_from_zipf": "parts.theory",
@@ -113,9 +113,11 @@ if TYPE_CHECKING:
     from bayescale.core.verdict import Verdict
     from bayescale.decisions import risk
     from bayescale.decisions.allocation import Allocation
-    from bayescale.decisions.base import AbstractDecision, Choice, Withheld, decide
+    from bayescale.decisions.base import AbstractDecision
+    from bayescale.decisions.choice import Choice, Withheld
     from bayescale.decisions.data_cap import DataCap
     from bayescale.decisions.derived import Derived, frontier, limit
+    from bayescale.decisions.engines import Value
     from bayescale.decisions.experts import Experts
     from bayescale.decisions.fixed_params import FixedParams
     from bayescale.decisions.hardware import hardware
@@ -123,11 +125,12 @@ if TYPE_CHECKING:
     from bayescale.decisions.next_run import NextRun
     from bayescale.decisions.portfolio import Portfolio
     from bayescale.decisions.recipe import Recipe
+    from bayescale.decisions.solver import decide
     from bayescale.decisions.split import Split
     from bayescale.decisions.swap import Swap
     from bayescale.decisions.target import Target
     from bayescale.decisions.threshold import Threshold
-    from bayescale.decisions.value import Value, value_of
+    from bayescale.decisions.value import value_of
     from bayescale.evaluation.backtest import Backtest, backtest
     from bayescale.evaluation.checks.base import AbstractCheck, Finding, check
     from bayescale.evaluation.comparison import Comparison, compare

@@ -28,7 +28,7 @@ import pandas as pd
 from jax import Array
 
 import bayescale as bs
-from bayescale.decisions.value import sources
+from bayescale.decisions.engines import sources
 from bayescale.prediction.fantasies import at_a_time, fantasies, log_densities
 from bayescale.prediction.predict import predict
 from bayescale.prediction.queries import queries_of

@@ -24,7 +24,7 @@ from scipy.optimize import least_squares
 
 import bayescale as bs
 from bayescale.core.precision import float64
-from bayescale.decisions.base import best
+from bayescale.decisions.choice import best
 from bayescale.decisions.surface import minimise
 from bayescale.evaluation.simulation import Simulated, simulate, sweep_for
 from bayescale.prediction.predict import predict

@@ -109,8 +109,9 @@ def command(name: str, about: str, settings: Mapping[str, Mapping[str, Any]], lo
     """
 
     def run(fit_file: str, risk: str, plot: Path | None, page: Path | None, as_json: bool, **given: Any) -> None:
-        from bayescale.decisions.base import Choice, decide
+        from bayescale.decisions.choice import Choice
         from bayescale.decisions.risk import risk_of
+        from bayescale.decisions.solver import decide
         from bayescale.inference.fit_io import load_fit
 
         loaded = load_fit(fit_file)

@@ -74,7 +74,8 @@ def plot(
 def _draw(function: Any, fit: Any, family: str | None, flops: float | None, parameter: str | None) -> Any:
     """Call a plot with the options that it takes; return a sentence if there is no choice to draw."""
     from bayescale.decisions.allocation import Allocation, default_budget
-    from bayescale.decisions.base import Choice, decide
+    from bayescale.decisions.choice import Choice
+    from bayescale.decisions.solver import decide
 
     first, *others = inspect.signature(function).parameters
     given = {"family": family, "name": parameter}

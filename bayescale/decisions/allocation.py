@@ -21,13 +21,12 @@ from bayescale.decisions.base import (
     LIMITS,
     AbstractDecision,
     AbstractDetails,
-    Best,
-    Choice,
     draws_by_action,
     quantiles,
     setting,
 )
 from bayescale.decisions.bills import SEED, card_of
+from bayescale.decisions.choice import Best, Choice
 from bayescale.decisions.limits import menu
 from bayescale.decisions.surface import (
     MOST_DRAWS,
@@ -433,7 +432,7 @@ class Split(AbstractDetails):
                 f"90% interval {self.loss['q05']:.3f} to {self.loss['q95']:.3f}",
             ),
             ("regret", self._regret),
-            ("safe range", f"{band} (waste under 1% with probability at least 1/2){free}"),
+            ("indifference", f"band: {band} (waste under 1% with probability at least 1/2){free}"),
             (
                 "best ratio",
                 f"{ratio['q50']:.1f} tokens per param (90% interval {ratio['q05']:.1f} to {ratio['q95']:.1f}){free}",

@@ -10,6 +10,7 @@ import pandas as pd
 from bayescale.core.quantities import count
 from bayescale.decisions.costs import Rates
 from bayescale.decisions.hardware import Hardware, hardware
+from bayescale.decisions.words import DOLLARS
 
 SEED = 0
 """Of the draws of a card's figures: every decision on a card has the same ones."""
@@ -31,6 +32,41 @@ def card_of(decision: Any) -> Hardware | None:
     """
     source = getattr(decision, "hardware", None)
     return hardware(source) if source else None
+
+
+def unit_of(hardware: str | None) -> str:
+    """Return the unit of costs: dollars with hardware, otherwise FLOP.
+
+    Parameters
+    ----------
+    hardware : str or None
+
+    Returns
+    -------
+    str
+    """
+    return DOLLARS if hardware else "FLOP"
+
+
+def flop_price(card: Hardware | None, draws: int) -> np.ndarray:
+    """Return draws of the cost of a FLOP in training.
+
+    Parameters
+    ----------
+    card : Hardware or None
+    draws : int
+
+    Returns
+    -------
+    ndarray, shape (draw,)
+        In dollars; 1 FLOP without hardware.
+
+    Raises
+    ------
+    QueryError
+        If the hardware has no price.
+    """
+    return card.drawn(draws, SEED).dollars(1.0)[:, 0] if card else np.ones(draws)
 
 
 def billed(actions: pd.DataFrame, card: Hardware | None, draws: int) -> pd.DataFrame:

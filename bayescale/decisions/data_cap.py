@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,13 +18,13 @@ from bayescale.decisions.base import (
     LIMITS,
     AbstractDecision,
     AbstractDetails,
-    Choice,
     draws_by_action,
     quantiles,
     setting,
 )
+from bayescale.decisions.choice import Choice
 from bayescale.decisions.limits import SIZES, allowed_by, menu
-from bayescale.decisions.plans import SLOPE, interval, least
+from bayescale.decisions.plans import SLOPE, beyond, interval, least
 from bayescale.decisions.surface import Scope, check_law, losses
 from bayescale.inference.average import AbstractFit
 from bayescale.prediction.queries import resolve_family
@@ -220,7 +221,13 @@ class Cap(AbstractDetails):
         """The budget, the unique tokens and the family."""
         what = self.decision
         return (f"Data cap of {count(quantity(what.unique_tokens))} unique tokens, {count(quantity(what.flops))} FLOP, "
-                f"family {self.choice.action['family']!r}")  # fmt: skip
+                f"family {self.choice.action['family']!r}, {self.reach[0]}")  # fmt: skip
+
+    @cached_property
+    def reach(self) -> tuple[str, float]:
+        """How far the plan lies beyond the runs: in words, and in decades of compute."""
+        words, decades = beyond(self.choice.fit, self.choice.actions.iloc[[self.choice.best.action]])
+        return words, float(decades[0])
 
     @property
     def asked(self) -> dict[str, Any]:
@@ -267,4 +274,5 @@ class Cap(AbstractDetails):
             "loss_per_efold_of_compute": float(self.compute_price.mean()),
             "unique_tokens_in_compute": self.rate,
             "loss_without_cap": self.uncapped,
+            "reach_decades": self.reach[1],
         }

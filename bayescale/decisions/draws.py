@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from bayescale.core.dims import QUANTILES
+from bayescale.core.errors import QueryError
 from bayescale.core.quantities import count
-from bayescale.decisions.base import Choice
+from bayescale.decisions.choice import Choice
 
 ENDS = ("q05", "q50", "q95")
 _FEW = 0.001  # of the loss: runs that differ in nothing but their seed differ by as much
@@ -104,6 +105,49 @@ def kendall_tau(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     pairs = [(i, j) for i, j in combinations(range(one.shape[-1]), 2)]
     signs = [np.sign(one[..., i] - one[..., j]) * np.sign(other[..., i] - other[..., j]) for i, j in pairs]
     return np.mean(signs, axis=0)
+
+
+def promote(utility: np.ndarray, keep: int) -> tuple[list[int], np.ndarray]:
+    """Choose the actions to carry to the next stage, at which the best of them becomes known.
+
+    Actions are added one after another, each the one that lowers the expected regret of the set the most. An action
+    that is good where the others are poor comes before one that is slightly better on average.
+
+    Parameters
+    ----------
+    utility : ndarray, shape (draw, action)
+    keep : int
+        Number of actions to keep.
+
+    Returns
+    -------
+    chosen : list of int
+        Actions, in the order in which they were added.
+    regret : ndarray, shape (keep,)
+        Expected utility lost against each draw's best action by the first, the first two, … of them.
+
+    Raises
+    ------
+    QueryError
+        If `keep` is out of range.
+
+    Examples
+    --------
+    >>> chosen, regret = promote(np.array([[3.0, 2.9, 0.0], [1.0, 1.1, 3.0]]), 2)
+    >>> chosen, [round(float(r), 2) for r in regret]
+    ([0, 2], [1.0, 0.0])
+    """
+    if not 1 <= keep <= utility.shape[1]:
+        raise QueryError("cannot keep that number of actions", expected=f"1 to {utility.shape[1]}", got=str(keep))
+    reached = np.full(len(utility), -np.inf)
+    chosen, regret = list[int](), list[float]()
+    for _ in range(keep):
+        scores = np.maximum(reached[:, None], utility).mean(axis=0)
+        scores[chosen] = -np.inf
+        chosen.append(int(scores.argmax()))
+        reached = np.maximum(reached, utility[:, chosen[-1]])
+        regret.append(float((utility.max(axis=1) - reached).mean()))
+    return chosen, np.array(regret)
 
 
 def unsettled(choice: Choice, sure: float) -> str:

@@ -12,20 +12,12 @@ import xarray as xr
 
 from bayescale.core.errors import QueryError
 from bayescale.core.quantities import count, quantity
-from bayescale.decisions.base import (
-    FAMILY,
-    LIMITS,
-    AbstractDecision,
-    Choice,
-    Details,
-    draws_by_action,
-    measured,
-    quantiles,
-    setting,
-)
+from bayescale.decisions.base import FAMILY, LIMITS, AbstractDecision, Details, draws_by_action, quantiles, setting
 from bayescale.decisions.bills import SEED, card_of
+from bayescale.decisions.choice import Choice
 from bayescale.decisions.serving import Served, Server
 from bayescale.decisions.surface import Scope, draws_of, losses
+from bayescale.decisions.words import measured
 from bayescale.inference.average import AbstractFit
 from bayescale.prediction.queries import resolve_family
 from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN

@@ -15,19 +15,20 @@ from bayescale.core.errors import QueryError
 from bayescale.core.quantities import MOST, count, quantity
 from bayescale.decisions.amounts import amount, drawn
 from bayescale.decisions.base import (
-    DOLLARS,
     FAMILY,
     LIMITS,
     AbstractDecision,
     AbstractDetails,
-    Choice,
     draws_by_action,
     quantiles,
     setting,
 )
-from bayescale.decisions.hardware import Hardware, hardware
-from bayescale.decisions.plans import interval, least, least_training, token_grid
+from bayescale.decisions.bills import card_of, flop_price, unit_of
+from bayescale.decisions.choice import Choice
+from bayescale.decisions.hardware import Hardware
+from bayescale.decisions.plans import beyond, interval, least, least_training, token_grid
 from bayescale.decisions.surface import Scope, check_law, draws_of, losses, surface
+from bayescale.decisions.words import DOLLARS
 from bayescale.inference.average import AbstractFit
 from bayescale.prediction.queries import resolve_family
 from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN
@@ -69,12 +70,12 @@ class FixedParams(AbstractDecision):
     @property
     def unit(self) -> str:
         """FLOP, or dollars with hardware."""
-        return DOLLARS if self.hardware else "FLOP"
+        return unit_of(self.hardware)
 
     @cached_property
     def card(self) -> Hardware | None:
         """The hardware's card."""
-        return hardware(self.hardware) if self.hardware else None
+        return card_of(self)
 
     def actions(self, fit: AbstractFit) -> pd.DataFrame:
         """Tokens in even steps of their log, from a million on."""
@@ -112,8 +113,7 @@ class FixedParams(AbstractDecision):
 
     def _drawn(self, n: int) -> dict[str, np.ndarray]:
         """Draw the worth of a nat and the price of a FLOP; each of shape (draw,)."""
-        price = self.card.drawn(n, seed=0).dollars(1.0)[:, 0] if self.card else np.ones(n)
-        return drawn({"worth": amount(self.worth)}, n, seed=0) | {"price": price}
+        return drawn({"worth": amount(self.worth)}, n, seed=0) | {"price": flop_price(self.card, n)}
 
     def unknowns(self, fit: AbstractFit) -> dict[str, np.ndarray]:
         """Return draws of the worth of a lower loss and the price of a FLOP, where these are distributions.
@@ -196,7 +196,15 @@ class Stop(AbstractDetails):
         what = self.decision
         family = resolve_family(self.choice.fit, what.family)
         worth = f"a nat/token is worth {'$' * (what.unit == DOLLARS)}{what.worth}{' FLOP' * (what.unit != DOLLARS)}"
-        return f"Tokens of {count(quantity(what.params))} params, {worth}, family {family!r}"
+        return f"Tokens of {count(quantity(what.params))} params, {worth}, family {family!r}, {self.reach[0]}"
+
+    @cached_property
+    def reach(self) -> tuple[str, float]:
+        """How far the plan lies beyond the runs: in words, and in decades of compute."""
+        words, decades = beyond(
+            self.choice.fit, self.decision.queries(self.choice.fit, self.choice.action.to_frame().T)
+        )
+        return words, float(decades[0])
 
     @property
     def asked(self) -> dict[str, Any]:
@@ -226,4 +234,5 @@ class Stop(AbstractDetails):
             "endless_loss": quantiles(self.endless),
             "overhead": quantiles(self.overhead),
             "compute_optimal_params": quantiles(np.exp(self.ln_optimal_params)),
+            "reach_decades": self.reach[1],
         }

@@ -15,22 +15,22 @@ from bayescale.core.errors import QueryError
 from bayescale.core.quantities import count, quantity
 from bayescale.decisions.amounts import amount, drawn
 from bayescale.decisions.base import (
-    DOLLARS,
     FAMILY,
     LIMITS,
     AbstractDecision,
     AbstractDetails,
-    Choice,
     draws_by_action,
-    measured,
     quantiles,
     setting,
 )
-from bayescale.decisions.hardware import Hardware, hardware
-from bayescale.decisions.limits import menu
-from bayescale.decisions.plans import balanced, interval, least, least_training, slope, token_grid
-from bayescale.decisions.serving import Served, Server, break_even, flop_equivalent
-from bayescale.decisions.surface import Scope, Surface, check_law, draws_of, losses, surface
+from bayescale.decisions.bills import SEED, card_of, flop_price, unit_of
+from bayescale.decisions.choice import Choice
+from bayescale.decisions.hardware import Hardware
+from bayescale.decisions.limits import SHAPES, buildable, menu
+from bayescale.decisions.plans import balanced, beyond, interval, least, least_training, slope, token_grid
+from bayescale.decisions.serving import Served, Server, break_even, flop_equivalent, served_like
+from bayescale.decisions.surface import Scope, Surface, check_law, draws_of, interpolate, losses, surface
+from bayescale.decisions.words import measured
 from bayescale.inference.average import AbstractFit
 from bayescale.prediction.queries import resolve_family
 from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN
@@ -39,6 +39,10 @@ from bayescale.runs.shapes import FORWARD
 _LIKE = 0.025 * np.arange(-400, 41)  # log sizes over that of the quality: serving only makes smaller ones better
 _SEARCHED = np.arange(np.log(1e5), np.log(1e15), 0.05)  # log sizes among which the smallest is sought
 _KEPT = 115  # of these, from the smallest that reaches the loss: up to 300 times its size
+MEMORY = "max_memory_gb"
+"""Name of the limit of memory of one accelerator."""
+_USUAL = "kv_heads=8"  # shapes of the served models: 8 key and value heads, as in Llama 3 of any size
+_BYTES = {"fp8": 1.0}  # per param; otherwise 2
 _BETTER = 0.01  # nats/token: the better quality whose cost is reported
 
 
@@ -47,8 +51,12 @@ class Lifetime(AbstractDecision):
     """Minimise the cost of training and serving a model of given quality, over its params.
 
     A plan trains one size until the quality is reached, or until ``most_tokens`` are spent. Then it serves the demand.
-    The tokens of a plan are therefore not the same in all draws. Training takes 6 FLOP per param and token, and serving
-    takes 2.
+    The tokens of a plan are therefore not the same in all draws. Training takes 6 FLOP per param and token. Serving
+    takes 2, which is a lower bound: with ``prompt`` and ``generated`` it takes the time of a server that reads prompts,
+    weights and caches.
+
+    Whether a plan reaches the quality, and what it then costs, are those of a run, with discrepancies and noise. The
+    regret and what is compared with the compute-optimal model are under the law.
 
     Attributes
     ----------
@@ -57,6 +65,11 @@ class Lifetime(AbstractDecision):
     loss, like : float or str
         The quality, as a loss or as that of a model of ``like`` params that is trained compute-optimally. The latter
         is another loss in each draw; it can be reached in all of them.
+    prompt, generated : float or str, optional
+        Tokens of a request and of its answer, all of which are served tokens. Each size then has the caches of a usual
+        shape, or of those of the limit ``shapes``. Limits may bound ``latency`` (seconds between two tokens of a
+        sequence), ``most_batch`` (sequences whose caches fit in memory), and ``memory_gb`` (of one accelerator; at most
+        what the hardware has, unless the limit is given).
     """
 
     demand: float | str = setting("text", "Tokens served, a number (2T) or lognormal(2e12, 0.5).")
@@ -66,8 +79,11 @@ class Lifetime(AbstractDecision):
     serving: float | str = setting("text", "Cost of a FLOP in serving over one in training.", default="1")
     hardware: str | None = setting("text", "Accelerators (512xH100, or a TOML file): costs in dollars.", default=None)
     batch: int | None = setting("integer", "Sequences served at a time: serving cost of the hardware.", default=None)
+    prompt: float | str | None = setting("count", "Tokens of a request that is served.", default=None)
+    generated: float | str | None = setting("count", "Tokens of its answer, generated one by one.", default=None)
+    accelerators: int = setting("integer", "Accelerators that hold one copy of the served model.", default=1)
     most_tokens: float | str = setting("count", "A plan trains on at most these tokens.", default=1e14)
-    probability: float = setting("number", "Least probability that a plan reaches the quality.", default=0.9)
+    probability: float = setting("number", "Least probability that a run reaches the quality.", default=0.9)
     family: str | None = setting("text", FAMILY, default=None)
     limits: Mapping[str, str] = setting("texts", LIMITS, default_factory=dict)
 
@@ -84,6 +100,9 @@ class Lifetime(AbstractDecision):
             raise QueryError("the loss is out of range", expected="a positive number", got=str(self.loss))
         if self.batch is not None and self.batch < 1:
             raise QueryError("the batch is out of range", expected="at least 1 sequence", got=str(self.batch))
+        if self.batch and str(self.serving) != "1":
+            raise QueryError("the serving cost is given twice", got=f"batch {self.batch}, serving {self.serving}")
+        self._check_requests()
         if not 0 < self.probability <= 1:
             raise QueryError("probability is out of range", expected="above 0, up to 1", got=str(self.probability))
         if self.batch and not self.hardware:
@@ -92,15 +111,78 @@ class Lifetime(AbstractDecision):
             if amount(getattr(self, name)).support[0] < 0:
                 raise QueryError(f"{name} can be negative", got=str(getattr(self, name)), hint="write a lognormal")
 
+    def _check_requests(self) -> None:
+        given = [name for name in ("prompt", "generated", "batch") if getattr(self, name) is not None]
+        if self.accelerators < 1 or any(not quantity(getattr(self, name)) > 0 for name in given):
+            raise QueryError(
+                "requests are out of range",
+                expected="positive numbers of tokens and accelerators",
+                got=f"prompt {self.prompt}, generated {self.generated}, {self.accelerators} accelerators",
+            )
+        if not self.described and {"prompt", "generated"} & set(given):
+            raise QueryError("requests are not described", expected="prompt, generated and batch",
+                             got=", ".join(given))  # fmt: skip
+        if self.described and self.card:
+            memory = {MEMORY: f"{self.card.memory.amount.mean:g}"}
+            object.__setattr__(self, "limits", {**memory, **self.limits})
+
+    @property
+    def described(self) -> bool:
+        """Whether requests are described, so that serving is that of a server."""
+        return None not in (self.prompt, self.generated, self.batch)
+
+    @property
+    def context(self) -> float:
+        """Tokens of a complete request."""
+        return quantity(self.prompt or 0.0) + quantity(self.generated or 0.0)
+
+    @cached_property
+    def _shapes(self) -> pd.DataFrame:
+        return buildable(self.limits.get(SHAPES, _USUAL))
+
+    def server(self, params: Any, n: int) -> Server:
+        """Return the server of models, as requests are described.
+
+        Parameters
+        ----------
+        params : float or ndarray
+        n : int
+            Number of draws of the hardware.
+
+        Returns
+        -------
+        Server
+
+        Raises
+        ------
+        QueryError
+            Without hardware.
+        """
+        if self.card is None:
+            raise QueryError("serving needs hardware", hint="give hardware, such as H100")
+        bytes_each = _BYTES.get(self.card.precision, 2.0)
+        return Server(served_like(params, self._shapes, trend=SHAPES not in self.limits, weight_bytes=bytes_each),
+                      self.card.drawn(n, SEED),
+                      self.accelerators)  # fmt: skip
+
+    def _service(self, params: np.ndarray, n: int) -> dict[str, np.ndarray]:
+        """Latency, largest batch in memory, and memory of sizes, on average over draws; empty if not described."""
+        if not self.described:
+            return {}
+        server = self.server(params, n)
+        return {"latency": server.decode_seconds(self.batch, self.context).mean(axis=0),
+                "most_batch": server.batch_in_memory(self.context).mean(axis=0),
+                MEMORY.removeprefix("max_"): server.memory_bytes(self.batch, self.context) / 1e9}  # fmt: skip
+
     @property
     def unit(self) -> str:
         """FLOP, or dollars with hardware."""
-        return DOLLARS if self.hardware else "FLOP"
+        return unit_of(self.hardware)
 
     @cached_property
     def card(self) -> Hardware | None:
         """The hardware's card."""
-        return hardware(self.hardware) if self.hardware else None
+        return card_of(self)
 
     def actions(self, fit: AbstractFit) -> pd.DataFrame:
         """Sizes that reach the quality with the least probability or more, in even steps, then those of the menu."""
@@ -117,7 +199,8 @@ class Lifetime(AbstractDecision):
         offered = menu(self.limits)
         own = self._reach(fit, np.log(offered)) if len(offered) else offered
         table = pd.DataFrame({"params": np.concatenate([np.exp(sizes[kept]), offered[own >= self.probability]])})
-        return table.assign(probability=np.concatenate([reach[kept], own[own >= self.probability]]))
+        table["probability"] = np.concatenate([reach[kept], own[own >= self.probability]])
+        return table.assign(**self._service(table["params"].to_numpy(), draws_of(fit)))
 
     def outcome(self, fit: AbstractFit, actions: pd.DataFrame, scope: Scope) -> xr.DataArray:
         """Tokens with which each size reaches the quality, at most ``most_tokens``."""
@@ -196,6 +279,11 @@ class Lifetime(AbstractDecision):
         ndarray, shape (draw, action)
             In dollars with hardware, else in training FLOP.
         """
+        if self.described:
+            dollars = self.server(params, n).request_dollars(
+                quantity(self.prompt or 0), quantity(self.generated or 0), self.batch
+            )
+            return dollars / self.context
         of = self._drawn(n)
         return FORWARD * params * (of["serving"] * of["price"])[:, None]
 
@@ -220,21 +308,29 @@ class Lifetime(AbstractDecision):
         demand = draws["demand"] * draws["years"]
         # A mean without Monte Carlo error: an expected cost, linear in demand, then depends on its mean alone.
         demand *= said["demand"].mean * said["years"].mean / (demand.mean() or 1.0)
-        found = {"demand": demand, "serving": draws["serving"], "price": np.ones(n)}
+        found = {"demand": demand, "serving": draws["serving"], "price": flop_price(self.card, n)}
         if self.card:
-            rates = self.card.drawn(n, seed=0)
-            found["price"] = rates.dollars(1.0)[:, 0]
-            if self.batch:  # all terms are proportional to params, so any size gives the ratio
+            rates = self.card.drawn(n, SEED)
+            if self.described:
+                more = {name: getattr(rates, name)[:, 0] for name in ("serving_utilisation", "bandwidth_utilisation")}
+                found |= more
+            elif self.batch:  # all terms are proportional to params, so any size gives the ratio
                 served = Server(Served(1e9, 1e9, 0.0), rates).decode_dollars(self.batch, 0.0)
                 found["serving"] = (flop_equivalent(served, rates) / (FORWARD * 1e9))[:, 0]
         return found
 
     def _reach(self, fit: AbstractFit, ln_params: np.ndarray) -> np.ndarray:
-        """Share of draws in which each size reaches the quality with the most tokens; shape (size,)."""
-        most, fixed = quantity(self.most_tokens), {"family": resolve_family(fit, self.family)}
-        table = pd.DataFrame({"params": np.exp(ln_params), "tokens": most, "unique_tokens": most}).assign(**fixed)
-        wanted = np.log(self.loss) if self.loss is not None else self._balanced(fit)[1]
-        return (np.log(losses(fit, table)) <= np.reshape(wanted, (-1, 1))).mean(axis=0)
+        """Share of draws in which a run of each size reaches the quality with the most tokens; shape (size,)."""
+        grid = token_grid(quantity(self.most_tokens))
+        plans = pd.DataFrame({"params": np.exp(ln_params), "tokens": np.exp(grid[-1])})
+        if self.like is not None:  # one table, so that the model and the plans have the same noise
+            model = pd.DataFrame({"params": quantity(self.like), "tokens": np.exp(grid)})
+            plans = pd.concat([plans, model], ignore_index=True)
+        table = plans.assign(unique_tokens=plans["tokens"], family=resolve_family(fit, self.family))
+        found, wanted = np.log(losses(fit, table, "run")), np.log(self.loss or 1.0)
+        if self.like is not None:
+            wanted = interpolate(grid, found[:, len(ln_params) :], self._balanced(fit)[0])[:, None]
+        return (found[:, : len(ln_params)] <= wanted).mean(axis=0)
 
     @property
     def quality(self) -> str:
@@ -311,6 +407,22 @@ class Life(AbstractDetails):
         return self.choice.outcome.to_numpy()[:, self.choice.best.action]
 
     @cached_property
+    def run_tokens(self) -> np.ndarray:
+        """Training tokens of a run of the plan in each draw, with discrepancies and noise."""
+        return self.choice.run_outcome.to_numpy()[:, self.choice.best.action]
+
+    @cached_property
+    def run_costs(self) -> tuple[np.ndarray, np.ndarray]:
+        """Cost of training and of serving a run of the plan, in each draw."""
+        training, serving = self.decision.costs(self.run_tokens[:, None], np.array([self.params]))
+        return training[:, 0], serving[:, 0]
+
+    @property
+    def run_ratio(self) -> np.ndarray:
+        """Tokens per param of a run of the plan, in the draws in which it reaches the quality."""
+        return (self.run_tokens / self.params)[self.run_tokens < quantity(self.decision.most_tokens)]
+
+    @cached_property
     def reached(self) -> np.ndarray:
         """Whether the plan reaches the quality, in each draw."""
         return self.tokens < quantity(self.decision.most_tokens)
@@ -374,7 +486,15 @@ class Life(AbstractDetails):
         family = resolve_family(self.choice.fit, what.family)
         said = amount(what.demand)
         demand = count(said.mean) if said.fixed else str(said)
-        return f"Lifetime of {what.quality}, {demand} tokens{years} served, family {family!r}"
+        return f"Lifetime of {what.quality}, {demand} tokens{years} served, family {family!r}, {self.reach[0]}"
+
+    @cached_property
+    def reach(self) -> tuple[str, float]:
+        """How far the plan, with its median tokens, lies beyond the runs: in words, and in decades of compute."""
+        fit = self.choice.fit
+        plan = {"params": self.params, "tokens": float(np.median(self.run_tokens))}
+        words, decades = beyond(fit, pd.DataFrame([plan]).assign(family=resolve_family(fit, self.decision.family)))
+        return words, float(decades[0])
 
     @property
     def asked(self) -> dict[str, Any]:
@@ -388,9 +508,9 @@ class Life(AbstractDetails):
         first = self.ln_optimum[possible] == np.log(self.choice.actions["params"].iloc[0])
         shares = {
             "no size reaches the quality": 1 - possible.mean(),
-            "the smallest allowed size costs least": first.mean(),
+            "the smallest allowed size costs least": first.mean() if len(first) else 0.0,
         }
-        return tuple(f"in {share:.1%} of draws {what}" for what, share in shares.items() if share > 0)
+        return tuple(f"under the law, in {share:.1%} of draws {what}" for what, share in shares.items() if share > 0)
 
     @cached_property
     def _against(self) -> tuple[float, np.ndarray]:
@@ -400,39 +520,65 @@ class Life(AbstractDetails):
 
     @property
     def lines(self) -> list[tuple[str, str]]:
-        """Training, costs, what is saved, the demand that decides, and what a better quality costs."""
-        what, (training, serving), (other, demand) = self.decision, self.costs, self._against
-        cost = -self.choice.run_utility.to_numpy()[:, self.choice.best.action]
-        ratio, share = self.tokens / self.params, float(training.mean() / (training + serving).mean())
+        """Training, costs, and how the plan compares with the compute-optimal model."""
+        what, (training, serving) = self.decision, self.run_costs
+        cost, share = training + serving, float(training.mean() / (training + serving).mean())
+        return [
+            ("train", f"until the quality is reached: {interval(self.run_ratio)} tokens per param"),
+            ("reached", f"with probability {self.choice.action['probability']:.3g} by a run, within "
+             f"{count(quantity(what.most_tokens))} tokens; {self.reached.mean():.3g} under the law alone"),
+            ("cost", what.card.priced(cost) if what.card else f"{interval(cost)} FLOP"),
+            ("of which", f"{share:.0%} training, {1 - share:.0%} serving, on average"),
+            *self._served,
+            *(self._compared if self.reached.any() else []),
+        ]  # fmt: skip
+
+    @property
+    def _served(self) -> list[tuple[str, str]]:
+        """How the model is served; empty unless requests are described."""
+        what, chosen = self.decision, self.choice.action
+        if not what.described:
+            return []
+        return [("serve", f"{what.batch} sequences at a time, {1e3 * chosen['latency']:.3g} ms between two tokens; "
+                 f"{count(chosen['most_batch'])} sequences fit in memory")]  # fmt: skip
+
+    @property
+    def _compared(self) -> list[tuple[str, str]]:
+        """The compute-optimal model, what is saved, the demand that decides, and what a better quality costs."""
+        other, demand = self._against
         better = _BETTER * float(np.nanmean(self.price_of_loss))
         side = "from" if self.params <= other else "up to"  # of two sizes, more demand favours the smaller one
         return [
-            ("train", f"until the quality is reached: {interval(ratio[self.reached])} tokens per param"),
-            ("reached", f"with probability {self.choice.action['probability']:.3g}, within "
-             f"{count(quantity(what.most_tokens))} tokens"),
-            ("cost", what.card.priced(cost) if what.card else f"{interval(cost)} FLOP"),
-            ("of which", f"{share:.0%} training, {1 - share:.0%} serving, on average"),
             ("optimal", f"compute-optimal for the same quality: {count(other)} params on "
              f"{count(float(np.median(self.optimal['tokens'])))} tokens"),
             ("over-trained", f"on {interval(self.over_training)} times the tokens of that model"),
             ("saving", f"{self.saving:.1%} of the expected cost of that model"),
             ("break-even", f"costs less than that model {side} {interval(demand)} tokens served"),
-            ("quality", f"a loss lower by {_BETTER} nats/token would cost {measured(better, what.unit)} more"),
+            ("quality", f"a loss lower by {_BETTER} nats/token would cost {measured(better, self.decision.unit)} more"),
         ]  # fmt: skip
 
     @property
     def figures(self) -> dict[str, Any]:
         """Plain numbers, for JSON."""
-        (training, serving), (other, demand) = self.costs, self._against
+        training, serving = self.run_costs
         return {
-            "training_tokens": quantiles(self.tokens),
-            "tokens_per_param": quantiles((self.tokens / self.params)[self.reached]),
-            "over_training": quantiles(self.over_training),
+            "probability_under_law": float(self.reached.mean()),
+            "training_tokens": quantiles(self.run_tokens),
+            "tokens_per_param": quantiles(self.run_ratio),
             "training_cost": float(training.mean()),
             "serving_cost": float(serving.mean()),
+            "probability_possible": float(np.isfinite(self.ln_least_cost).mean()),
+            "reach_decades": self.reach[1],
+            **(self._comparison if self.reached.any() else {}),
+        }
+
+    @property
+    def _comparison(self) -> dict[str, Any]:
+        other, demand = self._against
+        return {
+            "over_training": quantiles(self.over_training),
             "saving": self.saving,
             "compute_optimal": {name: quantiles(x) for name, x in self.optimal.items()},
             "break_even": {"against_params": other, "tokens_served": quantiles(demand)},
             "price_of_loss": float(np.nanmean(self.price_of_loss)),
-            "probability_possible": float(np.isfinite(self.ln_least_cost).mean()),
         }

@@ -79,6 +79,20 @@ class Binding:
         return {"limit": self.name, "value": self.value, "worth": self.worth, "worth_of_10%": looser}
 
 
+def limits_of(decision: Any) -> Mapping[str, str]:
+    """Return the limits of a decision; none if it has no such setting.
+
+    Parameters
+    ----------
+    decision : AbstractDecision
+
+    Returns
+    -------
+    mapping of str to str
+    """
+    return getattr(decision, "limits", {})
+
+
 def allowed_by(limits: Mapping[str, str], actions: pd.DataFrame) -> np.ndarray:
     """Return which actions all limits allow.
 

@@ -11,12 +11,16 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayescale.core.dims import ACTION
+from bayescale.core.dims import ACTION, DRAW
 from bayescale.core.errors import QueryError
 from bayescale.core.quantities import count, quantity
-from bayescale.decisions.base import FAMILY, AbstractDecision, AbstractDetails, Choice, draws_by_action, named, setting
+from bayescale.decisions.base import FAMILY, REALISED, AbstractDecision, AbstractDetails, draws_by_action, setting
+from bayescale.decisions.choice import Choice
+from bayescale.decisions.engines import Value
+from bayescale.decisions.solver import named
+from bayescale.decisions.stakes import Stakes, stakes_of
 from bayescale.decisions.surface import Scope
-from bayescale.decisions.value import FANTASIES, Stakes, Value, stakes_of, value_of, values_of
+from bayescale.decisions.value import FANTASIES, value_of, values_of
 from bayescale.inference.average import AbstractFit
 from bayescale.prediction.queries import resolve_family
 from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN
@@ -146,13 +150,17 @@ class NextRun(AbstractDecision):
     def outcome(self, fit: AbstractFit, actions: pd.DataFrame, scope: Scope) -> xr.DataArray:
         """Gain to the purpose after each simulated result, with the values of the candidates as coordinates.
 
-        Results are those of runs, and so is the outcome of the purpose, in either scope.
+        Results are those of runs, and so is the outcome of the purpose, in either scope. The gains have controls of
+        mean zero, for a smaller error of their mean. Other attitudes to risk read the realised gains.
         """
         problem, experiments = self.problem(), self._experiments(fit, actions.iloc[1:])
         stakes = stakes_of(problem, fit)
         values = values_of(experiments, problem, fit, count=_even(fit), stakes=stakes)
-        gains = np.column_stack([np.zeros(len(values[0].gains)), *(one.gains for one in values)])
+        nothing = np.zeros(len(values[0].gains))
+        gains = np.column_stack([nothing, *(one.gains for one in values)])
+        realised = np.column_stack([nothing, *(one.realised for one in values)])
         coords: dict[str, Any] = {name: (ACTION, [0.0, *(getattr(one, name) for one in values)]) for name in _SHOWN}
+        coords[REALISED] = ((DRAW, ACTION), realised)
         return draws_by_action(gains).assign_coords(coords | {"worth": self._worth(fit, stakes), "evpi": stakes.evpi})
 
     def utility(self, outcome: xr.DataArray, actions: pd.DataFrame) -> xr.DataArray:

@@ -12,6 +12,7 @@ from bayescale.core.quantities import count
 from bayescale.decisions.base import quantiles
 from bayescale.decisions.surface import Surface, interpolate, losses, minimise
 from bayescale.inference.average import AbstractFit
+from bayescale.prediction.extrapolation import reach, reach_words
 from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN
 
 _SPAN = 17.0  # e-folds of tokens below the most: 100T down to 4M, the tokens of the smallest models
@@ -131,6 +132,27 @@ def least(x: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if smooth.any():
         at[smooth], smallest[smooth] = minimise(x, values[smooth])
     return at, smallest
+
+
+def beyond(fit: AbstractFit, plans: pd.DataFrame) -> tuple[str, np.ndarray]:
+    """Return how far plans lie beyond the fitted runs.
+
+    Parameters
+    ----------
+    fit : Fit or Average
+    plans : DataFrame
+        ``params tokens family``, one plan per row; other columns are left out.
+
+    Returns
+    -------
+    words : str
+        Of all plans together.
+    decades : ndarray, shape (plan,)
+        log10 of a plan's compute over that of the largest run of its family; 0 inside.
+    """
+    table = plans[["params", "tokens", "family"]].assign(unique_tokens=plans["tokens"])
+    table = table.assign(flops=FLOPS_PER_PARAM_TOKEN * table["params"] * table["tokens"])
+    return reach_words(fit, table), reach(fit, table)["reach_decades"].to_numpy(float)
 
 
 def interval(x: np.ndarray) -> str:

@@ -11,7 +11,9 @@ import xarray as xr
 
 from bayescale.core.errors import QueryError
 from bayescale.core.quantities import count
-from bayescale.decisions.base import LIMITS, AbstractDecision, Choice, Details, draws_by_action, quantiles, setting
+from bayescale.decisions.base import LIMITS, AbstractDecision, Details, draws_by_action, quantiles, setting
+from bayescale.decisions.choice import Choice
+from bayescale.decisions.plans import beyond
 from bayescale.decisions.simplex import LEAST_SHARE, MOST_PARTS, lattice
 from bayescale.decisions.surface import Scope, budget_of, frontier, interpolate
 from bayescale.inference.average import AbstractFit
@@ -50,8 +52,8 @@ class Portfolio(AbstractDecision):
         return pd.DataFrame(lattice(len(self.worths(fit))), columns=list(self.worths(fit)))
 
     def outcome(self, fit: AbstractFit, actions: pd.DataFrame, scope: Scope) -> xr.DataArray:
-        """Sum over families of worth times loss."""
-        total = sum(worth * self._loss(fit, family, actions, scope) for family, worth in self.worths(fit).items())
+        """Sum over families of worth times loss. All runs are made, so each family's has its own noise."""
+        total = sum(worth * self.loss(fit, family, actions, scope) for family, worth in self.worths(fit).items())
         return draws_by_action(np.asarray(total))
 
     def utility(self, outcome: xr.DataArray, actions: pd.DataFrame) -> xr.DataArray:
@@ -70,9 +72,9 @@ class Portfolio(AbstractDecision):
         Details
         """
         lines, plans = [], []
-        for family, share in choice.action.items():
+        for run, (family, share) in enumerate(choice.action.items()):
             flops = float(share) * budget_of(self.flops)
-            params, loss = frontier(choice.fit, np.array([flops]), {"family": family}, "run")
+            params, loss = frontier(choice.fit, np.array([flops]), {"family": family}, "run", run=run)
             tokens, interval = flops / (6 * params[0]), quantiles(loss[:, 0])
             shares = choice.hindsight[str(family)]
             plans.append({"family": family, "share": share, "flops": flops, "params": params[0], "tokens": tokens,
@@ -80,7 +82,9 @@ class Portfolio(AbstractDecision):
             lines.append((str(family)[:12], f"{share:.1%} of the budget (best share {shares['q05']:.0%} to "
                           f"{shares['q95']:.0%}): {count(params[0])} params on {count(tokens)} tokens, loss "
                           f"{interval['q50']:.3f} ({interval['q05']:.3f} to {interval['q95']:.3f})"))  # fmt: skip
-        problem = f"Portfolio of {count(budget_of(self.flops))} FLOP over {len(plans)} families"
+        where, decades = beyond(choice.fit, pd.DataFrame(plans))
+        plans = [{**plan, "reach_decades": float(far)} for plan, far in zip(plans, decades, strict=True)]
+        problem = f"Portfolio of {count(budget_of(self.flops))} FLOP over {len(plans)} families, {where}"
         return Details(problem, {"flops": self.flops, "worth": self.worths(choice.fit)}, lines, {"plans": plans})
 
     def worths(self, fit: AbstractFit) -> dict[str, float]:
@@ -112,10 +116,23 @@ class Portfolio(AbstractDecision):
             raise QueryError("a portfolio has too many families", got=str(len(worth)), hint="name fewer in worth")
         return worth
 
-    def _loss(self, fit: AbstractFit, family: str, actions: pd.DataFrame, scope: Scope) -> np.ndarray:
-        """Loss of a family's best split at each action's share of the budget; shape (draw, action)."""
+    def loss(self, fit: AbstractFit, family: str, actions: pd.DataFrame, scope: Scope) -> np.ndarray:
+        """Return the loss of a family's best split at each action's share of the budget.
+
+        Parameters
+        ----------
+        fit : Fit or Average
+        family : str
+            A column of the actions.
+        actions : DataFrame
+        scope : {"law", "run"}
+
+        Returns
+        -------
+        ndarray, shape (draw, action)
+        """
         levels = np.linspace(np.log(LEAST_SHARE), 0.0, _LEVELS) + np.log(budget_of(self.flops))
-        _, loss = frontier(fit, np.exp(levels), {"family": family}, scope)
+        _, loss = frontier(fit, np.exp(levels), {"family": family}, scope, run=actions.columns.get_loc(family))
         shares, where = np.unique(actions[family].to_numpy(float), return_inverse=True)
         at = np.broadcast_to(np.log(shares * budget_of(self.flops)), (len(loss), len(shares)))
         return interpolate(levels, np.repeat(loss[:, None], len(shares), axis=1), at)[:, where]

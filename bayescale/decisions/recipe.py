@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +12,9 @@ import xarray as xr
 
 from bayescale.core.errors import QueryError, nearest
 from bayescale.core.quantities import count
-from bayescale.decisions.base import FAMILY, AbstractDecision, Choice, Details, draws_by_action, quantiles, setting
-from bayescale.decisions.draws import chances, ends, kendall_tau, unsettled, written
+from bayescale.decisions.base import FAMILY, AbstractDecision, Details, draws_by_action, quantiles, setting
+from bayescale.decisions.choice import Choice
+from bayescale.decisions.draws import chances, ends, kendall_tau, promote, unsettled, written
 from bayescale.decisions.surface import LOSS, MOST_DRAWS, Scope, Surface, losses, others_of
 from bayescale.inference.average import AbstractFit
 from bayescale.modelling.sites import LOG_LOSS
@@ -45,6 +46,8 @@ class Recipe(AbstractDecision):
         Families, or values of the covariate, separated by commas.
     covariate : str, optional
         The covariate whose values are the recipes.
+    promote : int, optional
+        Recipes to carry to a next stage, at which the best of them becomes known.
     """
 
     params: float | None = setting("count", "Params of the target (70B).", default=None)
@@ -54,6 +57,7 @@ class Recipe(AbstractDecision):
     )
     recipes: str | None = setting("text", "Families, or values of the covariate, as A,B; by default all.", default=None)
     covariate: str | None = setting("text", "Covariate whose values are the recipes.", default=None)
+    promote: int | None = setting("integer", "Recipes to carry to the next stage, which shows the best.", default=None)
     family: str | None = setting("text", FAMILY, default=None)
 
     name = "recipe"
@@ -118,8 +122,21 @@ class Recipe(AbstractDecision):
         asked = {"recipes": labels, "covariate": self.covariate, "target_params": params, "target_tokens": tokens}
         note = "losses must be on one evaluation text and tokenizer; one that a recipe trains on favours it"
         open_ = unsettled(choice, found["probability_best"][labels[best]])
-        lines = [*([("unsettled", open_)] if open_ else []), *_lines(found, labels[best])]
+        found["promoted"] = self._promoted(choice)
+        lines = [
+            *([("unsettled", open_)] if open_ else []),
+            *_promotion(found["promoted"]),
+            *_lines(found, labels[best]),
+        ]
         return Details(problem, asked, lines, found, open_, (note,))
+
+    def _promoted(self, choice: Choice) -> list[dict[str, Any]]:
+        """The recipes to carry to the next stage, in order, each with the expected regret of all up to it."""
+        if self.promote is None:
+            return []
+        chosen, regret = promote(choice.utility.to_numpy(), self.promote)
+        labels = self._labels(choice.fit)
+        return [{"recipe": labels[i], "regret": float(r)} for i, r in zip(chosen, regret, strict=True)]
 
     def _labels(self, fit: AbstractFit) -> list[str]:
         """Names of the recipes; raises QueryError if they are fewer than two or unknown."""
@@ -221,6 +238,13 @@ def _lines(found: Mapping[str, Any], best: str) -> list[tuple[str, str]]:
     lines += [(count(row["flops"]), f"{best} best in {row['best']:.0%} of draws; other than at the runs' scale in "
                f"{row['reversed']:.0%}; tau {row['kendall_tau']:.2f}") for row in found["by_scale"]]  # fmt: skip
     return lines
+
+
+def _promotion(promoted: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Lines of the recipes to carry to the next stage."""
+    said = [f"{one['recipe']} (expected regret {'alone' if i == 0 else 'with it'} {count(one['regret'], 2)} nats/token)"
+            for i, one in enumerate(promoted)]  # fmt: skip
+    return [("promote", ", then ".join(said))] if said else []
 
 
 def _gate(passed: bool) -> str:

@@ -19,11 +19,14 @@ class AbstractRisk(ABC):
     scope : {"law", "run"}
         What the utilities that it reads include. A regret compares actions under the law; a risk is that of a run, with
         discrepancies and noise.
+    linear : bool
+        Whether the score is a mean of utilities, which control variates do not change.
     """
 
     label: ClassVar[str]
     about: ClassVar[str]
     scope: ClassVar[str] = "law"
+    linear: ClassVar[bool] = False
 
     @abstractmethod
     def score(self, utility: np.ndarray) -> np.ndarray:
@@ -35,6 +38,7 @@ class Mean(AbstractRisk):
     """Expected utility: risk-neutral."""
 
     label = "mean"
+    linear = True
     about = "the highest expected utility"
 
     def score(self, utility: np.ndarray) -> np.ndarray:

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from bayescale.decisions.costs import HOUR, Rates
-from bayescale.runs.shapes import FORWARD, Shape
+from bayescale.runs.shapes import FORWARD, SCORES, Shape
 
 MILLION = 1e6
 _MOST_BATCH = 2.0**40  # far more sequences than any server holds
@@ -82,6 +83,36 @@ def served(shape: Shape, *, weight_bytes: float = 2.0, cache_bytes: float = 2.0)
     """
     return Served(shape.params, shape.active_params, shape.kv_bytes(cache_bytes), weight_bytes,
                   shape.experts_per_token / shape.experts, shape.attention_flops)  # fmt: skip
+
+
+def served_like(params: Any, shapes: pd.DataFrame, *, trend: bool, weight_bytes: float = 2.0) -> Served:
+    """Return dense models of any params, with the caches (in bf16) and the attention of shapes of their size.
+
+    Parameters
+    ----------
+    params : float or ndarray
+    shapes : DataFrame
+        By params, as :func:`bayescale.runs.shapes.shapes` returns them. Beyond its ends, the ends count.
+    trend : bool
+        Whether a model follows the trend over shapes, and not the shapes that are next to it in size. Those differ by
+        their number of layers, from one size to the next.
+    weight_bytes : float
+        Bytes per param.
+
+    Returns
+    -------
+    Served
+    """
+    known = np.log(shapes["params"].to_numpy(float))
+    at = np.clip(np.log(np.asarray(params, float)), known[0], known[-1])
+    attention = SCORES * FORWARD * (shapes["layers"] * shapes["heads"] * shapes["head_dim"]).to_numpy(float)
+
+    def read(x: np.ndarray) -> np.ndarray:
+        y = np.log(x)
+        return np.exp(np.polyval(np.polyfit(known, y, 2), at) if trend else np.interp(at, known, y))
+
+    return Served(params, params, read(shapes["kv_bytes"].to_numpy(float)), weight_bytes,
+                  attention_flops=read(attention))  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -286,6 +317,22 @@ class Server:
         each = np.asarray(context, float) * self.model.kv_bytes
         some = np.where(each > 0, np.floor(np.maximum(free, 0) / np.where(each > 0, each, 1)), np.inf)
         return np.where(free >= 0, some, 0.0)
+
+    def memory_bytes(self, batch: Any, context: Any) -> Any:
+        """Return the memory of one accelerator that weights and caches take.
+
+        Parameters
+        ----------
+        batch, context : float or ndarray
+            As in :meth:`decode_compute`.
+
+        Returns
+        -------
+        float or ndarray
+            Bytes; the same in all draws.
+        """
+        caches = np.asarray(batch, float) * np.asarray(context, float) * self.model.kv_bytes
+        return (self.model.weight_bytes * self.model.params + caches) / self.accelerators
 
     def largest_batch(self, context: Any, seconds: Any = np.inf) -> np.ndarray:
         """Return the largest batch that fits in memory and is fast enough.

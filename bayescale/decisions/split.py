@@ -12,16 +12,9 @@ import xarray as xr
 from bayescale.core.errors import QueryError
 from bayescale.core.quantities import count
 from bayescale.decisions.amounts import Amount, amount, drawn
-from bayescale.decisions.base import (
-    FAMILY,
-    LIMITS,
-    AbstractDecision,
-    Choice,
-    Details,
-    draws_by_action,
-    quantiles,
-    setting,
-)
+from bayescale.decisions.base import FAMILY, LIMITS, AbstractDecision, Details, draws_by_action, quantiles, setting
+from bayescale.decisions.choice import Choice
+from bayescale.decisions.plans import beyond
 from bayescale.decisions.simplex import LEAST_SHARE, MOST_PARTS, lattice
 from bayescale.decisions.surface import Scope, budget_of, draws_of, frontier, interpolate
 from bayescale.inference.average import AbstractFit
@@ -115,8 +108,11 @@ class Split(AbstractDecision):
                   f"(best share {of['q05']:.1%} to {of['q95']:.1%})") for stage, of in best.items()]  # fmt: skip
         tokens = share[FIRST] * budget / (6 * params[0])
         lines.append(("train", f"{count(params[0])} params on {count(tokens)} tokens"))
-        problem = f"Split of {count(budget_of(self.flops))} FLOP over {', '.join(best)}"
-        return Details(problem, lines=lines, figures={"best_share": best, "params": params[0], "tokens": tokens})
+        plan = pd.DataFrame({"params": params, "tokens": tokens}).assign(**self._fixed(choice.fit))
+        where, decades = beyond(choice.fit, plan)
+        problem = f"Split of {count(budget_of(self.flops))} FLOP over {', '.join(best)}, {where}"
+        return Details(problem, lines=lines, figures={"best_share": best, "params": params[0], "tokens": tokens,
+                                                      "reach_decades": float(decades[0])})  # fmt: skip
 
     def optimum(self, fit: AbstractFit) -> dict[str, np.ndarray]:
         """Return each draw's best shares under the law: proportional to what an e-fold of compute gains.

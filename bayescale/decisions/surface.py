@@ -77,7 +77,7 @@ def draws_of(fit: AbstractFit) -> int:
     return chains * -(-length // max(1, -(-chains * length // MOST_DRAWS)))
 
 
-def losses(fit: AbstractFit, actions: pd.DataFrame, scope: Scope = "law") -> np.ndarray:
+def losses(fit: AbstractFit, actions: pd.DataFrame, scope: Scope = "law", *, run: int = 0) -> np.ndarray:
     """Return the loss of each action under each draw.
 
     Parameters
@@ -89,25 +89,27 @@ def losses(fit: AbstractFit, actions: pd.DataFrame, scope: Scope = "law") -> np.
         ``"law"`` is the law alone. ``"run"`` adds discrepancies and noise. A draw has one draw of noise, that of a run
         in the middle of the actions of a family, which all these share: otherwise, the choice would follow the luck of
         an action. The noise of families has one source, and each family's own scale.
+    run : int
+        Number of the run: runs of other numbers have other noise, as those that are all made have.
 
     Returns
     -------
     ndarray, shape (draw, action)
         Nats/token.
     """
-    return np.exp(_log_losses(fit, actions, scope))
+    return np.exp(_log_losses(fit, actions, scope, run))
 
 
-def _log_losses(fit: AbstractFit, actions: pd.DataFrame, scope: Scope) -> np.ndarray:
+def _log_losses(fit: AbstractFit, actions: pd.DataFrame, scope: Scope, run: int) -> np.ndarray:
     if scope == "law":
         return predict(fit, actions, only=LAW, most=MOST_DRAWS)
     found = np.array(predict(fit, actions, only=LOG_LOSS, most=MOST_DRAWS))
     for rows in actions.groupby("family", sort=False).indices.values():
-        found[:, rows] += noise(fit, actions.iloc[rows])[:, None]
+        found[:, rows] += noise(fit, actions.iloc[rows], run=run)[:, None]
     return found
 
 
-def noise(fit: AbstractFit, actions: pd.DataFrame, response: str = LOSS) -> np.ndarray:
+def noise(fit: AbstractFit, actions: pd.DataFrame, response: str = LOSS, *, run: int = 0) -> np.ndarray:
     """Return one draw of the noise of a response per draw; zero if the fit does not observe it.
 
     Parameters
@@ -117,6 +119,8 @@ def noise(fit: AbstractFit, actions: pd.DataFrame, response: str = LOSS) -> np.n
         Queries, of which the middle one is the run whose noise is drawn.
     response : str
         By default the loss, whose noise is on the log.
+    run : int
+        As in :func:`losses`.
 
     Returns
     -------
@@ -124,7 +128,7 @@ def noise(fit: AbstractFit, actions: pd.DataFrame, response: str = LOSS) -> np.n
         On the scale that the response is scored on; 0.1% of each tail is set to its quantile.
     """
     middle = actions.iloc[[len(actions) // 2]]
-    sites = predict(fit, middle, most=MOST_DRAWS)
+    sites = predict(fit, middle, most=MOST_DRAWS, seed=run)
     if response not in fit.responses:
         return np.zeros(len(sites[LOG_LOSS]))
     of = fit.response(response)
@@ -201,7 +205,7 @@ def sizes_around(fit: AbstractFit, flops: np.ndarray, count: int, decades: float
 
 
 def frontier(
-    fit: AbstractFit, flops: np.ndarray, fixed: Mapping[str, Any], scope: Scope = "law"
+    fit: AbstractFit, flops: np.ndarray, fixed: Mapping[str, Any], scope: Scope = "law", *, run: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the loss of the best split at each budget: the one of lowest expected loss under the law.
 
@@ -212,6 +216,8 @@ def frontier(
     fixed : mapping
         Other columns of the queries, such as the family.
     scope : {"law", "run"}
+    run : int
+        As in :func:`losses`.
 
     Returns
     -------
@@ -223,7 +229,7 @@ def frontier(
     grid = sizes_around(fit, flops, _SIZES, _DECADES)
     mean = losses(fit, _splits(flops, np.exp(grid), fixed)).mean(axis=0).reshape(grid.shape)
     params = np.exp(minimise(grid, mean)[0])
-    return params, losses(fit, _splits(flops, params[:, None], fixed), scope)
+    return params, losses(fit, _splits(flops, params[:, None], fixed), scope, run=run)
 
 
 def _splits(flops: np.ndarray, params: np.ndarray, fixed: Mapping[str, Any]) -> pd.DataFrame:
@@ -310,7 +316,7 @@ def surface(
     """
     params, tokens = (x.ravel() for x in np.meshgrid(np.exp(ln_params), np.exp(ln_tokens), indexing="ij"))
     queries = pd.DataFrame({"params": params, "tokens": tokens, "unique_tokens": tokens}).assign(**fixed)
-    log_loss = _log_losses(fit, queries, scope).reshape(-1, len(ln_params), len(ln_tokens))
+    log_loss = _log_losses(fit, queries, scope, 0).reshape(-1, len(ln_params), len(ln_tokens))
     return Surface(ln_params, ln_tokens, log_loss)
 
 

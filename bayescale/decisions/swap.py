@@ -12,7 +12,8 @@ import xarray as xr
 
 from bayescale.core.errors import QueryError, nearest
 from bayescale.core.quantities import count
-from bayescale.decisions.base import AbstractDecision, Choice, Details, draws_by_action, setting
+from bayescale.decisions.base import AbstractDecision, Details, draws_by_action, setting
+from bayescale.decisions.choice import Choice
 from bayescale.decisions.draws import chances, ends, unsettled, written
 from bayescale.decisions.surface import MOST_DRAWS, Scope, Surface, noise, others_of
 from bayescale.inference.average import AbstractFit

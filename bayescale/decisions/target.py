@@ -12,16 +12,8 @@ import xarray as xr
 
 from bayescale.core.errors import QueryError
 from bayescale.core.quantities import count
-from bayescale.decisions.base import (
-    FAMILY,
-    HARDWARE,
-    LIMITS,
-    AbstractDecision,
-    Choice,
-    Details,
-    draws_by_action,
-    setting,
-)
+from bayescale.decisions.base import FAMILY, HARDWARE, LIMITS, AbstractDecision, Details, draws_by_action, setting
+from bayescale.decisions.choice import Choice
 from bayescale.decisions.draws import ends, finite, written
 from bayescale.decisions.goals import Goal, goal
 from bayescale.decisions.limits import menu

@@ -13,7 +13,8 @@ import xarray as xr
 from bayescale.core.errors import QueryError
 from bayescale.core.quantities import count
 from bayescale.decisions.amounts import amount, drawn
-from bayescale.decisions.base import FAMILY, AbstractDecision, Choice, Details, draws_by_action, quantiles, setting
+from bayescale.decisions.base import FAMILY, AbstractDecision, Details, draws_by_action, quantiles, setting
+from bayescale.decisions.choice import Choice
 from bayescale.decisions.goals import Goal, goal
 from bayescale.decisions.hardware import hardware
 from bayescale.decisions.rules import Rule, rule, rules

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,9 @@ from bayescale.inference.diagnostics import scalars
 from bayescale.parts.base import Kind
 
 _BINS = 10  # of 200 draws each: the gain that is left inside a bin is second order in its width
-_COLUMNS = {"q05": float, "q95": float, "choose_low": int, "choose_high": int, "worth": float, "mcse": float}
+_SHUFFLES = 20  # orders of the draws at random: unknowns that say nothing
+_COLUMNS = {"q05": float, "q95": float, "choose_low": int, "choose_high": int, "worth": float, "mcse": float,
+            "bias": float, "bias_mcse": float}  # fmt: skip
 _OF_INTEREST = (Kind.EXPONENT, Kind.FLOOR)
 FORM = "form of the law"
 """Name of the unknown that says which member of an average holds."""
@@ -60,7 +62,9 @@ def partial_information(utility: np.ndarray, unknowns: Mapping[str, np.ndarray],
     """Estimate the expected value of knowing each unknown exactly, with nothing else known.
 
     The draws are sorted by the unknown into bins. In each bin, half of the draws choose an action and the other half
-    score it, and the reverse, so that the best of noisy means is not scored by its own noise.
+    score it, and the reverse, so that the best of noisy means is not scored by its own noise. A choice by noisy means
+    is slightly worse than one by exact means, so the estimate is too low. For an unknown that says nothing, every other
+    choice than the present one is an error. How low the estimate then is, is found from draws in random order.
 
     Parameters
     ----------
@@ -71,24 +75,40 @@ def partial_information(utility: np.ndarray, unknowns: Mapping[str, np.ndarray],
     Returns
     -------
     DataFrame
-        Index ``unknown``, in descending order of ``worth``; columns ``q05 q95 choose_low choose_high worth mcse``.
-        ``choose_low`` and ``choose_high`` are rows of the actions.
+        Index ``unknown``, in descending order of ``worth``; columns ``q05 q95 choose_low choose_high worth mcse bias
+        bias_mcse``. ``choose_low`` and ``choose_high`` are rows of the actions. ``bias``, negative, is the estimate for
+        an unknown that says nothing, with its standard error: a small worth is too low by about as much.
     """
     columns = np.flatnonzero(allowed)
     u = utility[:, columns]
     now = int(u.mean(axis=0).argmax())
-    rows = {}
+    rows, biases = {}, dict[tuple[int, ...], tuple[float, float]]()
     for name, x in unknowns.items():
         bins = _bins(x)
-        gains = np.empty(len(u))
-        for rows_of in bins:
-            for mine, other in ((rows_of[::2], rows_of[1::2]), (rows_of[1::2], rows_of[::2])):
-                gains[other] = u[other, u[mine].mean(axis=0).argmax() if len(mine) else now] - u[other, now]
+        gains, sizes = _gains(u, bins, now), tuple(map(len, bins))
+        biases.setdefault(sizes, _bias(u, sizes, now))
         low, high = (int(columns[u[of].mean(axis=0).argmax()]) for of in (bins[0], bins[-1]))
         rows[name] = {"q05": np.quantile(x, 0.05), "q95": np.quantile(x, 0.95), "choose_low": low, "choose_high": high,
-                      "worth": gains.mean(), "mcse": gains.std(ddof=1) / np.sqrt(len(gains))}  # fmt: skip
+                      "worth": gains.mean(), "mcse": gains.std(ddof=1) / np.sqrt(len(gains)),
+                      **dict(zip(("bias", "bias_mcse"), biases[sizes], strict=True))}  # fmt: skip
     table = pd.DataFrame.from_dict(rows, orient="index", columns=[*_COLUMNS]).rename_axis("unknown")
     return table.astype(_COLUMNS).sort_values("worth", ascending=False)
+
+
+def _gains(u: np.ndarray, bins: Sequence[np.ndarray], now: int) -> np.ndarray:
+    """Gain of each draw from a choice by the other half of its bin, over the present choice; shape (draw,)."""
+    gains = np.empty(len(u))
+    for rows in bins:
+        for mine, other in ((rows[::2], rows[1::2]), (rows[1::2], rows[::2])):
+            gains[other] = u[other, u[mine].mean(axis=0).argmax() if len(mine) else now] - u[other, now]
+    return gains
+
+
+def _bias(u: np.ndarray, sizes: Sequence[int], now: int) -> tuple[float, float]:
+    """Mean gain, with its standard error, of bins of these sizes that are filled at random."""
+    rng, ends = np.random.default_rng(0), np.cumsum(sizes)[:-1]
+    found = [_gains(u, np.split(rng.permutation(len(u)), ends), now).mean() for _ in range(_SHUFFLES)]
+    return float(np.mean(found)), float(np.std(found, ddof=1) / np.sqrt(_SHUFFLES))
 
 
 def _bins(x: np.ndarray) -> list[np.ndarray]:

@@ -15,7 +15,8 @@ from bayescale.core import shipped
 from bayescale.core.errors import BayescaleError, ConvergenceWarning, QueryError, nearest
 from bayescale.core.verdict import Status, Verdict, joined
 from bayescale.decisions.allocation import TIMES_LARGEST, Allocation, default_budget
-from bayescale.decisions.base import Choice, Withheld, decide
+from bayescale.decisions.choice import Choice, Withheld
+from bayescale.decisions.solver import decide
 from bayescale.decisions.surface import budget_of
 from bayescale.evaluation import comparison_tables
 from bayescale.evaluation.backtest import Backtest, Forecasts

@@ -14,7 +14,7 @@ from arviz_stats import loo
 
 from bayescale.core.dims import FAMILY, RUN
 from bayescale.core.quantities import count
-from bayescale.decisions.base import Choice
+from bayescale.decisions.choice import Choice
 from bayescale.evaluation.backtest import Backtest
 from bayescale.evaluation.checks.base import check
 from bayescale.inference.fit import Fit

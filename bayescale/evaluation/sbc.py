@@ -21,7 +21,7 @@ from scipy.stats import ttest_1samp
 
 from bayescale.core.errors import ConvergenceWarning, FitError
 from bayescale.core.verdict import Verdict, of_tests
-from bayescale.decisions.base import best
+from bayescale.decisions.choice import best
 from bayescale.evaluation import uniformity
 from bayescale.evaluation.simulation import Simulated, simulate
 from bayescale.inference.batch import FitOptions, fit_many

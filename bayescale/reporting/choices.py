@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from bayescale.core.errors import QueryError
-from bayescale.decisions.base import Choice
+from bayescale.decisions.choice import Choice
 from bayescale.decisions.risk import RISKS
 from bayescale.reporting.plots import of_choices
 from bayescale.reporting.words import Column, Picture, Section, drawn, number, tabled, text
@@ -85,12 +85,14 @@ def _unknowns(choice: Choice) -> Section | None:
         _words("unknown"), ("5%", "", number, lambda r: r.q05), ("95%", "", number, lambda r: r.q95),
         ("if low", "", text, lambda r: r.choose_low), ("if high", "", text, lambda r: r.choose_high),
         ("worth of knowing it", unit, number, lambda r: r.worth), ("Monte Carlo error", unit, number, lambda r: r.mcse),
+        ("bias", unit, number, lambda r: r.bias),
     ]  # fmt: skip
     if "worth_compute" in table:
         columns.append(("worth", "of compute", number, lambda r: r.worth_compute))
     says = (
         "Worth is the expected gain from knowing one unknown exactly before the choice, with nothing else known. No "
-        "experiment that informs only this unknown can be worth more.",
+        "experiment that informs only this unknown can be worth more. The bias is the estimate for an unknown that "
+        "says nothing: a small worth is too low by about as much.",
     )
     return Section("unknowns", "What would change it", says, (tabled("Unknowns", table, columns),))
 

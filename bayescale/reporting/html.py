@@ -9,7 +9,7 @@ import jinja2
 
 from bayescale.core.errors import QueryError
 from bayescale.core.files import atomic_write
-from bayescale.decisions.base import Choice, Withheld
+from bayescale.decisions.choice import Choice, Withheld
 from bayescale.evaluation.comparison import Comparison, examine
 from bayescale.inference.average import Average
 from bayescale.inference.fit import Fit

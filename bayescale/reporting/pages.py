@@ -103,8 +103,8 @@ def _decision(c: Comparison) -> Section:
         *([f"This is the split of {name}, which has {why}."] if why else []),
         f"No split wastes under 1{PERCENT} of compute with probability at least one half: the law is too uncertain."
         if pd.isna(row.band_low)
-        else f"Safe range: {interval(row.band_low, row.band_high, counted)} params waste under 1{PERCENT} of compute "
-        "with probability at least one half.",
+        else f"Indifference band: {interval(row.band_low, row.band_high, counted)} params waste under 1{PERCENT} of "
+        "compute with probability at least one half.",
         *_disagreement(c),
         *_trust(c, name),
     ]

@@ -15,7 +15,8 @@ from bayescale.core.quantities import quantity
 
 FORWARD, TRAINING = 2.0, 6.0
 """FLOP per param and token: a multiplication and an addition; with the backward pass, three times as many."""
-_SCORES = 2.0  # products of an attention head for each earlier token: query with key, and weight with value
+SCORES = 2.0
+"""Products of an attention head for each earlier token: query with key, and weight with value."""
 _LEAST_LAYERS = 2
 _MOST_WIDTH = 32_768  # twice that of the widest published dense model, Llama-3 405B (16,384)
 
@@ -115,7 +116,7 @@ class Shape:
     @property
     def attention_flops(self) -> int:
         """Forward FLOP of a token for each token that it attends to: 4·layers·heads·head_dim."""
-        return int(FORWARD * _SCORES) * self.layers * self.heads * self.head_dim
+        return int(FORWARD * SCORES) * self.layers * self.heads * self.head_dim
 
     def training_flops(self, context: int, *, causal: bool = True) -> float:
         """Return the training FLOP per token, with attention and the output head.

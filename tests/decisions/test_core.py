@@ -17,7 +17,8 @@ import bayescale as bs
 from bayescale.cli import main
 from bayescale.cli.decide import _draw, command, written
 from bayescale.core.errors import QueryError
-from bayescale.decisions.base import AbstractDecision, best, draws_by_action, preferred, quantiles, setting, settings_of
+from bayescale.decisions.base import AbstractDecision, draws_by_action, quantiles, setting, settings_of
+from bayescale.decisions.choice import best, preferred
 from bayescale.decisions.risk import RISKS, CVaR, Mean, MinimaxRegret, Quantile, risk_of
 
 # Four draws, three actions: the first is best on average, the second in the worst draw, the third by regret's worst.
@@ -174,6 +175,23 @@ def test_every_choice_has_its_keys_and_nothing_that_json_cannot_hold(name, setti
     words = " ".join(repr(choice).split())  # its lines are wrapped
     assert choice.problem in words
     assert "verdict" in words
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "flops"),
+    [
+        ("lifetime", {"like": "130B", "demand": "2e12"}, lambda c: 6 * c.params * float(np.median(c.run_tokens))),
+        ("fixed-params", {"params": "7B", "worth": "1e27"}, lambda c: c.action["flops"]),
+        ("data-cap", {"flops": "1e24", "unique_tokens": "2T"}, lambda c: 1e24),
+        ("split", {"flops": "1e23", "gains": {"inference": "0.01"}}, lambda c: 1e23 * c.action["pretraining"]),
+    ],
+)
+def test_a_choice_says_how_far_it_reaches_beyond_the_runs(name, settings, flops, chinchilla_fit: bs.Fit) -> None:
+    choice = bs.decide(name, chinchilla_fit, **settings)
+    decades = np.log10(flops(choice) / chinchilla_fit.design_frame["flops"].max())
+    assert decades > 0.1
+    assert choice.to_dict()["reach_decades"] == pytest.approx(decades)
+    assert f"up to {decades:.1f} decades of compute beyond the runs" in choice.problem
 
 
 def test_an_allocation_under_caution_is_another_action_of_the_same_matrix(chinchilla_fit: bs.Fit) -> None:

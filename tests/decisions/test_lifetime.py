@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 from known import SARDANA, additive, bisected, known_fit, slope
+from scipy.stats import t
 
 import bayescale as bs
 from bayescale.cli import main
@@ -19,7 +20,10 @@ from bayescale.decisions.data_cap import DataCap
 from bayescale.decisions.fixed_params import FixedParams
 from bayescale.decisions.hardware import hardware
 from bayescale.decisions.lifetime import Lifetime
+from bayescale.decisions.limits import buildable
 from bayescale.decisions.plans import least
+from bayescale.decisions.serving import Server, served
+from bayescale.runs.shapes import Shape
 
 MEAN = 2e12
 SPREAD = f"lognormal({MEAN * math.exp(-0.32)!r}, 0.8)"  # its mean is MEAN: exp(0.8² / 2) = exp(0.32)
@@ -153,10 +157,46 @@ def test_a_quality_that_some_draws_rule_out_has_a_probability_and_no_infinity(fi
     E, A, _, alpha, _ = additive(fit)
     said = choice.to_dict()
     assert np.isfinite(choice.utility).all()
-    assert 0.3 <= said["probability"] <= (E + A * choice.params**-alpha < 1.85).mean()  # with endless tokens
-    assert said["probability"] == pytest.approx(choice.reached.mean())
+    assert said["probability"] >= 0.3
+    assert said["probability_under_law"] <= (E + A * choice.params**-alpha < 1.85).mean()  # with endless tokens
+    assert said["probability_under_law"] == pytest.approx(choice.reached.mean())
     assert np.isfinite([said["saving"], said["price_of_loss"], *said["break_even"]["tokens_served"].values()]).all()
     assert "of draws no size reaches the quality" in str(choice.verdict)
+
+
+def test_the_probability_and_the_cost_of_a_loss_are_those_of_a_run(chinchilla: bs.Runs) -> None:
+    """One known law: without noise, every size above a bound reaches the loss. Noise of 5% is the only risk."""
+    fit = known_fit(chinchilla, "additive", SARDANA, sigma=0.05, nu=50.0)
+    plan = Lifetime(demand=MEAN, loss=2.0, most_tokens="2T", probability=0.7)
+    choice = bs.decide(plan, fit)
+    said, words = choice.to_dict(), " ".join(repr(choice).split())
+    final = np.log(1.69 + 406.4 * choice.params**-0.336 + 410.7 * 2e12**-0.283)
+    draws = len(choice.tokens)
+    chance = t(50.0).cdf((np.log(2.0) - final) / 0.05)
+    assert said["probability_under_law"] == 1.0
+    assert said["probability"] == pytest.approx(chance, abs=4 * (chance * (1 - chance) / draws) ** 0.5)
+    assert said["probability"] < 0.95
+    assert said["probability"] == pytest.approx((choice.run_tokens < 2e12).mean(), abs=1e-9)
+    cost = said["training_cost"] + said["serving_cost"]
+    assert cost == pytest.approx(-choice.run_utility.to_numpy()[:, choice.best.action].mean(), rel=1e-12)
+    assert f"with probability {said['probability']:.3g} by a run, within 2.00T tokens; 1 under the law alone" in words
+
+
+def test_a_plan_that_only_luck_lets_reach_the_loss_is_compared_with_nothing(chinchilla: bs.Runs) -> None:
+    fit = known_fit(chinchilla, "additive", SARDANA, sigma=0.05, nu=50.0)
+    choice = bs.decide(Lifetime(demand=MEAN, loss=2.0, most_tokens="2T", probability=0.3), fit)
+    said = choice.to_dict()
+    assert 0.3 <= said["probability"] < 0.5
+    assert said["probability_under_law"] == 0.0
+    assert "saving" not in said
+    assert "compute-optimal" not in repr(choice)
+
+
+def test_the_quality_of_a_model_has_the_same_noise_as_the_plan(chinchilla: bs.Runs) -> None:
+    noisy, calm = (known_fit(chinchilla, "additive", SARDANA, sigma=sigma) for sigma in (0.05, 1e-6))
+    found = [bs.decide(Lifetime(demand=MEAN, like="13B"), fit) for fit in (noisy, calm)]
+    assert [one.to_dict()["probability"] for one in found] == [1.0, 1.0]
+    assert found[0].run_tokens == pytest.approx(found[1].run_tokens, rel=1e-6)
 
 
 def test_a_menu_and_dollars(fit: bs.Fit) -> None:
@@ -199,6 +239,9 @@ def test_a_fit_without_a_law_of_params_and_tokens_is_refused() -> None:
         ({"loss": 2.0, "batch": 8}, "depends on the hardware"),
         ({"loss": 2.0, "batch": 0, "hardware": "8xH100"}, "batch is out of range"),
         ({"loss": 2.0, "years": "normal(2, 1)"}, "can be negative"),
+        ({"loss": 2.0, "prompt": 100, "generated": 100}, "are not described"),
+        ({"loss": 2.0, "hardware": "H100", "batch": 8, "prompt": 100, "generated": 0}, "out of range"),
+        ({"loss": 2.0, "hardware": "H100", "batch": 8, "serving": 2.0}, "given twice"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(given: dict, message: str) -> None:
@@ -219,3 +262,53 @@ def test_a_larger_size_than_the_compute_optimal_one_costs_less_up_to_a_demand(fi
     other, _ = choice.details._against
     words = "costs less than that model " + ("from " if choice.action["params"] <= other else "up to ")
     assert words in " ".join(repr(choice).split())
+
+
+SERVED = {"hardware": "512xH100", "batch": 32, "prompt": 2000, "generated": 500}
+
+
+def test_a_described_server_costs_what_the_shape_of_each_size_takes(fit: bs.Fit) -> None:
+    plan, bound = Lifetime(demand=MEAN, like="13B", **SERVED), Lifetime(demand=MEAN, like="13B", hardware="512xH100")
+    menu = Lifetime(demand=MEAN, like="13B", **SERVED, limits={"shapes": "kv_heads=8"})
+    row = buildable("kv_heads=8").iloc[120]
+    names = ("layers", "width", "ffn", "heads", "kv_heads", "head_dim", "vocab")
+    shape = Shape(**{name: int(row[name]) for name in names})
+    by_hand = Server(served(shape), hardware("512xH100").drawn(50, seed=0)).request_dollars(2000, 500, 32) / 2500
+    assert menu.token_cost(np.array([row["params"]]), 50) == pytest.approx(by_hand, rel=1e-6)
+    assert plan.token_cost(np.array([row["params"]]), 50) == pytest.approx(by_hand, rel=0.2)  # layers differ
+    sizes = np.geomspace(1e9, 7e10, 5)
+    assert (plan.token_cost(sizes, 50) > bound.token_cost(sizes, 50)).all()  # 2 FLOP a param is a lower bound
+    choice = bs.decide(plan, fit)
+    params = choice.actions["params"].to_numpy()
+    total = np.add(*plan.costs(choice.outcome.to_numpy(), params)).mean(axis=0)
+    assert choice.best.action == np.where(choice.allowed, total, np.inf).argmin()
+    assert choice.params < bs.decide(bound, fit).params  # a smaller model, if a served token costs more
+    assert "serve 32 sequences at a time" in " ".join(repr(choice).split())
+
+
+def test_a_longer_context_is_paid_for(fit: bs.Fit) -> None:
+    """In a batch of 256, reading caches of 32,000 tokens takes longer than reading the weights once for all of them."""
+    short, long = (Lifetime(demand=MEAN, like="13B", **SERVED | {"batch": 256, "prompt": prompt, "generated": prompt})
+                   for prompt in (100, 32_000))  # fmt: skip
+    size = np.array([7e9])
+    assert (long.token_cost(size, 50) > 3 * short.token_cost(size, 50)).all()
+
+
+def test_latency_batch_and_memory_are_limits(fit: bs.Fit) -> None:
+    free = bs.decide(Lifetime(demand=MEAN, like="70B", accelerators=8, **SERVED), fit)
+    latency = float(free.action["latency"])
+    assert latency == pytest.approx(free.decision.server(free.params, 500).decode_seconds(32, 2500).mean(), rel=1e-9)
+    fast = bs.decide(Lifetime(demand=MEAN, like="70B", accelerators=8, **SERVED,
+                              limits={"max_latency": str(latency / 1.2)}), fit)  # fmt: skip
+    assert fast.action["latency"] <= latency / 1.2 < 1.2 * fast.action["latency"]
+    assert fast.params < free.params
+    assert fast.limits[0].name == "max_latency"
+    many = bs.decide(Lifetime(demand=MEAN, like="70B", accelerators=8, **SERVED,
+                              limits={"min_most_batch": str(1.3 * free.action["most_batch"])}), fit)  # fmt: skip
+    assert many.action["most_batch"] >= 1.3 * free.action["most_batch"]
+    assert many.params < free.params
+    with pytest.raises(QueryError, match=r"within its limits\n.*max_memory_gb 80: \d+ of \d+; min_params 40B"):
+        bs.decide(Lifetime(demand=MEAN, like="70B", **SERVED, limits={"min_params": "40B"}), fit)
+    small = bs.decide(Lifetime(demand=0, like="70B", **SERVED), fit)
+    assert small.action["memory_gb"] <= 80
+    assert small.limits[0].name == "max_memory_gb"

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from known import SARDANA, known_fit
 from scipy.optimize import brentq
+from scipy.stats import rankdata
 
 import bayescale as bs
 from bayescale.core.errors import QueryError
+from bayescale.decisions.portfolio import Portfolio
 from bayescale.decisions.simplex import LEAST_SHARE, lattice
 from bayescale.decisions.split import FIRST, Split
 
@@ -50,11 +52,26 @@ def test_a_portfolio_of_one_law_twice_is_divided_in_halves_and_by_its_worth(trio
     more = bs.decide("portfolio", trio_fit, flops=FLOPS, worth={first: 5.0, second: 1.0})
     assert more.action[first] > choice.action[first] + 0.1
     bound = bs.decide(
-        "portfolio", trio_fit, flops=FLOPS, worth={first: 5.0, second: 1.0}, limits={f"min_{second}": "0.6"}
+        "portfolio", trio_fit, flops=1e24, worth={first: 5.0, second: 1.0}, limits={f"min_{second}": "0.6"}
     )
     assert bound.action[second] == pytest.approx(0.6)
     assert bound.limits[0].name == f"min_{second}"
     assert json.loads(json.dumps(bound.to_dict()))["plans"][1]["family"] == second
+    runs = trio_fit.design_frame.groupby("family")["flops"].max()
+    for plan in bound.to_dict()["plans"]:
+        assert plan["reach_decades"] == pytest.approx(np.log10(plan["flops"] / runs[plan["family"]]))
+    assert "decades of compute beyond the runs" in bound.problem
+
+
+def test_each_model_of_a_portfolio_has_noise_of_its_own(trio_fit: bs.Fit) -> None:
+    first, second = trio_fit.families[:2]
+    plan = Portfolio(FLOPS, {first: 1.0, second: 1.0})
+    actions = plan.actions(trio_fit).iloc[[40]]
+    noise = [np.log(plan.loss(trio_fit, family, actions, "run") / plan.loss(trio_fit, family, actions, "law"))[:, 0]
+             for family in (first, second)]  # fmt: skip
+    assert min(np.std(noise, axis=1)) > 1e-3
+    ranks = [rankdata(one) for one in noise]  # so that a few large errors do not decide
+    assert abs(np.corrcoef(ranks)[0, 1]) < 4 / len(noise[0]) ** 0.5
 
 
 @pytest.mark.parametrize(

@@ -213,3 +213,25 @@ def test_a_recipe_that_is_named_twice_counts_once(trio_fit: bs.Fit) -> None:
     assert list(twice["recipe"]) == ["OpenLM-C4", "OpenLM-RedPajama"]
     with pytest.raises(QueryError, match="needs another recipe"):
         Swap(**RUN, to=RUN["recipe"]).actions(trio_fit)
+
+
+def test_recipes_are_promoted_by_the_regret_that_they_leave(trio_fit: bs.Fit, tmp_path: Path) -> None:
+    choice = bs.decide("recipe", trio_fit, flops=1e26, promote=3)
+    promoted, utility = choice.to_dict()["promoted"], choice.utility.to_numpy()
+    labels = list(choice.actions["recipe"])
+    columns = [labels.index(one["recipe"]) for one in promoted]
+    assert sorted(columns) == [0, 1, 2]
+    for k, one in enumerate(promoted, 1):
+        left = utility.max(axis=1) - utility[:, columns[:k]].max(axis=1)
+        assert one["regret"] == pytest.approx(left.mean(), abs=1e-12)
+    assert promoted[0]["regret"] == pytest.approx(choice.evpi)
+    assert promoted[0]["regret"] > promoted[1]["regret"] >= promoted[2]["regret"] == 0
+    other = [i for i in range(3) if i not in columns[:2]]
+    instead = utility.max(axis=1) - utility[:, [columns[0], *other]].max(axis=1)
+    assert promoted[1]["regret"] <= instead.mean()
+    assert f"promote {promoted[0]['recipe']} (expected regret alone" in " ".join(repr(choice).split())
+    with pytest.raises(QueryError, match="cannot keep that number"):
+        bs.decide("recipe", trio_fit, flops=1e26, promote=4)
+    saved = trio_fit.save(tmp_path / "fit.nc")
+    done = CliRunner().invoke(main, ["decide", "recipe", str(saved), "--flops", "1e26", "--promote", "2", "--json"])
+    assert json.loads(done.stdout)["promoted"] == promoted[:2], done.output

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -35,6 +37,27 @@ def test_two_unknowns_that_add_up_share_the_worth_by_their_variance() -> None:
         u = 0.3 / sd
         exact = sd * (np.exp(-(u**2) / 2) / np.sqrt(2 * np.pi) - u * 0.5 * _upper(u))
         assert table.loc[name, "worth"] == pytest.approx(exact, abs=4 * table.loc[name, "mcse"] + 0.003)
+
+
+def test_an_unknown_that_says_nothing_is_low_by_its_reported_bias() -> None:
+    """Fifty actions of nearly the same mean: a choice by noisy means is often wrong, and the exact worth is 0."""
+    rng = np.random.default_rng(5)
+    utility = rng.normal(size=(2000, 50)) + 0.02 * rng.normal(size=50)
+    table = partial_information(utility, {"nothing": rng.normal(size=2000)}, np.ones(50, bool))
+    worth, bias, error = (float(table.loc["nothing", name]) for name in ("worth", "bias", "bias_mcse"))
+    assert bias < -4 * error
+    assert worth < -2 * table.loc["nothing", "mcse"]  # without its bias, it would seem significant
+    assert worth == pytest.approx(bias, abs=4 * error * (20 + 1) ** 0.5)  # one more shuffle, against the mean of 20
+
+
+def test_a_worth_is_between_its_estimate_and_that_less_the_bias() -> None:
+    rng = np.random.default_rng(6)
+    gain = rng.normal(0.3, 1.0, 4000)
+    table = partial_information(np.column_stack([np.zeros(4000), gain]), {"gain": gain}, np.ones(2, bool))
+    row = table.loc["gain"]
+    error = 4 * row["mcse"] + 0.003
+    assert row["bias"] <= 4 * row["bias_mcse"]
+    assert row["worth"] - error < PERFECT < row["worth"] - row["bias"] + error
 
 
 def _upper(u: float) -> float:
@@ -80,3 +103,22 @@ def test_a_value_of_one_draw_alone_has_no_half_to_choose_by() -> None:
 
 def test_nothing_unknown_is_an_empty_table() -> None:
     assert list(partial_information(np.zeros((4, 2)), {}, np.ones(2, bool))["choose_low"]) == []
+
+
+def test_what_it_is_worth_to_settle_each_unknown_is_in_the_json(chinchilla_fit: bs.Fit) -> None:
+    choice = bs.decide(bs.Allocation("5.76e23", hardware="H100"), chinchilla_fit)
+    said = json.loads(json.dumps(choice.to_dict(), allow_nan=False))["settle"]
+    assert [one["unknown"] for one in said] == list(choice.unknowns.index)
+    for one, (_, row) in zip(said, choice.unknowns.iterrows(), strict=True):
+        assert {key: value for key, value in one.items() if key != "unknown"} == row.to_dict()
+    assert {
+        "q05",
+        "q95",
+        "choose_low",
+        "choose_high",
+        "worth",
+        "mcse",
+        "bias",
+        "worth_compute",
+        "worth_dollars",
+    } < said[0].keys()

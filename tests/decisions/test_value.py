@@ -22,21 +22,12 @@ import bayescale as bs
 from bayescale.cli import main
 from bayescale.core.errors import QueryError
 from bayescale.decisions.base import AbstractDecision, draws_by_action
+from bayescale.decisions.draws import promote
+from bayescale.decisions.engines import Value, gaussian, regressed, reweighted, sources, two_action_value
 from bayescale.decisions.next_run import NextRun
-from bayescale.decisions.value import (
-    Stakes,
-    Value,
-    gaussian,
-    promote,
-    refits,
-    regressed,
-    reweighted,
-    sources,
-    stakes_of,
-    two_action_value,
-    value_of,
-    values_of,
-)
+from bayescale.decisions.risk import RISKS
+from bayescale.decisions.stakes import Stakes, stakes_of
+from bayescale.decisions.value import refits, value_of, values_of
 from bayescale.prediction.fantasies import fantasies, log_densities
 from bayescale.prediction.predict import predict
 
@@ -374,6 +365,25 @@ def test_worth_is_the_compute_that_lowers_the_loss_by_a_nat(pilots: bs.Choice, c
     more, now = (float(bs.decide(bs.Allocation(5.76e23 * times), chinchilla_fit).run_utility.mean("draw").max())
                  for times in (1.1, 1.0))  # fmt: skip
     assert pilots.worth * (more - now) == pytest.approx(5.76e22)
+
+
+def test_tails_are_of_the_realised_gains(pilots: bs.Choice, purpose: bs.Allocation, chinchilla_fit: bs.Fit) -> None:
+    """Controls of mean zero lower the error of a mean, and change every quantile."""
+    i = pilots.best.action
+    table = pilots.actions.iloc[[i]][["params", "tokens"]].assign(family="Chinchilla")
+    one = value_of(table, purpose, chinchilla_fit)
+    assert pilots.outcome.to_numpy()[:, i] == pytest.approx(one.gains)
+    assert pilots.run_outcome.to_numpy()[:, i] == pytest.approx(one.realised)
+    assert one.evsi == pytest.approx(one.gains.mean())
+    assert one.evsi == pytest.approx(one.realised.mean(), abs=4 * one.realised.std() / len(one.realised) ** 0.5)
+    assert one.gains.std() < one.realised.std()
+    assert one.gains.min() < min(0.0, one.realised.min())  # a control may leave less than nothing gained
+    cost = pilots.actions["flops"].to_numpy()
+    net = pilots.run_outcome.to_numpy() * pilots.worth - cost
+    for name in ("cvar", "quantile", "minimax"):
+        assert pilots.preferred(name) == RISKS[name]().score(net).argmax()
+    assert pilots.preferred("mean") == pilots.best.action
+    assert pilots.expected["q05"] == pytest.approx(np.quantile(one.realised, 0.05))
 
 
 def test_nothing_is_bought_if_utility_is_worth_little(chinchilla_fit: bs.Fit) -> None:

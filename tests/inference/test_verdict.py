@@ -15,13 +15,13 @@ from click.testing import CliRunner, Result
 import bayescale as bs
 from bayescale.cli import main
 from bayescale.core.verdict import Status, Verdict, joined, of_chains, of_tests
-from bayescale.decisions.base import Choice, Withheld
+from bayescale.decisions.choice import Choice, Withheld
 from bayescale.evaluation import comparison as comparing
 
 BUDGET = "1e24"
 AT_70B = {"params": "70B", "tokens": "1.4T"}
 # What a recommendation is made of, in words and in JSON.
-RECOMMENDS = ("train ", "tokens per param", "safe range", "best ratio", "regret", "expected ")
+RECOMMENDS = ("train ", "tokens per param", "indifference", "best ratio", "regret", "expected ")
 ANSWERS = ("params", "tokens", "tokens_per_param", "expected_loss", "regret_nats", "waste_fraction", "optimum", "curve")
 
 

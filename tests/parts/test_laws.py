@@ -46,10 +46,10 @@ MAY_RISE = {
     *(("routed-power", name) for name in ("params", "experts")),
     *(("routed-joint", name) for name in ("tokens", "experts")),
 }
-"""A law falls in every input, but for these: drift's tokens term may grow with params, a law may break upwards, a
-larger batch takes fewer steps at equal tokens, and the slopes of routed laws change with their other inputs."""
+"""A law falls in every input, except these: the tokens term of drift may grow with params, a law may break upwards, a
+larger batch takes fewer steps at equal tokens, and slopes of routed laws change with the other inputs."""
 
-AT = {"experts": 6.0, "granularity": 4.0, "steps": 1e4, "batch_tokens": 5e5}
+AT = {"experts": 6.0, "granularity": 4.0}
 """The anchor's value of inputs that are not params, tokens or compute."""
 
 
@@ -97,9 +97,6 @@ TEXTBOOK = {
         p["E"] + (p["a"] + p["g"] / g ** t["fineness"]) / n ** t["alpha_N"] + p["B"] / d ** t["beta_D"]
     ),
     "kaplan": lambda p, t, n, d: ((p["N_c"] / n) ** (t["alpha_N"] / t["beta_D"]) + p["D_c"] / d) ** t["beta_D"],
-    "kaplan-batch": lambda p, t, n, d, b: batched(p, t, n, d, b),
-    "kaplan-steps": lambda p, t, n, s: (p["N_c"] / n) ** t["alpha_N"] + (p["S_c"] / s) ** t["alpha_S"],
-    "tied": lambda p, t, n, d: overtrained(p, t["exponent"] / 2, 6 * n * d, d / n),
     "bansal": lambda p, t, x: p["B"] * (1 / x + 1 / p["X_max"]) ** t["exponent"],
     "zhai": lambda p, t, x: p["E"] + p["A"] * (x + p["X_0"]) ** -t["exponent"],
     "broken": lambda p, t, x: (
@@ -112,6 +109,9 @@ TEXTBOOK = {
     "power-floor": lambda p, t, x: p["E"] + (p["x_0"] / x) ** t["exponent"],
     "routed-power": routed_power,
     "routed-joint": routed_joint,
+    "kaplan-batch": lambda p, t, n, d, b: batched(p, t, n, d, b),
+    "kaplan-steps": lambda p, t, n, s: (p["N_c"] / n) ** t["alpha_N"] + (p["S_c"] / s) ** t["alpha_S"],
+    "tied": lambda p, t, n, d: overtrained(p, t["exponent"] / 2, 6 * n * d, d / n),
 }
 """Each law as its paper writes it: published coefficients, parameters, absolute inputs → loss."""
 

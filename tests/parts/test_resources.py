@@ -32,10 +32,10 @@ def runs() -> bs.Runs:
         x.ravel() for x in np.meshgrid(np.geomspace(1e8, 1e10, 4), np.geomspace(1e9, 1e11, 4), [1.0, 5.0, 30.0])
     )
     frame = pd.DataFrame(
-        {"params": params, "active_params": params, "tokens": tokens, "unique_tokens": tokens / epochs,
-         "dense_tokens": tokens / 2, "sparsity": np.resize([1.0, 4.0, 16.0, 2.0, 8.0], len(params)),
-         "batch_tokens": np.resize(np.geomspace(1e4, 1e8, 5), len(params))}
-    )  # fmt: skip
+        {"params": params, "active_params": params, "tokens": tokens, "unique_tokens": tokens / epochs}
+    )
+    for name, of in (entry for resource in RESOURCES.values() for entry in resource.columns.items()):
+        frame[name] = np.random.default_rng(0).permutation(of.spanned(len(frame)))
     return bs.load_runs(frame.assign(loss=1.8 + 480 * params**-0.35 + 2100 * tokens**-0.37))
 
 
@@ -147,12 +147,6 @@ def test_a_budget_of_a_law_of_active_params_is_refused_with_repetition_too() -> 
         bs.Allocation("1e22").actions(fit)
 
 
-def test_a_resource_of_tokens_alone_needs_a_law_of_tokens() -> None:
-    with pytest.raises(SpecError, match="'critical-batch' would have no effect, because the law does not read tokens"):
-        spec_of("additive", ["params", "step"], ["critical-batch"])
-    assert spec_of("additive", ["flops", "tokens"], ["critical-batch"]).columns  # whatever the other input
-
-
 def test_a_dense_start_adds_its_tokens_at_their_worth() -> None:
     tokens, resource = np.log([1e9, 1e11]), RESOURCES["dense-start"]
     spent = {"params": tokens, "tokens": tokens, "dense_tokens": np.log([4e9, 1.0])}
@@ -185,3 +179,9 @@ def test_worths_of_routed_models_are_recovered_where_the_dense_phase_varies() ->
         row = fit.summary.loc[name]
         assert abs(row["mean"] - value) < 4 * row["sd"], name
         assert row["sd"] < 0.25 * value, name
+
+
+def test_a_resource_of_tokens_alone_needs_a_law_of_tokens() -> None:
+    with pytest.raises(SpecError, match="'critical-batch' would have no effect, because the law does not read tokens"):
+        spec_of("additive", ["params", "step"], ["critical-batch"])
+    assert spec_of("additive", ["flops", "tokens"], ["critical-batch"]).columns  # whatever the other input

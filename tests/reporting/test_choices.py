@@ -14,7 +14,7 @@ from click.testing import CliRunner
 import bayescale as bs
 from bayescale.cli import main
 from bayescale.core.errors import QueryError
-from bayescale.decisions.base import named
+from bayescale.decisions.solver import named
 from bayescale.reporting.choices import pictures
 from bayescale.reporting.plots import of_choices
 
@@ -127,3 +127,30 @@ def test_other_decisions_have_the_figures_of_any_and_open_no_other(name, setting
     assert set(pictures(bs.decide(name, chinchilla_fit, **settings))) == {"regret", "unknowns"}
     assert len(plt.get_fignums()) == before + 2
     plt.close("all")
+
+
+def overlaps(texts: list) -> int:
+    """Count texts that overlap the next one, from the top down."""
+    boxes = [one.get_window_extent() for one in texts]
+    return sum(above.overlaps(below) for above, below in zip(boxes, boxes[1:], strict=False))
+
+
+def test_actions_of_several_numbers_are_dots_in_the_order_of_their_regret(trio_fit: bs.Fit) -> None:
+    choice = bs.decide("portfolio", trio_fit, flops=1e22)
+    utility = choice.utility.to_numpy()
+    regret = np.sort((utility.max(axis=1, keepdims=True) - utility).mean(axis=0))
+    for draw in (bs.plots.plot_regret, bs.plots.plot_unknowns):
+        ax = draw(choice)
+        figure = ax.get_figure()
+        figure.canvas.draw()
+        labels = ax.get_yticklabels()
+        texts = [ax.title, *labels, *ax.texts]
+        assert all(figure.bbox.x0 <= one.get_window_extent().x0 for one in texts)
+        assert all(one.get_window_extent().x1 <= figure.bbox.x1 for one in texts)
+        assert overlaps(labels) == overlaps(ax.texts) == 0
+        if draw is bs.plots.plot_regret:
+            dots = np.asarray(ax.collections[-1].get_offsets())
+            assert dots[:, 0] == pytest.approx(regret[:12])
+            assert dots[:, 1].tolist() == list(range(12))
+            assert labels[0].get_text().replace("\n", " ") == choice.name_of(choice.best.action)
+        plt.close(figure)

@@ -24,7 +24,7 @@ class Distillation(AbstractPenalty):
 
     name = "distillation"
     source = BUSBRIDGE
-    use = "Students of several sizes are distilled from teachers of several losses, beside students without a teacher."
+    use = "Students of several sizes are distilled from teachers of several losses, and some students have no teacher."
     avoid = "One teacher only: how the student depends on it is then the prior."
     reads = ("params", "tokens")
     requires = ("teacher_loss",)

@@ -22,7 +22,7 @@ class Transfer(AbstractResource):
 
     name = "transfer"
     source = HERNANDEZ
-    use = "Models are fine-tuned on a task with few tokens, beside controls that start from scratch."
+    use = "Models are fine-tuned on few tokens, and controls are trained on them from scratch."
     avoid = "The tokens of the new task are more than a tenth of those of the pretraining: a start may then be harmful."
     reproduced = "Ten times the params are worth 129 times the tokens of the new task, from the published exponents."
     changes = {"tokens": TOKENS}

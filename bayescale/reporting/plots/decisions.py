@@ -5,13 +5,14 @@ from __future__ import annotations
 import textwrap
 from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, PercentFormatter
 
 from bayescale.core.errors import QueryError
 from bayescale.core.quantities import count
-from bayescale.decisions.base import Choice
+from bayescale.decisions.choice import Choice
 from bayescale.decisions.surface import surface
 from bayescale.reporting.plots.figures import _BLUE, _GREY, _ORANGE, _axes, _log_axis, _of, _title
 
@@ -19,6 +20,10 @@ _TIMES, _SHARE = 60.0, 0.1  # times the smallest mean regret, and share of actio
 _STAGES = (0.25, 0.5, 0.75)  # quantiles of the tokens that successes need: when a tree looks at the loss
 _CLEAR = 2.0  # standard errors
 _FEW_ACTIONS = 8  # drawn as bars
+_BEST_ACTIONS = 12  # drawn as dots, where actions have no order
+_MOST_UNKNOWNS = 8
+_LABEL, _NARROW = 28, 42  # characters of a label's line, and of a title's next to labels
+_LINE, _ROW = 0.16, 0.45  # inches of a line of a label, and of a row at least
 _LOG_SPAN = 10.0  # ratio of the largest to the smallest value, from which an axis is logarithmic
 _CHINCHILLA = 20.0  # tokens per param, Hoffmann et al. 2022
 _SIZES = np.linspace(np.log(0.2), np.log(3.0), 60)  # of params over those of the best split
@@ -33,7 +38,8 @@ def plot_regret(choice: Choice, *, ax: Axes | None = None) -> Axes:
     Parameters
     ----------
     choice : Choice
-        Of any decision. Its actions are ordered by the first number that names them.
+        Of any decision. Its actions are ordered by the first number that names them. Actions of several numbers, such
+        as shares of a budget, have no such order: the best of them are drawn in the order of their regret.
     ax : Axes, optional
         Axes to draw on; by default, those of a new figure.
 
@@ -41,21 +47,17 @@ def plot_regret(choice: Choice, *, ax: Axes | None = None) -> Axes:
     -------
     Axes
     """
-    ax = _axes(ax)
     utility, columns = choice.utility.to_numpy(), np.flatnonzero(choice.allowed)
     regret = utility[:, columns].max(axis=1, keepdims=True) - utility[:, columns]
     mean, (low, high) = regret.mean(axis=0), np.quantile(regret, [0.05, 0.95], axis=0)
     chosen = int(np.flatnonzero(columns == choice.best.action)[0])
     name = _axis_of(choice)
     if name is None or len(columns) <= _FEW_ACTIONS:
-        labels = [choice.name_of(int(i)) for i in columns]
-        colors = [_ORANGE if i == chosen else _BLUE for i in range(len(columns))]
-        ax.barh(labels, mean, color=colors, height=0.6)
-        ax.hlines(labels, low, high, color=_GREY, lw=1)
-        ax.invert_yaxis()
-        ax.set(xlabel=f"regret ({choice.decision.unit}), 90% of draws", title=_asked(choice))
-        return ax
+        return _bars(choice, columns, np.stack([low, mean, high]), ax)
     x = choice.actions[name].to_numpy(float)[columns]
+    if len(np.unique(x)) < len(x):
+        return _dots(choice, columns, np.stack([low, mean, high]), ax)
+    ax = _axes(ax)
     order = np.argsort(x)
     near = order[mean[order] <= max(_TIMES * mean.min(), np.quantile(mean, _SHARE))]
     ax.fill_between(x[near], low[near], high[near], color=_BLUE, alpha=0.2, lw=0, label="90% of draws")
@@ -65,6 +67,36 @@ def plot_regret(choice: Choice, *, ax: Axes | None = None) -> Axes:
     ax.set(ylabel=f"regret ({choice.decision.unit})", title=_asked(choice))
     ax.set_ylim(bottom=0)
     ax.legend(fontsize="small", framealpha=0.9)
+    return ax
+
+
+def _bars(choice: Choice, columns: np.ndarray, regret: np.ndarray, ax: Axes | None) -> Axes:
+    """Draw the regret of a few actions, low, mean and high in shape (3, action)."""
+    labels = [_lines(choice.name_of(int(i))) for i in columns]
+    ax, at = _rows(ax, labels), np.arange(len(columns))
+    low, mean, high = regret
+    ax.barh(at, mean, color=[_ORANGE if i == choice.best.action else _BLUE for i in columns], height=0.6)
+    ax.hlines(at, low, high, color=_GREY, lw=1)
+    _label(ax, labels)
+    ax.set_xlabel(f"regret ({choice.decision.unit}), 90% of draws")
+    ax.set_title(_asked(choice, _NARROW), fontsize="medium")
+    return ax
+
+
+def _dots(choice: Choice, columns: np.ndarray, regret: np.ndarray, ax: Axes | None) -> Axes:
+    """Draw the regret of the best actions, in its order, and that of the chosen one."""
+    order = np.argsort(regret[1], kind="stable")
+    chosen = int(np.flatnonzero(columns == choice.best.action)[0])
+    shown = order[:_BEST_ACTIONS] if chosen in order[:_BEST_ACTIONS] else np.append(order[: _BEST_ACTIONS - 1], chosen)
+    labels = [_lines(choice.name_of(int(columns[i]))) for i in shown]
+    ax, at = _rows(ax, labels), np.arange(len(shown))
+    low, mean, high = regret[:, shown]
+    ax.hlines(at, low, high, color=_GREY, lw=1, label="90% of draws")
+    ax.scatter(mean, at, s=28, color=[_ORANGE if i == chosen else _BLUE for i in shown], zorder=3)
+    _label(ax, labels)
+    ax.set_xlim(left=0)
+    ax.set_xlabel(f"regret ({choice.decision.unit}), 90% of draws\nof the best {len(shown)} of {len(columns)} actions")
+    ax.set_title(_asked(choice, _NARROW), fontsize="medium")
     return ax
 
 
@@ -87,24 +119,28 @@ def plot_unknowns(choice: Choice, *, ax: Axes | None = None) -> Axes:
     QueryError
         If the decision has no unknowns.
     """
-    ax, table = _axes(ax), choice.unknowns
+    table = choice.unknowns.head(_MOST_UNKNOWNS)
     if table.empty:
         raise QueryError(f"decision {choice.decision.name!r} has no unknowns to draw")
-    at = np.arange(len(table))
+    words = [_choices(row.choose_low, row.choose_high) for row in table.itertuples()]
+    ax, at = _rows(ax, words), np.arange(len(table))
     ax.barh(at, table["worth"].clip(lower=0), color=_BLUE, height=0.5, xerr=table["mcse"], ecolor=_GREY)
     ax.axvline(choice.evpi, color=_ORANGE, ls=":", label="knowing all of the law")
-    for y, row in zip(at, table.itertuples(), strict=True):
-        words = f"low: {row.choose_low}\nhigh: {row.choose_high}"
-        if row.choose_low == row.choose_high:
-            words = f"low or high: {row.choose_low}"
-        ax.annotate(words, (0.99, y), xycoords=("axes fraction", "data"), ha="right", va="center", fontsize="x-small")
-    ax.set_yticks(at, [f"{name}\n{count(r.q05)} to {count(r.q95)}" for name, r in table.iterrows()])
-    ax.invert_yaxis()
-    ax.set(xlabel=f"worth of knowing it ({choice.decision.unit})", title=_asked(choice))
-    ax.xaxis.set_major_locator(MaxNLocator(4))
-    ax.set_xlim(0, 1.6 * max(choice.evpi, table["worth"].max(), np.finfo(float).tiny))  # room for the choices
-    ax.legend(fontsize="small", frameon=False, loc="lower right")
+    for y, one in zip(at, words, strict=True):  # beyond the axes, which give them room
+        ax.annotate(one, (1.02, y), xycoords=("axes fraction", "data"), ha="left", va="center", fontsize="x-small")
+    _label(ax, [f"{name}\n{count(r.q05)} to {count(r.q95)}" for name, r in table.iterrows()])
+    more = len(choice.unknowns) - len(table)
+    ax.set_xlabel(f"worth of knowing it ({choice.decision.unit})" + f"\nand {more} more, of less worth" * (more > 0))
+    ax.set_title(_asked(choice, _NARROW), fontsize="medium")
+    ax.set_xlim(0, 1.1 * max(choice.evpi, table["worth"].max(), np.finfo(float).tiny))
+    ax.legend(fontsize="x-small", framealpha=1.0, loc="lower right")
     return ax
+
+
+def _choices(low: str, high: str) -> str:
+    """Return what is chosen if an unknown is low and if it is high, in lines that fit next to a bar."""
+    said = [f"low or high: {low}"] if low == high else [f"low: {low}", f"high: {high}"]
+    return "\n".join(map(_lines, said))
 
 
 def plot_optimum(choice: Choice, *, ax: Axes | None = None) -> Axes:
@@ -254,9 +290,31 @@ def plot_plan(choice: Choice, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def _asked(choice: Choice) -> str:
-    """Return what was asked as a title, one clause on a line."""
-    return _title(choice.fit, "\n".join(textwrap.wrap(choice.problem, _WIDTH)))
+def _asked(choice: Choice, width: int = _WIDTH) -> str:
+    """Return what was asked as a title, in lines of a width in characters."""
+    return _title(choice.fit, "\n".join(textwrap.wrap(choice.problem, width)))
+
+
+def _rows(ax: Axes | None, labels: list[str]) -> Axes:
+    """Return axes for rows with labels; new ones are as high as the labels need."""
+    if ax is not None:
+        return ax
+    lines = 1 + max(one.count("\n") for one in labels)
+    height = max(4.2, 1.6 + len(labels) * max(_ROW, _LINE * (lines + 0.5)))
+    return plt.subplots(figsize=(6.4, height), layout="constrained")[1]
+
+
+def _label(ax: Axes, labels: list[str]) -> None:
+    """Label the rows from the top down."""
+    ax.set_yticks(np.arange(len(labels)), labels, fontsize="small")
+    ax.invert_yaxis()
+    ax.xaxis.set_major_locator(MaxNLocator(4))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
+
+
+def _lines(text: str) -> str:
+    """Return a label in lines that leave room for what is drawn."""
+    return "\n".join(textwrap.wrap(text, _LABEL, break_on_hyphens=False))
 
 
 def _axis_of(choice: Choice) -> str | None:

@@ -14,7 +14,7 @@ from scipy.stats import binomtest
 from bayescale.core.dims import FAMILY
 from bayescale.core.errors import QueryError
 from bayescale.core.quantities import count
-from bayescale.decisions.base import Choice
+from bayescale.decisions.choice import Choice
 from bayescale.evaluation import uniformity
 from bayescale.evaluation.backtest import Backtest
 from bayescale.evaluation.sbc import RANKED, Calibration
@@ -170,7 +170,7 @@ def plot_allocation(choice: Choice, *, ax: Axes | None = None) -> Axes:
     if choice.settled:
         ax.axvline(choice.params, color=_ORANGE, label=f"chosen: {count(choice.params)} params")
     if np.isfinite(choice.band[0]):
-        ax.axvspan(*choice.band, color=_ORANGE, alpha=0.15, lw=0, label="safe range: under 1% waste")
+        ax.axvspan(*choice.band, color=_ORANGE, alpha=0.15, lw=0, label="indifference band: under 1% waste")
     _log_axis(ax, "x", "params")
     title = f"{choice.family}: {count(choice.flops)} FLOP"
     title += "" if choice.settled else f"\nnot settled: {choice.unsettled.replace(' and ', '\nand ')}"

@@ -1,0 +1,166 @@
+"""Solver: a decision and a fit → a choice."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+
+from bayescale.core.errors import QueryError, nearest
+from bayescale.core.quantities import quantity
+from bayescale.decisions.base import AbstractDecision, settings_of
+from bayescale.decisions.bills import billed, card_of
+from bayescale.decisions.choice import Choice, Withheld, best
+from bayescale.decisions.limits import allowed_by, alone, limits_of
+from bayescale.decisions.risk import AbstractRisk, Mean
+from bayescale.decisions.surface import draws_of
+from bayescale.inference.average import AbstractFit
+from bayescale.parts.catalogue import find
+
+
+def decide(
+    decision: AbstractDecision | str, fit: AbstractFit, risk: AbstractRisk | None = None, **settings: Any
+) -> Choice | Withheld:
+    """Solve a decision problem on a fit.
+
+    Parameters
+    ----------
+    decision : AbstractDecision or str
+        The problem, such as an :class:`Allocation`, or the name of one, such as ``"lifetime"``.
+    fit : Fit or Average
+        The posterior.
+    risk : AbstractRisk, optional
+        The attitude to risk; by default expected utility.
+    **settings
+        Settings of a decision that is given by its name.
+
+    Returns
+    -------
+    Choice or Withheld
+        The action of highest expected utility, or of the highest score under `risk`. If the fit has not converged, a
+        :class:`Withheld`, which recommends nothing.
+
+    Raises
+    ------
+    QueryError
+        If a setting is unknown or out of range, or there is no action.
+    UnknownName
+        If no decision has the name.
+
+    Examples
+    --------
+    >>> choice = bs.decide(bs.Allocation(flops="5.76e23"), fit)
+    >>> 15 < choice.tokens / choice.params < 20
+    True
+    >>> bs.decide("allocation", fit, flops="5.76e23").params == choice.params
+    True
+    """
+    decision = named(decision, **settings) if isinstance(decision, str) else decision
+    choice = solve(decision, fit, risk or Mean())
+    return choice if choice.verdict.ok else Withheld(choice)
+
+
+def named(name: str, **settings: Any) -> AbstractDecision:
+    """Return a decision by its name, with its settings.
+
+    Parameters
+    ----------
+    name : str
+    **settings
+
+    Returns
+    -------
+    AbstractDecision
+
+    Raises
+    ------
+    UnknownName
+        If no decision has the name.
+    QueryError
+        If it has no such setting, or a required one is missing.
+    """
+    of = find(__package__, name)
+    known = settings_of(of)
+    for key in settings.keys() - known.keys():
+        raise QueryError(f"decision {name!r} has no setting {key!r}", expected=f"one of: {', '.join(known)}",
+                         hint=nearest(key, known))  # fmt: skip
+    if missing := [key for key, how in known.items() if how["required"] and key not in settings]:
+        raise QueryError(f"decision {name!r} needs a setting", expected=", ".join(missing), got=", ".join(settings))
+    return cast(AbstractDecision, of(**settings))
+
+
+def solve(decision: AbstractDecision, fit: AbstractFit, risk: AbstractRisk) -> Choice:
+    """Return the choice from the draws, whether or not they converged; see :func:`decide`.
+
+    Parameters
+    ----------
+    decision : AbstractDecision
+    fit : Fit or Average
+    risk : AbstractRisk
+
+    Returns
+    -------
+    Choice
+
+    Raises
+    ------
+    QueryError
+        If a setting is out of range, or there is no action.
+    """
+    decision = _counted(decision)
+    actions, allowed = offered(decision, fit)
+    outcome = decision.outcome(fit, actions, "law")
+    utility = decision.utility(outcome, actions)
+    found = best(utility.to_numpy(), fit.shape[0], allowed=allowed)
+    choice = Choice(decision, fit, risk, actions, allowed, outcome, utility, found)
+    if risk != Mean():
+        found = best(utility.to_numpy(), fit.shape[0], choice.preferred(risk), allowed)
+        choice = replace(choice, best=found)
+    return replace(choice, details=decision.details(choice)) if decision.details else choice
+
+
+def offered(decision: AbstractDecision, fit: AbstractFit) -> tuple[pd.DataFrame, np.ndarray]:
+    """Return the possible actions with what they cost, and which of them the limits allow.
+
+    Parameters
+    ----------
+    decision : AbstractDecision
+    fit : Fit or Average
+
+    Returns
+    -------
+    actions : DataFrame
+    allowed : ndarray of bool, shape (action,)
+
+    Raises
+    ------
+    QueryError
+        If there is no action, or none within the limits.
+    """
+    actions = billed(decision.actions(fit), card_of(decision), draws_of(fit))
+    if not len(actions):
+        raise QueryError(f"decision {decision.name!r} has no action to choose from", hint="loosen its settings")
+    limits = limits_of(decision)
+    allowed = allowed_by(limits, actions)
+    if not allowed.any():
+        raise QueryError(f"no action of decision {decision.name!r} is within its limits",
+                         got=alone(limits, actions), hint="loosen a limit")  # fmt: skip
+    return actions, allowed
+
+
+def _counted(decision: AbstractDecision) -> AbstractDecision:
+    """Return a decision whose counts are numbers, where they were given as people write them."""
+    texts = {
+        name: getattr(decision, name) for name, how in settings_of(type(decision)).items() if how["kind"] == "count"
+    }
+    read = {name: _quantity(text, name) for name, text in texts.items() if isinstance(text, str)}
+    return replace(decision, **read) if read else decision  # type: ignore[type-var]  # every decision is a dataclass
+
+
+def _quantity(text: str, name: str) -> float:
+    try:
+        return quantity(text)
+    except ValueError as error:
+        raise QueryError(f"{name} is not a number", got=repr(text), hint=str(error)) from None
