@@ -229,7 +229,7 @@ def _derived(
         print_json({"kind": found.kind, "rows": table.to_dict("records")})
     else:
         _warn(found.verdict)
-        print_table(table.drop(columns="verdict"))
+        print_table(found.table)
         click.echo(f"\n{found.kind} of the law alone, without the noise of a run; fit {found.verdict.status}")
     finish(loaded.converged, str(loaded.verdict))
 

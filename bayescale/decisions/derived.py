@@ -26,6 +26,7 @@ _DECADES = 6.0  # of params on either side of a usual size, in which a best one 
 _COARSE, _FINE = 0.25, 0.07  # e-folds between sizes: to find the range of the best ones, and to find them to 1e-5
 _FEW, _MARGIN = 200, 1.0  # draws that show the range, and e-folds around it
 _STEP = 0.25  # in ln(FLOP), over which exponents are measured on either side of a budget
+_SHOWN = ("q05", "q50", "q95")
 _UNITS = {"loss": "nats/token", "params": "params", "tokens": "tokens", "tokens_per_param": "tokens per param"}
 
 
@@ -56,9 +57,20 @@ class Derived:
         """Queries with the 5%, 50% and 95% quantiles of each quantity, such as ``loss_q50``."""
         table = self.queries.copy()
         for name, values in self.draws.data_vars.items():
-            for label in ("q05", "q50", "q95"):
+            for label in _SHOWN:
                 table[f"{name}_{label}"] = values.quantile(QUANTILES[label], DRAW).to_numpy()
         return table
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The summary with one quantity per row: ``quantity unit q05 q50 q95`` after the columns of the query."""
+        rows = []
+        for i, query in enumerate(self.queries.to_dict("records")):
+            for name, values in self.draws.data_vars.items():
+                shown = np.quantile(values[:, i], [QUANTILES[label] for label in _SHOWN])
+                rows.append({**query, "quantity": name, "unit": values.attrs["units"],
+                             **dict(zip(_SHOWN, shown, strict=True))})  # fmt: skip
+        return pd.DataFrame(rows)
 
     def __repr__(self) -> str:
         fit = f"fit {self.verdict}" if self.verdict.ok else "provisional"

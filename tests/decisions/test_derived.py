@@ -77,6 +77,8 @@ def test_limits_are_those_of_the_closed_forms(balanced: tuple[str, bs.Fit]) -> N
     np.testing.assert_allclose(bs.limit(fit).draws["loss"], floor, rtol=1e-9)
     assert learned.kind == "information limit"
     assert list(learned.summary)[:3] == ["family", "tokens", "loss_q05"]
+    np.testing.assert_allclose(learned.table["q50"], learned.summary["loss_q50"])
+    assert learned.table["unit"].tolist() == ["nats/token"] * 2
 
 
 def test_the_frontier_is_where_params_and_tokens_are_balanced(balanced: tuple[str, bs.Fit], runs: bs.Runs) -> None:
