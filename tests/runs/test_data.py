@@ -90,6 +90,9 @@ def test_exclusions_are_those_of_the_table_with_their_counts(name: str) -> None:
     assert said == marked.value_counts().to_dict()
 
 
+LEAST_LOSS = {"parallel": 0.5}  # of code, which is easier than text
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_ranges_are_plausible(name: str) -> None:
     runs = bs.load_runs(name)
@@ -97,7 +100,7 @@ def test_ranges_are_plausible(name: str) -> None:
     assert runs["params"].max() <= 1e12
     assert runs["tokens"].min() >= 1e7
     assert runs["tokens"].max() <= 1e14
-    assert runs["loss"].min() > 1.0  # nats/token: below the entropy that any published model reached
+    assert runs["loss"].min() > LEAST_LOSS.get(name, 1.0)  # nats/token: lower than any published model of text
     assert runs["loss"].max() < np.log(256_000)  # an untrained model of the largest vocabulary in use
     ratio = runs["tokens"] / runs["params"]
     assert ratio.min() > 0.01
