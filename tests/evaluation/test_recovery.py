@@ -44,6 +44,8 @@ def simulate(law: type[AbstractLaw], seed: int) -> tuple[bs.Runs, dict[str, floa
     # Three decades of params and of tokens, independently: tokens per param from .3 to 3e5.
     frame = pd.DataFrame({"params": 10 ** rng.uniform(7.0, 10.0, RUNS), "tokens": 10 ** rng.uniform(9.5, 12.5, RUNS)})
     frame["flops"] = 6 * frame["params"] * frame["tokens"]
+    for name, column in law.columns.items():
+        frame[name] = np.exp(rng.uniform(np.log(column.low), np.log(column.high), RUNS))
     logs = np.log(frame[list(law.inputs)].to_numpy())
     with jax.enable_x64(True):
         relative = np.asarray(law.log_loss(*(logs - logs.mean(axis=0)).T, **truth))

@@ -42,6 +42,16 @@ PUBLISHED = 16 * SAME
 MAY_RISE = {("drift", "params")}
 """A law falls in every input, but for these: drift's tokens term may grow with params."""
 
+AT = {"vocab_params": 6e7}
+"""The anchor's value of inputs that are not params, tokens or compute."""
+
+
+def anchor_of(law: AbstractLaw) -> list[jax.Array]:
+    """Natural logs of each input at an anchor."""
+    usual = (2e9, 5e10, 6e20)
+    return [jnp.log(AT.get(name, value)) for name, value in zip(law.inputs, usual, strict=False)]
+
+
 TEXTBOOK = {
     "additive": lambda p, t, n, d: p["E"] + p["A"] / n ** t["alpha_N"] + p["B"] / d ** t["beta_D"],
     "coupled": lambda p, t, n, d: p["E"] + (p["A"] * n ** -t["alpha_N"] + p["B"] * d ** -t["beta_D"]) ** t["kappa"],
@@ -49,6 +59,9 @@ TEXTBOOK = {
     "kaplan": lambda p, t, n, d: ((p["N_c"] / n) ** (t["alpha_N"] / t["beta_D"]) + p["D_c"] / d) ** t["beta_D"],
     "power": lambda p, t, x: (p["X_c"] / x) ** t["exponent"],
     "power-floor": lambda p, t, x: p["E"] + (p["x_0"] / x) ** t["exponent"],
+    "vocabulary": lambda p, t, n, v, d: (
+        p["A_1"] / n ** t["alpha"] + p["A_2"] / v ** t["alpha_V"] + p["B"] / d ** t["alpha"]
+    ),
 }
 """Each law as its paper writes it: published coefficients, parameters, absolute inputs → loss."""
 
@@ -150,7 +163,7 @@ def test_jit_does_not_trace_again_for_other_values(law):
 def test_published_coefficients_give_the_loss_of_the_textbook_formula(name):
     law = LAWS[name]
     parameters, inputs = prior_draws(law), points(law)
-    anchor = [jnp.log(value) for value in (2e9, 5e10, 6e20)][: len(law.inputs)]
+    anchor = anchor_of(law)
     anchor_loss = jnp.log(2.7)
     published = law.published(*anchor, loss=anchor_loss, **parameters)
     absolute = [jnp.exp(x + x0) for x, x0 in zip(inputs, anchor, strict=True)]
@@ -165,8 +178,7 @@ def test_published_coefficients_give_the_loss_of_the_textbook_formula(name):
 def test_what_a_law_reports_is_declared_with_kind_unit_and_meaning(law: AbstractLaw) -> None:
     """By name: nobody reads from prose, or from the names of its parameters, what a number is."""
     parameters = prior_draws(law)
-    anchor = [jnp.log(2e9), jnp.log(5e10)][: len(law.inputs)]
-    found = dict(law.published(*anchor, loss=jnp.log(2.7), **parameters))
+    found = dict(law.published(*anchor_of(law), loss=jnp.log(2.7), **parameters))
     effective = law.effective(**parameters) if law.effective else {}
     assert (found | effective).keys() == law.quantities.keys()
     for name, one in law.quantities.items():

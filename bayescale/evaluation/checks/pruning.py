@@ -11,8 +11,8 @@ _SURE = 0.95
 class PruningTrend(AbstractCheck):
     """The probability that at a fixed kept share the loss falls faster in tokens than without pruning.
 
-    It is that of a negative `prune_trend`. It passes if the runs decide, in either direction. A spec without the resource
-    `pruning` is not checked.
+    It is that of a negative `prune_trend`. It passes if the runs decide, in either direction. A spec without the
+    resource `pruning` is not checked.
     """
 
     name = "pruning"
@@ -30,7 +30,7 @@ class PruningTrend(AbstractCheck):
         return [
             Finding(
                 "pruning", "prune_trend", sure >= _SURE, beats, _SURE,
-                f"at a fixed kept share the loss falls faster in tokens than without pruning, with probability {beats:.2g}",
+                f"at a fixed kept share the loss falls faster in tokens than without pruning: probability {beats:.2g}",
                 "add runs of the same shares at more tokens: the trend of their worth is not yet known",
             )
         ]  # fmt: skip

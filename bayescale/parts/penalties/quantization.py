@@ -1,4 +1,4 @@
-"""Quantization: few bits raise the loss, more so after many tokens, and less so for large models."""
+"""Quantization: few bits raise the loss; the penalty grows with tokens, and falls with params."""
 
 import jax.numpy as jnp
 import numpy as np

@@ -8,7 +8,7 @@ from bayescale.parts.priors import LogNormal, Normal
 
 RATES = "Ho et al. 2024, arXiv:2403.05812: 2.7 (1.8 to 6.3); published estimates span 2.2 to 9"
 _FLOPS = 6.0  # of training, per param and token
-SCALE = "progress is larger at larger scale, in several estimates; its size is uncertain"
+SCALE = "Gundlach et al. 2025, arXiv:2511.21622: progress is much larger at larger scale"
 
 
 class Progress(AbstractResource):
