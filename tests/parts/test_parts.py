@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from dataclasses import FrozenInstanceError
 from pathlib import Path
 from typing import Any
@@ -109,7 +110,9 @@ def test_a_shipped_spec_has_parts_as_by_default(name: str) -> None:
 @pytest.mark.parametrize("value", [0, -1, "12", True, None, [12], float("nan"), float("inf")], ids=repr)
 def test_a_value_that_is_no_positive_number_is_refused(kind: str, name: str, field: str, value: object) -> None:
     default = part(kind, name).defaults()[field]
-    refused = pytest.raises(SpecError, match=rf"(?s){field}.*{name}.*expected: an? .*its default is {default}")
+    refused = pytest.raises(
+        SpecError, match=rf"(?s){field}.*{name}.*expected: an? .*its default is {re.escape(repr(default))}"
+    )
     with refused:
         part(kind, name, **{field: value})
     with refused:

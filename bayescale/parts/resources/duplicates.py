@@ -2,12 +2,12 @@
 
 import jax.numpy as jnp
 
-from bayescale.parts.base import Parameter
+from bayescale.parts.base import AbstractResource, Parameter
 from bayescale.parts.priors import LogitNormal
 from bayescale.parts.resources.repetition import Repetition
 
 
-class Duplicates(Repetition):
+class Duplicates(AbstractResource):
     r"""Repeated data, of which a share of the tokens that are counted as unique is distinct.
 
     .. math:: U = s\,U_\text{counted}
@@ -20,8 +20,8 @@ class Duplicates(Repetition):
     source = "errors in variables on the unique tokens of Muennighoff et al. 2023, arXiv:2305.16264"
     use = "Tokens are repeated, and how many of them are distinct is an estimate."
     avoid = "There is no estimate: the share and the decay of repeats have similar effects, and the prior decides."
-    runs = ()
-    reproduced = ""
+    changes = Repetition.changes
+    requires = Repetition.requires
     parameters = {
         **Repetition.parameters,
         "distinct": Parameter(

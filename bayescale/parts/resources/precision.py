@@ -6,7 +6,10 @@ from bayescale.parts.base import PARAMS, AbstractResource, Column, Parameter
 from bayescale.parts.priors import LogNormal
 
 KUMAR = "Kumar et al. 2024: 8 bits cost little and 3 cost much, so that the scale is about 2.5 bits"
-BITS = {"unit": "bits", "default": 16.0, "low": 1.0, "high": 32.0}
+
+
+def _bits(meaning: str) -> Column:
+    return Column("bits", meaning, default=16.0, low=1.0, high=32.0)
 
 
 def _scale(of: str) -> Parameter:
@@ -29,9 +32,9 @@ class Precision(AbstractResource):
     requires = ("weight_bits", "activation_bits", "cache_bits")
     balanced = False
     columns = {
-        "weight_bits": Column(meaning="bits of a weight in training", **BITS),
-        "activation_bits": Column(meaning="bits of an activation in training", **BITS),
-        "cache_bits": Column(meaning="bits of an entry of the cache of keys and values", **BITS),
+        "weight_bits": _bits("bits of a weight in training"),
+        "activation_bits": _bits("bits of an activation in training"),
+        "cache_bits": _bits("bits of an entry of the cache of keys and values"),
     }
     parameters = {
         "gamma_weights": _scale("a weight"),
