@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -13,8 +12,8 @@ import pandas as pd
 import xarray as xr
 
 from bayescale.core.dims import ACTION, BUDGET, DRAW
-from bayescale.core.errors import QueryError, nearest
-from bayescale.core.quantities import MOST, count, quantity
+from bayescale.core.errors import QueryError
+from bayescale.core.quantities import count, quantity
 from bayescale.decisions.base import (
     FAMILY,
     HARDWARE,
@@ -37,6 +36,7 @@ from bayescale.decisions.surface import (
     interpolate,
     losses,
     minimise,
+    recipe_of,
     sizes_around,
 )
 from bayescale.inference.average import AbstractFit
@@ -84,13 +84,14 @@ class Allocation(AbstractDecision):
     family : str, optional
         Family to train in, as in :func:`forecast`.
     recipe : mapping, optional
-        Values of the run's covariates; a covariate that is not named has its usual value, 0.
+        Values of the run's covariates, and of columns that the model's parts declare, such as ``weight_bits``. One
+        that is not named has its usual value: 0 for a covariate.
     """
 
     flops: float | str | None = setting("count", "Budget in FLOP (5.76e23).", default=None)
     family: str | None = setting("text", FAMILY, default=None)
     recipe: Mapping[str, float] = setting(
-        "numbers", "A covariate of the run and its value; by default the usual value, 0.", default_factory=dict
+        "numbers", "A covariate, or a column of a part, and its value; by default the usual one.", default_factory=dict
     )
     dollars: float | str | None = setting("count", "Budget in US dollars on the hardware.", default=None)
     days: float | str | None = setting("count", "Budget in days on all accelerators.", default=None)
@@ -175,7 +176,7 @@ class Allocation(AbstractDecision):
         ln_optimum, least_loss = minimise(grid, by_budget)
         waste = _waste(losses, least_loss[:, : now + 1], np.log(budgets[: now + 1] / budget))
         edge = np.mean(np.isin(losses[:, :_ACTIONS].argmin(axis=1), (0, _ACTIONS - 1)))
-        family, recipe = resolve_family(fit, self.family), _recipe(fit, self.recipe)
+        family, recipe = resolve_family(fit, self.family), recipe_of(fit, self.recipe)
         ln_params = np.log(choice.actions["params"].to_numpy())
         return Split(budget, family, fit, ln_params, losses, waste, best, budgets, ln_optimum, least_loss,
                      float(edge), spent, recipe, self._bought, bool(self.limits), choice.evpi)  # fmt: skip
@@ -191,7 +192,7 @@ class Allocation(AbstractDecision):
         """Turn grids of params, shape (budget, action), into queries, one per row."""
         params = np.exp(ln_params)
         tokens = budgets[:, None] / (FLOPS_PER_PARAM_TOKEN * params)
-        family, recipe = resolve_family(fit, self.family), _recipe(fit, self.recipe)
+        family, recipe = resolve_family(fit, self.family), recipe_of(fit, self.recipe)
         table = pd.DataFrame({"params": params.ravel(), "tokens": tokens.ravel(), "family": family})
         table["flops"] = FLOPS_PER_PARAM_TOKEN * table["params"] * table["tokens"]
         return table.assign(unique_tokens=table["tokens"], **recipe)
@@ -513,18 +514,6 @@ def _spending(spent: np.ndarray, queries: pd.DataFrame, evaluate: Callable[[pd.D
 def _grid(fit: AbstractFit, budgets: np.ndarray) -> np.ndarray:
     """Ln params of the actions at each budget, shape (budget, action)."""
     return sizes_around(fit, budgets, _ACTIONS, _DECADES)
-
-
-def _recipe(fit: AbstractFit, said: Mapping[str, float]) -> dict[str, float]:
-    for column, value in said.items():
-        if column not in fit.covariates:
-            raise QueryError(f"{fit.name!r} has no covariate {column!r}", hint=nearest(column, fit.covariates),
-                             expected=f"one of: {', '.join(fit.covariates) or 'none'}")  # fmt: skip
-        if not (isinstance(value, Real) and abs(value) <= MOST):
-            raise QueryError(
-                f"covariate {column!r} of an allocation has no valid value", expected="a finite number", got=repr(value)
-            )
-    return {column: float(said.get(column, 0.0)) for column in fit.covariates}
 
 
 def _waste(losses: np.ndarray, least: np.ndarray, ln_budget: np.ndarray) -> np.ndarray:

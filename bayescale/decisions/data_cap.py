@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
+from scipy.ndimage import minimum_filter
 
 from bayescale.core.errors import QueryError
 from bayescale.core.quantities import count, quantity
@@ -25,7 +26,7 @@ from bayescale.decisions.base import (
 from bayescale.decisions.choice import Choice
 from bayescale.decisions.limits import SIZES, allowed_by, menu
 from bayescale.decisions.plans import SLOPE, beyond, interval, least
-from bayescale.decisions.surface import Scope, check_law, losses
+from bayescale.decisions.surface import Scope, check_law, losses, minimise
 from bayescale.inference.average import AbstractFit
 from bayescale.prediction.queries import resolve_family
 from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN
@@ -44,6 +45,8 @@ _BEYOND = 1.1 * MOST_EPOCHS  # epochs of actions: what lies a tenth beyond the l
 _MUCH = 100.0  # rate from which compute cannot stand in for unique tokens
 _NOTHING = 1e-30  # nats/token that compute gains, so that a rate is finite
 _MORE = 0.1  # share of unique tokens, of which the worth is reported
+_EPOCHS, _COARSE = 31, 0.1  # numbers of epochs of plans without a budget, and e-folds between their sizes
+_WIDE = -6.0, 3.0  # log params per unique token of these plans
 # How a plan moves with unique tokens, and with compute: inside, and where the most epochs bind.
 _INSIDE = ({"unique_tokens": 1}, {"tokens": 1})
 _AT_MOST = ({"params": -1, "tokens": 1, "unique_tokens": 1}, {"params": 1})
@@ -53,8 +56,9 @@ _AT_MOST = ({"params": -1, "tokens": 1, "unique_tokens": 1}, {"params": 1})
 class DataCap(AbstractDecision):
     """Minimise the expected loss of a FLOP budget over params, if unique tokens are limited: epochs follow.
 
-    The law needs the resource ``repetition``. Without it, repeated tokens would count as fresh ones: if the best plan
-    repeats tokens, there is no answer.
+    The law needs the resource ``repetition`` or the penalty ``harm``. Without them, repeated tokens would count as
+    fresh ones: if the best plan repeats tokens, there is no answer. Under ``harm``, some number of epochs and of params
+    is best whatever the budget. It is reported if it lies within the most epochs.
 
     Attributes
     ----------
@@ -144,7 +148,25 @@ class DataCap(AbstractDecision):
         at_most = choice.action["epochs"] > (1 - _SAME) * quantity(self.limits[EPOCHS])
         unique, compute = _AT_MOST if at_most else _INSIDE
         return Cap(self, choice, *least(np.log(params[:length]), allowed), self._slope(choice, unique),
-                   self._slope(choice, compute), float(uncapped))  # fmt: skip
+                   self._slope(choice, compute), float(uncapped), self._ceiling(choice))  # fmt: skip
+
+    def _ceiling(self, choice: Choice) -> Ceiling | None:
+        """Return the plan with repeated tokens that neither more params nor more epochs improve; None without one."""
+        unique = quantity(self.unique_tokens)
+        sizes = np.log(unique) + np.arange(*_WIDE, _COARSE)
+        epochs = np.linspace(0.0, np.log(quantity(self.limits[EPOCHS])), _EPOCHS)
+        params, times = (np.exp(x.ravel()) for x in np.meshgrid(sizes, epochs, indexing="ij"))
+        table = pd.DataFrame({"params": params, "tokens": unique * times, "unique_tokens": unique})
+        found = losses(choice.fit, table.assign(family=choice.action["family"])).mean(axis=0)
+        found = found.reshape(len(sizes), len(epochs))
+        lowest = (found == minimum_filter(found, size=3, mode="nearest"))[2:-2, 2:-2]
+        if not repeats(choice.fit) or not lowest.any():
+            return None
+        i, j = np.argwhere(lowest)[0] + 2
+        at, least_of = minimise(epochs[j - 2 : j + 3], found[i - 2 : i + 3, j - 2 : j + 3])
+        size, loss = minimise(sizes[i - 2 : i + 3], least_of)
+        best = np.exp(np.interp(size, sizes[i - 2 : i + 3], at))
+        return Ceiling(float(np.exp(size)), float(best), unique, float(loss))
 
     def _slope(self, choice: Choice, direction: Mapping[str, int]) -> np.ndarray:
         """Return how the loss of the choice falls as its plan moves in a direction, per e-fold; shape (draw,)."""
@@ -155,6 +177,31 @@ class DataCap(AbstractDecision):
         table = pd.DataFrame(moved).assign(family=choice.action["family"])
         table["unique_tokens"] = np.minimum(table["unique_tokens"], table["tokens"])
         return -losses(choice.fit, table) @ np.array([*SLOPE.values()]) / _SHIFT
+
+
+@dataclass(frozen=True)
+class Ceiling:
+    """The plan with some unique tokens that neither more params nor more epochs improve, whatever its compute.
+
+    Under the penalty ``harm`` there is one. A single epoch does no harm at any size in that law, so that endless params
+    on fresh tokens may have a lower loss still. No run is evidence for that.
+
+    Attributes
+    ----------
+    params, epochs, unique_tokens : float
+    loss : float
+        Expected loss, in nats/token.
+    """
+
+    params: float
+    epochs: float
+    unique_tokens: float
+    loss: float
+
+    @property
+    def flops(self) -> float:
+        """Its compute."""
+        return FLOPS_PER_PARAM_TOKEN * self.params * self.epochs * self.unique_tokens
 
 
 def repeats(fit: AbstractFit) -> bool:
@@ -184,6 +231,8 @@ class Cap(AbstractDetails):
         the most epochs bind, more unique tokens also allow more tokens, and more compute only more params.
     uncapped : float
         Lowest expected loss if all tokens were fresh, in nats/token.
+    ceiling : Ceiling, optional
+        The plan that no more compute improves; None if more of it always helps within the most epochs.
     """
 
     decision: DataCap
@@ -193,6 +242,7 @@ class Cap(AbstractDetails):
     unique_price: np.ndarray
     compute_price: np.ndarray
     uncapped: float
+    ceiling: Ceiling | None = None
 
     complete = False
     unsettled = ""
@@ -245,6 +295,8 @@ class Cap(AbstractDetails):
         beyond = float((self.epochs > (1 - _SAME) * limit).mean())
         unknown = "; beyond it, nothing is known" * (limit == MOST_EPOCHS)
         notes = [f"in {beyond:.0%} of draws the limit of {limit:g} epochs binds{unknown}"] * (beyond > 0)
+        if self.ceiling and self.ceiling.flops < quantity(self.decision.flops):
+            notes.append(f"a smaller budget of {count(self.ceiling.flops)} FLOP would do better")
         return (*notes, *[f"{epochs:.0f} epochs are more than any run has ({most:.0f})"] * (epochs > most))
 
     @property
@@ -261,6 +313,9 @@ class Cap(AbstractDetails):
             ("", f"1% more of them is worth {replaced}"),
             ("the cap", f"costs {count(cost, 2)} nats/token against fresh tokens only"),
         ]
+        if most := self.ceiling:
+            best = f"{count(most.params)} params, {count(most.epochs, 2)} epochs, {count(most.flops, 2)} FLOP"
+            more.append(("most", f"{best}: beyond it, more params and more epochs are harmful"))
         train = ("train", f"on {count(plan['tokens'])} tokens: {used}")
         return [train, *(more if gain > 0 else [("the cap", "does not bind: all tokens are fresh")])]
 
@@ -275,4 +330,5 @@ class Cap(AbstractDetails):
             "unique_tokens_in_compute": self.rate,
             "loss_without_cap": self.uncapped,
             "reach_decades": self.reach[1],
+            "best_without_budget": asdict(self.ceiling) if self.ceiling else None,
         }

@@ -27,7 +27,7 @@ from bayescale.decisions.bills import card_of, flop_price, unit_of
 from bayescale.decisions.choice import Choice
 from bayescale.decisions.hardware import Hardware
 from bayescale.decisions.plans import beyond, interval, least, least_training, token_grid
-from bayescale.decisions.surface import Scope, check_law, draws_of, losses, surface
+from bayescale.decisions.surface import Scope, check_law, draws_of, losses, recipe_of, surface
 from bayescale.decisions.words import DOLLARS
 from bayescale.inference.average import AbstractFit
 from bayescale.prediction.queries import resolve_family
@@ -50,12 +50,18 @@ class FixedParams(AbstractDecision):
         What a loss lower by 1 nat/token is worth, in the unit of the costs; a number or a distribution.
     hardware : str, optional
         Accelerators; costs and worth are then in dollars, otherwise in FLOP.
+    recipe : mapping, optional
+        Covariates, and columns of the model's parts, such as the bits to which weights are rounded: as for an
+        allocation.
     """
 
     params: float | str = setting("count", "Params (8B).")
     worth: float | str = setting("text", "Worth of a loss lower by 1 nat/token: FLOP, or dollars with hardware.")
     hardware: str | None = setting("text", "Accelerators (512xH100, or a TOML file): costs in dollars.", default=None)
     family: str | None = setting("text", FAMILY, default=None)
+    recipe: Mapping[str, float] = setting(
+        "numbers", "A covariate, or a column of a part, and its value; by default the usual one.", default_factory=dict
+    )
     limits: Mapping[str, str] = setting("texts", LIMITS, default_factory=dict)
 
     name = "fixed-params"
@@ -102,7 +108,8 @@ class FixedParams(AbstractDecision):
         DataFrame
         """
         own = actions[["params", "tokens"]]
-        return own.assign(unique_tokens=own["tokens"], family=resolve_family(fit, self.family))
+        recipe = recipe_of(fit, self.recipe)
+        return own.assign(unique_tokens=own["tokens"], family=resolve_family(fit, self.family), **recipe)
 
     def utility(self, outcome: xr.DataArray, actions: pd.DataFrame) -> xr.DataArray:
         """Minus the worth of the loss, minus the cost of the tokens."""
@@ -141,9 +148,10 @@ class FixedParams(AbstractDecision):
         Stop
         """
         fit, tokens = choice.fit, float(choice.action["tokens"])
+        fixed = {"family": resolve_family(fit, self.family), **recipe_of(fit, self.recipe)}
         loss = choice.outcome.to_numpy()[:, choice.best.action]
         sizes = np.log(quantity(self.params)) + _SIZES
-        found = surface(fit, sizes, token_grid(_MORE * tokens), {"family": resolve_family(fit, self.family)})
+        found = surface(fit, sizes, token_grid(_MORE * tokens), fixed)
         optimal = least_training(sizes, found.tokens_for(np.log(loss)[:, None]))
         endless = losses(fit, self.queries(fit, pd.DataFrame({"params": [quantity(self.params)], "tokens": MOST})))
         return Stop(self, choice, *least(_TOKENS, -choice.utility.to_numpy()), *optimal, endless[:, 0])
@@ -221,7 +229,9 @@ class Stop(AbstractDetails):
             ("ratio", f"{count(action['tokens_per_param'])} tokens per param"),
             ("cost", card.priced(cost) if card else f"{count(action['flops'])} FLOP"),
             ("best tokens", f"{interval(np.exp(self.ln_optimum))}, with all that is unknown known"),
-            ("left to gain", f"{interval(self.loss - self.endless)} nats/token with endless tokens"),
+            ("left to gain", f"{interval(self.loss - self.endless)} nats/token with endless tokens")
+            if np.median(self.loss - self.endless) >= 0
+            else ("left to gain", "nothing: beyond some tokens, more tokens raise the loss"),
             ("overhead", f"{middle:.0%} (90% interval {low:.0%} to {high:.0%}) more compute than the compute-optimal"),
             ("", f"model of this loss ({count(float(np.median(np.exp(self.ln_optimal_params))))} params)"),
         ]  # fmt: skip

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
-from bayescale.core.errors import QueryError
+from bayescale.core.errors import QueryError, nearest
 from bayescale.core.quantities import LEAST, MOST, quantity
 from bayescale.inference.average import AbstractFit
 from bayescale.modelling.sites import LAW, LOG_LOSS, location_of
@@ -189,6 +190,38 @@ def others_of(fit: AbstractFit, family: str | None = None, recipe: Mapping[str, 
     anchor = fit.meta["anchor"]
     at = {"params": anchor["params"], "tokens": anchor["tokens"], **(recipe or {})}
     return queries_of(fit, None, family, at).drop(columns=list(SPLIT), errors="ignore").iloc[0].to_dict()
+
+
+def recipe_of(fit: AbstractFit, said: Mapping[str, float]) -> dict[str, float]:
+    """Return the columns of a query that say how a run is made: covariates, and given columns of the model's parts.
+
+    Parameters
+    ----------
+    fit : Fit or Average
+    said : mapping of str to float
+        Values that are not the usual ones.
+
+    Returns
+    -------
+    dict of str to float
+        Every covariate, and the columns of parts that are given.
+
+    Raises
+    ------
+    QueryError
+        If the model reads no such column, or a value is out of range.
+    """
+    known = [*fit.covariates, *fit.declared]
+    for column, value in said.items():
+        if column not in known:
+            raise QueryError(f"{fit.name!r} has no covariate {column!r}", hint=nearest(column, known),
+                             expected=f"one of: {', '.join(known) or 'none'}")  # fmt: skip
+        of = fit.declared.get(column)
+        low, high = (of.low, of.high) if of else (-MOST, MOST)
+        if not (isinstance(value, Real) and low <= value <= high):
+            raise QueryError(f"{column!r} of a recipe has no valid value", got=repr(value),
+                             expected=f"a number from {low:g} to {high:g}" if of else "a finite number")  # fmt: skip
+    return dict.fromkeys(fit.covariates, 0.0) | {column: float(value) for column, value in said.items()}
 
 
 def sizes_around(fit: AbstractFit, flops: np.ndarray, count: int, decades: float) -> np.ndarray:

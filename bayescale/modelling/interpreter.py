@@ -21,7 +21,7 @@ from bayescale.modelling.design import Design, design
 from bayescale.modelling.grouping import ways_of
 from bayescale.modelling.model import Model
 from bayescale.modelling.sites import COORDINATES, LAW, LOG_LOSS, location_of
-from bayescale.modelling.spec import Spec
+from bayescale.modelling.spec import Spec, inputs_of
 from bayescale.parts.base import AbstractDiscrepancy, Families, Part, Values
 from bayescale.runs.table import Runs
 
@@ -69,25 +69,25 @@ def _(spec: Spec, design: Design) -> None:
         values[name] = value[design.family] if jnp.ndim(value) else value
     pick = partial(_pick, values)
     law = spec.part("laws", spec.law)
-    inputs_of = dict(zip(law.inputs, spec.inputs, strict=True))
-    anchor = {name: design.anchor[column] for name, column in inputs_of.items()}
+    read = inputs_of(law, spec.inputs)
+    anchor = {name: design.anchor[column] for name, column in read.items()}
 
     def balance(log_tokens: Array) -> Array:
         return anchor["params"] + law.balance(log_tokens - anchor["tokens"], **pick(law))
 
     worth = _worth(spec, design, values)
-    spent: Values = worth | {name: worth[column] for name, column in inputs_of.items()}
+    spent: Values = worth | {name: worth[column] for name, column in read.items()}
     for name in spec.resources:
         resource = spec.part("resources", name)
         spent = resource.effective(spent, balance, **pick(resource))
-    inputs = [spent[name] - anchor[name] for name in law.inputs]
+    inputs = [spent[name] - anchor[name] for name in read]
     discrepancies = spec.discrepancies
     coordinates = _coordinates(discrepancies, design)
     with _over_runs(design):
         relative = law.log_loss(*inputs, **pick(law))
         for penalty in spec.penalizing:
             known, text = (
-                worth | {name: worth[column] for name, column in inputs_of.items()},
+                worth | {name: worth[column] for name, column in read.items()},
                 design.basis.get(penalty.name),
             )
             loss = penalty.penalized(design.anchor_loss + relative, known, text, **pick(penalty))

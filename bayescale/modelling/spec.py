@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache, cached_property
 from typing import Any, NamedTuple
@@ -20,7 +20,7 @@ from bayescale.core.code import code_digest
 from bayescale.core.errors import SpecError, nearest
 from bayescale.modelling.model import Instance, Model
 from bayescale.parts import catalogue
-from bayescale.parts.base import Column, Field, Parameter, Part
+from bayescale.parts.base import PARAMS, TOKENS, AbstractLaw, Column, Field, Parameter, Part
 from bayescale.parts.priors import Normal, Prior
 
 _PROSE = ("name", "source", "about", "unit", "meaning", "use", "avoid", "runs", "reproduced")
@@ -355,6 +355,28 @@ def table_of(
         meaning = f"log of how many times more {spent} are worth for each unit of {column}"
         table[name] = Parameter(GAIN, f"e-folds per unit of {column}", meaning, spread=0.1)
     return table
+
+
+def inputs_of(law: AbstractLaw, columns: Sequence[str]) -> dict[str, str]:
+    """Return the column that each input of a law is read from, by the name that resources and penalties know it by.
+
+    The one input of a law of one input may be any resource, and has that resource's name.
+
+    Parameters
+    ----------
+    law : AbstractLaw
+    columns : sequence of str
+        In the law's order.
+
+    Returns
+    -------
+    dict of str to str
+    """
+    if len(law.inputs) > 1:
+        return dict(zip(law.inputs, columns, strict=True))
+    (column,) = columns
+    names = {"params": PARAMS, "tokens": TOKENS}
+    return {next((name for name, able in names.items() if column in able), column): column}
 
 
 def _plain(fields: Iterable[tuple[str, Field]]) -> dict[str, Any]:

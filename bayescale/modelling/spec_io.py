@@ -16,7 +16,7 @@ from bayescale.core.dims import DIMS, MADE
 from bayescale.core.errors import SpecError, UnknownName
 from bayescale.modelling.custom import CustomModel, found_model, permit_model
 from bayescale.modelling.model import gains_of
-from bayescale.modelling.spec import Observed, Setting, Spec, Trend, table_of, unknown
+from bayescale.modelling.spec import Observed, Setting, Spec, Trend, inputs_of, table_of, unknown
 from bayescale.parts import base, catalogue
 from bayescale.parts.base import Parameter
 from bayescale.parts.priors import PRIORS, Prior
@@ -278,7 +278,7 @@ def _anchor(spec: str, inputs: tuple[str, ...], anchor: dict[str, float]) -> tup
 
 
 def _check_resources(spec: str, law: base.AbstractLaw, inputs: tuple[str, ...], resources: tuple[str, ...]) -> None:
-    columns = dict(zip(law.inputs, inputs, strict=True))
+    columns = inputs_of(law, inputs)
     for resource in map(lambda r: catalogue.part("resources", r), resources):
         lost = [name for name, able in resource.changes.items() if columns.get(name) not in able]
         if lost:
@@ -304,7 +304,7 @@ def _check_penalties(named: Spec, law: base.AbstractLaw, inputs: tuple[str, ...]
     if len(set(named.penalties)) < len(named.penalties):
         raise SpecError(f"spec {named.name!r} names a penalty twice", got=", ".join(named.penalties))
     for penalty in named.penalizing:
-        if lost := [name for name in penalty.reads if name not in law.inputs]:
+        if lost := [name for name in penalty.reads if name not in inputs_of(law, inputs)]:
             raise SpecError(
                 f"spec {named.name!r}: penalty {penalty.name!r} reads {' and '.join(lost)}, which the law does not",
                 expected=f"a law of {' and '.join(penalty.reads)}",

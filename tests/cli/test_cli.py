@@ -192,7 +192,8 @@ def test_check_exits_by_its_findings(saved: Path) -> None:
     assert said["passed"] == all(finding["passed"] for finding in said["findings"])
     assert result.exit_code == (0 if said["passed"] else 1)
     shipped_checks = {row["name"] for row in parsed(run("show", "checks", "--json"))}
-    assert {finding["check"] for finding in said["findings"]} == shipped_checks - {"novelty"}  # asks of learned priors
+    of_some = {"novelty", "pruning"}  # they ask of learned priors, and of the resource pruning
+    assert {finding["check"] for finding in said["findings"]} == shipped_checks - of_some
 
 
 def test_check_says_each_finding_and_advises_on_what_failed(saved: Path) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from known import CHAINS, DECAYS, DRAWS, MUENNIGHOFF, bisected, known_fit
+from scipy.optimize import minimize, minimize_scalar
 
 import bayescale as bs
 from bayescale.core.errors import QueryError
@@ -170,6 +171,55 @@ def test_what_cannot_be_asked_is_refused(published: bs.Fit) -> None:
             DataCap(flops="1e23", unique_tokens="1B", limits={"max_epochs": epochs})
     with pytest.raises(QueryError, match="within its limits"):
         bs.decide(DataCap(flops="1e24", unique_tokens="1B", limits={"max_params": "1B"}), published)
+
+
+HARM = {"harm": 0.05, "harm_epochs": 0.37, "harm_params": 0.74}
+SMOOTH = 1e-6  # of the power of the repeats, in the penalty
+
+
+@pytest.fixture(scope="module")
+def harmed(runs: bs.Runs) -> bs.Fit:
+    law = {"E": 2.04, "A": 540.0, "B": 26000.0, "alpha": 0.336, "beta": 0.474}
+    return known_fit(runs, "harm", law, **HARM)
+
+
+def harmful(params: float, tokens: float, unique: float) -> float:
+    """The loss of the fixture's law: the formula of Lovelace et al. 2026."""
+    repeats = tokens / unique - 1
+    grown = (repeats + SMOOTH) ** HARM["harm_epochs"] - SMOOTH ** HARM["harm_epochs"]
+    law = 2.04 + 540.0 * params**-0.336 + 26000.0 * tokens**-0.474
+    return law + HARM["harm"] * grown * (params / unique) ** HARM["harm_params"]
+
+
+def test_under_harm_epochs_and_params_have_a_best_value_whatever_the_budget(harmed: bs.Fit) -> None:
+    unique = 1e10
+    choice = bs.decide(DataCap(flops="1e22", unique_tokens=unique), harmed)
+    best = minimize(lambda x: harmful(np.exp(x[0]), unique * np.exp(x[1]), unique), [23.0, 3.0],
+                    method="Nelder-Mead", options={"xatol": 1e-8, "fatol": 1e-14})  # fmt: skip
+    found = choice.ceiling
+    assert found.loss == pytest.approx(best.fun, abs=1e-7)
+    assert [found.params, found.epochs] == pytest.approx(np.exp(best.x), rel=2e-3)
+    assert 1 < found.epochs < 40
+    assert "beyond it, more params and more epochs are harmful" in " ".join(repr(choice).split())
+    more = bs.decide(DataCap(flops=4 * found.flops, unique_tokens=unique), harmed)
+    assert more.outcome.mean() > found.loss
+    assert "a smaller budget of" in str(more.verdict)
+
+
+def test_under_harm_a_budget_has_a_plan_inside_and_more_tokens_are_worth_their_derivative(harmed: bs.Fit) -> None:
+    budget, unique = 2e21, 1e10
+    choice = bs.decide(DataCap(flops=budget, unique_tokens=unique), harmed)
+    best = minimize_scalar(lambda x: harmful(np.exp(x), budget / (6 * np.exp(x)), unique), bounds=(20.0, 25.0))
+    assert np.exp(choice.ln_optimum.mean()) == pytest.approx(np.exp(best.x), rel=1e-4)
+    assert 2 < choice.action["epochs"] < 39
+    params, tokens, step = *choice.action[["params", "tokens"]], 1e-4
+    ends = [harmful(params, tokens, unique * np.exp(k * step)) for k in (-1, 1)]
+    assert choice.unique_price.mean() == pytest.approx((ends[0] - ends[1]) / (2 * step), rel=1e-5)
+    assert choice.rate > 0
+
+
+def test_without_harm_more_compute_always_helps(published: bs.Fit) -> None:
+    assert bs.decide(DataCap(flops=BUDGET, unique_tokens=UNIQUE), published).ceiling is None
 
 
 @pytest.mark.slow

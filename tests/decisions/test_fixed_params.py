@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from known import additive
+from known import additive, known_fit
 
 import bayescale as bs
 from bayescale.core.errors import QueryError
 from bayescale.decisions.fixed_params import FixedParams
 from bayescale.decisions.hardware import hardware
+from bayescale.parts.penalties.quantization import critical_tokens
 
 PARAMS, WORTH = 8e9, 1e25  # the worth of a nat, in FLOP
 
@@ -75,3 +76,33 @@ def test_a_worth_that_is_not_positive_is_refused(worth: str) -> None:
 def test_a_limit_below_the_first_action_leaves_none(chinchilla_fit: bs.Fit) -> None:
     with pytest.raises(QueryError, match="within its limits"):
         bs.decide(FixedParams(params="8B", worth=WORTH, limits={"max_flops": "1e10"}), chinchilla_fit)
+
+
+FORMAT = {"format_penalty": 0.05, "format_exponent": 2.5, "format_mantissa": 1.8}
+FP4 = {"exponent_bits": 2.0, "mantissa_bits": 1.0, "block_size": 128.0}
+
+
+@pytest.fixture(scope="module")
+def few_bits() -> bs.Fit:
+    runs = bs.load_runs("hoffmann2022").where(exclusion="")
+    formats = bs.load_runs(runs.frame.assign(exponent_bits=8.0, mantissa_bits=7.0, block_size=1.0))
+    law = {"E": 1.82, "A": 482.0, "B": 2085.0, "alpha": 0.348, "beta": 0.366}
+    return known_fit(formats, "floating-point", law, **FORMAT)
+
+
+def test_in_a_format_of_few_bits_training_ends_at_the_critical_tokens(few_bits: bs.Fit) -> None:
+    """However much a lower loss is worth, for beyond them it rises."""
+    choice = bs.decide(FixedParams(params="1B", worth=1e40, recipe=FP4), few_bits)
+    critical = critical_tokens(2085.0, 0.05 / 1e11**0.366, 0.366)
+    assert np.exp(choice.ln_optimum).mean() == pytest.approx(critical, rel=1e-4)
+    assert (choice.endless > choice.loss).all()
+    assert "more tokens raise the loss" in repr(choice)
+    usual = bs.decide(FixedParams(params="1B", worth=1e40), few_bits)
+    assert usual.action["tokens"] > 1e3 * critical
+
+
+def test_a_recipe_is_of_columns_that_the_model_reads(few_bits: bs.Fit) -> None:
+    with pytest.raises(QueryError, match="'rounded_bits'"):
+        bs.decide(FixedParams(params="1B", worth=1e25, recipe={"rounded_bits": 4.0}), few_bits)
+    with pytest.raises(QueryError, match="a number from 0 to 23"):
+        bs.decide(FixedParams(params="1B", worth=1e25, recipe={"mantissa_bits": 40.0}), few_bits)

@@ -52,7 +52,7 @@ MAY_RISE = {
 larger batch takes fewer steps at equal tokens, a domain
 may harm a text, and slopes of routed laws change with the other inputs."""
 
-AT = {"experts": 6.0, "granularity": 4.0}
+AT = {"experts": 6.0, "granularity": 4.0, "vocab_params": 6e7}
 """The anchor's value of inputs that are not params, tokens or compute."""
 
 
@@ -136,6 +136,9 @@ TEXTBOOK = {
     "kaplan-batch": lambda p, t, n, d, b: batched(p, t, n, d, b),
     "kaplan-steps": lambda p, t, n, s: (p["N_c"] / n) ** t["alpha_N"] + (p["S_c"] / s) ** t["alpha_S"],
     "tied": lambda p, t, n, d: overtrained(p, t["exponent"] / 2, 6 * n * d, d / n),
+    "vocabulary": lambda p, t, n, v, d: (
+        p["A_1"] / n ** t["alpha"] + p["A_2"] / v ** t["alpha_V"] + p["B"] / d ** t["alpha"]
+    ),
 }
 """Each law as its paper writes it: published coefficients, parameters, absolute inputs → loss."""
 

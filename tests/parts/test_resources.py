@@ -112,7 +112,7 @@ def test_total_params_are_nothing_to_a_law_of_active_params(runs: bs.Runs) -> No
         ("additive", ["params", "step"], "tokens"),
         ("additive", ["flops", "tokens"], "params"),
         ("additive", ["tokens", "params"], "params or tokens"),
-        ("power", ["tokens"], "params or tokens"),
+        ("power", ["tokens"], "params"),
     ],
 )
 def test_a_resource_without_effect_is_refused(resource: str, law: str, inputs: list[str], lost: str) -> None:

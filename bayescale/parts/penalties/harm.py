@@ -23,6 +23,11 @@ class Harm(AbstractPenalty):
     use = "Runs repeat their tokens many times, and the largest models overfit."
     avoid = "No run has more than about ten epochs; the exponents are then their priors."
     runs = ("datablations",)
+    reproduced = (
+        "No figures of the paper, whose runs are not open. On 182 runs of Datablations a point fit has a robust cost "
+        "of 408 (`repetition`: 544), a median error of 1.7% (2.0%), and 3.0% (4.6%) on the 21 largest models, if these "
+        "are held out. Up to 60 epochs it is 1.4% (1.8%), and 3.5% for both on the largest models."
+    )
     reads = ("params", "tokens")
     requires = ("unique_tokens",)
     parameters = {

@@ -28,6 +28,10 @@ class Repetition(AbstractResource):
     use = "Tokens are repeated up to about sixty times, and repeats help less and less."
     avoid = "Larger models overfit, so that more epochs are harmful: use the penalty `harm`, or stack the two."
     runs = ("datablations",)
+    reproduced = (
+        "The losses 2.22564 and 2.22696 of the published law, and its explained variances on the 182 runs: 0.445 "
+        "without decay, 0.772 with both, 0.735 with that of tokens, 0.799 for the geometric form."
+    )
     changes = {"params": PARAMS, "tokens": TOKENS}
     requires = ("unique_tokens",)
     parameters = {
