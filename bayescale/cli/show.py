@@ -183,7 +183,10 @@ def _prior_words(spec: Spec, name: str) -> str:
 
 
 def _fields_words(fields: dict[str, Any]) -> str:
-    return ", ".join(f"{field} = {value:.4g}" for field, value in fields.items())
+    written = {
+        field: ", ".join(value) if isinstance(value, tuple) else f"{value:.4g}" for field, value in fields.items()
+    }
+    return "; ".join(f"{field} = {value}" for field, value in written.items())
 
 
 def _row_words(row: Parameter) -> str:

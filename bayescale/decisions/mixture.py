@@ -34,7 +34,7 @@ _NEAR = 0.001  # of the loss: mixtures whose expected losses differ by less are 
 _MOVES = np.linspace(0.0, 1.0, 33)[1:] ** 2  # towards none and all of a domain, in finer steps near the choice
 _TINY = 1e-12
 _SHOWN = 0.005  # smallest share that is named
-_TRADES = np.linspace(0.1, 0.9, 9)  # weights of a text whose loss is limited
+_HALVINGS, _EXTREME = 14, 8.0  # bisections of the log odds of the weight of a text whose loss is limited
 _PARTS = ("params", "tokens", "flops", "unique_tokens")
 
 
@@ -79,9 +79,8 @@ class Mixture(AbstractDecision):
         low, high = self._bounds(self.limits, columns)
         ends = [(low, high), *(self._bounds(other, columns) for other in _loosened(self.limits))]
         found = [_expected(slopes, weights, *of) for of in dict.fromkeys((tuple(a), tuple(b)) for a, b in ends)]
-        for i in range(len(texts), len(weights)):
-            traded = (np.where(np.arange(len(weights)) == i, t, (1 - t) * weights) for t in _TRADES)
-            found += [_expected(slopes, of, low, high) for of in traded]
+        for i, text in enumerate(limited, start=len(texts)):
+            found += _traded(slopes, weights, i, number_of(text, self.limits[f"max_loss_{text}"]), (low, high))
         own, _ = descended(lambda h: _weighted(slopes(h), weights), bounded(low, high, slopes.draws), low, high)
         mixtures = np.concatenate([*found, own])
         table = pd.DataFrame(mixtures / mixtures.sum(axis=1, keepdims=True), columns=columns)
@@ -158,7 +157,7 @@ class Mixture(AbstractDecision):
 
     def _limited(self, fit: AbstractFit) -> list[str]:
         """Evaluation texts whose expected loss a limit bounds."""
-        named = [name.partition("_loss_")[2] for name in self.limits if "_loss_" in name]
+        named = [name.removeprefix("max_loss_") for name in self.limits if name.startswith("max_loss_")]
         for text in named:
             resolve_family(fit, text)
         return list(dict.fromkeys(named))
@@ -170,8 +169,8 @@ class Mixture(AbstractDecision):
             end, _, column = name.partition("_")
             if column in columns and end in ("min", "max"):
                 (low if end == "min" else high)[columns.index(column)] = number_of(name, value)
-            elif not column.startswith("loss_"):
-                offered = [f"{end}_{of}" for of in (*columns, "loss_TEXT") for end in ("max", "min")]
+            elif not name.startswith("max_loss_"):
+                offered = ["max_loss_TEXT", *(f"{end}_{of}" for of in columns for end in ("max", "min"))]
                 raise QueryError(f"no limit is called {name!r}", expected=f"one of: {', '.join(offered)}",
                                  hint=nearest(name, offered))  # fmt: skip
         if (low > high).any() or low.sum() > 1 or high.sum() < 1:
@@ -218,6 +217,22 @@ def _expected(slopes: Slopes, weights: np.ndarray, low: Any, high: Any) -> np.nd
 
     low, high = np.asarray(low), np.asarray(high)
     return descended(mean, bounded(low, high, 1), low, high)[0]
+
+
+def _traded(
+    slopes: Slopes, weights: np.ndarray, text: int, limit: float, bounds: tuple[np.ndarray, np.ndarray]
+) -> list[np.ndarray]:
+    """Return mixtures that weigh one more text by ever finer steps, until its expected loss is just within a limit."""
+    least, most, found = -_EXTREME, _EXTREME, []
+    for _ in range(_HALVINGS):
+        middle = 0.5 * (least + most)
+        share = 1 / (1 + np.exp(-middle))
+        found.append(
+            _expected(slopes, np.where(np.arange(len(weights)) == text, share, (1 - share) * weights), *bounds)
+        )
+        loss = slopes(np.repeat(found[-1], slopes.draws, axis=0))[0][:, text].mean()
+        least, most = (middle, most) if loss > limit else (least, middle)
+    return found
 
 
 def _loosened(limits: Mapping[str, str]) -> list[dict[str, Any]]:

@@ -32,6 +32,7 @@ class MixtureAdditive(AbstractLaw):
     source = shares.SHUKOR
     use = "Runs of one size differ in the shares of their domains. Each evaluation text is a family."
     avoid = (
+        "Many texts at once: fit one text at a time, because a fit of several takes as many steps as its slowest text. "
         "Runs differ in size too: use `mixture-scaled`. Shares must add up to 1, and every query must give all of them."
     )
     runs = ("regmix",)
