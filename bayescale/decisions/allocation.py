@@ -44,7 +44,7 @@ from bayescale.modelling.sites import LOG_LOSS
 from bayescale.prediction.extrapolation import reach, reach_words
 from bayescale.prediction.predict import predict
 from bayescale.prediction.queries import resolve_family
-from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN
+from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN, size_column
 
 TIMES_LARGEST = 10.0
 """Default budget, as a multiple of the largest run's compute."""
@@ -482,7 +482,7 @@ def default_budget(fit: AbstractFit, family: str | None = None) -> float:
     """
     runs = fit.design_frame
     mine = runs[runs["family"] == family] if family in fit.families else runs
-    return TIMES_LARGEST * float(mine["flops"].max())
+    return TIMES_LARGEST * float(mine[size_column(mine)].max())  # a table without FLOP has no allocation to use it
 
 
 def _positive(unit: str, value: float | str) -> float:

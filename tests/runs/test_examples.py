@@ -90,3 +90,9 @@ def test_a_loss_under_a_name_of_its_own_sets_the_unit_of_the_law() -> None:
     observed = {"birds": {"response": "error_rate", "noise": "student-t"}}
     spec = bs.make_spec("birds", law="power-floor", inputs=["examples"], responses=observed)
     assert np.exp(design(spec, bs.load_runs(table)).anchor_loss) == pytest.approx(np.median(table["birds"]))
+
+
+def test_a_forecast_is_drawn_along_examples(fit: bs.Fit) -> None:
+    ax = bs.plots.plot_forecast(fit)
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("examples", "error_rate of a run (share of examples)")
+    assert ax.lines[0].get_xdata()[-1] == pytest.approx(1e11)  # two decades beyond a billion

@@ -14,6 +14,7 @@ from bayescale.inference.average import AbstractFit
 from bayescale.prediction.queries import resolve_family
 from bayescale.reporting.plots.figures import _BLUE, _GREY, _ORANGE, _axes, _log_axis, _title, counted
 from bayescale.runs.approaches import Approach, envelope_of, parabolas_of
+from bayescale.runs.columns import size_column
 
 _BUDGETS = 12  # of the posterior's band
 
@@ -40,7 +41,8 @@ def plot_approaches(fit: AbstractFit, *, family: str | None = None, ax: Axes | N
     family = resolve_family(fit, family)
     runs = fit.design_frame
     runs = runs[runs["family"] == family] if family in fit.families else runs
-    flops = np.geomspace(runs["flops"].min(), 10 * runs["flops"].max(), _BUDGETS)
+    sizes = runs[size_column(runs)]  # FLOP; of a table without it, no law has a frontier
+    flops = np.geomspace(sizes.min(), 10 * sizes.max(), _BUDGETS)
     best = frontier(fit, flops, family=family)
     ax = _axes(ax)
     low, middle, high = np.quantile(best.draws["params"], [0.05, 0.5, 0.95], axis=0)

@@ -24,7 +24,7 @@ from bayescale.parts.base import Kind
 from bayescale.prediction.predict import predict
 from bayescale.prediction.queries import resolve_family
 from bayescale.runs.approaches import budgets as budgets_of
-from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN
+from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN, size_column
 
 _GRID = 60  # points of a curve
 _LINES = 5  # IsoFLOP curves, if the runs have no budgets of their own
@@ -114,16 +114,17 @@ def plot_forecast(fit: AbstractFit, *, family: str | None = None, decades: float
     runs = fit.design_frame
     runs = runs[runs["family"] == family] if family in fit.families else runs
     of = fit.response("loss" if "loss" in fit.responses else None)
-    most = runs["flops"].max()
-    flops = np.geomspace(runs["flops"].min(), most * 10**decades, _GRID)
-    table = _along(fit, family, flops)
+    sized = size_column(runs)
+    most = runs[sized].max()
+    sizes = np.geomspace(runs[sized].min(), most * 10**decades, _GRID)
+    table = _along(fit, family, sized, sizes)
     draws = predict(fit, table, only=of.site, seed=fit.meta["seed"])
     q = np.quantile(draws, [0.05, 0.25, 0.5, 0.75, 0.95], axis=0)
-    ax.fill_between(flops, q[0], q[4], color=_BLUE, alpha=0.2, lw=0, label="90%")
-    ax.fill_between(flops, q[1], q[3], color=_BLUE, alpha=0.35, lw=0, label="50%")
+    ax.fill_between(sizes, q[0], q[4], color=_BLUE, alpha=0.2, lw=0, label="90%")
+    ax.fill_between(sizes, q[1], q[3], color=_BLUE, alpha=0.35, lw=0, label="50%")
     split = ", near-optimal split" if "tokens" in table else ""
-    ax.plot(flops, q[2], color=_BLUE, label=f"median{split}")
-    ax.scatter(runs["flops"], runs[of.site], s=9, color=_GREY, label="runs", zorder=3)
+    ax.plot(sizes, q[2], color=_BLUE, label=f"median{split}")
+    ax.scatter(runs[sized], runs[of.site], s=9, color=_GREY, label="runs", zorder=3)
     ax.axvline(most, color=_GREY, ls=":", lw=1)
     ax.annotate("beyond the runs →", (most, 0.97), xycoords=("data", "axes fraction"), fontsize="small",
                 xytext=(4, 0), textcoords="offset points", va="top", color=_GREY)  # fmt: skip
@@ -134,7 +135,7 @@ def plot_forecast(fit: AbstractFit, *, family: str | None = None, decades: float
     ax.set_ylim(top=top)
     ax.set_xscale("log")
     ax.set(
-        xlabel="compute (FLOP)",
+        xlabel="compute (FLOP)" if sized == "flops" else sized,
         ylabel=f"{of.name} of a run ({of.response.unit})",
         title=_title(fit, f"{family}: forecast"),
     )
@@ -235,25 +236,25 @@ def plot_prior_posterior(
     return ax
 
 
-def _along(fit: AbstractFit, family: str, flops: np.ndarray) -> pd.DataFrame:
-    """Return queries along compute: at the near-optimal split of a law, or for a model that reads only compute.
+def _along(fit: AbstractFit, family: str, sized: str, sizes: np.ndarray) -> pd.DataFrame:
+    """Return queries along compute: at the near-optimal split of a law, or for a model that reads only run sizes.
 
     Other columns that responses need have the last known value of the runs.
     """
     runs = fit.design_frame
     needed = {column: runs[column].dropna().iloc[-1] for name in fit.responses
               for column in fit.response(name).requires.values() if column in runs}  # fmt: skip
-    table = pd.DataFrame({"flops": flops, "family": family}).assign(**needed)
-    if any(not one.spec.law for one in fit.members.values()):
-        if set(fit.inputs) != {"flops"}:
+    table = pd.DataFrame({sized: sizes, "family": family}).assign(**needed)
+    if sized != "flops" or any(not one.spec.law for one in fit.members.values()):
+        if set(fit.inputs) != {sized}:
             raise QueryError(
                 f"{fit.name!r} cannot be drawn along compute",
-                expected="a law, or a model that reads only flops",
+                expected=f"a law, or a model that reads only {sized}",
                 got=f"a model of {', '.join(fit.inputs)}",
                 hint="forecast its queries, and plot them",
             )
         return table
-    params, tokens = near_optimal(fit, family, flops)
+    params, tokens = near_optimal(fit, family, sizes)
     return table.assign(params=params, tokens=tokens, unique_tokens=tokens)
 
 
