@@ -48,6 +48,7 @@ _LOSS = (
     3.0  # nats/token at the anchor, typical of small runs on web text; only the midpoint of an accuracy depends on it
 )
 _EPOCHS = (1.0, 4.0, 16.0, 60.0)  # from no repeats to far beyond the decay of their value
+_FIRST_STEP, _LAST_STEP = 500, 30_000  # of training curves
 _ITEMS, _CHANCE = 1000, 0.25  # of a benchmark with four answers
 _ERROR_RATE = 0.3
 _EVENNESS = 0.5  # of a Dirichlet distribution of shares: most mixtures have much of some domains and little of others
@@ -203,6 +204,7 @@ def sweep_for(spec: Spec) -> Runs:
     more = {
         "active_params": frame["params"],
         "unique_tokens": frame["tokens"] / epochs,
+        "step": np.round(np.geomspace(_FIRST_STEP, _LAST_STEP, len(frame))),
         "examples": frame["tokens"],
         "error_rate": _ERROR_RATE,
         "n_items": _ITEMS,

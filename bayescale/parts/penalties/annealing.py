@@ -8,7 +8,17 @@ from bayescale.parts.priors import LogNormal
 from bayescale.parts.schedules import along_schedule, annealing_area, changes_of, schedule
 
 LUO = "Luo et al. 2025, arXiv:2503.12811, three sizes"
-AREA = Column("learning rate · steps", "sum of the learning rates up to the step", default=6.0, low=1e-6, high=1e6)
+AREA = Column(
+    "learning rate · steps",
+    "sum of the learning rates up to the step",
+    default=6.0,
+    low=1e-6,
+    high=1e6,
+    usual=(1.0, 20.0),
+)
+_TEXTS = tuple(f"{kind} peak=3e-4 floor={floor} warmup=2000 decay=12000 steps=30000"
+               for kind, floor in (("linear", 3e-5), ("constant", 3e-4), ("step", 9e-5)))  # fmt: skip
+"""Schedules of simulated sweeps."""
 _LEAST = -0.999  # of the loss: what is taken off never exceeds it
 
 
@@ -58,6 +68,10 @@ class MultiPower(AbstractPenalty):
         "anneal_lr": Parameter(LogNormal(0.64, 0.2), "1", "exponent of the learning rate", 0.1, LUO + ": 0.63-0.66",
                                kind=Kind.EXPONENT),
     }  # fmt: skip
+
+    @property
+    def texts(self):
+        return {"schedule": _TEXTS}
 
     def filled(self, table):
         return _with_area(table)
@@ -109,6 +123,10 @@ class Annealing(AbstractPenalty):
             "a full decay from 3e-4 over a thousand remembered steps takes off about 0.1 nats",
         ),
     }  # fmt: skip
+
+    @property
+    def texts(self):
+        return {"schedule": _TEXTS}
 
     def filled(self, table):
         return _with_area(table)
