@@ -137,7 +137,7 @@ TEXTBOOK = {
     "kaplan-steps": lambda p, t, n, s: (p["N_c"] / n) ** t["alpha_N"] + (p["S_c"] / s) ** t["alpha_S"],
     "tied": lambda p, t, n, d: overtrained(p, t["exponent"] / 2, 6 * n * d, d / n),
     "vocabulary": lambda p, t, n, v, d: (
-        p["A_1"] / n ** t["alpha"] + p["A_2"] / v ** t["alpha_V"] + p["B"] / d ** t["alpha"]
+        p["A_1"] / n ** t["alpha_ND"] + p["A_2"] / v ** t["alpha_V"] + p["B"] / d ** t["alpha_ND"]
     ),
 }
 """Each law as its paper writes it: published coefficients, parameters, absolute inputs → loss."""

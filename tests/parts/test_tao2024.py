@@ -14,7 +14,7 @@ from bayescale.parts.responses.normalized_loss import NormalizedLoss
 
 # As printed, for params in millions and tokens in billions: two exponents are equal.
 A_1, A_2, B, GAIN, ALPHA, ALPHA_V = 1.905, 0.126, 1.334, 5.537, 0.440, 1.07
-IN_BASE_UNITS = {"A_2": A_2 * 1e6**ALPHA_V, "B": B * 1e9**ALPHA, "alpha": ALPHA, "alpha_V": ALPHA_V}
+IN_BASE_UNITS = {"A_2": A_2 * 1e6**ALPHA_V, "B": B * 1e9**ALPHA, "alpha_ND": ALPHA, "alpha_V": ALPHA_V}
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def test_the_printed_constants_explain_the_published_share(runs: bs.Runs) -> Non
     total = A_1 + A_2 + B
     with jax.enable_x64(True):
         loss = Vocabulary.log_loss(
-            *sizes, level=total, ratio_V=A_2 / A_1, ratio_T=B / A_1, alpha=ALPHA, alpha_V=ALPHA_V
+            *sizes, level=total, ratio_V=A_2 / A_1, ratio_T=B / A_1, alpha_ND=ALPHA, alpha_V=ALPHA_V
         )
         found = np.asarray(NormalizedLoss.location(loss, {}, most_gain=GAIN))
     observed = runs["normalized_loss"].astype(float)

@@ -47,7 +47,7 @@ class Vocabulary(AbstractLaw):
         "ratio_T": Parameter(
             LogNormal(1.0, 1.0), "1", "tokens term over params term, at the anchor", 0.3, at_anchor=True
         ),
-        "alpha": Parameter(
+        "alpha_ND": Parameter(
             LogNormal(0.4, 0.35), "1", "exponent of params and of tokens", 0.1, "0.440", kind=Kind.EXPONENT
         ),
         "alpha_V": Parameter(
@@ -55,28 +55,28 @@ class Vocabulary(AbstractLaw):
         ),
     }
     quantities = {
-        "A_1": Quantity(Kind.PUBLISHED, "nats/token · params^alpha", "coefficient of the params term", "log"),
+        "A_1": Quantity(Kind.PUBLISHED, "nats/token · params^alpha_ND", "coefficient of the params term", "log"),
         "A_2": Quantity(Kind.PUBLISHED, "nats/token · params^alpha_V", "coefficient of the vocabulary term", "log"),
-        "B": Quantity(Kind.PUBLISHED, "nats/token · tokens^alpha", "coefficient of the tokens term", "log"),
+        "B": Quantity(Kind.PUBLISHED, "nats/token · tokens^alpha_ND", "coefficient of the tokens term", "log"),
     }
 
     @staticmethod
-    def log_loss(params, vocab_params, tokens, *, level, ratio_V, ratio_T, alpha, alpha_V):
+    def log_loss(params, vocab_params, tokens, *, level, ratio_V, ratio_T, alpha_ND, alpha_V):
         v, t = jnp.log(ratio_V), jnp.log(ratio_T)
-        terms = log_sum(-alpha * params, v - alpha_V * vocab_params, t - alpha * tokens)
+        terms = log_sum(-alpha_ND * params, v - alpha_V * vocab_params, t - alpha_ND * tokens)
         return jnp.log(level) + terms - log_sum(0.0, v, t)
 
     @staticmethod
-    def published(params, vocab_params, tokens, *, loss, level, ratio_V, ratio_T, alpha, alpha_V):
+    def published(params, vocab_params, tokens, *, loss, level, ratio_V, ratio_T, alpha_ND, alpha_V):
         first = jnp.exp(loss) * level / (1 + ratio_V + ratio_T)
         return {
-            "A_1": first * jnp.exp(alpha * params),
+            "A_1": first * jnp.exp(alpha_ND * params),
             "A_2": first * ratio_V * jnp.exp(alpha_V * vocab_params),
-            "B": first * ratio_T * jnp.exp(alpha * tokens),
+            "B": first * ratio_T * jnp.exp(alpha_ND * tokens),
         }
 
 
-def best_vocabulary(params, flops, *, A_2, B, alpha, alpha_V):
+def best_vocabulary(params, flops, *, A_2, B, alpha_ND, alpha_V):
     r"""Return the params of the vocabulary that are best for a model at a fixed compute.
 
     Compute is :math:`6 (N + N_v) D`, so that a larger vocabulary leaves fewer tokens. While it is much smaller than the
@@ -89,7 +89,7 @@ def best_vocabulary(params, flops, *, A_2, B, alpha, alpha_V):
         Params without the vocabulary.
     flops : float or ndarray
         Training compute, in FLOP.
-    A_2, B, alpha, alpha_V : float or ndarray
+    A_2, B, alpha_ND, alpha_V : float or ndarray
         Of the law, in nats/token, params and tokens. All shapes broadcast.
 
     Returns
@@ -97,13 +97,13 @@ def best_vocabulary(params, flops, *, A_2, B, alpha, alpha_V):
     ndarray
         Params of the vocabulary, between 1e3 and 1e13.
     """
-    shape = np.broadcast_shapes(*map(np.shape, (params, flops, A_2, B, alpha, alpha_V)))
+    shape = np.broadcast_shapes(*map(np.shape, (params, flops, A_2, B, alpha_ND, alpha_V)))
     low, high = np.full(shape, np.log(1e3)), np.full(shape, np.log(1e13))
     for _ in range(80):
         middle = 0.5 * (low + high)
         vocabulary = np.exp(middle)
         tokens = flops / (6 * (params + vocabulary))
         gain = alpha_V * A_2 * vocabulary**-alpha_V
-        cost = alpha * B * tokens**-alpha * vocabulary / (params + vocabulary)
+        cost = alpha_ND * B * tokens**-alpha_ND * vocabulary / (params + vocabulary)
         low, high = np.where(gain > cost, middle, low), np.where(gain > cost, high, middle)
     return np.exp(0.5 * (low + high))

@@ -16,7 +16,7 @@ AREA = Column(
     high=1e6,
     usual=(1.0, 20.0),
 )
-_TEXTS = tuple(f"{kind} peak=3e-4 floor={floor} warmup=2000 decay=12000 steps=30000"
+_TEXTS = tuple(f"{kind} peak=3e-4 floor={floor} warmup=200 decay=500 steps=30000"
                for kind, floor in (("linear", 3e-5), ("constant", 3e-4), ("step", 9e-5)))  # fmt: skip
 """Schedules of simulated sweeps."""
 _LEAST = -0.999  # of the loss: what is taken off never exceeds it
