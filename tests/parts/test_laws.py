@@ -115,9 +115,7 @@ TEXTBOOK = {
     "zhai": lambda p, t, x: p["E"] + p["A"] * (x + p["X_0"]) ** -t["exponent"],
     "broken": lambda p, t, x: (
         p["E"]
-        + p["B"]
-        * x ** -t["exponent"]
-        * (1 + (x / p["d"]) ** (1 / t["break_width"])) ** (-t["change"] * t["break_width"])
+        + p["B"] * x ** -p["c_0"] * (1 + (x / p["d"]) ** (1 / t["break_width"])) ** (-t["change"] * t["break_width"])
     ),
     "mixture-additive": lambda p, t, *h: p["E"] + _mixed(p, DOMAINS, h),
     "mixture-scaled": lambda p, t, n, d, *h: (

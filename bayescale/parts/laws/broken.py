@@ -1,5 +1,7 @@
 """The broken law: a power law above a floor, whose exponent changes once."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 
@@ -15,8 +17,9 @@ class Broken(AbstractLaw):
     .. math:: L(X) = E + B\,X^{-c_0} \left(1 + (X / d)^{1/f}\right)^{-c_1 f}
 
     The exponent is :math:`c_0` before the break at `d` and :math:`c_0 + c_1` after it; `f` is the width of the change
-    in e-folds. Its prior gives a probability of 0.3 to a change by more than 0.3. The loss may rise beyond the break,
-    where :math:`c_0 + c_1` is negative.
+    in e-folds. The prior of :math:`c_1` gives a probability of 0.3 to a change by more than 0.3. The loss may rise on
+    the side of the break where the exponent is negative. The law is sampled by the exponent at the anchor, which runs
+    determine on whichever side the break is.
     """
 
     name = "broken"
@@ -31,7 +34,7 @@ class Broken(AbstractLaw):
     parameters = {
         "level": LEVEL,
         "ratio_X": REDUCIBLE,
-        "exponent": EXPONENT,
+        "exponent": replace(EXPONENT, meaning="exponent at the anchor"),
         "break_at": Parameter(
             Normal(1.0, 2.5),
             "e-folds from the anchor",
@@ -52,20 +55,27 @@ class Broken(AbstractLaw):
     quantities = {
         "E": IRREDUCIBLE,
         "B": Quantity(Kind.PUBLISHED, "loss · input^c_0", "coefficient of the power", "log"),
+        "c_0": Quantity(Kind.PUBLISHED, "1", "exponent before the break"),
         "d": Quantity(Kind.PUBLISHED, "of the input", "input at the break", "log"),
     }
 
     @staticmethod
     def log_loss(x, *, level, ratio_X, exponent, break_at, break_width, change):
-        r = jnp.log(ratio_X)
+        r, before = jnp.log(ratio_X), _before(exponent, break_at, break_width, change)
         bend = _bend(x, break_at, break_width) - _bend(0.0, break_at, break_width)
-        return jnp.log(level) + log_sum(0.0, r - exponent * x - change * bend) - log_sum(0.0, r)
+        return jnp.log(level) + log_sum(0.0, r - before * x - change * bend) - log_sum(0.0, r)
 
     @staticmethod
     def published(x, *, loss, level, ratio_X, exponent, break_at, break_width, change):
-        E = jnp.exp(loss) * level / (1 + ratio_X)
+        E, before = jnp.exp(loss) * level / (1 + ratio_X), _before(exponent, break_at, break_width, change)
         at_anchor = change * _bend(0.0, break_at, break_width)
-        return {"E": E, "B": E * ratio_X * jnp.exp(exponent * x + at_anchor), "d": jnp.exp(x + break_at)}
+        B = E * ratio_X * jnp.exp(before * x + at_anchor)
+        return {"E": E, "B": B, "c_0": jnp.broadcast_to(before, jnp.shape(B)), "d": jnp.exp(x + break_at)}
+
+
+def _before(at_anchor, at, width, change):
+    """Return the exponent before the break, from that at the anchor."""
+    return at_anchor - change * jax.nn.sigmoid(-at / width)
 
 
 def _bend(x, at, width):
