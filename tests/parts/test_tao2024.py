@@ -73,6 +73,6 @@ def test_the_vocabulary_term_is_identified_by_its_prior_alone(runs: bs.Runs) -> 
     assert fit.converged, fit.verdict
     assert bs.check(fit, "identification").passed
     assert fit.summary.loc["most_gain", "mean"] == pytest.approx(GAIN, rel=0.1)
-    free = bs.fit(runs, spec.with_prior(alpha_V=LogNormal(0.7, 10.0)), seed=0)
+    free = bs.fit(runs, spec.with_prior(alpha_V=LogNormal(0.7, 10.0)), seed=0, draws=250)
     failed = {finding.subject for finding in bs.check(free, "identification") if not finding.passed}
     assert failed == {"ratio_V"}
