@@ -71,7 +71,7 @@ def predictive(fit: Fit, *, seed: int = 0, prior_draws: int = 500) -> xr.DataTre
     return tree
 
 
-_USUAL = {"params": 1e9, "tokens": 2e10, "active_params": 1e9, "step": 1e4, "loss": 3.0}
+_USUAL = {"params": 1e9, "tokens": 2e10, "active_params": 1e9, "examples": 1e8, "step": 1e4, "loss": 3.0}
 """A run around which prior curves are drawn, in base units."""
 _DECADES = 2.0  # on either side of it
 _POINTS = 41
