@@ -79,7 +79,7 @@ def routed_power(p: dict, t: dict, n: jax.Array, experts: jax.Array) -> jax.Arra
 
 def routed_joint(p: dict, t: dict, n: jax.Array, d: jax.Array, experts: jax.Array) -> jax.Array:
     e = jnp.log(effective_experts(p, experts))
-    by_params = p["A"] * jnp.exp(p["delta"] * e) * n ** (p["alpha"] + p["gamma"] * e)
+    by_params = p["A"] * jnp.exp(p["delta"] * e) * n ** (p["alpha_1"] + p["gamma"] * e)
     return p["E"] + by_params + p["B"] * jnp.exp(p["omega"] * e) * d ** (p["beta"] + p["zeta"] * e)
 
 

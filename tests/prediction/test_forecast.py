@@ -218,7 +218,7 @@ def test_runs_of_one_size_are_enough_where_priors_were_learnt_and_a_check_says_w
 
 def test_a_query_has_a_distance_from_a_single_run():
     run = pd.DataFrame({"family": ["a"], "params": 1e8, "tokens": 2e9, "flops": 1.2e18})
-    fit = SimpleNamespace(design_frame=run, covariates=(), inputs=("params", "tokens"), families=["a"],
+    fit = SimpleNamespace(design_frame=run, covariates=(), inputs=("params", "tokens"), families=["a"], declared={},
                           with_defaults=lambda table: table)  # fmt: skip
     there, away = reach(fit, pd.concat([run, run.assign(params=1e9, flops=1.2e19)], ignore_index=True))["distance"]
     assert there == 0

@@ -29,7 +29,7 @@ def test_without_a_kind_every_figure_of_the_fit_is_drawn(saved: Path, tmp_path: 
     assert done.exit_code == 0, done.output
     drawn = {path.stem.replace("_", "-") for path in (tmp_path / "figures").glob("*.png")}
     # Of a choice, those of an allocation: the others say whose choice they draw.
-    of_others = {"information", "plan"}
+    of_others = {"information", "mixture", "plan"}
     assert drawn == set(bs.plots.kinds()) - of_others
     assert drawn >= {"loss", "forecast", "allocation", "prior-posterior", "residuals", "regret", "unknowns"}
     assert all(f"{name}: this figure is of" in done.stderr for name in of_others)
