@@ -27,10 +27,10 @@ class Plateau(AbstractLaw):
     avoid = "Curves without runs near chance: plateau and shape are then their priors, and a smaller law does as well."
     runs = ("revisiting",)
     reproduced = (
-        "On their benchmark of 92 curves, the average of this law with error-floor, bansal and zhai has errors of "
-        "extrapolation of 0.0336 for image classification, 0.0154 for translation and 0.0009 for language modelling. "
-        "The best of the point fits M1 to M4, by the recipe of their code, have 0.0415, 0.0208 and 0.0009. On "
-        "BIG-bench it has 0.0110, and M3 has 0.0087."
+        "On the authors' benchmark of 92 curves, the average of this law with error-floor, bansal and zhai has errors "
+        "of extrapolation of 0.0336 for image classification, 0.0154 for translation and 0.0009 for language "
+        "modelling. The best of the point fits M1 to M4, by the recipe of their code, have 0.0415, 0.0208 and 0.0009. "
+        "On BIG-bench it has 0.0110, and M3 has 0.0087."
     )
     inputs = ("flops",)
     parameters = {
