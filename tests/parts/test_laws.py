@@ -42,15 +42,13 @@ PUBLISHED = 16 * SAME
 
 MAY_RISE = {
     ("drift", "params"),
-    ("broken", "flops"),
     ("kaplan-batch", "batch_tokens"),
     *(("routed-power", name) for name in ("params", "experts")),
     *(("routed-joint", name) for name in ("tokens", "experts")),
     *(("mixture-exponential", f"share_{name}") for name in DOMAINS),
 }
-"""A law falls in every input, except these: the tokens term of drift may grow with params, a law may break upwards, a
-larger batch takes fewer steps at equal tokens, a domain
-may harm a text, and slopes of routed laws change with the other inputs."""
+"""A law falls in every input, except these: the tokens term of drift may grow with params, a larger batch takes fewer
+steps at equal tokens, a domain may harm a text, and slopes of routed laws change with the other inputs."""
 
 AT = {"experts": 6.0, "granularity": 4.0, "vocab_params": 6e7}
 """The anchor's value of inputs that are not params, tokens or compute."""
@@ -113,10 +111,7 @@ TEXTBOOK = {
     "kaplan": lambda p, t, n, d: ((p["N_c"] / n) ** (t["alpha_N"] / t["beta_D"]) + p["D_c"] / d) ** t["beta_D"],
     "bansal": lambda p, t, x: p["B"] * (1 / x + 1 / p["X_max"]) ** t["exponent"],
     "zhai": lambda p, t, x: p["E"] + p["A"] * (x + p["X_0"]) ** -t["exponent"],
-    "broken": lambda p, t, x: (
-        p["E"]
-        + p["B"] * x ** -p["c_0"] * (1 + (x / p["d"]) ** (1 / t["break_width"])) ** (-t["change"] * t["break_width"])
-    ),
+    "broken": lambda p, t, x: p["E"] + p["B"] * x ** -p["c_0"] * (1 + x / p["d"]) ** -p["c_1"],
     "mixture-additive": lambda p, t, *h: p["E"] + _mixed(p, DOMAINS, h),
     "mixture-scaled": lambda p, t, n, d, *h: (
         p["E"]
