@@ -17,17 +17,17 @@ class Broken(AbstractLaw):
     .. math:: L(X) = E + B\,X^{-c_0} \left(1 + (X / d)^{1/f}\right)^{-c_1 f}
 
     The exponent is :math:`c_0` before the break at `d` and :math:`c_0 + c_1` after it, with :math:`c_1 > 0`. A break
-    after which the loss falls more slowly cannot be told from a floor: with both signs, a curve has two explanations,
-    and chains that start in one do not find the other. The width `f` of the change, in e-folds, is a field, because few
-    runs are close enough to a break to determine it.
+    after which the loss falls more slowly looks like a floor: with both signs, a curve has two explanations, and chains
+    that start in one do not find the other. The width `f` of the change, in e-folds, is a field, because few runs are
+    close enough to a break to determine it.
     """
 
     name = "broken"
     source = "Caballero et al. 2022, arXiv:2210.14891"
     use = "A curve that falls faster from some input on, inside the runs."
     avoid = (
-        "Curves that bend only near their floor: the break is then its prior. For a break beyond the runs use the "
-        "discrepancy break."
+        "Curves that bend only near their floor: the break is then its prior, and chains may need more draws. For a "
+        "break beyond the runs use the discrepancy break."
     )
     runs = ("revisiting",)
     inputs = ("flops",)
