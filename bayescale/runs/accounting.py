@@ -49,7 +49,7 @@ class Accounting:
     >>> gpt3 = Shape(layers=96, width=12288, ffn=49152, heads=96, kv_heads=96, head_dim=128, vocab=50257, tied=True,
     ...              gated=False, positions=2048)
     >>> CONVENTIONS["kaplan"].params(gpt3), CONVENTIONS["total"].params(gpt3)
-    (173946175488, 174591135744)
+    (173946175488, 174591270912)
     """
 
     head: bool = True
@@ -260,7 +260,7 @@ def per_root_of(vocab: int, *, aspect: float = 100.0, tied: bool = True, positio
     Examples
     --------
     >>> round(per_root_of(32_000, aspect=40.0))
-    47804
+    47802
     """
     return float((vocab * (1 if tied else 2) + positions) * np.cbrt(aspect / 12))
 

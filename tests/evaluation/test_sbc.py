@@ -24,6 +24,7 @@ from bayescale.evaluation.sbc import RANKED, Calibration, ranked
 from bayescale.evaluation.simulation import BEYOND, Simulated, extremes, simulate, sweep_for
 from bayescale.inference.batch import FitOptions
 from bayescale.modelling.design import design
+from bayescale.parts.base import AbstractPenalty
 from bayescale.parts.catalogue import part
 from bayescale.prediction import records as measuring
 from bayescale.reporting.plots import figures
@@ -168,11 +169,23 @@ def test_a_shipped_spec_has_a_sweep(name: str) -> None:
     assert extremes(runs) == (["all", "fifth"] if pools else ["all"])
 
 
+class OfCities(AbstractPenalty):
+    """A penalty that reads a text of which no plain sweep has an example."""
+
+    name = "of-cities"
+    source = "a test of this project"
+    labels = ("city",)
+
+    @staticmethod
+    def penalized(log_loss, spent, basis):
+        return log_loss
+
+
 def test_runs_that_lack_a_column_are_refused(chinchilla: bs.Runs) -> None:
     with pytest.raises(RunsError, match="unique_tokens"):
         simulate(bs.load_spec("repetition"), chinchilla, simulations=FEW, seed=0)
     with pytest.raises(RunsError, match="--runs"):
-        sweep_for(bs.make_spec("steps", law="power-floor", inputs=["step"]))
+        sweep_for(bs.make_spec("cities", law="additive", penalties=[OfCities]))
 
 
 @pytest.mark.slow

@@ -451,16 +451,23 @@ def test_no_perplexity_is_1_or_less() -> None:
 JUDGED = [name for name in shipped.names("data") if {"loss", "tokens"} <= set(bs.load_runs(name).frame)]
 
 
+# Perplexities of text that is as easy to predict as code lie where losses of web text do: the rule says so of itself.
+OF_CODE = {("mixtures5", "symbolic"), ("parallel", "ParScale-Stack")}
+
+
 @pytest.mark.parametrize("name", JUDGED)
 def test_shipped_losses_are_nats_by_the_rule_and_their_perplexities_are_not(name: str) -> None:
     """Of each family; of perplexities, the runs that have one under 15."""
     runs = bs.load_runs(name)
     families = {family: runs.where(family=family).frame for family in runs.families}
-    perplexities = [f.assign(loss=np.exp(f["loss"])).query("loss < 15") for f in families.values()]
+    perplexities = {family: f.assign(loss=np.exp(f["loss"])).query("loss < 15") for family, f in families.items()}
     for frame in families.values():
         assert bs.load_runs(frame, rows_by=runs.rows_by).loss_unit_assumed
-    small = [frame for frame in perplexities if len(frame)]
+    small = {family: frame for family, frame in perplexities.items() if len(frame)}
     assert small
-    for frame in small:
+    for family, frame in small.items():
+        if (name, family) in OF_CODE:  # an exception that is not needed fails too
+            assert bs.load_runs(frame, rows_by=runs.rows_by).loss_unit_assumed
+            continue
         with pytest.raises(RunsError, match="perplexities"):
             bs.load_runs(frame, rows_by=runs.rows_by)
