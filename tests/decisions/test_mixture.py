@@ -100,9 +100,9 @@ def test_of_two_domains_it_is_the_best_of_a_grid_with_its_regret(two: tuple[bs.F
     middle = choice.best_shares["share_b"]
     assert [middle[q] for q in ("q05", "q50", "q95")] == pytest.approx(np.quantile(best, [0.05, 0.5, 0.95]), abs=2e-3)
     low, high = choice.as_good["share_b"]  # within 0.1% of the least expected loss, up to the steps of the search
-    alike = np.flatnonzero(mean <= mean.min() * 1.001) / 20_000
-    assert alike[0] <= low <= alike[0] + 0.05
-    assert alike[-1] - 0.05 <= high <= alike[-1]
+    as_good = np.flatnonzero(mean <= mean.min() * 1.001) / 20_000
+    assert as_good[0] <= low <= as_good[0] + 0.05
+    assert as_good[-1] - 0.05 <= high <= as_good[-1]
     assert json.loads(json.dumps(choice.to_dict()))["settled"]
 
 

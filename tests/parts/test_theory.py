@@ -1,4 +1,4 @@
-"""Theory as prior generators: each gives the exponent of its theory, and as much uncertainty as it was told."""
+"""Theory as prior generators: each gives the exponent of its theory, and as much uncertainty as it was given."""
 
 from __future__ import annotations
 
