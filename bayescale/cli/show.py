@@ -184,7 +184,8 @@ def _prior_words(spec: Spec, name: str) -> str:
 
 def _fields_words(fields: dict[str, Any]) -> str:
     written = {
-        field: ", ".join(value) if isinstance(value, tuple | list) else f"{value:.4g}" for field, value in fields.items()
+        field: ", ".join(value) if isinstance(value, tuple | list) else f"{value:.4g}"
+        for field, value in fields.items()
     }
     return "; ".join(f"{field} = {value}" for field, value in written.items())
 
