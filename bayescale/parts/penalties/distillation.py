@@ -8,6 +8,7 @@ from bayescale.parts.priors import LogitNormal, LogNormal
 
 BUSBRIDGE = "Busbridge et al. 2025, arXiv:2502.08606"
 _PARAMS, _TOKENS = np.log(1e9), np.log(2e10)  # of the student, where its reducible term is given
+WEAK = "weak: the published coefficients were not found in a readable form"
 _NONE = 1e-6  # offset of the column: a teacher loss of zero stands for no teacher
 
 
@@ -33,18 +34,24 @@ class Distillation(AbstractPenalty):
                                high=15.0, offset=_NONE, usual=(1.8, 3.5))
     }  # fmt: skip
     parameters = {
-        "student_term": Parameter(LogNormal(1.0, 0.7), "nats/token", "its term, at 1B params and 20B tokens", 0.3),
-        "student_share": Parameter(LogitNormal(0.5, 1.0), "1", "share of params in the term there", 0.3),
-        "student_alpha": Parameter(LogNormal(0.35, 0.35), "1", "exponent of params of the student", 0.1,
-                                   kind=Kind.EXPONENT),
-        "student_beta": Parameter(LogNormal(0.4, 0.35), "1", "exponent of tokens of the student", 0.1,
-                                  kind=Kind.EXPONENT),
-        "student_gamma": Parameter(LogNormal(0.7, 0.3), "1", "exponent of the sum", 0.1, kind=Kind.EXPONENT),
-        "teacher_power": Parameter(LogNormal(1.0, 0.7), "1", "exponent of the teacher's loss", 0.1, kind=Kind.EXPONENT),
-        "gap_at": Parameter(LogNormal(1.0, 0.2), "1", "teacher's loss over the student's where the bend is", 0.1),
-        "gap_width": Parameter(LogNormal(0.2, 0.5), "e-folds", "how gradual the bend is", 0.1),
-        "gap_power": Parameter(LogNormal(0.5, 0.7), "1", "exponent beyond the bend", 0.1, kind=Kind.EXPONENT),
-    }  # fmt: skip
+        "student_term": Parameter(
+            LogNormal(1.0, 0.7), "nats/token", "its term, at 1B params and 20B tokens", 0.3, WEAK
+        ),
+        "student_share": Parameter(LogitNormal(0.5, 1.0), "1", "share of params in the term there", 0.3, WEAK),
+        "student_alpha": Parameter(
+            LogNormal(0.35, 0.35), "1", "exponent of params of the student", 0.1, WEAK, kind=Kind.EXPONENT
+        ),
+        "student_beta": Parameter(
+            LogNormal(0.4, 0.35), "1", "exponent of tokens of the student", 0.1, WEAK, kind=Kind.EXPONENT
+        ),
+        "student_gamma": Parameter(LogNormal(0.7, 0.3), "1", "exponent of the sum", 0.1, WEAK, kind=Kind.EXPONENT),
+        "teacher_power": Parameter(
+            LogNormal(1.0, 0.7), "1", "exponent of the teacher's loss", 0.1, WEAK, kind=Kind.EXPONENT
+        ),
+        "gap_at": Parameter(LogNormal(1.0, 0.2), "1", "teacher's loss over the student's where the bend is", 0.1, WEAK),
+        "gap_width": Parameter(LogNormal(0.2, 0.5), "e-folds", "how gradual the bend is", 0.1, WEAK),
+        "gap_power": Parameter(LogNormal(0.5, 0.7), "1", "exponent beyond the bend", 0.1, WEAK, kind=Kind.EXPONENT),
+    }
 
     @staticmethod
     def penalized(
