@@ -20,7 +20,7 @@ from bayescale.decisions.experts import Experts
 from bayescale.parts.laws.routed import RoutedJoint
 
 JOINT = {  # Table 3 of Ludziejewski et al. 2025; their c is E
-    "A": 35.91, "alpha": -0.1889, "delta": -0.2285, "gamma": 0.0098, "B": 35.98, "beta": -0.1775, "omega": 0.5529,
+    "A": 35.91, "alpha_1": -0.1889, "delta": -0.2285, "gamma": 0.0098, "B": 35.98, "beta": -0.1775, "omega": 0.5529,
     "zeta": -0.0259, "E_start": 2.0732, "E_max": 290.4521, "E": 1.3637,
 }  # fmt: skip
 REDUCED = {  # Table 4: experts → m, mu, n, nu
@@ -56,13 +56,13 @@ def joint_at(n0: float, d0: float, experts: float) -> dict[str, float]:
     """Parameters of the joint law at an anchor, from its printed constants."""
     p, e = JOINT, np.log(effective(experts, JOINT["E_start"], JOINT["E_max"]))
     n, d = np.log(n0), np.log(d0)
-    by_params = p["A"] * np.exp(p["delta"] * e + (p["alpha"] + p["gamma"] * e) * n)
+    by_params = p["A"] * np.exp(p["delta"] * e + (p["alpha_1"] + p["gamma"] * e) * n)
     by_tokens = p["B"] * np.exp(p["omega"] * e + (p["beta"] + p["zeta"] * e) * d)
     return {
         "level": p["E"] + by_params + by_tokens,
         "ratio_A": by_params / p["E"],
         "ratio_B": by_tokens / p["E"],
-        "alpha_N": -p["alpha"] - p["gamma"] * e,
+        "alpha_N": -p["alpha_1"] - p["gamma"] * e,
         "beta_D": -p["beta"] - p["zeta"] * e,
         "gain_A": -p["delta"] - p["gamma"] * n,
         "gain_B": -p["omega"] - p["zeta"] * d,
