@@ -35,6 +35,7 @@ _EXPORTS = {
     "ConvergenceWarning": "core.errors",
     "CustomModel": "modelling.custom",
     "DataCap": "decisions.data_cap",
+    "Decay": "decisions.decay",
     "Derived": "decisions.derived",
     "Experts": "decisions.experts",
     "Finding": "evaluation.checks.base",
@@ -118,6 +119,7 @@ if TYPE_CHECKING:
     from bayescale.decisions.base import AbstractDecision
     from bayescale.decisions.choice import Choice, Withheld
     from bayescale.decisions.data_cap import DataCap
+    from bayescale.decisions.decay import Decay
     from bayescale.decisions.derived import Derived, frontier, limit
     from bayescale.decisions.engines import Value
     from bayescale.decisions.experts import Experts

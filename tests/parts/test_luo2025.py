@@ -10,7 +10,7 @@ import pytest
 
 from bayescale.core import shipped
 from bayescale.core.errors import RunsError
-from bayescale.parts.penalties.annealing import Annealing, MultiPower
+from bayescale.parts.penalties.annealing import LONG_AGO, REFERENCE, Annealing, MultiPower
 from bayescale.parts.schedules import KINDS, Schedule, along_schedule, annealing_area, changes_of, schedule
 
 PUBLISHED = {
@@ -45,9 +45,13 @@ def curves() -> pd.DataFrame:
 def loss_of(size: str, text: str, steps: np.ndarray, penalty: MultiPower) -> np.ndarray:
     floor, scale, exponent, drop, rate, power, lr = PUBLISHED[size]
     rows = along_schedule(text, steps)
-    base = floor + scale * rows["lr_area"].to_numpy() ** -exponent
+    constant = drop * PEAK * (1 - (1 + rate * PEAK**-lr * LONG_AGO) ** -power)
+    base = floor + constant + scale * rows["lr_area"].to_numpy() ** -exponent
+    rate_then, area_then = REFERENCE
+    rate = rate * rate_then**-lr * area_then
+    at_reference = drop * PEAK * (1 - (1 + rate) ** -power)
     with jax.enable_x64(True):
-        found = penalty.penalized(jnp.log(base), {}, penalty.basis(rows), anneal_drop=drop * PEAK, anneal_rate=rate,
+        found = penalty.penalized(jnp.log(base), {}, penalty.basis(rows), anneal_drop=at_reference, anneal_rate=rate,
                                   anneal_power=power, anneal_lr=lr)  # fmt: skip
     return np.exp(np.asarray(found))
 

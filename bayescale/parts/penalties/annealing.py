@@ -19,6 +19,10 @@ AREA = Column(
 _TEXTS = tuple(f"{kind} peak=3e-4 floor={floor} warmup=200 decay=500 steps=30000"
                for kind, floor in (("linear", 3e-5), ("constant", 3e-4), ("step", 9e-5)))  # fmt: skip
 """Schedules of simulated sweeps."""
+REFERENCE = (1e-4, 0.1)
+"""Learning rate after a change, and area since it, at which `multi-power` reads its parameters."""
+LONG_AGO = AREA.default
+"""Area since the warm-up at which a constant learning rate adds nothing."""
 _LEAST = -0.999  # of the loss: what is taken off never exceeds it
 
 
@@ -34,11 +38,19 @@ class MultiPower(AbstractPenalty):
     r"""Multi-power law of Luo et al. (2025): each change of the learning rate acts through a power of what followed it.
 
     .. math::
-        L(t) = L_0(S(t)) + b \sum_{k \le t} \frac{\eta_k - \eta_{k-1}}{\eta_{\max}}
-        \left[1 - (1 + c\, \eta_k^{-\gamma} S_k(t))^{-\beta}\right],\quad S_k(t) = \sum_{\tau=k}^{t} \eta_\tau
+        L(t) = L_1(S(t)) - b\, R(\eta_{\max}, S_1) + b \sum_{k \le t} \frac{\eta_k - \eta_{k-1}}{\eta_{\max}}
+        R(\eta_k, S_k(t)),\quad R(\eta, S) = 1 - (1 + c\, \eta^{-\gamma} S)^{-\beta},
+        \quad S_k(t) = \sum_{\tau=k}^{t} \eta_\tau
 
     The base law reads the area :math:`S(t)` under the learning rate: ``law = "power-floor"``, ``inputs = ["lr_area"]``.
-    Rows name their schedule and step; the area follows from these. Their `B` is :math:`b / \eta_{\max}`.
+    Rows name their schedule and step; the area follows from these. At :math:`S_1 = 6` after the warm-up, :math:`L_1` is
+    the loss at a constant learning rate; elsewhere it nearly is. In Luo et al., `B` is :math:`b / \eta_{\max}`, and
+    the law of the area is :math:`L_1 - b\, R(\eta_{\max}, S_1)`.
+
+    Training curves tell what a change does soon after it, and little about its end. `anneal_rate` and `anneal_drop`
+    are therefore read at a reference :math:`r`, a learning rate of :math:`\eta_r = 0.0001` and an area of
+    :math:`S_r = 0.1`: the rate is :math:`c\, \eta_r^{-\gamma} S_r`, and the drop :math:`b\, R(\eta_r, S_r)`.
+    For :math:`b` and :math:`c` themselves, the posterior is a narrow ridge along which chains do not mix.
 
     Attributes
     ----------
@@ -60,9 +72,11 @@ class MultiPower(AbstractPenalty):
     labels = ("schedule",)
     columns = {"lr_area": AREA}
     parameters = {
-        "anneal_drop": Parameter(LogNormal(0.12, 0.7), "nats/token", "loss that a full decay takes off in the end", 0.3,
-                                 LUO + ": 0.109, 0.131, 0.157"),
-        "anneal_rate": Parameter(LogNormal(2.0, 0.5), "1", "how soon a change acts", 0.1, LUO + ": 2.02-2.13"),
+        "anneal_drop": Parameter(LogNormal(0.12, 0.7), "nats/token",
+                                 "loss that a full decay takes off after the reference area", 0.3,
+                                 LUO + ": 0.11, 0.12, 0.15"),
+        "anneal_rate": Parameter(LogNormal(70.0, 1.0), "1", "how soon a change acts, at the reference", 0.1,
+                                 LUO + ": 73-76 from least squares, which do not determine it well"),
         "anneal_power": Parameter(LogNormal(0.6, 0.3), "1", "exponent of the area after a change", 0.1,
                                   LUO + ": 0.58-0.60", kind=Kind.EXPONENT),
         "anneal_lr": Parameter(LogNormal(0.64, 0.2), "1", "exponent of the learning rate", 0.1, LUO + ": 0.63-0.66",
@@ -81,7 +95,10 @@ class MultiPower(AbstractPenalty):
         return np.stack([self._changes(str(text), int(step)) for text, step in rows])
 
     def _changes(self, text, step):
-        return changes_of(text, step, self.bins) / np.array([schedule(text).peak, 1.0, 1.0])
+        changes = changes_of(text, step, self.bins)
+        peak = schedule(text).peak
+        known = np.vstack([changes / [peak, 1.0, 1.0], [-1.0, np.log(peak), np.log(LONG_AGO)]])
+        return known - np.array([0.0, *np.log(REFERENCE)])
 
     @staticmethod
     def penalized(log_loss, spent, basis, *, anneal_drop, anneal_rate, anneal_power, anneal_lr):
@@ -89,7 +106,8 @@ class MultiPower(AbstractPenalty):
         drop, rate, power, lr = (x[..., None] if jnp.ndim(x) else x
                                  for x in (anneal_drop, anneal_rate, anneal_power, anneal_lr))  # fmt: skip
         reached = -jnp.expm1(-power * jnp.log1p(rate * jnp.exp(log_area - lr * log_rate)))
-        added = jnp.sum(drop * change * reached, axis=-1)
+        at_reference = -jnp.expm1(-power * jnp.log1p(rate))
+        added = jnp.sum(drop / at_reference * change * reached, axis=-1)
         return log_loss + jnp.log1p(jnp.maximum(added * jnp.exp(-log_loss), _LEAST))
 
 
