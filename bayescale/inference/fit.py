@@ -41,7 +41,7 @@ from bayescale.runs.columns import SPANS
 from bayescale.runs.readers import load_runs
 from bayescale.runs.table import Runs
 
-_KEEP = (*SPANS, "loss")
+_KEEP = (*SPANS, "loss", "run_id", "exclusion")
 _PACKAGES = ("bayescale", "jax", "numpyro", "arviz", "numpy", "xarray")
 
 

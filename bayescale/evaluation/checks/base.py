@@ -62,7 +62,8 @@ class Answer:
     Attributes
     ----------
     question : str
-        What was asked: ``converged``, ``identified``, ``residuals``, ``sensitivity``, ``coverage``, ``runs``.
+        What was asked: ``converged``, ``identified``, ``residuals``, ``sensitivity``, ``influence``,
+        ``coverage``, ``runs``.
     state : str
         :data:`PASS`, :data:`REVIEW` or :data:`FAIL`.
     sentence, action : str

@@ -1,0 +1,76 @@
+"""Influence: the runs that are named, what leaving them out does, and the strays of a published table."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import bayescale as bs
+
+
+def one_law(seed: int, rows: int = 40) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    flops, ratio = np.exp(rng.uniform(np.log(1e18), np.log(1e21), rows)), np.exp(rng.normal(np.log(20), 0.9, rows))
+    params = np.sqrt(flops / 6 / ratio)
+    law = 1.69 + 406.4 * params**-0.34 + 410.7 * (params * ratio) ** -0.28
+    loss = law * np.exp(0.005 * rng.standard_normal(rows))
+    names = [f"run-{i}" for i in range(rows)]
+    return pd.DataFrame({"run_id": names, "params": params, "tokens": params * ratio, "loss": loss})
+
+
+@pytest.fixture(scope="module")
+def hoffmann() -> tuple[bs.Runs, bs.Fit]:
+    frame = bs.load_runs("hoffmann2022").frame
+    runs = bs.load_runs(frame.assign(run_id=[f"run-{i}" for i in range(len(frame))]), loss_unit="nats")
+    return runs, bs.fit(runs, "additive", seed=0, draws=500, progress=False)
+
+
+def ratio(fit: bs.Fit, flops: float) -> np.ndarray:
+    return np.log(bs.frontier(fit, flops).draws["tokens_per_param"].to_numpy()[:, 0])
+
+
+def named(finding: bs.Finding) -> list[str]:
+    return re.findall(r"run-\d+", finding.sentence)
+
+
+def test_runs_of_one_law_pass() -> None:
+    fit = bs.fit(bs.load_runs(one_law(0), loss_unit="nats"), "additive", seed=0, draws=500, progress=False)
+    findings = bs.check(fit, "influence")
+    assert [f.subject for f in findings] == ["runs: tokens_per_param", "runs: loss"]
+    assert findings.passed
+    assert findings.status[0].state == "PASS"
+
+
+def test_the_change_without_the_runs_is_that_of_a_fit_without_them(hoffmann: tuple[bs.Runs, bs.Fit]) -> None:
+    runs, fit = hoffmann
+    found = next(f for f in bs.check(fit, "influence") if f.subject.endswith("tokens_per_param"))
+    assert len(named(found)) == 5
+    assert "reweighting is not reliable" not in found.sentence
+    figures = re.search(r"at (\S+) FLOP goes from (\S+) to (\S+):", found.sentence)
+    assert figures
+    flops, before, after = map(float, figures.groups())
+    assert flops == pytest.approx(10 * runs.frame["flops"].max(), rel=0.01)
+    kept = bs.load_runs(runs.frame[~runs.frame["run_id"].isin(named(found))], loss_unit="nats")
+    exact = ratio(bs.fit(kept, "additive", seed=0, draws=500, progress=False), flops)
+    of_all = ratio(fit, flops)
+    assert np.exp(np.median(of_all)) == pytest.approx(before, rel=0.001)
+    # The error of weights of which about a hundred of 2000 draws remain.
+    assert np.log(after / before) == pytest.approx(exact.mean() - of_all.mean(), abs=4 * of_all.std() / np.sqrt(97))
+
+
+def test_runs_that_the_table_marks_are_left_out_together(hoffmann: tuple[bs.Runs, bs.Fit]) -> None:
+    found = [f for f in bs.check(hoffmann[1], "influence") if "5 runs marked as excluded" in f.sentence]
+    assert len(found) == 2
+    assert all(f.passed for f in found)  # under the additive law and Student-t noise, the strays hardly matter
+
+
+@pytest.mark.slow
+def test_the_default_model_names_the_five_strays_of_hoffmann_2022(hoffmann: tuple[bs.Runs, bs.Fit]) -> None:
+    runs, _ = hoffmann
+    found = list(bs.check(bs.fit(runs, "default", seed=0, progress=False), "influence"))
+    assert not any(f.passed for f in found)
+    strays = [f"run-{i}" for i in np.flatnonzero(runs.frame["exclusion"] != "")]
+    assert all(named(f) == strays for f in found)
