@@ -10,6 +10,7 @@ import pandas as pd
 
 from bayescale.core.errors import RunsError, nearest
 from bayescale.core.quantities import quantity
+from bayescale.runs.names import candidates
 
 FLOPS_PER_PARAM_TOKEN = 6.0
 """Training FLOP per param and token: 2 forward and 4 backward (Kaplan et al. 2020)."""
@@ -92,13 +93,16 @@ def text(cell: Any) -> str:
 def missing_column(column: str, columns: Iterable[str], name: str) -> RunsError:
     """Return the error for a column that a table does not have."""
     columns = [str(c) for c in columns]
+    similar = candidates(column, columns)
+    say = f"say which column it is: --columns {column}={similar[0]!r}" if similar else ""
     return RunsError(
         f"{name!r} has no column {column!r}",
         expected=f"columns {', '.join(REQUIRED)} and the observed values (and family if there are several families)"
         if column in REQUIRED
         else f"a column of: {', '.join(columns)}",
         got=", ".join(columns),
-        hint=COMMAS
-        if len(columns) == 1
-        else nearest(column, columns, otherwise="add the column, or rename the column that holds these values"),
+        hint=say or COMMAS
+        if len(columns) == 1 or similar
+        else nearest(column, columns, otherwise="add the column, or name the one that holds these values: --columns "
+                     f"{column}=NAME"),
     )

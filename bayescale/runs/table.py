@@ -41,6 +41,8 @@ class Runs:
         Whether the losses were taken as nats/token because nothing stated their unit.
     responses : tuple of str
         Names of the responses that were read from a separate table of observations.
+    understood : tuple of str
+        What was understood of the table beyond its plain cells: formats, names, units. Empty for a plain table.
     """
 
     _frame: pd.DataFrame = field(repr=False)
@@ -51,6 +53,7 @@ class Runs:
     loss_unit: str = "nats"
     loss_unit_assumed: bool = False
     responses: tuple[str, ...] = ()
+    understood: tuple[str, ...] = ()
 
     @property
     def frame(self) -> pd.DataFrame:
@@ -116,7 +119,10 @@ class Runs:
         f = self._frame
         spans = ", ".join(f"{c} {count(f[c].min())}-{count(f[c].max())}" for c in SPANS if c in f)
         rows = f" in {len(f)} rows" if self.n_runs < len(f) else ""
-        return f"Runs({self.name!r}: {self.n_runs} runs{rows}, {len(self.families)} families, {spans})"
+        n = len(self.families)
+        families = f"{n} {'family' if n == 1 else 'families'}"
+        about = f"Runs({self.name!r}: {self.n_runs} run{'s' * (self.n_runs != 1)}{rows}, {families}, {spans})"
+        return "\n  ".join([about, *(f"understood: {note}" for note in self.understood)])
 
     def where(self, **conditions: Any) -> Runs:
         """Return the runs that meet every condition.
