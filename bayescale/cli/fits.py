@@ -13,12 +13,11 @@ import click
 from bayescale.cli.options import (
     Condition,
     Quantity,
+    Reading,
     as_json_option,
-    loss_unit_option,
     models_option,
-    observations_option,
+    reading_options,
     seed_option,
-    where_option,
 )
 from bayescale.cli.printing import check_out, finish, print_json, print_table, read_queries, read_runs, write_csv
 
@@ -29,9 +28,7 @@ _FORECAST = ("family", "params", "tokens", "mean", "sd", "q05", "q50", "q95", "e
 @click.command()
 @click.argument("runs")
 @models_option
-@loss_unit_option
-@where_option
-@observations_option
+@reading_options
 @click.option("--horizon", type=click.FloatRange(1, min_open=True),
               help="Weight models by forecasts at this multiple of the fitted compute; by default, all.")  # fmt: skip
 @click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="File to write.")
@@ -45,9 +42,7 @@ _FORECAST = ("family", "params", "tokens", "mean", "sd", "q05", "q50", "q95", "e
 def fit(
     runs: str,
     specs: tuple[str, ...],
-    loss_unit: str | None,
-    conditions: tuple[tuple[str, str], ...],
-    observations: str | None,
+    reading: Reading,
     horizon: float | None,
     out: Path,
     seed: int,
@@ -72,7 +67,7 @@ def fit(
 
     stages = progress.Stages(show=progress.on_terminal())
     stages.seconds["import"] = time.perf_counter() - started
-    table = read_runs(runs, loss_unit, conditions, observations)
+    table = read_runs(runs, reading)
     settings: dict[str, Any] = {"seed": seed, "chains": chains, "warmup": warmup, "draws": draws, "device": device}
     if len(specs) == 1:
         result: fitting.Fit | Average = fitting.fit(table, specs[0], stages=stages, **settings)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
@@ -68,15 +69,6 @@ as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSO
 seed_option = click.option(
     "--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Random seed."
 )
-loss_unit_option = click.option(
-    "--loss-unit", type=click.Choice(tuple(LOSS_UNITS)),
-    help="Unit of the losses in RUNS, per token; by default, the unit on the table's card, else nats.",
-)  # fmt: skip
-observations_option = click.option(
-    "--observations", type=click.Path(dir_okay=False),
-    help="CSV of what was observed of RUNS, one observation per row: run_id, response, value. By default, "
-    "observations.csv if RUNS is a folder.",
-)  # fmt: skip
 response_option = click.option(
     "--response", help="Response whose forecasts are scored; by default the loss, or the first response without one."
 )
@@ -84,11 +76,53 @@ models_option = click.option(
     "--model", "specs", multiple=True, default=("default",), show_default=True,
     help="Model: a built-in name, or the path of a TOML file. Several are averaged.",
 )  # fmt: skip
-where_option = click.option(
-    "--where", "conditions", type=Condition(), multiple=True, metavar="COLUMN=VALUE",
-    help="Read only runs that meet a condition: 'exclusion=\"\"' (an empty cell), params_below=1B, family=OPT. "
-    "Conditions on several columns must all hold; several values of one column are alternatives.",
+_READING = (
+    click.option("--columns", type=Condition(), multiple=True, metavar="NAME=COLUMN",
+                 help="What RUNS calls a column: params=n_params. Usual names are recognized without it."),
+    click.option("--unit", "units", type=Condition(), multiple=True, metavar="COLUMN=UNIT",
+                 help="Unit of a column: params=millions, tokens=billions, flops=EFLOP, flops=PF-days."),
+    click.option("--loss-unit", type=click.Choice(tuple(LOSS_UNITS)),
+                 help="Unit of the losses in RUNS; by default, the unit on the table's card, else nats per token."),
+    click.option("--bytes-per-token", type=click.FloatRange(0, min_open=True),
+                 help="Average bytes of a token, for losses in bits per byte; by default a column of RUNS."),
+    click.option("--decimal", type=click.Choice((".", ",")),
+                 help="Mark of decimals in RUNS, if its numbers can be read either way."),
+    click.option("--where", "conditions", type=Condition(), multiple=True, metavar="COLUMN=VALUE",
+                 help="Read only runs that meet a condition: 'exclusion=\"\"' (an empty cell), params_below=1B, "
+                 "family=OPT. Conditions on several columns must all hold; several values of one column are "
+                 "alternatives."),
+    click.option("--exclude", "excluded", multiple=True, metavar="RUN_ID",
+                 help="Leave out a run, by its run_id. May be repeated."),
+    click.option("--observations", type=click.Path(dir_okay=False),
+                 help="CSV of what was observed of RUNS, one observation per row: run_id, response, value. By "
+                 "default, observations.csv if RUNS is a folder."),
 )  # fmt: skip
+
+
+class Reading(NamedTuple):
+    """How a table of runs is read, and which of its runs: the options of every verb that reads runs."""
+
+    columns: tuple[tuple[str, str], ...] = ()
+    units: tuple[tuple[str, str], ...] = ()
+    loss_unit: str | None = None
+    bytes_per_token: float | None = None
+    decimal: str | None = None
+    conditions: tuple[tuple[str, str], ...] = ()
+    excluded: tuple[str, ...] = ()
+    observations: str | None = None
+
+
+def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of verbs that read runs; the command takes them as one argument ``reading``."""
+
+    @functools.wraps(command)
+    def gathered(**given: Any) -> Any:
+        return command(reading=Reading(**{name: given.pop(name) for name in Reading._fields}), **given)
+
+    wrapped: Callable[..., Any] = gathered
+    for option in reversed(_READING):
+        wrapped = option(wrapped)
+    return wrapped
 
 
 def sweep_options(command: Callable[..., Any]) -> Callable[..., Any]:

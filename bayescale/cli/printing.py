@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bayescale.cli.options import Reading
 from bayescale.core.errors import QueryError
 from bayescale.core.quantities import count
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from bayescale.runs.table import Runs
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"  # the first bytes of every file that Fit.save writes
+_PLAIN = Reading()
 _UNBOUNDED = 10_000  # characters: wider than any table of results
 
 
@@ -93,32 +95,63 @@ def write_csv(table: pd.DataFrame, path: Path) -> None:
 
 
 def read_queries(path: Path) -> pd.DataFrame:
-    """Read a CSV file of queries, or say what is wrong with it."""
-    from bayescale.runs.readers import read_csv
+    """Read a file of queries, or say what is wrong with it."""
+    from bayescale.runs.formats import read_table
 
     if not path.exists():
         raise QueryError(f"no file at {path}", expected="a CSV file of queries, one per row")
-    return read_csv(path, partial(QueryError, f"{path} is not a table of queries"))
+    found = read_table(path, partial(QueryError, f"{path} is not a table of queries"))
+    _say(path.name, found.notes)
+    return found.frame
 
 
-def read_runs(
-    source: str,
-    loss_unit: str | None = None,
-    conditions: Sequence[tuple[str, str]] = (),
-    observations: str | None = None,
-) -> Runs:
+def read_runs(source: str, reading: Reading = _PLAIN) -> Runs:
     """Read a table of runs, and keep those that meet every condition; values of one column are alternatives.
 
-    If nothing states the unit of the losses, the assumed unit is printed on standard error.
+    What was understood of the table, and the unit of losses if nothing states it, are printed on standard error.
     """
     from bayescale.runs.readers import load_runs
 
-    runs, values = load_runs(source, loss_unit=loss_unit, observations=observations), dict[str, list[str]]()
+    runs = load_runs(
+        source, columns=_once(reading.columns, "--columns"), units=_once(reading.units, "--unit"),
+        loss_unit=reading.loss_unit, bytes_per_token=reading.bytes_per_token, decimal=reading.decimal,
+        observations=reading.observations,
+    )  # fmt: skip
+    _say(runs.name, runs.understood)
     if runs.loss_unit_assumed:
         click.echo(f"loss taken as nats per token: {runs.name!r} states no unit (--loss-unit)", err=True)
-    for column, value in conditions:
+    kept = runs.where(**conditions) if (conditions := _conditions(reading)) else runs
+    return kept.without(*reading.excluded) if reading.excluded else kept
+
+
+def _say(name: str, notes: Sequence[str]) -> None:
+    if notes:
+        click.echo(f"understood {name!r}: {'; '.join(notes)}", err=True)
+
+
+def _once(pairs: Sequence[tuple[str, str]], option: str) -> dict[str, str]:
+    for name, _ in pairs:
+        if sum(other == name for other, _ in pairs) > 1:
+            raise QueryError(f"{option} names {name!r} more than once", hint="name it once")
+    return dict(pairs)
+
+
+def as_text(reading: Reading) -> dict[str, str]:
+    """Return how a table is read as texts, from which `bayescale.runs.readers.load_again` reads it again."""
+    how = {"columns": dict(reading.columns), "units": dict(reading.units), "bytes_per_token": reading.bytes_per_token,
+           "decimal": reading.decimal, "where": _conditions(reading), "without": list(reading.excluded),
+           "observations": reading.observations}  # fmt: skip
+    how = {name: value for name, value in how.items() if value}
+    unit = {"loss_unit": reading.loss_unit} if reading.loss_unit else {}
+    return unit | ({"reading": json.dumps(how)} if how else {})
+
+
+def _conditions(reading: Reading) -> dict[str, Any]:
+    """Return the conditions by column; several values of one column are alternatives."""
+    values = dict[str, list[str]]()
+    for column, value in reading.conditions:
         values.setdefault(column, []).append(value)
-    return runs.where(**{k: v[0] if len(v) == 1 else v for k, v in values.items()}) if values else runs
+    return {column: found[0] if len(found) == 1 else found for column, found in values.items()}
 
 
 def check_out(out: Path, *sources: str, fit: bool) -> None:

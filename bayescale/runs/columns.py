@@ -103,6 +103,9 @@ def missing_column(column: str, columns: Iterable[str], name: str) -> RunsError:
         got=", ".join(columns),
         hint=say or COMMAS
         if len(columns) == 1 or similar
-        else nearest(column, columns, otherwise="add the column, or name the one that holds these values: --columns "
-                     f"{column}=NAME"),
+        else nearest(
+            column,
+            columns,
+            otherwise=f"add the column, or name the one that holds these values: --columns {column}=NAME",
+        ),
     )

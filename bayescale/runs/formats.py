@@ -181,7 +181,9 @@ def _json(text: str, refuse: Refuse) -> Table:
     if isinstance(content, dict) and {"columns", "data"} <= set(content):
         return Table(pd.DataFrame(content["data"], columns=content["columns"]), ("JSON",))
     if isinstance(content, dict):
-        lists = [value for value in content.values() if isinstance(value, list) and value and isinstance(value[0], dict)]
+        lists = [
+            value for value in content.values() if isinstance(value, list) and value and isinstance(value[0], dict)
+        ]
         if len(lists) == 1:
             content = lists[0]
         elif content and all(isinstance(value, list | dict) for value in content.values()):
@@ -317,7 +319,9 @@ def _fitted(at: int, row: list[Any], width: int, refuse: Refuse) -> list[Any]:
         raise refuse(
             expected=f"{width} cells in each row, as in the header",
             got=f"{len(row)} on line {at}",
-            hint="fix the line; quote a cell that contains a comma" if width > 1 else "separate the columns with commas",
+            hint="fix the line; quote a cell that contains a comma"
+            if width > 1
+            else "separate the columns with commas",
         )
     return row[:width]
 

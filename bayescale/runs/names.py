@@ -14,12 +14,12 @@ import pandas as pd
 
 from bayescale.core.errors import RunsError, nearest
 
-# Names with one meaning, in lower case, with _ for / . - and spaces. Left out on purpose: N, D and C, which are counts of
+# Names with one meaning, in lower case, with _ for / . - and spaces. Left out on purpose: N, D and C, which count
 # anything; losses of training; params without embeddings, which are another way of counting.
 _OTHER_NAMES: dict[str, tuple[str, ...]] = {
-    "params": ("param", "parameters", "num_params", "n_params", "nparams", "num_parameters", "n_parameters", "param_count",
-               "params_count", "parameter_count", "total_params", "total_parameters", "model_params", "model_parameters",
-               "model_size"),
+    "params": ("param", "parameters", "num_params", "n_params", "nparams", "num_parameters", "n_parameters",
+               "param_count", "params_count", "parameter_count", "total_params", "total_parameters", "model_params",
+               "model_parameters", "model_size"),
     "tokens": ("token", "num_tokens", "n_tokens", "ntokens", "train_tokens", "training_tokens", "total_tokens",
                "token_count", "tokens_seen", "tokens_trained", "num_train_tokens", "n_train_tokens"),
     "loss": ("eval_loss", "evaluation_loss", "val_loss", "valid_loss", "validation_loss", "test_loss", "heldout_loss",
@@ -40,8 +40,10 @@ _LOSSES = {
     "bits-per-byte": ("bits_per_byte", "bpb", "eval_bpb", "val_bpb", "test_bpb"),
 }  # fmt: skip
 
-_UNIT = re.compile(r"(?P<name>.+?)\s*[(\[](?P<unit>[^()\[\]]+)[)\]]|(?P<word>.+?)[_ ](?:in[_ ])?(?P<count>millions|billions)",
-                   re.IGNORECASE)  # fmt: skip
+_UNIT = re.compile(
+    r"(?P<name>.+?)\s*[(\[](?P<unit>[^()\[\]]+)[)\]]|(?P<word>.+?)[_ ](?:in[_ ])?(?P<count>millions|billions)",
+    re.IGNORECASE,
+)
 _PREFIXES = ("config_", "summary_")
 """What trackers write before the names of settings and of results."""
 
@@ -80,12 +82,13 @@ def named(frame: pd.DataFrame, columns: Mapping[str, str], name: str) -> Named:
     notes = [f"{ours} from {theirs!r}" for ours, theirs in columns.items()]
     notes += [f"column {column!r} left out" for column in replaced]
     frame = frame.drop(columns=replaced).rename(columns={theirs: ours for ours, theirs in columns.items()})
-    units, renamed = {}, {}
+    units, renamed = dict[str, str](), dict[str, str]()
     for ours in _OTHER_NAMES:
         found = candidates(ours, frame.columns) if ours not in frame else []
         if len(found) == 1:
             renamed[found[0]] = ours
-            units |= {ours: stated for _, stated in [_parts(found[0])] if stated}
+            stated = _parts(found[0])[1]
+            units |= {ours: stated} if stated else {}
             notes.append(f"{ours} from {found[0]!r}")
     if "loss" not in {*frame, *renamed.values()}:
         for unit, others in _LOSSES.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Iterable, Mapping
 from functools import partial
@@ -45,7 +46,7 @@ def load_runs(
         Columns ``params`` and ``tokens`` (counts; ``"70B"`` is accepted), or ``flops``, or
         ``examples`` (how many were seen), are required, and so is ``family`` if there are several families. ``flops``
         defaults to 6·params·tokens, and one of ``params`` and ``tokens`` follows from the other and ``flops``. The
-        table also holds the observed values: ``loss`` (nats/token), ``error_rate``, or the columns that a spec observes.
+        table also holds the observed values: ``loss`` (nats/token), ``error_rate``, or what a spec observes.
     name : str, optional
         Name of the table; by default the name of the file.
     columns : mapping of str to str, optional
@@ -125,6 +126,26 @@ def _validated(
     said = said._replace(responses=wide.responses, optional=tuple(wide.frame.columns),
                          notes=(*said.notes, *(f"observations {note}" for note in long.notes)))  # fmt: skip
     return validated_runs(found.frame.join(wide.frame), name, card, said)
+
+
+def load_again(origin: Mapping[str, str]) -> Runs:
+    """Read a table of runs as a spec states it whose priors were learned from it.
+
+    Parameters
+    ----------
+    origin : mapping of str to str
+        ``runs``, the source; ``loss_unit``; ``reading``, JSON of the other arguments of :func:`load_runs`, and of
+        ``where`` and ``without``.
+
+    Returns
+    -------
+    Runs
+    """
+    how = json.loads(origin.get("reading", "{}"))
+    where, without = how.pop("where", {}), how.pop("without", [])
+    runs = load_runs(origin["runs"], loss_unit=origin.get("loss_unit"), **how)
+    kept = runs.where(**where) if where else runs
+    return kept.without(*without) if without else kept
 
 
 def read_file(path: Path, decimal: str | None = None) -> Table:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bayescale.core.errors import RunsError
+from bayescale.core.errors import RunsError, nearest
 from bayescale.core.quantities import count, quantity
 from bayescale.runs.columns import RUN_KEY, SPANS, is_empty, missing_column, number, size_column, text
 from bayescale.runs.observations import long_table
@@ -159,6 +159,37 @@ class Runs:
             raise RunsError(f"no run of {self.name!r} meets {conditions}", hint="loosen a condition")
         return self.take(keep.to_numpy())
 
+    def without(self, *run_ids: str) -> Runs:
+        """Return the runs without some.
+
+        Parameters
+        ----------
+        *run_ids : str
+            Names in column ``run_id``.
+
+        Returns
+        -------
+        Runs
+
+        Raises
+        ------
+        RunsError
+            If the table has no column ``run_id``, no such run, or no other run.
+
+        Examples
+        --------
+        >>> runs = bs.load_runs("hoffmann2022")
+        >>> len(runs.without(*runs["run_id"][:2]))
+        243
+        """
+        known, out = [text(cell) for cell in self["run_id"]], {text(run_id) for run_id in run_ids}
+        for run_id in sorted(out - set(known)):
+            raise RunsError(f"{self.name!r} has no run {run_id!r}", hint=_similar(run_id, known))
+        keep = np.array([name not in out for name in known])
+        if not keep.any():
+            raise RunsError(f"no run of {self.name!r} would be left", hint="leave fewer runs out")
+        return self.take(keep)
+
     def with_numbers(self, column: str, low: float, high: float, *, optional: bool = False) -> Runs:
         """Return the runs with the cells of a column parsed as numbers, such as ``"8k"``.
 
@@ -223,6 +254,10 @@ class Runs:
         """
         frame = self._frame[keep] if keep.dtype == bool else self._frame.iloc[keep]
         return replace(self, _frame=frame.reset_index(drop=True))
+
+
+def _similar(run_id: str, known: list[str]) -> str:
+    return nearest(run_id, known, otherwise="name a run of column run_id, such as " + ", ".join(known[:3]))
 
 
 def _meets(cells: pd.Series, way: str, value: Any, condition: str) -> pd.Series:

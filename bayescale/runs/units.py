@@ -12,8 +12,9 @@ from bayescale.core.errors import RunsError, nearest
 from bayescale.core.quantities import LEAST
 from bayescale.core.units import LOSS_UNITS, LossUnit, excess, in_bits, in_bytes, too_high
 
-_COUNTS = {"1": 1.0, "thousands": 1e3, "millions": 1e6, "billions": 1e9, "trillions": 1e12, "k": 1e3, "m": 1e6, "b": 1e9,
-           "bn": 1e9, "t": 1e12, "thousand": 1e3, "million": 1e6, "billion": 1e9, "trillion": 1e12}  # fmt: skip
+_COUNTS = {"1": 1.0, "thousands": 1e3, "millions": 1e6, "billions": 1e9, "trillions": 1e12, "k": 1e3, "m": 1e6,
+           "b": 1e9, "bn": 1e9, "t": 1e12, "thousand": 1e3, "million": 1e6, "billion": 1e9,
+           "trillion": 1e12}  # fmt: skip
 _DAY = 86_400.0
 _PREFIXES = {"": 1.0, "giga": 1e9, "tera": 1e12, "peta": 1e15, "exa": 1e18, "zetta": 1e21, "yotta": 1e24}
 _FLOPS = {
@@ -24,8 +25,13 @@ _FLOPS = {
     **{f"{name}days": _PREFIXES[size] * _DAY for size in ("tera", "peta", "exa")
        for name in (f"{size[0]}f", f"{size[0]}flop", f"{size}flop")},
 }  # fmt: skip
-_SHOWN = {"flops": "EFLOP, PFLOP, ZFLOP or PF-days", "loss": ", ".join(LOSS_UNITS), "": "millions, billions or trillions"}
+_SHOWN = {
+    "flops": "EFLOP, PFLOP, ZFLOP or PF-days",
+    "loss": ", ".join(LOSS_UNITS),
+    "": "millions, billions or trillions",
+}
 _COUNTED = ("params", "tokens", "unique_tokens", "active_params", "examples", "step")
+_COLUMNS = ", ".join((*_COUNTED, "flops", "loss"))
 _LIKELY = {"PFLOP": 1e15, "EFLOP": 1e18, "ZFLOP": 1e21, "PF-days": 1e15 * _DAY}
 
 MISSING_BYTES = "say how many bytes a token has, on average: bytes_per_token=4.3 (--bytes-per-token in a shell)"
@@ -58,8 +64,7 @@ def factors(units: Mapping[str, str], name: str) -> dict[str, float]:
         if size is None:
             raise RunsError(
                 f"{name!r} has an unknown unit of {column}",
-                expected=_SHOWN["flops" if column == "flops" else ""] if known else f"a column of: {', '.join(_COUNTED)}, "
-                "flops or loss",
+                expected=_SHOWN["flops" if column == "flops" else ""] if known else f"a column of: {_COLUMNS}",
                 got=repr(unit) if known else repr(column),
                 hint="" if known else nearest(column, [*_COUNTED, "flops", "loss"]),
             )  # fmt: skip
@@ -93,7 +98,7 @@ def loss_factor(unit: LossUnit, frame: pd.DataFrame, bytes_per_token: float | No
     if not unit.per_byte:
         return 1.0
     if bytes_per_token is None and "bytes_per_token" not in frame:
-        raise RunsError(f"the losses of {name!r} are per byte", expected="bytes per token of the tokenizer on this text",
+        raise RunsError(f"the losses of {name!r} are per byte", expected="bytes per token of the tokenizer on the text",
                         hint=f"{MISSING_BYTES}, or a column bytes_per_token")  # fmt: skip
     factor = frame["bytes_per_token"] if bytes_per_token is None else bytes_per_token
     if not np.all(np.asarray(factor) > 0):
@@ -104,19 +109,20 @@ def loss_factor(unit: LossUnit, frame: pd.DataFrame, bytes_per_token: float | No
 def check_nats(frame: pd.DataFrame, name: str) -> None:
     """Raise RunsError if the losses have no stated unit and are unlikely to be nats/token."""
     ratio = excess(frame)
-    for suspected, unit, words in (
-        (too_high(ratio), "perplexity", "perplexities? Nothing states their unit, and for nats/token they are too high"),
-        (in_bits(ratio), "bits", "bits per token? Nothing states their unit, and for nats/token they are rather high"),
-        (in_bytes(frame), "bits-per-byte",
-         "bits per byte? Nothing states their unit, and for nats/token they are very low"),
-    ):  # fmt: skip
-        if suspected:
-            size = f"{ratio:.1f} times" if unit != "bits-per-byte" else "less than half"
-            most = "at least" if unit != "bits-per-byte" else "all"
-            raise RunsError(
-                f"are the losses of {name!r} {words}",
-                expected="losses in nats/token, or their unit",
-                got=f"losses {most} {size} those of typical models with these params and tokens",
-                hint=f"set loss_unit={unit!r}, or loss_unit='nats' if that is their unit (--loss-unit in a shell)"
-                + (f"; {MISSING_BYTES}" if unit == "bits-per-byte" else ""),
-            )
+    if too_high(ratio):
+        _ask(name, "perplexity", "perplexities", "too high", f"at least {ratio:.1f} times")
+    if in_bits(ratio):
+        words = "bits per token, or perplexities of text that is easy to predict"
+        _ask(name, "bits", words, "rather high", f"at least {ratio:.1f} times")
+    if in_bytes(frame):
+        _ask(name, "bits-per-byte", "bits per byte", "very low", "all less than half", MISSING_BYTES)
+
+
+def _ask(name: str, unit: str, words: str, how: str, times: str, *more: str) -> None:
+    known = f"set loss_unit={unit!r}, or loss_unit='nats' if that is their unit (--loss-unit in a shell)"
+    raise RunsError(
+        f"are the losses of {name!r} {words}? Nothing states their unit, and for nats/token they are {how}",
+        expected="losses in nats/token, or their unit",
+        got=f"losses {times} those of typical models with these params and tokens",
+        hint="; ".join((known, *more)),
+    )

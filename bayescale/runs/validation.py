@@ -26,6 +26,7 @@ from bayescale.runs.columns import (
     number,
     text,
 )
+from bayescale.runs.names import candidates
 from bayescale.runs.table import Runs
 from bayescale.runs.units import check_nats, factors, likely_flops, loss_factor, scaled
 
@@ -212,6 +213,8 @@ def _with_third(frame: pd.DataFrame) -> tuple[pd.DataFrame, bool, list[str]]:
     if len(known) != 2 or {*SIZES[1:]} & set(frame) or ("params" not in known and "active_params" in frame):
         return frame, False, []  # examples and steps are not tokens; active params are not all params
     (column,) = {*REQUIRED} - known
+    if candidates(column, frame) or nearest(column, map(str, frame), otherwise="none") != "none":
+        return frame, False, []  # a column of the table may be meant
     other = next(name for name in ("active_params", *REQUIRED) if name in frame)
     values = frame["flops"] / (FLOPS_PER_PARAM_TOKEN * frame[other])
     return frame.assign(**{column: values}), False, [f"{column} = flops / (6·{other})"]

@@ -17,6 +17,7 @@ from click.testing import CliRunner, Result
 import bayescale as bs
 from bayescale.cli import main
 from bayescale.cli.models import _WAYS
+from bayescale.cli.options import Reading
 from bayescale.cli.printing import print_table, read_runs
 from bayescale.core import shipped
 from bayescale.decisions import allocation
@@ -470,7 +471,7 @@ def test_runs_are_left_out_by_a_condition(tmp_path: Path) -> None:
 
 def test_conditions_on_several_columns_must_all_hold_and_values_of_one_are_alternatives() -> None:
     conditions = [("family", "OPT"), ("family", "OpenLM-C4"), ("params_below", "1B")]
-    runs = read_runs("open-families", conditions=conditions)
+    runs = read_runs("open-families", Reading(conditions=tuple(conditions)))
     assert runs.families == ["OPT", "OpenLM-C4"]
     assert runs["params"].max() < 1e9
     assert len(read_runs("open-families")) == 860
