@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from bayescale.cli.options import (
+    Budget,
     Condition,
     Quantity,
     Reading,
@@ -136,7 +137,7 @@ def check(fit_file: str, as_json: bool) -> None:
               help="Parameters of the run (70e9, 70B); inf for the least loss that its tokens allow.")  # fmt: skip
 @click.option("--tokens", type=Quantity(unbounded=True),
               help="Tokens of the run (1.4e12, 1.4T); inf for the least loss that its params allow.")  # fmt: skip
-@click.option("--flops", type=Quantity(), help="Compute (5.76e23), without params and tokens: the least loss for it.")
+@click.option("--flops", type=Budget(), help="Compute (5.76e23), without params and tokens: the least loss for it.")
 @click.option("--family", help="A fitted family, or 'new'; by default the only family, else 'new'.")
 @click.option(
     "--at", type=click.Path(path_type=Path), help="CSV file of queries, one per row, instead of --params and --tokens."
@@ -232,7 +233,7 @@ def _derived(
 @click.command()
 @click.argument("fit_file", metavar="FIT.nc")
 @click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="HTML file to write.")
-@click.option("--flops", type=Quantity(), help="Budget in FLOP; by default, ten times the largest run's.")
+@click.option("--flops", type=Budget(), help="Budget in FLOP; by default, ten times the largest run's.")
 @click.option("--family", help="A fitted family, or 'new'; by default the only family, else 'new'.")
 def report(fit_file: str, out: Path, flops: float | None, family: str | None) -> None:
     """Write a self-contained HTML report of a fit: decision, data, checks and checklist."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bayescale.cli.options import (
-    Quantity,
+    Budget,
     Reading,
     as_json_option,
     models_option,
@@ -166,7 +166,7 @@ def calibrate(
               help="Model to compare, given twice or more: a built-in name, or the path of a TOML file.")  # fmt: skip
 @reading_options
 @response_option
-@click.option("--flops", type=Quantity(), help="Budget in FLOP; by default, ten times the largest run's.")
+@click.option("--flops", type=Budget(), help="Budget in FLOP; by default, ten times the largest run's.")
 @click.option(
     "--family", help="Family whose budget is split and whose forecasts are scored, or 'new'; by default, all."
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import re
 import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -13,6 +14,14 @@ import click
 from bayescale.core.errors import BayescaleError, ConvergenceWarning
 from bayescale.core.quantities import LEAST, MOST, quantity
 from bayescale.core.units import LOSS_UNITS
+
+_BOUGHT_IN = {"$": "dollars", "dollar": "dollars", "usd": "dollars", "hour": "hours", "gpu-hour": "hours",
+              "accelerator-hour": "hours", "day": "days"}  # fmt: skip
+_BOUGHT = re.compile(
+    r"(?P<amount>.*?)\s*(?P<unit>\$|(?:dollar|usd|gpu-hour|accelerator-hour|hour|day)s?)\s*(?:@|\bon\b)\s*(?P<hardware>.+)",
+    re.IGNORECASE,
+)
+_DRAWS = 4000  # of the hardware's figures: their median is known to about a percent
 
 
 class Quantity(click.ParamType):
@@ -36,6 +45,26 @@ class Quantity(click.ParamType):
         return number
 
 
+class Budget(Quantity):
+    """Compute as FLOP, or as dollars, accelerator-hours or days on hardware: ``2M dollars @ 512xH100``."""
+
+    name = "budget"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        """Parse FLOP; convert other amounts at the median of the hardware's figures, and say so."""
+        match = _BOUGHT.fullmatch(str(value))
+        if match is None:
+            return super().convert(value, param, ctx)
+        from bayescale.decisions.hardware import hardware
+
+        amount, unit = super().convert(match["amount"], param, ctx), _BOUGHT_IN[match["unit"].lower().removesuffix("s")]
+        draws = getattr(hardware(match["hardware"].strip()).drawn(_DRAWS, 0), f"flops_of_{unit}")(amount)[:, 0]
+        low, middle, high = (sorted(draws)[int(level * _DRAWS)] for level in (0.05, 0.5, 0.95))
+        click.echo(f"{match['amount'].strip()} {unit} on {match['hardware'].strip()}: {middle:.3g} FLOP, the median "
+                   f"(90% interval {low:.3g} to {high:.3g})", err=True)  # fmt: skip
+        return float(middle)
+
+
 class Condition(click.ParamType):
     """A condition on a column of the runs, such as ``family=OPT`` or ``exclusion=""``."""
 
@@ -52,7 +81,17 @@ class Condition(click.ParamType):
 
 
 class Group(click.Group):
-    """A group that turns bayescale's own errors into exit code 2."""
+    """A group that turns bayescale's own errors into exit code 2, and lists commands in the order of their use."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of the commands, in the order in which they were added."""
+        return list(self.commands)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the first sentence of each command's help in full."""
+        with formatter.section("Commands"):
+            listed = ((name, command.help or "") for name, command in self.commands.items())
+            formatter.write_dl([(name, " ".join(text.split("\n\n")[0].split())) for name, text in listed])
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; print a typed error without a traceback."""

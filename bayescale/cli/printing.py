@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -84,6 +85,50 @@ def _records(table: pd.DataFrame, width: int) -> Iterator[str]:
             or name
             for name, value in cells
         )  # fmt: skip
+
+
+_COLOURS = {"PASS": "green", "REVIEW": "yellow", "FAIL": "red"}
+_LABEL = 13  # characters: the longest subject of a state
+
+
+def states(rows: Iterable[tuple[str, str, str, str]]) -> None:
+    """Print states of questions: those with something to do first, in colour on a terminal, each with its action.
+
+    Parameters
+    ----------
+    rows : iterable of tuple
+        State, subject, sentence and action of each.
+    """
+    for state, subject, sentence, action in sorted(rows, key=lambda row: -list(_COLOURS).index(row[0])):
+        click.echo(f"  {coloured(f'{state:6}', state)}  " + paragraph(sentence, 10, f"{subject:{_LABEL}} "))
+        if action:
+            click.echo(" " * 10 + paragraph(f"→ {action}", 10, " " * (_LABEL + 1)))
+
+
+def coloured(text: str, state: str) -> str:
+    """Return text in the colour of a state, on a terminal and unless ``NO_COLOR`` is set."""
+    plain = not _is_terminal() or os.environ.get("NO_COLOR")
+    return text if plain else click.style(text, fg=_COLOURS[state], bold=state != "PASS")
+
+
+def paragraph(text: str, before: int = 0, indent: str = "") -> str:
+    """Return text wrapped between words to the terminal's width; as one line if there is no terminal.
+
+    Parameters
+    ----------
+    text : str
+    before : int
+        Characters that stand before the first line.
+    indent : str
+        What the first line begins with; others are indented by as much.
+    """
+    width = columns()
+    if width is None:
+        return indent + text
+    inner = max(width - before, len(indent) + 20)
+    margin = " " * (before + len(indent))
+    lines = textwrap.wrap(text, inner - len(indent), break_long_words=False, break_on_hyphens=False) or [""]
+    return indent + f"\n{margin}".join(lines)
 
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:

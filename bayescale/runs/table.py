@@ -116,13 +116,17 @@ class Runs:
         return self._frame[column].to_numpy()
 
     def __repr__(self) -> str:
-        f = self._frame
+        about = f"Runs({self.name!r}: {self.words})"
+        return "\n  ".join([about, *(f"understood: {note}" for note in self.understood)])
+
+    @property
+    def words(self) -> str:
+        """How many runs and families there are, and how far they span."""
+        f, n = self._frame, len(self.families)
         spans = ", ".join(f"{c} {count(f[c].min())}-{count(f[c].max())}" for c in SPANS if c in f)
         rows = f" in {len(f)} rows" if self.n_runs < len(f) else ""
-        n = len(self.families)
         families = f"{n} {'family' if n == 1 else 'families'}"
-        about = f"Runs({self.name!r}: {self.n_runs} run{'s' * (self.n_runs != 1)}{rows}, {families}, {spans})"
-        return "\n  ".join([about, *(f"understood: {note}" for note in self.understood)])
+        return f"{self.n_runs} run{'s' * (self.n_runs != 1)}{rows}, {families}, {spans}"
 
     def where(self, **conditions: Any) -> Runs:
         """Return the runs that meet every condition.
