@@ -13,7 +13,7 @@ import click
 
 from bayescale.cli.examples import epilog
 from bayescale.cli.options import Budget, Quantity, as_json_option
-from bayescale.cli.printing import finish, print_json
+from bayescale.cli.printing import finish, print_json, waiting
 from bayescale.core.errors import QueryError
 
 _FOLDER = Path(__file__).parent.parent / "decisions"
@@ -122,7 +122,8 @@ def command(name: str, about: str, settings: Mapping[str, Mapping[str, Any]], lo
             from bayescale import reporting
 
             reporting.check_target(page)
-        choice = decide(load()(**values), loaded, risk_of(risk))
+        with waiting("comparing every action under every draw"):
+            choice = decide(load()(**values), loaded, risk_of(risk))
         if isinstance(choice, Choice):
             written_to = [*_draw(choice, plot), *([reporting.report(choice, page)] if page else [])]
         else:

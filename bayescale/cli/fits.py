@@ -20,10 +20,25 @@ from bayescale.cli.options import (
     reading_options,
     seed_option,
 )
-from bayescale.cli.printing import check_out, finish, print_json, print_table, read_queries, read_runs, write_csv
+from bayescale.cli.printing import (
+    check_out,
+    finish,
+    paragraph,
+    print_json,
+    print_table,
+    read_queries,
+    read_runs,
+    waiting,
+    write_csv,
+)
+from bayescale.core.quantities import count
 
 # Columns of a forecast that a terminal shows; --json and --out write all of them.
-_FORECAST = ("family", "params", "tokens", "mean", "sd", "q05", "q50", "q95", "epred_q05", "epred_q95", "reach_decades")
+_FORECAST = ("family", "params", "tokens", "q50", "q05", "q95", "epred_q05", "epred_q95", "reach_decades")
+_TIMES = 10.0  # the largest run's compute: the budget of the next step
+_POSTERIOR = ("Posterior of the parameters: mean, standard deviation and 90% interval. R-hat is near 1 if the chains "
+              "agree, ESS counts effective draws.")  # fmt: skip
+_MEMBERS = "Weights of the models in the average, with their standard errors:"
 
 
 @click.command()
@@ -85,11 +100,22 @@ def fit(
     else:
         _warn(result.verdict)
         named = result.summary if isinstance(result, Average) else result.summary.rename_axis("parameter")
+        click.echo(_POSTERIOR if len(specs) == 1 else _MEMBERS)
         print_table(named.reset_index())
         shown = ", ".join(f"{name} {value:.1f}" for name, value in seconds.items())
         marked = [f"{result.excluded_words}; {LEAVE_OUT}"] if result.excluded else []
-        click.echo("\n".join(["", repr(result), *marked, f"seconds: {shown}", f"saved {out}"]))
+        click.echo("\n".join(["", repr(result), *map(paragraph, marked), f"seconds: {shown}", f"saved {out}", ""]))
+        click.echo("\n".join(["Next:", *_next(result, out)]))
     finish(result.converged, str(result.verdict))
+
+
+def _next(result: Any, out: Path) -> list[str]:
+    """Return the commands that come after a fit; the budget is ten times the largest run's."""
+    lines = [f"  bayescale check {out}"]
+    if {"params", "tokens"} <= set(result.columns):
+        budget = _TIMES * float(result.design_frame["flops"].max())
+        lines.append(f"  bayescale decide allocation {out} --flops {budget:.1e}")
+    return lines
 
 
 def _warn(verdict: Any) -> None:
@@ -115,18 +141,21 @@ def _average_dict(average: Any) -> dict[str, Any]:
 
 @click.command()
 @click.argument("fit_file", metavar="FIT.nc")
+@click.option("--verbose", is_flag=True, help="Print each finding that passed, not only how many did.")
 @as_json_option
-def check(fit_file: str, as_json: bool) -> None:
+def check(fit_file: str, verbose: bool, as_json: bool) -> None:
     """Check a fit: convergence, identifiability, residuals, prior sensitivity. Exit 1 if a finding fails."""
+    from bayescale.cli.findings import print_findings
     from bayescale.evaluation.checks import base
     from bayescale.inference import fit_io
 
-    loaded = fit_io.load_fit(fit_file)
-    findings = base.check(loaded)
+    with waiting("loading the fit, then checking it (the first time, programs are compiled)"):
+        loaded = fit_io.load_fit(fit_file)
+        findings = base.check(loaded)
     if as_json:
         print_json(findings.to_dict())
     else:
-        click.echo(repr(findings))
+        print_findings(findings, verbose=verbose)
     finish(loaded.converged, str(loaded.verdict))
     sys.exit(0 if findings.passed else 1)
 
@@ -184,7 +213,8 @@ def forecast(
     columns: dict[str, Any] = {k: v for k, v in (("params", params), ("tokens", tokens)) if v is not None}
     columns |= dict(settings)
     table = None if at is None else read_queries(at)
-    result = forecast.forecast(loaded, table, family=family, response=response, seed=seed, record=record, **columns)
+    with waiting("forecasting"):
+        result = forecast.forecast(loaded, table, family=family, response=response, seed=seed, record=record, **columns)
     summary = result.table
     if out is not None:
         write_csv(summary, out)
@@ -192,11 +222,31 @@ def forecast(
         print_json(summary.to_dict("records"))
     else:
         _warn(result.verdict)
-        unit = f"{result.response}, {result.unit}; run noise included, except in epred_…"
+        for sentence in (*_forecast_words(result, summary), extrapolation.reach_words(loaded, result.queries),
+                         *result.evidence):  # fmt: skip
+            click.echo(paragraph(sentence))
+        click.echo(f"fit {result.verdict.status}\n")
+        click.echo(paragraph(_FORECAST_HEAD))
         print_table(summary[[c for c in _FORECAST if c in summary]])
-        click.echo(f"\n{unit}\n{extrapolation.reach_words(loaded, result.queries)}; fit {result.verdict.status}")
-        click.echo("\n".join(result.evidence))
     finish(loaded.converged, str(loaded.verdict))
+
+
+_FORECAST_HEAD = ("Median and 90% interval of a run, with its noise; the curve's interval is without it. Reach is in "
+                  "decades of compute beyond the largest run:")  # fmt: skip
+_FEW = 3  # queries that are answered with a sentence each
+
+
+def _forecast_words(result: Any, table: Any) -> list[str]:
+    """Return a sentence for each forecast, if there are few."""
+    if len(table) > _FEW:
+        return [f"{len(table)} forecasts of {result.response} in {result.unit}"]
+    found = []
+    for row in table.to_dict("records"):
+        sizes = [f"{count(row[name])} {name}" for name in ("params", "tokens") if name in row]
+        of = f" of {' on '.join(sizes)}" if sizes else ""
+        found.append(f"{result.response}{of}: {row['q50']:.4g} {result.unit}, 90% interval {row['q05']:.4g} to "
+                     f"{row['q95']:.4g}")  # fmt: skip
+    return found
 
 
 def _derived(
@@ -225,8 +275,8 @@ def _derived(
         print_json({"kind": found.kind, "rows": table.to_dict("records")})
     else:
         _warn(found.verdict)
+        click.echo(f"{found.kind} of the law alone, without the noise of a run; fit {found.verdict.status}")
         print_table(found.table)
-        click.echo(f"\n{found.kind} of the law alone, without the noise of a run; fit {found.verdict.status}")
     finish(loaded.converged, str(loaded.verdict))
 
 
@@ -241,6 +291,8 @@ def report(fit_file: str, out: Path, flops: float | None, family: str | None) ->
     from bayescale.inference import fit_io
 
     reporting.check_target(out)
-    loaded = fit_io.load_fit(fit_file)
-    click.echo(f"{reporting.report(loaded, out, flops=flops, family=family)}")
+    with waiting("loading the fit, then writing its report (checks, figures and a decision)"):
+        loaded = fit_io.load_fit(fit_file)
+        written = reporting.report(loaded, out, flops=flops, family=family)
+    click.echo(f"{written}")
     finish(loaded.converged, str(loaded.verdict))

@@ -18,7 +18,7 @@ from bayescale.cli.options import (
     seed_option,
     sweep_options,
 )
-from bayescale.cli.printing import as_text, check_out, finish, print_json, print_table, read_runs, write_csv
+from bayescale.cli.printing import as_text, check_out, finish, paragraph, print_json, print_table, read_runs, write_csv
 from bayescale.core.errors import QueryError
 
 if TYPE_CHECKING:
@@ -49,13 +49,14 @@ _WAYS = ("quantile", "expanding", "leave-largest-out", "leave-family-out", "alon
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path),
               help="TOML record to write, for forecast --record; results of other ways in it are kept.")  # fmt: skip
 @click.option("--keep", is_flag=True, help="Write the record next to a built-in model; its forecasts then show it.")
+@click.option("--verbose", is_flag=True, help="Print every score.")
 @seed_option
 @as_json_option
 def backtest(
     runs: str, specs: tuple[str, ...], reading: Reading,
     response: str | None, way: str, train_quantile: float, smallest: int | None,
     beyond: float, family: str | None, workers: int | None,
-    scheduler: str | None, folder: str | None, out: Path | None, keep: bool, seed: int, as_json: bool,
+    scheduler: str | None, folder: str | None, out: Path | None, keep: bool, verbose: bool, seed: int, as_json: bool,
 ) -> None:  # fmt: skip
     """Backtest: fit on smaller runs, score forecasts of larger ones: a loss on its log, a count as a share.
 
@@ -82,7 +83,7 @@ def backtest(
     if as_json:
         print_json(result.to_dict())
     else:
-        _print_backtest(result)
+        _print_backtest(result, verbose)
     finish(result.converged, str(result.verdict))
 
 
@@ -107,19 +108,29 @@ def _record_paths(runs: str, specs: tuple[str, ...], out: Path | None, keep: boo
     return [*([out] if out else []), *([records.home() / f"{spec}.toml"] if keep else [])]
 
 
-def _print_backtest(result: Backtest) -> None:
+# Columns of a backtest that a terminal shows.
+_BACKTEST = ("family", "horizon", "families", "n_train", "n_test", "coverage_50", "coverage_90", "coverage_90_se",
+             "width_90", "crps", "bias")  # fmt: skip
+_SCORED = ("Forecasts of runs that were not fitted. 'in 90%' is the share inside their 90% interval, with its standard "
+           "error over families; width (of that interval), CRPS and bias (median minus observed) are on {scale}, where "
+           "0.05 is about 5% of {of}. Width and CRPS: lower is better.")  # fmt: skip
+
+
+def _print_backtest(result: Backtest, verbose: bool = False) -> None:
     import pandas as pd
 
     mean = pd.DataFrame([{"family": "MEAN", **result.mean}])
-    print_table(pd.concat([result.families, mean]).astype({"n_train": "Int64", "n_test": "Int64"}))
-    click.echo("\nby compute beyond each family's largest fitted run, mean over forecasts:")
-    print_table(result.horizons)
+    of = result.meta.get("response", "loss")
+    click.echo(paragraph(_SCORED.format(scale="log loss" if of == "loss" else f"the scale of {of}", of=of)))
+    families = pd.concat([result.families, mean]).astype({"n_train": "Int64", "n_test": "Int64"})
+    print_table(families if verbose else families[[c for c in _BACKTEST if c in families]])
+    click.echo("\nBy compute beyond each family's largest fitted run, mean over forecasts:")
+    horizons = result.horizons
+    print_table(horizons if verbose else horizons[[c for c in _BACKTEST if c in horizons]])
     for name, weights in result.weights.items():
         click.echo(f"\n{name}: {weights!r}")
-    of = result.meta.get("response", "loss")
-    scale = "log loss" if of == "loss" else f"the scale of {of} (a count as a share of its items)"
-    click.echo(f"\nscores are on {scale}: width, crps and bias (median minus observed) in it, are as a share of {of}")
-    click.echo("…_se: standard error over families, since runs of one family have correlated errors")
+    if not verbose:
+        click.echo("\n--verbose prints every score, --json all of them with their names")
 
 
 @click.command()
@@ -199,7 +210,7 @@ def compare(
         print_json(result.to_dict())
     else:
         for title, table in result.tables.items():
-            click.echo(f"{title}:")
+            click.echo(paragraph(f"{title[0].upper()}{title[1:]}:"))
             print_table(table)
         click.echo(f"{result!r}" + f"\nreport: {page}" * (page is not None))
     finish(result.converged, str(result.verdict))

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from bayescale.cli.options import Budget
-from bayescale.cli.printing import finish
+from bayescale.cli.printing import finish, waiting
 from bayescale.core.errors import QueryError, nearest
 
 
@@ -52,7 +52,8 @@ def plot(
         raise QueryError(f"cannot make {out}", got=str(error), hint="choose another folder") from None
     for kind in kinds or available:
         try:
-            drawn = _draw(available[kind], loaded, family, flops, parameter)
+            with waiting(f"drawing {kind}"):
+                drawn = _draw(available[kind], loaded, family, flops, parameter)
         except QueryError as error:
             if kinds:  # it was asked for by name
                 raise

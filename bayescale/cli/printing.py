@@ -9,6 +9,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,12 +28,28 @@ if TYPE_CHECKING:
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"  # the first bytes of every file that Fit.save writes
 _PLAIN = Reading()
+_COUNTED_FROM = 9999.5  # from here on four digits need a power of ten or a suffix; a suffix is read faster
+_PERCENT = ("coverage_50", "coverage_80", "coverage_90", "coverage_90_se", "waste_fraction", "waste")
 _UNBOUNDED = 10_000  # characters: wider than any table of results
 
 
 def print_json(content: Any) -> None:
     """Print plain values as JSON."""
     click.echo(json.dumps(_plain(content), indent=2, allow_nan=False))
+
+
+LABELS = {
+    "sd": "SD", "q05": "5%", "q50": "median", "q95": "95%", "epred_q05": "curve 5%", "epred_q95": "curve 95%",
+    "reach_decades": "reach", "r_hat": "R-hat", "ess_bulk": "ESS", "ess_tail": "tail ESS", "n_train": "fitted",
+    "n_test": "scored", "coverage_50": "in 50%", "coverage_80": "in 80%", "coverage_90": "in 90%",
+    "coverage_90_se": "SE of it", "width_90": "width", "crps": "CRPS", "crps_se": "SE of CRPS", "are": "error",
+    "log_score": "log score", "elpd": "ELPD", "se": "SE", "elpd_diff": "difference", "dse": "SE of it",
+    "k_above": "k > 0.7", "k_worst": "largest k", "worst_run": "most influential run", "weight_se": "SE",
+    "tokens_per_param": "tokens/param", "tokens_per_param_q05": "from", "tokens_per_param_q95": "to",
+    "expected_loss": "loss", "regret_nats": "regret", "waste_fraction": "waste", "band_low": "safe from",
+    "band_high": "safe to",
+}  # fmt: skip
+"""What a terminal calls columns; JSON and CSV keep their names."""
 
 
 def print_table(table: pd.DataFrame) -> None:
@@ -52,6 +69,26 @@ def print_table(table: pd.DataFrame) -> None:
         wide.print(drawn, width=needed)
 
 
+def label(column: str) -> str:
+    """Return what a terminal calls a column."""
+    return LABELS.get(str(column), str(column).replace("_", " "))
+
+
+@contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """Show on a terminal what a command waits for, with the seconds since, until the block ends."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    shown = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*shown, console=Console(stderr=True), transient=True) as bar:
+        bar.add_task(what, total=None)
+        yield
+
+
 def columns() -> int | None:
     """Return the terminal's width in characters; None if standard output is not a terminal."""
     return shutil.get_terminal_size().columns if _is_terminal() else None
@@ -68,7 +105,7 @@ def _drawn(table: pd.DataFrame) -> Table:
     drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in table:
         text = table[column].dtype.kind not in "if"
-        drawn.add_column(column, justify="left" if text else "right", no_wrap=True)
+        drawn.add_column(label(column), justify="left" if text else "right", no_wrap=True)
     for row in table.itertuples(index=False):
         drawn.add_row(*(cell(name, value) for name, value in zip(table, row, strict=True)))
     return drawn
@@ -76,19 +113,20 @@ def _drawn(table: pd.DataFrame) -> Table:
 
 def _records(table: pd.DataFrame, width: int) -> Iterator[str]:
     """Write each row as lines of column name and value; wrap long lines between words."""
-    label = max(len(name) for name in table) + 2
+    width_of_names = max(len(label(name)) for name in table) + 2
     for row in table.itertuples(index=False):
         cells = zip(table, row, strict=True)
         yield "\n".join(
-            textwrap.fill(cell(name, value), max(width, label + 1), initial_indent=f"{name:{label}}",
-                          subsequent_indent=" " * label, break_long_words=False, break_on_hyphens=False)
-            or name
+            textwrap.fill(cell(name, value), max(width, width_of_names + 1),
+                          initial_indent=f"{label(name):{width_of_names}}", subsequent_indent=" " * width_of_names,
+                          break_long_words=False, break_on_hyphens=False)
+            or label(name)
             for name, value in cells
         )  # fmt: skip
 
 
 _COLOURS = {"PASS": "green", "REVIEW": "yellow", "FAIL": "red"}
-_LABEL = 13  # characters: the longest subject of a state
+_LABEL = 14  # characters: the longest subject of a state
 
 
 def states(rows: Iterable[tuple[str, str, str, str]]) -> None:
@@ -100,9 +138,10 @@ def states(rows: Iterable[tuple[str, str, str, str]]) -> None:
         State, subject, sentence and action of each.
     """
     for state, subject, sentence, action in sorted(rows, key=lambda row: -list(_COLOURS).index(row[0])):
-        click.echo(f"  {coloured(f'{state:6}', state)}  " + paragraph(sentence, 10, f"{subject:{_LABEL}} "))
-        if action:
-            click.echo(" " * 10 + paragraph(f"→ {action}", 10, " " * (_LABEL + 1)))
+        lines = sentence.splitlines() or [""]
+        click.echo(f"  {coloured(f'{state:6}', state)}  " + paragraph(lines[0], 10, f"{subject:{_LABEL}} "))
+        for line in (*lines[1:], *([f"→ {action}"] if action else [])):
+            click.echo(" " * 10 + paragraph(line, 10, " " * (_LABEL + 1)))
 
 
 def coloured(text: str, state: str) -> str:
@@ -241,8 +280,12 @@ def cell(name: str, value: Any) -> str:
         return value
     if str(value) == "<NA>" or value != value:
         return ""
-    if name in ("params", "tokens", "flops", "unique_tokens") or (abs(value) >= 1e5):
+    if name in ("params", "tokens", "flops", "unique_tokens") or abs(value) >= _COUNTED_FROM:
         return count(float(value))
+    if name == "r_hat":
+        return f"{value:.3f}"
+    if name in _PERCENT:
+        return f"{100 * value:.3g}%"
     if name.startswith("ess") or (float(value).is_integer() and abs(value) >= 1):
         return f"{value:.0f}"
     return f"{value:.4g}"

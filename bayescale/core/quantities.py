@@ -73,6 +73,29 @@ def count(value: float, digits: int = 3) -> str:
     return f"{value:.{digits}g}"
 
 
+def counted(n: int, noun: str) -> str:
+    """Return a number with its noun, in the plural unless it is one.
+
+    Parameters
+    ----------
+    n : int
+    noun : str
+        In the singular.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> counted(1, "family"), counted(3, "family"), counted(245, "run")
+    ('1 family', '3 families', '245 runs')
+    """
+    if n == 1:
+        return f"{n} {noun}"
+    return f"{n} {noun.removesuffix('y')}ies" if noun.endswith("y") else f"{n} {noun}s"
+
+
 def _significant(value: float, digits: int) -> str:
     before_point = len(str(int(abs(float(f"{value:.{digits}g}")))))
     return f"{value:.{max(digits - before_point, 0)}f}"

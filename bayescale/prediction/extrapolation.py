@@ -55,6 +55,9 @@ def reach(fit: AbstractFit, table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(reach_decades=beyond, distance=distance, extrapolation=classes)
 
 
+_HUNDRED = 1.99  # decades: from here on two digits need a power of ten
+
+
 def reach_words(fit: AbstractFit, table: pd.DataFrame) -> str:
     """Describe how far the queries lie from the compute of their families' runs.
 
@@ -70,13 +73,18 @@ def reach_words(fit: AbstractFit, table: pd.DataFrame) -> str:
     """
     beyond, below = (float(x.max()) for x in _decades(fit, table))
     what = "compute" if counts_flops(fit) else _SIZES[size_column(fit.design_frame)]
-    words = [f"up to {beyond:.1f} decades of {what} beyond the runs"] * (beyond > 0)
-    words += [f"down to {below:.1f} decades of {what} below the runs"] * (below > 0)
+    words = [f"up to {_times(beyond)} times the {what} of the largest run"] * (beyond > 0)
+    words += [f"down to 1/{_times(below)} of the {what} of the smallest run"] * (below > 0)
     other = _other_recipe(fit, table).any()
     scenario = ": a scenario" if other or max(beyond, below) > CLASSES["10-100×"] else ""
     recipe = ", with a recipe outside the range of the runs" if other else ""
     unlike = "".join(f"; {one}" for one in dict.fromkeys(map(novelty, fit.members.values())) if one)
     return (" and ".join(words) or f"inside the {what} of the runs") + recipe + scenario + unlike
+
+
+def _times(decades: float) -> str:
+    """Return a factor to two digits, or three below 10; with a suffix where it is large."""
+    return f"{10**decades:.{3 if decades < 1 else 2}g}" if decades < _HUNDRED else count(10**decades, 2)
 
 
 def _other_recipe(fit: AbstractFit, table: pd.DataFrame) -> np.ndarray:

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from bayescale.core.errors import RunsError, nearest
-from bayescale.core.quantities import count, quantity
+from bayescale.core.quantities import count, counted, quantity
 from bayescale.runs.columns import RUN_KEY, SPANS, is_empty, missing_column, number, size_column, text
 from bayescale.runs.observations import long_table
 
@@ -122,11 +122,10 @@ class Runs:
     @property
     def words(self) -> str:
         """How many runs and families there are, and how far they span."""
-        f, n = self._frame, len(self.families)
+        f = self._frame
         spans = ", ".join(f"{c} {count(f[c].min())}-{count(f[c].max())}" for c in SPANS if c in f)
         rows = f" in {len(f)} rows" if self.n_runs < len(f) else ""
-        families = f"{n} {'family' if n == 1 else 'families'}"
-        return f"{self.n_runs} run{'s' * (self.n_runs != 1)}{rows}, {families}, {spans}"
+        return f"{counted(self.n_runs, 'run')}{rows}, {counted(len(self.families), 'family')}, {spans}"
 
     def where(self, **conditions: Any) -> Runs:
         """Return the runs that meet every condition.

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from bayescale.core.errors import RunsError, nearest
+from bayescale.core.quantities import counted
 from bayescale.core.units import LOSS_UNITS, LossUnit
 from bayescale.runs.columns import (
     AMOUNTS,
@@ -189,8 +190,7 @@ def validated_runs(frame: pd.DataFrame, name: str, card: dict[str, Any], said: D
 def _refused(name: str, failures: list[str]) -> RunsError:
     shown = "\n".join(f"  {line}" for line in failures[:_SHOWN])
     more = f"\n  … and {len(failures) - _SHOWN} more" if len(failures) > _SHOWN else ""
-    counted = f"{len(failures)} failure{'s' * (len(failures) != 1)}"
-    return RunsError(f"{name!r} cannot be read as runs: {counted}\n{shown}{more}")
+    return RunsError(f"{name!r} cannot be read as runs: {counted(len(failures), 'failure')}\n{shown}{more}")
 
 
 def _across(frame: pd.DataFrame, name: str, said: Declared) -> list[str]:

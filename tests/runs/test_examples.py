@@ -66,7 +66,7 @@ def test_the_unit_of_the_law_is_the_median_error_rate(fit: bs.Fit) -> None:
 def test_the_reach_of_a_forecast_is_in_examples(fit: bs.Fit) -> None:
     forecast = bs.forecast(fit, examples=[1e8, 1e10])
     np.testing.assert_allclose(forecast.table["reach_decades"], [0.0, 1.0], atol=1e-9)
-    assert reach_words(fit, forecast.table) == "up to 1.0 decades of examples beyond the runs"
+    assert reach_words(fit, forecast.table) == "up to 10 times the examples of the largest run"
     with pytest.raises(QueryError, match="a query needs 'examples'"):
         bs.forecast(fit, params="1B", tokens="20B")
 
