@@ -13,7 +13,7 @@ import click
 
 from bayescale.cli.examples import epilog
 from bayescale.cli.options import Budget, Quantity, as_json_option
-from bayescale.cli.printing import finish, print_json, waiting
+from bayescale.cli.printing import finish, print_json, print_wrapped, waiting
 from bayescale.core.errors import QueryError
 
 _FOLDER = Path(__file__).parent.parent / "decisions"
@@ -131,7 +131,7 @@ def command(name: str, about: str, settings: Mapping[str, Mapping[str, Any]], lo
         if as_json:
             print_json(choice.to_dict())
         else:
-            click.echo("\n".join([f"{choice!r}", *map(str, written_to)]))
+            print_wrapped("\n".join([f"{choice!r}", *map(str, written_to)]))
         finish(loaded.converged, str(loaded.verdict))
         finish(choice.settled, f"these runs do not settle what to choose: {choice.unsettled}")
 

@@ -23,7 +23,6 @@ from bayescale.cli.options import (
 from bayescale.cli.printing import (
     check_out,
     finish,
-    paragraph,
     print_json,
     print_table,
     read_queries,
@@ -31,14 +30,7 @@ from bayescale.cli.printing import (
     waiting,
     write_csv,
 )
-from bayescale.core.quantities import count
-
-# Columns of a forecast that a terminal shows; --json and --out write all of them.
-_FORECAST = ("family", "params", "tokens", "q50", "q05", "q95", "epred_q05", "epred_q95", "reach_decades")
-_TIMES = 10.0  # the largest run's compute: the budget of the next step
-_POSTERIOR = ("Posterior of the parameters: mean, standard deviation and 90% interval. R-hat is near 1 if the chains "
-              "agree, ESS counts effective draws.")  # fmt: skip
-_MEMBERS = "Weights of the models in the average, with their standard errors:"
+from bayescale.cli.results import print_forecast, print_next, print_posterior, warn
 
 
 @click.command()
@@ -98,30 +90,13 @@ def fit(
         about = _average_dict(result) if isinstance(result, Average) else _fit_dict(result)
         print_json(_said(result, out) | about | {"seconds": seconds})
     else:
-        _warn(result.verdict)
+        warn(result.verdict)
         named = result.summary if isinstance(result, Average) else result.summary.rename_axis("parameter")
-        click.echo(_POSTERIOR if len(specs) == 1 else _MEMBERS)
-        print_table(named.reset_index())
-        shown = ", ".join(f"{name} {value:.1f}" for name, value in seconds.items())
-        marked = [f"{result.excluded_words}; {LEAVE_OUT}"] if result.excluded else []
-        click.echo("\n".join(["", repr(result), *map(paragraph, marked), f"seconds: {shown}", f"saved {out}", ""]))
-        click.echo("\n".join(["Next:", *_next(result, out)]))
+        marked = f"{result.excluded_words}; {LEAVE_OUT}" if result.excluded else ""
+        print_posterior(named.reset_index(), several=len(specs) > 1, about=repr(result), marked=marked)
+        click.echo(f"took {', '.join(f'{name} {value:.1f} s' for name, value in seconds.items())}\nsaved {out}")
+        print_next(out, result.columns, result.design_frame)
     finish(result.converged, str(result.verdict))
-
-
-def _next(result: Any, out: Path) -> list[str]:
-    """Return the commands that come after a fit; the budget is ten times the largest run's."""
-    lines = [f"  bayescale check {out}"]
-    if {"params", "tokens"} <= set(result.columns):
-        budget = _TIMES * float(result.design_frame["flops"].max())
-        lines.append(f"  bayescale decide allocation {out} --flops {budget:.1e}")
-    return lines
-
-
-def _warn(verdict: Any) -> None:
-    """Print first whether the numbers that follow are provisional, why, and what to do."""
-    if verdict.caution:
-        click.echo(f"{verdict.caution}\n")
 
 
 def _said(result: Any, out: Path) -> dict[str, Any]:
@@ -149,7 +124,7 @@ def check(fit_file: str, verbose: bool, as_json: bool) -> None:
     from bayescale.evaluation.checks import base
     from bayescale.inference import fit_io
 
-    with waiting("loading the fit, then checking it (the first time, programs are compiled)"):
+    with waiting("checking the fit (compiles the first time)"):
         loaded = fit_io.load_fit(fit_file)
         findings = base.check(loaded)
     if as_json:
@@ -221,32 +196,9 @@ def forecast(
     if as_json:
         print_json(summary.to_dict("records"))
     else:
-        _warn(result.verdict)
-        for sentence in (*_forecast_words(result, summary), extrapolation.reach_words(loaded, result.queries),
-                         *result.evidence):  # fmt: skip
-            click.echo(paragraph(sentence))
-        click.echo(f"fit {result.verdict.status}\n")
-        click.echo(paragraph(_FORECAST_HEAD))
-        print_table(summary[[c for c in _FORECAST if c in summary]])
+        warn(result.verdict)
+        print_forecast(result, summary, extrapolation.reach_words(loaded, result.queries))
     finish(loaded.converged, str(loaded.verdict))
-
-
-_FORECAST_HEAD = ("Median and 90% interval of a run, with its noise; the curve's interval is without it. Reach is in "
-                  "decades of compute beyond the largest run:")  # fmt: skip
-_FEW = 3  # queries that are answered with a sentence each
-
-
-def _forecast_words(result: Any, table: Any) -> list[str]:
-    """Return a sentence for each forecast, if there are few."""
-    if len(table) > _FEW:
-        return [f"{len(table)} forecasts of {result.response} in {result.unit}"]
-    found = []
-    for row in table.to_dict("records"):
-        sizes = [f"{count(row[name])} {name}" for name in ("params", "tokens") if name in row]
-        of = f" of {' on '.join(sizes)}" if sizes else ""
-        found.append(f"{result.response}{of}: {row['q50']:.4g} {result.unit}, 90% interval {row['q05']:.4g} to "
-                     f"{row['q95']:.4g}")  # fmt: skip
-    return found
 
 
 def _derived(
@@ -274,7 +226,7 @@ def _derived(
     if as_json:
         print_json({"kind": found.kind, "rows": table.to_dict("records")})
     else:
-        _warn(found.verdict)
+        warn(found.verdict)
         click.echo(f"{found.kind} of the law alone, without the noise of a run; fit {found.verdict.status}")
         print_table(found.table)
     finish(loaded.converged, str(loaded.verdict))
@@ -291,7 +243,7 @@ def report(fit_file: str, out: Path, flops: float | None, family: str | None) ->
     from bayescale.inference import fit_io
 
     reporting.check_target(out)
-    with waiting("loading the fit, then writing its report (checks, figures and a decision)"):
+    with waiting("checking and drawing the fit for its report"):
         loaded = fit_io.load_fit(fit_file)
         written = reporting.report(loaded, out, flops=flops, family=family)
     click.echo(f"{written}")

@@ -130,7 +130,7 @@ def _print_backtest(result: Backtest, verbose: bool = False) -> None:
     for name, weights in result.weights.items():
         click.echo(f"\n{name}: {weights!r}")
     if not verbose:
-        click.echo("\n--verbose prints every score, --json all of them with their names")
+        click.echo("\n--verbose prints every score")
 
 
 @click.command()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import shutil
 import sys
 import textwrap
@@ -64,7 +65,7 @@ def print_table(table: pd.DataFrame) -> None:
     wide = Console(width=_UNBOUNDED, markup=False, emoji=False)  # a family's name may look like a markup tag
     needed = Measurement.get(wide, wide.options, drawn).maximum
     if width is not None and needed > width:
-        click.echo("\n\n".join(_records(table, width)))
+        click.echo("\n" + "\n\n".join(_records(table, width)))
     else:
         wide.print(drawn, width=needed)
 
@@ -168,6 +169,23 @@ def paragraph(text: str, before: int = 0, indent: str = "") -> str:
     margin = " " * (before + len(indent))
     lines = textwrap.wrap(text, inner - len(indent), break_long_words=False, break_on_hyphens=False) or [""]
     return indent + f"\n{margin}".join(lines)
+
+
+_CONTINUED = re.compile(r" {8,}(?=\S)")
+
+
+def print_wrapped(text: str) -> None:
+    """Print lines of a name and a text, wrapped to the terminal's width below the text."""
+    joined: list[str] = []
+    for line in text.splitlines():
+        if joined and _CONTINUED.match(line):
+            joined[-1] = f"{joined[-1]} {line.strip()}"
+        else:
+            joined.append(line)
+    for line in joined if columns() else text.splitlines():
+        named = re.match(r" *\S+(?: \S+)? {2,}", line) or re.match(r" *", line)
+        start = named[0] if named else ""
+        click.echo(paragraph(line[len(start) :], indent=start))
 
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:
