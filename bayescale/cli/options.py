@@ -102,6 +102,10 @@ class Group(click.Group):
         except BayescaleError as error:
             click.echo(f"bayescale: {error}", err=True)
             ctx.exit(2)
+        except click.UsageError as error:
+            asked = ctx if error.ctx is None else error.ctx
+            click.echo(f"bayescale: {error.format_message()}\n  hint:     {asked.command_path} --help", err=True)
+            ctx.exit(2)
 
 
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")

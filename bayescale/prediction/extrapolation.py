@@ -55,6 +55,7 @@ def reach(fit: AbstractFit, table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(reach_decades=beyond, distance=distance, extrapolation=classes)
 
 
+_TWO = 2.0  # below, two digits would say 1 of 1.04
 _HUNDRED = 1.99  # decades: from here on two digits need a power of ten
 
 
@@ -83,8 +84,9 @@ def reach_words(fit: AbstractFit, table: pd.DataFrame) -> str:
 
 
 def _times(decades: float) -> str:
-    """Return a factor to two digits, or three below 10; with a suffix where it is large."""
-    return f"{10**decades:.{3 if decades < 1 else 2}g}" if decades < _HUNDRED else count(10**decades, 2)
+    """Return a factor to two digits, or three below 2; with a suffix where it is large."""
+    factor = 10**decades
+    return f"{factor:.{3 if factor < _TWO else 2}g}" if decades < _HUNDRED else count(factor, 2)
 
 
 def _other_recipe(fit: AbstractFit, table: pd.DataFrame) -> np.ndarray:

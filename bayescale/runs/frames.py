@@ -53,8 +53,8 @@ def _plain(cells: pd.Series) -> pd.Series:
         return cells
     if not pd.api.types.is_extension_array_dtype(cells.dtype):
         return cells
-    whole = pd.api.types.is_integer_dtype(cells.dtype) and not cells.isna().any()
-    return cells.astype("int64" if whole and cells.max() < 2**63 else "float64")
+    integers = pd.api.types.is_integer_dtype(cells.dtype) and not cells.isna().any()
+    return cells.astype("int64" if integers and cells.max() < 2**63 else "float64")
 
 
 def _from_arrow(source: Any) -> pd.DataFrame:

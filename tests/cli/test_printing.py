@@ -70,9 +70,7 @@ FORECASTS = pd.DataFrame(
     {"family": "Chinchilla", "params": 70e9, "tokens": 1.4e12, "q50": 1.96711, "q05": 1.9401, "q95": 1.99554,
      "epred_q05": 1.9551, "epred_q95": 1.98012, "reach_decades": 1.65681}, index=[0]
 )  # fmt: skip
-EXCLUDED = (
-    "5 of the 245 fitted runs are marked as excluded in their table (5: few tokens per param); to leave them out, …"
-)
+EXCLUDED = "5 of the 245 fitted runs are marked as excluded in their table (5: few tokens per param); to drop them, …"
 FITTED = "Fit('additive' on 'hoffmann2022': 245 runs, 1 family, 4 × 1000 draws, converged)"
 CHOSEN = """\
 Allocation of 5.76e+23 FLOP, family 'Chinchilla', up to 44 times the compute of the largest run
@@ -196,4 +194,4 @@ def test_what_is_no_terminal_gets_a_table_of_any_width(capsys) -> None:
 def test_an_empty_cell_keeps_its_name(width: int, capsys) -> None:
     table = pd.DataFrame({"a_name_that_is_long": [""], **{f"column_{i}": [1.0] for i in range(20)}})
     printing.print_table(table)
-    assert capsys.readouterr().out.startswith("a name that is long\n")
+    assert capsys.readouterr().out.startswith("\na name that is long\n")
