@@ -37,7 +37,7 @@ def test_a_table_of_examples_and_error_rates_alone_is_a_table_of_runs() -> None:
     runs = bs.load_runs(curve(), name="curve")
     assert not {"params", "tokens", "flops"} & set(runs.frame)
     np.testing.assert_array_equal(runs.size, runs["examples"])
-    assert repr(runs) == "Runs('curve': 40 runs, 1 families, examples 1.00M-1.00B)"
+    assert repr(runs) == "Runs('curve': 40 runs, 1 family, examples 1.00M-1.00B)"
 
 
 def test_the_size_of_a_run_is_its_compute_where_a_table_counts_both(chinchilla: bs.Runs) -> None:
