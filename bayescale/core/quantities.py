@@ -8,15 +8,14 @@ import re
 LEAST, MOST = 1.0, 1e40
 """Bounds of every count of params, tokens or FLOP. MOST is far more compute than the energy on Earth allows."""
 
-_SUFFIX = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9, "t": 1e12, "p": 1e15,
-           "mn": 1e6, "bn": 1e9, "tn": 1e12}  # fmt: skip
+_SUFFIX = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9, "t": 1e12, "p": 1e15}
 _INTEGER = r"(?:\d{1,3}(?:[,_]\d{3})+|\d+)"  # commas separate thousands only: many countries read 1,4T as 1.4T
-_PATTERN = re.compile(rf"\s*([-+]?(?:{_INTEGER}(?:\.\d+)?|\.\d+)(?:e[-+]?\d+)?)\s*([a-z]{{0,2}})\s*", re.IGNORECASE)
+_PATTERN = re.compile(rf"\s*([-+]?(?:{_INTEGER}(?:\.\d+)?|\.\d+)(?:e[-+]?\d+)?)\s*([a-z]?)\s*", re.IGNORECASE)
 _NAMES = (("T", 1e12), ("B", 1e9), ("M", 1e6), ("k", 1e3))
 
 
 def quantity(text: str | float) -> float:
-    """Parse a count with an optional suffix k, M, B (or G, bn), T or P, in any case.
+    """Parse a count with an optional suffix k, M, B (or G), T or P, in any case.
 
     Parameters
     ----------

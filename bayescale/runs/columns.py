@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -43,6 +44,8 @@ RUN_KEY = ("family", "run_id")
 
 ROW_KEYS = ("benchmark", "eval_set", "step")  # columns that commonly distinguish the rows of one run
 
+_BANKERS = re.compile(r"(\d\s*)([bmt])n\s*$", re.IGNORECASE)  # 7bn is 7B
+
 COMMAS = "separate the columns with commas"
 
 
@@ -66,7 +69,7 @@ def number(cell: Any) -> float:
     if is_empty(cell):
         raise ValueError("expected a number, got an empty cell; fill it in or remove the row")
     try:
-        value = quantity(cell)
+        value = quantity(_BANKERS.sub(r"\1\2", cell) if isinstance(cell, str) else cell)
     except (TypeError, ValueError):
         raise ValueError(f"expected a number, got {cell!r}; write 70B or 7e10") from None
     if not np.isfinite(value):
