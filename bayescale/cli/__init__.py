@@ -14,7 +14,8 @@ from contextvars import ContextVar
 
 import click
 
-from bayescale.cli import cache, decide, fits, models, plot
+from bayescale.cli import cache, decide, fits, models, plot, start
+from bayescale.cli.examples import epilog
 from bayescale.cli.options import Group
 
 
@@ -27,7 +28,11 @@ def _set(variable: ContextVar[bool]) -> Iterator[None]:
         variable.reset(token)
 
 
-@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+# The longest lines of help, in characters: as wide as the terminal, but still easy to read.
+_WIDEST = 160
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": _WIDEST})
 @click.version_option(package_name="bayescale")
 @click.option("--allow-code", is_flag=True, help="Let specs and fits import the code that they name as module:Class.")
 @click.pass_context
@@ -41,6 +46,9 @@ def main(ctx: click.Context, allow_code: bool) -> None:
     atexit.register(gc.freeze)
 
 
-for _command in (fits.fit, fits.check, fits.forecast, decide.decide, plot.plot, models.backtest, models.calibrate,
-                 models.compare, fits.report, models.learn, models.show, cache.cache):  # fmt: skip
+for _command in (
+    start.init, start.validate, fits.fit, fits.check, fits.forecast, decide.decide, plot.plot, fits.report,
+    models.compare, models.backtest, models.calibrate, models.learn, models.show, start.explain, cache.cache,
+):  # fmt: skip
+    _command.epilog = epilog(str(_command.name))
     main.add_command(_command)

@@ -11,14 +11,16 @@ from typing import Any
 
 import click
 
-from bayescale.cli.options import Quantity, as_json_option
-from bayescale.cli.printing import finish, print_json
+from bayescale.cli.examples import epilog
+from bayescale.cli.options import Budget, Quantity, as_json_option
+from bayescale.cli.printing import finish, print_json, print_wrapped, waiting
 from bayescale.core.errors import QueryError
 
 _FOLDER = Path(__file__).parent.parent / "decisions"
 _BASE = "AbstractDecision"
 _TYPES: dict[str, Any] = {"count": Quantity(), "number": float, "integer": int, "text": str}
 _PAIRS: dict[str, Any] = {"numbers": (str, float), "texts": (str, str)}
+_BUDGETS = "Also dollars, hours or days on hardware: '2M dollars @ 512xH100', '50k hours @ H100'."
 _RISKS = ("mean", "cvar", "quantile", "minimax")
 
 
@@ -120,7 +122,8 @@ def command(name: str, about: str, settings: Mapping[str, Mapping[str, Any]], lo
             from bayescale import reporting
 
             reporting.check_target(page)
-        choice = decide(load()(**values), loaded, risk_of(risk))
+        with waiting("comparing every action under every draw"):
+            choice = decide(load()(**values), loaded, risk_of(risk))
         if isinstance(choice, Choice):
             written_to = [*_draw(choice, plot), *([reporting.report(choice, page)] if page else [])]
         else:
@@ -128,7 +131,7 @@ def command(name: str, about: str, settings: Mapping[str, Mapping[str, Any]], lo
         if as_json:
             print_json(choice.to_dict())
         else:
-            click.echo("\n".join([f"{choice!r}", *map(str, written_to)]))
+            print_wrapped("\n".join([f"{choice!r}", *map(str, written_to)]))
         finish(loaded.converged, str(loaded.verdict))
         finish(choice.settled, f"these runs do not settle what to choose: {choice.unsettled}")
 
@@ -141,7 +144,9 @@ def command(name: str, about: str, settings: Mapping[str, Mapping[str, Any]], lo
     options.append(click.Option(["--report", "page"], type=click.Path(dir_okay=False, path_type=Path), metavar="PAGE",
                                 help="HTML page of the choice to write."))  # fmt: skip
     fit_file = click.Argument(["fit_file"], metavar="FIT.nc")
-    return as_json_option(click.Command(name, params=[fit_file, *options], callback=run, help=about))
+    return as_json_option(
+        click.Command(name, params=[fit_file, *options], callback=run, help=about, epilog=epilog(f"decide {name}"))
+    )
 
 
 def _draw(choice: Any, folder: Path | None) -> list[Path]:
@@ -166,6 +171,9 @@ def _draw(choice: Any, folder: Path | None) -> list[Path]:
 
 def _option(name: str, how: Any) -> click.Option:
     flag, kind = f"--{name.replace('_', '-')}", how["kind"]
+    if name == "flops":
+        given = {"required": True} if how["required"] else {"default": how["default"]}
+        return click.Option([flag], type=Budget(), help=f"{how['about']} {_BUDGETS}", **given)
     if kind == "flag":
         return click.Option([flag], is_flag=True, help=how["about"])
     if kind in _PAIRS:

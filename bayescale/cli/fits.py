@@ -11,27 +11,32 @@ from typing import Any
 import click
 
 from bayescale.cli.options import (
+    Budget,
     Condition,
     Quantity,
+    Reading,
     as_json_option,
-    loss_unit_option,
     models_option,
-    observations_option,
+    reading_options,
     seed_option,
-    where_option,
 )
-from bayescale.cli.printing import check_out, finish, print_json, print_table, read_queries, read_runs, write_csv
-
-# Columns of a forecast that a terminal shows; --json and --out write all of them.
-_FORECAST = ("family", "params", "tokens", "mean", "sd", "q05", "q50", "q95", "epred_q05", "epred_q95", "reach_decades")
+from bayescale.cli.printing import (
+    check_out,
+    finish,
+    print_json,
+    print_table,
+    read_queries,
+    read_runs,
+    waiting,
+    write_csv,
+)
+from bayescale.cli.results import print_forecast, print_next, print_posterior, warn
 
 
 @click.command()
 @click.argument("runs")
 @models_option
-@loss_unit_option
-@where_option
-@observations_option
+@reading_options
 @click.option("--horizon", type=click.FloatRange(1, min_open=True),
               help="Weight models by forecasts at this multiple of the fitted compute; by default, all.")  # fmt: skip
 @click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="File to write.")
@@ -45,9 +50,7 @@ _FORECAST = ("family", "params", "tokens", "mean", "sd", "q05", "q50", "q95", "e
 def fit(
     runs: str,
     specs: tuple[str, ...],
-    loss_unit: str | None,
-    conditions: tuple[tuple[str, str], ...],
-    observations: str | None,
+    reading: Reading,
     horizon: float | None,
     out: Path,
     seed: int,
@@ -72,7 +75,7 @@ def fit(
 
     stages = progress.Stages(show=progress.on_terminal())
     stages.seconds["import"] = time.perf_counter() - started
-    table = read_runs(runs, loss_unit, conditions, observations)
+    table = read_runs(runs, reading)
     settings: dict[str, Any] = {"seed": seed, "chains": chains, "warmup": warmup, "draws": draws, "device": device}
     if len(specs) == 1:
         result: fitting.Fit | Average = fitting.fit(table, specs[0], stages=stages, **settings)
@@ -87,19 +90,13 @@ def fit(
         about = _average_dict(result) if isinstance(result, Average) else _fit_dict(result)
         print_json(_said(result, out) | about | {"seconds": seconds})
     else:
-        _warn(result.verdict)
+        warn(result.verdict)
         named = result.summary if isinstance(result, Average) else result.summary.rename_axis("parameter")
-        print_table(named.reset_index())
-        shown = ", ".join(f"{name} {value:.1f}" for name, value in seconds.items())
-        marked = [f"{result.excluded_words}; {LEAVE_OUT}"] if result.excluded else []
-        click.echo("\n".join(["", repr(result), *marked, f"seconds: {shown}", f"saved {out}"]))
+        marked = f"{result.excluded_words}; {LEAVE_OUT}" if result.excluded else ""
+        print_posterior(named.reset_index(), several=len(specs) > 1, about=repr(result), marked=marked)
+        click.echo(f"took {', '.join(f'{name} {value:.1f} s' for name, value in seconds.items())}\nsaved {out}")
+        print_next(out, result.columns, result.design_frame)
     finish(result.converged, str(result.verdict))
-
-
-def _warn(verdict: Any) -> None:
-    """Print first whether the numbers that follow are provisional, why, and what to do."""
-    if verdict.caution:
-        click.echo(f"{verdict.caution}\n")
 
 
 def _said(result: Any, out: Path) -> dict[str, Any]:
@@ -119,18 +116,21 @@ def _average_dict(average: Any) -> dict[str, Any]:
 
 @click.command()
 @click.argument("fit_file", metavar="FIT.nc")
+@click.option("--verbose", is_flag=True, help="Print each finding that passed, not only how many did.")
 @as_json_option
-def check(fit_file: str, as_json: bool) -> None:
+def check(fit_file: str, verbose: bool, as_json: bool) -> None:
     """Check a fit: convergence, identifiability, residuals, prior sensitivity. Exit 1 if a finding fails."""
+    from bayescale.cli.findings import print_findings
     from bayescale.evaluation.checks import base
     from bayescale.inference import fit_io
 
-    loaded = fit_io.load_fit(fit_file)
-    findings = base.check(loaded)
+    with waiting("checking the fit (compiles the first time)"):
+        loaded = fit_io.load_fit(fit_file)
+        findings = base.check(loaded)
     if as_json:
         print_json(findings.to_dict())
     else:
-        click.echo(repr(findings))
+        print_findings(findings, verbose=verbose)
     finish(loaded.converged, str(loaded.verdict))
     sys.exit(0 if findings.passed else 1)
 
@@ -141,7 +141,7 @@ def check(fit_file: str, as_json: bool) -> None:
               help="Parameters of the run (70e9, 70B); inf for the least loss that its tokens allow.")  # fmt: skip
 @click.option("--tokens", type=Quantity(unbounded=True),
               help="Tokens of the run (1.4e12, 1.4T); inf for the least loss that its params allow.")  # fmt: skip
-@click.option("--flops", type=Quantity(), help="Compute (5.76e23), without params and tokens: the least loss for it.")
+@click.option("--flops", type=Budget(), help="Compute (5.76e23), without params and tokens: the least loss for it.")
 @click.option("--family", help="A fitted family, or 'new'; by default the only family, else 'new'.")
 @click.option(
     "--at", type=click.Path(path_type=Path), help="CSV file of queries, one per row, instead of --params and --tokens."
@@ -188,18 +188,16 @@ def forecast(
     columns: dict[str, Any] = {k: v for k, v in (("params", params), ("tokens", tokens)) if v is not None}
     columns |= dict(settings)
     table = None if at is None else read_queries(at)
-    result = forecast.forecast(loaded, table, family=family, response=response, seed=seed, record=record, **columns)
+    with waiting("forecasting"):
+        result = forecast.forecast(loaded, table, family=family, response=response, seed=seed, record=record, **columns)
     summary = result.table
     if out is not None:
         write_csv(summary, out)
     if as_json:
         print_json(summary.to_dict("records"))
     else:
-        _warn(result.verdict)
-        unit = f"{result.response}, {result.unit}; run noise included, except in epred_…"
-        print_table(summary[[c for c in _FORECAST if c in summary]])
-        click.echo(f"\n{unit}\n{extrapolation.reach_words(loaded, result.queries)}; fit {result.verdict.status}")
-        click.echo("\n".join(result.evidence))
+        warn(result.verdict)
+        print_forecast(result, summary, extrapolation.reach_words(loaded, result.queries))
     finish(loaded.converged, str(loaded.verdict))
 
 
@@ -228,16 +226,16 @@ def _derived(
     if as_json:
         print_json({"kind": found.kind, "rows": table.to_dict("records")})
     else:
-        _warn(found.verdict)
+        warn(found.verdict)
+        click.echo(f"{found.kind} of the law alone, without the noise of a run; fit {found.verdict.status}")
         print_table(found.table)
-        click.echo(f"\n{found.kind} of the law alone, without the noise of a run; fit {found.verdict.status}")
     finish(loaded.converged, str(loaded.verdict))
 
 
 @click.command()
 @click.argument("fit_file", metavar="FIT.nc")
 @click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="HTML file to write.")
-@click.option("--flops", type=Quantity(), help="Budget in FLOP; by default, ten times the largest run's.")
+@click.option("--flops", type=Budget(), help="Budget in FLOP; by default, ten times the largest run's.")
 @click.option("--family", help="A fitted family, or 'new'; by default the only family, else 'new'.")
 def report(fit_file: str, out: Path, flops: float | None, family: str | None) -> None:
     """Write a self-contained HTML report of a fit: decision, data, checks and checklist."""
@@ -245,6 +243,8 @@ def report(fit_file: str, out: Path, flops: float | None, family: str | None) ->
     from bayescale.inference import fit_io
 
     reporting.check_target(out)
-    loaded = fit_io.load_fit(fit_file)
-    click.echo(f"{reporting.report(loaded, out, flops=flops, family=family)}")
+    with waiting("checking and drawing the fit for its report"):
+        loaded = fit_io.load_fit(fit_file)
+        written = reporting.report(loaded, out, flops=flops, family=family)
+    click.echo(f"{written}")
     finish(loaded.converged, str(loaded.verdict))

@@ -9,17 +9,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bayescale.cli.options import (
-    Quantity,
+    Budget,
+    Reading,
     as_json_option,
-    loss_unit_option,
     models_option,
-    observations_option,
+    reading_options,
     response_option,
     seed_option,
     sweep_options,
-    where_option,
 )
-from bayescale.cli.printing import check_out, finish, print_json, print_table, read_runs, write_csv
+from bayescale.cli.printing import as_text, check_out, finish, paragraph, print_json, print_table, read_runs, write_csv
 from bayescale.core.errors import QueryError
 
 if TYPE_CHECKING:
@@ -34,9 +33,7 @@ _WAYS = ("quantile", "expanding", "leave-largest-out", "leave-family-out", "alon
 @click.command()
 @click.argument("runs")
 @models_option
-@loss_unit_option
-@where_option
-@observations_option
+@reading_options
 @response_option
 @click.option("--way", type=click.Choice(_WAYS), default="quantile", show_default=True,
               help="Which runs are fitted: those below a quantile of compute; the same at several quantiles; all but "
@@ -52,13 +49,14 @@ _WAYS = ("quantile", "expanding", "leave-largest-out", "leave-family-out", "alon
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path),
               help="TOML record to write, for forecast --record; results of other ways in it are kept.")  # fmt: skip
 @click.option("--keep", is_flag=True, help="Write the record next to a built-in model; its forecasts then show it.")
+@click.option("--verbose", is_flag=True, help="Print every score.")
 @seed_option
 @as_json_option
 def backtest(
-    runs: str, specs: tuple[str, ...], loss_unit: str | None, conditions: tuple[tuple[str, str], ...],
-    observations: str | None, response: str | None, way: str, train_quantile: float, smallest: int | None,
+    runs: str, specs: tuple[str, ...], reading: Reading,
+    response: str | None, way: str, train_quantile: float, smallest: int | None,
     beyond: float, family: str | None, workers: int | None,
-    scheduler: str | None, folder: str | None, out: Path | None, keep: bool, seed: int, as_json: bool,
+    scheduler: str | None, folder: str | None, out: Path | None, keep: bool, verbose: bool, seed: int, as_json: bool,
 ) -> None:  # fmt: skip
     """Backtest: fit on smaller runs, score forecasts of larger ones: a loss on its log, a count as a share.
 
@@ -73,7 +71,7 @@ def backtest(
         "way": way, "train_quantile": train_quantile, "smallest": smallest, "beyond": beyond, "family": family,
         "response": response, "seed": seed, "workers": workers, "scheduler": scheduler, "folder": folder,
     }  # fmt: skip
-    table = read_runs(runs, loss_unit, conditions, observations)
+    table = read_runs(runs, reading)
     if len(specs) == 1:
         result = backtesting.backtest(table, specs[0], **settings)
     else:
@@ -85,7 +83,7 @@ def backtest(
     if as_json:
         print_json(result.to_dict())
     else:
-        _print_backtest(result)
+        _print_backtest(result, verbose)
     finish(result.converged, str(result.verdict))
 
 
@@ -110,19 +108,29 @@ def _record_paths(runs: str, specs: tuple[str, ...], out: Path | None, keep: boo
     return [*([out] if out else []), *([records.home() / f"{spec}.toml"] if keep else [])]
 
 
-def _print_backtest(result: Backtest) -> None:
+# Columns of a backtest that a terminal shows.
+_BACKTEST = ("family", "horizon", "families", "n_train", "n_test", "coverage_50", "coverage_90", "coverage_90_se",
+             "width_90", "crps", "bias")  # fmt: skip
+_SCORED = ("Forecasts of runs that were not fitted. 'in 90%' is the share inside their 90% interval, with its standard "
+           "error over families; width (of that interval), CRPS and bias (median minus observed) are on {scale}, where "
+           "0.05 is about 5% of {of}. Width and CRPS: lower is better.")  # fmt: skip
+
+
+def _print_backtest(result: Backtest, verbose: bool = False) -> None:
     import pandas as pd
 
     mean = pd.DataFrame([{"family": "MEAN", **result.mean}])
-    print_table(pd.concat([result.families, mean]).astype({"n_train": "Int64", "n_test": "Int64"}))
-    click.echo("\nby compute beyond each family's largest fitted run, mean over forecasts:")
-    print_table(result.horizons)
+    of = result.meta.get("response", "loss")
+    click.echo(paragraph(_SCORED.format(scale="log loss" if of == "loss" else f"the scale of {of}", of=of)))
+    families = pd.concat([result.families, mean]).astype({"n_train": "Int64", "n_test": "Int64"})
+    print_table(families if verbose else families[[c for c in _BACKTEST if c in families]])
+    click.echo("\nBy compute beyond each family's largest fitted run, mean over forecasts:")
+    horizons = result.horizons
+    print_table(horizons if verbose else horizons[[c for c in _BACKTEST if c in horizons]])
     for name, weights in result.weights.items():
         click.echo(f"\n{name}: {weights!r}")
-    of = result.meta.get("response", "loss")
-    scale = "log loss" if of == "loss" else f"the scale of {of} (a count as a share of its items)"
-    click.echo(f"\nscores are on {scale}: width, crps and bias (median minus observed) in it, are as a share of {of}")
-    click.echo("…_se: standard error over families, since runs of one family have correlated errors")
+    if not verbose:
+        click.echo("\n--verbose prints every score")
 
 
 @click.command()
@@ -131,7 +139,7 @@ def _print_backtest(result: Backtest) -> None:
     "--simulations", type=click.IntRange(20), default=200, show_default=True, help="Number of tables to simulate."
 )
 @click.option("--runs", help="Simulate at the params and tokens of these runs; by default, at those of a plain sweep.")
-@loss_unit_option
+@reading_options
 @click.option("--chains", type=click.IntRange(1), default=4, show_default=True, help="Markov chains.")
 @click.option(
     "--warmup", type=click.IntRange(20), help="Warm-up iterations per chain; if given, chains are never redrawn."
@@ -142,7 +150,7 @@ def _print_backtest(result: Backtest) -> None:
 @seed_option
 @as_json_option
 def calibrate(
-    spec: str, simulations: int, runs: str | None, loss_unit: str | None, chains: int, warmup: int | None, draws: int,
+    spec: str, simulations: int, runs: str | None, reading: Reading, chains: int, warmup: int | None, draws: int,
     workers: int | None, scheduler: str | None, folder: str | None, out: Path | None, seed: int, as_json: bool,
 ) -> None:  # fmt: skip
     """Calibrate SPEC by simulation: fit runs drawn from its prior, test the ranks of the truths. Exit 1 on failure."""
@@ -151,7 +159,7 @@ def calibrate(
     from bayescale.core import toml as recording
     from bayescale.evaluation import sbc
 
-    table = read_runs(runs, loss_unit) if runs else None
+    table = read_runs(runs, reading) if runs else None
     result = sbc.calibrate(spec, runs=table, simulations=simulations, seed=seed, chains=chains,
         warmup=warmup, draws=draws, workers=workers, scheduler=scheduler, folder=folder)  # fmt: skip
     if out is not None:
@@ -167,11 +175,9 @@ def calibrate(
 @click.argument("runs")
 @click.option("--model", "specs", multiple=True, required=True,
               help="Model to compare, given twice or more: a built-in name, or the path of a TOML file.")  # fmt: skip
-@loss_unit_option
-@where_option
-@observations_option
+@reading_options
 @response_option
-@click.option("--flops", type=Quantity(), help="Budget in FLOP; by default, ten times the largest run's.")
+@click.option("--flops", type=Budget(), help="Budget in FLOP; by default, ten times the largest run's.")
 @click.option(
     "--family", help="Family whose budget is split and whose forecasts are scored, or 'new'; by default, all."
 )
@@ -180,8 +186,8 @@ def calibrate(
 @seed_option
 @as_json_option
 def compare(
-    runs: str, specs: tuple[str, ...], loss_unit: str | None, conditions: tuple[tuple[str, str], ...],
-    observations: str | None, response: str | None, flops: float | None, family: str | None, page: Path | None,
+    runs: str, specs: tuple[str, ...], reading: Reading,
+    response: str | None, flops: float | None, family: str | None, page: Path | None,
     out: Path | None, seed: int, as_json: bool,
 ) -> None:  # fmt: skip
     """Fit several models to RUNS, test their forecasts, and compare their decisions."""
@@ -194,7 +200,7 @@ def compare(
 
     if page is not None:
         reporting.check_target(page)
-    table = read_runs(runs, loss_unit, conditions, observations)
+    table = read_runs(runs, reading)
     result = comparison.compare(table, specs, flops=flops, family=family, response=response, seed=seed)
     if out is not None:
         write_csv(result.table, out)
@@ -204,7 +210,7 @@ def compare(
         print_json(result.to_dict())
     else:
         for title, table in result.tables.items():
-            click.echo(f"{title}:")
+            click.echo(paragraph(f"{title[0].upper()}{title[1:]}:"))
             print_table(table)
         click.echo(f"{result!r}" + f"\nreport: {page}" * (page is not None))
     finish(result.converged, str(result.verdict))
@@ -214,12 +220,12 @@ def compare(
 @click.argument("runs")
 @click.option("--model", "spec", default="coupled-unpooled", show_default=True,
               help="Model with wide priors and no pooling: a built-in name, or the path of a TOML file.")  # fmt: skip
-@loss_unit_option
+@reading_options
 @click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="TOML model to write.")
 @click.option("--title", help="Title of the new model; by default, that of the model with wide priors.")
 @click.option("--keep", is_flag=True, help="Keep each family's evidence in learned/ next to the new model.")
 @seed_option
-def learn(runs: str, spec: str, loss_unit: str | None, out: Path, title: str | None, keep: bool, seed: int) -> None:
+def learn(runs: str, spec: str, reading: Reading, out: Path, title: str | None, keep: bool, seed: int) -> None:
     """Learn priors from the families of RUNS, for a family that is not among them."""
     check_out(out, runs, spec, fit=False)
     from bayescale.core import toml
@@ -228,12 +234,12 @@ def learn(runs: str, spec: str, loss_unit: str | None, out: Path, title: str | N
     from bayescale.transfer import learn as learning
 
     toml.dumps({"title": title or "", "runs": runs, "model": spec})  # refuse what TOML cannot hold before any fit
-    learner = learning.study(read_runs(runs, loss_unit), load_spec(spec), seed=seed)
+    learner = learning.study(read_runs(runs, reading), load_spec(spec), seed=seed)
     for name, why in learner.left_out.items():
         click.echo(f"left out: {name} ({why})", err=True)
     learned = learner.learn()[0]
     # Names as given: a backtest learns the priors again without some families.
-    named = {"model": spec, "runs": runs} | ({"loss_unit": loss_unit} if loss_unit else {})
+    named = {"model": spec, "runs": runs} | as_text(reading)
     origin = dict(learned.learned) | named
     path = write_spec(replace(learned, title=title or learned.title, learned=tuple(origin.items())), out)
     click.echo(f"{path}: priors learned from {len(learner.families)} families of {runs}; {origin['population']}")

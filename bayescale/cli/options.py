@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import re
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
 from bayescale.core.errors import BayescaleError, ConvergenceWarning
 from bayescale.core.quantities import LEAST, MOST, quantity
 from bayescale.core.units import LOSS_UNITS
+
+_BOUGHT_IN = {"$": "dollars", "dollar": "dollars", "usd": "dollars", "hour": "hours", "gpu-hour": "hours",
+              "accelerator-hour": "hours", "day": "days"}  # fmt: skip
+_BOUGHT = re.compile(
+    r"(?P<amount>.*?)\s*(?P<unit>\$|(?:dollar|usd|gpu-hour|accelerator-hour|hour|day)s?)\s*(?:@|\bon\b)\s*(?P<hardware>.+)",
+    re.IGNORECASE,
+)
+_DRAWS = 4000  # of the hardware's figures: their median is known to about a percent
 
 
 class Quantity(click.ParamType):
@@ -35,6 +45,26 @@ class Quantity(click.ParamType):
         return number
 
 
+class Budget(Quantity):
+    """Compute as FLOP, or as dollars, accelerator-hours or days on hardware: ``2M dollars @ 512xH100``."""
+
+    name = "budget"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        """Parse FLOP; convert other amounts at the median of the hardware's figures, and say so."""
+        match = _BOUGHT.fullmatch(str(value))
+        if match is None:
+            return super().convert(value, param, ctx)
+        from bayescale.decisions.hardware import hardware
+
+        amount, unit = super().convert(match["amount"], param, ctx), _BOUGHT_IN[match["unit"].lower().removesuffix("s")]
+        draws = getattr(hardware(match["hardware"].strip()).drawn(_DRAWS, 0), f"flops_of_{unit}")(amount)[:, 0]
+        low, middle, high = (sorted(draws)[int(level * _DRAWS)] for level in (0.05, 0.5, 0.95))
+        click.echo(f"{match['amount'].strip()} {unit} on {match['hardware'].strip()}: {middle:.3g} FLOP, the median "
+                   f"(90% interval {low:.3g} to {high:.3g})", err=True)  # fmt: skip
+        return float(middle)
+
+
 class Condition(click.ParamType):
     """A condition on a column of the runs, such as ``family=OPT`` or ``exclusion=""``."""
 
@@ -51,7 +81,17 @@ class Condition(click.ParamType):
 
 
 class Group(click.Group):
-    """A group that turns bayescale's own errors into exit code 2."""
+    """A group that turns bayescale's own errors into exit code 2, and lists commands in the order of their use."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of the commands, in the order in which they were added."""
+        return list(self.commands)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the first sentence of each command's help in full."""
+        with formatter.section("Commands"):
+            listed = ((name, command.help or "") for name, command in self.commands.items())
+            formatter.write_dl([(name, " ".join(text.split("\n\n")[0].split())) for name, text in listed])
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; print a typed error without a traceback."""
@@ -62,21 +102,16 @@ class Group(click.Group):
         except BayescaleError as error:
             click.echo(f"bayescale: {error}", err=True)
             ctx.exit(2)
+        except click.UsageError as error:
+            asked = ctx if error.ctx is None else error.ctx
+            click.echo(f"bayescale: {error.format_message()}\n  hint:     {asked.command_path} --help", err=True)
+            ctx.exit(2)
 
 
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
 seed_option = click.option(
     "--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Random seed."
 )
-loss_unit_option = click.option(
-    "--loss-unit", type=click.Choice(tuple(LOSS_UNITS)),
-    help="Unit of the losses in RUNS, per token; by default, the unit on the table's card, else nats.",
-)  # fmt: skip
-observations_option = click.option(
-    "--observations", type=click.Path(dir_okay=False),
-    help="CSV of what was observed of RUNS, one observation per row: run_id, response, value. By default, "
-    "observations.csv if RUNS is a folder.",
-)  # fmt: skip
 response_option = click.option(
     "--response", help="Response whose forecasts are scored; by default the loss, or the first response without one."
 )
@@ -84,11 +119,53 @@ models_option = click.option(
     "--model", "specs", multiple=True, default=("default",), show_default=True,
     help="Model: a built-in name, or the path of a TOML file. Several are averaged.",
 )  # fmt: skip
-where_option = click.option(
-    "--where", "conditions", type=Condition(), multiple=True, metavar="COLUMN=VALUE",
-    help="Read only runs that meet a condition: 'exclusion=\"\"' (an empty cell), params_below=1B, family=OPT. "
-    "Conditions on several columns must all hold; several values of one column are alternatives.",
+_READING = (
+    click.option("--columns", type=Condition(), multiple=True, metavar="NAME=COLUMN",
+                 help="What RUNS calls a column: params=n_params. Usual names are recognized without it."),
+    click.option("--unit", "units", type=Condition(), multiple=True, metavar="COLUMN=UNIT",
+                 help="Unit of a column: params=millions, tokens=billions, flops=EFLOP, flops=PF-days."),
+    click.option("--loss-unit", type=click.Choice(tuple(LOSS_UNITS)),
+                 help="Unit of the losses in RUNS; by default, the unit on the table's card, else nats per token."),
+    click.option("--bytes-per-token", type=click.FloatRange(0, min_open=True),
+                 help="Average bytes of a token, for losses in bits per byte; by default a column of RUNS."),
+    click.option("--decimal", type=click.Choice((".", ",")),
+                 help="Mark of decimals in RUNS, if its numbers can be read either way."),
+    click.option("--where", "conditions", type=Condition(), multiple=True, metavar="COLUMN=VALUE",
+                 help="Read only runs that meet a condition: 'exclusion=\"\"' (an empty cell), params_below=1B, "
+                 "family=OPT. Conditions on several columns must all hold; several values of one column are "
+                 "alternatives."),
+    click.option("--exclude", "excluded", multiple=True, metavar="RUN_ID",
+                 help="Leave out a run, by its run_id. May be repeated."),
+    click.option("--observations", type=click.Path(dir_okay=False),
+                 help="CSV of what was observed of RUNS, one observation per row: run_id, response, value. By "
+                 "default, observations.csv if RUNS is a folder."),
 )  # fmt: skip
+
+
+class Reading(NamedTuple):
+    """How a table of runs is read, and which of its runs: the options of every verb that reads runs."""
+
+    columns: tuple[tuple[str, str], ...] = ()
+    units: tuple[tuple[str, str], ...] = ()
+    loss_unit: str | None = None
+    bytes_per_token: float | None = None
+    decimal: str | None = None
+    conditions: tuple[tuple[str, str], ...] = ()
+    excluded: tuple[str, ...] = ()
+    observations: str | None = None
+
+
+def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of verbs that read runs; the command takes them as one argument ``reading``."""
+
+    @functools.wraps(command)
+    def gathered(**given: Any) -> Any:
+        return command(reading=Reading(**{name: given.pop(name) for name in Reading._fields}), **given)
+
+    wrapped: Callable[..., Any] = gathered
+    for option in reversed(_READING):
+        wrapped = option(wrapped)
+    return wrapped
 
 
 def sweep_options(command: Callable[..., Any]) -> Callable[..., Any]:

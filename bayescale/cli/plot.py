@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from bayescale.cli.options import Quantity
-from bayescale.cli.printing import finish
+from bayescale.cli.options import Budget
+from bayescale.cli.printing import finish, waiting
 from bayescale.core.errors import QueryError, nearest
 
 
@@ -19,7 +19,7 @@ from bayescale.core.errors import QueryError, nearest
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=".", show_default=True,
               help="Folder for the figures, one PNG file each.")  # fmt: skip
 @click.option("--family", help="A fitted family, or 'new'; by default the only family, else 'new'.")
-@click.option("--flops", type=Quantity(), help="Budget of decisions in FLOP; by default, ten times the largest run's.")
+@click.option("--flops", type=Budget(), help="Budget of decisions in FLOP; by default, ten times the largest run's.")
 @click.option(
     "--parameter", help="Parameter to show, in figures of one parameter; by default, the law's first exponent."
 )
@@ -28,12 +28,7 @@ def plot(
     fit_file: str, kinds: tuple[str, ...], out: Path, family: str | None, flops: float | None, parameter: str | None,
     only_list: bool,
 ) -> None:  # fmt: skip
-    r"""Draw figures of a fit; without KIND, every kind that the fit has.
-
-    \b
-    bayescale plot fit.nc forecast allocation --out figures
-    bayescale plot fit.nc --list
-    """
+    """Draw figures of a fit; without KIND, every kind that the fit has."""
     import matplotlib as mpl
 
     from bayescale.inference.fit_io import load_fit
@@ -57,7 +52,8 @@ def plot(
         raise QueryError(f"cannot make {out}", got=str(error), hint="choose another folder") from None
     for kind in kinds or available:
         try:
-            drawn = _draw(available[kind], loaded, family, flops, parameter)
+            with waiting(f"drawing {kind}"):
+                drawn = _draw(available[kind], loaded, family, flops, parameter)
         except QueryError as error:
             if kinds:  # it was asked for by name
                 raise

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import re
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from bayescale.cli.options import Reading
 from bayescale.core.errors import QueryError
 from bayescale.core.quantities import count
 
@@ -24,12 +28,29 @@ if TYPE_CHECKING:
     from bayescale.runs.table import Runs
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"  # the first bytes of every file that Fit.save writes
+_PLAIN = Reading()
+_COUNTED_FROM = 9999.5  # from here on four digits need a power of ten or a suffix; a suffix is read faster
+_PERCENT = ("coverage_50", "coverage_80", "coverage_90", "coverage_90_se", "waste_fraction", "waste")
 _UNBOUNDED = 10_000  # characters: wider than any table of results
 
 
 def print_json(content: Any) -> None:
     """Print plain values as JSON."""
     click.echo(json.dumps(_plain(content), indent=2, allow_nan=False))
+
+
+LABELS = {
+    "sd": "SD", "q05": "5%", "q50": "median", "q95": "95%", "epred_q05": "curve 5%", "epred_q95": "curve 95%",
+    "reach_decades": "reach", "r_hat": "R-hat", "ess_bulk": "ESS", "ess_tail": "tail ESS", "n_train": "fitted",
+    "n_test": "scored", "coverage_50": "in 50%", "coverage_80": "in 80%", "coverage_90": "in 90%",
+    "coverage_90_se": "SE of it", "width_90": "width", "crps": "CRPS", "crps_se": "SE of CRPS", "are": "error",
+    "log_score": "log score", "elpd": "ELPD", "se": "SE", "elpd_diff": "difference", "dse": "SE of it",
+    "k_above": "k > 0.7", "k_worst": "largest k", "worst_run": "most influential run", "weight_se": "SE",
+    "tokens_per_param": "tokens/param", "tokens_per_param_q05": "from", "tokens_per_param_q95": "to",
+    "expected_loss": "loss", "regret_nats": "regret", "waste_fraction": "waste", "band_low": "safe from",
+    "band_high": "safe to",
+}  # fmt: skip
+"""What a terminal calls columns; JSON and CSV keep their names."""
 
 
 def print_table(table: pd.DataFrame) -> None:
@@ -44,9 +65,29 @@ def print_table(table: pd.DataFrame) -> None:
     wide = Console(width=_UNBOUNDED, markup=False, emoji=False)  # a family's name may look like a markup tag
     needed = Measurement.get(wide, wide.options, drawn).maximum
     if width is not None and needed > width:
-        click.echo("\n\n".join(_records(table, width)))
+        click.echo("\n" + "\n\n".join(_records(table, width)))
     else:
         wide.print(drawn, width=needed)
+
+
+def label(column: str) -> str:
+    """Return what a terminal calls a column."""
+    return LABELS.get(str(column), str(column).replace("_", " "))
+
+
+@contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """Show on a terminal what a command waits for, with the seconds since, until the block ends."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    shown = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*shown, console=Console(stderr=True), transient=True) as bar:
+        bar.add_task(what, total=None)
+        yield
 
 
 def columns() -> int | None:
@@ -65,7 +106,7 @@ def _drawn(table: pd.DataFrame) -> Table:
     drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in table:
         text = table[column].dtype.kind not in "if"
-        drawn.add_column(column, justify="left" if text else "right", no_wrap=True)
+        drawn.add_column(label(column), justify="left" if text else "right", no_wrap=True)
     for row in table.itertuples(index=False):
         drawn.add_row(*(cell(name, value) for name, value in zip(table, row, strict=True)))
     return drawn
@@ -73,15 +114,78 @@ def _drawn(table: pd.DataFrame) -> Table:
 
 def _records(table: pd.DataFrame, width: int) -> Iterator[str]:
     """Write each row as lines of column name and value; wrap long lines between words."""
-    label = max(len(name) for name in table) + 2
+    width_of_names = max(len(label(name)) for name in table) + 2
     for row in table.itertuples(index=False):
         cells = zip(table, row, strict=True)
         yield "\n".join(
-            textwrap.fill(cell(name, value), max(width, label + 1), initial_indent=f"{name:{label}}",
-                          subsequent_indent=" " * label, break_long_words=False, break_on_hyphens=False)
-            or name
+            textwrap.fill(cell(name, value), max(width, width_of_names + 1),
+                          initial_indent=f"{label(name):{width_of_names}}", subsequent_indent=" " * width_of_names,
+                          break_long_words=False, break_on_hyphens=False)
+            or label(name)
             for name, value in cells
         )  # fmt: skip
+
+
+_COLOURS = {"PASS": "green", "REVIEW": "yellow", "FAIL": "red"}
+_LABEL = 14  # characters: the longest subject of a state
+
+
+def states(rows: Iterable[tuple[str, str, str, str]]) -> None:
+    """Print states of questions: those with something to do first, in colour on a terminal, each with its action.
+
+    Parameters
+    ----------
+    rows : iterable of tuple
+        State, subject, sentence and action of each.
+    """
+    for state, subject, sentence, action in sorted(rows, key=lambda row: -list(_COLOURS).index(row[0])):
+        lines = sentence.splitlines() or [""]
+        click.echo(f"  {coloured(f'{state:6}', state)}  " + paragraph(lines[0], 10, f"{subject:{_LABEL}} "))
+        for line in (*lines[1:], *([f"→ {action}"] if action else [])):
+            click.echo(" " * 10 + paragraph(line, 10, " " * (_LABEL + 1)))
+
+
+def coloured(text: str, state: str) -> str:
+    """Return text in the colour of a state, on a terminal and unless ``NO_COLOR`` is set."""
+    plain = not _is_terminal() or os.environ.get("NO_COLOR")
+    return text if plain else click.style(text, fg=_COLOURS[state], bold=state != "PASS")
+
+
+def paragraph(text: str, before: int = 0, indent: str = "") -> str:
+    """Return text wrapped between words to the terminal's width; as one line if there is no terminal.
+
+    Parameters
+    ----------
+    text : str
+    before : int
+        Characters that stand before the first line.
+    indent : str
+        What the first line begins with; others are indented by as much.
+    """
+    width = columns()
+    if width is None:
+        return indent + text
+    inner = max(width - before, len(indent) + 20)
+    margin = " " * (before + len(indent))
+    lines = textwrap.wrap(text, inner - len(indent), break_long_words=False, break_on_hyphens=False) or [""]
+    return indent + f"\n{margin}".join(lines)
+
+
+_CONTINUED = re.compile(r" {8,}(?=\S)")
+
+
+def print_wrapped(text: str) -> None:
+    """Print lines of a name and a text, wrapped to the terminal's width below the text."""
+    joined: list[str] = []
+    for line in text.splitlines():
+        if joined and _CONTINUED.match(line):
+            joined[-1] = f"{joined[-1]} {line.strip()}"
+        else:
+            joined.append(line)
+    for line in joined if columns() else text.splitlines():
+        named = re.match(r" *\S+(?: \S+)? {2,}", line) or re.match(r" *", line)
+        start = named[0] if named else ""
+        click.echo(paragraph(line[len(start) :], indent=start))
 
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:
@@ -93,32 +197,63 @@ def write_csv(table: pd.DataFrame, path: Path) -> None:
 
 
 def read_queries(path: Path) -> pd.DataFrame:
-    """Read a CSV file of queries, or say what is wrong with it."""
-    from bayescale.runs.readers import read_csv
+    """Read a file of queries, or say what is wrong with it."""
+    from bayescale.runs.formats import read_table
 
     if not path.exists():
         raise QueryError(f"no file at {path}", expected="a CSV file of queries, one per row")
-    return read_csv(path, partial(QueryError, f"{path} is not a table of queries"))
+    found = read_table(path, partial(QueryError, f"{path} is not a table of queries"))
+    _say(path.name, found.notes)
+    return found.frame
 
 
-def read_runs(
-    source: str,
-    loss_unit: str | None = None,
-    conditions: Sequence[tuple[str, str]] = (),
-    observations: str | None = None,
-) -> Runs:
+def read_runs(source: str, reading: Reading = _PLAIN) -> Runs:
     """Read a table of runs, and keep those that meet every condition; values of one column are alternatives.
 
-    If nothing states the unit of the losses, the assumed unit is printed on standard error.
+    What was understood of the table, and the unit of losses if nothing states it, are printed on standard error.
     """
     from bayescale.runs.readers import load_runs
 
-    runs, values = load_runs(source, loss_unit=loss_unit, observations=observations), dict[str, list[str]]()
+    runs = load_runs(
+        source, columns=_once(reading.columns, "--columns"), units=_once(reading.units, "--unit"),
+        loss_unit=reading.loss_unit, bytes_per_token=reading.bytes_per_token, decimal=reading.decimal,
+        observations=reading.observations,
+    )  # fmt: skip
+    _say(runs.name, runs.understood)
     if runs.loss_unit_assumed:
         click.echo(f"loss taken as nats per token: {runs.name!r} states no unit (--loss-unit)", err=True)
-    for column, value in conditions:
+    kept = runs.where(**conditions) if (conditions := _conditions(reading)) else runs
+    return kept.without(*reading.excluded) if reading.excluded else kept
+
+
+def _say(name: str, notes: Sequence[str]) -> None:
+    if notes:
+        click.echo(f"understood {name!r}: {'; '.join(notes)}", err=True)
+
+
+def _once(pairs: Sequence[tuple[str, str]], option: str) -> dict[str, str]:
+    for name, _ in pairs:
+        if sum(other == name for other, _ in pairs) > 1:
+            raise QueryError(f"{option} names {name!r} more than once", hint="name it once")
+    return dict(pairs)
+
+
+def as_text(reading: Reading) -> dict[str, str]:
+    """Return how a table is read as texts, from which `bayescale.runs.readers.load_again` reads it again."""
+    how = {"columns": dict(reading.columns), "units": dict(reading.units), "bytes_per_token": reading.bytes_per_token,
+           "decimal": reading.decimal, "where": _conditions(reading), "without": list(reading.excluded),
+           "observations": reading.observations}  # fmt: skip
+    how = {name: value for name, value in how.items() if value}
+    unit = {"loss_unit": reading.loss_unit} if reading.loss_unit else {}
+    return unit | ({"reading": json.dumps(how)} if how else {})
+
+
+def _conditions(reading: Reading) -> dict[str, Any]:
+    """Return the conditions by column; several values of one column are alternatives."""
+    values = dict[str, list[str]]()
+    for column, value in reading.conditions:
         values.setdefault(column, []).append(value)
-    return runs.where(**{k: v[0] if len(v) == 1 else v for k, v in values.items()}) if values else runs
+    return {column: found[0] if len(found) == 1 else found for column, found in values.items()}
 
 
 def check_out(out: Path, *sources: str, fit: bool) -> None:
@@ -163,8 +298,12 @@ def cell(name: str, value: Any) -> str:
         return value
     if str(value) == "<NA>" or value != value:
         return ""
-    if name in ("params", "tokens", "flops", "unique_tokens") or (abs(value) >= 1e5):
+    if name in ("params", "tokens", "flops", "unique_tokens") or abs(value) >= _COUNTED_FROM:
         return count(float(value))
+    if name == "r_hat":
+        return f"{value:.3f}"
+    if name in _PERCENT:
+        return f"{100 * value:.3g}%"
     if name.startswith("ess") or (float(value).is_integer() and abs(value) >= 1):
         return f"{value:.0f}"
     return f"{value:.4g}"

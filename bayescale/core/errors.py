@@ -80,4 +80,6 @@ def nearest(name: str, names: Iterable[str], otherwise: str = "") -> str:
     names = sorted(names)
     close = [other for other in names if other.lower() == name.lower()]
     close = close or difflib.get_close_matches(name, names, n=1, cutoff=_SIMILAR)
-    return f"did you mean {close[0]!r}?" if close else otherwise or "choose one of: " + ", ".join(names)
+    if close or otherwise or not names:
+        return f"did you mean {close[0]!r}?" if close else otherwise
+    return "choose one of: " + ", ".join(names)

@@ -15,7 +15,7 @@ _NAMES = (("T", 1e12), ("B", 1e9), ("M", 1e6), ("k", 1e3))
 
 
 def quantity(text: str | float) -> float:
-    """Parse a count with an optional suffix k, M, B (or G), T or P.
+    """Parse a count with an optional suffix k, M, B (or G), T or P, in any case.
 
     Parameters
     ----------
@@ -70,6 +70,29 @@ def count(value: float, digits: int = 3) -> str:
         if size <= float(f"{abs(value):.{digits}g}") < 1000 * size:
             return f"{_significant(value / size, digits)}{name}"
     return f"{value:.{digits}g}"
+
+
+def counted(n: int, noun: str) -> str:
+    """Return a number with its noun, in the plural unless it is one.
+
+    Parameters
+    ----------
+    n : int
+    noun : str
+        In the singular.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> counted(1, "family"), counted(3, "family"), counted(245, "run")
+    ('1 family', '3 families', '245 runs')
+    """
+    if n == 1:
+        return f"{n} {noun}"
+    return f"{n} {noun.removesuffix('y')}ies" if noun.endswith("y") else f"{n} {noun}s"
 
 
 def _significant(value: float, digits: int) -> str:

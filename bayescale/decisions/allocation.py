@@ -39,6 +39,7 @@ from bayescale.decisions.surface import (
     recipe_of,
     sizes_around,
 )
+from bayescale.decisions.words import most_saved
 from bayescale.inference.average import AbstractFit
 from bayescale.modelling.sites import LOG_LOSS
 from bayescale.prediction.extrapolation import reach, reach_words
@@ -433,7 +434,7 @@ class Split(AbstractDetails):
                 f"90% interval {self.loss['q05']:.3f} to {self.loss['q95']:.3f}",
             ),
             ("regret", self._regret),
-            ("indifference", f"band: {band} (waste under 1% with probability at least 1/2){free}"),
+            ("safe range", f"{band}: in at least half of the draws, costs under 1% extra compute{free}"),
             (
                 "best ratio",
                 f"{ratio['q50']:.1f} tokens per param (90% interval {ratio['q05']:.1f} to {ratio['q95']:.1f}){free}",
@@ -443,7 +444,7 @@ class Split(AbstractDetails):
     @property
     def _regret(self) -> str:
         waste = f"{self.waste_fraction:.2%} of compute (95% of draws under {self.waste_q95:.1%})"
-        saved = f"the most that knowing {self.unknown} could save"
+        saved = most_saved(self.unknown)
         if self.limited:
             return (
                 f"{self.regret_nats:.2g} nats: {saved} within the limits; {waste} more than the best split without them"

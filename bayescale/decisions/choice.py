@@ -19,7 +19,7 @@ from bayescale.decisions.bills import bill, card_of, uncertain
 from bayescale.decisions.limits import Binding, allowed_by, bindings, limits_of, shape_lines
 from bayescale.decisions.risk import RISKS, AbstractRisk, Mean, risk_of
 from bayescale.decisions.unknowns import partial_information, unknowns_of
-from bayescale.decisions.words import DOLLARS, labelled, measured, wrapped
+from bayescale.decisions.words import DOLLARS, labelled, measured, most_saved, wrapped
 from bayescale.inference.average import LEAVE_OUT, AbstractFit
 from bayescale.prediction.queries import resolve_family
 
@@ -407,7 +407,7 @@ class Choice:
             ("choose", self.name_of(self.best.action)),
             ("expected", f"{middle} {outcome} (90% interval {low} to {high})"),
             ("regret", f"{measured(self.regret, unit)} (Monte Carlo error {measured(self.best.regret_mcse, unit)}): "
-             f"the most that knowing {self.law_words} could save{self._dated}"),
+             f"{most_saved(self.law_words)}{self._dated}"),
         ]  # fmt: skip
 
     @property

@@ -50,6 +50,23 @@ def wrapped(line: str, indent: int) -> str:
     return textwrap.fill(line, _WIDTH, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False)
 
 
+def most_saved(unknown: str) -> str:
+    """Return what a regret is in words; of the law alone, experiments tell all that is unknown.
+
+    Parameters
+    ----------
+    unknown : str
+        What is uncertain, such as ``"the law and its form"``.
+
+    Returns
+    -------
+    str
+    """
+    if unknown == "the law":
+        return "the most that more experiments could save"
+    return f"the most that knowing {unknown} could save"
+
+
 def measured(value: float, unit: str, digits: int = 2) -> str:
     """Write a number with its unit.
 

@@ -27,7 +27,7 @@ from bayescale.prediction.predict import predict, scored_draws
 from bayescale.prediction.queries import NEW
 from bayescale.prediction.records import HORIZONS, Record, engine, horizon_of
 from bayescale.runs.columns import SPANS, size_column
-from bayescale.runs.readers import load_runs
+from bayescale.runs.readers import load_again, load_runs
 from bayescale.runs.splits import BEYOND, TRAIN_QUANTILE, WAYS, Cut, Options, cut
 from bayescale.runs.table import Runs
 from bayescale.transfer.evidence_io import recall
@@ -445,7 +445,7 @@ def _unseen(
     if not spec.learned:
         return dict.fromkeys(groups, spec), {}
     origin = dict(spec.learned)
-    source = load_runs(origin["runs"], loss_unit=origin.get("loss_unit"))
+    source = load_again(origin)
     shared = shared_families(source, runs)
     out = {label: set().union(*(shared[name] for name in group)) for label, group in groups.items()}
     again = [label for label in groups if out[label]]

@@ -20,6 +20,7 @@ import xarray as xr
 
 from bayescale.core.errors import FitError, QueryError, nearest
 from bayescale.core.files import atomic_write
+from bayescale.core.quantities import counted
 from bayescale.core.verdict import Verdict, of_chains
 from bayescale.inference.weights import Weights, given
 
@@ -317,8 +318,9 @@ class Average(AbstractFit):
     def __repr__(self) -> str:
         count, draws = self.shape
         said = (
-            f"Average on {self.meta['runs']!r}: {len(self.design_frame)} runs, {len(self.families)} families, "
-            f"{count} × {draws} draws, {self.verdict.status}\n  {self.weights!r}"
+            f"Average on {self.meta['runs']!r}: {len(self.design_frame)} runs, "
+            f"{counted(len(self.families), 'family')}, {count} × {draws} draws, {self.verdict.status}\n"
+            f"  {self.weights!r}"
         )
         return self.verdict.above(said)
 

@@ -23,6 +23,7 @@ from bayescale.core.dims import CHAIN, DRAW, FAMILY, RUN, SUITE, to_datatree
 from bayescale.core.errors import ConvergenceWarning, DefinitionError, FitError
 from bayescale.core.precision import float64
 from bayescale.core.progress import Stages, on_terminal
+from bayescale.core.quantities import counted
 from bayescale.inference import nuts, ordinary
 from bayescale.inference.aot import TRACING, devices_for, use_cache
 from bayescale.inference.average import AbstractFit
@@ -189,7 +190,7 @@ class Fit(AbstractFit):
         size = self.tree["posterior"].sizes
         said = (
             f"Fit({self.spec.name!r} on {self.meta['runs']!r}: {len(self.tree['constant_data'][RUN])} runs, "
-            f"{len(self.families)} families, {size[CHAIN]} × {size[DRAW]} draws, {self.verdict.status})"
+            f"{counted(len(self.families), 'family')}, {size[CHAIN]} × {size[DRAW]} draws, {self.verdict.status})"
         )
         return self.verdict.above(said)
 

@@ -55,6 +55,10 @@ def reach(fit: AbstractFit, table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(reach_decades=beyond, distance=distance, extrapolation=classes)
 
 
+_TWO = 2.0  # below, two digits would say 1 of 1.04
+_HUNDRED = 1.99  # decades: from here on two digits need a power of ten
+
+
 def reach_words(fit: AbstractFit, table: pd.DataFrame) -> str:
     """Describe how far the queries lie from the compute of their families' runs.
 
@@ -70,13 +74,19 @@ def reach_words(fit: AbstractFit, table: pd.DataFrame) -> str:
     """
     beyond, below = (float(x.max()) for x in _decades(fit, table))
     what = "compute" if counts_flops(fit) else _SIZES[size_column(fit.design_frame)]
-    words = [f"up to {beyond:.1f} decades of {what} beyond the runs"] * (beyond > 0)
-    words += [f"down to {below:.1f} decades of {what} below the runs"] * (below > 0)
+    words = [f"up to {_times(beyond)} times the {what} of the largest run"] * (beyond > 0)
+    words += [f"down to 1/{_times(below)} of the {what} of the smallest run"] * (below > 0)
     other = _other_recipe(fit, table).any()
     scenario = ": a scenario" if other or max(beyond, below) > CLASSES["10-100×"] else ""
     recipe = ", with a recipe outside the range of the runs" if other else ""
     unlike = "".join(f"; {one}" for one in dict.fromkeys(map(novelty, fit.members.values())) if one)
     return (" and ".join(words) or f"inside the {what} of the runs") + recipe + scenario + unlike
+
+
+def _times(decades: float) -> str:
+    """Return a factor to two digits, or three below 2; with a suffix where it is large."""
+    factor = 10**decades
+    return f"{factor:.{3 if factor < _TWO else 2}g}" if decades < _HUNDRED else count(factor, 2)
 
 
 def _other_recipe(fit: AbstractFit, table: pd.DataFrame) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -10,6 +11,7 @@ import pandas as pd
 
 from bayescale.core.errors import RunsError, nearest
 from bayescale.core.quantities import quantity
+from bayescale.runs.names import candidates
 
 FLOPS_PER_PARAM_TOKEN = 6.0
 """Training FLOP per param and token: 2 forward and 4 backward (Kaplan et al. 2020)."""
@@ -42,6 +44,8 @@ RUN_KEY = ("family", "run_id")
 
 ROW_KEYS = ("benchmark", "eval_set", "step")  # columns that commonly distinguish the rows of one run
 
+_BANKERS = re.compile(r"(\d\s*)([bmt])n\s*$", re.IGNORECASE)  # 7bn is 7B
+
 COMMAS = "separate the columns with commas"
 
 
@@ -65,7 +69,7 @@ def number(cell: Any) -> float:
     if is_empty(cell):
         raise ValueError("expected a number, got an empty cell; fill it in or remove the row")
     try:
-        value = quantity(cell)
+        value = quantity(_BANKERS.sub(r"\1\2", cell) if isinstance(cell, str) else cell)
     except (TypeError, ValueError):
         raise ValueError(f"expected a number, got {cell!r}; write 70B or 7e10") from None
     if not np.isfinite(value):
@@ -92,13 +96,19 @@ def text(cell: Any) -> str:
 def missing_column(column: str, columns: Iterable[str], name: str) -> RunsError:
     """Return the error for a column that a table does not have."""
     columns = [str(c) for c in columns]
+    similar = candidates(column, columns)
+    say = f"say which column it is: --columns {column}={similar[0]!r}" if similar else ""
     return RunsError(
         f"{name!r} has no column {column!r}",
         expected=f"columns {', '.join(REQUIRED)} and the observed values (and family if there are several families)"
         if column in REQUIRED
         else f"a column of: {', '.join(columns)}",
         got=", ".join(columns),
-        hint=COMMAS
-        if len(columns) == 1
-        else nearest(column, columns, otherwise="add the column, or rename the column that holds these values"),
+        hint=say or COMMAS
+        if len(columns) == 1 or similar
+        else nearest(
+            column,
+            columns,
+            otherwise=f"add the column, or name the one that holds these values: --columns {column}=NAME",
+        ),
     )

@@ -1,10 +1,10 @@
-"""Readers: from a name, a file or a data frame to Runs."""
+"""Readers: from a name, a file or a data frame to Runs. Each step has its own module: formats, names, units."""
 
 from __future__ import annotations
 
-import csv
+import json
 import tomllib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,37 +12,57 @@ from typing import Any
 import pandas as pd
 
 from bayescale.core import shipped
-from bayescale.core.errors import BayescaleError, RunsError
-from bayescale.runs.columns import COMMAS
+from bayescale.core.errors import RunsError
+from bayescale.runs.formats import EXPECTED, SUFFIXES, Table, read_table
+from bayescale.runs.frames import from_frame
+from bayescale.runs.names import named
 from bayescale.runs.observations import wide_table
 from bayescale.runs.table import Runs
 from bayescale.runs.validation import Declared, validated_runs
 
 
 def load_runs(
-    source: str | Path | pd.DataFrame,
+    source: Any,
     *,
     name: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    units: Mapping[str, str] | None = None,
     loss_unit: str | None = None,
+    bytes_per_token: float | None = None,
+    decimal: str | None = None,
     rows_by: str | Iterable[str] | None = None,
     observations: str | Path | pd.DataFrame | None = None,
 ) -> Runs:
     """Read and validate a table of runs.
 
+    What was understood of a table that is not a plain one is kept in ``understood`` of the runs, is a part of their
+    text, and is printed by the command line.
+
     Parameters
     ----------
-    source : str, Path or DataFrame
-        Name of a built-in table, path of a CSV or Parquet file (or of a folder with ``runs.csv`` and ``card.toml``),
-        or a data frame. Columns ``params`` and ``tokens`` (counts; ``"70B"`` is accepted), or ``flops``, or
+    source : str, Path or data frame
+        Name of a built-in table; path of a CSV, TSV, JSON, JSON Lines, Excel, Parquet or Feather file, also compressed,
+        or of a folder with ``runs.csv`` and ``card.toml``; or a data frame of pandas, polars or Arrow.
+        Columns ``params`` and ``tokens`` (counts; ``"70B"`` is accepted), or ``flops``, or
         ``examples`` (how many were seen), are required, and so is ``family`` if there are several families. ``flops``
-        defaults to 6·params·tokens. The table also holds the observed values: ``loss`` (nats/token), ``error_rate``, or
-        the columns that a spec observes.
+        defaults to 6·params·tokens, and one of ``params`` and ``tokens`` follows from the other and ``flops``. The
+        table also holds the observed values: ``loss`` (nats/token), ``error_rate``, or what a spec observes.
     name : str, optional
         Name of the table; by default the name of the file.
-    loss_unit : {"nats", "bits", "perplexity"}, optional
-        Unit of ``loss`` and ``loss_error``, per token; losses are converted to nats/token. By default it is the
-        ``loss_unit`` of the card. If nothing states the unit, losses are taken as nats/token, ``loss_unit_assumed`` of
-        the runs is set, and losses that are far too high for this unit are an error.
+    columns : mapping of str to str, optional
+        Names of the table's columns by those of bayescale, such as ``{"params": "n_params"}``. Usual names, such as
+        ``num_params`` and ``eval/loss``, are also recognized without it.
+    units : mapping of str to str, optional
+        Units of columns that are not plain counts or FLOP, such as ``{"params": "millions", "flops": "PF-days"}``. A
+        name such as ``Params (M)`` also states a unit.
+    loss_unit : {"nats", "bits", "perplexity", "bits-per-byte"}, optional
+        Unit of ``loss`` and ``loss_error``, per token or per byte; losses are converted to nats/token. By default it is
+        the ``loss_unit`` of the card. If nothing states the unit, losses are taken as nats/token, ``loss_unit_assumed``
+        of the runs is set, and losses that are unlikely in this unit are an error.
+    bytes_per_token : float, optional
+        Average bytes of a token, to convert losses per byte; by default the column ``bytes_per_token``.
+    decimal : {".", ","}, optional
+        Mark of decimals in text; by default it is read off the cells.
     rows_by : str or iterable of str, optional
         Columns, such as ``"benchmark"``, that distinguish the rows of one run if the table has several rows for each
         ``run_id``. By default it is the ``rows_by`` of the card. A fit needs one row per run; select it with
@@ -62,98 +82,77 @@ def load_runs(
     UnknownName
         If `source` is neither a file nor the name of a built-in table.
     RunsError
-        If the table is not valid. Each failure names the row and the column; rows of a CSV are counted as lines of the
-        file, and rows of a Parquet file or a data frame from 0. Also if a run has several rows and nothing says what
-        distinguishes them, or if the losses look like perplexities.
+        If the table is not valid. Each failure names the row and the column; rows of text and of Excel are counted as
+        lines of the file, and other rows from 0. Also if a run has several rows and nothing says what distinguishes
+        them, if the losses look like another unit, or if the table can be read in two ways.
 
     Examples
     --------
     >>> bs.load_runs("hoffmann2022").families
     ['Chinchilla']
     """
-    said = Declared(loss_unit, (rows_by,) if isinstance(rows_by, str) else tuple(rows_by or ()))
-    if isinstance(source, pd.DataFrame):
-        return _validated(source.reset_index(drop=True), name or "runs", {}, said, observations)
+    said = Declared(loss_unit, (rows_by,) if isinstance(rows_by, str) else tuple(rows_by or ()),
+                    units=tuple((units or {}).items()), bytes_per_token=bytes_per_token)  # fmt: skip
+    renamed = dict(columns or {})
+    if not isinstance(source, str | Path):
+        return _validated(from_frame(source), name or "runs", {}, said, renamed, observations)
     path, card = Path(source), {}
-    if str(source) == "" or (not path.exists() and path.suffix not in (".csv", ".parquet")):
+    if str(source) == "" or (not path.exists() and path.suffix.lower() not in SUFFIXES):
         path = shipped.locate("data", str(source))
     if path.is_dir():
         card = _card(path / "card.toml")
         default = path / "observations.csv"
         observations = default if observations is None and default.exists() else observations
         path, name = path / "runs.csv", name or str(card.get("name", path.resolve().name))
-    return _validated(_read(path), name or path.stem.split(".")[0], card, said.with_card(card), observations)
+    table, said = read_file(path, decimal), said.with_card(card)
+    return _validated(table, name or path.stem.split(".")[0], card, said, renamed, observations)
 
 
 def _validated(
-    frame: pd.DataFrame,
+    table: Table,
     name: str,
     card: dict[str, Any],
     said: Declared,
+    columns: Mapping[str, str],
     observations: str | Path | pd.DataFrame | None,
 ) -> Runs:
+    found = named(table.frame, columns, name)
+    said = said.with_names(found.units)._replace(notes=(*table.notes, *found.notes))
     if observations is None:
-        return validated_runs(frame, name, card, said)
-    long = observations if isinstance(observations, pd.DataFrame) else _read(Path(observations))
-    wide = wide_table(long, frame, name)
-    said = said._replace(responses=wide.responses, optional=tuple(wide.frame.columns))
-    return validated_runs(frame.join(wide.frame), name, card, said)
+        return validated_runs(found.frame, name, card, said)
+    path = isinstance(observations, str | Path)
+    long = read_file(Path(observations)) if path else from_frame(observations)
+    wide = wide_table(long.frame, found.frame, name)
+    said = said._replace(responses=wide.responses, optional=tuple(wide.frame.columns),
+                         notes=(*said.notes, *(f"observations {note}" for note in long.notes)))  # fmt: skip
+    return validated_runs(found.frame.join(wide.frame), name, card, said)
 
 
-def read_csv(path: Path, refuse: Callable[..., BayescaleError]) -> pd.DataFrame:
-    """Read a CSV file with every cell as text.
+def load_again(origin: Mapping[str, str]) -> Runs:
+    """Read a table of runs as a spec states it whose priors were learned from it.
 
     Parameters
     ----------
-    path : Path
-    refuse : callable
-        Makes the error to raise from ``expected``, ``got`` and ``hint``.
+    origin : mapping of str to str
+        ``runs``, the source; ``loss_unit``; ``reading``, JSON of the other arguments of :func:`load_runs`, and of
+        ``where`` and ``without``.
 
     Returns
     -------
-    DataFrame
-        Its index holds the line of each row in the file.
-
-    Raises
-    ------
-    BayescaleError
-        If the file is not CSV, or a row has more or fewer cells than the header.
+    Runs
     """
-    lines, rows, line = [], [], 1
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file, skipinitialspace=True, strict=True)
-            for row in reader:
-                if any(cell.strip() for cell in row) or len(row) > 1:
-                    lines.append(line)
-                    rows.append([cell.strip() for cell in row])
-                line = reader.line_num + 1
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise refuse(got=str(error)) from None
-    if not rows or not all(cell.isprintable() for cell in rows[0]):
-        raise refuse(got="a header that is not text" if rows else "an empty file")
-    for at, row in zip(lines, rows, strict=True):
-        if len(row) != len(rows[0]):
-            raise refuse(
-                expected=f"{len(rows[0])} cells in each row, as in the header",
-                got=f"{len(row)} on line {at}",
-                hint="fix the line; quote a cell that contains a comma" if len(rows[0]) > 1 else COMMAS,
-            )
-    return pd.DataFrame(rows[1:], index=lines[1:], columns=rows[0], dtype=str)
+    how = json.loads(origin.get("reading", "{}"))
+    where, without = how.pop("where", {}), how.pop("without", [])
+    runs = load_runs(origin["runs"], loss_unit=origin.get("loss_unit"), **how)
+    kept = runs.where(**where) if where else runs
+    return kept.without(*without) if without else kept
 
 
-def _read(path: Path) -> pd.DataFrame:
-    refuse = partial(RunsError, f"{path} is not a table of runs")
+def read_file(path: Path, decimal: str | None = None) -> Table:
+    """Read a file of runs or of their observations, or raise RunsError."""
     if not path.exists():
-        raise RunsError(f"no file at {path}", expected="a CSV or Parquet file, or the name of a built-in table")
-    if path.suffix != ".parquet":
-        return read_csv(path, refuse)
-    try:
-        return pd.read_parquet(path).reset_index(drop=True)
-    except (OSError, ValueError) as error:
-        raise refuse(got=str(error).splitlines()[0]) from None
-    except ImportError:
-        raise RunsError("reading Parquet needs pyarrow", hint="pip install 'bayescale[parquet]'") from None
+        raise RunsError(f"no file at {path}", expected=f"{EXPECTED}, or the name of a built-in table")
+    return read_table(path, partial(RunsError, f"{path} is not a table of runs"), decimal)
 
 
 def _card(path: Path) -> dict[str, Any]:

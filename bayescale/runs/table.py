@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bayescale.core.errors import RunsError
-from bayescale.core.quantities import count, quantity
+from bayescale.core.errors import RunsError, nearest
+from bayescale.core.quantities import count, counted, quantity
 from bayescale.runs.columns import RUN_KEY, SPANS, is_empty, missing_column, number, size_column, text
 from bayescale.runs.observations import long_table
 
@@ -41,6 +41,8 @@ class Runs:
         Whether the losses were taken as nats/token because nothing stated their unit.
     responses : tuple of str
         Names of the responses that were read from a separate table of observations.
+    understood : tuple of str
+        What was understood of the table beyond its plain cells: formats, names, units. Empty for a plain table.
     """
 
     _frame: pd.DataFrame = field(repr=False)
@@ -51,6 +53,7 @@ class Runs:
     loss_unit: str = "nats"
     loss_unit_assumed: bool = False
     responses: tuple[str, ...] = ()
+    understood: tuple[str, ...] = ()
 
     @property
     def frame(self) -> pd.DataFrame:
@@ -113,10 +116,16 @@ class Runs:
         return self._frame[column].to_numpy()
 
     def __repr__(self) -> str:
+        about = f"Runs({self.name!r}: {self.words})"
+        return "\n  ".join([about, *(f"understood: {note}" for note in self.understood)])
+
+    @property
+    def words(self) -> str:
+        """How many runs and families there are, and how far they span."""
         f = self._frame
         spans = ", ".join(f"{c} {count(f[c].min())}-{count(f[c].max())}" for c in SPANS if c in f)
         rows = f" in {len(f)} rows" if self.n_runs < len(f) else ""
-        return f"Runs({self.name!r}: {self.n_runs} runs{rows}, {len(self.families)} families, {spans})"
+        return f"{counted(self.n_runs, 'run')}{rows}, {counted(len(self.families), 'family')}, {spans}"
 
     def where(self, **conditions: Any) -> Runs:
         """Return the runs that meet every condition.
@@ -152,6 +161,37 @@ class Runs:
         if not keep.any():
             raise RunsError(f"no run of {self.name!r} meets {conditions}", hint="loosen a condition")
         return self.take(keep.to_numpy())
+
+    def without(self, *run_ids: str) -> Runs:
+        """Return the runs without some.
+
+        Parameters
+        ----------
+        *run_ids : str
+            Names in column ``run_id``.
+
+        Returns
+        -------
+        Runs
+
+        Raises
+        ------
+        RunsError
+            If the table has no column ``run_id``, no such run, or no other run.
+
+        Examples
+        --------
+        >>> runs = bs.load_runs("hoffmann2022")
+        >>> len(runs.without(*runs["run_id"][:2]))
+        243
+        """
+        known, out = [text(cell) for cell in self["run_id"]], {text(run_id) for run_id in run_ids}
+        for run_id in sorted(out - set(known)):
+            raise RunsError(f"{self.name!r} has no run {run_id!r}", hint=_similar(run_id, known))
+        keep = np.array([name not in out for name in known])
+        if not keep.any():
+            raise RunsError(f"no run of {self.name!r} would be left", hint="leave fewer runs out")
+        return self.take(keep)
 
     def with_numbers(self, column: str, low: float, high: float, *, optional: bool = False) -> Runs:
         """Return the runs with the cells of a column parsed as numbers, such as ``"8k"``.
@@ -217,6 +257,10 @@ class Runs:
         """
         frame = self._frame[keep] if keep.dtype == bool else self._frame.iloc[keep]
         return replace(self, _frame=frame.reset_index(drop=True))
+
+
+def _similar(run_id: str, known: list[str]) -> str:
+    return nearest(run_id, known, otherwise="name a run of column run_id, such as " + ", ".join(known[:3]))
 
 
 def _meets(cells: pd.Series, way: str, value: Any, condition: str) -> pd.Series:

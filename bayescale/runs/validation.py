@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from bayescale.core.errors import RunsError
-from bayescale.core.units import LOSS_UNITS, LossUnit, excess, too_high
+from bayescale.core.errors import RunsError, nearest
+from bayescale.core.quantities import counted
+from bayescale.core.units import LOSS_UNITS, LossUnit
 from bayescale.runs.columns import (
     AMOUNTS,
     FLOPS_PER_PARAM_TOKEN,
@@ -26,7 +27,9 @@ from bayescale.runs.columns import (
     number,
     text,
 )
+from bayescale.runs.names import candidates
 from bayescale.runs.table import Runs
+from bayescale.runs.units import check_nats, factors, likely_flops, loss_factor, scaled
 
 _SHOWN = 5
 
@@ -43,9 +46,9 @@ RULES: tuple[Rule, ...] = (
     *((name, lambda x: x <= 0, "a positive number", "fix or remove the row")
       for name in (*AMOUNTS, "loss", "error_rate")),
     ("params", lambda x: (x > 0) & (x < _SMALLEST_PARAMS), f"a count of at least {_SMALLEST_PARAMS:.0e}",
-     "if they are billions, multiply by 1e9 or write 70B"),
+     "if they are millions or billions, say so: units={'params': 'billions'} (--unit params=billions), or write 70B"),
     ("tokens", lambda x: (x > 0) & (x < _SMALLEST_TOKENS), f"a count of at least {_SMALLEST_TOKENS:.0e}",
-     "if they are billions, multiply by 1e9 or write 1.4T"),
+     "if they are millions or billions, say so: units={'tokens': 'billions'} (--unit tokens=billions), or write 1.4T"),
     ("params", lambda x: x > 1e16, "a count of at most 1e16", "are these FLOP? params is the number of weights"),
     ("tokens", lambda x: x > 1e18, "a count of at most 1e18", "are these FLOP? tokens is a count"),
     ("loss", lambda x: x > _LARGEST_LOSS, f"nats/token, at most {_LARGEST_LOSS:g}",
@@ -55,7 +58,6 @@ RULES: tuple[Rule, ...] = (
     ("chance", lambda x: (x < 0) | (x >= 1), "a share from 0 to below 1", "write 25% as 0.25"),
     ("n_items", lambda x: x < 1, "a count of items", "fix or remove the row"),
     ("n_correct", lambda x: x < 0, "a count", "fix or remove the row"),
-    ("family", lambda x: x == "", "a name", "fill it in"),
 )  # fmt: skip
 
 
@@ -82,13 +84,24 @@ PAIRS: tuple[tuple[str, tuple[str, ...], Callable[[pd.DataFrame], pd.Series], st
 class Declared(NamedTuple):
     """Declarations about a table: the unit of its losses, what distinguishes the rows of a run, its responses.
 
-    `responses` come from a table of observations; `optional` are columns from it, whose cells may be empty.
+    `responses` come from a table of observations; `optional` are columns from it, whose cells may be empty. `units` are
+    units of other columns, and `notes` say what was understood of the table until now.
     """
 
     loss_unit: str | None = None
     rows_by: tuple[str, ...] = ()
     responses: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
+    units: tuple[tuple[str, str], ...] = ()
+    bytes_per_token: float | None = None
+    notes: tuple[str, ...] = ()
+
+    def with_names(self, units: Mapping[str, str]) -> Declared:
+        """Return the declaration with the units that names of columns state; a declared unit is kept."""
+        units = {**units, **dict(self.units)}
+        loss = units.pop("loss", None)
+        known = next((name for name, unit in LOSS_UNITS.items() if loss in (name, unit.words)), loss)
+        return self._replace(loss_unit=self.loss_unit or known, units=tuple(units.items()))
 
     def with_card(self, card: Mapping[str, Any]) -> Declared:
         """Return the declaration with what the card adds.
@@ -120,9 +133,10 @@ class Declared(NamedTuple):
                 f"{name!r} has an unknown unit of loss",
                 expected=f"one of: {', '.join(LOSS_UNITS)}",
                 got=repr(self.loss_unit),
-                hint="convert bits per byte to nats per token: multiply by ln 2 and the tokenizer's bytes per token",
+                hint=nearest(str(self.loss_unit), LOSS_UNITS),
             )
-        for column in (*RUN_KEY[1:], *self.rows_by) if self.rows_by else ():
+        needed = (*RUN_KEY[1:], *self.rows_by) if self.rows_by else ()
+        for column in (*needed, *(column for column, _ in self.units)):
             if column not in frame:
                 raise missing_column(column, frame.columns, name)
 
@@ -147,68 +161,100 @@ def validated_runs(frame: pd.DataFrame, name: str, card: dict[str, Any], said: D
     RunsError
         If the table is not valid.
     """
-    frame = frame.rename(columns=lambda column: str(column).strip())
     _check_columns(frame, name)
     said.check(frame, name)
-    assumed, unit = "flops" not in frame and {*REQUIRED} <= set(frame), said.loss_unit or "nats"
-    failures = _parse(frame, name, {*OPTIONAL, *said.optional})
-    if unit != "nats" and "loss" in frame:
-        failures += _in_nats(frame, LOSS_UNITS[unit])
+    sizes = factors(dict(said.units), name)
+    unit = LOSS_UNITS[said.loss_unit or "nats"]
+    frame, failures, notes = _parsed(frame, name, said, sizes)
+    if "loss" in frame and said.loss_unit not in (None, "nats"):
+        failures += _in_nats(frame, unit, loss_factor(unit, frame, said.bytes_per_token, name))
     for column, fails, wanted, do in RULES:
         if column in frame:
             failures += _failures(frame[column], fails(frame[column]), wanted, do)
-    if assumed:
-        frame["flops"] = _expected_flops(frame)
+    frame, assumed, derived = _with_third(frame)
     if not failures:
-        for column, other, breaks, wanted, do in PAIRS:
-            if {column, *other} <= set(frame):
-                failures += _failures(frame[column], breaks(frame), wanted, do)
-        _check_rows(frame, name, said.rows_by)
-        failures += _duplicates(frame, said.rows_by)
+        failures = _across(frame, name, said)
     if failures:
-        shown = "\n".join(f"  {line}" for line in failures[:_SHOWN])
-        more = f"\n  … and {len(failures) - _SHOWN} more" if len(failures) > _SHOWN else ""
-        raise RunsError(f"{name!r} cannot be read as runs: {len(failures)} failure(s)\n{shown}{more}")
+        raise _refused(name, failures)
     unstated = said.loss_unit is None and "loss" in frame
     if unstated and {*REQUIRED} <= set(frame):
-        _check_nats(frame, name)
-    return Runs(frame.reset_index(drop=True), name, card, assumed, said.rows_by, unit, unstated, said.responses)
+        check_nats(frame, name)
+    if "loss" in frame and said.loss_unit not in (None, "nats"):
+        notes += [f"loss converted from {unit.words} to nats/token"]
+    return Runs(
+        frame.reset_index(drop=True), name, card, assumed, said.rows_by, said.loss_unit or "nats", unstated,
+        said.responses, (*said.notes, *notes, *derived),
+    )  # fmt: skip
 
 
-def _parse(frame: pd.DataFrame, name: str, optional: Collection[str]) -> list[str]:
-    """Parse every cell in place. A table without a column ``family`` is one family with the name of the table."""
-    failures: list[str] = []
-    if "family" not in frame:
-        frame["family"] = name
+def _refused(name: str, failures: list[str]) -> RunsError:
+    shown = "\n".join(f"  {line}" for line in failures[:_SHOWN])
+    more = f"\n  … and {len(failures) - _SHOWN} more" if len(failures) > _SHOWN else ""
+    return RunsError(f"{name!r} cannot be read as runs: {counted(len(failures), 'failure')}\n{shown}{more}")
+
+
+def _across(frame: pd.DataFrame, name: str, said: Declared) -> list[str]:
+    """Return the failures of rules between columns and between rows."""
+    failures = []
+    for column, other, breaks, wanted, do in PAIRS:
+        if {column, *other} <= set(frame):
+            bad = breaks(frame)
+            advice = likely_flops(_expected_flops(frame) / frame["flops"]) if column == "flops" and bad.any() else ""
+            failures += _failures(frame[column], bad, wanted, advice or do)
+    _check_rows(frame, name, said.rows_by)
+    return failures + _duplicates(frame, said.rows_by)
+
+
+def _with_third(frame: pd.DataFrame) -> tuple[pd.DataFrame, bool, list[str]]:
+    """Return the table with what follows from 6·params·tokens, whether this is the FLOP, and other columns in words."""
+    known = {*REQUIRED, "flops"} & set(frame)
+    if known == {*REQUIRED}:
+        return frame.assign(flops=_expected_flops(frame)), True, []
+    if len(known) != 2 or {*SIZES[1:]} & set(frame) or ("params" not in known and "active_params" in frame):
+        return frame, False, []  # examples and steps are not tokens; active params are not all params
+    (column,) = {*REQUIRED} - known
+    if candidates(column, frame) or nearest(column, map(str, frame), otherwise="none") != "none":
+        return frame, False, []  # a column of the table may be meant
+    other = next(name for name in ("active_params", *REQUIRED) if name in frame)
+    values = frame["flops"] / (FLOPS_PER_PARAM_TOKEN * frame[other])
+    return frame.assign(**{column: values}), False, [f"{column} = flops / (6·{other})"]
+
+
+def _parsed(
+    frame: pd.DataFrame, name: str, said: Declared, sizes: Mapping[str, float]
+) -> tuple[pd.DataFrame, list[str], list[str]]:
+    """Return the table with every cell parsed, in base units; the failures; and what was understood.
+
+    A table without a column ``family`` is one family with the name of the table. So are its runs without a family.
+    """
+    failures, notes, parsed = list[str](), list[str](), {}
     for column in frame:
-        if column in NUMBERS:
-            frame[column] = _numbers(frame[column], failures, optional)
-        elif column in TEXTS or not pd.api.types.is_numeric_dtype(frame[column]):
-            frame[column] = [text(cell) for cell in frame[column]]
-    return failures
+        cells = frame[column]
+        if column in NUMBERS or column == "bytes_per_token":
+            parsed[column] = _numbers(cells, failures, {*OPTIONAL, *said.optional}, own=column not in sizes)
+        elif column in TEXTS or not pd.api.types.is_numeric_dtype(cells):
+            parsed[column] = pd.Series([text(cell) for cell in cells], index=cells.index, dtype=object)
+        else:
+            parsed[column] = cells
+    for column, size in sizes.items():
+        parsed[column] = scaled(parsed[column], size)
+        notes.append(f"{column} × {size:g} ({dict(said.units)[column]})")
+    unnamed = parsed["family"] == "" if "family" in parsed else pd.Series(True, index=frame.index)
+    if "family" in parsed and unnamed.any():
+        notes.append(f"family {name!r} where there is none ({int(unnamed.sum())} of {len(frame)} rows)")
+    family = parsed.get("family", unnamed.astype(object)).where(~unnamed, name)
+    return pd.DataFrame({**parsed, "family": family}), failures, notes
 
 
-def _in_nats(frame: pd.DataFrame, unit: LossUnit) -> list[str]:
+def _in_nats(frame: pd.DataFrame, unit: LossUnit, factor: pd.Series | float) -> list[str]:
     """Convert losses and their errors to nats/token in place. An impossible loss is a failure and becomes NaN."""
     wanted, loss = f"{unit.words} above {unit.above:g}", frame["loss"]
     failures = _failures(loss, loss <= unit.above, wanted, "fix or remove the row")
     loss = loss.where(loss > unit.above)
     if "loss_error" in frame:
-        frame["loss_error"] *= loss.map(unit.slope)
-    frame["loss"] = loss.map(unit.nats)
+        frame["loss_error"] *= loss.map(unit.slope) * factor
+    frame["loss"] = loss.map(unit.nats) * factor
     return failures
-
-
-def _check_nats(frame: pd.DataFrame, name: str) -> None:
-    """Raise RunsError if the losses have no stated unit and are too high for nats/token."""
-    ratio = excess(frame)
-    if too_high(ratio):
-        raise RunsError(
-            f"are the losses of {name!r} perplexities? Nothing states their unit, and for nats/token they are too high",
-            expected="losses in nats/token, or their unit",
-            got=f"losses at least {ratio:.1f} times those of typical models with these params and tokens",
-            hint="set loss_unit='perplexity', or loss_unit='nats' if that is their unit (--loss-unit in a shell)",
-        )
 
 
 def _check_rows(frame: pd.DataFrame, name: str, rows_by: tuple[str, ...]) -> None:
@@ -240,16 +286,26 @@ def _check_columns(frame: pd.DataFrame, name: str) -> None:
         raise RunsError(f"{name!r} has no runs", expected="one run per row")
 
 
-def _numbers(cells: pd.Series, failures: list[str], optional: Collection[str]) -> pd.Series:
-    """Parse cells as numbers. Any other cell is a failure and becomes NaN, which no rule reports again."""
+def _numbers(cells: pd.Series, failures: list[str], optional: Collection[str], *, own: bool) -> pd.Series:
+    """Parse cells as numbers. Any other cell is a failure and becomes NaN, which no rule reports again.
+
+    `own` says whether cells may have suffixes of their own, such as 70B; in a column with a declared unit they may not.
+    """
     values = []
     for row, cell in cells.items():
         try:
-            values.append(np.nan if is_empty(cell) and cells.name in optional else number(cell))
+            values.append(np.nan if is_empty(cell) and cells.name in optional else _one(cell, own))
         except ValueError as error:
             failures.append(f"row {row}, {cells.name}: {error}")
             values.append(np.nan)
     return pd.Series(values, index=cells.index, dtype=float)
+
+
+def _one(cell: Any, own: bool) -> float:
+    value = number(cell)
+    if not own and isinstance(cell, str) and cell.strip()[-1:].isalpha():
+        raise ValueError(f"expected a number in the declared unit, got {cell!r}; leave out the suffix or the unit")
+    return value
 
 
 def _failures(cells: pd.Series, bad: pd.Series, expected: str, hint: str) -> list[str]:

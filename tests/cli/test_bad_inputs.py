@@ -65,11 +65,14 @@ def assert_refused(args: tuple[str, ...], expected: tuple[str, ...], here: Path)
 
 # What is done to twenty good runs, and what the message must name.
 TABLES: dict[str, tuple[Change, tuple[str, ...]]] = {
-    "no params": (lambda f: f.drop(columns="params"), ("no column 'params'", "got")),
-    "no tokens": (lambda f: f.drop(columns="tokens"), ("no column 'tokens'", "got")),
+    "no params": (lambda f: f.drop(columns=["params", "flops"]), ("no column 'params'", "got")),
+    "no tokens": (lambda f: f.drop(columns=["tokens", "flops"]), ("no column 'tokens'", "got")),
     "no loss": (lambda f: f.drop(columns="loss"), ("no column 'loss'", "got", "add the column")),
     "misspelt column": (lambda f: f.rename(columns={"params": "parmas"}), ("no column 'params'", "'parmas'")),
-    "capital column": (lambda f: f.rename(columns={"tokens": "Tokens"}), ("no column 'tokens'", "'Tokens'")),
+    "two columns that could be tokens": (
+        lambda f: f.rename(columns={"tokens": "train_tokens"}).assign(Tokens=f["tokens"]),
+        ("no column 'tokens'", "--columns tokens='train_tokens'"),
+    ),
     "zero params": (cell(3, "params", "0"), ("row 5, params", "a positive number", "got 0")),
     "zero tokens": (cell(0, "tokens", "0"), ("row 2, tokens", "a positive number", "got 0")),
     "zero loss": (cell(0, "loss", "0.0"), ("row 2, loss", "a positive number", "got 0")),
@@ -91,7 +94,7 @@ TABLES: dict[str, tuple[Change, tuple[str, ...]]] = {
         ("row 22", "a repeat of an earlier row"),
     ),
     "duplicate run_id": (cell(5, "run_id", "r4"), ("row 7", "run_id", "a repeat")),
-    "params in billions": (scaled("params", 1e-9), ("row 2, params", "at least 1e+04", "got 0.1", "billions")),
+    "params in billions": (scaled("params", 1e-9), ("row 2, params", "least 1e+04", "got 0.1", "--unit params=bill")),
     "tokens in billions": (scaled("tokens", 1e-9), ("row 2, tokens", "at least 1e+05", "got 2;", "billions")),
     "FLOP as tokens": (scaled("tokens", 1e10), ("row 2, tokens", "at most 1e18", "FLOP")),
     "perplexity": (
@@ -109,7 +112,7 @@ TABLES: dict[str, tuple[Change, tuple[str, ...]]] = {
     "flops far from 6ND": (cell(2, "flops", "1e15"), ("row 4, flops", "6·params·tokens", "got 1e+15")),
     "flops in ZFLOP": (
         lambda f: f.assign(flops=f["flops"].astype(float) / 1e21),
-        ("row 2, flops", "6·params·tokens", "units"),
+        ("row 2, flops", "6·params·tokens", "ZFLOP", "--unit flops=ZFLOP"),
     ),
     "too few runs": (lambda f: f.iloc[[0, 6, 12, 18]], ("fewer runs", "at least 5", "4")),
     "fixed ratio": (
@@ -130,7 +133,6 @@ TABLES: dict[str, tuple[Change, tuple[str, ...]]] = {
                          ("two columns", "'loss'")),
     "duplicate params": (lambda f: f.set_axis(["run_id", "family", "params", "tokens", "params", "loss"], axis=1),
                          ("two columns", "'params'")),
-    "empty family": (cell(9, "family", " "), ("row 11, family", "a name", "fill it in")),
     "more correct than items": (
         lambda f: f.assign(n_items="100", chance="0.25", n_correct=["101", *["50"] * 19]),
         ("row 2, n_correct", "n_items", "101"),
@@ -157,15 +159,24 @@ FILES: dict[str, tuple[dict[str, str | bytes], tuple[str, ...]]] = {
     "binary": ({"runs.csv": bytes(range(256)) * 8}, ("runs.csv is not a table of runs",)),
     "null bytes": ({"runs.csv": b"\0" * 400}, ("runs", "not text")),
     "absent": ({}, ("no file at runs.csv", "built-in table")),
-    "UTF-16": ({"runs.csv": good_runs().to_csv(index=False).encode("utf-16")}, ("runs.csv is not a table",)),
-    "semicolons": (
-        {"runs.csv": good_runs().to_csv(index=False, sep=";")},
-        ("no column 'params'", ";", "separate the columns with commas"),
+    "two separators": (
+        {"runs.csv": "params;tokens,loss\n1e8;2e9,3.5\n"},
+        ("one separator of columns", "commas and semicolons"),
     ),
-    "semicolons and decimal commas": (
-        {"runs.csv": "params;tokens;loss\n1e8;2e9;3,5\n"},
-        ("line 2", "separate the columns with commas"),
+    "spaces as separators": (
+        {"runs.csv": "params tokens loss\n1e8 2e9 3.5\n"},
+        ("no column 'params'", "separate the columns with commas"),
     ),
+    "numbers that can be read in two ways": (
+        {"runs.csv": "params;tokens;loss\n125000000;2500000000;3.384\n"},
+        ("'3.384' can be read as 3.384 and as 3384", "--decimal"),
+    ),
+    "no header": ({"runs.csv": "1e8,2e9,3.5\n1e9,2e9,3.4\n"}, ("names of columns in the first row", "add a header")),
+    "a commented header": ({"runs.csv": "#params,tokens,loss\n1e8,2e9,3.5\n1e9,2e9,3.4\n"}, ("the # before it",)),
+    "an old Excel file": ({"runs.csv": b"\xd0\xcf\x11\xe0" + bytes(100)}, ("an old Excel file", ".xlsx")),
+    "damaged gzip": ({"runs.csv": b"\x1f\x8b" + bytes(9)}, ("damaged gzip",)),
+    "other JSON": ({"runs.csv": '{"params": 1e9}\n[1, 2]\n'}, ("a list of runs",)),
+    "broken JSON Lines": ({"runs.csv": '{"params": 1e9}\n{"params": \n'}, ("JSON Lines", "on line 2")),
     "a cell too few": (
         {"runs.csv": "params,tokens,loss\n1e8,2e9,3.5\n1e8,4e9\n"},
         ("runs.csv is not a table of runs", "3 cells", "2 on line 3"),

@@ -17,6 +17,7 @@ from click.testing import CliRunner, Result
 import bayescale as bs
 from bayescale.cli import main
 from bayescale.cli.models import _WAYS
+from bayescale.cli.options import Reading
 from bayescale.cli.printing import print_table, read_runs
 from bayescale.core import shipped
 from bayescale.decisions import allocation
@@ -197,7 +198,7 @@ def test_check_exits_by_its_findings(saved: Path) -> None:
 
 
 def test_check_says_each_finding_and_advises_on_what_failed(saved: Path) -> None:
-    words, data = run("check", saved), run("check", saved, "--json")
+    words, data = run("check", saved, "--verbose"), run("check", saved, "--json")
     assert (words.exit_code, words.stderr) == (data.exit_code, "")
     findings = parsed(data)["findings"]
     assert all(finding["sentence"] in words.stdout for finding in findings)
@@ -244,7 +245,7 @@ def test_forecast_prints_what_the_library_says(saved: Path, chinchilla_fit: bs.F
 def test_forecast_prints_a_table_with_unit_reach_and_verdict(saved: Path) -> None:
     result = run("forecast", saved, *AT_70B)
     assert (result.exit_code, result.stderr) == (0, "")
-    for text in ("Chinchilla", "70.0B", "1.40T", "nats/token", "decades of compute beyond", "converged"):
+    for text in ("Chinchilla", "70.0B", "1.40T", "nats/token", "times the compute of the largest run", "converged"):
         assert text in result.stdout
 
 
@@ -254,9 +255,9 @@ def test_a_forecast_inside_the_runs_says_so(saved: Path) -> None:
 
 def test_what_lies_below_the_runs_is_told_so(saved: Path) -> None:
     small = run("forecast", saved, "--params", "1M", "--tokens", "100M").stdout
-    assert "3.4 decades of compute below the runs: a scenario" in small
-    assert "beyond" not in small
-    assert "decades of compute below the runs" in run("decide", "allocation", saved, "--flops", "1e15").stdout
+    assert "down to 1/2.3k of the compute of the smallest run: a scenario" in small
+    assert "of the largest run" not in small.split("\n\n")[0]
+    assert "of the compute of the smallest run" in run("decide", "allocation", saved, "--flops", "1e15").stdout
 
 
 def test_numbers_may_be_written_either_way(saved: Path) -> None:
@@ -329,7 +330,7 @@ def test_an_allocation_spends_its_budget(saved: Path) -> None:
 def test_an_allocation_in_words_names_regret_reach_and_verdict(saved: Path) -> None:
     result = run("decide", "allocation", saved, "--flops", "5.76e23")
     assert (result.exit_code, result.stderr) == (0, "")
-    for text in ("5.76e+23", "tokens per param", "regret", "decades of compute beyond", "converged"):
+    for text in ("5.76e+23", "tokens per param", "regret", "times the compute of the largest run", "converged"):
         assert text in result.stdout
 
 
@@ -470,7 +471,7 @@ def test_runs_are_left_out_by_a_condition(tmp_path: Path) -> None:
 
 def test_conditions_on_several_columns_must_all_hold_and_values_of_one_are_alternatives() -> None:
     conditions = [("family", "OPT"), ("family", "OpenLM-C4"), ("params_below", "1B")]
-    runs = read_runs("open-families", conditions=conditions)
+    runs = read_runs("open-families", Reading(conditions=tuple(conditions)))
     assert runs.families == ["OPT", "OpenLM-C4"]
     assert runs["params"].max() < 1e9
     assert len(read_runs("open-families")) == 860

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
-from click.testing import CliRunner
 
 import bayescale as bs
-from bayescale.cli import main, printing
-from bayescale.cli.models import _print_backtest
+from bayescale.cli import printing
+from bayescale.cli.findings import print_findings
+from bayescale.cli.models import _BACKTEST, _print_backtest
+from bayescale.cli.results import print_forecast, print_next, print_posterior
+from bayescale.core.verdict import Status, Verdict
 from bayescale.evaluation.backtest import SCORES, Backtest
+from bayescale.evaluation.checks.base import REVIEW, Answer, Finding, Findings
 
 WIDTHS = (60, 80, 120)
+RECORDED = Path(__file__).with_name("terminal")
+RECORD = "BAYESCALE_RECORD"  # an environment variable: if it is set, what is printed is recorded
 
 
 @pytest.fixture(params=WIDTHS)
 def width(request, monkeypatch) -> int:
-    """A terminal that is so many columns wide."""
+    """A terminal that is so many columns wide, without colours."""
     monkeypatch.setenv("COLUMNS", str(request.param))
+    monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setattr(printing, "_is_terminal", lambda: True)
     return int(request.param)
 
@@ -28,9 +38,109 @@ def every_cell_is_whole(table: pd.DataFrame, printed: str, width: int) -> None:
     assert "…" not in printed
     words = set(printed.split())
     for name in table:
-        assert name in words
+        assert set(printing.label(name).split()) <= words
         for value in table[name]:
             assert set(printing.cell(name, value).split()) <= words
+    assert max(map(len, printed.splitlines())) <= width
+
+
+def is_as_recorded(name: str, printed: str, width: int) -> None:
+    """What was printed is the recorded text, of which no line is wider than the terminal."""
+    path = RECORDED / f"{name}-{width}.txt"
+    if os.environ.get(RECORD):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(printed, encoding="utf-8")
+    assert max(map(len, printed.splitlines())) <= width
+    assert printed == path.read_text(encoding="utf-8")
+
+
+POSTERIOR = pd.DataFrame(
+    {
+        "parameter": ["A", "B", "alpha_N", "sigma"],
+        "mean": [443.1, 45780.0, 0.34204, 0.0037034],
+        "sd": [75.45, 4188.0, 0.01004, 0.00030694],
+        "q05": [329.6, 39900.0, 0.3253, 0.003223],
+        "q95": [574.7, 1.2e6, 0.358, 0.004225],
+        "r_hat": [1.0008, 0.99981, 1.0012, 1.0018],
+        "ess_bulk": [6878.4, 6030.0, 6911.0, 6026.0],
+        "ess_tail": [3202.0, 2862.0, 3197.0, 3050.0],
+    }
+)
+FORECASTS = pd.DataFrame(
+    {"family": "Chinchilla", "params": 70e9, "tokens": 1.4e12, "q50": 1.96711, "q05": 1.9401, "q95": 1.99554,
+     "epred_q05": 1.9551, "epred_q95": 1.98012, "reach_decades": 1.65681}, index=[0]
+)  # fmt: skip
+EXCLUDED = "5 of the 245 fitted runs are marked as excluded in their table (5: few tokens per param); to drop them, …"
+FITTED = "Fit('additive' on 'hoffmann2022': 245 runs, 1 family, 4 × 1000 draws, converged)"
+CHOSEN = """\
+Allocation of 5.76e+23 FLOP, family 'Chinchilla', up to 44 times the compute of the largest run
+  train        74.0B params on 1.30T tokens (17.5 tokens per param)
+  regret       0.00014 nats, 0.48% of compute (95% of draws under 1.9%): the most that more
+               experiments could save
+  verdict      converged"""
+
+
+def test_a_fit_is_printed_as_recorded(width: int, capsys) -> None:
+    print_posterior(POSTERIOR, several=False, about=FITTED, marked=EXCLUDED.replace("…", "others"))
+    print_next(Path("fit.nc"), ("params", "tokens"), pd.DataFrame({"flops": [1.3e22, 1e20]}))
+    printed = capsys.readouterr().out
+    every_cell_is_whole(POSTERIOR, printed, width)
+    is_as_recorded("fit", printed, width)
+
+
+def test_a_forecast_is_printed_as_recorded(width: int, capsys) -> None:
+    said = SimpleNamespace(
+        response="loss",
+        unit="nats/token",
+        verdict=SimpleNamespace(status="converged"),
+        evidence=("such intervals covered 93% of 165 backtest forecasts",),
+    )
+    print_forecast(said, FORECASTS, "up to 45 times the compute of the largest run")
+    printed = capsys.readouterr().out
+    every_cell_is_whole(FORECASTS, printed, width)
+    is_as_recorded("forecast", printed, width)
+
+
+def test_a_check_is_printed_as_recorded(width: int, capsys) -> None:
+    passed = [
+        Finding("convergence", f"x{i}", True, 1.0, 2.0, f"R-hat 1.00{i}, should be at most 1.01", "") for i in range(6)
+    ]
+    failed = Finding("residuals", "tokens", False, 0.003, 0.01, "against tokens: p = 0.003; farthest at 27.4B to 51.7B",
+                     "another law may bend where this one does not: fit coupled or drift, and compare")  # fmt: skip
+    coverage = Answer("coverage", REVIEW, "no backtest of additive measured how often its intervals hold",
+                      "measure it: bayescale backtest RUNS --model additive")  # fmt: skip
+    findings = Findings((*passed, failed), Verdict(Status.CONVERGED, (), (), ()), {}, (coverage,))
+    print_findings(findings, verbose=False)
+    printed = capsys.readouterr().out
+    states = [line.split()[0] for line in printed.split("\n\n")[0].splitlines()[1:] if line[2] != " "]
+    assert states == ["FAIL", "REVIEW", "PASS"]
+    assert "R-hat" not in printed
+    is_as_recorded("check", printed, width)
+    print_findings(findings, verbose=True)
+    assert capsys.readouterr().out.count("R-hat") == 6
+
+
+def test_states_have_colours_on_a_terminal_only_and_not_under_no_color(monkeypatch) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert printing.coloured("FAIL", "FAIL") == "FAIL"
+    monkeypatch.setattr(printing, "_is_terminal", lambda: True)
+    assert "\x1b[31m" in printing.coloured("FAIL", "FAIL")
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert printing.coloured("FAIL", "FAIL") == "FAIL"
+
+
+def test_a_choice_is_printed_as_recorded(width: int, capsys) -> None:
+    printing.print_wrapped(CHOSEN)
+    printed = capsys.readouterr().out
+    assert printed.split() == CHOSEN.split()
+    is_as_recorded("decide", printed, width)
+
+
+def test_a_choice_loses_no_word_at_any_width(chinchilla_fit: bs.Fit, width: int, capsys) -> None:
+    said = repr(bs.decide("allocation", chinchilla_fit, flops="5.76e23"))
+    printing.print_wrapped(said)
+    printed = capsys.readouterr().out
+    assert printed.split() == said.split()
     assert max(map(len, printed.splitlines())) <= width
 
 
@@ -40,40 +150,37 @@ def test_a_fits_table_is_whole(chinchilla_fit: bs.Fit, width: int, capsys) -> No
     every_cell_is_whole(table, capsys.readouterr().out, width)
 
 
-def test_a_forecasts_table_is_whole(chinchilla_fit: bs.Fit, width: int, tmp_path) -> None:
-    path = chinchilla_fit.save(tmp_path / "fit.nc")
-    asked = ["forecast", str(path), "--params", "70B", "--tokens", "1.4T"]
-    printed = CliRunner().invoke(main, asked).stdout.split("\n\nloss, ")[0]
-    summary = bs.forecast(chinchilla_fit, params=70e9, tokens=1.4e12).summary
-    shown = ("family", "params", "tokens", "mean", "sd", "q05", "q50", "q95", "epred_q05", "epred_q95", "reach_decades")
-    every_cell_is_whole(summary[list(shown)], printed, width)
+def scores(n: int) -> pd.DataFrame:
+    return pd.DataFrame(np.random.default_rng(0).lognormal(-3, 2, (n, len(SCORES))), columns=list(SCORES))
 
 
-def test_a_backtests_tables_are_whole(width: int, capsys) -> None:
-    rng = np.random.default_rng(0)
-    scores = pd.DataFrame(rng.lognormal(-3, 2, (40, len(SCORES))), columns=list(SCORES))
-    runs = scores.assign(family="OpenLM-RefinedWeb", reach_decades=np.linspace(-1, 1.2, 40))
-    families = scores[:3].assign(family=["OpenLM-C4", "OpenLM-RefinedWeb", "Misfitting"], n_train=30, n_test=[9, 8, 7])
+@pytest.mark.parametrize("verbose", [False, True])
+def test_a_backtests_tables_are_whole(verbose: bool, width: int, capsys) -> None:
+    runs = scores(40).assign(family="OpenLM-RefinedWeb", reach_decades=np.linspace(-1, 1.2, 40))
+    families = scores(3).assign(family=["OpenLM-C4", "OpenLM-RefinedWeb", "Misfitting"], n_train=30, n_test=[9, 8, 7])
     families = families[["family", "n_train", "n_test", *SCORES]]
     result = Backtest(families, runs, {}, {"OpenLM-C4": "converged"})
-    _print_backtest(result)
-    printed = capsys.readouterr().out.split("\nscores are on log loss")[0]
-    title = "by compute beyond each family's largest fitted run, mean over forecasts:\n"
-    first, second = printed.split(title)
-    every_cell_is_whole(families, first, width)
-    every_cell_is_whole(result.horizons, second, width)
+    _print_backtest(result, verbose)
+    first, second = capsys.readouterr().out.split("By compute beyond each family's largest fitted run,")
+    kept = list(families) if verbose else [name for name in families if name in _BACKTEST]
+    every_cell_is_whole(families[kept], first, width)
+    horizons = result.horizons
+    every_cell_is_whole(horizons if verbose else horizons[[c for c in horizons if c in _BACKTEST]], second, width)
 
 
-def test_a_comparisons_tables_are_whole(width: int, capsys) -> None:
+def test_a_comparisons_tables_are_printed_as_recorded(width: int, capsys) -> None:
     names = ["additive-unpooled", "coupled-unpooled"]
     budget = pd.DataFrame({"model": names, "family": "OpenLM-RefinedWeb", "params": [1.234e11, 5e8], "tokens": 4.13e12,
                            "tokens_per_param": [33.46, 0.0243], "expected_loss": 2.012, "regret_nats": 3.21e-5,
                            "waste_fraction": 0.0048, "band_low": [6.45e10, np.nan], "band_high": [8.5e10, np.nan],
                            "reach_decades": 1.234})  # fmt: skip
     worst = budget[["model", "waste_fraction"]].assign(worst_run="OpenLM-C4, 12.3M params on 20.0B tokens")
+    printed = []
     for table in (budget, worst):
         printing.print_table(table)
-        every_cell_is_whole(table, capsys.readouterr().out, width)
+        printed.append(capsys.readouterr().out)
+        every_cell_is_whole(table, printed[-1], width)
+    is_as_recorded("compare", "".join(printed), width)
 
 
 def test_what_is_no_terminal_gets_a_table_of_any_width(capsys) -> None:
@@ -87,4 +194,4 @@ def test_what_is_no_terminal_gets_a_table_of_any_width(capsys) -> None:
 def test_an_empty_cell_keeps_its_name(width: int, capsys) -> None:
     table = pd.DataFrame({"a_name_that_is_long": [""], **{f"column_{i}": [1.0] for i in range(20)}})
     printing.print_table(table)
-    assert capsys.readouterr().out.startswith("a_name_that_is_long\n")
+    assert capsys.readouterr().out.startswith("\na name that is long\n")

@@ -191,7 +191,7 @@ def test_a_choice_says_how_far_it_reaches_beyond_the_runs(name, settings, flops,
     decades = np.log10(flops(choice) / chinchilla_fit.design_frame["flops"].max())
     assert decades > 0.1
     assert choice.to_dict()["reach_decades"] == pytest.approx(decades)
-    assert f"up to {decades:.1f} decades of compute beyond the runs" in choice.problem
+    assert f"up to {10**decades:.2g} times the compute of the largest run" in choice.problem
 
 
 def test_an_allocation_under_caution_is_another_action_of_the_same_matrix(chinchilla_fit: bs.Fit) -> None:

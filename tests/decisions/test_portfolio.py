@@ -60,7 +60,7 @@ def test_a_portfolio_of_one_law_twice_is_divided_in_halves_and_by_its_worth(trio
     runs = trio_fit.design_frame.groupby("family")["flops"].max()
     for plan in bound.to_dict()["plans"]:
         assert plan["reach_decades"] == pytest.approx(np.log10(plan["flops"] / runs[plan["family"]]))
-    assert "decades of compute beyond the runs" in bound.problem
+    assert "times the compute of the largest run" in bound.problem
 
 
 def test_each_model_of_a_portfolio_has_noise_of_its_own(trio_fit: bs.Fit) -> None:

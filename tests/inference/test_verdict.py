@@ -21,7 +21,7 @@ from bayescale.evaluation import comparison as comparing
 BUDGET = "1e24"
 AT_70B = {"params": "70B", "tokens": "1.4T"}
 # What a recommendation is made of, in words and in JSON.
-RECOMMENDS = ("train ", "tokens per param", "indifference", "best ratio", "regret", "expected ")
+RECOMMENDS = ("train ", "tokens per param", "safe range", "best ratio", "regret", "expected ")
 ANSWERS = ("params", "tokens", "tokens_per_param", "expected_loss", "regret_nats", "waste_fraction", "optimum", "curve")
 
 

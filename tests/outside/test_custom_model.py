@@ -175,7 +175,7 @@ def test_the_command_line_takes_it(folder: Path, tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     words_only = run.invoke(main, ["--allow-code", "forecast", str(out), "--set", "flops=1e23"])
     assert words_only.exit_code == 0, words_only.output
-    assert "decades of compute beyond the runs" in words_only.output
+    assert "times the compute of the largest run" in words_only.output
     asked = ["--allow-code", "forecast", str(out), "--set", "flops=1e23", "--json"]
     told = run.invoke(main, asked)
     assert told.exit_code == 0, told.output

@@ -37,7 +37,7 @@ def test_a_table_of_examples_and_error_rates_alone_is_a_table_of_runs() -> None:
     runs = bs.load_runs(curve(), name="curve")
     assert not {"params", "tokens", "flops"} & set(runs.frame)
     np.testing.assert_array_equal(runs.size, runs["examples"])
-    assert repr(runs) == "Runs('curve': 40 runs, 1 families, examples 1.00M-1.00B)"
+    assert repr(runs) == "Runs('curve': 40 runs, 1 family, examples 1.00M-1.00B)"
 
 
 def test_the_size_of_a_run_is_its_compute_where_a_table_counts_both(chinchilla: bs.Runs) -> None:
@@ -66,7 +66,7 @@ def test_the_unit_of_the_law_is_the_median_error_rate(fit: bs.Fit) -> None:
 def test_the_reach_of_a_forecast_is_in_examples(fit: bs.Fit) -> None:
     forecast = bs.forecast(fit, examples=[1e8, 1e10])
     np.testing.assert_allclose(forecast.table["reach_decades"], [0.0, 1.0], atol=1e-9)
-    assert reach_words(fit, forecast.table) == "up to 1.0 decades of examples beyond the runs"
+    assert reach_words(fit, forecast.table) == "up to 10 times the examples of the largest run"
     with pytest.raises(QueryError, match="a query needs 'examples'"):
         bs.forecast(fit, params="1B", tokens="20B")
 

@@ -1,0 +1,86 @@
+"""Fits and forecasts as a terminal shows them: sentences first, then a table, then what comes next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bayescale.cli.printing import paragraph, print_table
+from bayescale.core.quantities import count
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# Columns of a forecast that a terminal shows; --json and --out write all of them.
+_FORECAST = ("family", "params", "tokens", "q50", "q05", "q95", "epred_q05", "epred_q95", "reach_decades")
+_TIMES = 10.0  # the largest run's compute: the budget of the next step
+_POSTERIOR = ("Posterior of the parameters: mean, standard deviation and 90% interval. R-hat is near 1 if the chains "
+              "agree, ESS counts effective draws.")  # fmt: skip
+_MEMBERS = "Weights of the models in the average, with their standard errors:"
+_FORECAST_HEAD = ("Median and 90% interval of a run, with its noise; the curve's interval is without it. Reach is in "
+                  "decades of compute beyond the largest run:")  # fmt: skip
+_FEW = 3  # queries that are answered with a sentence each
+
+
+def print_posterior(table: pd.DataFrame, *, several: bool, about: str, marked: str) -> None:
+    """Print the table of a fit, or of the weights of an average, and what it is of.
+
+    Parameters
+    ----------
+    table : DataFrame
+    several : bool
+        Whether it is of an average.
+    about, marked : str
+        The fit in words, and its runs that are marked as excluded.
+    """
+    click.echo(paragraph(_MEMBERS if several else _POSTERIOR))
+    print_table(table)
+    click.echo("\n".join(["", *map(paragraph, [*about.splitlines(), *([marked] if marked else [])])]))
+
+
+def print_next(out: Path, columns: Iterable[str], runs: pd.DataFrame) -> None:
+    """Print the commands that come after a fit; the budget is ten times the largest run's."""
+    lines = [f"  bayescale check {out}"]
+    if {"params", "tokens"} <= set(columns):
+        lines.append(f"  bayescale decide allocation {out} --flops {_TIMES * float(runs['flops'].max()):.1e}")
+    click.echo("\n".join(["", "Next:", *lines]))
+
+
+def print_forecast(result: Any, table: pd.DataFrame, reach: str) -> None:
+    """Print forecasts: in sentences, with their reach and measured coverage, then as a table.
+
+    Parameters
+    ----------
+    result : Forecast
+        Its ``response``, ``unit``, ``evidence`` and ``verdict`` are printed.
+    table : DataFrame
+        One forecast per row.
+    reach : str
+        How far the queries lie beyond the runs, in words.
+    """
+    for sentence in (*_forecast_words(result, table), reach, *result.evidence, f"fit {result.verdict.status}"):
+        click.echo(paragraph(sentence))
+    click.echo("\n" + paragraph(_FORECAST_HEAD))
+    print_table(table[[column for column in _FORECAST if column in table]])
+
+
+def _forecast_words(result: Any, table: Any) -> list[str]:
+    """Return a sentence for each forecast, if there are few."""
+    if len(table) > _FEW:
+        return [f"{len(table)} forecasts of {result.response} in {result.unit}"]
+    found = []
+    for row in table.to_dict("records"):
+        sizes = [f"{count(row[name])} {name}" for name in ("params", "tokens") if name in row]
+        of = f" of {' on '.join(sizes)}" if sizes else ""
+        found.append(f"{result.response}{of}: {row['q50']:.4g} {result.unit}, 90% interval {row['q05']:.4g} to "
+                     f"{row['q95']:.4g}")  # fmt: skip
+    return found
+
+
+def warn(verdict: Any) -> None:
+    """Print first whether the numbers that follow are provisional, why, and what to do."""
+    if verdict.caution:
+        click.echo(f"{verdict.caution}\n")

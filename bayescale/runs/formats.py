@@ -1,0 +1,358 @@
+"""Formats: from a file to a frame of cells, with what was understood of the file.
+
+CSV with any usual separator and encoding, JSON, JSON Lines, Parquet, Feather and Excel, also compressed. What a file
+holds is read from its first bytes, so that a wrong suffix does no harm. Nothing is guessed by statistics: each rule is
+written here, and a file that two rules could read is refused.
+"""
+
+from __future__ import annotations
+
+import bz2
+import csv
+import gzip
+import io
+import json
+import lzma
+import re
+import warnings
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from bayescale.core.errors import BayescaleError, RunsError
+from bayescale.runs.decimals import with_points
+
+Refuse = Callable[..., BayescaleError]
+"""Makes the error to raise from ``expected``, ``got`` and ``hint``."""
+
+SUFFIXES = (".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".parquet", ".pq", ".feather", ".xlsx", ".gz", ".bz2",
+            ".xz")  # fmt: skip
+"""Suffixes of files of runs. Such a source is a path, never the name of a built-in table."""
+
+EXPECTED = "a CSV, TSV, JSON, Excel or Parquet file"
+
+_PACKED = {b"\x1f\x8b": ("gzip", gzip.decompress), b"BZh": ("bzip2", bz2.decompress),
+           b"\xfd7zXZ\x00": ("xz", lzma.decompress)}  # fmt: skip
+_PARQUET, _EXCEL, _FEATHER, _OLD_EXCEL, _HDF5 = b"PAR1", b"PK\x03\x04", b"ARROW1", b"\xd0\xcf\x11\xe0", b"\x89HDF"
+_SUFFIX_OF = {".parquet": _PARQUET, ".pq": _PARQUET, ".xlsx": _EXCEL, ".feather": _FEATHER}
+_LOST = {_OLD_EXCEL: ("an old Excel file (.xls)", "save it as .xlsx or as CSV"),
+         _HDF5: ("an HDF5 file, such as a fit", "name the table of runs")}  # fmt: skip
+_MARKS = {b"\xef\xbb\xbf": ("utf-8-sig", ""), b"\xff\xfe": ("utf-16", "UTF-16"), b"\xfe\xff": ("utf-16", "UTF-16")}
+_SEPARATORS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "vertical bars"}
+# Where a comma may be a decimal mark, columns are separated by something else; Excel writes tabs in every country.
+_DOUBTFUL = {"columns separated by semicolons": ".,", "columns separated by tabs": ","}
+_SEP_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
+_FORMULA = re.compile(r'="(.*)"')
+
+
+class Table(NamedTuple):
+    """A table as a file has it: its cells, and in words what was understood of the file.
+
+    The index of the frame holds the number of each row, for messages.
+    """
+
+    frame: pd.DataFrame
+    notes: tuple[str, ...] = ()
+
+
+def read_table(path: Path, refuse: Refuse, decimal: str | None = None) -> Table:
+    """Read a file.
+
+    Parameters
+    ----------
+    path : Path
+    refuse : callable
+    decimal : {".", ","}, optional
+        What separates decimals in text; by default, it is read off the cells.
+
+    Returns
+    -------
+    Table
+        Rows of text files and of Excel are numbered as lines, other rows from 0.
+
+    Raises
+    ------
+    BayescaleError
+        If the file is not a table, or could be read in two ways.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise refuse(got=str(error)) from None
+    content, packed = _unpacked(content, refuse)
+    suffix = Path(path.stem).suffix.lower() if packed else path.suffix.lower()
+    magic = next((m for m in (_PARQUET, _EXCEL, _FEATHER, *_LOST) if content.startswith(m)), b"")
+    if magic in _LOST:
+        raise refuse(expected=EXPECTED, got=_LOST[magic][0], hint=_LOST[magic][1])
+    if magic != _SUFFIX_OF.get(suffix, magic):
+        raise refuse(expected=f"content of a {suffix} file", got="something else", hint="give the file another suffix")
+    read = {_PARQUET: _parquet, _FEATHER: _feather, _EXCEL: _excel}.get(magic)
+    found = read(content, refuse) if read else _text(content, suffix, refuse)
+    doubtful = next((marks for note, marks in _DOUBTFUL.items() if note in found.notes), "")
+    frame, decimals = with_points(found.frame, decimal, doubtful=doubtful)
+    return Table(frame, tuple(note for note in (packed, *found.notes, *decimals) if note))
+
+
+def _unpacked(content: bytes, refuse: Refuse) -> tuple[bytes, str]:
+    for magic, (name, unpack) in _PACKED.items():
+        if content.startswith(magic):
+            try:
+                return unpack(content), f"compressed with {name}"
+            except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as error:
+                raise refuse(got=f"damaged {name}: {error}") from None
+    return content, ""
+
+
+def _parquet(content: bytes, refuse: Refuse) -> Table:
+    return Table(_by_pandas(pd.read_parquet, content, refuse))
+
+
+def _feather(content: bytes, refuse: Refuse) -> Table:
+    return Table(_by_pandas(pd.read_feather, content, refuse))
+
+
+def _by_pandas(read: Callable[..., pd.DataFrame], content: bytes, refuse: Refuse) -> pd.DataFrame:
+    try:
+        return read(io.BytesIO(content)).reset_index(drop=True)
+    except (OSError, ValueError) as error:
+        raise refuse(got=str(error).splitlines()[0]) from None
+    except ImportError:
+        raise RunsError("reading Parquet needs pyarrow", hint="pip install 'bayescale[parquet]'") from None
+
+
+def _excel(content: bytes, refuse: Refuse) -> Table:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of styles and of validation, which hold no data
+            sheets = pd.read_excel(io.BytesIO(content), sheet_name=None, header=None, dtype=object, engine="openpyxl")
+    except ImportError:
+        hint = "pip install 'bayescale[excel]', or save the sheet as CSV"
+        raise RunsError("reading Excel needs openpyxl", hint=hint) from None
+    except (OSError, ValueError, KeyError) as error:
+        raise refuse(got=str(error).splitlines()[0]) from None
+    filled = {name: sheet for name, sheet in sheets.items() if len(sheet.dropna(how="all"))}
+    if len(filled) != 1:
+        raise refuse(expected="one sheet with runs", got=f"sheets with content: {', '.join(filled) or 'none'}",
+                     hint="keep one sheet, or save it as CSV")  # fmt: skip
+    ((name, sheet),) = filled.items()
+    sheet = sheet.astype(object).where(sheet.notna(), "")
+    rows = [(at, list(row)) for at, row in enumerate(sheet.itertuples(index=False), start=1)]
+    found = _framed(rows, refuse)
+    return Table(found.frame, (f"Excel sheet {name!r}", *found.notes))
+
+
+def _text(content: bytes, suffix: str, refuse: Refuse) -> Table:
+    text, encoding = _decoded(content, refuse)
+    if suffix in (".json", ".jsonl", ".ndjson") or text.lstrip()[:1] in ("{", "["):
+        found = _json(text, refuse)
+    else:
+        found = _delimited(text, refuse)
+    return Table(found.frame, (*([f"encoded in {encoding}"] if encoding else []), *found.notes))
+
+
+def _decoded(content: bytes, refuse: Refuse) -> tuple[str, str]:
+    """Return the text and its encoding in words, empty for UTF-8."""
+    encoding, words = next((found for mark, found in _MARKS.items() if content.startswith(mark)), ("utf-8", ""))
+    head = content[:200]
+    if encoding == "utf-8" and b"\0" in head:  # UTF-16 without a mark: every second byte of Latin text is zero
+        for name, zeros, others in (("utf-16-le", head[1::2], head[::2]), ("utf-16-be", head[::2], head[1::2])):
+            if not any(zeros) and all(others):
+                encoding, words = name, "UTF-16"
+    try:
+        return content.decode(encoding), words
+    except UnicodeDecodeError as error:
+        if encoding != "utf-8" or b"\0" in content:
+            raise refuse(got=str(error)) from None
+    try:
+        return content.decode("cp1252"), "Windows-1252"
+    except UnicodeDecodeError as error:
+        raise refuse(got=str(error)) from None
+
+
+def _json(text: str, refuse: Refuse) -> Table:
+    try:
+        content = json.loads(text)
+    except ValueError:
+        return _json_lines(text, refuse)
+    # Pandas writes {column: {row: value}}, {"columns": [...], "data": [...]} and {"schema": ..., "data": [...]}.
+    if isinstance(content, dict) and {"columns", "data"} <= set(content):
+        return Table(pd.DataFrame(content["data"], columns=content["columns"]), ("JSON",))
+    if isinstance(content, dict):
+        lists = [
+            value for value in content.values() if isinstance(value, list) and value and isinstance(value[0], dict)
+        ]
+        if len(lists) == 1:
+            content = lists[0]
+        elif content and all(isinstance(value, list | dict) for value in content.values()):
+            try:
+                return Table(pd.DataFrame(content).reset_index(drop=True), ("JSON, one list per column",))
+            except ValueError as error:
+                raise refuse(got=str(error)) from None
+        else:
+            content = [content]
+    return Table(_normalized(content, refuse), ("JSON",))
+
+
+def _json_lines(text: str, refuse: Refuse) -> Table:
+    records, lines = [], []
+    for at, line in enumerate(io.StringIO(text), start=1):
+        if line.strip():
+            try:
+                records.append(json.loads(line))
+            except ValueError as error:
+                raise refuse(expected="JSON, or JSON Lines", got=f"on line {at}: {error}") from None
+            lines.append(at)
+    frame = _normalized(records, refuse)
+    return Table(frame.set_axis(lines, axis=0), ("JSON Lines",))
+
+
+def _normalized(records: Any, refuse: Refuse) -> pd.DataFrame:
+    """Return one row per record; the names of nested values are joined with points."""
+    if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
+        raise refuse(expected='a list of runs, such as [{"params": 1e9, "tokens": 2e10, "loss": 2.8}]',
+                     got="other JSON")  # fmt: skip
+    return pd.json_normalize(records)
+
+
+def _delimited(text: str, refuse: Refuse) -> Table:
+    lines = list(io.StringIO(text, newline=""))
+    separator, notes, lines = _separator(lines, refuse)
+    skipped: list[int] = []
+    rows = []
+    try:
+        rows = list(_rows(lines, separator, skipped))
+    except csv.Error as error:
+        raise refuse(got=str(error)) from None
+    found = _framed(rows, refuse)
+    comments = _counted(len(skipped), "comment line", " (from #)")
+    return Table(found.frame, (*notes, *comments, *found.notes))
+
+
+def _separator(lines: list[str], refuse: Refuse) -> tuple[str, list[str], list[str]]:
+    """Return what separates the cells, in words too, and the lines without Excel's ``sep=`` line.
+
+    It is the only candidate outside quotes in the header, or the one whose cells contain no other candidate.
+    """
+    at = next((i for i, line in enumerate(lines) if not _is_void(line)), None)
+    if at is None:
+        raise refuse(got="an empty file")
+    if said := _SEP_LINE.fullmatch(lines[at].strip()):
+        words = f"the line sep={said[1]} of Excel"
+        return said[1], [words, *_separated(said[1])], [*lines[:at], "\n", *lines[at + 1 :]]
+    header = re.sub(r'"[^"]*"', "", lines[at].rstrip("\r\n"))
+    present = [s for s in _SEPARATORS if s in header]
+    clean = [s for s in present if not any(other in cell.strip() for cell in header.split(s) for other in present)]
+    if len(present) > 1 and len(clean) != 1:
+        raise refuse(
+            expected="one separator of columns in the header",
+            got=" and ".join(_SEPARATORS[s] for s in present),
+            hint="use one of them, or start the file with a line such as sep=;",
+        )
+    separator = (clean or present or [","])[0]
+    return separator, _separated(separator), lines
+
+
+def _separated(separator: str) -> list[str]:
+    return [] if separator == "," else [f"columns separated by {_SEPARATORS.get(separator, repr(separator))}"]
+
+
+def _is_void(line: str) -> bool:
+    return not line.strip() or line.lstrip().startswith("#")
+
+
+def _rows(lines: list[str], separator: str, skipped: list[int]) -> Iterator[tuple[int, list[str]]]:
+    """Yield each row with its first line; comments become empty rows, and their lines are noted."""
+    state = {"fresh": True}
+
+    def fed() -> Iterator[str]:
+        for at, line in enumerate(lines, start=1):
+            if state["fresh"] and line.lstrip().startswith("#"):  # not inside a quoted cell of several lines
+                skipped.append(at)
+                yield "\n"
+            else:
+                state["fresh"] = False
+                yield line
+
+    reader, line = csv.reader(fed(), delimiter=separator, skipinitialspace=separator != "\t", strict=True), 1
+    for row in reader:
+        yield line, row
+        line, state["fresh"] = reader.line_num + 1, True
+
+
+def _framed(rows: list[tuple[int, list[Any]]], refuse: Refuse) -> Table:
+    """Return rows as a frame: the first row with content is the header; empty rows and columns are left out."""
+    cleaned = [(at, [cell.strip() if isinstance(cell, str) else cell for cell in row]) for at, row in rows]
+    kept = [(at, row) for at, row in cleaned if any(cell != "" for cell in row)]
+    if not kept:
+        raise refuse(got="an empty file")
+    header = [str(cell) for cell in kept[0][1]]
+    if not all(cell.isprintable() for cell in header):
+        raise refuse(got="a header that is not text")
+    if len(kept) > 1 and all(_is_number(cell) for cell in header):
+        raise refuse(
+            expected="names of columns in the first row, such as params,tokens,loss",
+            got=", ".join(header), hint="add a header, or remove the # before it",
+        )  # fmt: skip
+    notes = _counted(sum(kept[0][0] < at < kept[-1][0] for at, row in cleaned if not any(c != "" for c in row)),
+                     "empty line")  # fmt: skip
+    cells = [_fitted(at, row, len(header), refuse) for at, row in kept[1:]]
+    frame = pd.DataFrame(cells, index=[at for at, _ in kept[1:]], columns=header, dtype=object)
+    frame, formulas = _without_formulas(frame)
+    frame, unnamed = _without_unnamed(frame)
+    return Table(frame, (*notes, *formulas, *unnamed))
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _fitted(at: int, row: list[Any], width: int, refuse: Refuse) -> list[Any]:
+    """Return a row with as many cells as the header; only empty cells may be left out at its end."""
+    if len(row) < width or any(cell != "" for cell in row[width:]):
+        raise refuse(
+            expected=f"{width} cells in each row, as in the header",
+            got=f"{len(row)} on line {at}",
+            hint="fix the line; quote a cell that contains a comma"
+            if width > 1
+            else "separate the columns with commas",
+        )
+    return row[:width]
+
+
+def _without_formulas(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Return the frame with cells such as ``="60"`` as 60: Excel keeps text from becoming a number in this way."""
+    met = False
+
+    def plain(cell: Any) -> Any:
+        nonlocal met
+        match = _FORMULA.fullmatch(cell) if isinstance(cell, str) else None
+        met = met or match is not None
+        return cell if match is None else match[1]
+
+    plained = frame.map(plain) if len(frame) else frame
+    return plained, ['cells written as ="…"'] if met else []
+
+
+def _without_unnamed(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Return the frame without columns that have no name, if they are empty or number the rows."""
+    notes, keep = [], []
+    for place, name in enumerate(frame.columns):
+        cells = [str(cell) for cell in frame.iloc[:, place]]
+        empty = not any(cells)
+        numbered = any(cells == [str(start + i) for i in range(len(cells))] for start in (0, 1))
+        if name == "" and (empty or numbered):
+            notes.append(f"a column without a name {'or content' if empty else 'that numbers the rows'} left out")
+        else:
+            keep.append(place)
+    return frame.iloc[:, keep], notes
+
+
+def _counted(n: int, what: str, more: str = "") -> list[str]:
+    return [f"{n} {what}{'s' * (n > 1)} skipped{more}"] if n else []

@@ -1,0 +1,208 @@
+"""The verbs before a fit: the template, what is said of a table, what is said of a word."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner, Result
+
+from bayescale.cli import main
+from bayescale.cli.examples import EXAMPLES
+from bayescale.cli.options import Budget, Reading
+from bayescale.cli.printing import as_text, read_runs
+from bayescale.core import glossary
+from bayescale.core.errors import QueryError
+from bayescale.decisions.hardware import hardware
+from bayescale.runs.readers import load_again
+
+
+def run(*args: str | Path) -> Result:
+    result = CliRunner().invoke(main, [str(arg) for arg in args])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def sweep() -> pd.DataFrame:
+    params, ratio = (x.ravel() for x in np.meshgrid([60e6, 125e6, 350e6, 760e6, 13e8], [10, 20, 40], indexing="ij"))
+    loss = 1.8 + 480 * params**-0.35 + 2100 * (ratio * params) ** -0.37
+    runs = pd.DataFrame({"params": params, "tokens": ratio * params, "loss": loss.round(4)})
+    return runs.assign(run_id=[f"r{i}" for i in range(15)], family="F")
+
+
+def said(frame: pd.DataFrame, path: Path, *more: str) -> dict[str, tuple[str, str]]:
+    """State and sentence of each subject that validate speaks of."""
+    frame.to_csv(path, index=False)
+    result = run("validate", path, "--json", *more)
+    assert result.exit_code == 0, result.stderr
+    return {remark["subject"]: (remark["state"], remark["sentence"]) for remark in json.loads(result.stdout)["remarks"]}
+
+
+def test_the_template_is_read_and_its_made_up_row_must_go(tmp_path: Path) -> None:
+    path = tmp_path / "ours.csv"
+    assert f"bayescale validate {path}" in run("init", path).stdout
+    first = run("validate", path)
+    assert first.exit_code == 1
+    assert "the made-up row 'example' of the template is among the runs" in first.stdout
+    assert "→ remove that row" in first.stdout
+    text = path.read_text(encoding="utf-8")
+    mine = sweep().assign(exclusion="")[["family", "run_id", "params", "tokens", "loss", "exclusion"]]
+    path.write_text(text.replace("ours,example,125M,2.5B,3.384,\n", mine.to_csv(index=False, header=False)), "utf-8")
+    second = run("validate", path, "--loss-unit", "nats")
+    assert second.exit_code == 0
+    assert "example" not in second.stdout
+    assert "REVIEW" not in second.stdout
+    again = run("init", path)
+    assert (again.exit_code, path.read_text(encoding="utf-8").count("r14")) == (2, 1)
+
+
+def test_validate_does_not_wait_for_jax(tmp_path: Path) -> None:
+    sweep().to_csv(tmp_path / "runs.csv", index=False)
+    script = f"""
+import sys
+from bayescale.cli import main
+try:
+    main(["validate", {str(tmp_path / "runs.csv")!r}], standalone_mode=False)
+except SystemExit as end:
+    assert end.code == 0
+"""
+    script += 'print("imported:", sorted({"jax", "numpyro", "scipy", "xarray"} & set(sys.modules)))\n'
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "imported: []"
+
+
+def test_validate_says_what_is_right(tmp_path: Path) -> None:
+    found = said(sweep(), tmp_path / "runs.csv", "--loss-unit", "nats")
+    assert {state for state, _ in found.values()} == {"PASS"}
+    assert found["identified"][1] == "5 sizes, 10 to 40 tokens per param, 2.16e+17 to 4.06e+20 FLOP"
+
+
+REVIEWED = {
+    "a unit that nobody stated": (lambda f: f, "units", "nothing states their unit"),
+    "one ratio": (lambda f: f[::3], "identified", "about one ratio of tokens to params (10)"),
+    "one size": (lambda f: f[:3], "identified", "1 model size"),
+    "repeats": (lambda f: pd.concat([f, f[:2].assign(run_id=["a", "b"])]), "duplicates", "2 runs repeat"),
+    "marks": (lambda f: f.assign(exclusion=["too hot"] + [""] * 14), "marked", "1 runs are marked as excluded"),
+    "an outlier": (
+        lambda f: f.assign(loss=f["loss"] * np.where(f["run_id"] == "r7", 1.1, 1)),
+        "outliers",
+        "r7 (350M params",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REVIEWED)
+def test_validate_says_what_to_review(name: str, tmp_path: Path) -> None:
+    change, subject, fragment = REVIEWED[name]
+    more = () if name.startswith("a unit") else ("--loss-unit", "nats")
+    state, sentence = said(change(sweep()), tmp_path / "runs.csv", *more)[subject]
+    assert state == "REVIEW"
+    assert fragment in sentence
+
+
+def test_runs_are_read_as_the_options_say_by_every_verb_that_reads_them(tmp_path: Path) -> None:
+    """With a spec that the verb refuses once it has read the runs, so that nothing is sampled."""
+    path = tmp_path / "export.csv"
+    frame = sweep().rename(columns={"params": "N", "loss": "y"})
+    frame.assign(N=frame["N"] / 1e6).to_csv(path, index=False)
+    asked = ("--columns", "params=N", "--columns", "loss=y", "--unit", "params=millions", "--loss-unit", "nats",
+             "--exclude", "r0", "--exclude", "r1", "--where", "tokens_below=20B")  # fmt: skip
+    found = run("validate", path, *asked)
+    assert "export: 10 runs" in found.stdout
+    assert "understood 'export': params from 'N'; loss from 'y'; params × 1e+06 (millions)" in found.stderr
+    for verb in (("fit", path, "--out", tmp_path / "f.nc"), ("backtest", path), ("compare", path),
+                 ("learn", path, "--out", tmp_path / "s.toml")):  # fmt: skip
+        models = ("--model", "repetition", "--model", "additive") if verb[0] == "compare" else ("--model", "repetition")
+        refused = run(*verb, *models, *asked)
+        assert "understood 'export': params from 'N'" in refused.stderr
+    unknown = run("validate", path, *asked, "--exclude", "r77")
+    assert (unknown.exit_code, "has no run 'r77'" in unknown.stderr) == (2, True)
+    twice = run("validate", path, "--columns", "params=N", "--columns", "params=y")
+    assert (twice.exit_code, "--columns names 'params' more than once" in twice.stderr) == (2, True)
+
+
+def test_a_table_is_read_again_as_a_learned_spec_states_it(tmp_path: Path) -> None:
+    path = tmp_path / "export.csv"
+    sweep().rename(columns={"params": "N"}).to_csv(path, index=False)
+    reading = Reading(
+        columns=(("params", "N"),), loss_unit="nats", conditions=(("tokens_below", "20B"),), excluded=("r0",)
+    )
+    assert load_again({"runs": str(path), **as_text(reading)}) == read_runs(str(path), reading)
+    assert as_text(Reading()) == {}
+    assert as_text(Reading(loss_unit="bits")) == {"loss_unit": "bits"}
+
+
+def test_explain_knows_every_term_of_the_glossary_in_any_form() -> None:
+    for term, text in glossary.entries().items():
+        assert text in run("explain", *term.split()).stdout
+    assert run("explain", "Regrets").stdout == run("explain", "regret").stdout
+    assert run("explain", "indifference-band").stdout == run("explain", "indifference", "band").stdout
+
+
+@pytest.mark.parametrize(
+    ("term", "hint"), [("regrett", "did you mean 'regret'?"), ("floor", "irreducible loss"), ("xyz", "the terms are: ")]
+)
+def test_a_term_that_is_not_there_is_answered_with_the_nearest(term: str, hint: str) -> None:
+    result = run("explain", term)
+    assert result.exit_code == 2
+    assert hint in result.stderr
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_every_example_of_a_help_is_a_command_that_can_be_given(name: str) -> None:
+    """Its options exist and their values are read; what it names is not looked for."""
+    for line in EXAMPLES[name]:
+        command: click.Command = main
+        context = click.Context(main)
+        args = shlex.split(line)
+        while isinstance(command, click.Group):
+            word = args.pop(0)
+            command = command.get_command(context, word)
+            assert command is not None, word
+        assert command.make_context(word, args, parent=context).params
+        assert f"  bayescale {line}" in run(*name.split(), "--help").stdout
+
+
+def test_every_verb_and_every_decision_shows_examples() -> None:
+    decisions = main.commands["decide"].list_commands(click.Context(main))
+    assert set(EXAMPLES) == {*main.commands, *(f"decide {decision}" for decision in decisions)}
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_help_is_as_wide_as_the_terminal(width: int, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    monkeypatch.setattr(shutil, "get_terminal_size", lambda *_: os.terminal_size((width, 24)))
+    main(["--help"], standalone_mode=False)  # click's runner has a width of its own
+    listed = capsys.readouterr().out
+    main(["decide", "allocation", "--help"], standalone_mode=False)
+    one = capsys.readouterr().out
+    prose = one.split("Examples:", maxsplit=1)[0].splitlines()
+    assert width - 15 < max(map(len, prose)) <= max(width, 62)
+    assert "…," not in listed
+    assert "..." not in listed.split("Commands:", maxsplit=1)[1]
+
+
+@pytest.mark.parametrize("text", ["2M dollars @ 512xH100", "2M$@512xH100", "2M usd on 512xH100"])
+def test_a_budget_may_be_dollars_on_hardware(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    flops = Budget().convert(text, None, None)
+    bought = hardware("512xH100").drawn(4000, 0).flops_of_dollars(2e6)
+    assert flops == pytest.approx(np.median(bought), rel=1e-3)
+    assert "FLOP, the median (90% interval" in capsys.readouterr().err
+
+
+def test_a_budget_may_be_hours_or_days_and_is_refused_without_what_it_needs() -> None:
+    assert Budget().convert("24 hours @ 1xH100", None, None) == pytest.approx(
+        Budget().convert("1 day @ 1xH100", None, None), rel=0.02
+    )
+    assert Budget().convert("5.76e23", None, None) == 5.76e23
+    with pytest.raises(QueryError, match="count of accelerators"):
+        Budget().convert("1 day @ H100", None, None)
