@@ -43,8 +43,8 @@ _SHARED = {Role.CENTER: "centers", Role.SPREAD: "spreads"}
 class Roles(NamedTuple):
     """Indices in a flat vector of each family's own coordinates, shape (family, o), and of shared ones, shape (s,).
 
-    If a battery of responses has more coordinates than the families, its responses take their place. `held` are shared scales that the search for the mode must not move; `own_held`, shape (family, o), are such scales
-    of each family.
+    If a battery of responses has more coordinates than the families, its responses take their place. `held` are shared
+    scales that the search for the mode must not move; `own_held`, shape (family, o), are such scales of each family.
     """
 
     own: np.ndarray

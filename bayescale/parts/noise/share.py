@@ -19,7 +19,9 @@ class Average(AbstractNoise):
     """
 
     name = "average"
-    source = "a mean of items has binomial variance; averages over subjects and over-dispersion lower the number of items"
+    source = (
+        "a mean of items has binomial variance; averages over subjects and over-dispersion lower the number of items"
+    )
     use = "Averages and published accuracies without a number of items. Scores of exactly 0 and 1 are possible."
     avoid = "Counts with a known number of items: use beta-binomial."
     runs = ("gadre2024-benchmarks",)

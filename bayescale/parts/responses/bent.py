@@ -21,7 +21,9 @@ class BentAccuracy(AbstractResponse):
 
     name = "bent-accuracy"
     source = "McKenzie et al. 2023, arXiv:2306.09479 (inverse scaling); Wei et al. 2022, arXiv:2211.02011 (U-shaped)"
-    use = "To ask the runs whether a benchmark has inverse or U-shaped scaling: the check monotone gives the probability."
+    use = (
+        "To ask the runs whether a benchmark has inverse or U-shaped scaling: the check monotone gives the probability."
+    )
     avoid = "Forecasts far beyond the runs: a parabola of the logit reaches 0 or 1 there."
     observed = "n_correct"
     requires = ("n_items",)
