@@ -67,8 +67,8 @@ def observe_together(members: Sequence[Instance], values: Mapping[str, Any], log
     joint = first.noise.distribution(location, columns, **pick(first.noise))
     seen = [design.observed.get(of.site) for of in members]
     drawn = [None] * len(members) if all(one is not None for one in seen) else _rows(joint.sample(numpyro.prng_key()))
-    at = jnp.stack([own if one is None else one for own, one in zip(drawn, seen, strict=True)])
-    densities = _rows(joint.log_prob(at))
+    at = _stacked([own if one is None else one for own, one in zip(drawn, seen, strict=True)])
+    densities = _rows(jax.lax.optimization_barrier(joint.log_prob(at)))
     for of, mean, own, one, density in zip(members, _rows(location), drawn, seen, densities, strict=True):
         numpyro.deterministic(location_of(of.name), mean)
         row: dist.Distribution = Row(own, density)
@@ -83,13 +83,18 @@ def _columns(members: Sequence[Instance], design: Design) -> dict[str, Array]:
     for name in members[0].requires:
         rows = [design.columns.get(of.requires[name]) for of in members]
         if all(row is not None for row in rows):
-            found[name] = jnp.stack(rows)
+            found[name] = _stacked(rows)
     return found
 
 
 def _by_row(value: Array, log_loss: Array) -> Array:
     """Return values of responses so that they broadcast over runs."""
     return jnp.reshape(value, (*jnp.shape(value), *(1 for _ in log_loss.shape))) if jnp.ndim(value) else value
+
+
+def _stacked(rows: Sequence[Array]) -> Array:
+    # Without a barrier, XLA copies a stack of dozens of arrays into each of the operations that read it.
+    return jax.lax.optimization_barrier(jnp.stack(rows))
 
 
 def _rows(values: Array) -> list[Array]:

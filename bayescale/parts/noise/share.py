@@ -1,4 +1,4 @@
-"""Noise on a share whose number of items is not known: a Normal with binomial variance, between 0 and 1."""
+"""Noise on a share whose number of items is not known: a Normal with binomial variance."""
 
 import jax.numpy as jnp
 from numpyro import distributions as dist
@@ -12,16 +12,14 @@ _LEAST = 1e-3  # of a share: at a location of 0 the variance of items alone woul
 class Average(AbstractNoise):
     r"""A share that scatters as one of `items` independent items would, at least by 0.001.
 
-    .. math:: s \sim \mathrm{Normal}\!\left(\mu, \frac{\mu (1 - \mu)}{n} + 0.001^2\right) \text{ on } [0, 1]
+    .. math:: s \sim \mathrm{Normal}\!\left(\mu, \frac{\mu (1 - \mu)}{n} + 0.001^2\right)
 
     The number `n` is a parameter, so that averages over subjects and differences between runs of equal loss need no
-    count of items.
+    count of items. A draw near 0 or 1 may lie slightly outside.
     """
 
     name = "average"
-    source = (
-        "a mean of items has binomial variance; averages over subjects and over-dispersion lower the number of items"
-    )
+    source = "a mean of items has binomial variance; averages of subjects and over-dispersion lower the number of items"
     use = "Averages and published accuracies without a number of items. Scores of exactly 0 and 1 are possible."
     avoid = "Counts with a known number of items: use beta-binomial."
     runs = ("gadre2024-benchmarks",)
@@ -32,5 +30,4 @@ class Average(AbstractNoise):
 
     @staticmethod
     def distribution(location, columns, *, items):
-        scale = jnp.sqrt(location * (1 - location) / items + _LEAST**2)
-        return dist.TruncatedNormal(location, scale, low=0.0, high=1.0)
+        return dist.Normal(location, jnp.sqrt(location * (1 - location) / items + _LEAST**2))
