@@ -66,7 +66,9 @@ def observe_together(members: Sequence[Instance], values: Mapping[str, Any], log
     location = jnp.broadcast_to(location, (len(members), *log_loss.shape))
     joint = first.noise.distribution(location, columns, **pick(first.noise))
     seen = [design.observed.get(of.site) for of in members]
-    drawn = [None] * len(members) if all(one is not None for one in seen) else _rows(joint.sample(numpyro.prng_key()))
+    drawn: list[Any] = (
+        [None] * len(members) if all(one is not None for one in seen) else _rows(joint.sample(numpyro.prng_key()))
+    )
     at = _stacked([own if one is None else one for own, one in zip(drawn, seen, strict=True)])
     densities = _rows(jax.lax.optimization_barrier(joint.log_prob(at)))
     for of, mean, own, one, density in zip(members, _rows(location), drawn, seen, densities, strict=True):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from bayescale.evaluation.checks.base import AbstractCheck, Finding
+from bayescale.inference.fit import Fit
+from bayescale.modelling.model import Instance
 
 _LEAST = 0.5  # of the prior's variance of the ceiling that the runs take away
 
@@ -26,7 +28,7 @@ class Ceilings(AbstractCheck):
         return [_finding(of, fit) for of in fit.spec.instances if "ceiling" in of.response.parameters]
 
 
-def _finding(of, fit) -> Finding:
+def _finding(of: Instance, fit: Fit) -> Finding:
     name = of.parameter("ceiling")
     prior, draws = fit.spec.parameters[name].prior, fit.posterior[name]
     if of.battery in draws.dims:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 
 from bayescale.evaluation.checks.base import AbstractCheck, Finding
+from bayescale.modelling.model import Instance
 
 _SMALLEST = 0.25  # of the runs, by the size of their loss or compute
 _FEWEST = 4  # runs among these
@@ -29,11 +31,11 @@ class Floors(AbstractCheck):
         return [finding for of in asked for finding in _findings(of, fit.design_frame)]
 
 
-def _is_fixed(of) -> bool:
+def _is_fixed(of: Instance) -> bool:
     return "floor_odds" not in of.response.parameters
 
 
-def _findings(of, runs) -> list[Finding]:
+def _findings(of: Instance, runs: pd.DataFrame) -> list[Finding]:
     mine = runs.dropna(subset=of.site)
     size = "flops" if "flops" in mine else "tokens"
     small = mine.nsmallest(int(_SMALLEST * len(mine)), size)

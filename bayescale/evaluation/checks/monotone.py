@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from bayescale.evaluation.checks.base import AbstractCheck, Finding
+from bayescale.inference.fit import Fit
+from bayescale.modelling.model import Instance
 from bayescale.parts.responses.bent import BentAccuracy
 
 _SURE = 0.95
@@ -27,7 +29,7 @@ class Monotone(AbstractCheck):
         return [_finding(of, fit) for of in fit.spec.instances if of.response.name == BentAccuracy.name]
 
 
-def shapes(rise, bend, center, low: float, high: float) -> dict[str, float]:
+def shapes(rise: np.ndarray, bend: np.ndarray, center: np.ndarray, low: float, high: float) -> dict[str, float]:
     """Return the probability of each shape of the accuracy between two losses.
 
     Parameters
@@ -48,7 +50,7 @@ def shapes(rise, bend, center, low: float, high: float) -> dict[str, float]:
     return {shape: float(np.mean(holds)) for shape, holds in found.items()}
 
 
-def _finding(of, fit) -> Finding:
+def _finding(of: Instance, fit: Fit) -> Finding:
     values = {}
     for name in ("rise", "bend", "center"):
         draws = fit.posterior[of.parameter(name)]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 
 from bayescale.evaluation.checks.base import AbstractCheck, Finding
+from bayescale.modelling.model import Instance
 from bayescale.modelling.sites import location_of
 from bayescale.prediction.predict import predict
 
@@ -36,14 +38,14 @@ class Scores(AbstractCheck):
         return [_finding(of, runs, sites) for of in asked]
 
 
-def _finding(of, runs, sites) -> Finding:
+def _finding(of: Instance, runs: pd.DataFrame, sites: dict[str, np.ndarray]) -> Finding:
     has = runs[of.site].notna().to_numpy()
     mine = runs[has]
     location = sites[location_of(of.name)][:, has]
     items = mine[of.requires["n_items"]].to_numpy(float) if "n_items" in of.requires else 1.0
     unit = location * (1 - location) / items + _TINY
 
-    def scatter(values):
+    def scatter(values: np.ndarray) -> np.ndarray:
         return np.mean((of.scored(values, mine) - location) ** 2 / unit, axis=1)
 
     seen, drawn = scatter(mine[of.site].to_numpy(float)), scatter(sites[of.site][:, has])

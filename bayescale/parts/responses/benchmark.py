@@ -8,7 +8,7 @@ from bayescale.parts.priors import LogNormal
 from bayescale.parts.responses.accuracy import Accuracy
 
 FLOOR_ODDS = Parameter(
-    LogNormal(1.0, 0.3), "odds per odds of guessing", "odds of a correct answer without skill, by those of guessing", 0.2,
+    LogNormal(1.0, 0.3), "odds per odds of guessing", "odds of a correct answer without skill", 0.2,
     "the smallest runs of Gadre et al. 2024, arXiv:2403.08540, score below guessing: boolq has 0.7 times its odds",
 )  # fmt: skip
 

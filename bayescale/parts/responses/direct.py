@@ -19,7 +19,7 @@ class DirectAccuracy(AbstractResponse):
     name = "direct-accuracy"
     source = "Krajewski et al. 2025, arXiv:2512.08894: the log of accuracy follows a power law in compute"
     use = (
-        "A second opinion beside a law of the loss and a response of accuracy: the errors of two steps do not compound."
+        "A second opinion next to a law of the loss with a response of accuracy: errors of two steps do not compound."
     )
     avoid = "Benchmarks near their floor in every run: a power law in the log of accuracy above it is then all prior."
     runs = ("gadre2024-benchmarks",)

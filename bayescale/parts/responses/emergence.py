@@ -32,7 +32,7 @@ class TokenScore(AbstractResponse):
     name = "token-score"
     source = _SOURCE
     use = "To see a capability grow before exact match does. In one spec with exact-match, both have one curve."
-    avoid = "Answers whose first token decides: their tokens are not alike."
+    avoid = "Answers whose first token decides: their tokens differ in difficulty."
     observed = "token_score"
     kind = "share"
     unit = "share of tokens"
@@ -53,7 +53,7 @@ class ExactMatch(AbstractResponse):
 
     name = "exact-match"
     source = _SOURCE
-    use = "Answers that are right only as a whole, such as sums of several digits."
+    use = "Answers that are right only if every token is, such as sums of several digits."
     avoid = "Multiple choice, which has a floor: use benchmark."
     observed = "n_correct"
     requires = ("n_items",)
