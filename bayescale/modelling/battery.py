@@ -65,7 +65,7 @@ def observe_together(members: Sequence[Instance], values: Mapping[str, Any], log
     location = first.response.location(log_loss[None], columns, **pick(first.response))
     location = jnp.broadcast_to(location, (len(members), *log_loss.shape))
     joint = first.noise.distribution(location, columns, **pick(first.noise))
-    seen = [design.observed.get(of.site) for of in members]
+    seen: list[Any] = [design.observed.get(of.site) for of in members]
     drawn: list[Any] = (
         [None] * len(members) if all(one is not None for one in seen) else _rows(joint.sample(numpyro.prng_key()))
     )
@@ -83,7 +83,7 @@ def _columns(members: Sequence[Instance], design: Design) -> dict[str, Array]:
     """Return the columns that the responses require, one row each, under the names that the parts use."""
     found = dict(design.columns) | dict(design.basis)
     for name in members[0].requires:
-        rows = [design.columns.get(of.requires[name]) for of in members]
+        rows: list[Any] = [design.columns.get(of.requires[name]) for of in members]
         if all(row is not None for row in rows):
             found[name] = _stacked(rows)
     return found

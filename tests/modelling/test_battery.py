@@ -26,7 +26,11 @@ ITEMS, CHANCE, WIDTH, CEILING = 2000, 0.25, 0.12, 0.95
 CONTENT = {
     "law": "additive",
     "responses": {"loss": "gaussian", "tests": {"response": "accuracy", "noise": "binomial", "of": list(NAMES)}},
-    "parameters": {"midpoint_tests": {"spread": 0.2}, "width_tests": {"spread": 0.3}},
+    "parameters": {
+        "midpoint_tests": {"spread": 0.2},
+        "width_tests": {"spread": 0.3},
+        "ceiling_tests": {"pooling": "complete"},
+    },  # known by few runs
 }
 
 
@@ -79,12 +83,14 @@ def test_the_density_is_that_of_the_responses_by_name(runs: bs.Runs) -> None:
                   if site["type"] == "sample" and not site["is_observed"]}  # fmt: skip
         own = {name: value for name, value in values.items() if not name.endswith("_tests")}
         for name in ("midpoint", "width", "ceiling"):
-            own |= {f"{name}_{one}": values[f"{name}_tests"][i] for i, one in enumerate(NAMES)}
+            each = np.broadcast_to(values[f"{name}_tests"], len(NAMES))
+            own |= {f"{name}_{one}": each[i] for i, one in enumerate(NAMES)}
         _, theirs = log_density(interpret, (apart, design(apart, runs)), {}, own)
         _, ours = log_density(interpret, (together, points), {}, values)
-    for name in ("loss", *NAMES):
-        found, expected = (float(trace[name]["fn"].log_prob(trace[name]["value"]).sum()) for trace in (ours, theirs))
-        assert found == pytest.approx(expected, rel=1e-10)
+        totals = {name: [float(trace[name]["fn"].log_prob(trace[name]["value"]).sum()) for trace in (ours, theirs)]
+                  for name in ("loss", *NAMES)}  # fmt: skip
+    for name, (found, expected) in totals.items():
+        assert found == pytest.approx(expected, rel=1e-10), name
 
 
 def test_a_benchmark_of_few_runs_takes_its_width_from_the_others(fit: bs.Fit, runs: bs.Runs) -> None:
