@@ -2,6 +2,7 @@
 
 import math
 
+import jax
 import jax.numpy as jnp
 from numpyro import distributions as dist
 
@@ -46,6 +47,14 @@ class Counts(dist.BetaBinomial):
     total_count : Array
         Number of items.
     """
+
+    def sample(self, key, sample_shape=()):
+        """Return counts, by JAX's own sampler: it compiles faster than the one that is inherited."""
+        first, second = jax.random.split(key)
+        shape = (*sample_shape, *self.batch_shape)
+        chance = jax.random.beta(first, self.concentration1, self.concentration0, shape)
+        chance = jnp.clip(chance, _LEAST, 1 - _LEAST)
+        return jax.random.binomial(second, self.total_count.astype(chance.dtype), chance, shape, chance.dtype)
 
     def log_prob(self, value):
         """Return the log density of counts."""
