@@ -177,6 +177,8 @@ def _prior_words(spec: Spec, name: str) -> str:
     setting, row = spec.parameters[name], spec.table[name]
     spread = f"{setting.spread:.2g} {_coordinate(setting.prior)}"
     pooled = part("pooling", setting.pooling).about.format(spread=spread)
+    if name in spec.across:
+        pooled = pooled.replace("families", f"the responses of {spec.across[name]}")
     slopes = setting.trend.slopes if setting.trend else ()
     moves = f", changing by {' and '.join(f'{slope:+.2g} per e-fold of {c}' for c, slope in slopes)}" if slopes else ""
     return f"{row.meaning} [{row.unit}]: {_describe(setting.prior)}{moves}; {pooled}"

@@ -15,13 +15,12 @@ from bayescale.inference.aot import use_cache
 from bayescale.inference.diagnostics import scalars
 from bayescale.modelling.custom import CustomModel
 from bayescale.modelling.design import USUAL_SLOPE, Design, anchor_of, conformed, design
-from bayescale.modelling.grouping import lots_of, suites_of, ways_of
+from bayescale.modelling.grouping import lots_of, suites_of
 from bayescale.modelling.identifiability import check_identified
 from bayescale.modelling.model import Model
-from bayescale.modelling.sites import LOG_LOSS, declared_sites, log_density_of
+from bayescale.modelling.sites import LOG_LOSS, declared_sites, log_density_of, sites_of
 from bayescale.modelling.spec import Spec
 from bayescale.parts.base import Role
-from bayescale.parts.scales import SCALES
 from bayescale.prediction.predictive import from_prior
 from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN, SPANS, size_column
 from bayescale.runs.readers import load_runs
@@ -54,6 +53,7 @@ _KL = (0.3, 1.0, 3.0, 9.0, 27.0, 81.0)  # nats
 _VOTES = (1.0, 4.0, 16.0, 64.0, 256.0)
 _ERROR_RATE = 0.3
 _ENV_STEPS = 1e6
+_PLACEHOLDERS = {"count": 0, "share": 0.5}  # observed values by kind; other kinds have a loss
 _EVENNESS = 0.5  # of a Dirichlet distribution of shares: most mixtures have much of some domains and little of others
 _LOSS_ERROR = 0.003  # nats/token: for a million tokens whose losses have an SD of 3 nats
 
@@ -235,7 +235,7 @@ def sweep_for(spec: Spec) -> Runs:
         **{name: np.resize(texts, len(frame)) for of in spec.penalizing for name, texts in of.texts.items()},
     }
     for of in spec.instances:
-        more.setdefault(of.site, _LOSS if of.scale is not SCALES["count"] else 0)
+        more.setdefault(of.site, _PLACEHOLDERS.get(of.response.kind, _LOSS))
         more |= {column: more[name] for name, column in of.requires.items() if name in more}
     for column in {*spec.columns, *spec.labels, *spec.sorting} - set(frame):
         if column not in more:
@@ -294,9 +294,11 @@ def _parameters(spec: Spec, runs: Runs, sites: dict[str, np.ndarray]) -> dict[st
     members = {
         FAMILY: {name: runs.families.index(name) for name in extremes(runs)},
         SUITE: {name: i for i, name in enumerate(suites_of(spec, runs.frame))},
+        **{battery: {of.name: i for i, of in enumerate(own)} for battery, own in spec.batteries.items()},
     }
-    ways = ways_of(spec, len(runs.families), lots_of(spec, runs.frame))
-    for site in (site for name, way in ways.items() for site in way.sites(name)):
+    for site in sites_of(spec, len(runs.families), lots_of(spec, runs.frame)).values():
+        if site.role is Role.COORDINATE:
+            continue
         if not site.kept or site.role is Role.OFFSET:  # which says what the value says
             continue
         if not site.dims:

@@ -35,7 +35,7 @@ from bayescale.modelling.design import Design, conformed, design
 from bayescale.modelling.grouping import lots_of, suites_of, ways_of
 from bayescale.modelling.layout import layout
 from bayescale.modelling.model import Model
-from bayescale.modelling.sites import declared_sites
+from bayescale.modelling.sites import declared_sites, labels_of
 from bayescale.modelling.spec_io import DEFAULT, load_spec
 from bayescale.parts.base import AbstractPooling
 from bayescale.runs.columns import SPANS
@@ -414,7 +414,8 @@ def _collect(runs: Runs, spec: Model, points: Design, samples: nuts.Samples, see
     dims |= {} if spec.law else {f"log_prior/{name}": () for name in prior}
     if not samples.pointwise:
         dims |= {f"log_likelihood/{name}": (FAMILY,) for name in samples.log_likelihood}
-    tree = to_datatree(groups, dims, {FAMILY: runs.families, SUITE: suites_of(spec, runs.frame)})
+    coords = {FAMILY: runs.families, SUITE: suites_of(spec, runs.frame), **labels_of(spec)}
+    tree = to_datatree(groups, dims, coords)
     made = {"created_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
     inference = {"inference_library": "numpyro", "inference_library_version": version("numpyro")}
     tree["posterior"].attrs |= inference | made | {"creation_library": "bayescale"}

@@ -164,7 +164,7 @@ def sample(
 
 def pace_of(design: Design, care: Care) -> Pace:
     """Return the settings of the chains of a design."""
-    pace = Pace(_THINNING, HIERARCHY_ACCEPT) if design.families > 1 else Pace(1, TARGET_ACCEPT)
+    pace = Pace(_THINNING, HIERARCHY_ACCEPT) if _is_hierarchy(design) else Pace(1, TARGET_ACCEPT)
     if care is not Care.USUAL:
         pace = pace._replace(target_accept=CAREFUL_ACCEPT)
     if care is Care.LONG:
@@ -172,11 +172,16 @@ def pace_of(design: Design, care: Care) -> Pace:
     return Pace(*map(np.asarray, pace))
 
 
+def _is_hierarchy(design: Design) -> bool:
+    """Whether families, or the responses of a battery, vary around a learned centre."""
+    return design.families > 1 or bool(design.centering)
+
+
 def settings_of(
     structure: Spec, design: Design, warmup: int | None, draws: int, *, whitened: bool = True
 ) -> dict[str, Any]:
     """Return the static arguments of the program of a chain."""
-    usual = (500 if design.families > 1 or held(structure) else 300) if whitened else 1000
+    usual = (500 if _is_hierarchy(design) or held(structure) else 300) if whitened else 1000
     return {"spec": structure, "draws": draws, "warmup": warmup or usual, "dense": not whitened}
 
 

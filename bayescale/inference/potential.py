@@ -31,7 +31,7 @@ from bayescale.modelling.interpreter import interpret
 from bayescale.modelling.model import Model
 from bayescale.modelling.sites import COORDINATES, LAW, declared_sites, sites_of
 from bayescale.modelling.spec import Spec
-from bayescale.parts.base import Role
+from bayescale.parts.base import Role, Site
 
 _PRIOR_CURVATURE = (1e-2, 1e6)  # keeps the unit of a coordinate finite if its prior is flat or a spike
 
@@ -43,8 +43,8 @@ _SHARED = {Role.CENTER: "centers", Role.SPREAD: "spreads"}
 class Roles(NamedTuple):
     """Indices in a flat vector of each family's own coordinates, shape (family, o), and of shared ones, shape (s,).
 
-    `held` are shared scales that the search for the mode must not move; `own_held`, shape (family, o), are such scales
-    of each family.
+    If a battery of responses has more coordinates than the families, its responses take their place. `held` are shared
+    scales that the search for the mode must not move; `own_held`, shape (family, o), are such scales of each family.
     """
 
     own: np.ndarray
@@ -269,10 +269,11 @@ def _roles(spec: Spec, design: Design, latent: dict[str, Any]) -> Roles:
     own: dict[str, list[np.ndarray]] = {"own": [], "own_held": []}
     common: dict[str, list[np.ndarray]] = {"shared": [], "held": [], "centers": [], "spreads": []}
     first = families = 0
+    blocks = _blocks(spec, sites, latent)
     for name in sorted(latent):  # the order in which a tree of arrays is ravelled
         value, size = latent[name]["value"], int(np.size(latent[name]["value"]))
         where, first = np.arange(first, first + size), first + size
-        if FAMILY in sites[name].dims:
+        if blocks in sites[name].dims:
             families = len(value)
             own["own_held" if name in still else "own"].append(where.reshape(families, -1))
         elif name in still:
@@ -284,6 +285,15 @@ def _roles(spec: Spec, design: Design, latent: dict[str, Any]) -> Roles:
         **{role: np.concatenate([empty, *where], axis=1) for role, where in own.items()},
         **{role: np.concatenate([np.zeros(0, int), *where]) for role, where in common.items()},
     )
+
+
+def _blocks(spec: Spec, sites: dict[str, Site], latent: dict[str, Any]) -> str:
+    """Return the dim whose members are independent given all else: families, or a battery with more coordinates."""
+    count = dict.fromkeys((FAMILY, *spec.batteries), 0)
+    for name, site in latent.items():
+        for dim in set(sites[name].dims) & set(count):
+            count[dim] += int(np.size(site["value"]))
+    return max(count, key=count.__getitem__)
 
 
 def latent_sites(model: Callable[..., None], design: Design) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import pandas as pd
 from bayescale.core.errors import RunsError
 from bayescale.core.units import typical_loss
 from bayescale.modelling.custom import CustomModel
-from bayescale.modelling.grouping import centered, law_keys, lots_of, spreads
+from bayescale.modelling.grouping import law_keys, lots_of, sizes_of_centering, spreads
 from bayescale.modelling.identifiability import check_identified, check_observed
 from bayescale.modelling.model import Model, incomplete
 from bayescale.parts.base import Rows
@@ -174,7 +174,7 @@ class Design:
             basis=basis,
             family=family,
             priors={name: (np.asarray(loc), np.asarray(scale)) for name, (loc, scale) in places.items()},
-            centering={name: np.zeros(count) for name in centered(spec)} if count > 1 else {},
+            centering={name: np.zeros(size) for name, size in sizes_of_centering(spec, count).items()},
             families=count,
             spreads=spreads(spec),
             lot=lot,

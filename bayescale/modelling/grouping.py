@@ -138,11 +138,34 @@ def ways_of(spec: Model, families: int, lots: Collection[str]) -> dict[str, Abst
     -------
     dict of str to AbstractPooling
     """
-    found = {}
+    found: dict[str, AbstractPooling] = {}
+    across = spec.across
     for name, setting in spec.settings:
+        if name in across:  # the members of a battery take the place of families
+            found[name] = spec.part("pooling", setting.pooling)
+            continue
         way = spec.part("pooling", setting.pooling if families > 1 else Complete.name)
         found[name] = Unpooled() if way.lots and way.name not in lots else way
     return found
+
+
+def sizes_of_centering(spec: Model, families: int) -> dict[str, int]:
+    """Return how many values vary around a learned centre, for each parameter for which several do.
+
+    Parameters
+    ----------
+    spec : Model
+    families : int
+        Number of families.
+
+    Returns
+    -------
+    dict of str to int
+        Families, or the responses of a battery, by parameter.
+    """
+    across, members = spec.across, spec.batteries
+    sizes = {name: len(members[across[name]]) if name in across else families for name in centered(spec)}
+    return {name: size for name, size in sizes.items() if size > 1}
 
 
 def centered(spec: Model) -> dict[str, AbstractCentered]:
@@ -164,7 +187,7 @@ def suites_of(spec: Model, table: pd.DataFrame) -> list[str]:
 
 def is_pooled(spec: Model) -> bool:
     """Return whether the parameters of any family depend on those of every other."""
-    if not spec.law:  # a custom model may link families in its code
+    if not spec.law or spec.across:  # a custom model may link families in its code; a battery's values are theirs all
         return True
     return any(part("pooling", setting.pooling).together for _, setting in spec.settings)
 

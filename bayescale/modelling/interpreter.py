@@ -16,6 +16,7 @@ from numpyro import handlers
 from numpyro.primitives import Messenger
 
 from bayescale.core.dims import FAMILY, KNOT
+from bayescale.modelling.battery import observe_together
 from bayescale.modelling.custom import CustomModel
 from bayescale.modelling.design import Design, design
 from bayescale.modelling.grouping import ways_of
@@ -62,10 +63,15 @@ class _Masked(Messenger):
 def _(spec: Spec, design: Design) -> None:
     """Draw a spec's parameters, then observe its responses for each run."""
     values, families = {}, Families(design.families, design.lot, dict(design.lots))
+    across, batteries = spec.across, spec.batteries
     for name, way in ways_of(spec, design.families, design.lot).items():
         setting, centering = spec.parameters[name], design.centering.get(name, 0.0)
         prior = setting.prior.placed(design.priors[name])
-        value = way.draw(name, prior, design.spreads.get(name, setting.spread), families, centering)
+        spread = design.spreads.get(name, setting.spread)
+        if name in across:  # a battery's responses take the place of families
+            values[name] = way.draw(name, prior, spread, Families(len(batteries[across[name]]), {}, {}), centering)
+            continue
+        value = way.draw(name, prior, spread, families, centering)
         values[name] = value[design.family] if jnp.ndim(value) else value
     pick = partial(_pick, values)
     law = spec.part("laws", spec.law)
@@ -96,7 +102,9 @@ def _(spec: Spec, design: Design) -> None:
         for part, own in zip(discrepancies, coordinates, strict=True):
             relative += part.shift(design.basis[part.name], own, **pick(part))
         log_loss = numpyro.deterministic(LOG_LOSS, design.anchor_loss + relative)
-        for of in spec.instances:
+        for members in batteries.values():
+            observe_together(members, values, log_loss, design)
+        for of in (one for one in spec.instances if not one.battery):
             columns = of.view(design.columns)
             location = of.response.location(log_loss, columns, **of.pick(values, of.response))
             numpyro.deterministic(location_of(of.name), location)

@@ -28,6 +28,9 @@ class Instance:
     such as ``hellaswag``, is observed in the column of that name and reads ``hellaswag_n_items`` for ``n_items``. Its
     parameters have names such as ``midpoint_hellaswag``.
 
+    A member of a battery, such as ``hellaswag`` of the battery ``benchmarks``, has its place in parameters that hold
+    one value for each member, such as ``midpoint_benchmarks``.
+
     Attributes
     ----------
     name : str
@@ -36,6 +39,10 @@ class Instance:
     noise : AbstractNoise
     own : bool
         Whether the name is custom.
+    battery : str
+        Name of the battery that it belongs to; empty if it has parameters of its own.
+    place : int
+        Its place in the battery.
     """
 
     name: str
@@ -43,6 +50,8 @@ class Instance:
     noise: Any
     own: bool = False
     """Whether it has a custom name, and therefore its own columns and parameters."""
+    battery: str = ""
+    place: int = 0
 
     @property
     def site(self) -> str:
@@ -67,7 +76,7 @@ class Instance:
 
     def parameter(self, name: str) -> str:
         """Return the spec's name for a parameter of the response or the noise."""
-        return f"{name}_{self.name}" if self.own else name
+        return f"{name}_{self.battery or self.name}" if self.own else name
 
     def view(self, columns: Mapping[str, Any]) -> dict[str, Any]:
         """Return the columns, with the required ones also under the names that the response and the noise use."""
@@ -92,7 +101,8 @@ class Instance:
 
     def pick(self, values: Mapping[str, Any], of: Part) -> dict[str, Any]:
         """Return the values of the parameters of its response or noise `of`, under the names that the part uses."""
-        return {name: values[self.parameter(name)] for name in of.parameters}
+        found = {name: values[self.parameter(name)] for name in of.parameters}
+        return {name: value[self.place] if self.battery and np.ndim(value) else value for name, value in found.items()}
 
 
 class Model(ABC):
@@ -228,6 +238,24 @@ class Model(ABC):
         ways = [catalogue.part("pooling", setting.pooling) for _, setting in self.settings]
         wanted += [way.lots for way in ways if way.named]
         return tuple(dict.fromkeys(label for labels in wanted for label in labels))
+
+    @property
+    def batteries(self) -> dict[str, list[Instance]]:
+        """Responses of each battery, by its name: they share a table of parameters, with one value for each."""
+        found: dict[str, list[Instance]] = {}
+        for of in self.instances:
+            if of.battery:
+                found.setdefault(of.battery, []).append(of)
+        return found
+
+    @property
+    def across(self) -> dict[str, str]:
+        """Name of the battery of each parameter that has one value for each response of a battery."""
+        return {
+            of.parameter(name): of.battery
+            for of in (members[0] for members in self.batteries.values())
+            for name in (*of.response.parameters, *of.noise.parameters)
+        }
 
     @property
     def sorting(self) -> tuple[str, ...]:

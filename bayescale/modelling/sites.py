@@ -32,6 +32,11 @@ def location_of(response: str) -> str:
     return f"{response}_location"
 
 
+def labels_of(model: Model) -> dict[str, list[str]]:
+    """Return the names of the responses of each battery, which label the dim that is called after it."""
+    return {battery: [of.name for of in members] for battery, members in model.batteries.items()}
+
+
 def log_density_of(observed: str) -> str:
     """Return the name of the log density of an observed site."""
     return f"{observed}_log_density"
@@ -85,7 +90,12 @@ def sites_of(spec: Model, families: int, lots: Collection[str]) -> dict[str, Sit
     -------
     dict of str to Site
     """
-    found = [site for name, way in ways_of(spec, families, lots).items() for site in way.sites(name)]
+    across = spec.across
+    found = [
+        site._replace(dims=tuple(across[name] for _ in site.dims)) if name in across else site
+        for name, way in ways_of(spec, families, lots).items()
+        for site in way.sites(name)
+    ]
     if any(of.coordinates for of in spec.discrepancies):
         found.append(Site(COORDINATES, Role.COORDINATE, (FAMILY, KNOT)))
     return {site.name: site for site in found}

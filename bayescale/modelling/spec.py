@@ -104,25 +104,32 @@ class Setting:
 
 
 class Observed(NamedTuple):
-    """What a spec sets for one response: its name in the spec, the kind of response, and the noise."""
+    """What a spec sets for one response: its name in the spec, the kind of response, and the noise.
+
+    If it names columns in `of`, it is a battery: as many responses of this kind, whose parameters have one value each.
+    """
 
     name: str
     response: str
     noise: str
+    of: tuple[str, ...] = ()
 
     @property
     def own(self) -> bool:
         """Whether it has a custom name, and therefore its own columns and parameters."""
         return self.name != self.response
 
-    def to_dict(self) -> str | dict[str, str]:
+    def to_dict(self) -> str | dict[str, Any]:
         """Return it with the structure of the TOML file."""
-        return {"response": self.response, "noise": self.noise} if self.own else self.noise
+        columns = {"of": list(self.of)} if self.of else {}
+        return {"response": self.response, "noise": self.noise, **columns} if self.own else self.noise
 
-    def instance(self, part: Callable[[str, str], Any]) -> Instance:
-        """Return the response with its noise; `part` finds parts by their kind and name."""
+    def instances(self, part: Callable[[str, str], Any]) -> list[Instance]:
+        """Return the responses with their noise; `part` finds parts by their kind and name."""
         response, noise = part("responses", self.response), part("noise", self.noise)
-        return Instance(self.name if self.own else response.name, response, noise, self.own)
+        if self.of:
+            return [Instance(name, response, noise, True, self.name, i) for i, name in enumerate(self.of)]
+        return [Instance(self.name if self.own else response.name, response, noise, self.own)]
 
 
 @dataclass(frozen=True)
@@ -206,7 +213,7 @@ class Spec(Model):
     @property
     def instances(self) -> list[Instance]:
         """Its responses with their noise, in order."""
-        return [of.instance(self.part) for of in self.responses]
+        return [one for of in self.responses for one in of.instances(self.part)]
 
     @property
     def declared(self) -> dict[str, Column]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -190,6 +190,7 @@ def make_spec(name: str, /, **content: Any) -> Any:
     _check_covariates(name, law, inputs, covariates)
     table = table_of([*named.spending, *named.discrepancies], named.instances, gains_of(covariates))
     settings = _settings(name, table, dict(content.get("pooling", {})), dict(content.get("parameters", {})))
+    _check_across(named, dict(settings))
     reference = dict(content.get("reference", {}))
     _check_reference(name, inputs, reference, settings)
     ends = _range(name, reference, dict(content.get("range", {})))
@@ -374,24 +375,42 @@ def _observed(spec: str, name: str, said: str | Mapping[str, Any]) -> Observed:
     """Return the setting of one response, from its noise alone or from its kind and noise."""
     if isinstance(said, str):
         return Observed(name, name, said)
-    if set(said) != set(Observed._fields[1:]) or not all(isinstance(value, str) for value in said.values()):
+    columns, kinds = said.get("of", []), {key: value for key, value in said.items() if key != "of"}
+    named = isinstance(columns, list | tuple) and all(isinstance(column, str) for column in columns)
+    if set(kinds) != {"response", "noise"} or not named or not all(isinstance(value, str) for value in kinds.values()):
         raise SpecError(
             f"spec {spec!r}: response {name!r} does not name its kind and its noise",
-            expected=f'for example {name} = {{response = "accuracy", noise = "beta-binomial"}}',
+            expected=f'for example {name} = {{response = "accuracy", noise = "beta-binomial"}}, '
+            'and of = ["hellaswag", "piqa"] for a battery of several columns',
             got=_short(dict(said)),
         )
-    if said["response"] != name and (not (name.isascii() and name.isidentifier()) or name in _NOT_OWN):
-        raise SpecError(
-            f"spec {spec!r}: {name!r} cannot name a response",
-            expected="your own column, with a name of letters, digits and underscores",
-            hint="rename the column",
-        )
-    return Observed(name, **said)
+    for own in columns if "of" in said else [name] * (said["response"] != name):
+        if not (own.isascii() and own.isidentifier()) or own in _NOT_OWN:
+            raise SpecError(
+                f"spec {spec!r}: {own!r} cannot name a response",
+                expected="your own column, with a name of letters, digits and underscores",
+                hint="rename the column",
+            )
+    if "of" in said:
+        _check_battery(spec, name, said["response"], columns)
+    return Observed(name, **kinds, of=tuple(columns))
+
+
+def _check_battery(spec: str, name: str, kind: str, columns: Sequence[str]) -> None:
+    if len(columns) < 2 or len(set(columns)) < len(columns):
+        raise SpecError(f"spec {spec!r}: the battery {name!r} does not name different columns",
+                        expected="at least two", got=", ".join(columns) or "none")  # fmt: skip
+    if name in (kind, *columns) or not (name.isascii() and name.isidentifier()) or name in _NOT_OWN:
+        raise SpecError(f"spec {spec!r}: {name!r} cannot name a battery",
+                        expected="a name of letters, digits and underscores that no response has")  # fmt: skip
 
 
 def _check_responses(spec: str, responses: tuple[Observed, ...]) -> None:
     if not responses:
         raise SpecError(f"spec {spec!r} observes nothing", expected='[responses]\nloss = "student-t"')
+    names = [name for of in responses for name in of.of or (of.name,)]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise SpecError(f"spec {spec!r} names a response twice", got=", ".join(twice))
     for of in responses:
         kind, fits = catalogue.part("responses", of.response).kind, catalogue.part("noise", of.noise).kind
         if kind != fits:
@@ -447,6 +466,17 @@ def _settings(
             )
         settings.append((name, Setting(prior, way, float(spread), _trend(name, override.get("trend")))))
     return tuple(settings)
+
+
+def _check_across(named: Spec, settings: Mapping[str, Setting]) -> None:
+    """Refuse a parameter of a battery that is pooled in lots: its responses are in none."""
+    for name, battery in named.across.items():
+        if catalogue.part("pooling", settings[name].pooling).lots:
+            raise SpecError(
+                f"spec {named.name!r}: {name!r} has one value for each response of the battery {battery!r}, "
+                f"and cannot be pooled by {settings[name].pooling}",
+                expected='"partial", "complete" or "none"',
+            )
 
 
 def _trend(name: str, content: Mapping[str, Any] | None) -> Trend | None:

@@ -68,6 +68,15 @@ SCALES = {
         must_be="a count of items from 0 to n_items",
         hint="if it is a share of items, multiply it by n_items and round",
     ),
+    "share": Scale(
+        expected=lambda location, columns: location,
+        located=lambda middle, columns: middle,
+        scored=lambda values, columns: np.asarray(values, float),
+        log_slope=np.zeros_like,
+        valid=lambda values, columns: (values >= 0) & (values <= 1),
+        must_be="a share between 0 and 1",
+        hint="if it is in per cent, divide it by 100",
+    ),
     "real": Scale(
         expected=lambda location, columns: location,
         located=lambda middle, columns: middle,

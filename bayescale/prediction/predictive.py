@@ -20,7 +20,7 @@ from bayescale.modelling.design import Design, logged
 from bayescale.modelling.grouping import lots_of, suites_of
 from bayescale.modelling.interpreter import interpret
 from bayescale.modelling.model import Model
-from bayescale.modelling.sites import LAW, log_density_of, sites_of
+from bayescale.modelling.sites import LAW, labels_of, log_density_of, sites_of
 from bayescale.modelling.spec import Spec
 from bayescale.prediction.predict import design_at, predict
 from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN
@@ -62,7 +62,7 @@ def predictive(fit: Fit, *, seed: int = 0, prior_draws: int = 500) -> xr.DataTre
         "posterior_predictive": {k: v.reshape(sizes[CHAIN], sizes[DRAW], -1) for k, v in posterior.items()},
     }
     tree = fit.tree.copy()
-    coords = {FAMILY: fit.families, SUITE: suites_of(fit.spec, runs)}
+    coords = {FAMILY: fit.families, SUITE: suites_of(fit.spec, runs), **labels_of(fit.spec)}
     declared = sites_of(fit.spec, len(fit.families), lots_of(fit.spec, runs))
     dims = {name: site.dims for name, site in declared.items()} | dict.fromkeys(sites, (RUN,))
     made = to_datatree(groups, dims, coords)

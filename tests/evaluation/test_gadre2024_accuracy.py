@@ -1,0 +1,79 @@
+"""Gadre et al. 2024: the published two-step forecast of 17 benchmarks, as a point and as a posterior of all 46."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.optimize import curve_fit
+
+import bayescale as bs
+from bayescale.prediction.predict import predict
+
+SEVENTEEN = (
+    "arc_easy", "bigbench_cs_algorithms", "bigbench_dyck_languages", "bigbench_novel_concepts", "bigbench_operators",
+    "bigbench_qa_wikidata", "boolq", "commonsense_qa", "copa", "coqa", "hellaswag", "hellaswag_zeroshot",
+    "lambada_openai", "piqa", "pubmed_qa_labeled", "squad", "winograd",
+)  # fmt: skip
+"""Benchmarks whose average error the paper forecasts."""
+
+
+@pytest.fixture(scope="module")
+def table() -> pd.DataFrame:
+    """The RedPajama runs, with their average error over the seventeen benchmarks."""
+    frame = bs.load_runs("gadre2024").where(family="OpenLM-RedPajama").frame
+    error = 1 - frame[frame["benchmark"].isin(SEVENTEEN)].groupby("run_id")["score"].mean()
+    runs = frame.drop_duplicates("run_id").set_index("run_id")
+    return runs.assign(error=error, ratio=np.round(runs["tokens"] / runs["params"]))
+
+
+def law(at: tuple, a: float, b: float, exponent: float, floor: float) -> np.ndarray:
+    params, ratio = at
+    return floor + a * params**exponent + b * 6 ** (exponent / 2) * (ratio * params) ** exponent
+
+
+def falling(loss: np.ndarray, k: float, gamma: float, limit: float) -> np.ndarray:
+    return limit - k * np.exp(-gamma * loss)
+
+
+def test_the_two_point_fits_have_the_published_errors(table: pd.DataFrame) -> None:
+    """Five runs for the loss and six for the error: 3.64% at 640 tokens per param, and 0.05% at 6.9B params."""
+    smallest = table["params"] == table["params"].min()
+    known = ((table["ratio"] == 20) | ((table["ratio"] == 320) & smallest)) & (table["params"] < 2e9)
+    six = table[known]
+    five = six[six["params"] < 5e8]
+    assert (len(five), len(six)) == (5, 6)
+    start = (100.0, 200.0, -0.25, 1.7)
+    first, _ = curve_fit(law, (five["params"], five["ratio"]), five["loss"], start, maxfev=100_000)
+    second, _ = curve_fit(falling, six["loss"], six["error"], (1.0, 1.0, 0.9), maxfev=100_000)
+    np.testing.assert_allclose(second, (2.20649, 0.71459, 0.85699), rtol=1e-4)
+    far = table.loc[["rpj-open_lm_1b-32.0", "rpj-open_lm_7b-1.0"]]
+    forecast = falling(law((far["params"], far["ratio"]), *first), *second)
+    percent = 100 * np.abs(forecast / far["error"] - 1)
+    assert [round(float(error), 2) for error in percent] == [3.64, 0.05]
+
+
+def test_every_score_is_in_the_table_of_observations_once() -> None:
+    runs, long = bs.load_runs("gadre2024-benchmarks"), bs.load_runs("gadre2024").frame
+    assert (len(runs), runs.n_runs, len(runs.responses)) == (104, 104, 46)
+    found = runs.observations.merge(long, left_on=["run_id", "response"], right_on=["run_id", "benchmark"])
+    assert len(found) == len(long) == 4784
+    share = found["value"] / found["n_items_x"].fillna(1.0)
+    np.testing.assert_allclose(share, found["score"], atol=1e-7)
+
+
+@pytest.mark.slow
+def test_the_posterior_of_all_benchmarks_covers_the_accuracies_of_the_largest_models() -> None:
+    """Fitted without the three 6.9B models: 90% intervals of 46 accuracies of each, the loss of a run counted once."""
+    runs = bs.load_runs("gadre2024-benchmarks")
+    fit = bs.fit(runs.where(params_below="5B"), "benchmarks", seed=0, draws=500)
+    assert fit.converged, fit.verdict
+    far = runs.where(params_above="5B").frame
+    drawn = predict(fit, far, seed=0, most=1000)
+    inside = np.concatenate([coverage(drawn[name], far[name].to_numpy()) for name in runs.responses])
+    assert 0.85 <= inside.mean() <= 0.95
+
+
+def coverage(draws: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    low, high = np.quantile(draws, [0.05, 0.95], axis=0)
+    return (low <= seen) & (seen <= high)

@@ -1,0 +1,158 @@
+"""Batteries: responses of one kind whose parameters are pooled over them, computed together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jax
+import numpy as np
+import pandas as pd
+import pytest
+from numpyro import handlers
+from numpyro.distributions import BetaBinomial
+from numpyro.infer.util import log_density
+from scipy.special import gammaln
+
+import bayescale as bs
+from bayescale.core.errors import SpecError
+from bayescale.modelling.design import design
+from bayescale.modelling.interpreter import interpret
+from bayescale.parts.noise.over_dispersed import Counts, log_gamma
+from bayescale.prediction.predict import predict
+
+NAMES = ("easy", "middling", "hard", "rare")
+MIDPOINTS = dict(zip(NAMES, (3.1, 2.8, 2.6, 2.5), strict=True))
+ITEMS, CHANCE, WIDTH, CEILING = 2000, 0.25, 0.12, 0.95
+CONTENT = {
+    "law": "additive",
+    "responses": {"loss": "gaussian", "tests": {"response": "accuracy", "noise": "binomial", "of": list(NAMES)}},
+    "parameters": {
+        "midpoint_tests": {"spread": 0.2},
+        "width_tests": {"spread": 0.3},
+        "ceiling_tests": {"pooling": "complete"},
+    },  # known by few runs
+}
+
+
+def curve(params: np.ndarray, tokens: np.ndarray) -> np.ndarray:
+    return 1.8 + 480 * params**-0.35 + 2100 * tokens**-0.37
+
+
+def accuracy(name: str, loss: np.ndarray) -> np.ndarray:
+    return CHANCE + (CEILING - CHANCE) / (1 + np.exp(-(np.log(MIDPOINTS[name]) - np.log(loss)) / WIDTH))
+
+
+@pytest.fixture(scope="module")
+def runs() -> bs.Runs:
+    """Twenty runs under a known law; only every fifth has the rare benchmark."""
+    random = np.random.default_rng(0)
+    params, ratio = (x.ravel() for x in np.meshgrid(np.geomspace(3e7, 3e9, 5), [5, 20, 80, 320], indexing="ij"))
+    tokens = params * ratio
+    loss = curve(params, tokens)
+    table = pd.DataFrame({"run_id": [f"r{i}" for i in range(20)], "params": params, "tokens": tokens,
+                          "loss": loss * np.exp(0.004 * random.standard_normal(20))})  # fmt: skip
+    seen = [{"run_id": f"r{i}", "response": name, "value": random.binomial(ITEMS, accuracy(name, loss)[i]),
+             "n_items": ITEMS, "chance": CHANCE}
+            for name in NAMES for i in range(0, 20, 5 if name == "rare" else 1)]  # fmt: skip
+    return bs.load_runs(table, observations=pd.DataFrame(seen), loss_unit="nats")
+
+
+@pytest.fixture(scope="module")
+def fit(runs: bs.Runs) -> bs.Fit:
+    return bs.fit(runs, bs.make_spec("tests", **CONTENT), seed=0, draws=500)
+
+
+def test_a_parameter_has_one_value_for_each_response(fit: bs.Fit) -> None:
+    assert fit.converged, fit.verdict
+    assert fit.posterior["midpoint_tests"].dims == ("chain", "draw", "tests")
+    assert fit.posterior["tests"].to_numpy().tolist() == list(NAMES)
+    for name, truth in MIDPOINTS.items():
+        row = fit.summary.loc[f"midpoint_tests[{name}]"]
+        assert abs(row["mean"] - truth) < 4 * row["sd"]
+
+
+def test_the_density_is_that_of_the_responses_by_name(runs: bs.Runs) -> None:
+    """The same values give the same density of every response, in one row of a battery or by itself."""
+    together = bs.make_spec("tests", **CONTENT, pooling={"default": "none"})
+    alone = {name: {"response": "accuracy", "noise": "binomial"} for name in NAMES}
+    apart = bs.make_spec("apart", law="additive", responses={"loss": "gaussian", **alone})
+    with jax.enable_x64(True):
+        points = design(together, runs)
+        trace = handlers.trace(handlers.seed(interpret, jax.random.key(0))).get_trace(together, points)
+        values = {name: site["value"] for name, site in trace.items()
+                  if site["type"] == "sample" and not site["is_observed"]}  # fmt: skip
+        own = {name: value for name, value in values.items() if not name.endswith("_tests")}
+        for name in ("midpoint", "width", "ceiling"):
+            each = np.broadcast_to(values[f"{name}_tests"], len(NAMES))
+            own |= {f"{name}_{one}": each[i] for i, one in enumerate(NAMES)}
+        _, theirs = log_density(interpret, (apart, design(apart, runs)), {}, own)
+        _, ours = log_density(interpret, (together, points), {}, values)
+        totals = {name: [float(trace[name]["fn"].log_prob(trace[name]["value"]).sum()) for trace in (ours, theirs)]
+                  for name in ("loss", *NAMES)}  # fmt: skip
+    for name, (found, expected) in totals.items():
+        assert found == pytest.approx(expected, rel=1e-10), name
+
+
+def test_a_benchmark_of_few_runs_takes_its_width_from_the_others(fit: bs.Fit, runs: bs.Runs) -> None:
+    widths = fit.posterior["width_tests"]
+    assert float(widths.sel(tests="rare").std()) < 0.5 * 0.7 * WIDTH  # half of the prior's 0.7 e-folds
+    alone = bs.forecast(fit, params="10B", tokens="200B", response="hard")
+    truth = ITEMS * accuracy("hard", curve(1e10, 2e11))
+    assert alone.summary["q05"].item() < truth < alone.summary["q95"].item()
+
+
+def test_every_response_is_drawn_and_scored_by_itself(fit: bs.Fit, runs: bs.Runs) -> None:
+    frame = fit.design_frame
+    sites = predict(fit, frame, most=200)
+    for name in NAMES:
+        spread = np.sqrt(ITEMS * sites[f"{name}_location"] * (1 - sites[f"{name}_location"]))
+        away = (sites[name] - ITEMS * sites[f"{name}_location"]) / spread
+        assert abs(away.mean()) < 5 / np.sqrt(away.size)
+        assert abs(away.var() - 1) < 5 * np.sqrt(2 / away.size)
+    density = predict(fit, frame, observed={"easy": frame["easy"].to_numpy()}, only="easy_log_density", most=200)
+    whole = fit.tree["log_likelihood"]["easy"].to_numpy().reshape(-1, len(frame))
+    assert abs(density.mean() - whole.mean()) < 5 * whole.mean(axis=1).std() / np.sqrt(200)
+
+
+def test_a_spec_with_a_battery_is_written_and_read(fit: bs.Fit, tmp_path: Path) -> None:
+    assert bs.load_spec(bs.write_spec(fit.spec, tmp_path / "tests.toml")).digest == fit.spec.digest
+    again = bs.load_fit(fit.save(tmp_path / "fit.nc"))
+    assert again.posterior["midpoint_tests"].dims == ("chain", "draw", "tests")
+    assert bs.predictive(again, prior_draws=5)["prior"]["midpoint_tests"].sizes["tests"] == len(NAMES)
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    ({"of": ["easy"]}, "does not name different columns"),
+    ({"of": ["easy", "easy"]}, "does not name different columns"),
+    ({"of": ["easy", "tests"]}, "cannot name a battery"),
+    ({"of": ["easy", "params"]}, "cannot name a response"),
+    ({"of": "easy"}, "its kind and its noise"),
+])  # fmt: skip
+def test_a_battery_that_cannot_be_is_refused(change: dict, words: str) -> None:
+    said = {"response": "accuracy", "noise": "binomial", "of": list(NAMES)} | change
+    with pytest.raises(SpecError, match=words):
+        bs.make_spec("tests", law="additive", responses={"loss": "gaussian", "tests": said})
+
+
+def test_a_response_is_named_once_and_a_battery_is_in_no_suite() -> None:
+    battery = CONTENT["responses"]["tests"]
+    with pytest.raises(SpecError, match="names a response twice"):
+        bs.make_spec("tests", law="additive", responses={"tests": battery, "more": battery})
+    with pytest.raises(SpecError, match="cannot be pooled by suite"):
+        bs.make_spec("tests", **{**CONTENT, "parameters": {"midpoint_tests": {"pooling": "suite", "spread": 0.1}}})
+
+
+def test_the_log_of_the_gamma_function_is_exact_to_eleven_digits() -> None:
+    at = np.geomspace(1e-10, 1e8, 500)
+    with jax.enable_x64(True):
+        error = np.abs(np.asarray(log_gamma(at)) - gammaln(at))
+    assert (error < 1e-11 * np.maximum(1.0, np.abs(gammaln(at)))).all()
+
+
+def test_over_dispersed_counts_have_the_density_of_a_beta_binomial() -> None:
+    counts = np.arange(0.0, 41.0)
+    with jax.enable_x64(True):
+        for a, b in ((0.3, 2.0), (40.0, 60.0), (2000.0, 100.0)):
+            found = Counts(a, b, 40).log_prob(counts)
+            np.testing.assert_allclose(found, BetaBinomial(a, b, 40).log_prob(counts), rtol=1e-6, atol=1e-7)
+            assert float(np.exp(found).sum()) == pytest.approx(1.0, abs=1e-8)
