@@ -14,6 +14,7 @@ import numpy as np
 from bayescale.core import shipped, toml
 from bayescale.core.dims import DIMS, MADE
 from bayescale.core.errors import SpecError, UnknownName
+from bayescale.modelling import capability
 from bayescale.modelling.custom import CustomModel, found_model, permit_model
 from bayescale.modelling.model import gains_of
 from bayescale.modelling.spec import Observed, Setting, Spec, Trend, inputs_of, table_of, unknown
@@ -26,6 +27,7 @@ from bayescale.runs.columns import LABELS, NUMBERS
 _KEYS: dict[str, tuple[type | tuple[type, ...], type | tuple[type, ...], str]] = {
     "title": (str, str, 'title = "The law of my runs"'),
     "model": (str, str, 'model = "my_module:my_model"'),
+    "benchmarks": (Mapping, Mapping, "benchmarks = {mmlu = {chance = 0.25}}"),
     "law": (str, str, 'law = "additive"'),
     "inputs": ((list, tuple), str, 'inputs = ["params", "tokens"]'),
     "resources": ((list, tuple), str, 'resources = ["repetition"]'),
@@ -121,7 +123,7 @@ def permit_code(content: Mapping[str, Any], folder: Path | None = None) -> None:
     SpecError
         If a module or class does not exist, or is not a part or a model.
     """
-    if "model" in content:
+    if "model" in content and content["model"] != capability.NAME:
         permit_model(str(content["model"]), folder)
     for name in _texts([content.get(key) for key in _OF_PARTS]):
         if ":" in name:
@@ -213,6 +215,8 @@ def make_spec(name: str, /, **content: Any) -> Any:
 
 
 def _own(spec: str, content: Mapping[str, Any]) -> CustomModel:
+    if content["model"] == capability.NAME:
+        return capability.read_capability(spec, content)
     if more := set(content) - {"model", "title", "learned"}:
         raise SpecError(f"spec {spec!r} names a custom model, which has no {', '.join(sorted(more))}",
                         hint="remove these keys, or compose a model of parts")  # fmt: skip
