@@ -13,7 +13,7 @@ import xarray as xr
 from jax import Array
 from jax.flatten_util import ravel_pytree
 from numpyro import handlers
-from numpyro.infer import MCMC, NUTS
+from numpyro.infer import MCMC, NUTS, init_to_median
 from numpyro.infer.util import potential_energy, unconstrain_fn
 
 from bayescale.core.errors import FitError
@@ -29,7 +29,7 @@ _WARMUP = 1000  # NumPyro's usual number: nothing is known about the coordinates
 
 _WHITENED_WARMUP = 300  # for the step size alone
 
-_SHORT, _SHORT_TREES = 300, 6  # warm-up and depth of trees of the short chain that finds where the posterior is
+_STARTS, _SHORT, _SHORT_TREES = 2, 200, 6  # number, warm-up and depth of trees of the chains that find the posterior
 
 _CURVATURES = 8  # draws over which the curvature is averaged
 
@@ -99,7 +99,7 @@ def sample(
     found = {name: np.asarray(value) for name, value in mcmc.get_extra_fields(group_by_chain=True).items()}
     stats = {ours: found[theirs] for theirs, ours in STATISTICS.items()}
     settings = {"warmup": warmup or usual, "thinning": mcmc.thinning, "target_accept": _ACCEPT[care]}
-    start = "draws of a short chain" if model.whitened else "none: NumPyro's window adaptation"
+    start = "draws of short chains" if model.whitened else "none: NumPyro's window adaptation"
     engine = {"whitened": model.whitened, "warm_start": start, **settings}
     return replayed(model, design, mcmc.get_samples(group_by_chain=True), stats, engine)
 
@@ -125,11 +125,13 @@ def _whitened(
 ) -> tuple[MCMC, Any]:
     """Return a sampler that knows the curvature of the posterior, and where each of its chains begins.
 
-    A short chain finds where the posterior is. The mean curvature over some of its draws is the mass matrix, which
-    hundreds of tied coordinates need: a covariance of that size cannot be estimated from a warm-up.
+    Two short chains find where the posterior is, and where they disagree so do the chains that begin at their draws.
+    The mean curvature over some of the draws is the mass matrix, which hundreds of tied coordinates need: a covariance
+    of that size cannot be estimated from a warm-up.
     """
-    kernel = NUTS(partial(interpret, model), max_tree_depth=_SHORT_TREES)
-    short = MCMC(kernel, num_warmup=_SHORT, num_samples=_SHORT // 2, progress_bar=False, jit_model_args=True)
+    kernel = NUTS(partial(interpret, model), max_tree_depth=_SHORT_TREES, init_strategy=init_to_median)
+    short = MCMC(kernel, num_warmup=_SHORT, num_samples=_SHORT // 2, num_chains=_STARTS, chain_method="sequential",
+                 progress_bar=False, jit_model_args=True)  # fmt: skip
     short.run(jax.random.fold_in(key, 1), design)
     found = short.get_samples()
     unconstrain = partial(unconstrain_fn, partial(interpret, model), (design,), {})

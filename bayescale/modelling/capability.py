@@ -308,7 +308,8 @@ def _abilities(inputs: tuple[str, ...], options: Options, design: Any, slope: Ar
     if options.slopes and inputs:
         differ = numpyro.sample("spread_steepness", dist.HalfNormal(0.3))
         with numpyro.plate("family", design.families):
-            steepness = numpyro.sample("steepness", dist.LogNormal(0.0, differ))[design.family]
+            units = numpyro.sample("steepness_units", dist.Normal(0.0, 1.0))
+        steepness = numpyro.deterministic("steepness", jnp.exp(differ * units))[design.family]
     center = steepness * _spent(inputs, options, design) - midpoint
     if options.trend:
         trend = numpyro.sample("trend", dist.Normal(np.log(3.0), 0.5))

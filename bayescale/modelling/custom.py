@@ -154,7 +154,8 @@ class CustomModel(Model):
     def digest(self) -> str:
         """SHA-256 of the code of the function and of its declarations of columns and sites."""
         reads = {name: None if of is None else vars(of) for name, of in self.reads.items()}
-        said = json.dumps([reads, {name: list(of) for name, of in self.observes.items()}], sort_keys=True)
+        sites = {name: list(of) for name, of in self.observes.items()}
+        said = json.dumps([reads, sites, *([dict(self.said)] if self.said else [])], sort_keys=True)
         return hashlib.sha256((code_digest(self.function) + said).encode()).hexdigest()
 
     def __hash__(self) -> int:
