@@ -115,6 +115,10 @@ def capability_model(
 
     A missing score adds nothing to the density, which integrates it out.
 
+    Use it for models of many makers, whose losses are not comparable and whose recipes are not known: to place a model
+    among others, to forecast benchmarks from those that are known, or from compute and date. Do not use it for a sweep
+    of one recipe, nor to say what an action would do: compute, data, date and family are confounded in public models.
+
     Parameters
     ----------
     name, title : str
@@ -128,6 +132,15 @@ def capability_model(
     Returns
     -------
     CustomModel
+
+    Notes
+    -----
+    Ruan, Maddison, Hashimoto 2024 (arXiv:2405.10938) take principal components of the scores and regress on them; here
+    the error of the scores stays in the model. With params and tokens, an interaction and shared slopes it is close to
+    Sloth (Maia Polo et al. 2024, arXiv:2412.06540), and without inputs to the capabilities index of Epoch AI
+    (arXiv:2512.00193). The prior of the trend, a factor of three in compute a year, is the middle of published
+    estimates from 2.2 to 9 (Ho et al. 2024, arXiv:2403.05812); that of families, a factor of 2.7 either way. Without
+    skills or dates, it is standard compute scaling: a sigmoid in log compute with families.
     """
     extra = [name for name, wanted in zip(_EXTRA, (options.trend, options.uncertain, options.post_training),
                                           strict=True) if wanted]  # fmt: skip

@@ -16,7 +16,7 @@ from bayescale.core.dims import DIMS, MADE
 from bayescale.core.errors import SpecError, UnknownName
 from bayescale.modelling import capability
 from bayescale.modelling.custom import CustomModel, found_model, permit_model
-from bayescale.modelling.model import gains_of
+from bayescale.modelling.model import Model, gains_of
 from bayescale.modelling.spec import Observed, Setting, Spec, Trend, inputs_of, table_of, unknown
 from bayescale.parts import base, catalogue
 from bayescale.parts.base import Parameter
@@ -504,12 +504,12 @@ def _prior(name: str, content: Mapping[str, Any]) -> Prior:
         ) from None
 
 
-def write_spec(spec: Spec, path: str | Path) -> Path:
+def write_spec(spec: Model, path: str | Path) -> Path:
     """Write a spec as TOML, which :func:`load_spec` reads.
 
     Parameters
     ----------
-    spec : Spec
+    spec : Spec or CustomModel
     path : str or Path
         The file, which is written completely or not at all.
 
@@ -528,6 +528,6 @@ def write_spec(spec: Spec, path: str | Path) -> Path:
     >>> write_spec(load_spec("additive"), "mine.toml")  # doctest: +SKIP
     """
     content = spec.to_dict()
-    last = {"parameters": content.pop("parameters")}
+    last = {key: content.pop(key) for key in ("parameters", "benchmarks") if key in content}
     head = {"title": spec.title} | content | ({"learned": dict(spec.learned)} if spec.learned else {})
     return toml.write(head | last, path, digits=_ALL_DIGITS)
