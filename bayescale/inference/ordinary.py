@@ -172,7 +172,7 @@ def _covariance(at: dict[str, Array], design: Design, *, model: CustomModel) -> 
     return (vectors / jnp.maximum(values, _LEAST_CURVATURE)) @ vectors.T
 
 
-def _seeded(model: CustomModel) -> Any:
+def _seeded(model: Model) -> Any:
     return handlers.seed(partial(interpret, model), jax.random.key(0))
 
 

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro
 from jax import Array, random
+from jax.lax import erf, erf_inv
 from jax.nn import sigmoid
-from jax.scipy.special import ndtr, ndtri
 from numpyro import distributions as dist
 from numpyro.distributions import constraints
 from numpyro.distributions.util import promote_shapes
@@ -193,7 +193,7 @@ def read_capability(name: str, content: Mapping[str, Any]) -> CustomModel:
 
 def _made(spec: str, kind: type[Any], said: Mapping[str, Any]) -> Any:
     """Return a dataclass with the fields that a spec sets."""
-    known = {one.name: type(one.default) for one in fields(kind)}
+    known: dict[str, Any] = {one.name: type(one.default) for one in fields(kind)}
     for name, value in said.items():
         if name not in known:
             raise SpecError(f"spec {spec!r} sets {name!r}, which there is not", expected=f"one of: {', '.join(known)}",
@@ -207,7 +207,9 @@ def _made(spec: str, kind: type[Any], said: Mapping[str, Any]) -> Any:
 def _check(spec: str, inputs: tuple[str, ...], benchmarks: Mapping[str, Benchmark], options: Options) -> None:
     """Refuse benchmarks and options that make no model."""
     if not benchmarks:
-        raise SpecError(f"spec {spec!r} names no benchmark", expected="for example benchmarks = {mmlu = {chance = 0.25}}")
+        raise SpecError(
+            f"spec {spec!r} names no benchmark", expected="for example benchmarks = {mmlu = {chance = 0.25}}"
+        )
     if not 1 <= options.skills <= len(benchmarks):
         raise SpecError(f"spec {spec!r}: skills is out of range", expected=f"from 1 to {len(benchmarks)}",
                         got=str(options.skills))  # fmt: skip
@@ -282,9 +284,9 @@ class Score(dist.Distribution):
     truncated Normal, which holds in the tails too, takes several times as long.
     """
 
-    arg_constraints = {"center": constraints.unit_interval, "spread": constraints.positive}  # noqa: RUF012
+    arg_constraints = {"center": constraints.unit_interval, "spread": constraints.positive}
     support = constraints.unit_interval
-    reparametrized_params = ["center", "spread"]  # noqa: RUF012
+    reparametrized_params = ["center", "spread"]
 
     def __init__(self, center: Any, spread: Any, *, validate_args: bool | None = None) -> None:
         self.center, self.spread = promote_shapes(center, spread)
@@ -293,18 +295,19 @@ class Score(dist.Distribution):
 
     def _ends(self) -> tuple[Array, Array]:
         """Return the cumulative probabilities of the Normal at 0 and at 1."""
-        return ndtr(-self.center / self.spread), ndtr((1 - self.center) / self.spread)
+        unit = np.sqrt(2) * self.spread
+        return (1 + erf(-self.center / unit)) / 2, (1 + erf((1 - self.center) / unit)) / 2
 
     def log_prob(self, value: Array) -> Array:
         """Return the log density."""
         low, high = self._ends()
         return dist.Normal(self.center, self.spread).log_prob(value) - jnp.log(high - low)
 
-    def sample(self, key: Array | None, sample_shape: tuple[int, ...] = ()) -> Array:
+    def sample(self, key: Any, sample_shape: tuple[int, ...] = ()) -> Array:
         """Draw scores."""
         low, high = self._ends()
         uniform = random.uniform(key, self.shape(sample_shape), minval=low, maxval=high)
-        return jnp.clip(self.center + self.spread * ndtri(uniform), 0.0, 1.0)
+        return jnp.clip(self.center + self.spread * np.sqrt(2) * erf_inv(2 * uniform - 1), 0.0, 1.0)
 
 
 def _abilities(inputs: tuple[str, ...], options: Options, design: Any, slope: Array, midpoint: Array) -> Array:

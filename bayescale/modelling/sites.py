@@ -66,7 +66,7 @@ def _(model: CustomModel, design: Design) -> dict[str, Site]:
 
 
 def _dims(name: str, shape: tuple[int, ...], families: int, plates: Collection[str]) -> tuple[str, ...]:
-    """Return the dims of a site's array: runs or families if it has a value for each, otherwise named after the site."""
+    """Return the dims of a site's array: runs or families if it has a value for each, else named after the site."""
     own = tuple(f"{name}_dim_{i}" for i in range(len(shape)))
     if RUN in plates:
         return (*own[:-1], RUN)

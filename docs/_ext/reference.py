@@ -102,7 +102,8 @@ def _lawless(page: Reference, spec: Any) -> Nodes:
         ("Options", options),
         ("Digest", spec.digest[:16]),
     ]
-    rows = [(name, ", ".join(f"{key} {value}" for key, value in own.items())) for name, own in said["benchmarks"].items()]
+    tests = said["benchmarks"].items()
+    rows = [(name, ", ".join(f"{key} {value}" for key, value in own.items())) for name, own in tests]
     made = spec.maker[0]
     return [nodes.paragraph("", spec.title), _facts(facts), _table(("benchmark", "what is said of it"), rows),
             *page.docstring(made)]  # fmt: skip

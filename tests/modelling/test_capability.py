@@ -14,13 +14,17 @@ from scipy.special import expit
 import bayescale as bs
 from bayescale.cli import main
 from bayescale.core.errors import QueryError, SpecError
-from bayescale.evaluation.backtest import score
 
 STANDARD = ["mmlu", "arc_c", "hellaswag", "winogrande", "truthfulqa", "gsm8k", "xwinograd", "humaneval"]
-EASY, HARD, CHAINED = (0.4, -3.0), (0.8, 2.0), 1.5  # slope and midpoint; e-folds of compute that a chain of thought saves
+EASY, HARD = (0.4, -3.0), (0.8, 2.0)  # slope and midpoint
+CHAINED = 1.5  # e-folds of compute that a chain of thought saves
 TREND, BOOST, SPREAD, OWN = 0.9, 1.2, 0.7, 0.3
 BENCHMARKS = {"easy": {"chance": 0.25}, "hard": {"items": 1000}, "hard_chained": {"of": "hard", "items": 1000}}
-CONTENT = {"model": "capability", "benchmarks": BENCHMARKS, "fields": {"capability": {"post_training": True, "slopes": False}}}
+CONTENT = {
+    "model": "capability",
+    "benchmarks": BENCHMARKS,
+    "fields": {"capability": {"post_training": True, "slopes": False}},
+}
 
 
 def simulated(families: int = 12, each: int = 4) -> pd.DataFrame:
@@ -94,6 +98,7 @@ def test_ruan_2024_within_a_family_compute_explains_96_percent(standard: pd.Data
     assert min(explained, key=explained.__getitem__) == "StableLM"
 
 
+@pytest.mark.slow
 def test_it_finds_what_made_the_scores(fit: bs.Fit) -> None:
     assert fit.converged, fit.verdict
     truths = {
@@ -105,6 +110,7 @@ def test_it_finds_what_made_the_scores(fit: bs.Fit) -> None:
     assert max(map(abs, away.values())) < 3.5, away
 
 
+@pytest.mark.slow
 def test_a_model_that_is_named_is_better_known_than_one_of_its_family_and_that_than_a_new_family(fit: bs.Fit) -> None:
     query = fit.design_frame.dropna(subset="easy").iloc[[0]].drop(columns=list(BENCHMARKS))
     named, same, new = (
@@ -114,6 +120,7 @@ def test_a_model_that_is_named_is_better_known_than_one_of_its_family_and_that_t
     assert named < same < new
 
 
+@pytest.mark.slow
 def test_a_later_model_and_one_that_is_trained_further_are_more_capable(fit: bs.Fit) -> None:
     at = {"flops": 1e23, "family": "new", "response": "hard"}
     usual, later, trained = (
@@ -123,6 +130,7 @@ def test_a_later_model_and_one_that_is_trained_further_are_more_capable(fit: bs.
     assert usual < min(later, trained)
 
 
+@pytest.mark.slow
 def test_checks_say_what_public_models_cannot_tell_apart(fit: bs.Fit, runs: bs.Runs) -> None:
     found = {finding.subject: finding for finding in bs.check(fit, "observational")}
     tied = np.corrcoef(fit.design_frame["released"], np.log(fit.design_frame["flops"]))[0, 1] ** 2
@@ -131,6 +139,7 @@ def test_checks_say_what_public_models_cannot_tell_apart(fit: bs.Fit, runs: bs.R
     assert {"convergence", "residuals"} <= {finding.check for finding in bs.check(fit)}
 
 
+@pytest.mark.slow
 def test_the_check_fails_where_date_is_compute_where_gaps_and_floors_are_chosen(fit: bs.Fit) -> None:
     """The same posterior, read on a table that makers chose: large models are new, and hide their hard scores."""
     tree = fit.tree.copy()
@@ -148,6 +157,7 @@ def test_the_check_fails_where_date_is_compute_where_gaps_and_floors_are_chosen(
     assert "not at random" in failed["gaps of hard"].sentence
 
 
+@pytest.mark.slow
 def test_decisions_know_that_it_has_no_law(fit: bs.Fit) -> None:
     with pytest.raises(QueryError, match="has no law"):
         bs.decide(bs.Allocation("1e23"), fit)
@@ -161,6 +171,7 @@ def test_decisions_know_that_it_has_no_law(fit: bs.Fit) -> None:
     assert "score" in repr(choice)
 
 
+@pytest.mark.slow
 def test_it_draws_reports_and_is_read_again(fit: bs.Fit, tmp_path: Path) -> None:
     assert bs.plots.plot_forecast(fit).get_lines()
     assert bs.plots.plot_residuals(fit, response="hard").collections
@@ -172,6 +183,7 @@ def test_it_draws_reports_and_is_read_again(fit: bs.Fit, tmp_path: Path) -> None
     assert same[0] == same[1]
 
 
+@pytest.mark.slow
 def test_a_forecast_from_the_command_line(fit: bs.Fit, tmp_path: Path) -> None:
     saved = str(fit.save(tmp_path / "fit.nc"))
     words = ["forecast", saved, "--set", "flops=1e24", "--set", "released=2025.5", "--response", "hard", "--json"]

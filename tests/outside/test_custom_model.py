@@ -328,10 +328,14 @@ def test_a_model_without_plates_refuses_a_new_family(labs: bs.Runs) -> None:
         bs.forecast(fit, flops=1e22, family="new")
 
 
-def test_a_family_that_is_left_out_is_forecast_and_a_rule_is_judged(labs: bs.Runs, lab_fit: bs.Fit) -> None:
+@pytest.mark.slow
+def test_a_family_that_is_left_out_is_forecast(labs: bs.Runs) -> None:
     tested = bs.backtest(labs, of_labs, way="leave-family-out", family="lab2", seed=0, draws=500)
     assert len(tested.runs) == 6
     assert np.isfinite(tested.runs["log_score"]).all()
+
+
+def test_a_rule_is_judged_by_its_score(lab_fit: bs.Fit) -> None:
     choice = bs.decide("threshold", lab_fit, score=0.9, response="pass_rate", flops=1e24)
     assert choice.action["flops"] == pytest.approx(1e25)
     assert "pass_rate 0.9" in repr(choice)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -106,7 +107,7 @@ def _apart(values: np.ndarray, gone: np.ndarray) -> float:
     return float((values[gone].mean() - values[~gone].mean()) / max(values.std(), np.finfo(float).tiny))
 
 
-def _below(fit: AbstractFit) -> Iterator[Finding]:
+def _below(fit: Any) -> Iterator[Finding]:
     """Do models score below the floor of a benchmark by more than its noise?"""
     runs, floors = fit.design_frame, dict(fit.spec.said.get("benchmarks", {}))
     for site, said in floors.items():
@@ -117,6 +118,6 @@ def _below(fit: AbstractFit) -> Iterator[Finding]:
         passed = least <= _MOST_BELOW
         yield Finding(
             "observational", f"floor of {site}", passed, least, _MOST_BELOW,
-            f"{site}: the five lowest scores are on average {abs(least):.3f} {'below' if least > 0 else 'above'} chance",
+            f"{site}: the five lowest scores average {abs(least):.3f} {'below' if least > 0 else 'above'} chance",
             "free the floor (free = true), because a fixed one that is too high makes the slope too steep",
         )  # fmt: skip
