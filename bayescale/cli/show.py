@@ -123,6 +123,8 @@ def words(kind: str, content: dict[str, Any]) -> str:
         return _card_words(content)
     lines = [content.get("title", content["name"])]
     if kind == "models":
+        if "law" not in content:
+            return "\n".join([*lines, *_model_lines(content)])
         learned, reference = content["learned"], content.get("reference", {})
         at = ", ".join(f"{count(value)} {column}" for column, value in reference.items())
         where = f"; those with a trend, at a family's reference run of {at}" if reference else ""
@@ -159,6 +161,23 @@ def words(kind: str, content: dict[str, Any]) -> str:
         lines += ["", "parameters"] if rows else []
     width = max(map(len, rows), default=0)
     return "\n".join([*lines, *(f"  {name:{width}}  {text}" for name, text in rows.items())])
+
+
+def _model_lines(content: dict[str, Any]) -> list[str]:
+    """Return what a model without a law says: the model of public models and its benchmarks."""
+    calibrated = content["calibration"]
+    tests = {name: ", ".join(f"{key} {value}" for key, value in said.items()) or "from 0 to 1"
+             for name, said in content["benchmarks"].items()}  # fmt: skip
+    width = max(map(len, tests))
+    return [
+        f"digest     {content['digest'][:16]}…",
+        f"model      {content['model']} of {', '.join(content['inputs']) or 'scores alone'}",
+        *(f"fields     {name}: {_fields_words(own)}" for name, own in content["fields"].items() if own),
+        *(f"calibrated {records.calibration_words(r, content['digest'])}" for r in [calibrated] if r),
+        *(f"backtested {_backtest_words(kept)}" for kept in content["backtests"]),
+        "benchmarks",
+        *(f"  {name:{width}}  {said}" for name, said in tests.items()),
+    ]
 
 
 def _backtests(spec: Spec) -> list[dict[str, Any]]:

@@ -291,7 +291,7 @@ class Choice:
         str
         """
         row = _plain(self.actions.iloc[action])
-        return ", ".join(labelled(name, row[name]) for name in self.decision.key or row)
+        return ", ".join(labelled(name, row[name]) for name in self.decision.key or row if name in row)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, for JSON.

@@ -18,7 +18,7 @@ from bayescale.decisions.choice import Choice
 from bayescale.decisions.goals import Goal, goal
 from bayescale.decisions.hardware import hardware
 from bayescale.decisions.rules import Rule, rule, rules
-from bayescale.decisions.surface import Scope, draws_of, frontier, losses, others_of
+from bayescale.decisions.surface import Scope, draws_of, frontier, losses, others_of, recipe_of
 from bayescale.inference.average import AbstractFit
 from bayescale.prediction.extrapolation import reach_words
 from bayescale.prediction.queries import resolve_family
@@ -52,7 +52,10 @@ class Threshold(AbstractDecision):
     params : float, optional
         A size that is given; by default each budget has its best split.
     loss, score, response
-        A capability, as in a target.
+        A capability, as in a target. Of a model without a law, such as one of public models, it is the score that the
+        budgets buy.
+    recipe : mapping
+        Values of covariates and of columns that parts of the model read, such as the date of release.
     """
 
     rule: str = setting("text", "Rule to stay below, such as eu-ai-act.", default="eu-ai-act")
@@ -69,23 +72,35 @@ class Threshold(AbstractDecision):
     score: float | None = setting("number", "A capability: the score to reach, such as 0.7.", default=None)
     response: str | None = setting("text", "Response that has the score; by default the only one.", default=None)
     family: str | None = setting("text", FAMILY, default=None)
+    recipe: Mapping[str, float] = setting(
+        "numbers", "Value of a covariate, or of a column that the model reads (released 2025.5).", default_factory=dict
+    )
 
     name = "threshold"
     source = "a rule binds by the compute that was spent, which is uncertain when a run is planned"
-    unit = "nats/token"
     key = ("flops", "params", "tokens")
+
+    @property
+    def unit(self) -> str:
+        """Nats per token, or the score if one is asked for."""
+        return "nats/token" if self.score is None else "score"
 
     def actions(self, fit: AbstractFit) -> pd.DataFrame:
         """Budgets that stay below the threshold with the probability; the last one is the largest."""
+        if not _has_law(fit):
+            self._bought(fit)
         return self._plans(fit, self._largest(self._rule, fit) * 10.0**_DECADES)
 
     def outcome(self, fit: AbstractFit, actions: pd.DataFrame, scope: Scope) -> xr.DataArray:
-        """The loss that a budget buys."""
-        return draws_by_action(losses(fit, self._queries(fit, actions), scope))
+        """The loss that a budget buys, or the score if one is asked for."""
+        queries = self._queries(fit, actions)
+        if self.score is None:
+            return draws_by_action(losses(fit, queries, scope))
+        return draws_by_action(self._bought(fit).values(fit, queries, "law"))
 
     def utility(self, outcome: xr.DataArray, actions: pd.DataFrame) -> xr.DataArray:
-        """The loss, negated: more compute is better as long as the rule allows it."""
-        return -outcome
+        """The loss, negated, or the score: more compute is better as long as the rule allows it."""
+        return -outcome if self.score is None else outcome
 
     def details(self, choice: Choice) -> Details:
         """The rules, with the largest budget below each and the probability of crossing it, and the capability.
@@ -124,6 +139,21 @@ class Threshold(AbstractDecision):
     def _goal(self, fit: AbstractFit) -> Goal | None:
         return goal(fit, self.loss, self.score, self.response)
 
+    def _bought(self, fit: AbstractFit) -> Goal:
+        """Return the score that is asked for."""
+        found = self._goal(fit)
+        if found is None or found.falls:
+            raise QueryError("a threshold on a model without a law needs a score to reach",
+                             expected=f"a score, and a response of: {', '.join(fit.responses)}")  # fmt: skip
+        return found
+
+    def _others(self, fit: AbstractFit) -> dict[str, Any]:
+        """Return the columns of a query other than what is spent."""
+        recipe = recipe_of(fit, self.recipe)
+        if _has_law(fit):
+            return others_of(fit, self.family, recipe)
+        return {"family": resolve_family(fit, self.family), **recipe}
+
     def multiple(self, fit: AbstractFit) -> np.ndarray:
         """Return draws of the compute that counts, relative to the FLOP of the plan; shape (draw,).
 
@@ -156,12 +186,17 @@ class Threshold(AbstractDecision):
         return of.flops / float(np.quantile(self.multiple(fit), self.probability, method="inverted_cdf"))
 
     def _plans(self, fit: AbstractFit, flops: np.ndarray) -> pd.DataFrame:
+        if not self.params and not _has_law(fit):
+            if "params" in fit.inputs:
+                raise QueryError(f"{fit.name!r} has no law that splits a budget", expected="a size in params")
+            return pd.DataFrame({"flops": flops})
         params = np.full(len(flops), self.params, float) if self.params else frontier(
-            fit, flops, others_of(fit, self.family))[0]  # fmt: skip
+            fit, flops, self._others(fit))[0]  # fmt: skip
         return pd.DataFrame({"flops": flops, "params": params, "tokens": flops / (FLOPS_PER_PARAM_TOKEN * params)})
 
     def _queries(self, fit: AbstractFit, plans: pd.DataFrame) -> pd.DataFrame:
-        return plans.assign(unique_tokens=plans["tokens"], **others_of(fit, self.family))
+        spent = {"unique_tokens": plans["tokens"]} if "tokens" in plans else {}
+        return plans.assign(**spent, **self._others(fit))
 
     def _judged(self, fit: AbstractFit, name: str, of: Rule, chosen: float) -> dict[str, Any]:
         """What a rule says, and how likely the chosen and the planned budget cross it."""
@@ -197,6 +232,10 @@ class Threshold(AbstractDecision):
                           f"{count(found['tokens_at_threshold'])} tokens"))  # fmt: skip
         for row in found["by_budget"]:
             able = f", {found['capability']} reached in {row['capability']:.0%}" if found["capability"] else ""
-            lines.append((count(row["flops"]), f"{count(row['params'])} params on {count(row['tokens'])} tokens: "
-                          f"{self.rule} crossed in {row[self.rule]:.0%}{able}"))  # fmt: skip
+            size = f"{count(row['params'])} params on {count(row['tokens'])} tokens: " if "params" in row else ""
+            lines.append((count(row["flops"]), f"{size}{self.rule} crossed in {row[self.rule]:.0%}{able}"))  # fmt: skip
         return [*lines, ("shares", "of draws of the compute that is counted, and of the law with its noise")]
+
+
+def _has_law(fit: AbstractFit) -> bool:
+    return all(one.spec.law for one in fit.members.values())

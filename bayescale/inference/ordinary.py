@@ -11,18 +11,29 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from jax import Array
+from jax.flatten_util import ravel_pytree
 from numpyro import handlers
-from numpyro.infer import MCMC, NUTS
+from numpyro.infer import MCMC, NUTS, init_to_median
+from numpyro.infer.util import potential_energy, unconstrain_fn
 
 from bayescale.core.errors import FitError
 from bayescale.core.progress import Stages
 from bayescale.inference.nuts import Care, Samples
 from bayescale.inference.potential import latent_sites, sites_at
+from bayescale.modelling.custom import CustomModel
 from bayescale.modelling.design import Design
 from bayescale.modelling.interpreter import interpret
 from bayescale.modelling.model import Model
 
 _WARMUP = 1000  # NumPyro's usual number: nothing is known about the coordinates of such a model
+
+_WHITENED_WARMUP = 300  # for the step size alone
+
+_STARTS, _SHORT, _SHORT_TREES = 2, 200, 6  # number, warm-up and depth of trees of the chains that find the posterior
+
+_CURVATURES = 8  # draws over which the curvature is averaged
+
+_LEAST_CURVATURE = 0.1  # of a coordinate, where the posterior is flatter than nearly every prior
 
 _LONGER = 6  # times as many draws, for chains that mix slowly
 
@@ -36,7 +47,7 @@ STATISTICS = {"diverging": "diverging", "num_steps": "n_steps", "energy": "energ
 def sample(
     key: Array,
     design: Design,
-    model: Model,
+    model: CustomModel,
     *,
     chains: int,
     warmup: int | None,
@@ -51,7 +62,7 @@ def sample(
     key : Array
         Random key.
     design : Design
-    model : Model
+    model : CustomModel
     chains, draws : int
         Number of chains, and of kept draws per chain.
     warmup : int, optional
@@ -71,10 +82,14 @@ def sample(
     FitError
         If no starting point with a finite density is found.
     """
-    mcmc = _sampler(model, chains, warmup or _WARMUP, draws, care)
+    usual = _WHITENED_WARMUP if model.whitened else _WARMUP
     try:
         with stages("sampling"):
-            mcmc.run(key, design, extra_fields=tuple(STATISTICS))
+            if model.whitened:
+                mcmc, begin = _whitened(key, design, model, chains, warmup or usual, draws, care)
+            else:
+                mcmc, begin = _sampler(model, chains, warmup or usual, draws, care), None
+            mcmc.run(key, design, extra_fields=tuple(STATISTICS), init_params=begin)
     except RuntimeError as error:
         raise FitError(
             f"model {model.name!r} cannot be sampled",
@@ -83,8 +98,9 @@ def sample(
         ) from None
     found = {name: np.asarray(value) for name, value in mcmc.get_extra_fields(group_by_chain=True).items()}
     stats = {ours: found[theirs] for theirs, ours in STATISTICS.items()}
-    settings = {"warmup": warmup or _WARMUP, "thinning": mcmc.thinning, "target_accept": _ACCEPT[care]}
-    engine = {"whitened": False, "warm_start": "none: NumPyro's window adaptation", **settings}
+    settings = {"warmup": warmup or usual, "thinning": mcmc.thinning, "target_accept": _ACCEPT[care]}
+    start = "draws of short chains" if model.whitened else "none: NumPyro's window adaptation"
+    engine = {"whitened": model.whitened, "warm_start": start, **settings}
     return replayed(model, design, mcmc.get_samples(group_by_chain=True), stats, engine)
 
 
@@ -102,6 +118,62 @@ def _sampler(model: Model, chains: int, warmup: int, draws: int, care: Care) -> 
         progress_bar=False,
         jit_model_args=True,
     )
+
+
+def _whitened(
+    key: Array, design: Design, model: CustomModel, chains: int, warmup: int, draws: int, care: Care
+) -> tuple[MCMC, Any]:
+    """Return a sampler that knows the curvature of the posterior, and where each of its chains begins.
+
+    Two short chains find where the posterior is, and where they disagree so do the chains that begin at their draws.
+    The mean curvature over some of the draws is the mass matrix, which hundreds of tied coordinates need: a covariance
+    of that size cannot be estimated from a warm-up.
+    """
+    kernel = NUTS(partial(interpret, model), max_tree_depth=_SHORT_TREES, init_strategy=init_to_median)
+    short = MCMC(kernel, num_warmup=_SHORT, num_samples=_SHORT // 2, num_chains=_STARTS, chain_method="sequential",
+                 progress_bar=False, jit_model_args=True)  # fmt: skip
+    short.run(jax.random.fold_in(key, 1), design)
+    found = short.get_samples()
+    unconstrain = partial(unconstrain_fn, partial(interpret, model), (design,), {})
+    free = jax.vmap(unconstrain)({name: found[name] for name in latent_sites(_seeded(model), design)})
+    at = jax.tree.map(lambda x: x[:: len(x) // _CURVATURES], free)
+    begin = jax.tree.map(lambda x: x[:: len(x) // chains][:chains], free)
+    thinning = _LONGER if care is Care.LONG else 1
+    mcmc = MCMC(
+        NUTS(
+            partial(interpret, model),
+            target_accept_prob=_ACCEPT[care],
+            inverse_mass_matrix=_covariance(at, design, model=model),
+            dense_mass=True,
+            adapt_mass_matrix=False,
+        ),
+        num_warmup=warmup,
+        num_samples=draws * thinning,
+        num_chains=chains,
+        thinning=thinning,
+        chain_method="sequential",
+        progress_bar=False,
+        jit_model_args=True,
+    )
+    return mcmc, begin if chains > 1 else jax.tree.map(lambda x: x[0], begin)
+
+
+@partial(jax.jit, static_argnames="model")
+def _covariance(at: dict[str, Array], design: Design, *, model: CustomModel) -> Array:
+    """Return the inverse of the mean curvature of the potential over points (leading dim), made positive."""
+    flat = jax.vmap(lambda point: ravel_pytree(point)[0])(at)
+    unravel = ravel_pytree(jax.tree.map(lambda x: x[0], at))[1]
+
+    def potential(point: Array) -> Array:
+        return potential_energy(partial(interpret, model), (design,), {}, unravel(point))
+
+    curvature = jax.lax.map(jax.hessian(potential), flat).mean(axis=0)
+    values, vectors = jnp.linalg.eigh((curvature + curvature.T) / 2)
+    return (vectors / jnp.maximum(values, _LEAST_CURVATURE)) @ vectors.T
+
+
+def _seeded(model: Model) -> Any:
+    return handlers.seed(partial(interpret, model), jax.random.key(0))
 
 
 def replayed(
@@ -129,7 +201,7 @@ def replayed(
     FitError
         If draws of a site are missing, do not have its shape, or are not finite.
     """
-    latent = latent_sites(handlers.seed(partial(interpret, model), jax.random.key(0)), design)
+    latent = latent_sites(_seeded(model), design)
     arrays: dict[str, np.ndarray] = {}
     for name, site in latent.items():
         if name not in draws:

@@ -80,9 +80,15 @@ class CustomModel(Model):
     observes : mapping of str to Observes
         The sites that it observes, each a column of the runs.
     inputs : tuple of str
-        Columns that it reads. The distance of a forecast from the runs is measured along their logs.
+        Columns along whose logs the distance of a forecast from the runs is measured.
     responses : tuple
         Name and kind of each response.
+    said : mapping
+        What the spec of a shipped model says besides its name; empty for a model of the user.
+    maker : tuple, optional
+        Function and arguments that make a shipped model again, in a worker process.
+    whitened : bool
+        Whether it is sampled with its curvature as mass matrix.
     """
 
     name: str
@@ -92,6 +98,9 @@ class CustomModel(Model):
     observes: Mapping[str, Observes]
     inputs: tuple[str, ...]
     responses: tuple[Any, ...]
+    said: Mapping[str, Any] = field(default_factory=dict)
+    maker: tuple[Callable[..., CustomModel], tuple[Any, ...]] | None = None
+    whitened: bool = False
     law: str = field(default="", init=False)
     resources: tuple[str, ...] = field(default=(), init=False)
     settings: tuple[tuple[str, Any], ...] = field(default=(), init=False)
@@ -106,7 +115,7 @@ class CustomModel(Model):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle by name: a worker process imports the code, which its author or user has allowed here."""
-        return _restored, (self.name, catalogue.FOLDERS.get(self.name))
+        return self.maker or (_restored, (self.name, catalogue.FOLDERS.get(self.name)))
 
     def __call__(self, design: Any) -> None:
         """Run the NumPyro model on a design."""
@@ -145,7 +154,8 @@ class CustomModel(Model):
     def digest(self) -> str:
         """SHA-256 of the code of the function and of its declarations of columns and sites."""
         reads = {name: None if of is None else vars(of) for name, of in self.reads.items()}
-        said = json.dumps([reads, {name: list(of) for name, of in self.observes.items()}], sort_keys=True)
+        sites = {name: list(of) for name, of in self.observes.items()}
+        said = json.dumps([reads, sites, *([dict(self.said)] if self.said else [])], sort_keys=True)
         return hashlib.sha256((code_digest(self.function) + said).encode()).hexdigest()
 
     def __hash__(self) -> int:
@@ -159,8 +169,8 @@ class CustomModel(Model):
         return self
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the location of its code, with the structure of the TOML file."""
-        return {"model": self.name}
+        """Return the location of its code, or the name of a shipped model with its options, as in the TOML file."""
+        return {"model": self.said.get("model", self.name), **self.said}
 
 
 class _Named(NamedTuple):
@@ -169,6 +179,20 @@ class _Named(NamedTuple):
     name: str
     response: str
     noise: str
+
+
+def named(sites: Mapping[str, Observes]) -> tuple[Any, ...]:
+    """Return the name and kind of each response, as a spec lists them.
+
+    Parameters
+    ----------
+    sites : mapping of str to Observes
+
+    Returns
+    -------
+    tuple
+    """
+    return tuple(_Named(site, of.kind, "own") for site, of in sites.items())
 
 
 def custom_model(
@@ -201,8 +225,11 @@ def custom_model(
     -----
     Forecasts report the deterministic site ``NAME_location`` as ``epred``: the log of a ``"log"`` site, the probability
     of a ``"count"`` or the mean of a ``"real"``. Without that site, ``epred`` is the mean of the site's distribution.
-    Because the model may link families, all families are fitted together. The model cannot forecast a family that was
-    not fitted.
+    Because the model may link families, all families are fitted together. A site that is drawn in a plate ``"family"``
+    of size ``design.families`` has one more value for a family that was not fitted, drawn from its distribution given
+    the other sites. A model without such a site cannot forecast such a family. A site that is drawn in the plate
+    ``"run"`` keeps its value for a query that names a fitted run (``family`` and ``run_id``), and is drawn anew for
+    any other.
 
     Examples
     --------
@@ -233,8 +260,7 @@ def custom_model(
     def made(function: Callable[[Any], None]) -> CustomModel:
         name = f"{function.__module__}:{function.__qualname__}"
         about = (function.__doc__ or name).strip().partition("\n")[0]
-        named = tuple(_Named(site, of.kind, "own") for site, of in sites.items())
-        model = CustomModel(name, title or about, function, reads, sites, tuple(reads), named)
+        model = CustomModel(name, title or about, function, reads, sites, tuple(reads), named(sites))
         _ALLOWED[name] = model  # its code has already run
         return model
 

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from numpyro import handlers
 
-from bayescale.core.dims import FAMILY, KNOT
+from bayescale.core.dims import FAMILY, KNOT, RUN
 from bayescale.modelling.custom import CustomModel
 from bayescale.modelling.design import Design
 from bayescale.modelling.grouping import ways_of
@@ -61,18 +61,23 @@ def _(model: CustomModel, design: Design) -> dict[str, Site]:
     runs, found = len(design.family), {}
     for name, site in trace.items():
         latent = site["type"] == "sample" and not site["is_observed"] and name not in model.observed
-        shape = np.shape(site["value"]) if site["type"] in ("sample", "deterministic") else ()
-        by_run = runs in shape and not latent
-        if (latent or site["type"] == "deterministic") and not by_run:
-            found[name] = Site(name, Role.VALUE, _dims(name, shape, design.families), latent)
+        if not latent and site["type"] != "deterministic":
+            continue
+        shape, plates = np.shape(site["value"]), {frame.name for frame in site.get("cond_indep_stack", ())}
+        if runs not in shape or latent:
+            role = Role.COORDINATE if latent and plates & {RUN, FAMILY} else Role.VALUE
+            found[name] = Site(name, role, _dims(name, shape, design.families, plates if latent else set()), latent)
     return found
 
 
-def _dims(name: str, shape: tuple[int, ...], families: int) -> tuple[str, ...]:
-    """Return the dims of a site's array: families if it has a value for each, otherwise dims named after the site."""
-    if shape == (families,) and families > 1:
-        return (FAMILY,)
-    return tuple(f"{name}_dim_{i}" for i in range(len(shape)))
+def _dims(name: str, shape: tuple[int, ...], families: int, plates: Collection[str]) -> tuple[str, ...]:
+    """Return the dims of a site's array: runs or families if it has a value for each, else named after the site."""
+    own = tuple(f"{name}_dim_{i}" for i in range(len(shape)))
+    if RUN in plates:
+        return (*own[:-1], RUN)
+    if FAMILY in plates:
+        return (*own[:-1], FAMILY)
+    return (FAMILY,) if shape == (families,) and families > 1 else own
 
 
 def sites_of(spec: Model, families: int, lots: Collection[str]) -> dict[str, Site]:

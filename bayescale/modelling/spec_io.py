@@ -14,8 +14,9 @@ import numpy as np
 from bayescale.core import shipped, toml
 from bayescale.core.dims import DIMS, MADE
 from bayescale.core.errors import SpecError, UnknownName
+from bayescale.modelling import capability
 from bayescale.modelling.custom import CustomModel, found_model, permit_model
-from bayescale.modelling.model import gains_of
+from bayescale.modelling.model import Model, gains_of
 from bayescale.modelling.spec import Observed, Setting, Spec, Trend, inputs_of, table_of, unknown
 from bayescale.parts import base, catalogue
 from bayescale.parts.base import Parameter
@@ -26,6 +27,7 @@ from bayescale.runs.columns import LABELS, NUMBERS
 _KEYS: dict[str, tuple[type | tuple[type, ...], type | tuple[type, ...], str]] = {
     "title": (str, str, 'title = "The law of my runs"'),
     "model": (str, str, 'model = "my_module:my_model"'),
+    "benchmarks": (Mapping, Mapping, "benchmarks = {mmlu = {chance = 0.25}}"),
     "law": (str, str, 'law = "additive"'),
     "inputs": ((list, tuple), str, 'inputs = ["params", "tokens"]'),
     "resources": ((list, tuple), str, 'resources = ["repetition"]'),
@@ -121,7 +123,7 @@ def permit_code(content: Mapping[str, Any], folder: Path | None = None) -> None:
     SpecError
         If a module or class does not exist, or is not a part or a model.
     """
-    if "model" in content:
+    if "model" in content and content["model"] != capability.NAME:
         permit_model(str(content["model"]), folder)
     for name in _texts([content.get(key) for key in _OF_PARTS]):
         if ":" in name:
@@ -214,6 +216,8 @@ def make_spec(name: str, /, **content: Any) -> Any:
 
 
 def _own(spec: str, content: Mapping[str, Any]) -> CustomModel:
+    if content["model"] == capability.NAME:
+        return capability.read_capability(spec, content)
     if more := set(content) - {"model", "title", "learned"}:
         raise SpecError(f"spec {spec!r} names a custom model, which has no {', '.join(sorted(more))}",
                         hint="remove these keys, or compose a model of parts")  # fmt: skip
@@ -530,12 +534,12 @@ def _prior(name: str, content: Mapping[str, Any]) -> Prior:
         ) from None
 
 
-def write_spec(spec: Spec, path: str | Path) -> Path:
+def write_spec(spec: Model, path: str | Path) -> Path:
     """Write a spec as TOML, which :func:`load_spec` reads.
 
     Parameters
     ----------
-    spec : Spec
+    spec : Spec or CustomModel
     path : str or Path
         The file, which is written completely or not at all.
 
@@ -554,6 +558,6 @@ def write_spec(spec: Spec, path: str | Path) -> Path:
     >>> write_spec(load_spec("additive"), "mine.toml")  # doctest: +SKIP
     """
     content = spec.to_dict()
-    last = {"parameters": content.pop("parameters")}
+    last = {key: content.pop(key) for key in ("parameters", "benchmarks") if key in content}
     head = {"title": spec.title} | content | ({"learned": dict(spec.learned)} if spec.learned else {})
     return toml.write(head | last, path, digits=_ALL_DIGITS)

@@ -13,6 +13,7 @@ import pandas as pd
 from jax import Array
 from numpyro import handlers
 
+from bayescale.core.dims import FAMILY, RUN
 from bayescale.core.errors import QueryError
 from bayescale.core.precision import float64
 from bayescale.inference.aot import call, use_cache
@@ -23,7 +24,8 @@ from bayescale.modelling.design import Design
 from bayescale.modelling.grouping import lots_of
 from bayescale.modelling.interpreter import interpret
 from bayescale.modelling.model import Model
-from bayescale.modelling.sites import COORDINATES, LAW, LOG_LOSS, location_of, log_density_of
+from bayescale.modelling.sites import COORDINATES, LAW, LOG_LOSS, declared_sites, location_of, log_density_of
+from bayescale.parts.base import Role
 from bayescale.prediction.queries import NEW, counts_flops, flops_of
 
 _CHUNK = 50  # draws evaluated at a time, so that memory is bounded by the draws × queries of the result
@@ -73,7 +75,8 @@ def predict(
         for member, mine in lent:
             draws = {k: v[mine] for k, v in substitutes(member, family_key, new, thin).items()}
             points = design_at(member, table, observed or {}, new)
-            found.append(call(_predict, keys[mine], draws, points, spec=member.spec.structure, only=only))
+            at = fitted_at(member, table)
+            found.append(call(_predict, keys[mine], draws, points, at, spec=member.spec.structure, only=only))
     sites = {name: merged([(mine, f[name]) for (_, mine), f in zip(lent, found, strict=True)])
              for name in found[0] if all(name in f for f in found)}  # fmt: skip
     return sites[only] if only else sites
@@ -167,9 +170,10 @@ def design_at(fit: Fit, table: pd.DataFrame, observed: Mapping[str, Any], new: b
     QueryError
         If a family was not fitted and the model is custom: such a model cannot draw a new family.
     """
-    if new and isinstance(fit.spec, CustomModel):
+    if new and isinstance(fit.spec, CustomModel) and not _draws_families(fit):
         raise QueryError(f"model {fit.spec.name!r} cannot forecast a family that was not fitted",
-                         expected=f"one of: {', '.join(fit.families)}")  # fmt: skip
+                         expected=f"one of: {', '.join(fit.families)}",
+                         hint='draw what differs between families in a plate "family"')  # fmt: skip
     table = table.assign(flops=flops_of(table)) if fit.spec.based and counts_flops(fit) else table
     return Design.build(
         fit.spec,
@@ -179,6 +183,53 @@ def design_at(fit: Fit, table: pd.DataFrame, observed: Mapping[str, Any], new: b
         observed={name: np.asarray(values, float) for name, values in observed.items()},
         new=NEW if new else None,
     )
+
+
+def _draws_families(fit: Fit) -> bool:
+    """Whether a custom model draws what differs between families in a plate, so that it can draw one more."""
+    runs = fit.design_frame
+    sites = declared_sites(fit.spec, Design.build(fit.spec, runs, runs))
+    own = [site.role for site in sites.values() if site.latent and FAMILY in site.dims]
+    return bool(own) and all(role is Role.COORDINATE for role in own)
+
+
+def fitted_at(fit: Fit, table: pd.DataFrame) -> np.ndarray | None:
+    """Return the index of the fitted run that each query names by ``family`` and ``run_id``; -1 if it names none.
+
+    Parameters
+    ----------
+    fit : Fit
+    table : DataFrame
+        Queries.
+
+    Returns
+    -------
+    ndarray of int, shape (query,), optional
+        None for a spec of parts, which has no values of single runs.
+    """
+    if fit.spec.law:
+        return None
+    runs = fit.design_frame
+    if "run_id" not in runs or "run_id" not in table:
+        return np.full(len(table), -1)
+    known = {key: at for at, key in enumerate(zip(runs["family"], runs["run_id"], strict=True))}
+    return np.array([known.get(key, -1) for key in zip(table["family"], table["run_id"], strict=True)], int)
+
+
+def _value(draws: Mapping[str, Array], at: Array | None, site: dict[str, Any]) -> Array | None:
+    """Return the value of a site in one draw.
+
+    In a custom model, a site with values of single runs keeps those of the fitted runs that are named and has fresh
+    ones elsewhere. A site with values of families has a fresh one for a new family.
+    """
+    value = draws.get(site["name"])
+    plates = {frame.name for frame in site.get("cond_indep_stack", ())}
+    if value is None or at is None or site["is_observed"] or not plates & {RUN, FAMILY}:
+        return value
+    fresh = site["fn"](rng_key=site["kwargs"]["rng_key"], sample_shape=site["kwargs"]["sample_shape"])
+    if RUN in plates:
+        return jnp.where(at >= 0, value[..., jnp.maximum(at, 0)], fresh)
+    return jnp.concatenate([value, fresh[..., value.shape[-1] :]], axis=-1)
 
 
 def substitutes(fit: Fit, key: Array, extend: bool, thin: int) -> dict[str, Array]:
@@ -222,12 +273,14 @@ def substitutes(fit: Fit, key: Array, extend: bool, thin: int) -> dict[str, Arra
 
 @partial(jax.jit, static_argnames=("spec", "only"))
 def _predict(
-    keys: Array, draws: dict[str, Array], points: Design, *, spec: Model, only: str | None
+    keys: Array, draws: dict[str, Array], points: Design, at: Array | None, *, spec: Model, only: str | None
 ) -> dict[str, Array]:
     returned = {LAW, LOG_LOSS, *(location_of(of.name) for of in spec.instances)}
 
     def one(drawn: tuple[Array, dict[str, Array]]) -> dict[str, Array]:
-        model = handlers.substitute(handlers.seed(partial(interpret, spec), drawn[0]), data=drawn[1])
+        model = handlers.substitute(
+            handlers.seed(partial(interpret, spec), drawn[0]), substitute_fn=partial(_value, drawn[1], at)
+        )
         sites = handlers.trace(model).get_trace(points)
         kept = {name: sites[name]["value"] for name in returned if name in sites}
         for of in spec.instances:

@@ -9,8 +9,11 @@ from typing import NamedTuple
 import numpy as np
 
 from bayescale.core.errors import QueryError, nearest
+from bayescale.runs.columns import missing_column
 from bayescale.runs.table import Runs
 
+DATE = "released"
+"""Column with the date of release, as a year with decimals."""
 BEYOND = 1.05  # runs up to 5% beyond the cut are neither fitted nor forecast
 FEWEST_TRAIN, FEWEST_TEST = 8, 3
 TRAIN_QUANTILE = 0.7
@@ -113,6 +116,14 @@ def _family(runs: Runs, mine: np.ndarray, options: Options) -> Masks:
     yield "", np.zeros(len(runs), bool), mine
 
 
+def _date(runs: Runs, mine: np.ndarray, options: Options) -> Masks:
+    if DATE not in runs.frame:
+        raise missing_column(DATE, runs.frame.columns, runs.name)
+    dates = runs[DATE].astype(float)
+    early = dates <= np.quantile(dates, options.train_quantile)
+    yield "", early, mine & ~early
+
+
 WAYS: dict[str, Way] = {
     "quantile": Way("runs up to a quantile of a family's compute, or its k smallest runs, forecast larger runs",
                     _quantile, reads=("train_quantile", "smallest", "beyond")),
@@ -122,6 +133,8 @@ WAYS: dict[str, Way] = {
                              _largest, fewest=(FEWEST_TRAIN, 1), reads=()),
     "leave-family-out": Way("the other families forecast a family of which no run is fitted",
                             _family, complete=True, fewest=(0, FEWEST_TEST), reads=()),
+    "by-date": Way("models released up to a quantile of all dates, of all families, forecast later ones",
+                   _date, fewest=(FEWEST_TRAIN, 1), reads=("train_quantile",)),
     "alongside": Way("k smallest runs of a family, with all runs of those it is pooled with, forecast its larger runs",
                   _smallest, complete=True, fewest=(SMALLEST, FEWEST_TEST), reads=("smallest", "beyond")),
 }  # fmt: skip

@@ -51,7 +51,7 @@ def plots() -> dict[str, Any]:
 
 def spec_with(kind: str, name: str) -> Any:
     """Return the simplest shipped spec that has a part: that with the fewest parts; None if there is none."""
-    found = [spec for spec in models().values() if spec.named.get(name) == kind]
+    found = [spec for spec in models().values() if spec.law and spec.named.get(name) == kind]
     return min(found, key=lambda spec: (spec.name != name, len(spec.named)), default=None)
 
 

@@ -73,6 +73,8 @@ def _documented(page: Reference, name: str, thing: Any) -> Nodes:
 
 
 def _model(page: Reference, name: str, spec: Any) -> Nodes:
+    if not spec.law:
+        return _lawless(page, spec)
     facts = [
         ("Law", f"{spec.law}, of {', '.join(spec.inputs)}"),
         ("Resources", ", ".join(spec.resources)),
@@ -89,6 +91,22 @@ def _model(page: Reference, name: str, spec: Any) -> Nodes:
     ]
     head = ("parameter", "meaning", "prior", "change per e-fold of the anchor", "pooling")
     return [nodes.paragraph("", spec.title), _facts(facts), _table(head, rows)]
+
+
+def _lawless(page: Reference, spec: Any) -> Nodes:
+    """Return the page of the model of public models: its formula, its options and its benchmarks."""
+    said = spec.to_dict()
+    options = ", ".join(f"{key} = {value}" for key, value in said["fields"][said["model"]].items())
+    facts = [
+        ("Model", f"{said['model']}, of {', '.join(said['inputs']) or 'scores alone'}"),
+        ("Options", options),
+        ("Digest", spec.digest[:16]),
+    ]
+    tests = said["benchmarks"].items()
+    rows = [(name, ", ".join(f"{key} {value}" for key, value in own.items())) for name, own in tests]
+    made = spec.maker[0]
+    return [nodes.paragraph("", spec.title), _facts(facts), _table(("benchmark", "what is said of it"), rows),
+            *page.docstring(made)]  # fmt: skip
 
 
 def _card(page: Reference, name: str, card: dict[str, Any]) -> Nodes:

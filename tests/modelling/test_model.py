@@ -34,7 +34,7 @@ from bayescale.parts.pooling.none import Unpooled
 from bayescale.parts.pooling.partial import Partial
 from bayescale.parts.priors import LogitNormal, LogNormal, Normal, spread_prior
 
-SPECS = [bs.load_spec(name) for name in shipped.names("models")]
+SPECS = [spec for spec in map(bs.load_spec, shipped.names("models")) if spec.law]
 RESERVED = {"alpha", "model", "column", "group", "sample", "variable", "plot"}
 """Names that ArviZ's plots take for their own."""
 

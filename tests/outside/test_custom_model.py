@@ -265,3 +265,77 @@ def test_a_model_of_ones_own_is_named_by_its_code(model: bs.CustomModel) -> None
     assert bs.load_spec(model.name).digest == model.digest
     with pytest.raises(SpecError, match="spec of parts"):
         bs.learn(bs.load_runs("open-families"), model)
+
+
+@bs.custom_model(columns=("flops",), observes={"pass_rate": bs.Observes("real", "share of items")})
+def of_labs(design):
+    """A score in log compute, with a lead of each lab and luck of each run."""
+    import jax.numpy as jnp
+    import numpyro
+    from jax.nn import sigmoid
+    from numpyro import distributions as dist
+
+    slope = numpyro.sample("slope", dist.LogNormal(-1.0, 0.5))
+    spread = numpyro.sample("spread", dist.HalfNormal(1.0))
+    with numpyro.plate("family", design.families):
+        lead = numpyro.sample("lead", dist.Normal(0.0, spread))
+    with numpyro.plate("run", len(design.family)):
+        luck = numpyro.sample("luck", dist.Normal(0.0, 0.2))
+        logit = slope * jnp.log(design.columns["flops"] / 1e22) + lead[design.family] + luck
+        center = numpyro.deterministic("pass_rate_location", sigmoid(logit))
+        numpyro.sample("pass_rate", dist.Normal(center, 0.02), obs=design.observed.get("pass_rate"))
+
+
+@pytest.fixture(scope="module")
+def labs() -> bs.Runs:
+    random, rows = np.random.default_rng(2), []
+    for lab in range(4):
+        lead = 0.8 * random.standard_normal()
+        for at, flops in enumerate(np.geomspace(1e20, 1e24, 6)):
+            logit = 0.4 * np.log(flops / 1e22) + lead + 0.2 * random.standard_normal()
+            score = 1 / (1 + np.exp(-logit)) + 0.02 * random.standard_normal()
+            rows.append({"family": f"lab{lab}", "run_id": f"r{at}", "flops": flops, "pass_rate": score})
+    return bs.load_runs(pd.DataFrame(rows), name="labs")
+
+
+@pytest.fixture(scope="module")
+def lab_fit(labs: bs.Runs) -> bs.Fit:
+    return bs.fit(labs, of_labs, seed=0)
+
+
+def test_plates_of_families_and_runs_forecast_those_that_were_not_fitted(lab_fit: bs.Fit) -> None:
+    assert lab_fit.converged, lab_fit.verdict
+    assert lab_fit.posterior["lead"].dims[2:] == ("family",)
+    assert lab_fit.posterior["luck"].sizes["run"] == 24
+    assert bs.check(lab_fit, "residuals").passed
+    query = {"flops": 1e22, "response": "pass_rate"}
+    known, new = (bs.forecast(lab_fit, family=name, **query).draws["epred"].to_numpy() for name in ("lab1", "new"))
+    run = lab_fit.design_frame.iloc[[8]].drop(columns="pass_rate")
+    named = bs.forecast(lab_fit, run).draws["epred"].to_numpy()
+    assert named.std() < known.std() < new.std()
+    spread = lab_fit.posterior["spread"].to_numpy()
+    logit = np.log(new / (1 - new))
+    expected = np.sqrt((spread**2).mean() + 0.2**2)  # of a lab and a run that were not fitted, at 1e22 FLOP
+    assert logit.std() == pytest.approx(expected, rel=0.1)
+
+
+def test_a_model_without_plates_refuses_a_new_family(labs: bs.Runs) -> None:
+    rewards = bs.load_runs(labs.frame.rename(columns={"pass_rate": "reward"}))
+    flat = bs.custom_model(columns=("flops",), observes={"reward": "real"})(_flat)
+    with pytest.warns(bs.ConvergenceWarning):  # of 50 draws
+        fit = bs.fit(rewards, flat, seed=0, warmup=100, draws=50)
+    with pytest.raises(QueryError, match="was not fitted"):
+        bs.forecast(fit, flops=1e22, family="new")
+
+
+@pytest.mark.slow
+def test_a_family_that_is_left_out_is_forecast(labs: bs.Runs) -> None:
+    tested = bs.backtest(labs, of_labs, way="leave-family-out", family="lab2", seed=0, draws=500)
+    assert len(tested.runs) == 6
+    assert np.isfinite(tested.runs["log_score"]).all()
+
+
+def test_a_rule_is_judged_by_its_score(lab_fit: bs.Fit) -> None:
+    choice = bs.decide("threshold", lab_fit, score=0.9, response="pass_rate", flops=1e24)
+    assert choice.action["flops"] == pytest.approx(1e25)
+    assert "pass_rate 0.9" in repr(choice)

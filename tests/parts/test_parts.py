@@ -109,7 +109,7 @@ def test_fields_go_through_toml_and_are_what_is_compiled(kind: str, name: str, t
 @pytest.mark.parametrize("name", shipped.names("models"))
 def test_a_shipped_spec_has_parts_as_by_default_but_for_names(name: str) -> None:
     """The domains of a mixture are those of the runs."""
-    fields = [value for _, own in bs.load_spec(name).fields for _, value in own]
+    fields = [value for _, own in bs.load_spec(name).fields for _, value in own]  # of a model without parts: none
     assert all(isinstance(value, tuple) for value in fields)
 
 

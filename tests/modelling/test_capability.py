@@ -1,0 +1,222 @@
+"""Capability of public models: what the published recipe finds, and a model of simulated families through the verbs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+from scipy.special import expit
+
+import bayescale as bs
+from bayescale.cli import main
+from bayescale.core.errors import QueryError, SpecError
+
+STANDARD = ["mmlu", "arc_c", "hellaswag", "winogrande", "truthfulqa", "gsm8k", "xwinograd", "humaneval"]
+EASY, HARD = (0.4, -3.0), (0.8, 2.0)  # slope and midpoint
+CHAINED = 1.5  # e-folds of compute that a chain of thought saves
+TREND, BOOST, SPREAD, OWN = 0.9, 1.2, 0.7, 0.3
+BENCHMARKS = {"easy": {"chance": 0.25}, "hard": {"items": 1000}, "hard_chained": {"of": "hard", "items": 1000}}
+CONTENT = {
+    "model": "capability",
+    "benchmarks": BENCHMARKS,
+    "fields": {"capability": {"post_training": True, "slopes": False}},
+}
+
+
+def simulated(families: int = 12, each: int = 4) -> pd.DataFrame:
+    """Models of families with known capability; some scores are missing."""
+    random, rows = np.random.default_rng(1), []
+    for family in range(families):
+        released, ahead = random.uniform(2020, 2025), SPREAD * random.standard_normal()
+        for at in range(each):
+            flops = 10 ** random.uniform(20.5, 24.5)
+            trained = float(at == each - 1)
+            capability = (np.log(flops / 1e23) + TREND * (released - 2024) + ahead + BOOST * trained
+                          + OWN * random.standard_normal())  # fmt: skip
+            easy, hard = (slope * (capability - midpoint) for slope, midpoint in (EASY, HARD))
+            chained = hard + HARD[0] * CHAINED
+            shares = 0.25 + 0.75 * expit(easy), expit(hard), expit(chained)
+            seen = [np.clip(p + 0.01 * random.standard_normal(), 0, 1) for p in shares]
+            seen = [np.nan if random.uniform() < 0.15 else x for x in seen]
+            rows.append({"family": f"f{family:02d}", "run_id": f"m{at}", "flops": flops, "released": released,
+                         "post_trained": trained, **dict(zip(BENCHMARKS, seen, strict=True))})  # fmt: skip
+    return pd.DataFrame(rows).dropna(subset=list(BENCHMARKS), how="all")
+
+
+@pytest.fixture(scope="module")
+def runs() -> bs.Runs:
+    return bs.load_runs(simulated(), name="simulated")
+
+
+@pytest.fixture(scope="module")
+def fit(runs: bs.Runs) -> bs.Fit:
+    return bs.fit(runs, bs.make_spec("small", **CONTENT), seed=0, chains=2, draws=600)
+
+
+@pytest.fixture(scope="module")
+def standard() -> pd.DataFrame:
+    """The published table, its gaps filled by one principal component, as the published recipe does."""
+    frame = bs.load_runs("obsscaling").frame
+    found = frame[STANDARD].to_numpy(float)
+    gap = np.isnan(found)
+    filled = np.where(gap, np.nanmean(found, axis=0), found)
+    for _ in range(200):
+        middle = filled.mean(axis=0)
+        left, size, right = np.linalg.svd(filled - middle, full_matrices=False)
+        filled = np.where(gap, np.clip(middle + left[:, :1] * size[:1] @ right[:1], 0, 1), found)
+    return frame.assign(flops_error=frame["flops_error"].astype(float), **dict(zip(STANDARD, filled.T, strict=True)))
+
+
+def components(standard: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Principal components of the scores, and the share of the variance of each."""
+    away = standard[STANDARD].to_numpy() - standard[STANDARD].to_numpy().mean(axis=0)
+    _, size, right = np.linalg.svd(away, full_matrices=False)
+    return away @ right.T, size**2 / np.sum(size**2)
+
+
+def test_ruan_2024_one_component_has_85_percent_of_the_variance_and_three_have_97(standard: pd.DataFrame) -> None:
+    _, shares = components(standard)
+    assert shares[0] == pytest.approx(0.853, abs=0.001)
+    assert shares[:3].sum() == pytest.approx(0.973, abs=0.001)
+
+
+def test_ruan_2024_within_a_family_compute_explains_96_percent(standard: pd.DataFrame) -> None:
+    found, _ = components(standard)
+    known = standard["flops_error"] == 0
+    logs = np.log(standard["flops"])
+    explained = {
+        family: np.corrcoef(logs[mine.index], found[mine.index, 0])[0, 1] ** 2
+        for family, mine in standard[known].groupby("family")
+        if len(mine) >= 3
+    }
+    assert len(explained) == 23
+    assert np.median(list(explained.values())) == pytest.approx(0.964, abs=0.001)
+    assert min(explained, key=explained.__getitem__) == "StableLM"
+
+
+@pytest.mark.slow
+def test_it_finds_what_made_the_scores(fit: bs.Fit) -> None:
+    assert fit.converged, fit.verdict
+    truths = {
+        "slope_easy": EASY[0], "midpoint_easy": EASY[1], "slope_hard": HARD[0], "midpoint_hard": HARD[1],
+        "gain_hard_chained": CHAINED, "post_training": BOOST, "trend": TREND, "spread_own": OWN,
+    }  # fmt: skip
+    away = {name: (fit.summary.loc[name, "mean"] - truth) / fit.summary.loc[name, "sd"]
+            for name, truth in truths.items()}  # fmt: skip
+    assert max(map(abs, away.values())) < 3.5, away
+
+
+@pytest.mark.slow
+def test_a_model_that_is_named_is_better_known_than_one_of_its_family_and_that_than_a_new_family(fit: bs.Fit) -> None:
+    query = fit.design_frame.dropna(subset="easy").iloc[[0]].drop(columns=list(BENCHMARKS))
+    named, same, new = (
+        bs.forecast(fit, table, response="easy").draws["epred"].to_numpy().std()
+        for table in (query, query.drop(columns="run_id"), query.drop(columns="run_id").assign(family="new"))
+    )
+    assert named < same < new
+
+
+@pytest.mark.slow
+def test_a_later_model_and_one_that_is_trained_further_are_more_capable(fit: bs.Fit) -> None:
+    at = {"flops": 1e23, "family": "new", "response": "hard"}
+    usual, later, trained = (
+        bs.forecast(fit, **at, **more).draws["epred"].to_numpy().mean()
+        for more in ({}, {"released": 2026.0}, {"post_trained": 1.0})
+    )
+    assert usual < min(later, trained)
+
+
+@pytest.mark.slow
+def test_checks_say_what_public_models_cannot_tell_apart(fit: bs.Fit, runs: bs.Runs) -> None:
+    found = {finding.subject: finding for finding in bs.check(fit, "observational")}
+    tied = np.corrcoef(fit.design_frame["released"], np.log(fit.design_frame["flops"]))[0, 1] ** 2
+    assert found["compute and date"].figure == pytest.approx(tied)
+    assert found["easy and date"].passed
+    assert {"convergence", "residuals"} <= {finding.check for finding in bs.check(fit)}
+
+
+@pytest.mark.slow
+def test_the_check_fails_where_date_is_compute_where_gaps_and_floors_are_chosen(fit: bs.Fit) -> None:
+    """The same posterior, read on a table that makers chose: large models are new, and hide their hard scores."""
+    tree = fit.tree.copy()
+    data = tree["constant_data"].to_dataset()
+    order = np.log(data["flops"].to_numpy())
+    data["released"] = ("run", 2015 + 9 * (order - order.min()) / np.ptp(order))
+    seen = tree["observed_data"].to_dataset()
+    seen["hard"] = ("run", np.where(order > np.median(order), np.nan, seen["hard"].to_numpy()))
+    seen["easy"] = ("run", np.where(order < np.quantile(order, 0.3), 0.2, seen["easy"].to_numpy()))
+    tree["constant_data"], tree["observed_data"] = data, seen
+    failed = {finding.subject: finding for finding in bs.check(bs.Fit(tree, fit.spec, fit.meta), "observational")
+              if not finding.passed}  # fmt: skip
+    assert {"compute and date", "gaps of hard", "floor of easy", "easy and date"} <= set(failed)
+    assert failed["compute and date"].advice.startswith("confounded")
+    assert "not at random" in failed["gaps of hard"].sentence
+
+
+@pytest.mark.slow
+def test_decisions_know_that_it_has_no_law(fit: bs.Fit) -> None:
+    with pytest.raises(QueryError, match="has no law"):
+        bs.decide(bs.Allocation("1e23"), fit)
+    with pytest.raises(QueryError, match="needs a score"):
+        bs.decide("threshold", fit)
+    choice = bs.decide("threshold", fit, score=0.6, response="hard", recipe={"released": 2025.0}, flops=1e24)
+    assert choice.action["flops"] == pytest.approx(1e25)
+    chances = [row["capability"] for row in choice.figures["by_budget"]]
+    assert chances[0] < chances[-1]
+    assert all(0 <= chance <= 1 for chance in chances)
+    assert "score" in repr(choice)
+
+
+@pytest.mark.slow
+def test_it_draws_reports_and_is_read_again(fit: bs.Fit, tmp_path: Path) -> None:
+    assert bs.plots.plot_forecast(fit).get_lines()
+    assert bs.plots.plot_residuals(fit, response="hard").collections
+    assert bs.report(fit, tmp_path / "page.html").stat().st_size > 10_000
+    again = bs.load_fit(fit.save(tmp_path / "fit.nc"))
+    assert again.spec.digest == fit.spec.digest
+    query = {"flops": 1e24, "family": "f01", "response": "hard"}
+    same = [bs.forecast(one, **query).summary["q50"].item() for one in (fit, again)]
+    assert same[0] == same[1]
+
+
+@pytest.mark.slow
+def test_a_forecast_from_the_command_line(fit: bs.Fit, tmp_path: Path) -> None:
+    saved = str(fit.save(tmp_path / "fit.nc"))
+    words = ["forecast", saved, "--set", "flops=1e24", "--set", "released=2025.5", "--response", "hard", "--json"]
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)
+    words = ["decide", "threshold", saved, "--score", "0.6", "--response", "hard", "--recipe", "released", "2025.5"]
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code in (0, 1), done.output
+    assert "hard 0.6 reached" in done.output
+
+
+def test_its_spec_says_what_does_not_fit() -> None:
+    for content, words in (
+        ({"benchmarks": {}}, "names no benchmark"),
+        ({"inputs": ["params"]}, "inputs do not fit"),
+        ({"law": "additive"}, "has no law"),
+        ({"fields": {"capability": {"skill": 2}}}, "sets 'skill'"),
+        ({"fields": {"capability": {"skills": 9}}}, "skills is out of range"),
+        ({"fields": {"capability": {"trend": 1}}}, "wrong type"),
+        ({"fields": {"capability": {"interaction": True}}}, "needs params and tokens"),
+        ({"benchmarks": {"a": {"chance": 1.5}}}, "out of range"),
+        ({"benchmarks": {"a": {"of": "b"}}}, "no earlier benchmark"),
+    ):
+        with pytest.raises(SpecError, match=words):
+            bs.make_spec("wrong", **{**CONTENT, **content})
+
+
+def test_another_choice_of_benchmarks_is_another_model() -> None:
+    one, same, other = (
+        bs.make_spec("one", **{**CONTENT, "benchmarks": {"easy": {"chance": chance}}}) for chance in (0.25, 0.25, 0.2)
+    )
+    assert one == same
+    assert one.digest != other.digest
+    again = bs.make_spec("again", **json.loads(json.dumps(one.to_dict())))
+    assert again.digest == one.digest
