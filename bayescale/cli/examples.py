@@ -26,7 +26,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "cache": ("cache", "cache --clear"),
     "decide allocation": tuple(f"decide {line}" for line in _ALLOCATION),
     "decide data-cap": ("decide data-cap fit.nc --flops 1e22 --unique-tokens 25B",),
-    "decide decay": ("decide decay fit.nc --family 400M --schedule 'linear peak=3e-4 floor=3e-5 warmup=2160 steps=24000'",),
+    "decide decay": ("decide decay fit.nc --family 400M --schedule 'linear peak=3e-4 warmup=2160 steps=24000'",),
     "decide experts": ("decide experts fit.nc --flops 1e22 --memory 80 --served 100B",),
     "decide fixed-params": ("decide fixed-params fit.nc --params 7B --worth 1e25",),
     "decide lifetime": ("decide lifetime fit.nc --like 70B --demand 'lognormal(2e12, 0.7)'",
