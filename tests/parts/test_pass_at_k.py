@@ -112,12 +112,12 @@ def test_a_vote_between_two_answers_is_binomial_near_even_odds() -> None:
         assert 1 / (1 + np.exp(-sharpness * np.log(p / (1 - p)))) == pytest.approx(exact, abs=0.02)
 
 
-def test_thinking_is_worth_itself_at_first_and_the_limit_at_last() -> None:
-    of = part("resources", "thinking")
+def test_thinking_follows_a_power_at_first_and_a_plateau_at_last() -> None:
+    law = part("laws", "thinking")
     with jax.enable_x64(True):
-        spent = {"thinking_tokens": np.log([10.0, 1e4, 1e9])}
-        worth = np.exp(np.asarray(of.effective(spent, None, most_thinking=1e4)["thinking_tokens"]))
-    np.testing.assert_allclose(worth, [10 / 1.001, 5e3, 1e4], rtol=1e-4)
+        logs = np.log(np.array([1e-5, 1e-4, 1e4, 1e5]))
+        found = np.asarray(law.log_loss(logs, level=1.0, limit=1.0, exponent=0.3))
+    np.testing.assert_allclose(np.diff(found)[[0, 2]] / np.log(10), [-0.3, 0.0], atol=1e-4)
 
 
 @pytest.mark.slow
