@@ -1,4 +1,4 @@
-"""Split: how to divide one budget between pre-training and what follows it, such as inference."""
+"""Split: how to divide one budget between pre-training and what follows it, such as reinforcement learning."""
 
 from __future__ import annotations
 
@@ -16,8 +16,11 @@ from bayescale.decisions.base import FAMILY, LIMITS, AbstractDecision, Details, 
 from bayescale.decisions.choice import Choice
 from bayescale.decisions.plans import beyond
 from bayescale.decisions.simplex import LEAST_SHARE, MOST_PARTS, lattice
-from bayescale.decisions.surface import Scope, budget_of, draws_of, frontier, interpolate
+from bayescale.decisions.surface import MOST_DRAWS, Scope, budget_of, draws_of, frontier, interpolate
 from bayescale.inference.average import AbstractFit
+from bayescale.modelling.sites import LAW
+from bayescale.parts.laws.stages import SUFFIX, Stages
+from bayescale.prediction.predict import predict
 from bayescale.prediction.queries import resolve_family
 
 FIRST = "pretraining"
@@ -32,7 +35,9 @@ class Split(AbstractDecision):
     """Divide a FLOP budget between pre-training and stages whose gain is proportional to the log of their compute.
 
     Pre-training gains what the law of the fit says, at its best split of params and tokens. What an e-fold more compute
-    gains in another stage is given, as a number or a distribution, because the runs do not tell it.
+    gains in another stage is given, as a number or a distribution, if the runs do not tell it. If they do, the fit has
+    the law `stages`: then each draw has the gains of all stages, in log odds of success, and none is given. The budget
+    of inference is that of all answers.
 
     Attributes
     ----------
@@ -40,6 +45,7 @@ class Split(AbstractDecision):
         Budget in FLOP for all stages together.
     gains : mapping of str to str
         A stage, and the nats/token that an e-fold more compute there is worth, such as ``"lognormal(0.01, 0.5)"``.
+        Empty if the fit has the law `stages`.
     family : str, optional
         Family to train in, as in :func:`forecast`.
     limits : mapping of str to str
@@ -48,22 +54,35 @@ class Split(AbstractDecision):
 
     flops: float = setting("count", "Budget in FLOP (5.76e23) for all stages together.")
     gains: Mapping[str, str] = setting(
-        "texts", "A stage and the nats that an e-fold of compute there is worth: inference lognormal(0.01,0.5)."
+        "texts",
+        "A stage and the nats that an e-fold of compute there is worth: inference lognormal(0.01,0.5). None if the fit "
+        "has the law stages.",
+        default_factory=dict,
     )
     family: str | None = setting("text", FAMILY, default=None)
     limits: Mapping[str, str] = setting("texts", LIMITS, default_factory=dict)
 
     name = "split"
     source = "a stage gets compute in proportion to what an e-fold of it gains: Cobb-Douglas where gains are log-linear"
-    unit = "nats/token"
+
+    @property
+    def unit(self) -> str:
+        """Nats per token, or log odds if the law measures every stage."""
+        return "nats/token" if self.gains else "log odds"
 
     def actions(self, fit: AbstractFit) -> pd.DataFrame:
         """Shares of the budget by stage, on a lattice."""
-        stages = [FIRST, *self._amounts()]
+        stages = list(self._measured(fit)) or [FIRST, *self._amounts()]
         return pd.DataFrame(lattice(len(stages)), columns=stages)
 
     def outcome(self, fit: AbstractFit, actions: pd.DataFrame, scope: Scope) -> xr.DataArray:
-        """Loss after pre-training, less what the other stages gain relative to the complete budget."""
+        """Loss after pre-training, less what the other stages gain relative to the complete budget.
+
+        Of a law of stages: log odds of failure, relative to those with the complete budget in every stage.
+        """
+        if measured := self._measured(fit):
+            logs = np.log(actions[list(measured)].to_numpy())
+            return draws_by_action(-np.stack(list(measured.values()), axis=1) @ logs.T)
         levels, loss = self._pretrained(fit, scope)
         ln_first = np.log(actions[FIRST].to_numpy() * budget_of(self.flops))
         shares, where = np.unique(ln_first, return_inverse=True)
@@ -88,7 +107,7 @@ class Split(AbstractDecision):
         dict of ndarray, shape (draw,)
             By name.
         """
-        return {f"gain of {stage}": gain for stage, gain in self._drawn(fit).items()}
+        return {f"gain of {stage}": gain for stage, gain in (self._drawn(fit) if self.gains else {}).items()}
 
     def details(self, choice: Choice) -> Details:
         """The best shares of each draw.
@@ -103,9 +122,12 @@ class Split(AbstractDecision):
         """
         budget, share = budget_of(self.flops), choice.action
         best = {stage: quantiles(of) for stage, of in self.optimum(choice.fit).items()}
+        if self._measured(choice.fit):
+            problem = f"Split of {count(budget)} FLOP over {', '.join(best)}"
+            notes = ("the law of stages is linear in logs: no stage saturates, and none changes what another gains",)
+            return Details(problem, lines=_shares(share, budget, best), figures={"best_share": best}, notes=notes)
         params, _ = frontier(choice.fit, np.array([share[FIRST] * budget]), self._fixed(choice.fit))
-        lines = [(stage[:12], f"{share[stage]:.1%} of the budget, {count(share[stage] * budget)} FLOP "
-                  f"(best share {of['q05']:.1%} to {of['q95']:.1%})") for stage, of in best.items()]  # fmt: skip
+        lines = _shares(share, budget, best)
         tokens = share[FIRST] * budget / (6 * params[0])
         lines.append(("train", f"{count(params[0])} params on {count(tokens)} tokens"))
         plan = pd.DataFrame({"params": params, "tokens": tokens}).assign(**self._fixed(choice.fit))
@@ -126,9 +148,12 @@ class Split(AbstractDecision):
         dict of ndarray, shape (draw,)
             By stage.
         """
+        if measured := self._measured(fit):
+            total = sum(measured.values())
+            return {stage: gain / total for stage, gain in measured.items()}
         levels, loss = self._pretrained(fit, "law")
         gains = self._drawn(fit)
-        others, total = sum(gains.values()), np.log(budget_of(self.flops))
+        others, whole = sum(gains.values()), np.log(budget_of(self.flops))
 
         def slope(at: np.ndarray) -> np.ndarray:
             return (interpolate(levels, loss, at - _STEP) - interpolate(levels, loss, at + _STEP)) / (2 * _STEP)
@@ -137,10 +162,20 @@ class Split(AbstractDecision):
         for _ in range(_BISECTIONS):  # share of pre-training minus slope / (slope + others) grows with the share
             middle = 0.5 * (low + high)
             gain = np.maximum(slope(middle), 0.0)
-            over = np.exp(middle - total) * (gain + others) > gain
+            over = np.exp(middle - whole) * (gain + others) > gain
             low, high = np.where(over, low, middle), np.where(over, middle, high)
-        first = np.exp(0.5 * (low + high) - total)
+        first = np.exp(0.5 * (low + high) - whole)
         return {FIRST: first, **{stage: (1 - first) * gain / others for stage, gain in gains.items()}}
+
+    def _measured(self, fit: AbstractFit) -> dict[str, np.ndarray]:
+        """Draws of what an e-fold of each stage gains, if the law of the fit is of stages; otherwise empty."""
+        if any(member.spec.law != Stages.name for member in fit.members.values()):
+            return {}
+        if self.gains:
+            raise QueryError("the fit has measured what every stage gains", got=", ".join(self.gains),
+                             hint="leave gains out")  # fmt: skip
+        (law,) = {member.spec.law_part for member in fit.members.values()}
+        return {stage: gain_of(fit, stage, self.family) for stage in law.stages}
 
     def _fixed(self, fit: AbstractFit) -> dict[str, str]:
         return {"family": resolve_family(fit, self.family)}
@@ -164,3 +199,30 @@ class Split(AbstractDecision):
 
     def _drawn(self, fit: AbstractFit) -> dict[str, np.ndarray]:
         return drawn(self._amounts(), draws_of(fit), 0)
+
+
+def _shares(share: Mapping[str, float], budget: float, best: Mapping[str, Mapping[str, float]]) -> list[tuple[str, str]]:
+    """Return a line for each stage: its share of the budget, and the best shares of the draws."""
+    return [(stage[:12], f"{share[stage]:.1%} of the budget, {count(share[stage] * budget)} FLOP "
+             f"(best share {of['q05']:.1%} to {of['q95']:.1%})") for stage, of in best.items()]  # fmt: skip
+
+
+def gain_of(fit: AbstractFit, stage: str, family: str | None = None) -> np.ndarray:
+    """Return draws of the log odds of success that an e-fold of a stage gains, under a law of stages.
+
+    Parameters
+    ----------
+    fit : Fit or Average
+        With the law `stages`.
+    stage : str
+    family : str, optional
+
+    Returns
+    -------
+    ndarray, shape (draw,)
+    """
+    columns = next(iter(fit.members.values())).spec.inputs
+    table = pd.DataFrame({column: [1e20, 1e20] for column in columns}).assign(family=resolve_family(fit, family))
+    table.loc[1, f"{stage}{SUFFIX}"] *= np.e
+    found = predict(fit, table, only=LAW, most=MOST_DRAWS)
+    return found[:, 0] - found[:, 1]
