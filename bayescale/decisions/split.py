@@ -201,7 +201,9 @@ class Split(AbstractDecision):
         return drawn(self._amounts(), draws_of(fit), 0)
 
 
-def _shares(share: Mapping[str, float], budget: float, best: Mapping[str, Mapping[str, float]]) -> list[tuple[str, str]]:
+def _shares(
+    share: Mapping[str, float], budget: float, best: Mapping[str, Mapping[str, float]]
+) -> list[tuple[str, str]]:
     """Return a line for each stage: its share of the budget, and the best shares of the draws."""
     return [(stage[:12], f"{share[stage]:.1%} of the budget, {count(share[stage] * budget)} FLOP "
              f"(best share {of['q05']:.1%} to {of['q95']:.1%})") for stage, of in best.items()]  # fmt: skip

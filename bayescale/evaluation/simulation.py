@@ -50,8 +50,10 @@ _LOSS = (
 _EPOCHS = (1.0, 4.0, 16.0, 60.0)  # from no repeats to far beyond the decay of their value
 _FIRST_STEP, _LAST_STEP = 500, 30_000  # of training curves
 _ITEMS, _CHANCE = 1000, 0.25  # of a benchmark with four answers
+_KL = (0.3, 1.0, 3.0, 9.0, 27.0, 81.0)  # nats
 _VOTES = (1.0, 4.0, 16.0, 64.0, 256.0)
 _ERROR_RATE = 0.3
+_ENV_STEPS = 1e6
 _EVENNESS = 0.5  # of a Dirichlet distribution of shares: most mixtures have much of some domains and little of others
 _LOSS_ERROR = 0.003  # nats/token: for a million tokens whose losses have an SD of 3 nats
 
@@ -208,10 +210,13 @@ def sweep_for(spec: Spec) -> Runs:
         "step": np.round(np.geomspace(_FIRST_STEP, _LAST_STEP, len(frame))),
         "examples": frame["tokens"],
         "error_rate": _ERROR_RATE,
+        "env_steps": _ENV_STEPS,
         "n_items": _ITEMS,
         "n_correct": 0,
         "chance": _CHANCE,
         "samples": 1.0,
+        "kl": np.resize(_KL, len(frame)),
+        "gold_score": 0.0,
         "votes": np.resize(_VOTES, len(frame)),
         "loss_error": _LOSS_ERROR,
         "group": [f"{flops:.3g}" for flops in budgets],

@@ -246,9 +246,15 @@ def losses(spec: Model, table: pd.DataFrame) -> np.ndarray:
     column = next((of.site for of in spec.instances if of.response.a_loss and of.site in table), "loss")
     known = pd.to_numeric(table[column]) if column in table else pd.Series(np.nan, table.index)
     if known.isna().any():
-        usual = typical_loss(table["params"], table["tokens"]) if column == "loss" else known.median()
+        usual = known.median() if column != "loss" else _usual_loss(table)
         known = known.fillna(usual)
     return known.to_numpy(float)
+
+
+def _usual_loss(table: pd.DataFrame) -> Any:
+    """Return the losses that are typical of params and tokens; 1, the unit of the law, if the table has not both."""
+    counted = {"params", "tokens"} <= set(table)
+    return typical_loss(table["params"], table["tokens"]) if counted else 1.0
 
 
 def _filled(values: np.ndarray, by: Callable[[np.ndarray], float]) -> np.ndarray:

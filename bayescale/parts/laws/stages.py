@@ -65,8 +65,8 @@ class Stages(AbstractLaw):
     @property
     def quantities(self) -> Mapping[str, Quantity]:
         """What an e-fold of each stage is worth in e-folds of the last one."""
-        last = self.stages[-1]
-        return {f"worth_{stage}": Quantity(Kind.PUBLISHED, "1", f"e-folds of {last} that one of {stage} is worth", "log")
+        meaning = f"e-folds of {self.stages[-1]} that one of {{}} is worth"
+        return {f"worth_{stage}": Quantity(Kind.PUBLISHED, "1", meaning.format(stage), "log")
                 for stage in self.stages[:-1]}  # fmt: skip
 
     def log_loss(self, *inputs: Array, **parameters: Array) -> Array:

@@ -12,7 +12,9 @@ class ErrorOdds(AbstractResponse):
     """
 
     name = "error-odds"
-    source = "scores as a logistic curve of log compute: Owen 2024, arXiv:2401.04757; Ruan et al. 2024, arXiv:2405.10938"
+    source = (
+        "scores as a logistic curve of log compute: Owen 2024, arXiv:2401.04757; Ruan et al. 2024, arXiv:2405.10938"
+    )
     observed = "error_rate"
     kind = "log"
     unit = "share of examples"
