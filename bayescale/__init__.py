@@ -66,6 +66,7 @@ _EXPORTS = {
     "Swap": "decisions.swap",
     "Target": "decisions.target",
     "Threshold": "decisions.threshold",
+    "TrainToTest": "decisions.train_to_test",
     "Value": "decisions.engines",
     "Verdict": "core.verdict",
     "Weights": "inference.weights",
@@ -136,6 +137,7 @@ if TYPE_CHECKING:
     from bayescale.decisions.swap import Swap
     from bayescale.decisions.target import Target
     from bayescale.decisions.threshold import Threshold
+    from bayescale.decisions.train_to_test import TrainToTest
     from bayescale.decisions.value import value_of
     from bayescale.evaluation.backtest import Backtest, backtest
     from bayescale.evaluation.checks.base import AbstractCheck, Finding, check

@@ -47,7 +47,7 @@ def best_for_kl(kl: np.ndarray | float) -> np.ndarray:
     147
     """
     # ln n + 1/n = c has the solution 1/n = -W(-exp(-c)), on the branch of small 1/n.
-    return -1 / lambertw(np.maximum(-np.exp(-1.0 - np.asarray(kl, float)), -1 / np.e), 0).real
+    return -1 / lambertw(-np.exp(-1.0 - np.maximum(kl, 1e-15)), 0).real
 
 
 def peak_of_best(alpha: np.ndarray | float, beta: np.ndarray | float) -> np.ndarray:
