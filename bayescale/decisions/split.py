@@ -153,7 +153,7 @@ class Split(AbstractDecision):
             return {stage: gain / total for stage, gain in measured.items()}
         levels, loss = self._pretrained(fit, "law")
         gains = self._drawn(fit)
-        others, whole = sum(gains.values()), np.log(budget_of(self.flops))
+        others, ln_budget = sum(gains.values()), np.log(budget_of(self.flops))
 
         def slope(at: np.ndarray) -> np.ndarray:
             return (interpolate(levels, loss, at - _STEP) - interpolate(levels, loss, at + _STEP)) / (2 * _STEP)
@@ -162,9 +162,9 @@ class Split(AbstractDecision):
         for _ in range(_BISECTIONS):  # share of pre-training minus slope / (slope + others) grows with the share
             middle = 0.5 * (low + high)
             gain = np.maximum(slope(middle), 0.0)
-            over = np.exp(middle - whole) * (gain + others) > gain
+            over = np.exp(middle - ln_budget) * (gain + others) > gain
             low, high = np.where(over, low, middle), np.where(over, middle, high)
-        first = np.exp(0.5 * (low + high) - whole)
+        first = np.exp(0.5 * (low + high) - ln_budget)
         return {FIRST: first, **{stage: (1 - first) * gain / others for stage, gain in gains.items()}}
 
     def _measured(self, fit: AbstractFit) -> dict[str, np.ndarray]:
