@@ -149,3 +149,9 @@ def test_no_other_room_puts_a_design_together():
         return any(isinstance(called, ast.Name) and called.id == "Design" for called in calls)
 
     assert [path for path in home.rglob("*.py") if makes_one(path)] == []
+
+
+def test_a_table_without_params_and_without_a_loss_has_the_unit_of_the_law_as_its_anchor() -> None:
+    spec = bs.make_spec("mine", law="power", responses={"gold-of-best": "gaussian-real"}, pooling={"default": "none"})
+    table = pd.DataFrame({"flops": [1e18, 1e19, 1e20], "kl": 1.0, "gold_score": 0.5, "family": "ours"})
+    assert float(anchor_of(spec, table)["loss"]) == 0.0  # ln 1

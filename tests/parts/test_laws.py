@@ -49,8 +49,8 @@ MAY_RISE = {
     *(("mixture-exponential", f"share_{name}") for name in DOMAINS),
 }
 """A law falls in every input, except these: the tokens term of drift may grow with params, a larger batch takes fewer
-steps at equal tokens, labelled examples may harm a large model, a domain may harm a text, and slopes of routed laws change
-with the other inputs."""
+steps at equal tokens, labelled examples may harm a large model, a domain may harm a text, and slopes of routed laws
+change with the other inputs."""
 
 AT = {"experts": 6.0, "granularity": 4.0, "vocab_params": 6e7}
 """The anchor's value of inputs that are not params, tokens or compute."""
