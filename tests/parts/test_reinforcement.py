@@ -13,11 +13,11 @@ from bayescale.parts.catalogue import part
 ASYMPTOTE, START, MIDDLE, STEEPNESS, SCATTER = 0.62, 0.3, 3e21, 1.3, 0.01
 
 
-def pass_rates(last: float) -> pd.DataFrame:
-    """Twenty checkpoints of one run, up to a compute, with noise of 1% of the error."""
-    flops = np.geomspace(1e20, last, 20)
+def pass_rates(last: float, count: int = 20) -> pd.DataFrame:
+    """Checkpoints of one run, up to a compute, with noise of 1% of the error."""
+    flops = np.geomspace(1e20, last, count)
     rate = START + (ASYMPTOTE - START) / (1 + (MIDDLE / flops) ** STEEPNESS)
-    noise = np.exp(SCATTER * np.random.default_rng(0).standard_normal(20))
+    noise = np.exp(SCATTER * np.random.default_rng(0).standard_normal(count))
     return pd.DataFrame({"flops": flops, "error_rate": (1 - rate) * noise, "family": "ours"})
 
 
@@ -90,7 +90,7 @@ def test_a_power_law_and_a_sigmoid_differ_beyond_the_runs(fits: dict[str, bs.Fit
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::bayescale.core.errors.ConvergenceWarning")
 def test_both_laws_are_stacked() -> None:
-    weights = bs.stack(bs.load_runs(pass_rates(20 * MIDDLE)), ["rl-sigmoid", "rl-power"], seed=0).weights.weights
+    weights = bs.stack(bs.load_runs(pass_rates(20 * MIDDLE, 40)), ["rl-sigmoid", "rl-power"], seed=0).weights.weights
     assert weights["rl-sigmoid"] > weights["rl-power"]
 
 
