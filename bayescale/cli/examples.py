@@ -42,6 +42,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "decide target": ("decide target fit.nc --loss 2.0 --probability 0.9",
                       "decide target fit.nc --score 0.7 --response hellaswag"),
     "decide threshold": ("decide threshold fit.nc --rule eu-ai-act --restarts 'lognormal(1.06, 0.03)'",),
+    "decide train-to-test": ("decide train-to-test fit.nc --flops 1e24 --problems 1B",),
 }  # fmt: skip
 
 
