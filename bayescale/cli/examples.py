@@ -43,6 +43,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
                       "decide target fit.nc --score 0.7 --response hellaswag"),
     "decide train-to-test": ("decide train-to-test fit.nc --flops 1e23 --problems 1e9",),
     "decide threshold": ("decide threshold fit.nc --rule eu-ai-act --restarts 'lognormal(1.06, 0.03)'",),
+    "decide train-to-test": ("decide train-to-test fit.nc --flops 1e24 --problems 1B",),
 }  # fmt: skip
 
 
