@@ -37,7 +37,8 @@ _WAYS = ("quantile", "expanding", "leave-largest-out", "leave-family-out", "by-d
 @response_option
 @click.option("--way", type=click.Choice(_WAYS), default="quantile", show_default=True,
               help="Which runs are fitted: those below a quantile of compute; the same at several quantiles; all but "
-              "the largest model size; only other families; what was released first; a family's smallest runs and other families.")  # fmt: skip
+              "the largest model size; only other families; what was released first; a family's smallest runs and "
+              "other families.")  # fmt: skip
 @click.option("--train-quantile", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.7,
               show_default=True, help="Quantile of a family's compute up to which runs are fitted.")  # fmt: skip
 @click.option("--smallest", type=click.IntRange(2),
