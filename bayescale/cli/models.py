@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _KINDS = ("models", "data", "laws", "resources", "penalties", "responses", "noise", "discrepancies", "decisions",
           "checks")  # fmt: skip
 # The names in runs.splits.WAYS, which cannot be imported without NumPy.
-_WAYS = ("quantile", "expanding", "leave-largest-out", "leave-family-out", "alongside")
+_WAYS = ("quantile", "expanding", "leave-largest-out", "leave-family-out", "by-date", "alongside")
 
 
 @click.command()
@@ -37,7 +37,8 @@ _WAYS = ("quantile", "expanding", "leave-largest-out", "leave-family-out", "alon
 @response_option
 @click.option("--way", type=click.Choice(_WAYS), default="quantile", show_default=True,
               help="Which runs are fitted: those below a quantile of compute; the same at several quantiles; all but "
-              "the largest model size; only other families; a family's smallest runs and other families.")  # fmt: skip
+              "the largest model size; only other families; what was released first; a family's smallest runs and "
+              "other families.")  # fmt: skip
 @click.option("--train-quantile", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.7,
               show_default=True, help="Quantile of a family's compute up to which runs are fitted.")  # fmt: skip
 @click.option("--smallest", type=click.IntRange(2),

@@ -208,7 +208,7 @@ def backtest(
         Name of one of :data:`bayescale.runs.splits.WAYS`: ``"quantile"``, ``"expanding"`` (several quantiles),
         ``"leave-largest-out"`` (all model sizes except the largest are fitted), ``"leave-family-out"`` (the family
         is forecast as ``"new"``), ``"alongside"`` (its smallest-compute runs and all runs of other families are
-        fitted).
+        fitted), ``"by-date"`` (what was ``released`` first is fitted).
     train_quantile : float
         Quantile of a family's compute up to which its runs are fitted.
     smallest : int, optional

@@ -228,7 +228,7 @@ def custom_model(
     Because the model may link families, all families are fitted together. A site that is drawn in a plate ``"family"``
     of size ``design.families`` has one more value for a family that was not fitted, drawn from its distribution given
     the other sites. A model without such a site cannot forecast such a family. A site that is drawn in the plate
-    ``"run"`` keeps its value for a query that names a fitted run (``family`` and ``run_id``), and is drawn anew for
+    ``"run"`` keeps its value for a query that names a fitted run (``family`` and ``run_id``), and is drawn again for
     any other.
 
     Examples

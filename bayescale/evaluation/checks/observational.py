@@ -1,4 +1,4 @@
-"""Can what public models show be told apart: compute from date, capability from contamination, scores from gaps?"""
+"""What can public models not show: compute or date, capability or contamination, scores or gaps?"""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MOST_DRAWS = 400
 
 
 class Observational(AbstractCheck):
-    """What a table of public models cannot tell apart, for a model that reads dates of release or has several scores.
+    """What a table of public models confounds, for a model that reads dates of release or has several scores.
 
     Makers choose compute, date, data and benchmarks together, so that no model of such a table separates them. A
     finding that fails says what is confounded, or which scores are missing not at random, or lie below their floor.
