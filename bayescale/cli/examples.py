@@ -41,7 +41,6 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "decide swap": ("decide swap fit.nc --recipe OpenLM-C4 --params 1B --done 60B --remaining 40B",),
     "decide target": ("decide target fit.nc --loss 2.0 --probability 0.9",
                       "decide target fit.nc --score 0.7 --response hellaswag"),
-    "decide train-to-test": ("decide train-to-test fit.nc --flops 1e23 --problems 1e9",),
     "decide threshold": ("decide threshold fit.nc --rule eu-ai-act --restarts 'lognormal(1.06, 0.03)'",),
     "decide train-to-test": ("decide train-to-test fit.nc --flops 1e24 --problems 1B",),
 }  # fmt: skip
