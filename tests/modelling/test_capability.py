@@ -282,8 +282,10 @@ def test_ruan_2024_the_20_preregistered_models_are_forecast_better_than_by_the_p
         draws = bs.forecast(fit, queries, response=name).draws["predictive"].to_numpy().reshape(-1, held.sum())
         mine = scores(draws[:, seen[held]], came[held & seen], np.zeros_like(draws[:, seen[held]]), logs=False)
         point = np.abs(point_recipe(parts, came, seen & ~held) - came)[held & seen]
-        rows.append(mine.assign(point=point))
+        rows.append(mine.assign(point=point, one=np.flatnonzero(seen & held)))
     every = pd.concat(rows)
     assert len(every) == 212
     assert every["crps"].mean() < 0.8 * every["point"].mean()
-    assert 0.8 < every["coverage_90"].mean() < 0.95
+    by_model = every.groupby("one")["coverage_90"].mean()
+    error = by_model.std() / np.sqrt(len(by_model))  # models are drawn, benchmarks are not
+    assert 0.85 - 2 * error < every["coverage_90"].mean() < 0.95 + 2 * error
