@@ -237,11 +237,13 @@ def sweep_for(spec: Spec) -> Runs:
     for of in spec.instances:
         more.setdefault(of.site, _PLACEHOLDERS.get(of.response.kind, _LOSS))
         more |= {column: more[name] for name, column in of.requires.items() if name in more}
-    for column in {*spec.columns, *spec.labels, *spec.sorting} - set(frame):
+    lacking = sorted({*spec.columns, *spec.labels, *spec.sorting} - set(frame))
+    for column in lacking:
         if column not in more:
             raise RunsError(f"no plain sweep has the column {column!r}, which spec {spec.name!r} reads",
                             hint="give your own runs (--runs)")  # fmt: skip
-        frame[column] = more[column]
+    found = pd.DataFrame({column: more[column] for column in lacking}, index=frame.index)
+    frame = pd.concat([frame, found], axis=1)
     pools = any(setting.pooling != "none" for _, setting in spec.settings)
     steps = _STEPS if pools else {"all": 1}
     families = pd.concat([frame[::step].assign(family=name) for name, step in steps.items()])

@@ -72,6 +72,7 @@ def fit(runs: bs.Runs) -> bs.Fit:
     return bs.fit(runs, bs.make_spec("emergence", **content), seed=0, draws=500)
 
 
+@pytest.mark.slow
 def test_the_smooth_metric_forecasts_the_sharp_one(fit: bs.Fit, runs: bs.Runs) -> None:
     assert fit.converged, fit.verdict
     for name, truth in (("hardness", HARDNESS), ("steepness", STEEPNESS)):
@@ -83,6 +84,7 @@ def test_the_smooth_metric_forecasts_the_sharp_one(fit: bs.Fit, runs: bs.Runs) -
     assert truth > 5 * runs["n_correct"].max()
 
 
+@pytest.mark.slow
 def test_a_threshold_says_when_the_capability_is_likely(fit: bs.Fit) -> None:
     """Exact match passes 0.1 between 1e23 and 3e23 FLOP; a decade before it is unlikely, a decade later likely."""
     truth = metric("exact-match", FLOPS, tokens=10)

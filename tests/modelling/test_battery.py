@@ -62,6 +62,7 @@ def fit(runs: bs.Runs) -> bs.Fit:
     return bs.fit(runs, bs.make_spec("tests", **CONTENT), seed=0, draws=500)
 
 
+@pytest.mark.slow
 def test_a_parameter_has_one_value_for_each_response(fit: bs.Fit) -> None:
     assert fit.converged, fit.verdict
     assert fit.posterior["midpoint_tests"].dims == ("chain", "draw", "tests")
@@ -93,6 +94,7 @@ def test_the_density_is_that_of_the_responses_by_name(runs: bs.Runs) -> None:
         assert found == pytest.approx(expected, rel=1e-10), name
 
 
+@pytest.mark.slow
 def test_a_benchmark_of_few_runs_takes_its_width_from_the_others(fit: bs.Fit, runs: bs.Runs) -> None:
     widths = fit.posterior["width_tests"]
     assert float(widths.sel(tests="rare").std()) < 0.5 * 0.7 * WIDTH  # half of the prior's 0.7 e-folds
@@ -101,6 +103,7 @@ def test_a_benchmark_of_few_runs_takes_its_width_from_the_others(fit: bs.Fit, ru
     assert alone.summary["q05"].item() < truth < alone.summary["q95"].item()
 
 
+@pytest.mark.slow
 def test_every_response_is_drawn_and_scored_by_itself(fit: bs.Fit, runs: bs.Runs) -> None:
     frame = fit.design_frame
     sites = predict(fit, frame, most=200)
@@ -114,6 +117,7 @@ def test_every_response_is_drawn_and_scored_by_itself(fit: bs.Fit, runs: bs.Runs
     assert abs(density.mean() - whole.mean()) < 5 * whole.mean(axis=1).std() / np.sqrt(200)
 
 
+@pytest.mark.slow
 def test_a_spec_with_a_battery_is_written_and_read(fit: bs.Fit, tmp_path: Path) -> None:
     assert bs.load_spec(bs.write_spec(fit.spec, tmp_path / "tests.toml")).digest == fit.spec.digest
     again = bs.load_fit(fit.save(tmp_path / "fit.nc"))
