@@ -214,7 +214,7 @@ def refits(
     list of Fit
         By fantasy.
     """
-    runs, spec = fit.design_frame, fit.spec
+    runs, spec = fit.design_frame.drop(columns=["run_id", "exclusion"], errors="ignore"), fit.spec
     if isinstance(spec, Spec):
         spec = replace(spec, anchor=tuple((dict(spec.anchor) | fit.meta["anchor"]).items()))
     tables = {

@@ -397,8 +397,7 @@ def _collect(runs: Runs, spec: Model, points: Design, samples: nuts.Samples, see
     prior = {k: v for k, v in samples.log_prior.items() if declared[k].at_top}
     derived = [k for k in posterior if k in declared and not spec.law and not declared[k].latent]
     sorting = [column for column in spec.sorting if column in runs.frame]
-    names = () if spec.law else ("run_id",)  # a query may name a fitted run of a custom model
-    kept = dict.fromkeys((*_KEEP, *spec.columns, *spec.labels, *sorting, *names))
+    kept = dict.fromkeys((*_KEEP, *spec.columns, *spec.labels, *sorting))
     constant = {k: runs[k] for k in kept if k in runs.frame and k not in points.observed}
     constant |= {k: points.columns[k] for k in dict(spec.covariates)} | {"family": points.family}
     groups = {

@@ -19,6 +19,7 @@ from numpyro.distributions.util import promote_shapes
 
 from bayescale.core.errors import SpecError, nearest
 from bayescale.modelling.custom import CustomModel, Observes, named
+from bayescale.modelling.sites import location_of
 from bayescale.parts.base import Column
 
 NAME = "capability"
@@ -271,7 +272,7 @@ def _observe(name: str, of: Benchmark, logit: Array, design: Any) -> None:
     floor = _floor(name, of)
     rise = of.ceiling - floor
     share = sigmoid(logit)
-    p = numpyro.deterministic(f"{name}_location", floor + rise * share)
+    p = numpyro.deterministic(location_of(name), floor + rise * share)
     spread = jnp.sqrt((dispersion * rise * share * (1 - share)) ** 2 + p * (1 - p) / of.items + scatter**2)
     with numpyro.plate("run", len(design.family)):
         numpyro.sample(name, Score(p, spread), obs=design.observed.get(name))

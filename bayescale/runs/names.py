@@ -26,7 +26,7 @@ _OTHER_NAMES: dict[str, tuple[str, ...]] = {
              "final_eval_loss", "final_val_loss"),
     "flops": ("flop", "total_flops", "total_flop", "train_flops", "training_flops", "training_flop", "num_flops",
               "n_flops", "compute_flops", "compute_flop", "training_compute_flop", "training_compute_flops"),
-    "step": ("steps", "global_step", "trainer_global_step", "train_step", "training_step"),
+    "step": ("global_step", "trainer_global_step", "train_step", "training_step"),
     "active_params": ("active_parameters", "num_active_params", "n_active_params", "activated_params"),
     "unique_tokens": ("num_unique_tokens", "n_unique_tokens"),
     "family": ("model_family", "family_name"),

@@ -90,8 +90,15 @@ def test_the_error_of_coverage_is_its_scatter() -> None:
 SPLIT = Options(smallest=5, beyond=3.0)
 
 
+def dated(pool: bs.Runs) -> bs.Runs:
+    """The pool with dates: larger runs are later."""
+    rank = pool.frame.groupby("family")["flops"].rank(pct=True)
+    return bs.load_runs(pool.frame.assign(released=2020 + 4 * rank), name=pool.name)
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_a_run_that_is_forecast_is_not_fitted(way: str, pool: bs.Runs) -> None:
+    pool = dated(pool)
     options = Options(**{name: value for name, value in SPLIT._asdict().items() if name in WAYS[way].reads})
     cuts, left_out = cut(pool, way, options)
     assert cuts
@@ -138,6 +145,7 @@ def test_the_others_are_fitted_whole_beside_a_family(way: str, own: int, trio: b
 
 @pytest.mark.parametrize("way", WAYS)
 def test_families_of_a_suite_are_fitted_together_and_priors_know_none_of_them(way: str, pool: bs.Runs) -> None:
+    pool = dated(pool)
     options = Options(**{name: value for name, value in SPLIT._asdict().items() if name in WAYS[way].reads})
     spec = make_spec("suites", law="additive", pooling={"default": "none", "alpha_N": "suite"})
     suite = {family: set(pool.where(family=family)["suite"]) for family in pool.families}

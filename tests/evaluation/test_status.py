@@ -64,7 +64,7 @@ def test_coverage_that_nobody_measured_is_to_be_reviewed() -> None:
 def test_a_check_says_where_every_question_stands(chinchilla_fit: bs.Fit) -> None:
     """A fit that converged is no good fit yet: the five runs that its table marks are named beside the checks."""
     findings = bs.check(chinchilla_fit)
-    asked = ["converged", "identified", "residuals", "sensitivity", "coverage", "runs"]
+    asked = ["converged", "identified", "influence", "residuals", "sensitivity", "coverage", "runs"]
     assert [s.question for s in findings.status] == asked
     by = {s.question: s for s in findings.status}
     assert by["converged"].state == PASS
@@ -82,6 +82,7 @@ def test_a_comparison_asks_its_own_backtests_for_coverage(comparison: bs.Compari
     bin_ = horizon_of(comparison.choices["additive"].reach_decades)
     row = {"model": "additive", "horizon": str(bin_), "coverage_90": 0.5, "n_test": 40, "families": 1}
     horizons = pd.DataFrame([row | {"horizon": "inside", "coverage_90": 0.9}, row])
-    status = replace(comparison, horizons=horizons).status["additive"][4]
-    assert (status.question, status.state) == ("coverage", FAIL)
+    by = {status.question: status for status in replace(comparison, horizons=horizons).status["additive"]}
+    status = by["coverage"]
+    assert status.state == FAIL
     assert "held 50% of 40" in status.sentence

@@ -251,7 +251,7 @@ def test_laws_err_by_more_where_loss_falls_more_steeply_than_usual(pool):
 
     def basis_of(name, power):
         runs = pool.where(family=name)
-        return design(spec, bs.load_runs(runs.frame.assign(loss=runs["loss"] ** power))).basis
+        return design(spec, bs.load_runs(runs.frame.assign(loss=runs["loss"] ** power), loss_unit="nats")).basis
 
     steep, steeper = (basis_of("Porian-RefinedWeb", power) for power in (0.8, 1.2))
     flat, flatter = (basis_of("OPT", power) for power in (1.0, 0.9))

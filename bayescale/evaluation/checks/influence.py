@@ -15,6 +15,7 @@ from bayescale.evaluation.checks.base import AbstractCheck, Finding
 from bayescale.prediction.queries import counts_flops, flops_of
 
 _SDS = 1.0  # posterior SDs by which a few runs may move an answer, however small the change
+_FEWEST = 100  # draws whose tail shows the shape of their weights
 _RELIABLE = 0.7  # largest Pareto shape at which reweighted draws are used: Vehtari et al. 2024
 _CLUSTER = 5  # runs that lie together
 _LEAST_LEFT = 4  # runs of a family for each run that is left out
@@ -120,11 +121,12 @@ def _largest(answer: np.ndarray, weight: np.ndarray, groups: list[tuple[int, ...
 
 def _changed(answer: np.ndarray, weight: np.ndarray, rows: tuple[int, ...]) -> _Change:
     left_out, middle = weight[:, list(rows)].sum(axis=1), answer.mean()
-    log_weights, shape = array_stats.psislw(left_out)  # the draws are weighted against the likelihood that it is given
-    weights = np.exp(log_weights - log_weights.max())
-    moved = float(weights @ answer / weights.sum() - middle)
-    if not shape <= _RELIABLE:
-        moved = -float((answer - middle) @ (left_out - left_out.mean()) / len(answer))
+    moved, shape = -float((answer - middle) @ (left_out - left_out.mean()) / len(answer)), np.inf
+    if len(answer) >= _FEWEST:
+        log_weights, shape = array_stats.psislw(left_out)  # draws are weighted against the likelihood that it is given
+    if shape <= _RELIABLE:
+        weights = np.exp(log_weights - log_weights.max())
+        moved = float(weights @ answer / weights.sum() - middle)
     return _Change(rows, moved / float(answer.std()), float(np.exp(moved)), float(shape))
 
 
