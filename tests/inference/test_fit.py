@@ -109,6 +109,7 @@ def test_groups_and_dims_are_those_of_the_contract(trio_fit):
     assert trio_fit.tree["log_likelihood"]["loss"].dims == ("chain", "draw", "run")
 
 
+@pytest.mark.slow
 def test_a_large_table_keeps_log_likelihoods_by_family_and_they_add_up(trio, monkeypatch):
     # One law for all families compiles in a third of a hierarchy's time, and its likelihoods are kept in the same way.
     def draw(draws):  # with a warm-up given nothing is drawn again, so that the first 100 draws are the same

@@ -168,6 +168,7 @@ def test_chains_of_a_population_are_those_of_the_seed_and_agree_with_those_of_an
     assert_alike(one, other)
 
 
+@pytest.mark.slow
 def test_chains_of_a_population_that_do_not_agree_are_drawn_longer_and_then_refused(learner, monkeypatch):
     law = replace(learner, misses={})  # one population
     monkeypatch.setattr(populating, "_DRAWS", 40)  # too few for an ESS of 400
@@ -234,6 +235,7 @@ def test_a_family_unlike_those_that_were_learnt_from_is_told_so(learner):
     assert "SDs" not in found["level"].sentence  # not learnt
 
 
+@pytest.mark.slow
 def test_a_family_left_out_is_not_looked_at(learner):
     left, other = learner.families[:2]
     precision, information, anchors, _ = (part.copy() for part in learner.evidence)
@@ -290,6 +292,7 @@ def test_what_was_learnt_is_narrower_and_says_where_it_came_from(learner, base):
     assert growth.scale < base.parameters["growth"].prior.scale
 
 
+@pytest.mark.slow
 def test_how_alike_suites_are_is_learnt_where_one_is_left_that_has_several(learner):
     suites = np.identity(len(learner.families))[:-1]
     suites[0, -1] = 1
