@@ -63,7 +63,10 @@ class MultiPower(AbstractPenalty):
     name = "multi-power"
     source = LUO
     use = "Rows are checkpoints of training curves, and the schedules of their learning rates differ."
-    avoid = "Only final losses of one kind of schedule are known: nothing then tells the schedule from the rest."
+    avoid = (
+        "Only final losses of one kind of schedule are known: nothing then tells the schedule from the rest. The spec "
+        "`training-curves` takes two minutes, and its 90% intervals cover 74% of the losses of the six test curves."
+    )
     runs = ("training-curves",)
     reproduced = (
         "The 15 printed metrics of their six test curves at three sizes, to every digit, from the published constants."
@@ -131,7 +134,6 @@ class Annealing(AbstractPenalty):
     source = "Tissue et al. 2024, arXiv:2408.11029"
     use = "A simple law of training curves is wanted, as a second opinion on `multi-power`."
     avoid = "Schedules with decays of very different lengths: its effect grows without bound."
-    runs = ("training-curves",)
     requires = ("step",)
     labels = ("schedule",)
     columns = {"lr_area": AREA}
