@@ -12,7 +12,7 @@ import reference
 import bayescale as bs
 
 DOCS = Path(__file__).parents[1] / "docs"
-TERMS = ["family", "draw", "indifference band", "loss"]
+TERMS = ["family", "draw", "safe range", "loss"]
 
 
 @pytest.mark.parametrize("kind", sorted(reference._KINDS))
@@ -33,7 +33,7 @@ def test_the_list_of_the_public_api_is_complete() -> None:
     [
         ("Two families differ.", "families"),
         ("Draws are kept.", "Draws"),
-        ("the indifference band of a budget", "indifference band"),
+        ("the safe range of a budget", "safe range"),
         ("lossless, a cross-family drawing", None),
     ],
 )
@@ -54,4 +54,4 @@ def test_a_word_is_linked_once_a_page() -> None:
 
 def test_the_glossary_is_read_as_it_is_written() -> None:
     terms = glossary_links.terms_of((DOCS / "glossary.md").read_text(encoding="utf-8"))
-    assert {"run", "family", "anchor", "regret", "EVSI", "indifference band", "verdict"} <= set(terms)
+    assert {"run", "family", "anchor", "regret", "EVSI", "safe range", "verdict"} <= set(terms)

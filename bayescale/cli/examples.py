@@ -8,7 +8,7 @@ _ALLOCATION = ("allocation fit.nc --flops 5.76e23", "allocation fit.nc --flops '
 EXAMPLES: dict[str, tuple[str, ...]] = {
     "init": ("init ours.csv",),
     "validate": ("validate ours.csv", "validate export.csv --columns params=n_params --unit tokens=billions"),
-    "explain": ("explain regret", "explain indifference band"),
+    "explain": ("explain regret", "explain safe range"),
     "fit": ("fit ours.csv --loss-unit nats --out fit.nc",
             "fit hoffmann2022 --where 'exclusion=\"\"' --out fit.nc",
             "fit ours.csv --model additive --model coupled --out average.nc"),

@@ -122,9 +122,9 @@ def words(kind: str, content: dict[str, Any]) -> str:
     if kind == "data":
         return _card_words(content)
     lines = [content.get("title", content["name"])]
+    if kind == "models" and "law" not in content:
+        return "\n".join([*lines, *_model_lines(content)])
     if kind == "models":
-        if "law" not in content:
-            return "\n".join([*lines, *_model_lines(content)])
         learned, reference = content["learned"], content.get("reference", {})
         at = ", ".join(f"{count(value)} {column}" for column, value in reference.items())
         where = f"; those with a trend, at a family's reference run of {at}" if reference else ""
@@ -152,15 +152,20 @@ def words(kind: str, content: dict[str, Any]) -> str:
         ]
         rows = content["in_words"]
     else:
-        lines += ["", content["about"], "", f"source: {content['source']}"]
-        lines += [f"{head}: {content[key]}" for key, head in _PROVEN.items() if content.get(key)]
-        if "runs" in content:
-            lines += [f"proven on: {', '.join(content['runs']) or SIMULATED}"]
-        lines += [f"fields: {_fields_words(content['fields'])}"] if "fields" in content else []
+        lines += _part_lines(content)
         rows = content.get("parameters", {})
         lines += ["", "parameters"] if rows else []
     width = max(map(len, rows), default=0)
     return "\n".join([*lines, *(f"  {name:{width}}  {text}" for name, text in rows.items())])
+
+
+def _part_lines(content: dict[str, Any]) -> list[str]:
+    """Return what a part says of itself, before its parameters."""
+    lines = ["", content["about"], "", f"source: {content['source']}"]
+    lines += [f"{head}: {content[key]}" for key, head in _PROVEN.items() if content.get(key)]
+    if "runs" in content:
+        lines += [f"proven on: {', '.join(content['runs']) or SIMULATED}"]
+    return lines + ([f"fields: {_fields_words(content['fields'])}"] if "fields" in content else [])
 
 
 def _model_lines(content: dict[str, Any]) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -26,6 +26,7 @@ from bayescale.decisions.base import (
 )
 from bayescale.decisions.bills import SEED, card_of
 from bayescale.decisions.choice import Best, Choice
+from bayescale.decisions.influence import Change, influence, influence_lines
 from bayescale.decisions.limits import menu
 from bayescale.decisions.surface import (
     MOST_DRAWS,
@@ -58,7 +59,7 @@ _AROUND = np.union1d(_BELOW, _CURVE)  # decades around the budget at which each 
 _UNITS = ("flops", "dollars", "days")
 _SPENT = ("tokens", "unique_tokens", "flops")  # columns that grow with what is spent on a size
 _LEAST_STEPS, _STEP = 6, 0.4  # of ln FLOP, between which losses are interpolated
-_FEW = 0.01  # largest waste inside the indifference band, as a share of compute
+_FEW = 0.01  # largest waste inside the safe range, as a share of compute
 _MOST_WASTE = 0.5  # expected, relative to the compute of the best split: above it a third of the budget buys nothing
 # Ratio of the 95% to the 5% quantile of tokens per param: GPT-3 (1.7) and Chinchilla (20) differ twelvefold. An
 # interval two and a half times as wide contains advice that far apart on either side of its middle.
@@ -407,20 +408,35 @@ class Split(AbstractDetails):
             "value_of_perfect_information_nats": self.evpi,
             "indifference_params": None if np.isnan(self.band[0]) else list(self.band),
             "optimum": self.optimum,
+            "influence": [asdict(one) for one in self.influence],
             "curve": self.curve.to_dict("records"),
             "reach_decades": self.reach_decades,
         }
 
     @property
     def lines(self) -> list[tuple[str, str]]:
-        """The choice and its regret; if no split is settled, the known ranges."""
-        return self._ranges if self.unsettled else self._chosen
+        """The choice and its regret; if no split is settled, the known ranges. Then the runs that it depends on."""
+        return [*(self._ranges if self.unsettled else self._chosen), *influence_lines(self.influence)]
+
+    @cached_property
+    def influence(self) -> list[Change]:
+        """Changes of the best split and its loss if a few runs are left out; of an average, see the check `influence`.
+
+        Returns
+        -------
+        list of Change
+            Empty for a family without runs, and for a recipe.
+        """
+        alone = len(self.fit.members) == 1 and self.family in self.fit.families and not self.recipe
+        return influence(next(iter(self.fit.members.values())), self.family, self.flops) if alone else []
 
     @property
     def _chosen(self) -> list[tuple[str, str]]:
         """The choice and its regret, one line each."""
         low, high = self.band
-        band = "none" if np.isnan(low) else f"{count(low)} to {count(high)} params"
+        band = "no size costs under 1% extra compute in half of the draws or more"
+        if not np.isnan(low):
+            band = f"{count(low)} to {count(high)} params: in at least half of the draws, costs under 1% extra compute"
         ratio, free = self.optimum["tokens_per_param"], ", without the limits" * self.limited
         return [
             (
@@ -434,7 +450,7 @@ class Split(AbstractDetails):
                 f"90% interval {self.loss['q05']:.3f} to {self.loss['q95']:.3f}",
             ),
             ("regret", self._regret),
-            ("safe range", f"{band}: in at least half of the draws, costs under 1% extra compute{free}"),
+            ("safe range", f"{band}{free}"),
             (
                 "best ratio",
                 f"{ratio['q50']:.1f} tokens per param (90% interval {ratio['q05']:.1f} to {ratio['q95']:.1f}){free}",

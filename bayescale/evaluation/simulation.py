@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import jax
 import numpy as np
@@ -203,37 +204,7 @@ def sweep_for(spec: Spec) -> Runs:
     budgets, ratios = (grid.ravel() for grid in np.meshgrid(_BUDGETS, spaced, indexing="ij"))
     params = np.sqrt(budgets / (FLOPS_PER_PARAM_TOKEN * ratios))
     frame = pd.DataFrame({"params": params, "tokens": params * ratios, "flops": budgets, "loss": _LOSS})
-    epochs = np.resize(_EPOCHS, len(frame))
-    more = {
-        "active_params": frame["params"],
-        "unique_tokens": frame["tokens"] / epochs,
-        "step": np.round(np.geomspace(_FIRST_STEP, _LAST_STEP, len(frame))),
-        "examples": frame["tokens"],
-        "error_rate": _ERROR_RATE,
-        "env_steps": _ENV_STEPS,
-        "n_items": _ITEMS,
-        "n_correct": 0,
-        "chance": _CHANCE,
-        "samples": 1.0,
-        "kl": np.resize(_KL, len(frame)),
-        "gold_score": 0.0,
-        "votes": np.resize(_VOTES, len(frame)),
-        "loss_error": _LOSS_ERROR,
-        "group": [f"{flops:.3g}" for flops in budgets],
-        "eval_set": "text",
-        "tokenizer": "words",
-        "suite": "sweep",
-        **{
-            column: np.random.default_rng(i).permutation(np.resize([0.0, 1.0], len(frame)))
-            for i, (column, _) in enumerate(spec.covariates)
-        },
-        **{
-            name: np.random.default_rng(i).permutation(of.spanned(len(frame)))
-            for i, (name, of) in enumerate(spec.declared.items())
-        },
-        **_shares(spec, len(frame)),
-        **{name: np.resize(texts, len(frame)) for of in spec.penalizing for name, texts in of.texts.items()},
-    }
+    more = _more(spec, frame)
     for of in spec.instances:
         more.setdefault(of.site, _PLACEHOLDERS.get(of.response.kind, _LOSS))
         more |= {column: more[name] for name, column in of.requires.items() if name in more}
@@ -248,6 +219,41 @@ def sweep_for(spec: Spec) -> Runs:
     steps = _STEPS if pools else {"all": 1}
     families = pd.concat([frame[::step].assign(family=name) for name, step in steps.items()])
     return load_runs(families, name="sweep", loss_unit="nats")
+
+
+def _more(spec: Spec, frame: pd.DataFrame) -> dict[str, Any]:
+    """Return further columns that a plain sweep can have, by name; a spec reads some of them."""
+    epochs = np.resize(_EPOCHS, len(frame))
+    return {
+        "active_params": frame["params"],
+        "unique_tokens": frame["tokens"] / epochs,
+        "step": np.round(np.geomspace(_FIRST_STEP, _LAST_STEP, len(frame))),
+        "examples": frame["tokens"],
+        "error_rate": _ERROR_RATE,
+        "env_steps": _ENV_STEPS,
+        "n_items": _ITEMS,
+        "n_correct": 0,
+        "chance": _CHANCE,
+        "samples": 1.0,
+        "kl": np.resize(_KL, len(frame)),
+        "gold_score": 0.0,
+        "votes": np.resize(_VOTES, len(frame)),
+        "loss_error": _LOSS_ERROR,
+        "group": [f"{flops:.3g}" for flops in frame["flops"]],
+        "eval_set": "text",
+        "tokenizer": "words",
+        "suite": "sweep",
+        **{
+            column: np.random.default_rng(i).permutation(np.resize([0.0, 1.0], len(frame)))
+            for i, (column, _) in enumerate(spec.covariates)
+        },
+        **{
+            name: np.random.default_rng(i).permutation(of.spanned(len(frame)))
+            for i, (name, of) in enumerate(spec.declared.items())
+        },
+        **_shares(spec, len(frame)),
+        **{name: np.resize(texts, len(frame)) for of in spec.penalizing for name, texts in of.texts.items()},
+    }
 
 
 def _shares(spec: Spec, count: int) -> dict[str, np.ndarray]:

@@ -20,7 +20,7 @@ from bayescale.modelling.battery import observe_together
 from bayescale.modelling.custom import CustomModel
 from bayescale.modelling.design import Design, design
 from bayescale.modelling.grouping import ways_of
-from bayescale.modelling.model import Model
+from bayescale.modelling.model import Instance, Model
 from bayescale.modelling.sites import COORDINATES, LAW, LOG_LOSS, location_of
 from bayescale.modelling.spec import Spec, inputs_of
 from bayescale.parts.base import AbstractDiscrepancy, Families, Part, Values
@@ -62,17 +62,7 @@ class _Masked(Messenger):
 @interpret.register
 def _(spec: Spec, design: Design) -> None:
     """Draw a spec's parameters, then observe its responses for each run."""
-    values, families = {}, Families(design.families, design.lot, dict(design.lots))
-    across, batteries = spec.across, spec.batteries
-    for name, way in ways_of(spec, design.families, design.lot).items():
-        setting, centering = spec.parameters[name], design.centering.get(name, 0.0)
-        prior = setting.prior.placed(design.priors[name])
-        spread = design.spreads.get(name, setting.spread)
-        if name in across:  # a battery's responses take the place of families
-            values[name] = way.draw(name, prior, spread, Families(len(batteries[across[name]]), {}, {}), centering)
-            continue
-        value = way.draw(name, prior, spread, families, centering)
-        values[name] = value[design.family] if jnp.ndim(value) else value
+    values, batteries = _parameters(spec, design), spec.batteries
     pick = partial(_pick, values)
     law = spec.part("laws", spec.law)
     read = inputs_of(law, spec.inputs)
@@ -92,10 +82,8 @@ def _(spec: Spec, design: Design) -> None:
     with _over_runs(design):
         relative = law.log_loss(*inputs, **pick(law))
         for penalty in spec.penalizing:
-            known, text = (
-                worth | {name: worth[column] for name, column in read.items()},
-                design.basis.get(penalty.name),
-            )
+            known = worth | {name: worth[column] for name, column in read.items()}
+            text = design.basis.get(penalty.name)
             loss = penalty.penalized(design.anchor_loss + relative, known, text, **pick(penalty))
             relative = loss - design.anchor_loss
         numpyro.deterministic(LAW, design.anchor_loss + relative)
@@ -105,13 +93,35 @@ def _(spec: Spec, design: Design) -> None:
         for members in batteries.values():
             observe_together(members, values, log_loss, design)
         for of in (one for one in spec.instances if not one.battery):
-            columns = of.view(design.columns)
-            location = of.response.location(log_loss, columns, **of.pick(values, of.response))
-            numpyro.deterministic(location_of(of.name), location)
-            likelihood = of.noise.distribution(location, {**columns, **design.basis}, **of.pick(values, of.noise))
-            if of.site in design.present:
-                likelihood = likelihood.mask(design.present[of.site])
-            numpyro.sample(of.site, likelihood, obs=design.observed.get(of.site))
+            _observe(of, values, log_loss, design)
+
+
+def _parameters(spec: Spec, design: Design) -> dict[str, Array]:
+    """Draw every parameter: of shape (run,), (response,) for a battery, or () if families share it."""
+    values: dict[str, Array] = {}
+    families = Families(design.families, design.lot, dict(design.lots))
+    across, batteries = spec.across, spec.batteries
+    for name, way in ways_of(spec, design.families, design.lot).items():
+        setting, centering = spec.parameters[name], design.centering.get(name, 0.0)
+        prior = setting.prior.placed(design.priors[name])
+        spread = design.spreads.get(name, setting.spread)
+        if name in across:  # a battery's responses take the place of families
+            values[name] = way.draw(name, prior, spread, Families(len(batteries[across[name]]), {}, {}), centering)
+            continue
+        value = way.draw(name, prior, spread, families, centering)
+        values[name] = value[design.family] if jnp.ndim(value) else value
+    return values
+
+
+def _observe(of: Instance, values: Values, log_loss: Array, design: Design) -> None:
+    """Observe a response of each run; a run without a value adds nothing to the density."""
+    columns = of.view(design.columns)
+    location = of.response.location(log_loss, columns, **of.pick(values, of.response))
+    numpyro.deterministic(location_of(of.name), location)
+    likelihood = of.noise.distribution(location, {**columns, **design.basis}, **of.pick(values, of.noise))
+    if of.site in design.present:
+        likelihood = likelihood.mask(design.present[of.site])
+    numpyro.sample(of.site, likelihood, obs=design.observed.get(of.site))
 
 
 def _worth(spec: Spec, design: Design, values: Values) -> dict[str, Array]:

@@ -144,7 +144,7 @@ def plot_forecast(fit: AbstractFit, *, family: str | None = None, decades: float
 
 
 def plot_allocation(choice: Choice, *, ax: Axes | None = None) -> Axes:
-    """Compute wasted against params at the budget: mean and 90% interval over draws, with the indifference band.
+    """Compute wasted against params at the budget: mean and 90% interval over draws, with the safe range.
 
     If the runs do not settle the split, no choice is marked and the figure says why.
 
@@ -171,7 +171,7 @@ def plot_allocation(choice: Choice, *, ax: Axes | None = None) -> Axes:
     if choice.settled:
         ax.axvline(choice.params, color=_ORANGE, label=f"chosen: {count(choice.params)} params")
     if np.isfinite(choice.band[0]):
-        ax.axvspan(*choice.band, color=_ORANGE, alpha=0.15, lw=0, label="indifference band: under 1% waste")
+        ax.axvspan(*choice.band, color=_ORANGE, alpha=0.15, lw=0, label="safe range: under 1% waste")
     _log_axis(ax, "x", "params")
     title = f"{choice.family}: {count(choice.flops)} FLOP"
     title += "" if choice.settled else f"\nnot settled: {choice.unsettled.replace(' and ', '\nand ')}"
