@@ -291,7 +291,10 @@ class Choice:
         str
         """
         row = _plain(self.actions.iloc[action])
-        return ", ".join(labelled(name, row[name]) for name in self.decision.key or row if name in row)
+        named = [name for name in self.decision.key or row if name in row]
+        if not any(row[name] for name in named):
+            return "nothing"  # such as to buy no run
+        return ", ".join(labelled(name, row[name]) for name in named)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, for JSON.

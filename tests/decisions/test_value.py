@@ -459,3 +459,9 @@ def test_pilots_may_be_as_large_as_any(chinchilla_fit: bs.Fit) -> None:
     table = NextRun("5.76e23", most_flops="1e38").actions(chinchilla_fit).iloc[1:]
     assert len(table)
     assert table["flops"].max() / table["flops"].min() <= 1e3
+
+
+def test_an_action_of_no_run_is_called_nothing(chinchilla_fit: bs.Fit) -> None:
+    choice = bs.decide(bs.NextRun(flops="5.76e23", most_flops="1e20"), chinchilla_fit)
+    assert choice.name_of(0) == "nothing"
+    assert "params" in choice.name_of(1)

@@ -11,6 +11,7 @@ from scipy.optimize import curve_fit
 import bayescale as bs
 from bayescale.evaluation.checks.monotone import shapes
 from bayescale.parts.catalogue import part
+from bayescale.parts.responses.bent import CENTER
 
 HARDNESS, STEEPNESS = 1.5, 6.0
 ITEMS = 1000
@@ -114,14 +115,13 @@ def test_accuracy_is_a_sigmoid_of_the_loss(benchmark: str) -> None:
 def test_shapes_are_told_apart() -> None:
     """With the centre in the middle of the losses: a strong bend turns the curve, a strong rise does not."""
     ones = np.ones(3)
-    middle = float(np.sqrt(2.0 * 4.0)) * ones
     for rise, bend, shape in (
         (2.0, 0.1, "rising"),
         (-2.0, 0.1, "falling"),
         (0.1, 3.0, "U-shaped"),
         (0.1, -3.0, "peaked"),
     ):
-        assert shapes(rise * ones, bend * ones, middle, 2.0, 4.0)[shape] == 1.0
+        assert shapes(rise * ones, bend * ones, CENTER / 1.4, CENTER * 1.4)[shape] == 1.0
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ import numpy as np
 from bayescale.evaluation.checks.base import AbstractCheck, Finding
 from bayescale.inference.fit import Fit
 from bayescale.modelling.model import Instance
-from bayescale.parts.responses.bent import BentAccuracy
+from bayescale.parts.responses.bent import CENTER, BentAccuracy
 
 _SURE = 0.95
 
@@ -29,12 +29,12 @@ class Monotone(AbstractCheck):
         return [_finding(of, fit) for of in fit.spec.instances if of.response.name == BentAccuracy.name]
 
 
-def shapes(rise: np.ndarray, bend: np.ndarray, center: np.ndarray, low: float, high: float) -> dict[str, float]:
+def shapes(rise: np.ndarray, bend: np.ndarray, low: float, high: float) -> dict[str, float]:
     """Return the probability of each shape of the accuracy between two losses.
 
     Parameters
     ----------
-    rise, bend, center : ndarray, shape (draw,)
+    rise, bend : ndarray, shape (draw,)
         Parameters of `bent-accuracy`.
     low, high : float
         Smallest and largest loss, in nats/token.
@@ -44,7 +44,7 @@ def shapes(rise: np.ndarray, bend: np.ndarray, center: np.ndarray, low: float, h
     dict of str to float
         Of ``rising``, ``falling``, ``U-shaped`` and ``peaked``, as the loss falls.
     """
-    first, last = (np.log(center) - np.log(loss) for loss in (high, low))
+    first, last = (np.log(CENTER) - np.log(loss) for loss in (high, low))
     start, end = rise + 2 * bend * first > 0, rise + 2 * bend * last > 0
     found = {"rising": start & end, "falling": ~start & ~end, "U-shaped": ~start & end, "peaked": start & ~end}
     return {shape: float(np.mean(holds)) for shape, holds in found.items()}
@@ -52,7 +52,7 @@ def shapes(rise: np.ndarray, bend: np.ndarray, center: np.ndarray, low: float, h
 
 def _finding(of: Instance, fit: Fit) -> Finding:
     values = {}
-    for name in ("rise", "bend", "center"):
+    for name in ("rise", "bend"):
         draws = fit.posterior[of.parameter(name)]
         draws = draws.sel({of.battery: of.name}) if of.battery in draws.dims else draws
         values[name] = draws.to_numpy().reshape(draws.sizes["chain"] * draws.sizes["draw"], -1).mean(axis=1)

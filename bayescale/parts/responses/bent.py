@@ -4,19 +4,20 @@ import jax
 import jax.numpy as jnp
 
 from bayescale.parts.base import AbstractResponse, Parameter
-from bayescale.parts.priors import LogNormal, Normal
+from bayescale.parts.priors import Normal
 
-_CENTER = Parameter(LogNormal(3.0, 0.15), "nats/token", "loss around which the curve is written", 0.1)
+CENTER = 3.0
+"""Loss around which the curve is written, in nats/token. Curves around any other loss are the same curves."""
 
 
 class BentAccuracy(AbstractResponse):
     r"""Number of correct answers whose odds need not rise as the loss falls.
 
-    .. math:: \operatorname{logit} p = a + b z + q z^2, \qquad z = \ln m - \ln L
+    .. math:: \operatorname{logit} p = a + b z + q z^2, \qquad z = \ln 3 - \ln L
 
-    with the logit `a` at the loss `m`, the `rise` `b` and the `bend` `q`. Accuracy grows as the loss falls if `b` is
-    positive, falls (inverse scaling) if it is negative, and turns if `q` has the other sign than the rise toward the
-    runs' losses: it is U-shaped if `q` is positive.
+    with the logit `a` at a loss of 3 nats/token, the `rise` `b` and the `bend` `q`. Without a bend, accuracy grows as
+    the loss falls if `b` is positive, and falls (inverse scaling) if it is negative. A bend that turns the curve among
+    the runs makes it U-shaped if `q` is positive, and peaked if it is negative.
     """
 
     name = "bent-accuracy"
@@ -31,16 +32,18 @@ class BentAccuracy(AbstractResponse):
     kind = "count"
     unit = "items"
     parameters = {
-        "center": _CENTER,
-        "middle": Parameter(Normal(0.0, 1.5), "logit", "logit of accuracy at the centre", 0.3),
+        "middle": Parameter(Normal(0.0, 1.5), "logit", f"logit of accuracy at a loss of {CENTER:g}", 0.3),
         "rise": Parameter(
-            Normal(0.0, 3.0), "logit per e-fold of loss", "change of the logit as the loss falls", 0.5,
+            Normal(0.0, 7.0), "logit per e-fold of loss", "change of the logit as the loss falls", 0.5,
             "an accuracy that rises from 0.3 to 0.7 over a quarter of an e-fold of loss has 7",
         ),
-        "bend": Parameter(Normal(0.0, 3.0), "logit per squared e-fold of loss", "curvature of the logit", 0.5),
+        "bend": Parameter(
+            Normal(0.0, 15.0), "logit per squared e-fold of loss", "curvature of the logit", 0.5,
+            "a logit that falls by 1 over a quarter of an e-fold and rises again has 16",
+        ),
     }  # fmt: skip
 
     @staticmethod
-    def location(log_loss, columns, *, center, middle, rise, bend):
-        z = jnp.log(center) - log_loss
+    def location(log_loss, columns, *, middle, rise, bend):
+        z = jnp.log(CENTER) - log_loss
         return jax.nn.sigmoid(middle + rise * z + bend * z**2)
