@@ -40,6 +40,7 @@ from bayescale.decisions.surface import (
     recipe_of,
     sizes_around,
 )
+from bayescale.decisions.waste import BELOW, safe_range, wasted, why_unsettled
 from bayescale.decisions.words import most_saved
 from bayescale.inference.average import AbstractFit
 from bayescale.modelling.sites import LOG_LOSS
@@ -52,18 +53,11 @@ TIMES_LARGEST = 10.0
 """Default budget, as a multiple of the largest run's compute."""
 _ACTIONS = 400  # grid in ln params; the vertex of a parabola refines each draw's optimum
 _DECADES = 3.0  # of params on either side of the anchor's path at this compute
-# Decades below the budget at which each draw's least loss is known, finest where small wastes are read.
-_BELOW = (-2.0, -1.0, -0.5, -0.25, -0.1, -0.03, -0.01, 0.0)
 _CURVE = (-2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0)  # decades around the budget at which the optimum is reported
-_AROUND = np.union1d(_BELOW, _CURVE)  # decades around the budget at which each draw's optimum is sought
+_AROUND = np.union1d(BELOW, _CURVE)  # decades around the budget at which each draw's optimum is sought
 _UNITS = ("flops", "dollars", "days")
 _SPENT = ("tokens", "unique_tokens", "flops")  # columns that grow with what is spent on a size
 _LEAST_STEPS, _STEP = 6, 0.4  # of ln FLOP, between which losses are interpolated
-_FEW = 0.01  # largest waste inside the safe range, as a share of compute
-_MOST_WASTE = 0.5  # expected, relative to the compute of the best split: above it a third of the budget buys nothing
-# Ratio of the 95% to the 5% quantile of tokens per param: GPT-3 (1.7) and Chinchilla (20) differ twelvefold. An
-# interval two and a half times as wide contains advice that far apart on either side of its middle.
-_WIDEST = 30.0
 
 
 @dataclass(frozen=True)
@@ -176,7 +170,7 @@ class Allocation(AbstractDecision):
             queries = self._queries(fit, budgets[[i]], grid[[i]])
             by_budget[:, i] = losses[:, :_ACTIONS] if i == now else self.outcome(fit, queries, "law").to_numpy()
         ln_optimum, least_loss = minimise(grid, by_budget)
-        waste = _waste(losses, least_loss[:, : now + 1], np.log(budgets[: now + 1] / budget))
+        waste = wasted(losses, least_loss[:, : now + 1], np.log(budgets[: now + 1] / budget))
         edge = np.mean(np.isin(losses[:, :_ACTIONS].argmin(axis=1), (0, _ACTIONS - 1)))
         family, recipe = resolve_family(fit, self.family), recipe_of(fit, self.recipe)
         ln_params = np.log(choice.actions["params"].to_numpy())
@@ -271,10 +265,7 @@ class Split(AbstractDetails):
 
         Both are NaN if there are none.
         """
-        good = np.flatnonzero((self.waste[:, :_ACTIONS] < _FEW).mean(axis=0) >= 0.5)
-        if not len(good):
-            return float("nan"), float("nan")
-        return float(np.exp(self.ln_params[good[0]])), float(np.exp(self.ln_params[good[-1]]))
+        return safe_range(self.ln_params[:_ACTIONS], self.waste[:, :_ACTIONS])
 
     @property
     def curve(self) -> pd.DataFrame:
@@ -310,11 +301,7 @@ class Split(AbstractDetails):
         Limits waste compute, whatever the runs say: with limits, both are those within the limits.
         """
         ratio, waste = self._within_limits if self.limited else (self.optimum["tokens_per_param"], self.waste_fraction)
-        reasons = [f"expected waste is {waste:.0%} of compute"] * (waste > _MOST_WASTE)
-        if not ratio["q95"] <= _WIDEST * ratio["q05"]:
-            times = ratio["q95"] / ratio["q05"]
-            reasons.append(f"the 90% interval of tokens per param spans a factor of {count(times, 2)}")
-        return " and ".join(reasons)
+        return why_unsettled(ratio, waste)
 
     @property
     def _within_limits(self) -> tuple[dict[str, float], float]:
@@ -531,16 +518,3 @@ def _spending(spent: np.ndarray, queries: pd.DataFrame, evaluate: Callable[[pd.D
 def _grid(fit: AbstractFit, budgets: np.ndarray) -> np.ndarray:
     """Ln params of the actions at each budget, shape (budget, action)."""
     return sizes_around(fit, budgets, _ACTIONS, _DECADES)
-
-
-def _waste(losses: np.ndarray, least: np.ndarray, ln_budget: np.ndarray) -> np.ndarray:
-    """Return C / C_least - 1, where C_least is what the draw's best split needs for the same loss.
-
-    Between budgets, log compute is interpolated in the lowest loss. If even the smallest budget reaches a lower loss,
-    the waste is that budget's, 99-fold: a lower bound, far from any sensible action.
-    """
-    waste = np.empty_like(losses)
-    for s, (row, frontier) in enumerate(zip(losses, least, strict=True)):
-        needed = np.interp(row, frontier[::-1], ln_budget[::-1])
-        waste[s] = np.expm1(-needed)
-    return waste

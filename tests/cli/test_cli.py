@@ -20,7 +20,7 @@ from bayescale.cli.models import _WAYS
 from bayescale.cli.options import Reading
 from bayescale.cli.printing import print_table, read_runs
 from bayescale.core import shipped
-from bayescale.decisions import allocation
+from bayescale.decisions import waste
 from bayescale.runs.splits import WAYS
 
 COMMANDS = (
@@ -479,7 +479,7 @@ def test_conditions_on_several_columns_must_all_hold_and_values_of_one_are_alter
 
 
 def test_a_split_that_is_not_settled_exits_1_without_a_single_figure(saved: Path, monkeypatch) -> None:
-    monkeypatch.setattr(allocation, "_MOST_WASTE", 0.0)
+    monkeypatch.setattr(waste, "MOST_WASTE", 0.0)
     said = run("decide", "allocation", saved, "--flops", "1e24", "--json")
     assert (said.exit_code, parsed(said)["settled"], parsed(said)["params"]) == (1, False, None)
     assert said.stderr.startswith("bayescale: these runs do not settle what to choose: expected waste is")

@@ -17,7 +17,7 @@ import bayescale as bs
 from bayescale.cli import main
 from bayescale.core.dims import FAMILY
 from bayescale.core.errors import QueryError, UnknownName
-from bayescale.decisions import allocation
+from bayescale.decisions import waste
 from bayescale.evaluation import comparison as comparing
 from bayescale.evaluation import comparison_tables
 from bayescale.evaluation.backtest import SCORES
@@ -54,7 +54,7 @@ def test_every_table_has_both_models_and_their_verdicts(comparison: bs.Compariso
 
 
 def test_a_split_that_is_not_settled_has_no_single_figure(comparison: bs.Comparison, monkeypatch) -> None:
-    monkeypatch.setattr(allocation, "_MOST_WASTE", 0.0)
+    monkeypatch.setattr(waste, "MOST_WASTE", 0.0)
     budget = comparison_tables.budgets(comparison.choices)
     assert budget[["params", "tokens", "tokens_per_param", "expected_loss"]].isna().all(axis=None)
     assert (budget["params_q05"] < budget["params_q95"]).all()

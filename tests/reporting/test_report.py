@@ -14,7 +14,7 @@ from click.testing import CliRunner
 import bayescale as bs
 from bayescale.cli import main
 from bayescale.core.errors import QueryError
-from bayescale.decisions import allocation
+from bayescale.decisions import waste
 from bayescale.evaluation import comparison_tables
 from bayescale.reporting import checklist, evidence, pages, words
 from bayescale.reporting import html as writing
@@ -114,7 +114,7 @@ def test_the_decision_comes_first_and_names_the_budget(page: Page, comparison: b
 
 
 def test_the_headline_carries_its_ranges(comparison: bs.Comparison, monkeypatch) -> None:
-    monkeypatch.setattr(allocation, "_WIDEST", 1000.0)  # so few runs as these settle little
+    monkeypatch.setattr(waste, "WIDEST", 1000.0)  # so few runs as these settle little
     name, _ = pages.lead(comparison)
     chosen = comparison.choices[name]
     settled = replace(comparison, budget=comparison_tables.budgets(comparison.choices))
@@ -128,7 +128,7 @@ def test_the_headline_carries_its_ranges(comparison: bs.Comparison, monkeypatch)
 
 
 def test_where_nothing_is_known_the_headline_gives_ranges_alone(comparison: bs.Comparison, monkeypatch) -> None:
-    monkeypatch.setattr(allocation, "_MOST_WASTE", 0.0)
+    monkeypatch.setattr(waste, "MOST_WASTE", 0.0)
     nothing = replace(comparison, budget=comparison_tables.budgets(comparison.choices))
     name, _ = pages.lead(comparison)
     chosen = comparison.choices[name]
