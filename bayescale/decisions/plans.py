@@ -65,7 +65,24 @@ def balanced(
                             "tokens": np.exp(ln_tokens - shift).ravel()})  # fmt: skip
     queries = queries.assign(unique_tokens=queries["tokens"], **fixed)
     log_loss, *around = np.moveaxis(np.log(losses(fit, queries)).reshape(-1, len(shift), len(ln_tokens)), 1, 0)
-    slopes = np.tensordot(list(SLOPE.values()), around, axes=1) / _STEP
+    return balance(ln_tokens, log_loss, np.tensordot(list(SLOPE.values()), around, axes=1) / _STEP)
+
+
+def balance(ln_tokens: np.ndarray, log_loss: np.ndarray, slopes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return where more params at the same compute neither raise nor lower the loss, and the loss there.
+
+    Parameters
+    ----------
+    ln_tokens : ndarray, shape (length,)
+        With even steps.
+    log_loss, slopes : ndarray, shape (draw, length)
+        Of one size; slopes are those of log loss in log params at constant compute.
+
+    Returns
+    -------
+    ln_tokens, log_loss : ndarray, shape (draw,)
+        An end of the grid if the balance lies beyond it.
+    """
     low, high = np.full(len(slopes), ln_tokens[0]), np.full(len(slopes), ln_tokens[-1])
     for _ in range(50):  # with too few tokens, more params raise the loss: the slope falls in tokens
         middle = 0.5 * (low + high)
