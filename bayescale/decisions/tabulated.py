@@ -6,6 +6,7 @@ params and log compute, so a few products of functions hold all of its draws.
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,10 +17,10 @@ import pandas as pd
 
 from bayescale.decisions.base import quantiles
 from bayescale.decisions.choice import best, preferred
-from bayescale.decisions.plans import SLOPE, balance, least
+from bayescale.decisions.plans import SLOPE, balance
 from bayescale.decisions.risk import AbstractRisk, CVaR, Mean
 from bayescale.decisions.surface import Surface, draws_of, interpolate, minimise, noise
-from bayescale.decisions.waste import BELOW, safe_range, wasted, why_unsettled
+from bayescale.decisions.waste import BELOW, FEW, MOST_WASTE, WIDEST, safe_range, wasted, why_unsettled
 from bayescale.inference.average import AbstractFit
 from bayescale.modelling.sites import LAW, LOG_LOSS
 from bayescale.prediction.predict import predict
@@ -107,6 +108,23 @@ class Tabulated:
     law: Products
     error: np.ndarray
     noise: np.ndarray
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything that the decisions of the table read, as plain values and base64 of little-endian floats.
+
+        Returns
+        -------
+        dict
+        """
+        arrays = {"weights": self.law.weights, "basis": self.law.basis, "error": self.error, "noise": self.noise}
+        return {
+            **{name: base64.b64encode(x.astype("<f4").tobytes()).decode("ascii") for name, x in arrays.items()},
+            "params": self.params, "tokens": self.tokens, "ln_flops": self.ln_flops.tolist(),
+            "across": self.across.tolist(), "terms": len(self.law.basis), "draws": len(self.noise),
+            "decades": _DECADES, "sizes": SIZES, "fine": _FINE, "like": _LIKE.tolist(), "lengths": _TOKENS.tolist(),
+            "shift": _SHIFT, "slope": list(SLOPE.items()), "forward": FORWARD, "few": FEW, "most_waste": MOST_WASTE,
+            "widest": WIDEST, "below": (np.array(BELOW) * np.log(10)).tolist(),
+        }  # fmt: skip
 
     def path(self, ln_flops: np.ndarray) -> np.ndarray:
         """Return log params of the path of equal growth of params and tokens.
@@ -242,15 +260,15 @@ class Tabulated:
         cost = FLOPS_PER_PARAM_TOKEN * params * tokens + FORWARD * params * demand
         reached = (tokens < np.exp(of.ln_tokens[-1])).all(axis=0)  # a plan reaches the quality, whatever the draw
         found = self._chosen(-cost, -cost, tail, reached)
-        i, own = found.action, least(of.ln_params, np.where(reached, cost, np.inf))[0]
+        i, own = found.action, quantiles(params[found.by_draw])
         other = int(np.abs(of.ln_params - np.log(like["params"])).argmin())
         expected = cost.mean(axis=0)
         return {
             "params": float(params[i]), "tokens": float(np.median(tokens[:, i])),
             "tokens_q05": float(np.quantile(tokens[:, i], 0.05)), "tokens_q95": float(np.quantile(tokens[:, i], 0.95)),
             "like": like["params"], "cost": float(expected[i]), "saving": float(1 - expected[i] / expected[other]),
-            "regret": found.regret, "best_q05": float(np.exp(np.quantile(own, 0.05))),
-            "best_q95": float(np.exp(np.quantile(own, 0.95))),
+            "regret": found.regret, "best_q05": own["q05"],
+            "best_q95": own["q95"],
         }  # fmt: skip
 
     def _plans(self, ln_params: float, ln_tokens: float) -> tuple[Surface, np.ndarray]:
