@@ -181,6 +181,22 @@ class Tabulated:
             found.append(minimise(sizes, self.log_loss(np.full(_FINE, ln_flops), sizes))[1])
         return np.exp(np.stack(found, axis=1))
 
+    @cached_property
+    def best_sizes(self) -> np.ndarray:
+        """Log params of lowest expected loss at each compute of the table, shape (along,)."""
+        found = []
+        for ln_flops in self.ln_flops:
+            sizes = self.sizes(ln_flops, _FINE)
+            losses = np.exp(self.log_loss(np.full(_FINE, ln_flops), sizes)).mean(axis=0)
+            found.append(float(minimise(sizes, losses)[0]))
+        return np.array(found)
+
+    @property
+    def curve(self) -> np.ndarray:
+        """Loss of a run at each draw's best split, noise included, by compute: the 5, 25, 50, 75 and 95% quantiles."""
+        run = self.frontier * np.exp(self.error + self.noise[:, None])
+        return np.quantile(run, [0.05, 0.25, 0.5, 0.75, 0.95], axis=0)
+
     def between(self, values: np.ndarray, ln_flops: np.ndarray) -> np.ndarray:
         """Interpolate between the computes of the table.
 

@@ -1,22 +1,22 @@
-"""The page of a choice: what to do, what else was possible, what is worth knowing, and the figures."""
+"""What a report says of a choice below its first page: other risks, what is worth knowing, what was asked, figures."""
 
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
 
 from bayescale.core.errors import QueryError
+from bayescale.decisions.allocation import Split
 from bayescale.decisions.choice import Choice
 from bayescale.decisions.risk import RISKS
 from bayescale.reporting.plots import of_choices
 from bayescale.reporting.words import Column, Picture, Section, drawn, number, tabled, text
 
 
-def page(choice: Choice) -> dict[str, Any]:
-    """Return all values that the template needs.
+def sections(choice: Choice) -> list[Section]:
+    """Return what the appendix says of a choice.
 
     Parameters
     ----------
@@ -24,20 +24,12 @@ def page(choice: Choice) -> dict[str, Any]:
 
     Returns
     -------
-    dict
+    list of Section
     """
-    fit = choice.fit
-    runs = f"{fit.meta['runs']}: {len(fit.design_frame)} runs, model {fit.name}"
-    member = next(iter(fit.members.values()))
-    return {
-        "title": choice.problem,
-        "subtitle": runs,
-        "status": ((fit.name, str(choice.verdict), ()),),
-        "sections": tuple(filter(None, (_decision(choice), _risks(choice), _unknowns(choice), _asked(choice),
-                                        _figures(choice)))),
-        "version": member.meta["versions"]["bayescale"],
-        "created": member.meta["created_at"],
-    }  # fmt: skip
+    found = [_decision(choice), _risks(choice), _unknowns(choice), _asked(choice)]
+    if not isinstance(choice.details, Split):
+        found.append(_figures(choice))
+    return [one for one in found if one is not None]
 
 
 def pictures(choice: Choice) -> dict[str, Axes]:
@@ -62,7 +54,7 @@ def pictures(choice: Choice) -> dict[str, Axes]:
 
 
 def _decision(choice: Choice) -> Section:
-    return Section("decision", "Decision", pairs=(("", tuple(choice.lines)),))
+    return Section("lines", "The choice in full", pairs=(("", tuple(choice.lines)),))
 
 
 def _risks(choice: Choice) -> Section:
@@ -110,7 +102,7 @@ def _asked(choice: Choice) -> Section:
 
 def _figures(choice: Choice) -> Section:
     drawn_ones = [_picture(choice, name, ax) for name, ax in pictures(choice).items()]
-    return Section("figures", "Figures", pictures=tuple(drawn_ones))
+    return Section("choice-figures", "Figures of the choice", pictures=tuple(drawn_ones))
 
 
 def _picture(choice: Choice, name: str, ax: Axes) -> Picture:

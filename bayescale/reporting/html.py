@@ -1,40 +1,48 @@
-"""Write a report: one HTML file, replaced atomically."""
+"""Write a report: one file, replaced atomically."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
+from importlib.resources import files
 from pathlib import Path
 
 import jinja2
+from markupsafe import Markup
 
 from bayescale.core.errors import QueryError
 from bayescale.core.files import atomic_write
 from bayescale.decisions.choice import Choice, Withheld
-from bayescale.evaluation.comparison import Comparison, examine
-from bayescale.inference.average import Average
-from bayescale.inference.fit import Fit
-from bayescale.reporting import choices, pages
-
-GENERATOR = "bayescale report"
-"""Text in the head of each page; only a file that has it there is replaced."""
+from bayescale.evaluation.comparison import Comparison
+from bayescale.inference.average import AbstractFit
+from bayescale.reporting import pages
+from bayescale.reporting.explorer import as_json, scripts
+from bayescale.reporting.pages import Content
+from bayescale.reporting.texts import GENERATOR, MARKDOWN, as_json_text, as_markdown
 
 _HEAD = 2000  # characters that are searched for the generator's name
 
 
-def report(thing: Comparison | Fit | Choice, path: str | Path, *, flops: float | str | None = None,
-           family: str | None = None) -> Path:  # fmt: skip
-    """Write a self-contained HTML report of a comparison, of one fit, or of a choice; return its path.
+def report(thing: Comparison | AbstractFit | Choice, path: str | Path, *, flops: float | str | None = None,
+           family: str | None = None, hardware: str | None = None, command: str | None = None,
+           format: str | None = None) -> Path:  # noqa: A002  # the name of the option  # fmt: skip
+    """Write a self-contained report of an allocation, of any other choice, or of a comparison; return its path.
 
-    The page needs no network and no script: figures, style and text are in one file.
+    A page needs no network. Without its script it is complete, but its sliders do not move.
 
     Parameters
     ----------
-    thing : Comparison, Fit or Choice
-        What to report. A fit is reported with its checks, its decision and the checklist.
+    thing : Comparison, Fit, Average or Choice
+        What to report. A fit is reported with the allocation of a budget.
     path : path
         File to write; an earlier report is replaced, any other file is not.
-    flops, family
-        For a fit: the budget in FLOP and its family, as in :func:`compare`.
+    flops, family, hardware
+        For a fit: the budget in FLOP, its family, and accelerators, as in :class:`bayescale.Allocation`.
+    command : str, optional
+        Command that makes the report again.
+    format : {"html", "json", "md"}, optional
+        By default that of the file's suffix, else HTML.
 
     Returns
     -------
@@ -55,21 +63,44 @@ def report(thing: Comparison | Fit | Choice, path: str | Path, *, flops: float |
     >>> report(compare("hoffmann2022", ["additive", "coupled"]), "laws.html")  # doctest: +SKIP
     """
     path = check_target(path)
-    if isinstance(thing, Fit):
-        thing = examine({thing.spec.name: thing}, flops=flops, family=family)
-    if isinstance(thing, Choice):
-        _write(_template().render(generator=GENERATOR, **choices.page(thing)), path)
-        return path
-    if isinstance(thing, Withheld):
+    if isinstance(thing, AbstractFit):
+        content = pages.of_fit(thing, flops=flops, family=family, hardware=hardware)
+    elif isinstance(thing, Choice):
+        content = pages.of_choice(thing)
+    elif isinstance(thing, Comparison):
+        content = pages.of_comparison(thing)
+    elif isinstance(thing, Withheld):
         raise QueryError("there is no choice to report", got=thing.reason)
-    if isinstance(thing, Average):
-        models = " ".join(f"--model {name}" for name in thing.members)
-        raise QueryError("an average is not reported as one page", expected="a Comparison or a Fit",
-                         hint=f"compare its members: bayescale compare RUNS {models} --report PAGE.html")  # fmt: skip
-    if not isinstance(thing, Comparison):
-        raise QueryError("this cannot be reported", expected="a Comparison or a Fit", got=type(thing).__name__)
-    _write(_template().render(generator=GENERATOR, **pages.page(thing)), path)
+    else:
+        raise QueryError("this cannot be reported", expected="a Comparison, a Fit, an Average or a Choice",
+                         got=type(thing).__name__)  # fmt: skip
+    content = replace(content, command=command or content.command)
+    _write(WRITERS[format or _FORMATS.get(path.suffix, "html")](content), path)
     return path
+
+
+def rendered(content: Content) -> str:
+    """Return the page of a report.
+
+    Parameters
+    ----------
+    content : Content
+
+    Returns
+    -------
+    str
+    """
+    style = (files("bayescale.reporting") / "page" / "page.css").read_text("utf-8")
+    live = bool(content.explorer)
+    return _template().render(
+        generator=GENERATOR, style=Markup(style), scripts=Markup(scripts()) if live else "",
+        explorer_json=Markup(as_json(content.explorer)) if live else "", **vars(content),
+    )  # fmt: skip
+
+
+WRITERS: dict[str, Callable[[Content], str]] = {"html": rendered, "json": as_json_text, "md": as_markdown}
+"""Functions that write a report, by format."""
+_FORMATS = {".json": "json", ".md": "md"}
 
 
 def check_target(path: str | Path) -> Path:
@@ -102,14 +133,15 @@ def check_target(path: str | Path) -> Path:
 def _is_report(path: Path) -> bool:
     try:
         with path.open(encoding="utf-8") as file:
-            return f'content="{GENERATOR}"' in file.read(_HEAD)
+            head = file.read(_HEAD)
+            return any(mark in head for mark in (f'content="{GENERATOR}"', f'"generator": "{GENERATOR}"', MARKDOWN))
     except (OSError, UnicodeDecodeError):
         return False
 
 
 def _template() -> jinja2.Template:
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("bayescale.reporting", "."), autoescape=True, undefined=jinja2.StrictUndefined,
+        loader=jinja2.PackageLoader("bayescale.reporting", "page"), autoescape=True, undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     environment.globals["cells"] = partial(zip, strict=True)

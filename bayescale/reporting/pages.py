@@ -1,22 +1,33 @@
-"""The content of a report: the decision first, then the evidence."""
+"""The content of a report: the answer first, then the evidence, then all that others need to check it."""
 
 from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from bayescale.evaluation.comparison import Comparison
-from bayescale.inference.average import LEAVE_OUT
+from bayescale.core import glossary
+from bayescale.core.errors import QueryError
+from bayescale.decisions.allocation import Allocation, Split
+from bayescale.decisions.choice import Choice, Withheld
+from bayescale.decisions.solver import decide
+from bayescale.decisions.tabulated import tabulated
+from bayescale.evaluation.checks.base import REVIEW, Answer, check
+from bayescale.evaluation.comparison import Comparison, examine
+from bayescale.inference.average import AbstractFit
 from bayescale.inference.fit import Fit
 from bayescale.parts.catalogue import part
-from bayescale.prediction.queries import NEW
-from bayescale.reporting import checklist, evidence
+from bayescale.prediction.records import Measured
+from bayescale.reporting import checklist, choices, evidence
 from bayescale.reporting.checklist import fitted_sources
+from bayescale.reporting.explorer import explorer_of
+from bayescale.reporting.front import Front, front, measured_by, none, withheld
+from bayescale.reporting.pictures import Shown, cost_of_sizes, coverage, loss_by_compute, residuals
 from bayescale.reporting.plots import comparison as figures
 from bayescale.reporting.words import (
     MODEL,
@@ -27,7 +38,6 @@ from bayescale.reporting.words import (
     Section,
     counted,
     drawn,
-    integer,
     interval,
     loss,
     number,
@@ -41,27 +51,176 @@ from bayescale.reporting.words import (
 _CARD = ("source", "citation", "url", "licence", "licence_note", "params_kind", "tokens_kind", "flops_kind",
          "loss_unit", "made")  # fmt: skip
 _SOURCES = ("family", "rows", "source", "licence", "citation", "params_kind", "loss_kind", "point_kind")
-_SCENARIO = 2.0  # decades beyond the runs; a forecast farther out is a scenario
 
 
-def page(c: Comparison) -> dict[str, Any]:
-    """Return all values that the template needs."""
+@dataclass(frozen=True)
+class Evidence:
+    """The second page: sentences, pictures and tables that say how far the first can be relied on."""
+
+    sentences: tuple[str, ...]
+    pictures: tuple[Shown, ...]
+    sections: tuple[Section, ...]
+
+
+@dataclass(frozen=True)
+class Content:
+    """All that a report says, whatever it is written as.
+
+    Attributes
+    ----------
+    front : Front
+    evidence : Evidence
+    appendix : tuple of Section
+    explorer : dict
+        What the page's script reads; empty if there are no sliders.
+    figures : dict
+        Plain numbers, for JSON.
+    version, created, command : str
+        Of bayescale, of the fits, and what makes the report again.
+    """
+
+    front: Front
+    evidence: Evidence
+    appendix: tuple[Section, ...]
+    explorer: dict[str, Any]
+    figures: dict[str, Any]
+    version: str
+    created: str
+    command: str
+
+
+def of_fit(
+    fit: AbstractFit, *, flops: float | str | None = None, family: str | None = None, hardware: str | None = None
+) -> Content:  # fmt: skip
+    """Return the report of an allocation of a fit or of an average.
+
+    Parameters
+    ----------
+    fit : Fit or Average
+    flops, family, hardware
+        As in :class:`bayescale.Allocation`; by default ten times the largest run's compute.
+
+    Returns
+    -------
+    Content
+    """
+    members = fit.members
+    c = examine(dict(members), flops=flops, family=family)
+    answers = next(iter(c.status.values())) if len(members) == 1 else check(fit).status
+    try:
+        choice = decide(Allocation(c.settings["flops"], family, hardware=hardware), fit)
+    except QueryError as error:
+        return _content(c, str(error).splitlines()[0], answers, "report FIT.nc")
+    return _content(c, choice, answers, f"report FIT.nc --flops {c.settings['flops']:.4g}")
+
+
+def of_comparison(c: Comparison) -> Content:
+    """Return the report of a comparison; its first page is that of the model with the best forecasts.
+
+    Parameters
+    ----------
+    c : Comparison
+
+    Returns
+    -------
+    Content
+    """
+    command = f"compare {c.runs} {' '.join(f'--model {name}' for name in c.models)} --report PAGE.html"
+    if not c.choices:
+        why = "; ".join(f"{name}: {said}" for name, said in c.left_out["budget"].items())
+        return _content(c, why, next(iter(c.status.values())), command)
+    name, why = lead(c)
+    found = {r.horizon: Measured(r.coverage_90, r.n_test, r.families) for r in c.horizons.itertuples()
+             if r.model == name}  # fmt: skip
+    others = [Answer("other laws", REVIEW, said.removesuffix("."), "read the evidence of each model below")
+              for said in _disagreement(c)[:1]]  # fmt: skip
+    led = f"The first page is that of {name}, which has {why}." if why else ""
+    return _content(c, c.choices[name], c.status[name], command, measured=found, others=others, led=led)
+
+
+def of_choice(choice: Choice) -> Content:
+    """Return the report of any choice.
+
+    Parameters
+    ----------
+    choice : Choice
+
+    Returns
+    -------
+    Content
+    """
+    fit = choice.fit
+    flops = getattr(choice.details, "flops", None)
+    c = examine(dict(fit.members), flops=flops, family=getattr(choice.details, "family", None))
+    answers = next(iter(c.status.values())) if len(fit.members) == 1 else check(fit).status
+    return _content(c, choice, answers, f"decide {choice.decision.name} FIT.nc --report PAGE.html")
+
+
+def _content(
+    c: Comparison, choice: Choice | Withheld | str, answers: Sequence[Answer], command: str,
+    measured: Mapping[str, Measured] | None = None, others: Sequence[Answer] = (), led: str = "",
+) -> Content:  # fmt: skip
+    title = str(c.card.get("title", c.runs))
+    shown, explorer, pictures = front_of(choice, answers, title, measured, others)
     several = len(c.models) > 1
-    title = c.card.get("title", c.runs)
     sections = [
-        _decision(c), _data(c), _models(c), evidence.checks(c), evidence.loo(c),
-        *((evidence.beyond(c), evidence.weights(c)) if several else ()),
-        evidence.exponents(c), evidence.budget(c), _pictures(c), checklist.section(c, formulas(c)),
+        *(choices.sections(choice) if isinstance(choice, Choice) else []),
+        _data(c), _models(c), evidence.checks(c), evidence.loo(c),
+        *((evidence.beyond(c), evidence.weights(c)) if several and c.backtests else ()),
+        evidence.exponents(c), evidence.budget(c), *([_pictures(c)] if several else []),
+        checklist.section(c, formulas(c)), _glossary(),
     ]  # fmt: skip
-    return {
-        "title": f"Scaling laws compared: {title}" if several else f"Scaling law: {title}",
-        "subtitle": f"{_size(c)}; model{'s' * several} {', '.join(c.models)}; "
-        f"budget {number(c.settings['flops'])} FLOP",
-        "status": tuple((model, verdict, c.status.get(model, ())) for model, verdict in c.verdicts.items()),
-        "sections": tuple(sections),
-        "version": next(iter(c.fits.values())).meta["versions"]["bayescale"],
-        "created": max(fit.meta["created_at"] for fit in c.fits.values()),
-    }
+    side = []
+    if several and c.choices:
+        splits = evidence.splits(c, "The split under each model", short=True)
+        side = [Section("side", "Models side by side", tuple(_disagreement(c)), (splits,))]
+    found = measured or (measured_by(choice) if isinstance(choice, Choice) else {})
+    held = coverage(found, "How often past intervals held")
+    silent = () if held else ("No backtest of this model measured how often its intervals hold beyond the runs.",)
+    return Content(
+        shown, Evidence((*filter(None, [led]), *silent), tuple(filter(None, (held, *pictures))), tuple(side)),
+        tuple(sections), explorer, {} if isinstance(choice, str) else choice.to_dict(),
+        next(iter(c.fits.values())).meta["versions"]["bayescale"],
+        max(fit.meta["created_at"] for fit in c.fits.values()), f"bayescale {command}",
+    )  # fmt: skip
+
+
+def front_of(
+    choice: Choice | Withheld | str, answers: Sequence[Answer], title: str,
+    measured: Mapping[str, Measured] | None = None, others: Sequence[Answer] = (),
+) -> tuple[Front, dict[str, Any], tuple[Shown | None, ...]]:  # fmt: skip
+    """Return the first page, what its script reads, and the pictures that belong to the second.
+
+    Parameters
+    ----------
+    choice : Choice, Withheld or str
+        A text says why there is no choice.
+    answers : sequence of Answer
+    title : str
+    measured : mapping of str to Measured, optional
+    others : sequence of Answer
+
+    Returns
+    -------
+    front : Front
+    explorer : dict
+    pictures : tuple of Shown or None
+    """
+    if isinstance(choice, str):
+        return none(choice, answers, title=title), {}, ()
+    if isinstance(choice, Withheld):
+        return withheld(choice, answers, title=title), {}, ()
+    if not isinstance(choice.details, Split):
+        return front(choice, answers, title=title, measured=measured, others=others), {}, ()
+    table = tabulated(choice.fit, choice.details.flops, choice.details.family, choice.details.recipe)
+    pictures = cost_of_sizes(choice), loss_by_compute(choice, table)
+    shown = front(choice, answers, title=title, measured=measured, pictures=pictures, others=others)
+    return shown, explorer_of(choice, table, shown, measured), (residuals(choice, table),)
+
+
+def _glossary() -> Section:
+    words = tuple(glossary.entries().items())
+    return Section("glossary", "Glossary", pairs=(("", words),))
 
 
 def lead(c: Comparison) -> tuple[str, str]:
@@ -88,50 +247,6 @@ def formulas(c: Comparison) -> dict[str, str]:
     return found
 
 
-def _decision(c: Comparison) -> Section:
-    if not c.choices:
-        return Section("decision", "Decision", evidence.left_out(c, "budget"))
-    name, why = lead(c)
-    row = next(r for r in c.budget.itertuples() if r.model == name)
-    whose = "a new family" if row.family == NEW else f"family {row.family}"
-    excluded = c.fits[name].excluded_words
-    says = [
-        f"For {number(c.settings['flops'])} FLOP in {whose}{_ranges(row) if row.unsettled else _split(row)}",
-        "Ranges are 90% intervals over draws: of each draw's best split, and of the law's curve at the split of lowest "
-        f"expected loss; {_reach(row.reach_decades)}; fit {row.verdict}.",
-        *([f"{excluded}; {LEAVE_OUT}."] if excluded else []),
-        *([f"This is the split of {name}, which has {why}."] if why else []),
-        f"No split wastes under 1{PERCENT} of compute with probability at least one half: the law is too uncertain."
-        if pd.isna(row.band_low)
-        else f"Indifference band: {interval(row.band_low, row.band_high, counted)} params waste under 1{PERCENT} of "
-        "compute with probability at least one half.",
-        *_disagreement(c),
-        *_trust(c, name),
-    ]
-    table = evidence.splits(c, "The split under each model", short=True)
-    return Section("decision", "Decision", tuple(says), (table,))
-
-
-def _split(row: Any) -> str:
-    """The split and its loss, each with its interval."""
-    return (
-        f": train {counted(row.params)} params (90%: {interval(row.params_q05, row.params_q95, counted)}) on "
-        f"{counted(row.tokens)} tokens, {number(row.tokens_per_param)} tokens per param "
-        f"(90%: {interval(row.tokens_per_param_q05, row.tokens_per_param_q95)}), for a loss of "
-        f"{loss(row.expected_loss)} nats/token (90%: {interval(row.loss_q05, row.loss_q95, loss)})."
-    )
-
-
-def _ranges(row: Any) -> str:
-    """Why there is no single split, and the known intervals."""
-    return (
-        f", these runs do not settle the split: {row.unsettled}. The best split has "
-        f"{interval(row.params_q05, row.params_q95, counted)} params, "
-        f"{interval(row.tokens_per_param_q05, row.tokens_per_param_q95)} tokens per param, and a loss of "
-        f"{interval(row.loss_q05, row.loss_q95, loss)} nats/token."
-    )
-
-
 def _disagreement(c: Comparison) -> list[str]:
     if len(c.choices) < 2 or not all(choice.settled for choice in c.choices.values()):
         return []
@@ -144,25 +259,6 @@ def _disagreement(c: Comparison) -> list[str]:
         f"{percent(worst['waste'] - worst['extra_waste'])}, because its parameters are uncertain.",
         f"The models' expected losses at this budget differ by {loss(span)} nats/token.",
     ]
-
-
-def _trust(c: Comparison, name: str) -> list[str]:
-    mine = c.beyond[c.beyond["model"] == name] if len(c.beyond) else c.beyond
-    says = [
-        f"Past accuracy: of {integer(r.n_test)} runs forecast beyond the fitted runs, the 90{PERCENT} interval "
-        f"held {percent(r.coverage_90)} and the 50{PERCENT} interval {percent(r.coverage_50)}."
-        for r in mine.itertuples()
-    ]
-    if len(c.beyond) and len(c.interpolation):
-        inside, beyond = c.interpolation["model"].iloc[0], c.beyond.sort_values("crps")["model"].iloc[0]
-        if inside != beyond:
-            says.append(
-                f"Leave-one-out prefers {inside}; forecasts beyond the runs prefer {beyond}. A decision beyond the "
-                "runs is a forecast, so leave-future-out is the relevant evidence."
-            )
-    failed = c.failures.groupby("model").size()
-    says += [f"{model}: {verdict}." for model, verdict in c.verdicts.items() if not verdict.ok]
-    return says + [f"{model}: {n} finding{'s' * (n != 1)} of its checks failed." for model, n in failed.items()]
 
 
 def _data(c: Comparison) -> Section:
@@ -266,10 +362,3 @@ def _size(c: Comparison) -> str:
     fit = next(iter(c.fits.values()))
     families = len(fit.families)
     return f"{len(fit.design_frame)} runs of {families} famil{'ies' if families > 1 else 'y'}"
-
-
-def _reach(decades: float) -> str:
-    if decades <= 0:
-        return "inside the compute of the runs"
-    scenario = ", too far for a forecast: a scenario" if decades > _SCENARIO else ""
-    return f"{decades:.1f} decades of compute beyond the runs{scenario}"

@@ -33,6 +33,7 @@ class Table:
     header: tuple[tuple[str, str], ...]
     rows: tuple[tuple[str, ...], ...]
     numeric: tuple[bool, ...]
+    id: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,401 @@
+"""The first page of a report: the answer with its confidence, what could be wrong, and what more runs are worth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bayescale.core.quantities import count
+from bayescale.decisions.allocation import Split
+from bayescale.decisions.bills import card_of
+from bayescale.decisions.choice import Choice, Withheld
+from bayescale.evaluation.checks.base import FAIL, PASS, REVIEW, Answer, covered
+from bayescale.inference.average import LEAVE_OUT
+from bayescale.prediction.queries import NEW
+from bayescale.prediction.records import HORIZONS, NOTHING, Measured, horizon_of, record_of
+from bayescale.reporting.pictures import Shown
+from bayescale.reporting.sentences import COSTLY, FAR, say
+from bayescale.reporting.words import Column, Table, counted, loss, number, percent, tabled, text
+
+GOOD, CARE, OPEN = "good", "care", "open"
+"""States of a page: rely on it; rely on it with care; it names no single answer."""
+NO_HARDWARE = "6 × parameters × tokens; with --hardware also accelerator-days and dollars"
+_LINES = 5  # of what could be wrong
+_ORDER = {FAIL: 0, REVIEW: 1, PASS: 2}
+_FEW = 3  # unknowns that are named
+
+
+@dataclass(frozen=True)
+class Card:
+    """One figure of the first page: its title, the figure, and its range in words."""
+
+    name: str
+    title: str
+    value: str
+    range: str
+
+
+@dataclass(frozen=True)
+class Front:
+    """What the first page says, in the order of reading."""
+
+    title: str
+    subtitle: str
+    state: str
+    why: str
+    headline: str
+    confidence: str
+    cards: tuple[Card, ...]
+    chips: tuple[Answer, ...]
+    wrong: tuple[Answer, ...]
+    worth: tuple[str, ...]
+    tables: tuple[Table, ...] = ()
+    pictures: tuple[Shown, ...] = ()
+    controls: Mapping[str, Any] = field(default_factory=dict)
+    """What the sliders begin with; empty if there are none."""
+
+    @property
+    def word(self) -> str:
+        """The state in words."""
+        return say(self.state)
+
+
+def front(choice: Choice, answers: Sequence[Answer], *, title: str, measured: Mapping[str, Measured] | None = None,
+          pictures: Sequence[Shown] = (), controls: Mapping[str, Any] | None = None,
+          others: Sequence[Answer] = ()) -> Front:  # fmt: skip
+    """Return the first page of a choice.
+
+    Parameters
+    ----------
+    choice : Choice
+    answers : sequence of Answer
+        States of the questions about its fit, without that of coverage.
+    title : str
+        Of the runs.
+    measured : mapping of str to Measured, optional
+        Coverage by horizon; by default that of the shipped record of the model.
+    pictures : sequence of Shown
+    controls : mapping, optional
+    others : sequence of Answer
+        Further lines of what could be wrong, such as what another law says.
+
+    Returns
+    -------
+    Front
+    """
+    split = isinstance(choice.details, Split)
+    trust = trusted(choice, measured)
+    asked = [one for one in answers if one.question not in ("coverage", "runs")] + ([trust] if trust else [])
+    lines = [*_influential(choice), *others, *_marked(choice)]
+    known = {one.question for one in lines}
+    failed = [one for one in asked if one.state != PASS and one.question not in known]
+    wrong = sorted([*failed, *lines], key=lambda one: _ORDER[one.state])
+    state, why = _state(choice, [*asked, *lines])
+    headline, confidence = _split_words(choice) if split else _words(choice)
+    return Front(
+        title, _subtitle(choice), state, why, headline, confidence, _cards(choice, trust), tuple(asked),
+        tuple(wrong[:_LINES]), _worth(choice), () if split else _tables(choice), tuple(pictures), controls or {},
+    )  # fmt: skip
+
+
+def withheld(choice: Withheld, answers: Sequence[Answer], *, title: str) -> Front:
+    """Return the first page of a choice that is withheld: why, and what to do.
+
+    Parameters
+    ----------
+    choice : Withheld
+    answers : sequence of Answer
+    title : str
+
+    Returns
+    -------
+    Front
+    """
+    wrong = sorted((one for one in answers if one.state != PASS), key=lambda one: _ORDER[one.state])
+    reason = f"{choice.reason[:1].upper()}{choice.reason[1:]}."
+    return Front(title, choice.problem, OPEN, "the fit has not converged", "There is no recommendation.", reason, (),
+                 tuple(answers), tuple(wrong[:_LINES]), ())  # fmt: skip
+
+
+def none(why: str, answers: Sequence[Answer], *, title: str) -> Front:
+    """Return the first page where there is nothing to choose.
+
+    Parameters
+    ----------
+    why : str
+    answers : sequence of Answer
+    title : str
+
+    Returns
+    -------
+    Front
+    """
+    wrong = sorted((one for one in answers if one.state != PASS), key=lambda one: _ORDER[one.state])
+    return Front(title, "", OPEN, "there is no choice", "There is no recommendation.", f"{why}.", (), tuple(answers),
+                 tuple(wrong[:_LINES]), ())  # fmt: skip
+
+
+def budget_words(choice: Choice) -> str:
+    """Return the budget of an allocation in words, with what it buys if it is not in FLOP.
+
+    Parameters
+    ----------
+    choice : Choice
+
+    Returns
+    -------
+    str
+    """
+    spent = f"{number(choice.details.flops)} FLOP"
+    return f"{choice.details.bought} ({spent})" if choice.details.bought else spent
+
+
+def _split_words(choice: Choice) -> tuple[str, str]:
+    """Headline and confidence of an allocation."""
+    of, ratio, best = choice.details, choice.optimum["tokens_per_param"], choice.optimum["params"]
+    if choice.unsettled:
+        return (
+            say("unsettled", budget=budget_words(choice), low=counted(best["q05"]), high=counted(best["q95"])),
+            say("ranges", ratio_low=number(ratio["q05"]), ratio_high=number(ratio["q95"])),
+        )
+    low, high = of.band
+    safe = say("unsafe") if np.isnan(low) else say("safe", low=counted(low), high=counted(high))
+    return (
+        say("allocation", budget=budget_words(choice), params=counted(of.params), safe=safe, tokens=counted(of.tokens)),
+        say("confidence", waste=percent(of.waste_fraction), most=percent(of.waste_q95)),
+    )
+
+
+def _words(choice: Choice) -> tuple[str, str]:
+    """Headline and confidence of any other decision."""
+    lines = dict(choice.lines)
+    if choice.unsettled:
+        return f"These runs do not settle what to choose: {choice.unsettled}.", lines.get("advice", "")
+    chosen = lines.get("choose") or lines.get("train") or choice.name_of(choice.best.action)
+    expected = f"Expected: {lines['expected']}. " if "expected" in lines else ""
+    regret = f"Expected regret: {lines['regret']}." if "regret" in lines else ""
+    return f"Choose {chosen}.", f"{expected}{regret}"
+
+
+def _subtitle(choice: Choice) -> str:
+    fit = choice.fit
+    whose = "a new family" if getattr(choice.details, "family", "") == NEW else ""
+    named = whose or f"family {getattr(choice.details, 'family', '')}".removesuffix("family ")
+    parts = [choice.problem.split(",")[0] if not isinstance(choice.details, Split) else "", named,
+             f"{len(fit.design_frame)} runs of {fit.meta['runs']}", f"model {fit.name}"]  # fmt: skip
+    return "; ".join(part for part in parts if part)
+
+
+def _state(choice: Choice, answers: Sequence[Answer]) -> tuple[str, str]:
+    """State of the page, and why."""
+    if choice.unsettled:
+        return OPEN, choice.unsettled
+    split = isinstance(choice.details, Split)
+    reach = getattr(choice.details, "reach_decades", 0.0) if split else 0.0
+    reasons = [say("far")] * (10**reach > FAR) + [say("costly")] * (split and choice.waste_fraction > COSTLY)
+    reasons += lasting(choice, answers)
+    return (CARE if reasons else GOOD), "; ".join(dict.fromkeys(reasons))
+
+
+def lasting(choice: Choice, answers: Sequence[Answer]) -> list[str]:
+    """Return reasons to use a choice with care that hold at any budget.
+
+    Parameters
+    ----------
+    choice : Choice
+    answers : sequence of Answer
+
+    Returns
+    -------
+    list of str
+    """
+    failed = [f"the check of {one.question} fails" for one in answers if one.state == FAIL]
+    return failed + ["runs are marked as excluded"] * bool(choice.fit.excluded)
+
+
+def trusted(choice: Choice, found: Mapping[str, Measured] | None = None) -> Answer | None:
+    """Return the state of the question of how often intervals held at the reach of a choice.
+
+    Parameters
+    ----------
+    choice : Choice
+    found : mapping of str to Measured, optional
+        By horizon.
+
+    Returns
+    -------
+    Answer or None
+        None for a decision that says nothing of its reach.
+    """
+    reach = getattr(choice.details, "reach_decades", None)
+    if reach is None:
+        return None
+    return covered(reach, measured_at(choice, reach, found), choice.fit.name, new=_is_new(choice))
+
+
+def measured_at(choice: Choice, reach_decades: float, found: Mapping[str, Measured] | None = None) -> Measured:
+    """Return what backtests measured at a reach.
+
+    Parameters
+    ----------
+    choice : Choice
+    reach_decades : float
+    found : mapping of str to Measured, optional
+        By horizon; by default that of the shipped record of the model.
+
+    Returns
+    -------
+    Measured
+    """
+    bin_ = str(horizon_of(reach_decades))
+    if found and bin_ in found:
+        return found[bin_]
+    record = record_of([one.spec for one in choice.fit.members.values()])
+    return record.measured(bin_, new=_is_new(choice)) if record else NOTHING
+
+
+def measured_by(choice: Choice) -> dict[str, Measured]:
+    """Return what the shipped backtests of a model measured, by horizon.
+
+    Parameters
+    ----------
+    choice : Choice
+
+    Returns
+    -------
+    dict of Measured
+    """
+    record = record_of([one.spec for one in choice.fit.members.values()])
+    return {name: record.measured(name, new=_is_new(choice)) for name in HORIZONS} if record else {}
+
+
+def trust_by_horizon(choice: Choice, found: Mapping[str, Measured] | None = None) -> list[dict[str, Any]]:
+    """Return the words of the card of trust at every reach.
+
+    Parameters
+    ----------
+    choice : Choice
+    found : mapping of str to Measured, optional
+
+    Returns
+    -------
+    list of dict
+        ``times`` is the largest reach of the horizon.
+    """
+    rows = []
+    for times in HORIZONS.values():
+        reach = np.log10(times) if np.isfinite(times) else np.log10(FAR) + 1.0
+        of = measured_at(choice, float(reach), found)
+        card = _trust_card(of, covered(float(reach), of, choice.fit.name, new=_is_new(choice)))
+        rows.append({"times": times if np.isfinite(times) else 1e300, "value": card.value, "range": card.range})
+    return rows
+
+
+def _is_new(choice: Choice) -> bool:
+    return getattr(choice.details, "family", None) == NEW
+
+
+def _trust_card(of: Measured, answer: Answer) -> Card:
+    if not of.backtests:
+        return Card("trust", "Track record", "not measured", f"{answer.sentence}; {answer.action}")
+    held = round(of.coverage_90 * of.backtests)
+    return Card("trust", "Track record", f"{held / of.backtests:.0%} of {of.backtests}", answer.sentence)
+
+
+def _cards(choice: Choice, trust: Answer | None) -> tuple[Card, ...]:
+    if not isinstance(choice.details, Split):
+        return _usual_cards(choice, trust)
+    of, ratio = choice.details, choice.optimum["tokens_per_param"]
+    open_ = bool(choice.unsettled)
+    spread = say("loss_range", low=loss(of.loss["q05"]), high=loss(of.loss["q95"]))
+    ratios = say("ratio_range", low=number(ratio["q05"]), high=number(ratio["q95"]))
+    return (
+        Card("loss", "Expected loss", "not settled" if open_ else f"{loss(of.expected_loss)} nats/token", spread),
+        Card("ratio", "Tokens per parameter", "not settled" if open_ else number(of.tokens / of.params), ratios),
+        _cost_card(choice),
+        _reach_card(of.reach_decades, of.flops),
+        _trust_card(measured_at(choice, of.reach_decades), trust) if trust else Card("trust", "Track record", "", ""),
+    )
+
+
+def _usual_cards(choice: Choice, trust: Answer | None) -> tuple[Card, ...]:
+    lines = {k: v for k, v in choice.lines if k not in ("choose", "verdict", "excluded", "settle", "other risks")}
+    shown = [Card(name, name.capitalize(), *_parted(said)) for name, said in lines.items()]
+    reach = getattr(choice.details, "reach_decades", None)
+    last = [_trust_card(measured_at(choice, reach), trust)] if trust and reach is not None else []
+    return (*shown[: 5 - len(last)], *last)
+
+
+def _parted(said: str) -> tuple[str, str]:
+    """Split a line into its figure and the rest."""
+    for mark in (" (", "; ", ": ", ", "):
+        head, found, rest = said.partition(mark)
+        if found and len(head) < 40:
+            return head, rest.removesuffix(")") if mark == " (" and rest.count("(") < rest.count(")") else rest
+    return said, ""
+
+
+def _cost_card(choice: Choice) -> Card:
+    figures, card = choice.bill[1], card_of(choice.decision)
+    if card is None:
+        return Card("cost", "Compute", f"{number(choice.details.flops)} FLOP", NO_HARDWARE)
+    hours = figures["accelerator_hours"]
+    days = f"{count(hours['q50'] / 24)} {card.accelerator}-days"
+    spread = say("hours_range", low=count(hours["q05"] / 24), high=count(hours["q95"] / 24))
+    if "dollars" in figures and card.price:
+        dollars = figures["dollars"]
+        priced = f"${count(dollars['q50'])} (90% interval ${count(dollars['q05'])} to ${count(dollars['q95'])})"
+        return Card("cost", "Cost", days, say("cost_range", dollars=priced, days="", as_of=str(card.price.as_of)))
+    return Card("cost", "Cost", days, spread)
+
+
+def _reach_card(decades: float, flops: float) -> Card:
+    times, largest = 10**decades, number(flops / 10**decades)
+    if decades <= 0:
+        return Card("reach", "Reach", "inside the runs", "no more compute than your largest run")
+    far = f"; {say('scenario')}" if times > FAR else ""
+    return Card("reach", "Reach", f"{count(times, 2)}×", say("reach_over", largest=largest) + far)
+
+
+def _influential(choice: Choice) -> list[Answer]:
+    """What leaving out a few runs changes, for an allocation of one fit."""
+    if not isinstance(choice.details, Split):
+        return []
+    return [Answer("influence", REVIEW, said[:1].upper() + said[1:], "look at these runs, and report both answers")
+            for label, said in choice.details.lines if label == "influence"]  # fmt: skip
+
+
+def _marked(choice: Choice) -> list[Answer]:
+    words = choice.fit.excluded_words
+    return [Answer("excluded", REVIEW, words, LEAVE_OUT)] if words else []
+
+
+def _worth(choice: Choice) -> tuple[str, ...]:
+    """What it is worth to know more, in compute and, with hardware, in dollars."""
+    if choice.unsettled:
+        return ("More runs come first: without them, no split is better than another by more than chance.",)
+    lines = dict(choice.lines)
+    said = [f"Worth of settling one unknown: {lines['settle']}."] if "settle" in lines else []
+    if isinstance(choice.details, Split):
+        dollars = choice.bill[1].get("dollars")
+        money = f", or ${count(dollars['q50'] * choice.waste_fraction)}" if dollars else ""
+        most = (f"Knowing the law exactly would save about {percent(choice.waste_fraction)} of the compute{money}. "
+                "No experiment can save more.")  # fmt: skip
+        further = "To see which run to make next: bayescale decide next-run FIT.nc --help."
+        return (most, *said, further)
+    return tuple(said)
+
+
+def _tables(choice: Choice) -> tuple[Table, ...]:
+    """The chosen action and its neighbours by expected utility."""
+    utility = choice.utility.to_numpy().mean(axis=0)
+    order = np.argsort(np.where(choice.allowed, -utility, np.inf), kind="stable")[:8]
+    named = [{"action": choice.name_of(int(i)), "behind": float(utility[order[0]] - utility[i])} for i in order]
+    unit = choice.decision.unit
+    columns: list[Column] = [("action", "", text, lambda r: r.action),
+                             ("behind the best", unit, number, lambda r: r.behind)]  # fmt: skip
+    return (tabled("The best actions by expected utility", pd.DataFrame(named), columns),)

@@ -1,0 +1,63 @@
+"""Sentences of a report's first page: the same words when Python writes them and when the page's script does."""
+
+from __future__ import annotations
+
+WORDS = {
+    "allocation": "With {budget}, train about {params} parameters{safe} on {tokens} tokens.",
+    "safe": " ({low} to {high} costs under 1% extra compute in at least half of the draws)",
+    "unsafe": " (no size costs under 1% extra compute in half of the draws)",
+    "confidence": "Because the law is not known exactly, this choice is expected to cost {waste} more compute than the "
+    "best one, and 95% of draws say less than {most}.",
+    "unsettled": "These runs do not settle how to spend {budget}: the best size may lie anywhere from {low} to {high} "
+    "parameters.",
+    "ranges": "This is a 90% interval: it spans {ratio_low} to {ratio_high} tokens per parameter. Add runs with other "
+    "tokens per parameter, or larger runs, before you decide.",
+    "lifetime": "To serve {demand} tokens with the quality of a compute-optimal model of {like} parameters, train "
+    "about {params} parameters on {tokens} tokens (90% interval {tokens_low} to {tokens_high}).",
+    "saving": "Training and serving then take {cost} FLOP, {saving} less than with {like} parameters. The best size of "
+    "each draw lies between {low} and {high} parameters (90% interval).",
+    "plan": "Your plan of {params} parameters on {tokens} tokens is expected to cost {waste} more compute than the "
+    "best split (90% interval {low} to {high}).",
+    "outside": "Your plan is outside the sizes that this page knows at this budget.",
+    "loss_range": "90% interval {low} to {high}",
+    "ratio_range": "the best ratio has a 90% interval of {low} to {high}",
+    "reach_over": "more compute than your largest run ({largest} FLOP)",
+    "reach_inside": "your largest run has {largest} FLOP",
+    "scenario": "too far for a forecast: read it as a scenario",
+    "cost_range": "{dollars}{days}; price of {as_of}",
+    "hours_range": "90% interval {low} to {high}",
+    "note_a": "Note: {params} parameters is the size of lowest expected loss. Each other size needs this much more "
+    "compute for the loss of each draw's best size. The bands hold 50% and 90% of the draws.",
+    "note_b": "Note: at {flops} FLOP a run at the best split has a loss of {low} to {high} (90% interval, noise "
+    "included). Filled runs are near the best split of their compute. Hollow ones are over three times too large or "
+    "too small, and lie above the curve for that reason.",
+    "good": "Settled",
+    "care": "Use with care",
+    "open": "Not settled",
+    "far": "the budget is over 100 times the largest run",
+    "costly": "the expected waste is over 10% of compute",
+    "cautious": "chosen for the mean of the worst {tail} of the draws",
+    "neutral": "chosen for the mean of all draws",
+    "slid": "The sliders use {draws} of the draws, so figures may differ slightly from those of the page as written.",
+}
+"""Text by its name, with names of values in braces."""
+
+FAR = 100.0
+"""Reach above which a choice is to be used with care."""
+COSTLY = 0.1
+"""Expected waste above which a choice is to be used with care."""
+
+
+def say(name: str, **values: str) -> str:
+    """Return a text with its values.
+
+    Parameters
+    ----------
+    name : str
+    **values : str
+
+    Returns
+    -------
+    str
+    """
+    return WORDS[name].format(**values)

@@ -1,0 +1,79 @@
+"""A report as JSON and as Markdown: what the page says, without its pictures."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+from bayescale.reporting.pages import Content
+from bayescale.reporting.words import Section, Table
+
+GENERATOR = "bayescale report"
+"""Text in the head of each report; only a file that has it there is replaced."""
+MARKDOWN = f"<!-- {GENERATOR} -->"
+"""First line of a report in Markdown."""
+
+
+def as_json_text(content: Content) -> str:
+    """Return a report as JSON.
+
+    Parameters
+    ----------
+    content : Content
+
+    Returns
+    -------
+    str
+    """
+    front = content.front
+    shown = {one.name: asdict(one.table) for one in (*front.pictures, *content.evidence.pictures)}
+    said = {
+        "generator": GENERATOR, "title": front.title, "state": front.word, "why": front.why,
+        "headline": front.headline, "confidence": front.confidence,
+        "cards": [asdict(one) for one in front.cards], "questions": [asdict(one) for one in front.chips],
+        "could_be_wrong": [asdict(one) for one in front.wrong], "worth_knowing": list(front.worth),
+        "tables": shown, "decision": content.figures, "version": content.version, "command": content.command,
+    }  # fmt: skip
+    return json.dumps(said, indent=2, default=float) + "\n"
+
+
+def as_markdown(content: Content) -> str:
+    """Return a report as Markdown.
+
+    Parameters
+    ----------
+    content : Content
+
+    Returns
+    -------
+    str
+    """
+    front = content.front
+    lines = [MARKDOWN, f"# {front.title}", front.subtitle, f"**{front.word}**{f': {front.why}' if front.why else ''}",
+             f"**{front.headline}** {front.confidence}",
+             "\n".join(f"- {one.title}: {one.value} ({one.range})" for one in front.cards), "## What could be wrong",
+             "\n".join(f"- {one.state} {one.question}: {one.sentence}. Action: {one.action}." for one in front.wrong)
+             or "Every question passes.", "## Is it worth knowing more?", *front.worth, "## Evidence"]  # fmt: skip
+    for one in (*front.pictures, *content.evidence.pictures):
+        lines += [f"### {one.title}", one.note, _table(one.table)]
+    for section in (*content.evidence.sections, *content.appendix):
+        lines += _section(section)
+    lines.append(f"bayescale {content.version}; made by `{content.command}`")
+    return "\n\n".join(line for line in lines if line) + "\n"
+
+
+def _section(section: Section) -> list[str]:
+    lines = [f"## {section.title}", *section.sentences]
+    for title, answers in section.pairs:
+        lines += [f"### {title}"] * bool(title)
+        lines.append("\n".join(f"- {question}: {answer}" for question, answer in answers))
+    lines += [_table(one) for one in section.tables]
+    for title, items in section.lists:
+        lines += [f"### {title}", "\n".join(f"- {item}" for item in items)]
+    return lines
+
+
+def _table(table: Table) -> str:
+    head = [f"{name} ({unit})" if unit else name for name, unit in table.header]
+    rows = [head, ["---:" if numeric else "---" for numeric in table.numeric], *table.rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', '\\|') for cell in row)} |" for row in rows)
