@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from bayescale.cli.examples import epilog
-from bayescale.cli.options import Budget, Quantity, as_json_option
+from bayescale.cli.options import Budget, Quantity, as_json_option, command_of
 from bayescale.cli.printing import finish, print_json, print_wrapped, waiting
 from bayescale.core.errors import QueryError
 
@@ -125,7 +125,8 @@ def command(name: str, about: str, settings: Mapping[str, Mapping[str, Any]], lo
         with waiting("comparing every action under every draw"):
             choice = decide(load()(**values), loaded, risk_of(risk))
         if isinstance(choice, Choice):
-            written_to = [*_draw(choice, plot), *([reporting.report(choice, page)] if page else [])]
+            again = command_of(click.get_current_context())
+            written_to = [*_draw(choice, plot), *([reporting.report(choice, page, command=again)] if page else [])]
         else:
             written_to = []
         if as_json:
@@ -142,7 +143,7 @@ def command(name: str, about: str, settings: Mapping[str, Mapping[str, Any]], lo
     options.append(click.Option(["--plot"], type=click.Path(file_okay=False, path_type=Path), metavar="FOLDER",
                                 help="Folder for the figures of the choice, one PNG file each."))  # fmt: skip
     options.append(click.Option(["--report", "page"], type=click.Path(dir_okay=False, path_type=Path), metavar="PAGE",
-                                help="HTML page of the choice to write."))  # fmt: skip
+                                help="Report of the choice to write: HTML, or JSON or Markdown by the suffix."))  # fmt: skip
     fit_file = click.Argument(["fit_file"], metavar="FIT.nc")
     return as_json_option(
         click.Command(name, params=[fit_file, *options], callback=run, help=about, epilog=epilog(f"decide {name}"))

@@ -16,6 +16,7 @@ from bayescale.cli.options import (
     Quantity,
     Reading,
     as_json_option,
+    command_of,
     models_option,
     reading_options,
     seed_option,
@@ -237,14 +238,34 @@ def _derived(
 @click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="HTML file to write.")
 @click.option("--flops", type=Budget(), help="Budget in FLOP; by default, ten times the largest run's.")
 @click.option("--family", help="A fitted family, or 'new'; by default the only family, else 'new'.")
-def report(fit_file: str, out: Path, flops: float | None, family: str | None) -> None:
-    """Write a self-contained HTML report of a fit: decision, data, checks and checklist."""
+@click.option("--hardware", help="Accelerators (512xH100, or a TOML file): costs in accelerator-days and dollars.")
+@click.option(
+    "--decision", default="allocation", show_default=True, help="Decision to report: bayescale decide --help."
+)
+@click.option("--set", "settings", type=(str, str), multiple=True, metavar="NAME VALUE",
+              help="Setting of another decision; may be repeated.")  # fmt: skip
+@click.option("--format", "written_as", type=click.Choice(("html", "json", "md")),
+              help="By default that of the file's suffix.")  # fmt: skip
+@click.pass_context
+def report(
+    ctx: click.Context, fit_file: str, out: Path, flops: float | None, family: str | None, hardware: str | None,
+    decision: str, settings: tuple[tuple[str, str], ...], written_as: str | None,
+) -> None:  # fmt: skip
+    """Write a self-contained report: the answer on one page, the evidence on the next, and an appendix."""
     from bayescale import reporting
+    from bayescale.decisions.solver import decide, read_settings
     from bayescale.inference import fit_io
 
     reporting.check_target(out)
+    given = {"flops": flops, "family": family, "hardware": hardware}
     with waiting("checking and drawing the fit for its report"):
         loaded = fit_io.load_fit(fit_file)
-        written = reporting.report(loaded, out, flops=flops, family=family)
+        if decision == "allocation" and not settings:
+            written = reporting.report(loaded, out, **given, command=command_of(ctx), format=written_as)
+        else:
+            own = {name: value for name, value in given.items() if value is not None} | read_settings(
+                decision, settings
+            )
+            written = reporting.report(decide(decision, loaded, **own), out, command=command_of(ctx), format=written_as)
     click.echo(f"{written}")
     finish(loaded.converged, str(loaded.verdict))

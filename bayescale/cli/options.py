@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import re
+import shlex
 import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -106,6 +107,35 @@ class Group(click.Group):
             asked = ctx if error.ctx is None else error.ctx
             click.echo(f"bayescale: {error.format_message()}\n  hint:     {asked.command_path} --help", err=True)
             ctx.exit(2)
+
+
+def command_of(ctx: click.Context) -> str:
+    """Return the command line that has the values of a context, without options that were left at their defaults.
+
+    Parameters
+    ----------
+    ctx : click.Context
+
+    Returns
+    -------
+    str
+    """
+    parts = [ctx.command_path]
+    for one in ctx.command.params:
+        value = ctx.params.get(one.name or "")
+        if ctx.get_parameter_source(one.name or "") is not click.core.ParameterSource.COMMANDLINE:
+            continue
+        flag = [] if isinstance(one, click.Argument) else [one.opts[0]]
+        if isinstance(one, click.Option) and one.is_flag:
+            parts += flag
+            continue
+        for each in value if getattr(one, "multiple", False) or one.nargs == -1 else [value]:
+            parts += [*flag, *map(_written, each if isinstance(each, tuple) else [each])]
+    return " ".join(parts)
+
+
+def _written(value: Any) -> str:
+    return shlex.quote(f"{value:.6g}" if isinstance(value, float) else str(value))
 
 
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")

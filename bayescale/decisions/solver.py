@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, cast
 
@@ -91,6 +92,39 @@ def named(name: str, **settings: Any) -> AbstractDecision:
     return cast(AbstractDecision, of(**settings))
 
 
+def read_settings(name: str, written: Iterable[tuple[str, str]]) -> dict[str, Any]:
+    """Read settings of a decision as people write them.
+
+    Parameters
+    ----------
+    name : str
+        Of the decision.
+    written : iterable of (str, str)
+        Names and values; a setting of several values is written once for each, ``("limits", "max_days=30")``.
+
+    Returns
+    -------
+    dict
+
+    Raises
+    ------
+    UnknownName
+        If no decision has the name.
+    QueryError
+        If a value cannot be read.
+    """
+    known, found = settings_of(find(__package__, name)), dict[str, Any]()
+    for key, text in written:
+        key = key.replace("-", "_")
+        kind = known[key]["kind"] if key in known else "text"
+        if kind in ("numbers", "texts"):
+            column, _, value = text.partition("=")
+            found.setdefault(key, {})[column] = _number(value, key) if kind == "numbers" else value
+        else:
+            found[key] = _READ[kind](text, key) if kind in _READ else text
+    return found
+
+
 def solve(decision: AbstractDecision, fit: AbstractFit, risk: AbstractRisk) -> Choice:
     """Return the choice from the draws, whether or not they converged; see :func:`decide`.
 
@@ -159,8 +193,31 @@ def _counted(decision: AbstractDecision) -> AbstractDecision:
     return replace(decision, **read) if read else decision  # type: ignore[type-var]  # every decision is a dataclass
 
 
+def _number(text: str, name: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise QueryError(f"{name} is not a number", got=repr(text)) from None
+
+
+def _integer(text: str, name: str) -> int:
+    return int(_number(text, name))
+
+
+def _flag(text: str, name: str) -> bool:
+    return text.lower() in ("1", "true", "yes")
+
+
 def _quantity(text: str, name: str) -> float:
     try:
         return quantity(text)
     except ValueError as error:
         raise QueryError(f"{name} is not a number", got=repr(text), hint=str(error)) from None
+
+
+_READ: dict[str, Callable[[str, str], Any]] = {
+    "count": _quantity,
+    "number": _number,
+    "integer": _integer,
+    "flag": _flag,
+}

@@ -41,6 +41,7 @@ _FINE = 121  # sizes between which each draw's best one is found along all budge
 _LIKE = 0.05 * np.arange(-60, 9)  # log sizes over that of the quality: serving makes smaller ones better
 _TOKENS = np.linspace(-4.0, 6.0, 50)  # log tokens over those of the quality
 _SHIFT = 0.02  # e-folds of params, for the slope at constant compute
+_SHORT = 32767.0  # largest short integer
 _MEAN = 1.0  # tail of the draws that is all of them
 
 
@@ -110,15 +111,19 @@ class Tabulated:
     noise: np.ndarray
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything that the decisions of the table read, as plain values and base64 of little-endian floats.
+        """Everything that the decisions of the table read, as plain values and base64 of little-endian numbers.
 
         Returns
         -------
         dict
         """
-        arrays = {"weights": self.law.weights, "basis": self.law.basis, "error": self.error, "noise": self.noise}
+        law = {"weights": self.law.weights, "basis": self.law.basis}
+        small = {"error": self.error, "noise": self.noise}
+        steps = {name: _step(x) for name, x in small.items()}
         return {
-            **{name: base64.b64encode(x.astype("<f4").tobytes()).decode("ascii") for name, x in arrays.items()},
+            **{name: _text(x.astype("<f4")) for name, x in law.items()},
+            **{name: _text(np.rint(x / steps[name]).astype("<i2")) for name, x in small.items() if x.any()},
+            "steps": steps,
             "params": self.params, "tokens": self.tokens, "ln_flops": self.ln_flops.tolist(),
             "across": self.across.tolist(), "terms": len(self.law.basis), "draws": len(self.noise),
             "decades": _DECADES, "sizes": SIZES, "fine": _FINE, "like": _LIKE.tolist(), "lengths": _TOKENS.tolist(),
@@ -341,8 +346,17 @@ def tabulated(
     best_params, _ = minimise(path.T, np.exp(law).mean(axis=0).T)
     splits = _splits(ln_flops, best_params, fixed)
     error = predict(fit, splits, only=LOG_LOSS, most=most) - predict(fit, splits, only=LAW, most=most)
-    single = (np.asarray(x, np.float32).astype(float) for x in (error, noise(fit, splits, most=most)))
-    return Tabulated(flops, anchor["params"], anchor["tokens"], ln_flops, across, Products.of(law), *single)
+    short = (np.rint(x / _step(x)) * _step(x) for x in (error, noise(fit, splits, most=most)))
+    return Tabulated(flops, anchor["params"], anchor["tokens"], ln_flops, across, Products.of(law), *short)
+
+
+def _step(values: np.ndarray) -> float:
+    """Return the step between values that are kept as short integers."""
+    return float(np.abs(values).max()) / _SHORT or 1.0
+
+
+def _text(values: np.ndarray) -> str:
+    return base64.b64encode(values.tobytes()).decode("ascii")
 
 
 def _splits(ln_flops: np.ndarray, ln_params: np.ndarray, fixed: Mapping[str, Any]) -> pd.DataFrame:

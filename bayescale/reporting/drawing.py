@@ -148,7 +148,7 @@ def log_ticks(low: float, high: float) -> list[float]:
         At most seven.
     """
     decades = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
-    for steps in (_STEPS, (1.0, 3.0), (1.0,)):
+    for steps in ((1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0), _STEPS, (1.0, 3.0), (1.0,)):
         found = [s * 10.0**d for d in decades for s in steps if low <= s * 10.0**d <= high]
         if len(found) <= _MOST_TICKS:
             return found

@@ -208,6 +208,8 @@ def budget(c: Comparison) -> Section:
     if not c.choices:
         return Section("budget", title, says)
     tables = [splits(c, "Splits")]
+    if len(c.models) == 1:  # the first page draws it
+        return Section("budget", title, says, tuple(tables))
     if len(c.choices) > 1:
         cost = {
             (r.chosen_by, r.judged_by): f"{percent(r.waste)} ({signed(r.extra_loss)})" for r in c.cross.itertuples()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from bayescale.core.quantities import count
 from bayescale.decisions.allocation import Split
 from bayescale.decisions.bills import card_of
 from bayescale.decisions.choice import Choice, Withheld
+from bayescale.decisions.influence import MARKED
 from bayescale.evaluation.checks.base import FAIL, PASS, REVIEW, Answer, covered
 from bayescale.inference.average import LEAVE_OUT
 from bayescale.prediction.queries import NEW
@@ -92,6 +93,7 @@ def front(choice: Choice, answers: Sequence[Answer], *, title: str, measured: Ma
     asked = [one for one in answers if one.question not in ("coverage", "runs")] + ([trust] if trust else [])
     lines = [*_influential(choice), *others, *_marked(choice)]
     known = {one.question for one in lines}
+    asked = [replace(one, state=REVIEW) if one.question in known and one.state == PASS else one for one in asked]
     failed = [one for one in asked if one.state != PASS and one.question not in known]
     wrong = sorted([*failed, *lines], key=lambda one: _ORDER[one.state])
     state, why = _state(choice, [*asked, *lines])
@@ -234,7 +236,16 @@ def trusted(choice: Choice, found: Mapping[str, Measured] | None = None) -> Answ
     reach = getattr(choice.details, "reach_decades", None)
     if reach is None:
         return None
-    return covered(reach, measured_at(choice, reach, found), choice.fit.name, new=_is_new(choice))
+    return _covered(choice, float(reach), measured_at(choice, reach, found))
+
+
+def _covered(choice: Choice, reach: float, of: Measured) -> Answer:
+    """State of the question of coverage; the action for an average names its members."""
+    answer, members = covered(reach, of, choice.fit.name, new=_is_new(choice)), choice.fit.members
+    if of.backtests or len(members) == 1:
+        return answer
+    named = " ".join(f"--model {name}" for name in members)
+    return replace(answer, action=f"measure it: bayescale backtest RUNS {named}")
 
 
 def measured_at(choice: Choice, reach_decades: float, found: Mapping[str, Measured] | None = None) -> Measured:
@@ -290,7 +301,7 @@ def trust_by_horizon(choice: Choice, found: Mapping[str, Measured] | None = None
     for times in HORIZONS.values():
         reach = np.log10(times) if np.isfinite(times) else np.log10(FAR) + 1.0
         of = measured_at(choice, float(reach), found)
-        card = _trust_card(of, covered(float(reach), of, choice.fit.name, new=_is_new(choice)))
+        card = _trust_card(of, _covered(choice, float(reach), of))
         rows.append({"times": times if np.isfinite(times) else 1e300, "value": card.value, "range": card.range})
     return rows
 
@@ -301,7 +312,9 @@ def _is_new(choice: Choice) -> bool:
 
 def _trust_card(of: Measured, answer: Answer) -> Card:
     if not of.backtests:
-        return Card("trust", "Track record", "not measured", f"{answer.sentence}; {answer.action}")
+        return Card(
+            "trust", "Track record", "not measured", f"no backtest of this model at this reach; {answer.action}"
+        )
     held = round(of.coverage_90 * of.backtests)
     return Card("trust", "Track record", f"{held / of.backtests:.0%} of {of.backtests}", answer.sentence)
 
@@ -349,8 +362,9 @@ def _cost_card(choice: Choice) -> Card:
     if "dollars" in figures and card.price:
         dollars = figures["dollars"]
         priced = f"${count(dollars['q50'])} (90% interval ${count(dollars['q05'])} to ${count(dollars['q95'])})"
-        return Card("cost", "Cost", days, say("cost_range", dollars=priced, days="", as_of=str(card.price.as_of)))
-    return Card("cost", "Cost", days, spread)
+        spread = say("cost_range", dollars=priced, as_of=str(card.price.as_of))
+    long = say("days", days=count(figures["days"]["q50"])) if "days" in figures else ""
+    return Card("cost", "Cost", days, spread + long)
 
 
 def _reach_card(decades: float, flops: float) -> Card:
@@ -363,15 +377,20 @@ def _reach_card(decades: float, flops: float) -> Card:
 
 def _influential(choice: Choice) -> list[Answer]:
     """What leaving out a few runs changes, for an allocation of one fit."""
-    if not isinstance(choice.details, Split):
-        return []
     return [Answer("influence", REVIEW, said[:1].upper() + said[1:], "look at these runs, and report both answers")
-            for label, said in choice.details.lines if label == "influence"]  # fmt: skip
+            for said in _without(choice) if MARKED not in said]  # fmt: skip
+
+
+def _without(choice: Choice) -> list[str]:
+    """What is said of leaving out runs, where it is known."""
+    lines = choice.details.lines if isinstance(choice.details, Split) else []
+    return [said for label, said in lines if label == "influence"]
 
 
 def _marked(choice: Choice) -> list[Answer]:
     words = choice.fit.excluded_words
-    return [Answer("excluded", REVIEW, words, LEAVE_OUT)] if words else []
+    changed = "".join(f"; {said}" for said in _without(choice) if MARKED in said)
+    return [Answer("excluded", REVIEW, words + changed, LEAVE_OUT)] if words else []
 
 
 def _worth(choice: Choice) -> tuple[str, ...]:

@@ -167,7 +167,7 @@ def _content(
         *(choices.sections(choice) if isinstance(choice, Choice) else []),
         _data(c), _models(c), evidence.checks(c), evidence.loo(c),
         *((evidence.beyond(c), evidence.weights(c)) if several and c.backtests else ()),
-        evidence.exponents(c), evidence.budget(c), *([_pictures(c)] if several else []),
+        evidence.exponents(c), evidence.budget(c), *([_pictures(c)] if several else ()),
         checklist.section(c, formulas(c)), _glossary(),
     ]  # fmt: skip
     side = []
@@ -339,23 +339,13 @@ def _formula(law: str, tex: str) -> Picture:
 
 
 def _pictures(c: Comparison) -> Section:
-    pictures = []
-    if c.choices:
-        alt = f"loss against compute past the budget of {number(c.settings['flops'])} FLOP, 90{PERCENT} by model"
-        caption = "Loss of a run at each model's near-optimal split, noise included. Runs with other splits lie above."
-        pictures += [
-            drawn(figures.plot_losses(c), alt, caption),
-            drawn(figures.plot_losses(c, beyond=True), f"{alt}; the part beyond the runs", "The same, enlarged."),
-        ]
-    pictures += [
-        drawn(
-            figures.plot_model_residuals(c, name),
-            f"residuals of log loss against tokens under {name}; fit {fit.verdict}",
-            "",
-        )
-        for name, fit in c.fits.items()
-    ]
-    return Section("figures", "Figures", pictures=tuple(pictures))
+    if not c.choices:
+        return Section("figures", "Loss under each model", ("No model has a choice.",))
+    alt = f"loss against compute past the budget of {number(c.settings['flops'])} FLOP, 90{PERCENT} by model"
+    caption = "Loss of a run at each model's near-optimal split, noise included. Runs with other splits lie above."
+    return Section(
+        "figures", "Loss under each model", pictures=(drawn(figures.plot_losses(c, beyond=True), alt, caption),)
+    )
 
 
 def _size(c: Comparison) -> str:

@@ -25,6 +25,7 @@ KINDS = ("near", "middle", "far")
 _LEAST_SHOWN, _TIMES_LEAST, _MOST_SHOWN = 0.2, 3.0, 2.0  # of waste: heights of the first picture
 _ROWS = 9  # of a picture's table
 _PROMISED = 0.9
+_MOST_RUNS = 400  # that a picture draws, thinned evenly
 _TOPMOST = 0.98  # share of the runs whose loss sets the height of the second picture
 
 
@@ -112,6 +113,7 @@ def runs_of(choice: Choice, table: Tabulated) -> pd.DataFrame:
     best = table.best_sizes
     at = interpolate(table.ln_flops, np.broadcast_to(best, (len(found), len(best))), ln_flops)
     found["away"] = np.log(found["params"]) - at
+    found = found.iloc[:: -(-len(found) // _MOST_RUNS)].reset_index(drop=True) if len(found) else found
     away = found["away"].abs()
     found["kind"] = np.where(away < NEAR, KINDS[0], np.where(away < FAR, KINDS[1], KINDS[2]))
     return found

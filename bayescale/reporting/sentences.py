@@ -24,7 +24,8 @@ WORDS = {
     "reach_over": "more compute than your largest run ({largest} FLOP)",
     "reach_inside": "your largest run has {largest} FLOP",
     "scenario": "too far for a forecast: read it as a scenario",
-    "cost_range": "{dollars}{days}; price of {as_of}",
+    "cost_range": "{dollars}; price of {as_of}",
+    "days": "; {days} days on all accelerators",
     "hours_range": "90% interval {low} to {high}",
     "note_a": "Note: {params} parameters is the size of lowest expected loss. Each other size needs this much more "
     "compute for the loss of each draw's best size. The bands hold 50% and 90% of the draws.",

@@ -164,7 +164,7 @@ def svg(figure: Figure, **settings: Any) -> str:
     import matplotlib.pyplot as plt
 
     file = io.BytesIO()
-    with mpl.rc_context({"svg.hashsalt": "bayescale"}):
+    with mpl.rc_context({"svg.hashsalt": "bayescale", "svg.fonttype": "none"}):
         figure.savefig(file, format="svg", dpi=_DPI, metadata={"Date": None}, **settings)
     plt.close(figure)
     return "data:image/svg+xml;base64," + base64.b64encode(file.getvalue()).decode("ascii")

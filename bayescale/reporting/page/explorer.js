@@ -80,9 +80,9 @@ const bayescaleExplorer = (root, data) => {
     const by = (flops / data.flops) * (data.hardware.utilisation / state.mfu), h = data.hardware.hours;
     const days = (q) => counted((h[q] * by) / 24), name = data.hardware.accelerator;
     const dollars = data.hardware.dollars, at = dollars ? by * (state.price / data.hardware.price) : 0;
-    card("cost", `${days("q50")} ${name}-days`, dollars
-      ? say("cost_range", { dollars: `$${counted(dollars.q50 * at)} (90% interval $${counted(dollars.q05 * at)} to $${counted(dollars.q95 * at)})`, days: "", as_of: data.hardware.as_of })
-      : say("hours_range", { low: days("q05"), high: days("q95") }));
+    card("cost", `${days("q50")} ${name}-days`, (dollars
+      ? say("cost_range", { dollars: `$${counted(dollars.q50 * at)} (90% interval $${counted(dollars.q05 * at)} to $${counted(dollars.q95 * at)})`, as_of: data.hardware.as_of })
+      : say("hours_range", { low: days("q05"), high: days("q95") })) + (data.hardware.days ? say("days", { days: counted(data.hardware.days.q50 * by) }) : ""));
   };
 
   const cards = (found, flops) => {
@@ -136,7 +136,7 @@ const bayescaleExplorer = (root, data) => {
     svg.append("text").attr("class", "tick").attr("transform", `translate(13 ${(T + bottom) / 2}) rotate(-90)`).attr("text-anchor", "middle").text(yName);
   };
   const logTicks = (a, b) => {
-    for (const steps of [[1, 2, 5], [1, 3], [1]]) {
+    for (const steps of [[1, 1.5, 2, 3, 4, 5, 7], [1, 2, 5], [1, 3], [1]]) {
       const found = [];
       for (let d = Math.floor(Math.log10(a)); d <= Math.ceil(Math.log10(b)); d++) for (const s of steps) if (s * 10 ** d >= a && s * 10 ** d <= b) found.push(s * 10 ** d);
       if (found.length <= 7) return found;

@@ -7,8 +7,13 @@ const bayescaleLaw = (table) => {
   };
   const { ln_flops: along, across, terms, draws } = table;
   const weights = numbers(table.weights), basis = numbers(table.basis);
-  const error = numbers(table.error), noise = numbers(table.noise);
-  const columns = along.length, six = Math.log(6);
+  const shorts = (text, step, size) => {
+    if (!text) return new Float64Array(size);
+    const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+    return Float64Array.from(new Int16Array(bytes.buffer), (x) => x * step);
+  };
+  const columns = along.length, error = shorts(table.error, table.steps.error, draws * columns);
+  const noise = shorts(table.noise, table.steps.noise, draws), six = Math.log(6);
   const STENCIL = 6;
 
   // Lagrange's polynomial through the six nearest points: where it starts, and its weights.
