@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: setup demo test test-slow check lint types contracts docs bench calibrate backtests learn clean
+.PHONY: setup demo test test-slow test-browser check lint types contracts docs bench calibrate backtests learn clean
 
 # Specs that `make calibrate` calibrates, and by how many simulations each.
 SPECS ?= $(notdir $(basename $(wildcard models/*.toml)))
@@ -31,6 +31,10 @@ test: setup
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow
+
+# The pages of reports in Chromium; skipped where there is none.
+test-browser: setup
+	$(BIN)/python -m pytest -m browser -n 0 tests/reporting/test_browser.py
 
 bench: setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'

@@ -143,7 +143,7 @@ def command(name: str, about: str, settings: Mapping[str, Mapping[str, Any]], lo
     options.append(click.Option(["--plot"], type=click.Path(file_okay=False, path_type=Path), metavar="FOLDER",
                                 help="Folder for the figures of the choice, one PNG file each."))  # fmt: skip
     options.append(click.Option(["--report", "page"], type=click.Path(dir_okay=False, path_type=Path), metavar="PAGE",
-                                help="Report of the choice to write: HTML, or JSON or Markdown by the suffix."))  # fmt: skip
+                                help="Report to write: HTML, or JSON or Markdown by its suffix."))  # fmt: skip
     fit_file = click.Argument(["fit_file"], metavar="FIT.nc")
     return as_json_option(
         click.Command(name, params=[fit_file, *options], callback=run, help=about, epilog=epilog(f"decide {name}"))

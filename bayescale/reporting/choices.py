@@ -8,7 +8,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from bayescale.core.errors import QueryError
-from bayescale.decisions.allocation import Split
 from bayescale.decisions.choice import Choice
 from bayescale.decisions.risk import RISKS
 from bayescale.reporting.plots import of_choices
@@ -27,8 +26,6 @@ def sections(choice: Choice) -> list[Section]:
     list of Section
     """
     found = [_decision(choice), _risks(choice), _unknowns(choice), _asked(choice)]
-    if not isinstance(choice.details, Split):
-        found.append(_figures(choice))
     return [one for one in found if one is not None]
 
 
@@ -100,7 +97,17 @@ def _asked(choice: Choice) -> Section:
     return Section("asked", "What was asked", pairs=(("", (*pairs, *card)),))
 
 
-def _figures(choice: Choice) -> Section:
+def figures(choice: Choice) -> Section:
+    """Return the figures of a choice.
+
+    Parameters
+    ----------
+    choice : Choice
+
+    Returns
+    -------
+    Section
+    """
     drawn_ones = [_picture(choice, name, ax) for name, ax in pictures(choice).items()]
     return Section("choice-figures", "Figures of the choice", pictures=tuple(drawn_ones))
 

@@ -27,7 +27,7 @@ GOOD, CARE, OPEN = "good", "care", "open"
 NO_HARDWARE = "6 × parameters × tokens; with --hardware also accelerator-days and dollars"
 _LINES = 5  # of what could be wrong
 _ORDER = {FAIL: 0, REVIEW: 1, PASS: 2}
-_FEW = 3  # unknowns that are named
+_LONGEST, _UNIT = 40, 20  # characters of a card's figure, and of what follows its interval
 
 
 @dataclass(frozen=True)
@@ -345,11 +345,16 @@ def _usual_cards(choice: Choice, trust: Answer | None) -> tuple[Card, ...]:
 
 def _parted(said: str) -> tuple[str, str]:
     """Split a line into its figure and the rest."""
-    for mark in (" (", "; ", ": ", ", "):
-        head, found, rest = said.partition(mark)
-        if found and len(head) < 40:
-            return head, rest.removesuffix(")") if mark == " (" and rest.count("(") < rest.count(")") else rest
-    return said, ""
+    marks = [(said.find(mark), mark) for mark in (" (", "; ", ": ", ", ") if 0 < said.find(mark) < _LONGEST]
+    if not marks:
+        return said, ""
+    head, mark, rest = said.partition(min(marks)[1])
+    if mark != " (":
+        return head, rest
+    inside, _, after = rest.partition(")")
+    if after and len(after) < _UNIT and ":" not in after:
+        return head + after, inside
+    return head, f"{inside}; {after.lstrip(':; ')}".removesuffix("; ")
 
 
 def _cost_card(choice: Choice) -> Card:

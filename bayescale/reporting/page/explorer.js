@@ -26,8 +26,8 @@ const bayescaleExplorer = (root, data) => {
   };
   const percent = (v) => {
     if (!Number.isFinite(v)) return "–";
-    const share = 100 * v, plain = Number(share.toPrecision(2));
-    return (Math.abs(v) < 1 ? (Math.abs(plain) >= 10 || plain === 0 ? plain.toFixed(0) : share.toPrecision(2).replace(/e.*/, "")) : share.toFixed(0)).replace("-", "−") + "%";
+    const share = 100 * v;
+    return (Math.abs(v) < 1 ? String(Number(share.toPrecision(2))) : share.toFixed(0)).replace("-", "−") + "%";
   };
   const loss = (v) => v.toFixed(3);
   const say = (name, values = {}) => words[name].replace(/{(\w+)}/g, (_, key) => values[key]);
@@ -61,7 +61,7 @@ const bayescaleExplorer = (root, data) => {
   };
   const writeHash = () => {
     const start = initial(), kept = Object.entries(state).filter(([key, value]) => value !== start[key]);
-    const text = kept.map(([key, value]) => `${key}=${typeof value === "number" ? Number(value.toPrecision(12)) : value}`).join("&");
+    const text = kept.map(([key, value]) => `${key}=${typeof value === "number" ? String(Number(value.toPrecision(12))).replace("+", "") : value}`).join("&");
     history.replaceState(null, "", text ? "#" + text : location.pathname + location.search);
   };
 
@@ -184,7 +184,7 @@ const bayescaleExplorer = (root, data) => {
     const tokens = state.flops / 6;
     for (const tick of logTicks(tokens / ends[1], tokens / ends[0])) svg.append("text").attr("class", "tick").attr("x", x(tokens / tick)).attr("y", T - 6).attr("text-anchor", "middle").text(counted(tick));
     svg.append("text").attr("class", "tick").attr("x", (L + W - R) / 2).attr("y", 11).attr("text-anchor", "middle").text("tokens");
-    shownA = d3.range(9).map((k) => rows[Math.trunc(((rows.length - 1) / 8) * k)]);
+    shownA = Array.from({ length: 9 }, (_, k) => rows[Math.trunc(((rows.length - 1) / 8) * k)]);
     table("table-a", shownA.map((r) => [counted(r.x), counted(tokens / r.x), number(tokens / r.x ** 2), percent(r.mean), percent(r.q[0]), percent(r.q[4])]));
     $("picture-a").setAttribute("aria-label", found.settled ? `expected extra compute by size: least at ${counted(found.params)} parameters` : "expected extra compute by size: no size is settled");
     fill("note-a", found.settled ? say("note_a", { params: counted(found.params) }) : $("note-a").textContent);

@@ -1,0 +1,215 @@
+"""The report in a browser: what its script decides, how it looks at two widths, and that it needs nothing else."""
+
+from __future__ import annotations
+
+import math
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import bayescale as bs
+from bayescale.decisions.tabulated import Tabulated, tabulated
+
+pytestmark = pytest.mark.browser
+pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install bayescale[browser]")
+axe_sync = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
+
+FLOPS = 5.76e23
+BUDGETS = (5e22, 2e23, FLOPS, 3e24, 1.5e25)
+TAILS = (1.0, 0.5, 0.1)
+SIZES = ((1280, 900), (390, 844))
+
+
+@pytest.fixture(scope="module")
+def page_file(chinchilla_fit: bs.Fit, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("browser") / "report.html"
+    return bs.report(chinchilla_fit, path, flops=FLOPS, hardware="512xH100")
+
+
+@pytest.fixture(scope="module")
+def table(chinchilla_fit: bs.Fit) -> Tabulated:
+    return tabulated(chinchilla_fit, FLOPS, chinchilla_fit.families[0])
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if found is None:
+        pytest.skip("no Chromium on this machine: install Debian's chromium to run the tests of a browser")
+    with sync_playwright() as driver:
+        started = driver.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-gpu"])
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def opened(browser: Any, page_file: Path) -> Iterator[Any]:
+    contexts = []
+
+    def open_page(width: int = 1280, height: int = 900, *, hash: str = "", **settings: Any) -> Any:  # noqa: A002
+        context = browser.new_context(viewport={"width": width, "height": height}, **settings)
+        contexts.append(context)
+        page = context.new_page()
+        page.asked, page.errors = [], []
+        page.on("request", lambda request: page.asked.append(request.url))
+        page.on("pageerror", lambda error: page.errors.append(str(error)))
+        page.goto(f"{page_file.as_uri()}{hash}")
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+
+
+def move(page: Any, **state: Any) -> None:
+    """Change the state of the sliders, and wait until the page has followed."""
+    page.evaluate("state => bayescale.changed(state)", state)
+    page.wait_for_function(
+        "state => bayescale.last && Object.entries(state).every(([k, v]) => bayescale.last.state[k] === v)", arg=state
+    )
+
+
+def same(here: dict[str, Any], there: dict[str, Any]) -> None:
+    for name, value in here.items():
+        if isinstance(value, dict):
+            same(value, there[name])
+        elif isinstance(value, bool):
+            assert there[name] is value, name
+        elif isinstance(value, float):
+            other = math.nan if there[name] is None else there[name]
+            assert other == pytest.approx(value, rel=1e-9, abs=1e-12, nan_ok=True), name
+
+
+CHOICE = """([flops, tail]) => { const a = bayescale.law.allocation(flops, tail);
+  for (const key of ['sizes', 'waste', 'lnSizes']) delete a[key];
+  return a; }"""
+
+
+def test_the_page_decides_as_python_does(opened: Any, table: Tabulated) -> None:
+    page = opened()
+    for flops in BUDGETS:
+        for tail in TAILS:
+            same(table.allocation(flops, tail), page.evaluate(CHOICE, [flops, tail]))
+
+
+def test_the_page_serves_as_python_does(opened: Any, table: Tabulated) -> None:
+    page = opened()
+    for demand, tail in ((1e11, 1.0), (2e12, 1.0), (2e13, 0.1)):
+        there = page.evaluate("([f, d, t]) => bayescale.law.lifetime(f, d, t)", [FLOPS, demand, tail])
+        same(table.lifetime(FLOPS, demand, tail), there)
+
+
+def test_numbers_are_written_as_in_python(opened: Any) -> None:
+    from bayescale.reporting import words
+
+    page = opened()
+    values = [0.00738, 1.953, 17.5, 1500.4, 74.03e9, 1.2967e12, 999.6e9, 5.76e23, 1.5e25, 12345.0, 7e9]
+    written = page.evaluate("v => v.map((x) => [bayescale.words.counted(x), bayescale.words.number(x)])", values)
+    assert written == [[words.counted(v) if v < 1e15 else words.number(v), words.number(v)] for v in values]
+    shares = [0.0048, 0.0187, 0.05, 0.123, 0.5, 1.2, 0.00031, 0.0999]
+    assert page.evaluate("v => v.map(bayescale.words.percent)", shares) == [words.percent(v) for v in shares]
+
+
+@pytest.mark.parametrize(("width", "height"), SIZES)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_is_cut_and_nothing_is_inaccessible(opened: Any, width: int, height: int, scheme: str) -> None:
+    page = opened(width, height, color_scheme=scheme)
+    page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    move(page, flops=2e23, serve=2e12, plan=5e10)
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    assert page.errors == []
+    found = axe_sync.Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
+
+
+def test_no_request_leaves_the_page(opened: Any, page_file: Path) -> None:
+    page = opened()
+    move(page, flops=1e23)
+    assert {url.split(":")[0] for url in page.asked} <= {"file", "data", "blob"}
+    assert [url for url in page.asked if url.startswith("file")] == [page_file.as_uri()]
+    assert page_file.stat().st_size < 500_000
+
+
+def test_without_scripts_the_page_is_complete(opened: Any) -> None:
+    page = opened(java_script_enabled=False)
+    assert re.search(r"With 5\.76×10²³ FLOP, train about \S+ parameters", page.inner_text("#headline"))
+    assert page.locator(".cards li").count() == 5
+    assert all(page.locator(".cards .value").nth(i).inner_text().strip() for i in range(5))
+    for name in ("a", "b"):
+        assert page.locator(f"#picture-{name} polyline").count() >= 5
+        assert page.locator(f"#table-{name} tr").count() >= 9
+    assert not page.is_visible("#controls")
+    assert page.is_visible("#appendix")
+
+
+def test_two_pages_are_printed(opened: Any) -> None:
+    page = opened()
+    move(page, flops=2e23)
+    printed = page.pdf(prefer_css_page_size=True)
+    assert len(re.findall(rb"/Type\s*/Page[^s]", printed)) == 2
+    boxes = {tuple(map(float, one.split())) for one in re.findall(rb"/MediaBox\s*\[([^\]]*)\]", printed)}
+    ((_, _, width, height),) = boxes
+    assert (width, height) == pytest.approx((595, 842), abs=1)
+    page.emulate_media(media="print")
+    assert page.is_visible("#printed")
+    assert "2×10²³ FLOP" in page.inner_text("#printed")
+    assert not page.is_visible("#controls")
+
+
+def test_the_address_keeps_the_state(opened: Any) -> None:
+    first = opened()
+    state = {"flops": 2e23, "serve": 2e12, "tail": 0.5, "ratio": 20}
+    move(first, **state)
+    address = first.evaluate("location.hash")
+    second = opened(hash=address)
+    assert second.evaluate("bayescale.state") == first.evaluate("bayescale.state")
+    for name in ("headline", "confidence", "plan-words", "card-cost-value", "printed"):
+        assert second.inner_text(f"#{name}", timeout=5000) == first.inner_text(f"#{name}")
+    assert opened(hash="#flops=oops&unit=parsecs&tail=7").evaluate("bayescale.state.flops") == pytest.approx(FLOPS)
+
+
+def test_the_keyboard_moves_a_slider_and_the_sentence_follows(opened: Any, table: Tabulated) -> None:
+    from bayescale.reporting import words
+
+    page = opened()
+    before = page.inner_text("#headline")
+    page.focus("#budget-slider")
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("before => document.getElementById('headline').textContent !== before", arg=before)
+    found = table.allocation(page.evaluate("bayescale.state.flops"))
+    assert f"train about {words.counted(found['params'])} parameters" in page.inner_text("#headline")
+    assert page.inner_text("#card-ratio-value") == words.number(found["tokens"] / found["params"])
+
+
+def test_money_and_hours_are_the_same_budget(opened: Any) -> None:
+    page = opened()
+    page.select_option("#budget-unit", "dollars")
+    dollars = page.input_value("#budget-box")
+    assert dollars.endswith("M")
+    page.fill("#budget-box", "1M")
+    page.press("#budget-box", "Enter")
+    page.wait_for_function("bayescale.last && Math.abs(bayescale.last.state.flops / 5.76e23 - 1) > 0.05")
+    assert page.inner_text("#headline").startswith("With $1.00M (")
+    half = page.evaluate("bayescale.state.flops")
+    page.fill("#price-box", str(page.evaluate("bayescale.state.price") * 2))
+    page.press("#price-box", "Enter")
+    page.wait_for_function("half => Math.abs(bayescale.last.state.flops / half - 0.5) < 1e-9", arg=half)
+
+
+def test_what_is_shown_can_be_saved(opened: Any) -> None:
+    page = opened(accept_downloads=True)
+    with page.expect_download() as waiting:
+        page.click("#csv-a")
+    rows = Path(waiting.value.path()).read_text().splitlines()
+    assert rows[0] == "params,tokens,expected_extra,q05,q95"
+    params, tokens = (float(cell) for cell in rows[1].split(",")[:2])
+    assert 6 * params * tokens == pytest.approx(FLOPS)
+    with page.expect_download() as waiting:
+        page.click("#png-b")
+    assert Path(waiting.value.path()).read_bytes().startswith(b"\x89PNG")
