@@ -58,13 +58,13 @@ class Drawing:
                           f'height="{HEIGHT - BOTTOM - TOP}"/>')  # fmt: skip
         return self
 
-    def upright(self, kind: str, x: float, label: str) -> Drawing:
-        """Draw an upright line with a label at its upper end, if it is inside."""
+    def upright(self, kind: str, x: float, label: str, row: int = 0) -> Drawing:
+        """Draw an upright line with a label in a row at its upper end, if it is inside."""
         at = self.across(x)
         if LEFT <= at <= WIDTH - RIGHT:
             right = at > 0.6 * WIDTH
             self.parts.append(f'<line class="{kind}" x1="{at:.1f}" x2="{at:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>')
-            self.parts.append(f'<text class="label" x="{at + (-4 if right else 4):.1f}" y="{TOP + 12}" '
+            self.parts.append(f'<text class="label" x="{at + (-4 if right else 4):.1f}" y="{TOP + 12 + 14 * row}" '
                               f'text-anchor="{"end" if right else "start"}">{escape(label)}</text>')  # fmt: skip
         return self
 

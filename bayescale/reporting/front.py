@@ -407,8 +407,9 @@ def _worth(choice: Choice) -> tuple[str, ...]:
     if isinstance(choice.details, Split):
         dollars = choice.bill[1].get("dollars")
         money = f", or ${count(dollars['q50'] * choice.waste_fraction)}" if dollars else ""
-        most = (f"Knowing the law exactly would save about {percent(choice.waste_fraction)} of the compute{money}. "
-                "No experiment can save more.")  # fmt: skip
+        saved = f"{percent(choice.waste_fraction)} of the compute{money}"
+        most = (f"With {budget_words(choice)}, knowing the law exactly would save about {saved}. No experiment can "
+                "save more.")  # fmt: skip
         further = "To see which run to make next: bayescale decide next-run FIT.nc --help."
         return (most, *said, further)
     return tuple(said)

@@ -110,8 +110,10 @@ def of_fit(
     try:
         choice = decide(Allocation(c.settings["flops"], family, hardware=hardware), fit)
     except QueryError as error:
-        return _content(c, str(error).splitlines()[0], answers, "report FIT.nc")
-    return _content(c, choice, answers, f"report FIT.nc --flops {c.settings['flops']:.4g}")
+        return _content(c, str(error).splitlines()[0], answers, "report FIT.nc --out PAGE.html")
+    given = {"flops": f"{c.settings['flops']:.6g}", "family": family, "hardware": hardware}
+    options = " ".join(f"--{name} {value}" for name, value in given.items() if value)
+    return _content(c, choice, answers, f"report FIT.nc --out PAGE.html {options}")
 
 
 def of_comparison(c: Comparison) -> Content:

@@ -146,7 +146,7 @@ def loss_by_compute(choice: Choice, table: Tabulated) -> Shown:
         drawn.line("edge", flops[seen], curve[i, seen])
     drawn.line("mean", flops[seen], curve[2, seen])
     drawn.points((f"run {kind}" for kind in runs["kind"]), runs["flops"], runs["loss"])
-    drawn.upright("rule", largest, "largest run").upright("mark", of.flops, "budget")
+    drawn.upright("rule", largest, "largest run").upright("mark", of.flops, "budget", 1)
     drawn.axes("compute (FLOP)", "loss (nats/token)", number, lambda y: f"{y:.1f}" if top - bottom > 1 else f"{y:.2f}")
     i = int(np.abs(flops - of.flops).argmin())
     low, high = (float(interpolate(table.ln_flops, row, np.log(of.flops))) for row in curve[[0, 4]])

@@ -85,11 +85,13 @@ const bayescaleExplorer = (root, data) => {
       : say("hours_range", { low: days("q05"), high: days("q95") })) + (data.hardware.days ? say("days", { days: counted(data.hardware.days.q50 * by) }) : ""));
   };
 
-  const cards = (found, flops) => {
+  const cards = (found, flops, life) => {
     const open = !found.settled, times = flops / data.largest;
     card("loss", open ? "not settled" : `${loss(found.expected_loss)} nats/token`, say("loss_range", { low: loss(found.loss.q05), high: loss(found.loss.q95) }));
-    card("ratio", open ? "not settled" : number(found.tokens / found.params), say("ratio_range", { low: number(found.best_ratio.q05), high: number(found.best_ratio.q95) }));
-    costCard(flops);
+    if (life && !open) card("ratio", number(life.tokens / life.params), say("served_ratio", { low: number(life.tokens_q05 / life.params), high: number(life.tokens_q95 / life.params) }));
+    else card("ratio", open ? "not settled" : number(found.tokens / found.params), say("ratio_range", { low: number(found.best_ratio.q05), high: number(found.best_ratio.q95) }));
+    costCard(life && !open ? life.cost : flops);
+    if (life && !open) fill("card-cost-range", say("served_cost") + $("card-cost-range").textContent);
     if (times <= 1.0000001) card("reach", "inside the runs", "no more compute than your largest run");
     else card("reach", `${counted(times, 2)}×`, say("reach_over", { largest: number(data.largest) }) + (times > data.far ? "; " + say("scenario") : ""));
     const trust = data.trust.find((row) => times <= row.times * 1.0000001);
@@ -144,10 +146,10 @@ const bayescaleExplorer = (root, data) => {
     }
     return [];
   };
-  const upright = (svg, kind, at, label) => {
+  const upright = (svg, kind, at, label, row = 0) => {
     if (!(at >= L && at <= W - R)) return;
     svg.append("line").attr("class", kind).attr("x1", at).attr("x2", at).attr("y1", T).attr("y2", H - B);
-    svg.append("text").attr("class", "label").attr("x", at + (at > 0.6 * W ? -4 : 4)).attr("y", T + 12 + (kind === "plan" ? 14 : 0)).attr("text-anchor", at > 0.6 * W ? "end" : "start").text(label);
+    svg.append("text").attr("class", "label").attr("x", at + (at > 0.6 * W ? -4 : 4)).attr("y", T + 12 + 14 * row).attr("text-anchor", at > 0.6 * W ? "end" : "start").text(label);
   };
   const bands = (svg, x, y, rows) => {
     const cut = (v) => y(clamp(v, y.domain()[0], y.domain()[1]));
@@ -180,7 +182,7 @@ const bayescaleExplorer = (root, data) => {
     bands(svg, x, y, rows);
     svg.append("path").attr("class", "mean").attr("d", d3.line().x((r) => x(r.x)).y((r) => y(Math.min(r.mean, most)))(rows));
     if (found.settled) upright(svg, "mark", x(found.params), counted(found.params));
-    if (plan) upright(svg, "plan", x(plan), "your plan");
+    if (plan) upright(svg, "plan", x(plan), "your plan", 1);
     const tokens = state.flops / 6;
     for (const tick of logTicks(tokens / ends[1], tokens / ends[0])) svg.append("text").attr("class", "tick").attr("x", x(tokens / tick)).attr("y", T - 6).attr("text-anchor", "middle").text(counted(tick));
     svg.append("text").attr("class", "tick").attr("x", (L + W - R) / 2).attr("y", 11).attr("text-anchor", "middle").text("tokens");
@@ -202,7 +204,7 @@ const bayescaleExplorer = (root, data) => {
     svg.append("path").attr("class", "mean").attr("d", d3.line().x((r) => x(r.x)).y((r) => y(r.q[2]))(rows));
     svg.selectAll("circle").data(data.runs.filter((r) => r[1] <= top + pad && r[1] >= bottom - pad)).enter().append("circle").attr("class", (r) => "run " + r[2]).attr("cx", (r) => x(r[0])).attr("cy", (r) => y(r[1])).attr("r", 3);
     upright(svg, "rule", x(data.largest), "largest run");
-    upright(svg, "mark", x(state.flops), "budget");
+    upright(svg, "mark", x(state.flops), "budget", 1);
     const at = (k) => d3.min(rows.map((r, i) => (rows[i + 1] && r.x <= state.flops && rows[i + 1].x >= state.flops ? r.q[k] + ((rows[i + 1].q[k] - r.q[k]) * Math.log(state.flops / r.x)) / Math.log(rows[i + 1].x / r.x) : NaN)));
     shownB = rows;
     table("table-b", rows.map((r) => [number(r.x), ...r.q.map(loss)]));
@@ -252,7 +254,7 @@ const bayescaleExplorer = (root, data) => {
   const draw = () => {
     const found = law.allocation(state.flops, state.tail), life = state.serve ? law.lifetime(state.flops, state.serve, state.tail) : null;
     last = { state: { ...state }, allocation: found, lifetime: life };
-    sentence(found, life); cards(found, state.flops); planWords(found); pictureA(found); pictureB(found); printed();
+    sentence(found, life); cards(found, state.flops, life); planWords(found); pictureA(found); pictureB(found); printed();
     fill("slid", say("slid", { draws: String(data.table.draws) }));
   };
   let waiting = 0;
