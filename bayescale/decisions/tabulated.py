@@ -41,6 +41,7 @@ _FINE = 121  # sizes between which each draw's best one is found along all budge
 _LIKE = 0.05 * np.arange(-60, 9)  # log sizes over that of the quality: serving makes smaller ones better
 _TOKENS = np.linspace(-4.0, 6.0, 50)  # log tokens over those of the quality
 _SHIFT = 0.02  # e-folds of params, for the slope at constant compute
+_TERMS = 40  # 250 kB of a page
 _SHORT = 32767.0  # largest short integer
 _MEAN = 1.0  # tail of the draws that is all of them
 
@@ -60,7 +61,9 @@ class Products:
 
     @classmethod
     def of(cls, values: np.ndarray) -> Products:
-        """Keep as few terms, in single precision, as reproduce the values to 4e-6.
+        """Keep as few terms, in single precision, as reproduce the values to 4e-6; at most 40.
+
+        Only draws that differ widely need more: what is left out is then small next to their spread.
 
         Parameters
         ----------
@@ -74,7 +77,7 @@ class Products:
         left, sizes, right = np.linalg.svd(rest, full_matrices=False)
         weights, basis = (np.float32(x).astype(float) for x in (left * sizes, right))
         terms = 0
-        while terms < len(sizes) and np.abs(rest).max() > _EXACT:
+        while terms < min(len(sizes), _TERMS) and np.abs(rest).max() > _EXACT:
             rest -= np.outer(weights[:, terms], basis[terms])
             terms += 1
         return cls(weights[:, :terms], basis[:terms].reshape(terms, *values.shape[1:]))

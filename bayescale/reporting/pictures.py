@@ -83,9 +83,7 @@ def cost_of_sizes(choice: Choice) -> Shown:
     ]  # fmt: skip
     alt = f"expected extra compute by size: least at {counted(of.params)} parameters"
     alt = "expected extra compute by size: no size is settled" if choice.unsettled else alt
-    note = (
-        say("unsafe").strip(" ()").capitalize() + "." if choice.unsettled else say("note_a", params=counted(of.params))
-    )
+    note = say("note_open") if choice.unsettled else say("note_a", params=counted(of.params))
     return Shown("a", "The cost of choosing another size", drawn.svg("picture-a", alt), note,
                  replace(tabled("Extra compute by size", frame, columns), id="table-a"))  # fmt: skip
 

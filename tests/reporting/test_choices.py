@@ -15,6 +15,7 @@ import bayescale as bs
 from bayescale.cli import main
 from bayescale.core.errors import QueryError
 from bayescale.decisions.solver import named
+from bayescale.reporting import front, pages
 from bayescale.reporting.choices import pictures
 from bayescale.reporting.plots import of_choices
 
@@ -72,11 +73,36 @@ def test_the_page_says_what_the_text_says_and_every_price_has_its_date(choice, t
     page = bs.report(choice, tmp_path / "choice.html").read_text(encoding="utf-8")
     for label, _ in choice.lines:
         assert f"<dt>{label}</dt>" in page
-    assert page.count("<img") == len(pictures(choice))
-    plt.close("all")
     price = re.search(r"price of the hardware</dt><dd>([^<]*)", page)
     assert price
     assert re.search(r"as of 20\d\d-\d\d-\d\d", price[1])
+    assert re.search(r"card-cost-range[^<]*price of 20\d\d-\d\d-\d\d", page)
+
+
+def test_another_decision_has_the_same_pages(chinchilla_fit: bs.Fit) -> None:
+    served = bs.decide("lifetime", chinchilla_fit, demand="2T", loss=2.1)
+    found = pages.of_choice(served)
+    assert found.front.headline == f"Choose {served.name_of(served.best.action)}."
+    assert 3 <= len(found.front.cards) <= 5
+    assert all(card.value for card in found.front.cards)
+    assert found.front.tables[0].rows[0][0] == served.name_of(served.best.action)
+    assert len(found.evidence.sections[0].pictures) == 2
+    assert not found.explorer
+    assert {"lines", "risk", "data", "checklist"} <= {one.id for one in found.appendix}
+    plt.close("all")
+
+
+@pytest.mark.parametrize(
+    ("said", "parts"),
+    [
+        ("1.34T training tokens (90% interval 612B to 4.3T)", ("1.34T training tokens", "90% interval 612B to 4.3T")),
+        ("3.39e+23 (90% interval 2e+23 to 8e+23) FLOP", ("3.39e+23 FLOP", "90% interval 2e+23 to 8e+23")),
+        ("5.4e+21 FLOP (error 2e+20): the most", ("5.4e+21 FLOP", "error 2e+20; the most")),
+        ("a sentence without parts", ("a sentence without parts", "")),
+    ],
+)
+def test_a_line_is_split_into_its_figure_and_the_rest(said: str, parts: tuple[str, str]) -> None:
+    assert front._parted(said) == parts
 
 
 def test_a_choice_that_is_withheld_is_not_reported(tmp_path: Path, chinchilla: bs.Runs) -> None:

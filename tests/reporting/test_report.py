@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections import Counter
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -15,9 +17,10 @@ import bayescale as bs
 from bayescale.cli import main
 from bayescale.core.errors import QueryError
 from bayescale.decisions import waste
-from bayescale.evaluation import comparison_tables
-from bayescale.reporting import checklist, evidence, pages, words
+from bayescale.evaluation.checks.base import Answer
+from bayescale.reporting import checklist, pages, texts, words
 from bayescale.reporting import html as writing
+from bayescale.reporting.front import Front
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 LOADS = {"src", "href", "srcset", "action", "data", "poster", "background"}
@@ -61,20 +64,17 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def source(comparison: bs.Comparison, tmp_path_factory: pytest.TempPathFactory) -> str:
-    return bs.report(comparison, tmp_path_factory.mktemp("report") / "page.html").read_text(encoding="utf-8")
+def source(content: pages.Content) -> str:
+    return writing.rendered(content)
 
 
 @pytest.fixture
 def rendered(comparison: bs.Comparison, source: str, monkeypatch) -> str:
     """The page, where only the writing of it is asked about."""
 
-    class Template:
-        def render(self, **content):
-            return source
-
-    monkeypatch.setattr(writing, "_template", Template)
-    monkeypatch.setattr(writing.pages, "page", lambda thing: {})
+    found = writing.pages.Content(*[None] * 7, command="")
+    monkeypatch.setitem(writing.WRITERS, "html", lambda content: source)
+    monkeypatch.setattr(writing.pages, "of_comparison", lambda thing: found)
     return source
 
 
@@ -89,8 +89,8 @@ def test_the_page_is_well_formed(page: Page) -> None:
     assert page.tags["h1"] == 1
 
 
-def test_the_page_needs_no_network_and_no_script(page: Page, source: str) -> None:
-    assert page.tags["script"] == page.tags["link"] == page.tags["iframe"] == 0
+def test_the_page_loads_nothing(page: Page, source: str) -> None:
+    assert page.tags["link"] == page.tags["iframe"] == 0
     for target in page.loads:
         assert target.startswith("data:image/svg+xml;base64,") or target.removeprefix("#") in page.ids
     style = source[source.index("<style>") : source.index("</style>")]
@@ -99,67 +99,93 @@ def test_the_page_needs_no_network_and_no_script(page: Page, source: str) -> Non
 
 
 def test_every_figure_says_what_it_shows(page: Page, comparison: bs.Comparison) -> None:
-    assert len(page.alts) >= 6 + len(comparison.fits)
+    assert len(page.alts) >= 4 + len(comparison.fits)
     assert all(alt and len(alt) > 10 for alt in page.alts)
 
 
-def test_the_decision_comes_first_and_names_the_budget(page: Page, comparison: bs.Comparison) -> None:
+@pytest.fixture(scope="module")
+def content(comparison: bs.Comparison) -> pages.Content:
+    return pages.of_comparison(comparison)
+
+
+def front_of(comparison: bs.Comparison, **changed) -> Front:
+    """First page of the leading model, with some attributes of its fit changed."""
     name, _ = pages.lead(comparison)
     chosen = comparison.choices[name]
-    assert page.ids[0] == "decision"
-    decided = pages._decision(comparison).sentences[0]
-    assert (
-        page.text.index(words.number(chosen.flops)) < page.text.index(decided) < page.text.index("digest of the runs")
-    )
+    chosen = replace(chosen, fit=replace(chosen.fit, **changed)) if changed else chosen
+    return pages.front_of(chosen, comparison.status[name], "a title")[0]
 
 
-def test_the_headline_carries_its_ranges(comparison: bs.Comparison, monkeypatch) -> None:
+def test_the_answer_comes_first_then_the_evidence_then_the_appendix(page: Page, comparison: bs.Comparison) -> None:
+    found = [one for one in page.ids if one in ("decision", "evidence", "appendix")]
+    assert found == ["decision", "evidence", "appendix"]
+    name, _ = pages.lead(comparison)
+    assert page.text.index(words.number(comparison.choices[name].flops)) < page.text.index("digest of the runs")
+
+
+def test_the_headline_carries_its_range(comparison: bs.Comparison, monkeypatch) -> None:
     monkeypatch.setattr(waste, "WIDEST", 1000.0)  # so few runs as these settle little
     name, _ = pages.lead(comparison)
-    chosen = comparison.choices[name]
-    settled = replace(comparison, budget=comparison_tables.budgets(comparison.choices))
-    headline = pages._decision(settled).sentences[0]
-    assert f"train {words.counted(chosen.params)} params" in headline
-    assert f"on {words.counted(chosen.tokens)} tokens" in headline
-    params, ratio = chosen.optimum["params"], chosen.optimum["tokens_per_param"]
-    assert f"params (90%: {words.interval(params['q05'], params['q95'], words.counted)})" in headline
-    assert f"tokens per param (90%: {words.interval(ratio['q05'], ratio['q95'])})" in headline
-    assert f"nats/token (90%: {words.interval(chosen.loss['q05'], chosen.loss['q95'], words.loss)})" in headline
+    chosen, front = comparison.choices[name], front_of(comparison)
+    assert front.state in ("good", "care")
+    low, high = chosen.band
+    assert f"train about {words.counted(chosen.params)} parameters" in front.headline
+    assert np.isnan(low) or f"{words.counted(low)} to {words.counted(high)} costs under 1%" in front.headline
+    assert f"on {words.counted(chosen.tokens)} tokens" in front.headline
+    assert f"{words.percent(chosen.waste_fraction)} more compute" in front.confidence
+    cards = {card.name: f"{card.value} {card.range}" for card in front.cards}
+    assert list(cards) == ["loss", "ratio", "cost", "reach", "trust"]
+    for level in ("q05", "q95"):
+        assert words.loss(chosen.loss[level]) in cards["loss"]
+        assert words.number(chosen.optimum["tokens_per_param"][level]) in cards["ratio"]
 
 
-def test_where_nothing_is_known_the_headline_gives_ranges_alone(comparison: bs.Comparison, monkeypatch) -> None:
+def test_where_nothing_is_known_the_first_page_gives_ranges_alone(comparison: bs.Comparison, monkeypatch) -> None:
     monkeypatch.setattr(waste, "MOST_WASTE", 0.0)
-    nothing = replace(comparison, budget=comparison_tables.budgets(comparison.choices))
     name, _ = pages.lead(comparison)
-    chosen = comparison.choices[name]
-    section = pages._decision(nothing)
-    assert "these runs do not settle the split: expected waste is" in section.sentences[0]
-    ratio = chosen.optimum["tokens_per_param"]
-    assert words.interval(ratio["q05"], ratio["q95"]) in section.sentences[0]
-    said = " ".join(section.sentences) + str(section.tables)
+    chosen, front = comparison.choices[name], front_of(comparison)
+    assert front.state == "open"
+    assert "expected waste is" in front.why
+    params, ratio = chosen.optimum["params"], chosen.optimum["tokens_per_param"]
+    assert f"anywhere from {words.counted(params['q05'])} to {words.counted(params['q95'])}" in front.headline
+    assert words.number(ratio["q05"]) in front.confidence
+    said = f"{front.headline} {front.confidence} {front.cards} {[one.note for one in front.pictures]}"
     for figure in (words.counted(chosen.params), words.counted(chosen.tokens), words.loss(chosen.expected_loss)):
         assert figure not in said
-    assert "does not settle the split" in evidence.budget(nothing).pictures[0].alt
+    assert 'class="mark"' not in front.pictures[0].svg
 
 
-def test_runs_marked_as_excluded_are_on_the_decision_card(comparison: bs.Comparison) -> None:
+def test_runs_marked_as_excluded_are_on_the_first_page(comparison: bs.Comparison) -> None:
     name, _ = pages.lead(comparison)
-    fit = comparison.fits[name]
-    marked = replace(fit, meta=fit.meta | {"excluded": {"high leverage": 2}})
-    assert "excluded" not in " ".join(pages._decision(comparison).sentences)
-    said = " ".join(pages._decision(replace(comparison, fits=comparison.fits | {name: marked})).sentences)
-    assert "2 of the 34 fitted runs are marked as excluded in their table (2: high leverage)" in said
-    assert "--where 'exclusion=\"\"'" in said
+    meta = comparison.fits[name].meta
+    assert "excluded" not in [one.question for one in front_of(comparison).wrong]
+    front = front_of(comparison, meta=meta | {"excluded": {"high leverage": 2}})
+    (line,) = [one for one in front.wrong if one.question == "excluded"]
+    assert "2 of the 34 fitted runs are marked as excluded in their table (2: high leverage)" in line.sentence
+    assert "--where 'exclusion=\"\"'" in line.action
 
 
-def test_the_top_of_the_page_says_where_every_question_stands(page: Page, comparison: bs.Comparison) -> None:
-    top = page.text[: page.text.index("Decision")]
-    for model, questions in comparison.status.items():
-        assert f"{model}: {comparison.verdicts[model]}" in top
-        for one in questions:
-            assert one.sentence in top
-            assert one.state == "PASS" or one.action in top
-    assert "✓" not in page.text
+def test_the_first_page_says_where_every_question_stands(comparison: bs.Comparison, content: pages.Content) -> None:
+    name, _ = pages.lead(comparison)
+    front = content.front
+    chips = {one.question: one.state for one in front.chips}
+    assert {one.question for one in comparison.status[name]} <= {*chips, "runs"}
+    assert "coverage" in chips
+    assert 1 <= len(front.wrong) <= 5
+    assert all(one.action for one in front.wrong)
+    order = [("FAIL", "REVIEW", "PASS").index(one.state) for one in front.wrong]
+    assert order == sorted(order)
+
+
+def test_a_failed_question_asks_for_care(comparison: bs.Comparison, monkeypatch) -> None:
+    monkeypatch.setattr(waste, "WIDEST", 1000.0)
+    name, _ = pages.lead(comparison)
+    bad = Answer("sensitivity", "FAIL", "0 of 2 findings passed", "fit more runs")
+    shown, explorer, _ = pages.front_of(comparison.choices[name], [bad], "a title")
+    assert shown.state == "care"
+    assert "the check of sensitivity fails" in shown.why
+    assert "the check of sensitivity fails" in explorer["reasons"]
+    assert bad in shown.wrong
 
 
 def test_every_table_figure_and_failure_is_on_the_page(page: Page, comparison: bs.Comparison) -> None:
@@ -174,6 +200,7 @@ def test_every_table_figure_and_failure_is_on_the_page(page: Page, comparison: b
         "budget",
         "figures",
         "checklist",
+        "glossary",
     ):
         assert section in page.ids
     for fit in comparison.fits.values():
@@ -222,13 +249,16 @@ def test_a_report_without_a_split_says_why(comparison: bs.Comparison, tmp_path: 
     why = {"budget": {"additive": "an allocation needs a law of params and tokens"}}
     bare = replace(comparison, choices={}, budget=none, cross=none, left_out=comparison.left_out | why)
     page = Page(bs.report(bare, tmp_path / "page.html").read_text(encoding="utf-8"))
-    assert page.text.count("Left out: additive. An allocation needs a law of params and tokens.") == 2
+    assert page.text.count("Left out: additive. An allocation needs a law of params and tokens.") == 1
+    assert "There is no recommendation" in page.text
 
 
 def test_a_name_cannot_bring_markup(comparison: bs.Comparison, tmp_path: Path) -> None:
     card = {"title": "<script>alert(1)</script>", "faults": ["<img src=http://example.org/x>"]}
-    page = Page(bs.report(replace(comparison, card=card), tmp_path / "page.html").read_text(encoding="utf-8"))
-    assert page.tags["script"] == 0
+    source = bs.report(replace(comparison, card=card), tmp_path / "page.html").read_text(encoding="utf-8")
+    page = Page(source)
+    assert "alert(1)</script>" not in source
+    assert page.tags["script"] in (0, 3)
     assert not any("example.org" in target for target in page.loads)
 
 
@@ -263,25 +293,43 @@ def test_what_cannot_be_finished_leaves_nothing(comparison, rendered, tmp_path: 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_only_a_comparison_or_a_fit_is_reported(comparison: bs.Comparison, tmp_path: Path) -> None:
+def test_what_is_no_result_is_not_reported(tmp_path: Path) -> None:
     with pytest.raises(QueryError, match="cannot be reported"):
         bs.report("hoffmann2022", tmp_path / "page.html")
-    with pytest.raises(QueryError, match="compare RUNS --model additive --model coupled --report"):
-        bs.report(bs.average(comparison.fits), tmp_path / "page.html")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_one_fit_is_reported_by_the_command(comparison: bs.Comparison, tmp_path: Path) -> None:
+def test_an_average_is_reported_with_its_members_side_by_side(comparison: bs.Comparison) -> None:
+    found = pages.of_fit(bs.average(comparison.fits), flops="1e23", family="OpenLM-C4")
+    assert found.explorer["table"]["draws"] == 400
+    (side,) = [one for one in found.evidence.sections if one.id == "side"]
+    assert {row[0] for row in side.tables[0].rows} == set(comparison.fits)
+    assert "--model additive --model coupled" in str(found.front.wrong)
+
+
+def test_one_fit_is_reported_by_the_command_in_three_formats(comparison: bs.Comparison, tmp_path: Path) -> None:
     saved, out = comparison.fits["additive"].save(tmp_path / "fit.nc"), tmp_path / "fit.html"
     result = CliRunner().invoke(main, ["report", str(saved), "--out", str(out), "--flops", "1e23"])
     assert result.exit_code == 0, result.output
     page = Page(out.read_text(encoding="utf-8"))
     assert page.open == []
-    assert {"decision", "checks", "budget", "checklist"} <= set(page.ids)
+    assert {"decision", "checks", "budget", "checklist", "controls"} <= set(page.ids)
     assert "beyond" not in page.ids
+    assert f"--out {out} --flops 1e+23" in page.text
     refused = CliRunner().invoke(main, ["report", str(saved), "--out", str(saved)])
     assert refused.exit_code == 2
     assert "is not a report" in refused.stderr
+
+
+def test_the_formats_say_the_same(content: pages.Content) -> None:
+    found = content
+    plain, marked = json.loads(texts.as_json_text(found)), texts.as_markdown(found)
+    assert plain["headline"] == found.front.headline
+    assert plain["decision"]["decision"] == "allocation"
+    for said in (found.front.headline, found.front.confidence, found.command, *(c.value for c in found.front.cards)):
+        assert said in marked
+    for section in found.appendix:
+        assert f"## {section.title}" in marked
 
 
 @pytest.mark.parametrize(

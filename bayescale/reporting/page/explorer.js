@@ -189,7 +189,7 @@ const bayescaleExplorer = (root, data) => {
     shownA = Array.from({ length: 9 }, (_, k) => rows[Math.trunc(((rows.length - 1) / 8) * k)]);
     table("table-a", shownA.map((r) => [counted(r.x), counted(tokens / r.x), number(tokens / r.x ** 2), percent(r.mean), percent(r.q[0]), percent(r.q[4])]));
     $("picture-a").setAttribute("aria-label", found.settled ? `expected extra compute by size: least at ${counted(found.params)} parameters` : "expected extra compute by size: no size is settled");
-    fill("note-a", found.settled ? say("note_a", { params: counted(found.params) }) : $("note-a").textContent);
+    fill("note-a", found.settled ? say("note_a", { params: counted(found.params) }) : say("note_open"));
   };
   let curve = null;
   const pictureB = (found) => {
