@@ -101,6 +101,7 @@ _EXPORTS = {
     "predictive": "prediction.predictive",
     "quantity": "core.quantities",
     "recount": "runs.accounting",
+    "explore": "reporting.notebook",
     "report": "reporting",
     "stack": "evaluation.stacking",
     "value_of": "decisions.value",
@@ -173,6 +174,7 @@ if TYPE_CHECKING:
     from bayescale.prediction.queries import NEW
     from bayescale.prediction.records import Record, load_record
     from bayescale.reporting import plots, report
+    from bayescale.reporting.notebook import explore
     from bayescale.runs.accounting import Accounting, recount
     from bayescale.runs.approaches import Approach, isoflop_minima, lower_envelope
     from bayescale.runs.readers import load_runs

@@ -13,6 +13,7 @@ import xarray as xr
 from arviz_stats.base import array_stats
 
 from bayescale.core.quantities import count
+from bayescale.core.rich import paired, rich
 from bayescale.core.verdict import Verdict
 from bayescale.decisions.base import REALISED, AbstractDecision, Details, quantiles
 from bayescale.decisions.bills import bill, card_of, uncertain
@@ -357,6 +358,9 @@ class Choice:
     def __repr__(self) -> str:
         rows = [wrapped(f"  {label:<12} {text}", 15) for label, text in self.lines]
         return self.verdict.above("\n".join([wrapped(self.problem, 2), *rows]))
+
+    def _repr_html_(self) -> str:
+        return rich(self.verdict.above(self.problem)) + paired(self.lines)
 
     @property
     def _other_attitudes(self) -> list[tuple[str, str]]:

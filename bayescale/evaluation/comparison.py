@@ -13,6 +13,7 @@ import pandas as pd
 
 from bayescale.core import shipped
 from bayescale.core.errors import BayescaleError, ConvergenceWarning, QueryError, nearest
+from bayescale.core.rich import rich
 from bayescale.core.verdict import Status, Verdict, joined
 from bayescale.decisions.allocation import TIMES_LARGEST, Allocation, default_budget
 from bayescale.decisions.choice import Choice, Withheld
@@ -224,6 +225,9 @@ class Comparison:
             **{name: getattr(self, name).to_dict("records") for name in tables},
             "left_out": self.left_out,
         }
+
+    def _repr_html_(self) -> str:
+        return rich(repr(self), self.tables.items())
 
     def __repr__(self) -> str:
         lines = [f"Comparison of {len(self.models)} models on {self.runs!r}"]

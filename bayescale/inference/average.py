@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import xarray as xr
 from bayescale.core.errors import FitError, QueryError, nearest
 from bayescale.core.files import atomic_write
 from bayescale.core.quantities import counted
+from bayescale.core.rich import rich
 from bayescale.core.verdict import Verdict, of_chains
 from bayescale.inference.weights import Weights, given
 
@@ -156,6 +158,23 @@ class AbstractFit(ABC):
     def declared(self) -> dict[str, Any]:
         """Columns that parts of its models declare: a :class:`.Column` by name."""
         return {name: column for fit in self.members.values() for name, column in fit.spec.declared.items()}
+
+    def _repr_html_(self) -> str:
+        return rich(repr(self), [("Posterior, one parameter per row", self.summary)])  # type: ignore[attr-defined]
+
+    def explore(self, **settings: Any) -> Any:
+        """Show the explorer of a budget in a notebook; see :func:`bayescale.explore`.
+
+        Parameters
+        ----------
+        **settings
+            As in :func:`bayescale.explore`.
+
+        Returns
+        -------
+        AnyWidget
+        """
+        return import_module("bayescale").explore(self, **settings)  # by its public name: the floor above draws it
 
     def with_defaults(self, table: pd.DataFrame) -> pd.DataFrame:
         """Add the defaults of columns that parts declare and that the queries lack.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from bayescale.core.dims import CHAIN, DRAW, KINDS, MADE, PROVISIONAL, QUANTILES, QUERY, VERDICT
+from bayescale.core.rich import rich
 from bayescale.core.verdict import Verdict
 from bayescale.inference.average import AbstractFit
 from bayescale.modelling.sites import location_of
@@ -95,9 +95,7 @@ class Forecast:
         return "\n".join(filter(None, [self.verdict.caution, said]))
 
     def _repr_html_(self) -> str:
-        said = "<br>".join(html.escape(repr(self)).splitlines())
-        table = self.summary if self.verdict.ok else self.table
-        return f"<p>{said}</p>" + table.to_html(index=False, float_format="{:.4g}".format)
+        return rich(repr(self), [("", self.summary if self.verdict.ok else self.table)])
 
 
 def forecast(

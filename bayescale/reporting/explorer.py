@@ -31,6 +31,17 @@ def scripts() -> str:
     return "\n".join((files("bayescale.reporting") / name).read_text("utf-8") for name in _SCRIPTS)
 
 
+@cache
+def style() -> str:
+    """Return the style of a page.
+
+    Returns
+    -------
+    str
+    """
+    return (files("bayescale.reporting") / "page" / "page.css").read_text("utf-8")
+
+
 def as_json(explorer: Mapping[str, Any]) -> str:
     """Return JSON that can stand in a page.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from importlib.resources import files
 from pathlib import Path
 
 import jinja2
@@ -17,7 +16,7 @@ from bayescale.decisions.choice import Choice, Withheld
 from bayescale.evaluation.comparison import Comparison
 from bayescale.inference.average import AbstractFit
 from bayescale.reporting import pages
-from bayescale.reporting.explorer import as_json, scripts
+from bayescale.reporting.explorer import as_json, scripts, style
 from bayescale.reporting.pages import Content
 from bayescale.reporting.texts import GENERATOR, MARKDOWN, as_json_text, as_markdown
 
@@ -90,10 +89,9 @@ def rendered(content: Content) -> str:
     -------
     str
     """
-    style = (files("bayescale.reporting") / "page" / "page.css").read_text("utf-8")
     live = bool(content.explorer)
-    return _template().render(
-        generator=GENERATOR, style=Markup(style), scripts=Markup(scripts()) if live else "",
+    return template("report.html.j2").render(
+        generator=GENERATOR, style=Markup(style()), scripts=Markup(scripts()) if live else "",
         explorer_json=Markup(as_json(content.explorer)) if live else "", **vars(content),
     )  # fmt: skip
 
@@ -139,13 +137,23 @@ def _is_report(path: Path) -> bool:
         return False
 
 
-def _template() -> jinja2.Template:
+def template(name: str) -> jinja2.Template:
+    """Return a template of the page.
+
+    Parameters
+    ----------
+    name : str
+
+    Returns
+    -------
+    Template
+    """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("bayescale.reporting", "page"), autoescape=True, undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     environment.globals["cells"] = partial(zip, strict=True)
-    return environment.get_template("report.html.j2")
+    return environment.get_template(name)
 
 
 def _write(content: str, path: Path) -> None:

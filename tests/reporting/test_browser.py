@@ -213,3 +213,24 @@ def test_what_is_shown_can_be_saved(opened: Any) -> None:
     with page.expect_download() as waiting:
         page.click("#png-b")
     assert Path(waiting.value.path()).read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_explorer_of_a_notebook_is_the_same(browser: Any, chinchilla_fit: bs.Fit, table: Tabulated) -> None:
+    pytest.importorskip("anywidget", reason="anywidget is not installed: pip install bayescale[explore]")
+    from bayescale.reporting import words
+
+    widget = chinchilla_fit.explore(flops=FLOPS)
+    page = browser.new_page()
+    page.set_content("<h2>a notebook</h2><div id='el'></div>")
+    page.add_script_tag(content=widget._esm.replace("export default", "window.widget ="))
+    page.evaluate(
+        "given => widget.render({model: {get: (key) => given[key]}, el: document.getElementById('el')})",
+        {"page": widget.page, "explorer": widget.explorer},
+    )
+    page.fill("#budget-box", "2e23")
+    page.press("#budget-box", "Enter")
+    found = table.allocation(2e23)
+    page.wait_for_function("document.getElementById('el').bayescale.last !== null")
+    assert f"train about {words.counted(found['params'])} parameters" in page.inner_text("#headline")
+    assert page.evaluate("location.hash") == ""
+    page.close()

@@ -60,6 +60,7 @@ const bayescaleExplorer = (root, data) => {
     return { next, given: [...given].length > 0 };
   };
   const writeHash = () => {
+    if (!data.hash) return;
     const start = initial(), kept = Object.entries(state).filter(([key, value]) => value !== start[key]);
     const text = kept.map(([key, value]) => `${key}=${typeof value === "number" ? String(Number(value.toPrecision(12))).replace("+", "") : value}`).join("&");
     history.replaceState(null, "", text ? "#" + text : location.pathname + location.search);
