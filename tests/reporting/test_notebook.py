@@ -31,9 +31,8 @@ def test_a_choice_shows_every_line_and_its_verdict(chinchilla_fit: bs.Fit) -> No
     assert "3 of the" in hasty._repr_html_()
 
 
-def test_a_forecast_and_a_comparison_show_their_tables(chinchilla_fit: bs.Fit, comparison: bs.Comparison) -> None:
+def test_a_forecast_shows_its_table(chinchilla_fit: bs.Fit) -> None:
     assert bs.forecast(chinchilla_fit, params="70B", tokens="1.4T")._repr_html_().count("<table") == 1
-    assert comparison._repr_html_().count("<table") == len(comparison.tables)
 
 
 def test_the_explorer_says_what_it_needs(chinchilla_fit: bs.Fit, monkeypatch) -> None:
