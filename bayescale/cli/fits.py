@@ -257,7 +257,7 @@ def report(
     from bayescale.inference import fit_io
 
     reporting.check_target(out)
-    given = {"flops": flops, "family": family, "hardware": hardware}
+    given: dict[str, Any] = {"flops": flops, "family": family, "hardware": hardware}
     with waiting("checking and drawing the fit for its report"):
         loaded = fit_io.load_fit(fit_file)
         if decision == "allocation" and not settings:

@@ -122,7 +122,7 @@ def command_of(ctx: click.Context) -> str:
     """
     parts = [ctx.command_path]
     for one in ctx.command.params:
-        value = ctx.params.get(one.name or "")
+        value: Any = ctx.params.get(one.name or "")
         if ctx.get_parameter_source(one.name or "") is not click.core.ParameterSource.COMMANDLINE:
             continue
         flag = [] if isinstance(one, click.Argument) else [one.opts[0]]

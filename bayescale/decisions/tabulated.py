@@ -134,16 +134,16 @@ class Tabulated:
             "widest": WIDEST, "below": (np.array(BELOW) * np.log(10)).tolist(),
         }  # fmt: skip
 
-    def path(self, ln_flops: np.ndarray) -> np.ndarray:
+    def path(self, ln_flops: Any) -> Any:
         """Return log params of the path of equal growth of params and tokens.
 
         Parameters
         ----------
-        ln_flops : ndarray
+        ln_flops : float or ndarray
 
         Returns
         -------
-        ndarray
+        float or ndarray
         """
         return np.log(self.params) + 0.5 * (ln_flops - np.log(FLOPS_PER_PARAM_TOKEN * self.params * self.tokens))
 
@@ -178,7 +178,7 @@ class Tabulated:
         ndarray, shape (size,)
         """
         reach = _DECADES * np.log(10)
-        return self.path(np.float64(ln_flops)) + np.linspace(-reach, reach, count)
+        return self.path(ln_flops) + np.linspace(-reach, reach, count)
 
     @cached_property
     def frontier(self) -> np.ndarray:

@@ -23,7 +23,7 @@ from bayescale.reporting.texts import GENERATOR, MARKDOWN, as_json_text, as_mark
 _HEAD = 2000  # characters that are searched for the generator's name
 
 
-def report(thing: Comparison | AbstractFit | Choice, path: str | Path, *, flops: float | str | None = None,
+def report(thing: Comparison | AbstractFit | Choice | Withheld, path: str | Path, *, flops: float | str | None = None,
            family: str | None = None, hardware: str | None = None, command: str | None = None,
            format: str | None = None) -> Path:  # noqa: A002  # the name of the option  # fmt: skip
     """Write a self-contained report of an allocation, of any other choice, or of a comparison; return its path.
@@ -33,7 +33,7 @@ def report(thing: Comparison | AbstractFit | Choice, path: str | Path, *, flops:
     Parameters
     ----------
     thing : Comparison, Fit, Average or Choice
-        What to report. A fit is reported with the allocation of a budget.
+        What to report. A fit is reported with the allocation of a budget. A choice that is withheld is refused.
     path : path
         File to write; an earlier report is replaced, any other file is not.
     flops, family, hardware

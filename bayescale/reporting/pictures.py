@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from operator import attrgetter
 
 import numpy as np
 import pandas as pd
@@ -151,7 +152,7 @@ def loss_by_compute(choice: Choice, table: Tabulated) -> Shown:
     frame = pd.DataFrame({"flops": flops[seen], **{f"q{k}": curve[k, seen] for k in range(5)}})
     columns: list[Column] = [("compute", "FLOP", number, lambda r: r.flops)]
     for k, level in enumerate((5, 25, 50, 75, 95)):
-        columns.append((f"{level}{PERCENT}", "nats/token", loss, lambda r, k=k: getattr(r, f"q{k}")))
+        columns.append((f"{level}{PERCENT}", "nats/token", loss, attrgetter(f"q{k}")))
     alt = f"loss by compute of {len(runs)} runs, and of a run at the best split: {loss(curve[2, i])} near the budget"
     note = say("note_b", flops=number(of.flops), low=loss(low), high=loss(high))
     shown = replace(tabled("Loss at the best split", frame, columns), id="table-b")
