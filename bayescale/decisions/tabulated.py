@@ -74,7 +74,7 @@ class Products:
         Products
         """
         rest = values.reshape(len(values), -1).copy()
-        left, sizes, right = np.linalg.svd(rest, full_matrices=False)
+        left, sizes, right = _leading(rest)
         weights, basis = (np.float32(x).astype(float) for x in (left * sizes, right))
         terms = 0
         while terms < min(len(sizes), _TERMS) and np.abs(rest).max() > _EXACT:
@@ -351,6 +351,16 @@ def tabulated(
     error = predict(fit, splits, only=LOG_LOSS, most=most) - predict(fit, splits, only=LAW, most=most)
     short = (np.rint(x / _step(x)) * _step(x) for x in (error, noise(fit, splits, most=most)))
     return Tabulated(flops, anchor["params"], anchor["tokens"], ln_flops, across, Products.of(law), *short)
+
+
+def _leading(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the leading singular vectors, from a random sketch: Halko, Martinsson & Tropp 2011, arXiv:0909.4061."""
+    if not matrix.size:
+        return np.zeros((len(matrix), 0)), np.zeros(0), np.zeros((0, matrix.shape[1]))
+    sketch = np.random.default_rng(0).standard_normal((matrix.shape[1], 2 * _TERMS))
+    rows = np.linalg.qr(matrix @ (matrix.T @ np.linalg.qr(matrix @ sketch)[0]))[0]
+    left, sizes, right = np.linalg.svd(rows.T @ matrix, full_matrices=False)
+    return rows @ left, sizes, right
 
 
 def _step(values: np.ndarray) -> float:
