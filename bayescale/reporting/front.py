@@ -94,6 +94,8 @@ def front(choice: Choice, answers: Sequence[Answer], *, title: str, measured: Ma
     lines = [*_influential(choice), *others, *_marked(choice)]
     known = {one.question for one in lines}
     asked = [replace(one, state=REVIEW) if one.question in known and one.state == PASS else one for one in asked]
+    states = {one.question: one.state for one in asked}
+    lines = [replace(one, state=states.get(one.question, one.state)) for one in lines]
     failed = [one for one in asked if one.state != PASS and one.question not in known]
     wrong = sorted([*failed, *lines], key=lambda one: _ORDER[one.state])
     state, why = _state(choice, [*asked, *lines])

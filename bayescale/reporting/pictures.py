@@ -235,5 +235,6 @@ def residuals(choice: Choice, table: Tabulated) -> Shown | None:
     outside = int((np.abs(left) > most).sum())
     note = (f"Note: the band holds 90% of the noise that the model expects; {outside} runs outside the picture are "
             "drawn at its edge.")  # fmt: skip
+    note += " Errors that runs share are part of these residuals." * bool(table.error.any())
     return Shown("residuals", "Residuals of the runs", drawn.svg("picture-residuals", f"residuals of {len(runs)} runs"),
                  note, tabled("The largest residuals", frame, columns))  # fmt: skip
