@@ -18,7 +18,7 @@ from bayescale.prediction.records import HORIZONS
 from bayescale.reporting.plots import figures
 from bayescale.reporting.plots.figures import _GREY, _GRID, _axes, _log_axis, draw_coverage, near_optimal
 
-# Colours that colour-blind readers can distinguish (after Okabe and Ito), darkened to differ in grey as well;
+# Colours that colour-blind readers can distinguish, as a test simulates; the first three differ in grey as well;
 # line and marker distinguish models without colour.
 STYLES = tuple(
     {"color": color, "ls": line, "marker": marker}
@@ -26,9 +26,9 @@ STYLES = tuple(
         ("#2a6f97", "-", "o"),
         ("#e07a2f", "--", "s"),
         ("#3b3b3b", "-.", "^"),
-        ("#8e5ea2", ":", "D"),
+        ("#7f3b08", ":", "D"),
         ("#009e73", (0, (6, 1, 1, 1, 1, 1)), "v"),
-        ("#b8860b", (0, (1, 3)), "P"),
+        ("#17becf", (0, (1, 3)), "P"),
     )
 )
 _WHOSE = {NEW: "a new family", POPULATION: "its population", "all": "shared by all families"}

@@ -33,10 +33,11 @@ _NEAR = np.log(1.3)  # of compute from a budget, up to which runs are shown with
 _MOST_WASTE = 0.5  # of compute: splits that waste more are of no interest,
 _MOST_TIMES = 2.0  # unless the best one wastes half of that
 _AROUND = 20.0  # times the chosen params, on either side
+_CLOSE, _AWAY = np.log(1.5), np.log(3.0)  # e-folds of params from the best size of a run's compute
 _ONE_SE = 0.6827  # of a Normal within one standard error
 _FAINT = 0.3  # opacity of a bin with one forecast
 _FEW_DRAWS = 400  # enough to locate a median's minimum on a coarse grid
-_BLUE, _ORANGE, _GREY = "#2a6f97", "#e07a2f", "#6b7280"
+_BLUE, _ORANGE, _GREY = "#2a6f97", "#e07a2f", "#5a5f66"
 
 
 def plot_loss(
@@ -122,9 +123,11 @@ def plot_forecast(fit: AbstractFit, *, family: str | None = None, decades: float
     q = np.quantile(draws, [0.05, 0.25, 0.5, 0.75, 0.95], axis=0)
     ax.fill_between(sizes, q[0], q[4], color=_BLUE, alpha=0.2, lw=0, label="90%")
     ax.fill_between(sizes, q[1], q[3], color=_BLUE, alpha=0.35, lw=0, label="50%")
+    for edge in (q[0], q[1], q[3], q[4]):
+        ax.plot(sizes, edge, color=_BLUE, lw=0.7)
     split = ", near-optimal split" if "tokens" in table else ""
     ax.plot(sizes, q[2], color=_BLUE, label=f"median{split}")
-    ax.scatter(runs[sized], runs[of.site], s=9, color=_GREY, label="runs", zorder=3)
+    _scattered(ax, runs, sized, of.site, table)
     ax.axvline(most, color=_GREY, ls=":", lw=1)
     ax.annotate("beyond the runs →", (most, 0.97), xycoords=("data", "axes fraction"), fontsize="small",
                 xytext=(4, 0), textcoords="offset points", va="top", color=_GREY)  # fmt: skip
@@ -141,6 +144,22 @@ def plot_forecast(fit: AbstractFit, *, family: str | None = None, decades: float
     )
     ax.legend(fontsize="small", frameon=False, loc="lower left")
     return ax
+
+
+def _scattered(ax: Axes, runs: pd.DataFrame, sized: str, site: str, best: pd.DataFrame) -> None:
+    """Draw runs; where a best split is known, by how far their params are from those of their compute."""
+    if not {"params", "tokens"} <= set(best) or "params" not in runs:
+        ax.scatter(runs[sized], runs[site], s=9, color=_GREY, label="runs", zorder=3)
+        return
+    ln_best = np.interp(np.log(runs[sized]), np.log(best[sized]), np.log(best["params"]))
+    away = np.abs(np.log(runs["params"]) - ln_best)
+    kinds = (("runs within 1.5× of the best size", away < _CLOSE, _GREY, 1.0),
+             ("within 3×", (away >= _CLOSE) & (away < _AWAY), _GREY, 0.4),
+             ("farther", away >= _AWAY, "none", 1.0))  # fmt: skip
+    for label, of, colour, alpha in kinds:
+        if of.any():
+            ax.scatter(runs[sized][of], runs[site][of], s=11, facecolor=colour, edgecolor=_GREY, lw=0.6, alpha=alpha,
+                       label=label, zorder=3)  # fmt: skip
 
 
 def plot_allocation(choice: Choice, *, ax: Axes | None = None) -> Axes:

@@ -1,0 +1,95 @@
+"""Figures of a law: effects, slopes, components, prior and families are those of the closed form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgb
+
+import bayescale as bs
+from bayescale.core.errors import QueryError
+from bayescale.reporting.plots import effects
+from bayescale.reporting.plots.comparison import STYLES
+from bayescale.reporting.plots.figures import _BLUE, _GREY, _ORANGE
+
+# What protanopes and deuteranopes see of linear RGB: Viénot, Brettel and Mollon 1999.
+PROTANOPE = np.array([[0.11238, 0.88762, 0.0], [0.11238, 0.88762, 0.0], [0.00401, -0.00401, 1.0]])
+DEUTERANOPE = np.array([[0.29275, 0.70725, 0.0], [0.29275, 0.70725, 0.0], [-0.02234, 0.02234, 1.0]])
+FIGURES = (_BLUE, _ORANGE, _GREY)
+MODELS = tuple(str(style["color"]) for style in STYLES)
+XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+
+
+@pytest.fixture(autouse=True)
+def closed() -> Iterator[None]:
+    yield
+    plt.close("all")
+
+
+def lab(colour: str, seen: np.ndarray) -> np.ndarray:
+    rgb = np.array(to_rgb(colour))
+    linear = seen @ np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    xyz = XYZ @ linear / XYZ.sum(axis=1)
+    f = np.where(xyz > 0.008856, np.cbrt(np.clip(xyz, 1e-9, None)), 7.787 * xyz + 16 / 116)
+    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+@pytest.mark.parametrize("seen", [np.eye(3), PROTANOPE, DEUTERANOPE], ids=["usual", "protanope", "deuteranope"])
+@pytest.mark.parametrize("colours", [effects.PALETTE, FIGURES, MODELS], ids=["lines", "figures", "models"])
+def test_colours_stay_apart_for_everyone(colours: tuple[str, ...], seen: np.ndarray) -> None:
+    at = [lab(colour, seen) for colour in colours]
+    apart = [np.linalg.norm(a - b) for i, a in enumerate(at) for b in at[:i]]
+    assert min(apart) > 20  # 2.3 is just noticeable; the worst pair of matplotlib's usual colours has 7
+
+
+def closed_form(fit: bs.Fit, params: np.ndarray, tokens: np.ndarray) -> np.ndarray:
+    E, A, B, alpha, beta = (fit.posterior[name].to_numpy()[:, ::2].reshape(-1, 1)
+                            for name in ("E", "A", "B", "alpha_N", "beta_D"))  # fmt: skip
+    return E + A * params**-alpha + B * tokens**-beta
+
+
+def test_effects_and_slopes_are_the_law(chinchilla_fit: bs.Fit) -> None:
+    runs = chinchilla_fit.design_frame
+    levels = np.quantile(runs["params"], [0.1, 0.5, 0.9])
+    for draw, exact in (
+        (effects.plot_effects, lambda n, d: closed_form(chinchilla_fit, n, d)),
+        (effects.plot_slopes, lambda n, d: closed_form(chinchilla_fit, n, d) - closed_form(chinchilla_fit, n, 2 * d)),
+    ):
+        ax = draw(chinchilla_fit)
+        lines = [line for line in ax.get_lines() if not line.get_label().startswith("_")]
+        assert len(lines) == 3
+        for line, level in zip(lines, levels, strict=True):
+            x, y = (np.asarray(values) for values in line.get_data())
+            assert y == pytest.approx(np.median(exact(level, x), axis=0), rel=1e-5)
+
+
+def test_components_add_up_to_the_loss(chinchilla_fit: bs.Fit) -> None:
+    ax = effects.plot_components(chinchilla_fit)
+    floor, sized, full = (np.asarray(line.get_ydata()) for line in ax.get_lines())
+    assert floor == pytest.approx(np.median(chinchilla_fit.posterior["E"].to_numpy()[:, ::2]), rel=1e-6)
+    assert (np.diff([floor, sized, full], axis=0) > 0).all()
+
+
+def test_the_prior_is_wider_than_the_runs(chinchilla_fit: bs.Fit) -> None:
+    ax = effects.plot_prior_predictive(chinchilla_fit)
+    low, *_, high = (np.asarray(line.get_ydata()) for line in ax.get_lines())
+    losses = chinchilla_fit.design_frame["loss"]
+    assert low.min() < losses.min()
+    assert high.max() > losses.max()
+
+
+def test_each_family_has_a_panel_of_its_own_runs(trio_fit: bs.Fit) -> None:
+    figure = effects.plot_families(trio_fit).get_figure()
+    assert [ax.get_title() for ax in figure.axes] == trio_fit.families
+    runs = trio_fit.design_frame
+    for ax, family in zip(figure.axes, trio_fit.families, strict=True):
+        drawn = np.asarray(ax.collections[-1].get_offsets())[:, 1]
+        assert sorted(drawn) == pytest.approx(sorted(runs["loss"][runs["family"] == family]))
+
+
+def test_an_effect_of_what_the_law_does_not_read_is_refused(chinchilla_fit: bs.Fit) -> None:
+    with pytest.raises(QueryError, match="cannot draw effects of 'flops'"):
+        effects.plot_effects(chinchilla_fit, "flops")
