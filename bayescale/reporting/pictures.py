@@ -26,6 +26,7 @@ KINDS = ("near", "middle", "far")
 _LEAST_SHOWN, _TIMES_LEAST, _MOST_SHOWN = 0.2, 3.0, 2.0  # of waste: heights of the first picture
 _ROWS = 9  # of a picture's table
 _PROMISED = 0.9
+_MOST_POINTS = 100  # of a curve
 _MOST_RUNS = 400  # that a picture draws, thinned evenly
 _TOPMOST = 0.98  # share of the runs whose loss sets the height of the second picture
 
@@ -58,6 +59,7 @@ def cost_of_sizes(choice: Choice) -> Shown:
     mean = waste.mean(axis=0)
     most = min(max(_LEAST_SHOWN, _TIMES_LEAST * float(mean.min())), _MOST_SHOWN)
     seen = np.flatnonzero(mean <= most) if mean.min() <= most else np.arange(SIZES)
+    seen = seen[np.unique(np.linspace(0, len(seen) - 1, _MOST_POINTS).astype(int))]
     x, levels = sizes[seen], np.quantile(waste[:, seen], [0.05, 0.25, 0.75, 0.95], axis=0)
     drawn = Drawing((x[0], x[-1]), (0.0, most))
     low, high = of.band
@@ -233,8 +235,8 @@ def residuals(choice: Choice, table: Tabulated) -> Shown | None:
         ("loss", "nats/token", loss, lambda r: r.loss), ("residual", "of loss", percent, lambda r: r.left),
     ]  # fmt: skip
     outside = int((np.abs(left) > most).sum())
-    note = (f"Note: the band holds 90% of the noise that the model expects; {outside} runs outside the picture are "
-            "drawn at its edge.")  # fmt: skip
+    note = (f"Note: the band holds 90% of the noise that the model expects; outside the picture, and drawn at its "
+            f"edge: {outside}.")  # fmt: skip
     note += " Errors that runs share are part of these residuals." * bool(table.error.any())
     return Shown("residuals", "Residuals of the runs", drawn.svg("picture-residuals", f"residuals of {len(runs)} runs"),
                  note, tabled("The largest residuals", frame, columns))  # fmt: skip
