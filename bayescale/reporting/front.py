@@ -182,14 +182,15 @@ def _words(choice: Choice) -> tuple[str, str]:
     chosen = lines.get("choose") or lines.get("train") or choice.name_of(choice.best.action)
     expected = f"Expected: {lines['expected']}. " if "expected" in lines else ""
     regret = f"Expected regret: {lines['regret']}." if "regret" in lines else ""
-    return f"Choose {chosen}.", f"{expected}{regret}"
+    asked = choice.problem.partition(", family")[0]
+    return f"{asked}: choose {chosen}.", f"{expected}{regret}"
 
 
 def _subtitle(choice: Choice) -> str:
     fit = choice.fit
     whose = "a new family" if getattr(choice.details, "family", "") == NEW else ""
     named = whose or f"family {getattr(choice.details, 'family', '')}".removesuffix("family ")
-    parts = [choice.problem.split(",")[0] if not isinstance(choice.details, Split) else "", named,
+    parts = [named,
              f"{len(fit.design_frame)} runs of {fit.meta['runs']}", f"model {fit.name}"]  # fmt: skip
     return "; ".join(part for part in parts if part)
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Mapping
 from dataclasses import asdict
+from typing import Any
 
 from bayescale.reporting.pages import Content
 from bayescale.reporting.words import Section, Table
@@ -34,7 +37,18 @@ def as_json_text(content: Content) -> str:
         "could_be_wrong": [asdict(one) for one in front.wrong], "worth_knowing": list(front.worth),
         "tables": shown, "decision": content.figures, "version": content.version, "command": content.command,
     }  # fmt: skip
-    return json.dumps(said, indent=2, default=float) + "\n"
+    return json.dumps(_finite(said), indent=2, allow_nan=False) + "\n"
+
+
+def _finite(value: Any) -> Any:
+    """Return plain values; what is not a finite number is null."""
+    if isinstance(value, Mapping):
+        return {str(key): _finite(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    return float(value) if math.isfinite(float(value)) else None
 
 
 def as_markdown(content: Content) -> str:

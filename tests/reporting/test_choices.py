@@ -82,7 +82,8 @@ def test_the_page_says_what_the_text_says_and_every_price_has_its_date(choice, t
 def test_another_decision_has_the_same_pages(chinchilla_fit: bs.Fit) -> None:
     served = bs.decide("lifetime", chinchilla_fit, demand="2T", loss=2.1)
     found = pages.of_choice(served)
-    assert found.front.headline == f"Choose {served.name_of(served.best.action)}."
+    assert found.front.headline.endswith(f": choose {served.name_of(served.best.action)}.")
+    assert "2.00T tokens served" in found.front.headline
     assert 3 <= len(found.front.cards) <= 5
     assert all(card.value for card in found.front.cards)
     assert found.front.tables[0].rows[0][0] == served.name_of(served.best.action)

@@ -332,7 +332,10 @@ def test_one_fit_is_reported_by_the_command_in_three_formats(comparison: bs.Comp
 
 def test_the_formats_say_the_same(content: pages.Content) -> None:
     found = content
-    plain, marked = json.loads(texts.as_json_text(found)), texts.as_markdown(found)
+    odd = replace(found, figures=found.figures | {"unknown": float("nan"), "counts": [np.int64(2), np.float64("inf")]})
+    plain, marked = json.loads(texts.as_json_text(odd), parse_constant=pytest.fail), texts.as_markdown(found)
+    assert plain["decision"]["unknown"] is None
+    assert plain["decision"]["counts"] == [2, None]
     assert plain["headline"] == found.front.headline
     assert plain["decision"]["decision"] == "allocation"
     for said in (found.front.headline, found.front.confidence, found.command, *(c.value for c in found.front.cards)):
