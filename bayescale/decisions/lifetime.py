@@ -175,6 +175,12 @@ class Lifetime(AbstractDecision):
                 MEMORY.removeprefix("max_"): server.memory_bytes(self.batch, self.context) / 1e9}  # fmt: skip
 
     @property
+    def plain(self) -> bool:
+        """Whether it asks only how many known tokens to serve with the quality of a size, at the cost of FLOP."""
+        said = [amount(getattr(self, name)) for name in ("demand", "years", "serving")]
+        return self.like is not None and not self.hardware and not self.limits and all(one.fixed for one in said)
+
+    @property
     def unit(self) -> str:
         """FLOP, or dollars with hardware."""
         return unit_of(self.hardware)

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bayescale.core.quantities import count
+from bayescale.core.quantities import count, quantity
 from bayescale.decisions.allocation import Split
+from bayescale.decisions.amounts import amount
+from bayescale.decisions.base import quantiles
 from bayescale.decisions.bills import card_of
 from bayescale.decisions.choice import Choice, Withheld
 from bayescale.decisions.influence import MARKED
@@ -123,6 +125,52 @@ def withheld(choice: Withheld, answers: Sequence[Answer], *, title: str) -> Fron
     reason = f"{choice.reason[:1].upper()}{choice.reason[1:]}."
     return Front(title, choice.problem, OPEN, "the fit has not converged", "There is no recommendation.", reason, (),
                  tuple(answers), tuple(wrong[:_LINES]), ())  # fmt: skip
+
+
+def served(choice: Choice, allocated: Front) -> Front:
+    """Return the first page of a lifetime: that of the allocation of its quality, with what serving changes.
+
+    Parameters
+    ----------
+    choice : Choice
+        Of a lifetime.
+    allocated : Front
+        Of the budget with which the size of its quality is compute-optimal.
+
+    Returns
+    -------
+    Front
+    """
+    of = choice.details
+    low, middle, high = quantiles(of.run_tokens).values()
+    cost = float(np.add(*of.run_costs).mean())
+    least, _, most = quantiles(np.exp(of.ln_optimum)).values()
+    like = counted(quantity(of.decision.like))
+    headline = say("lifetime", demand=counted(demand_of(choice)), like=like, params=counted(of.params),
+                   tokens=counted(middle), tokens_low=counted(low), tokens_high=counted(high))  # fmt: skip
+    saving = say("saving", cost=number(cost), saving=percent(of.saving), like=like, low=counted(least),
+                 high=counted(most))  # fmt: skip
+    ratio = say("served_ratio", low=number(low / of.params), high=number(high / of.params))
+    cards = {"ratio": (number(middle / of.params), ratio),
+             "cost": (f"{number(cost)} FLOP", say("served_cost") + NO_HARDWARE)}  # fmt: skip
+    return replace(
+        allocated, headline=headline, confidence=saving, worth=_worth(choice),
+        cards=tuple(Card(one.name, one.title, *cards.get(one.name, (one.value, one.range))) for one in allocated.cards),
+    )  # fmt: skip
+
+
+def demand_of(choice: Choice) -> float:
+    """Return the expected tokens served of a lifetime.
+
+    Parameters
+    ----------
+    choice : Choice
+
+    Returns
+    -------
+    float
+    """
+    return float(amount(choice.details.decision.demand).mean * amount(choice.details.decision.years).mean)
 
 
 def none(why: str, answers: Sequence[Answer], *, title: str) -> Front:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 
 from bayescale.core import glossary
 from bayescale.core.errors import QueryError
+from bayescale.core.quantities import quantity
 from bayescale.decisions.allocation import Allocation, Split
 from bayescale.decisions.choice import Choice, Withheld
+from bayescale.decisions.lifetime import Life
 from bayescale.decisions.solver import decide
 from bayescale.decisions.tabulated import tabulated
 from bayescale.evaluation.checks.base import REVIEW, Answer, check
@@ -26,9 +29,10 @@ from bayescale.prediction.records import Measured
 from bayescale.reporting import checklist, choices, evidence
 from bayescale.reporting.checklist import fitted_sources
 from bayescale.reporting.explorer import explorer_of
-from bayescale.reporting.front import Front, front, measured_by, none, withheld
+from bayescale.reporting.front import Front, demand_of, front, measured_by, none, served, withheld
 from bayescale.reporting.pictures import Shown, cost_of_sizes, coverage, loss_by_compute, residuals
 from bayescale.reporting.plots import comparison as figures
+from bayescale.reporting.sentences import say
 from bayescale.reporting.words import (
     MODEL,
     PERCENT,
@@ -47,6 +51,7 @@ from bayescale.reporting.words import (
     text,
     unit,
 )
+from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN
 
 _CARD = ("source", "citation", "url", "licence", "licence_note", "params_kind", "tokens_kind", "flops_kind",
          "loss_unit", "made")  # fmt: skip
@@ -214,12 +219,33 @@ def front_of(
         return none(choice, answers, title=title), {}, ()
     if isinstance(choice, Withheld):
         return withheld(choice, answers, title=title), {}, ()
+    if isinstance(choice.details, Life) and choice.details.decision.plain:
+        return _served(choice, answers, title, measured, others)
     if not isinstance(choice.details, Split):
         return front(choice, answers, title=title, measured=measured, others=others), {}, ()
     table = tabulated(choice.fit, choice.details.flops, choice.details.family, choice.details.recipe)
     pictures = cost_of_sizes(choice), loss_by_compute(choice, table)
     shown = front(choice, answers, title=title, measured=measured, pictures=pictures, others=others)
     return shown, explorer_of(choice, table, shown, measured), (residuals(choice, table),)
+
+
+def _served(
+    choice: Choice, answers: Sequence[Answer], title: str, measured: Mapping[str, Measured] | None,
+    others: Sequence[Answer],
+) -> tuple[Front, dict[str, Any], tuple[Shown | None, ...]]:  # fmt: skip
+    """First page of a lifetime: its sliders begin with the tokens that it serves."""
+    of = choice.details
+    flops = FLOPS_PER_PARAM_TOKEN * quantity(of.decision.like) * float(np.median(of.optimal["tokens"]))
+    same = decide(Allocation(flops, of.decision.family), choice.fit)
+    if not isinstance(same, Choice) or same.unsettled:
+        return front(choice, answers, title=title, measured=measured, others=others), {}, ()
+    shown, explorer, pictures = front_of(same, answers, title, measured, others)
+    demand = demand_of(choice)
+    said = explorer["printed"].replace("no tokens served", f"{counted(demand)} tokens served")
+    cost, *rest = shown.pictures
+    alone = replace(cost, note=say("note_life", params=counted(same.params)))
+    shown = replace(shown, pictures=(alone, *rest))
+    return served(choice, shown), explorer | {"start": {"serve": demand}, "printed": said}, pictures
 
 
 def _glossary() -> Section:

@@ -31,6 +31,8 @@ WORDS = {
     "hours_range": "90% interval {low} to {high}",
     "note_a": "Note: {params} parameters is the chosen size. Each size needs this much more compute than each draw's "
     "best size, for the same loss. The bands hold 50% and 90% of the draws.",
+    "note_life": "Note: for training alone, {params} parameters would be chosen. Each size needs this much more "
+    "compute than each draw's best size, for the same loss. The bands hold 50% and 90% of the draws.",
     "note_open": "Note: no size is settled. Each size needs this much more compute than each draw's best size, for the "
     "same loss. The bands hold 50% and 90% of the draws.",
     "note_b": "Note: at {flops} FLOP a run at the best split has a loss of {low} to {high} (90% interval, noise "

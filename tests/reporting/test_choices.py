@@ -15,7 +15,7 @@ import bayescale as bs
 from bayescale.cli import main
 from bayescale.core.errors import QueryError
 from bayescale.decisions.solver import named
-from bayescale.reporting import front, pages
+from bayescale.reporting import front, pages, words
 from bayescale.reporting.choices import pictures
 from bayescale.reporting.plots import of_choices
 
@@ -90,6 +90,18 @@ def test_another_decision_has_the_same_pages(chinchilla_fit: bs.Fit) -> None:
     assert len(found.evidence.sections[0].pictures) == 2
     assert not found.explorer
     assert {"lines", "risk", "data", "checklist"} <= {one.id for one in found.appendix}
+    plt.close("all")
+
+
+def test_a_lifetime_has_sliders_that_begin_with_its_tokens_served(chinchilla_fit: bs.Fit) -> None:
+    served = bs.decide("lifetime", chinchilla_fit, demand="2T", like="70B")
+    found = pages.of_choice(served)
+    assert found.explorer["start"] == {"serve": 2e12}
+    assert found.front.headline.startswith("To serve 2.00T tokens with the quality of a compute-optimal model of 70.0B")
+    assert f"train about {words.counted(served.action['params'])} parameters" in found.front.headline
+    assert f"{words.percent(served.saving)} less than with 70.0B parameters" in found.front.confidence
+    assert "2.00T tokens served" in found.explorer["printed"]
+    assert "for training alone" in found.front.pictures[0].note
     plt.close("all")
 
 

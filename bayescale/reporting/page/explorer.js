@@ -39,7 +39,7 @@ const bayescaleExplorer = (root, data) => {
 
   // State: what the sliders say. It is kept in the address of the page.
   const initial = () => ({ flops: data.flops, unit: "FLOP", price: data.hardware ? data.hardware.price : 0,
-    mfu: data.hardware ? data.hardware.utilisation : 0, serve: 0, tail: 1, plan: 0, ratio: 0 });
+    mfu: data.hardware ? data.hardware.utilisation : 0, serve: 0, tail: 1, plan: 0, ratio: 0, ...(data.start || {}) });
   let state = initial(), touched = false;
   const [low, high] = [data.flops / data.times, data.flops * data.times];
   const clamp = (x, a, b) => Math.min(Math.max(x, a), b);
@@ -168,7 +168,7 @@ const bayescaleExplorer = (root, data) => {
 
   let shownA = [], shownB = [];
   const planOf = () => (state.plan ? state.plan : state.ratio ? Math.sqrt(state.flops / (6 * state.ratio)) : 0);
-  const pictureA = (found) => {
+  const pictureA = (found, life) => {
     const svg = clear("picture-a"), n = found.sizes.length;
     const mean = Array.from({ length: n }, (_, j) => law.mean(found.waste(j)));
     const leastMean = Math.min(...mean), most = Math.min(Math.max(0.2, 3 * leastMean), 2), plan = planOf();
@@ -190,7 +190,7 @@ const bayescaleExplorer = (root, data) => {
     shownA = Array.from({ length: 9 }, (_, k) => rows[Math.trunc(((rows.length - 1) / 8) * k)]);
     table("table-a", shownA.map((r) => [counted(r.x), counted(tokens / r.x), number(tokens / r.x ** 2), percent(r.mean), percent(r.q[0]), percent(r.q[4])]));
     $("picture-a").setAttribute("aria-label", found.settled ? `expected extra compute by size: least at ${counted(found.params)} parameters` : "expected extra compute by size: no size is settled");
-    fill("note-a", found.settled ? say("note_a", { params: counted(found.params) }) : say("note_open"));
+    fill("note-a", found.settled ? say(life ? "note_life" : "note_a", { params: counted(found.params) }) : say("note_open"));
   };
   let curve = null;
   const pictureB = (found) => {
@@ -255,7 +255,7 @@ const bayescaleExplorer = (root, data) => {
   const draw = () => {
     const found = law.allocation(state.flops, state.tail), life = state.serve ? law.lifetime(state.flops, state.serve, state.tail) : null;
     last = { state: { ...state }, allocation: found, lifetime: life };
-    sentence(found, life); cards(found, state.flops, life); planWords(found); pictureA(found); pictureB(found); printed();
+    sentence(found, life); cards(found, state.flops, life); planWords(found); pictureA(found, life); pictureB(found); printed();
     fill("slid", say("slid", { draws: String(data.table.draws) }));
   };
   let waiting = 0;
