@@ -22,10 +22,11 @@ from bayescale.core.errors import FitError, QueryError, nearest
 from bayescale.core.files import atomic_write
 from bayescale.core.quantities import counted
 from bayescale.core.verdict import Verdict, of_chains
+from bayescale.inference.container import packed
 from bayescale.inference.weights import Weights, given
 
-SCHEMA = 2
-"""Newest file format that can be read: 1 holds a fit, 2 an average of fits."""
+SCHEMA = 3
+"""Format of the files that are written, and the newest that is read. Formats 1 and 2 have no seal."""
 
 MEMBER = "member_{}"
 """Name of the group that holds a member of an average in a file."""
@@ -213,10 +214,10 @@ class AbstractFit(ABC):
         FitError
             If the folder does not exist or cannot be written.
         """
-        path, tree = Path(path), self.stored()
+        path, content = Path(path), packed(self.stored())
         try:
             with atomic_write(path) as temporary:
-                tree.to_netcdf(temporary, engine="h5netcdf", encoding=_encoding(tree))
+                temporary.write_bytes(content)
         except OSError as error:
             raise FitError(f"cannot write {path}", got=str(error), hint="choose a folder that exists") from None
         return path
@@ -383,15 +384,3 @@ def _shared(fits: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _words(value: tuple[Any, ...]) -> str:
     return " × ".join(str(v)[:12] for v in value)
-
-
-def _encoding(tree: xr.DataTree) -> dict[str, Any]:
-    """Add checksums to every array, to detect damage; store pointwise likelihoods as float32."""
-    checked = {"zlib": True, "complevel": 4, "fletcher32": True}
-    encoding: dict[str, Any] = {}
-    for node in tree.subtree:
-        narrow = {"dtype": "float32"} if node.name == "log_likelihood" else {}
-        encoding[node.path] = {
-            name: checked | narrow for name, v in node.data_vars.items() if v.dtype.kind in "fi" and v.ndim
-        }
-    return encoding

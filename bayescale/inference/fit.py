@@ -26,7 +26,7 @@ from bayescale.core.progress import Stages, on_terminal
 from bayescale.core.quantities import counted
 from bayescale.inference import nuts, ordinary
 from bayescale.inference.aot import TRACING, devices_for, use_cache
-from bayescale.inference.average import AbstractFit
+from bayescale.inference.average import SCHEMA, AbstractFit
 from bayescale.inference.diagnostics import Criterion, criteria, summarised
 from bayescale.inference.nuts import Care
 from bayescale.inference.vectorized import sample_side_by_side
@@ -202,7 +202,9 @@ class Fit(AbstractFit):
         DataTree
         """
         tree = self.tree.copy()
-        tree.attrs["bayescale"] = json.dumps({"schema": 1, "spec": _spec_dict(self.spec), **self.meta})
+        tree.attrs["bayescale"] = json.dumps(
+            {"schema": SCHEMA, "spec": _spec_dict(self.spec), **self.meta}, default=str
+        )
         return tree
 
 

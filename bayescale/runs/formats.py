@@ -11,7 +11,6 @@ import bz2
 import csv
 import gzip
 import io
-import json
 import lzma
 import re
 import warnings
@@ -22,6 +21,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from bayescale.core import jsons
 from bayescale.core.errors import BayescaleError, RunsError
 from bayescale.runs.decimals import with_points
 
@@ -174,7 +174,7 @@ def _decoded(content: bytes, refuse: Refuse) -> tuple[str, str]:
 
 def _json(text: str, refuse: Refuse) -> Table:
     try:
-        content = json.loads(text)
+        content = jsons.loads(text)
     except ValueError:
         return _json_lines(text, refuse)
     # Pandas writes {column: {row: value}}, {"columns": [...], "data": [...]} and {"schema": ..., "data": [...]}.
@@ -201,7 +201,7 @@ def _json_lines(text: str, refuse: Refuse) -> Table:
     for at, line in enumerate(io.StringIO(text), start=1):
         if line.strip():
             try:
-                records.append(json.loads(line))
+                records.append(jsons.loads(line))
             except ValueError as error:
                 raise refuse(expected="JSON, or JSON Lines", got=f"on line {at}: {error}") from None
             lines.append(at)
