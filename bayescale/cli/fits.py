@@ -22,6 +22,7 @@ from bayescale.cli.options import (
 )
 from bayescale.cli.printing import (
     check_out,
+    echo,
     finish,
     print_json,
     print_table,
@@ -94,7 +95,7 @@ def fit(
         named = result.summary if isinstance(result, Average) else result.summary.rename_axis("parameter")
         marked = f"{result.excluded_words}; {LEAVE_OUT}" if result.excluded else ""
         print_posterior(named.reset_index(), several=len(specs) > 1, about=repr(result), marked=marked)
-        click.echo(f"took {', '.join(f'{name} {value:.1f} s' for name, value in seconds.items())}\nsaved {out}")
+        echo(f"took {', '.join(f'{name} {value:.1f} s' for name, value in seconds.items())}\nsaved {out}")
         print_next(out, result.columns, result.design_frame)
     finish(result.converged, str(result.verdict))
 
@@ -227,7 +228,7 @@ def _derived(
         print_json({"kind": found.kind, "rows": table.to_dict("records")})
     else:
         warn(found.verdict)
-        click.echo(f"{found.kind} of the law alone, without the noise of a run; fit {found.verdict.status}")
+        echo(f"{found.kind} of the law alone, without the noise of a run; fit {found.verdict.status}")
         print_table(found.table)
     finish(loaded.converged, str(loaded.verdict))
 
@@ -246,5 +247,5 @@ def report(fit_file: str, out: Path, flops: float | None, family: str | None) ->
     with waiting("checking and drawing the fit for its report"):
         loaded = fit_io.load_fit(fit_file)
         written = reporting.report(loaded, out, flops=flops, family=family)
-    click.echo(f"{written}")
+    echo(f"{written}")
     finish(loaded.converged, str(loaded.verdict))

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import functools
+import io
 import math
+import os
 import re
+import sys
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import click
@@ -93,6 +97,20 @@ class Group(click.Group):
             listed = ((name, command.help or "") for name, command in self.commands.items())
             formatter.write_dl([(name, " ".join(text.split("\n\n")[0].split())) for name, text in listed])
 
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the command line on terminals of any encoding: what they cannot show becomes a question mark."""
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper) and stream.encoding.lower() not in ("utf-8", "utf8"):
+                stream.reconfigure(errors="replace")
+        try:
+            return super().main(*args, **kwargs)
+        except OSError as error:
+            if error.filename is not None:  # not of a stream
+                raise
+            _give_up_output()
+            click.echo(f"bayescale: cannot write the output: {error.strerror}", err=True)
+            sys.exit(2)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; print a typed error without a traceback."""
         try:
@@ -106,6 +124,14 @@ class Group(click.Group):
             asked = ctx if error.ctx is None else error.ctx
             click.echo(f"bayescale: {error.format_message()}\n  hint:     {asked.command_path} --help", err=True)
             ctx.exit(2)
+
+
+def _give_up_output() -> None:
+    """Send standard output nowhere: at exit, Python would try once more to write what is left of it."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")

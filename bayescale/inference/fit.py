@@ -202,9 +202,8 @@ class Fit(AbstractFit):
         DataTree
         """
         tree = self.tree.copy()
-        tree.attrs["bayescale"] = json.dumps(
-            {"schema": SCHEMA, "spec": _spec_dict(self.spec), **self.meta}, default=str
-        )
+        said = {"schema": SCHEMA, "spec": _spec_dict(self.spec), **self.meta}
+        tree.attrs["bayescale"] = json.dumps(said, default=str)  # a card may hold dates
         return tree
 
 

@@ -146,6 +146,17 @@ def _check_data(tree: xr.DataTree, meta: Mapping[str, Any]) -> None:
             _wrong(f"{name} that are not positive numbers")
         if values.dtype.kind == "f" and np.isinf(values).any():
             _wrong(f"{name} with numbers that are not finite")
+    _check_observed(observed)
+    family = constant["family"].to_numpy() if "family" in constant else np.array([-1])
+    if family.dtype.kind not in "iu" or set(family.tolist()) != set(range(len(meta["families"]))):
+        _wrong("runs of families that it does not name")
+    posterior = tree["posterior"]
+    if FAMILY in posterior.coords and list(posterior.coords[FAMILY].to_numpy()) != list(meta["families"]):
+        _wrong("draws of families that it does not name")
+
+
+def _check_observed(observed: xr.Dataset) -> None:
+    """Check the observations: numbers, of which some may be missing; losses are positive."""
     if not observed.data_vars:
         _wrong("a file without observations")
     for name, array in observed.data_vars.items():
@@ -154,12 +165,6 @@ def _check_data(tree: xr.DataTree, meta: Mapping[str, Any]) -> None:
             _wrong(f"observations of {name} that are not numbers")
         if name == "loss" and (values <= 0).any():
             _wrong("losses that are not positive")
-    family = constant["family"].to_numpy() if "family" in constant else np.array([-1])
-    if family.dtype.kind not in "iu" or set(family.tolist()) != set(range(len(meta["families"]))):
-        _wrong("runs of families that it does not name")
-    posterior = tree["posterior"]
-    if FAMILY in posterior.coords and list(posterior.coords[FAMILY].to_numpy()) != list(meta["families"]):
-        _wrong("draws of families that it does not name")
 
 
 def check_sites(fit: Fit) -> None:

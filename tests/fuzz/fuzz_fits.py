@@ -22,12 +22,57 @@ import bayescale as bs
 from bayescale.inference.container import sealed
 
 Change = Callable[[h5py.File, random.Random], str]
-VALUES: list[Any] = [None, 0, -1, 1, 2, 99, 1.5, "x", "", [], {}, [1], ["A"], ["A", "A"], {"a": 1}, True, 1e308, "NaN", [[1]],
-                     {"params": "x", "tokens": 1, "loss": 1}, {"params": -1.0, "tokens": 1e10, "loss": 3.0}, math.nan,
-                     math.inf, 10**400, "\x1b[31m", "<b>", "a" * 3000, {"kind": "Normal", "median": 1e300, "scale": 1}]  # fmt: skip
-TEXTS = ["", "{", "null", "[]", "1", '"x"', "{}", "NaN", "[" * 100_000, '{"schema": 1}', '{"schema": 2, "members": []}',
-         '{"schema": 1e400}', b"\xff\xfe", np.array([1, 2, 3]), 7, '{"schema": 2, "members": "additive"}',
-         '{"schema": ' + "9" * 5000 + "}", '{"schema": -1}', '{"schema": true}']  # fmt: skip
+VALUES: list[Any] = [
+    None,
+    0,
+    -1,
+    1,
+    2,
+    99,
+    1.5,
+    "x",
+    "",
+    [],
+    {},
+    [1],
+    ["A"],
+    ["A", "A"],
+    {"a": 1},
+    True,
+    1e308,
+    "NaN",
+    [[1]],
+    {"params": "x", "tokens": 1, "loss": 1},
+    {"params": -1.0, "tokens": 1e10, "loss": 3.0},
+    math.nan,
+    math.inf,
+    10**400,
+    "\x1b[31m",
+    "<b>",
+    "a" * 3000,
+    {"kind": "Normal", "median": 1e300, "scale": 1},
+]
+TEXTS = [
+    "",
+    "{",
+    "null",
+    "[]",
+    "1",
+    '"x"',
+    "{}",
+    "NaN",
+    "[" * 100_000,
+    '{"schema": 1}',
+    '{"schema": 2, "members": []}',
+    '{"schema": 1e400}',
+    b"\xff\xfe",
+    np.array([1, 2, 3]),
+    7,
+    '{"schema": 2, "members": "additive"}',
+    '{"schema": ' + "9" * 5000 + "}",
+    '{"schema": -1}',
+    '{"schema": true}',
+]
 FORECAST = ("--params", "7B", "--tokens", "1T", "--json")
 
 
@@ -124,18 +169,37 @@ def _drop(file: h5py.File, rng: random.Random) -> str:
 
 
 def _attribute(file: h5py.File, rng: random.Random) -> str:
-    path, odd = rng.choice(_paths(file)), rng.choice([
-        ("scale_factor", 1e9), ("add_offset", 5.0), ("_FillValue", 0.0), ("missing_value", "x"), ("dtype", "bool"),
-        ("units", "days since 2000-01-01"), ("units", "days since never"), ("scale_factor", "x"), ("_Unsigned", "true"),
-        ("coordinates", "nowhere 1 2"), ("calendar", "julian2"), ("compress", "run"), ("_Encoding", "x"),
-    ])  # fmt: skip
+    path, odd = (
+        rng.choice(_paths(file)),
+        rng.choice(
+            [
+                ("scale_factor", 1e9),
+                ("add_offset", 5.0),
+                ("_FillValue", 0.0),
+                ("missing_value", "x"),
+                ("dtype", "bool"),
+                ("units", "days since 2000-01-01"),
+                ("units", "days since never"),
+                ("scale_factor", "x"),
+                ("_Unsigned", "true"),
+                ("coordinates", "nowhere 1 2"),
+                ("calendar", "julian2"),
+                ("compress", "run"),
+                ("_Encoding", "x"),
+            ]
+        ),
+    )
     file[path].attrs[odd[0]] = odd[1]
     return f"{path}: attribute {odd}"
 
 
 def _link(file: h5py.File, rng: random.Random) -> str:
-    how, group = rng.choice(["soft", "external", "cycle", "root", "deep", "many", "bomb", "raw", "odd", "twice", "virtual",
-                             "filter"]), rng.choice(list(file))  # fmt: skip
+    how, group = (
+        rng.choice(
+            ["soft", "external", "cycle", "root", "deep", "many", "bomb", "raw", "odd", "twice", "virtual", "filter"]
+        ),
+        rng.choice(list(file)),
+    )
     at = file[group]
     if how in ("soft", "external"):
         at["x"] = h5py.SoftLink("/nowhere") if how == "soft" else h5py.ExternalLink("/etc/passwd", "/x")

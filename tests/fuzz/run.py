@@ -64,8 +64,11 @@ def report(kind: str, found: list[dict[str, Any]], seconds: float) -> int:
     """Print how many cases fell short, and each distinct way once; return their number."""
     counts = Counter(one["kind"] for one in found)
     short = [one for one in found if one["kind"] == "fell short"]
-    print(f"{kind}: {len(found)} tried, {counts['accepted']} accepted, {counts['refused']} refused, {len(short)} fell "
-          f"short; {seconds:.0f} s", flush=True)  # fmt: skip
+    print(
+        f"{kind}: {len(found)} tried, {counts['accepted']} accepted, {counts['refused']} refused, {len(short)} fell "
+        f"short; {seconds:.0f} s",
+        flush=True,
+    )
     ways = Counter(one["detail"].split(": ")[0] for one in short)
     for way, count in ways.most_common():
         first = next(one for one in short if one["detail"].split(": ")[0] == way)
