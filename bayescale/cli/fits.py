@@ -103,6 +103,7 @@ def fit(
 def _said(result: Any, out: Path) -> dict[str, Any]:
     about = {"model": result.name, "runs": result.meta["runs"], "out": str(out)}
     about |= {"converged": result.converged, "verdict": str(result.verdict), "excluded": result.excluded}
+    about |= {"noise_floor": result.floor_words} if result.floor_words else {}
     return about | {name: result.meta[name] for name in ("seed", "device")}
 
 

@@ -33,7 +33,7 @@ _HDF5 = b"\x89HDF\r\n\x1a\n"  # the first bytes of every file that Fit.save writ
 _PLAIN = Reading()
 _COUNTED_FROM = 9999.5  # from here on four digits need a power of ten or a suffix; a suffix is read faster
 _PERCENT = ("coverage_50", "coverage_80", "coverage_90", "coverage_90_se", "waste_fraction", "waste")
-_FORMULAS = ("=", "+", "-", "@", "\t", "\r")
+_FORMULAS = ("=", "+", "-", "@")
 """What begins a formula in some spreadsheet."""
 _UNBOUNDED = 10_000  # characters: wider than any table of results
 
@@ -215,7 +215,10 @@ def write_csv(table: pd.DataFrame, path: Path) -> None:
 
 
 def _unformulated(cell: Any) -> Any:
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULAS) else cell
+    if not isinstance(cell, str):
+        return cell
+    text = printable(cell, newlines=False)  # a return in a cell would end its row
+    return f"'{text}" if text.startswith(_FORMULAS) else text
 
 
 def read_queries(path: Path) -> pd.DataFrame:

@@ -187,6 +187,17 @@ class AbstractFit(ABC):
         return f"{few} of the {all_} fitted runs are marked as excluded in their table ({reasons})"
 
     @property
+    def floor_words(self) -> str:
+        """A sentence: the floor that was put under the noise, and why; empty if there is none."""
+        floors = [fit.meta.get("engine", {}).get("noise_floor", 0.0) for fit in self.members.values()]
+        if not max(floors):
+            return ""
+        return (
+            f"the runs have less noise than {max(floors):.2g} of log loss, the resolution of their losses or the least "
+            "noise of training: the losses were moved at random within this floor, which is their noise"
+        )
+
+    @property
     def converged(self) -> bool:
         """Whether the chains agree and give enough effective draws."""
         return self.verdict.ok

@@ -192,7 +192,7 @@ class Fit(AbstractFit):
             f"Fit({self.spec.name!r} on {self.meta['runs']!r}: {len(self.tree['constant_data'][RUN])} runs, "
             f"{counted(len(self.families), 'family')}, {size[CHAIN]} × {size[DRAW]} draws, {self.verdict.status})"
         )
-        return self.verdict.above(said)
+        return self.verdict.above("\n".join(filter(None, [said, self.floor_words])))
 
     def stored(self) -> xr.DataTree:
         """Return everything that is saved.

@@ -6,7 +6,9 @@ import os
 import random
 import resource
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from fuzz_fits import good
@@ -27,15 +29,18 @@ def make(rng: random.Random, folder: Path) -> Case:
     return Case(f"{kind} with room for {room} bytes", lambda: use(folder, kind, room))
 
 
+@cache
+def _things(folder: Path) -> tuple[bs.Fit, Any, pd.DataFrame]:
+    good(folder)
+    return bs.load_fit(folder / "fit.nc"), bs.load_spec("default"), pd.DataFrame({"x": range(30_000)})
+
+
 def use(folder: Path, kind: str, room: int) -> None:
     """Save in a child with little room, and judge what is left. A signal, such as SIGSEGV, is no answer."""
     here = folder / "full"
     here.mkdir(exist_ok=True)
     path, before = here / kind, b"an earlier file"
-    if not (folder / "fit.nc").exists():
-        good(folder)
-    fit, spec = bs.load_fit(folder / "fit.nc"), bs.load_spec("default")
-    table = pd.DataFrame({"x": range(30_000)})
+    fit, spec, table = _things(folder)
     saves: dict[str, Callable[[], object]] = {
         "fit": lambda: fit.save(path),
         "record": lambda: toml.write({"text": "x" * 200_000}, path),

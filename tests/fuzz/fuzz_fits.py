@@ -256,7 +256,7 @@ def make(rng: random.Random, folder: Path) -> Case:
         if rng.random() < 0.7:
             path.write_bytes(sealed(path.read_bytes()))
             label += ", sealed"
-    verb = rng.choice(["forecast", "forecast", "allocation", "check"])
+    verb = rng.choice(["forecast"] * 12 + ["allocation"] * 6 + ["check"])
     return Case(f"{name}: {label}; {verb}", lambda: use(path, verb))
 
 

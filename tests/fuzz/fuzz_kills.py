@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import time
+from functools import cache
 from pathlib import Path
 
 from fuzz_fits import good
@@ -21,15 +22,18 @@ def make(rng: random.Random, folder: Path) -> Case:
     return Case(f"{kind} after {wait:.3f} s", lambda: use(folder, kind, wait))
 
 
+@cache
+def _fit(folder: Path) -> bs.Fit:
+    good(folder)
+    return bs.load_fit(folder / "fit.nc")
+
+
 def use(folder: Path, kind: str, wait: float) -> None:
     """Fork, save in the child, kill it, and judge what it has left."""
     here = folder / "saved"
     here.mkdir(exist_ok=True)
     path = here / kind
-    source = folder / "fit.nc"
-    if not source.exists():
-        good(folder)
-    fit = bs.load_fit(source)
+    fit = _fit(folder)
 
     def save(number: int) -> None:
         if kind == "fit":

@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import select
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -82,12 +83,16 @@ def main() -> int:
     parser.add_argument("--cases", type=int)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--fit", type=Path, help="a saved fit of one family, instead of a new one")
     asked = parser.parse_args()
     short = 0
-    for kind in asked.kinds:
-        with tempfile.TemporaryDirectory(prefix="fuzz-") as name:
-            started = time.monotonic()
-            found = outcomes(kind, Path(name), asked.seed, asked.first, asked.first + (asked.cases or CASES[kind]))
+    with tempfile.TemporaryDirectory(prefix="fuzz-") as name:
+        if asked.fit:
+            shutil.copy(asked.fit, Path(name) / "good-fit.nc")
+        for kind in asked.kinds:
+            folder, started = Path(name) / kind, time.monotonic()
+            folder.mkdir()
+            found = outcomes(kind, folder, asked.seed, asked.first, asked.first + (asked.cases or CASES[kind]))
             short += report(kind, found, time.monotonic() - started)
     return short > 0
 
