@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: setup demo test test-slow check lint types contracts docs bench calibrate backtests learn clean
+.PHONY: setup demo test test-slow fuzz check lint types contracts docs bench calibrate backtests learn clean
 
 # Specs that `make calibrate` calibrates, and by how many simulations each.
 SPECS ?= $(notdir $(basename $(wildcard models/*.toml)))
@@ -31,6 +31,11 @@ test: setup
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow
+
+# Malformed tables, specs, fits, records and frames, killed processes and full disks; make fuzz SEED=1 KINDS=fits CASES=50
+SEED ?= 0
+fuzz: setup
+	$(BIN)/python tests/fuzz/run.py $(KINDS) --seed $(SEED) $(if $(CASES),--cases $(CASES))
 
 bench: setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import datetime
 import json
 import math
@@ -147,7 +148,7 @@ def make(rng: random.Random, folder: Path) -> Case:
     else:
         values = tomllib.loads(source.read_text(encoding="utf-8"))
         if rng.random() < 0.2:
-            values[rng.choice(KEYS)] = rng.choice(VALUES)
+            values[rng.choice(KEYS)] = copy.deepcopy(rng.choice(VALUES))
         label = changed_values(values, VALUES, rng)
         content = toml(values)
     path = folder / "case.toml"

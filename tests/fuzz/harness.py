@@ -6,6 +6,7 @@ writes back something else, or answers with NaN and success.
 
 from __future__ import annotations
 
+import copy
 import math
 import random
 import signal
@@ -166,7 +167,7 @@ def changed_values(content: Any, values: list[Any], rng: random.Random) -> str:
         at = content
         for key in path[:-1]:
             at = at[key]
-        how, value = rng.choice(["set", "set", "set", "drop", "add"]), rng.choice(values)
+        how, value = rng.choice(["set", "set", "set", "drop", "add"]), copy.deepcopy(rng.choice(values))
         if how == "drop":
             del at[path[-1]]
         elif how == "add" and isinstance(at, dict):
