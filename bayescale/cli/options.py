@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import click
 
+from bayescale.cli.interrupts import ended_by_interrupt
 from bayescale.core.errors import BayescaleError, ConvergenceWarning
 from bayescale.core.quantities import LEAST, MOST, quantity
 from bayescale.core.units import LOSS_UNITS
@@ -103,7 +104,8 @@ class Group(click.Group):
             if isinstance(stream, io.TextIOWrapper) and stream.encoding.lower() not in ("utf-8", "utf8"):
                 stream.reconfigure(errors="replace")
         try:
-            return super().main(*args, **kwargs)
+            with ended_by_interrupt():
+                return super().main(*args, **kwargs)
         except OSError as error:
             if error.filename is not None:  # not of a stream
                 raise
