@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import bz2
 import csv
+import gzip
 import io
+import lzma
 import random
+from functools import cache
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from harness import Case, Shortfall, changed_bytes
 
 import bayescale as bs
@@ -167,6 +172,22 @@ def as_text(rows: Rows) -> bytes:
     return out.getvalue().encode("utf-8", "surrogatepass")
 
 
+@cache
+def other_formats() -> dict[str, bytes]:
+    """The good runs in every other format, by suffix."""
+    frame = pd.read_csv(io.BytesIO(as_text(good())))
+    found = {
+        "json": frame.to_json(orient="records").encode(),
+        "jsonl": frame.to_json(orient="records", lines=True).encode(),
+    }
+    for suffix, write in (("parquet", frame.to_parquet), ("feather", frame.to_feather), ("xlsx", frame.to_excel)):
+        file = io.BytesIO()
+        write(file)
+        found[suffix] = file.getvalue()
+    packed = {"csv.gz": gzip.compress(as_text(good()), mtime=0), "csv.bz2": bz2.compress(as_text(good()))}
+    return found | packed | {"csv.xz": lzma.compress(as_text(good()))}
+
+
 def _cells(rows: Rows, rng: random.Random) -> str:
     for _ in range(rng.choice([1, 1, 1, 1, 3, 12])):
         row, column, cell = rng.randrange(1, len(rows)), rng.randrange(6), rng.choice(CELLS)
@@ -243,16 +264,21 @@ _CHANGES = (_cells, _cells, _cells, _column, _scaled, _more, _more, _names, _few
 def make(rng: random.Random, folder: Path) -> Case:
     """A malformed CSV, loaded, turned into a design, and written back."""
     rows, must_fail = good(), False
-    if rng.random() < 0.3:
+    path, way = folder / "case.csv", rng.random()
+    if way < 0.15:
         label, content = changed_bytes(as_text(rows), rng)
+    elif way < 0.3:
+        name = rng.choice(sorted(other_formats()))
+        label, content = changed_bytes(other_formats()[name], rng)
+        label, path = f"{name}: {label}", folder / f"case.{name}"
     else:
         label = rng.choice(_CHANGES)(rows, rng)
         content = as_text(rows)
         must_fail = label.startswith(("cell params", "cell tokens", "cell loss", "cell flops")) and any(
             cell in MUST_FAIL for row in rows[1:] for cell in row[2:6]
         )
-    path, spec = folder / "case.csv", rng.choice(SPECS)
     path.write_bytes(content)
+    spec = rng.choice(SPECS)
     return Case(label, lambda: use(path, spec, must_fail))
 
 
