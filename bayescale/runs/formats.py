@@ -128,7 +128,9 @@ def _feather(content: bytes, refuse: Refuse) -> Table:
 
 def _by_pandas(read: Callable[..., pd.DataFrame], content: bytes, refuse: Refuse) -> pd.DataFrame:
     try:
-        return read(io.BytesIO(content)).reset_index(drop=True)
+        frame = read(io.BytesIO(content)).reset_index(drop=True)
+        texts = {name: object for name in frame.columns if pd.api.types.is_string_dtype(frame[name].dtype)}
+        return frame.astype(texts)  # Arrow decodes text when it is read
     except ImportError:
         raise RunsError("reading Parquet needs pyarrow", hint="pip install 'bayescale[parquet]'") from None
     except Exception as error:  # parsers of binary files raise whatever a damaged one makes them meet
