@@ -308,13 +308,15 @@ def finish(fine: bool, verdict: str) -> None:
 
 
 def _plain(thing: Any) -> Any:
-    """Convert to plain values: JSON has neither NaN nor NumPy scalars."""
+    """Convert to plain values: JSON has neither NaN nor NumPy scalars nor dates, which a record or a card may hold."""
     if isinstance(thing, dict):
         return {str(k): _plain(v) for k, v in thing.items()}
     if isinstance(thing, list | tuple):
         return [_plain(v) for v in thing]
     thing = thing.item() if hasattr(thing, "item") else thing
-    return None if isinstance(thing, float) and not math.isfinite(thing) else thing
+    if isinstance(thing, float) and not math.isfinite(thing):
+        return None
+    return thing if isinstance(thing, str | int | float | None) else str(thing)
 
 
 def cell(name: str, value: Any) -> str:
