@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: setup demo test test-slow test-browser check lint types contracts docs bench calibrate backtests learn clean
+.PHONY: setup demo test test-slow test-browser fuzz check lint types contracts docs bench calibrate backtests learn clean
 
 # Specs that `make calibrate` calibrates, and by how many simulations each.
 SPECS ?= $(notdir $(basename $(wildcard models/*.toml)))
@@ -35,6 +35,11 @@ test-slow: setup
 # The pages of reports in Chromium; skipped where there is none.
 test-browser: setup
 	$(BIN)/python -m pytest -m browser -n 0 tests/reporting/test_browser.py
+
+# Malformed tables, specs, fits, records and frames, killed processes and full disks; make fuzz SEED=1 KINDS=fits CASES=50
+SEED ?= 0
+fuzz: setup
+	$(BIN)/python tests/fuzz/run.py $(KINDS) --seed $(SEED) $(if $(CASES),--cases $(CASES))
 
 bench: setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'

@@ -1,7 +1,8 @@
 """The command line: parse, call one verb, print. Heavy libraries are imported inside commands.
 
 Data go to standard output, messages to standard error. Exit codes: 0 done, 1 a finding failed (the
-fit has not converged, or a check did not pass), 2 wrong usage or bad input.
+fit has not converged, or a check did not pass), 2 wrong usage or bad input, 124 the time of
+--timeout has passed, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from contextvars import ContextVar
 
 import click
 
-from bayescale.cli import cache, decide, fits, models, plot, start
+from bayescale.cli import cache, decide, fits, interrupts, models, plot, start
 from bayescale.cli.examples import epilog
 from bayescale.cli.options import Group
 
@@ -35,9 +36,17 @@ _WIDEST = 160
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": _WIDEST})
 @click.version_option(package_name="bayescale")
 @click.option("--allow-code", is_flag=True, help="Let specs and fits import the code that they name as module:Class.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0, min_open=True),
+    metavar="SECONDS",
+    help="End a command that takes longer, with exit code 124; finished fits of a --folder are kept.",
+)
 @click.pass_context
-def main(ctx: click.Context, allow_code: bool) -> None:
+def main(ctx: click.Context, allow_code: bool, timeout: float | None) -> None:
     """Bayesian scaling laws: from a table of training runs to a compute decision."""
+    if timeout is not None:
+        interrupts.after(timeout, interrupts.TIMED_OUT, f"bayescale: ended after --timeout {timeout:g} s")
     if allow_code:  # imported then alone: no help waits for JAX
         from bayescale.parts.catalogue import CODE_ALLOWED
 

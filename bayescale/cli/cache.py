@@ -7,7 +7,7 @@ import time
 import click
 
 from bayescale.cli.options import as_json_option
-from bayescale.cli.printing import print_json
+from bayescale.cli.printing import echo, print_json
 
 _MEGABYTE = 1e6
 _DAY = 86400.0
@@ -36,8 +36,8 @@ def cache(clears: bool, as_json: bool) -> None:
     if as_json:
         print_json(about)
     elif folder is None:
-        click.echo(f"The cache is switched off ({kept.VARIABLE} is empty).")
+        echo(f"The cache is switched off ({kept.VARIABLE} is empty).")
     else:
         age = "" if about["oldest_days"] is None else f", the oldest used {about['oldest_days']:.0f} days ago"
         cleared = f"removed {removed} entries\n" if clears else ""
-        click.echo(f"{cleared}{folder}: {about['entries']} entries, {about['megabytes']:.1f} MB{age}")
+        echo(f"{cleared}{folder}: {about['entries']} entries, {about['megabytes']:.1f} MB{age}")

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-import click
-
-from bayescale.cli.printing import states
+from bayescale.cli.printing import echo, states
 
 if TYPE_CHECKING:
     from bayescale.evaluation.checks.base import Finding, Findings
@@ -23,15 +21,15 @@ def print_findings(findings: Findings, *, verbose: bool) -> None:
         Whether to print each finding that passed; otherwise they are one line a check.
     """
     passed = [finding for finding in findings if finding.passed]
-    click.echo(f"{len(passed)} of {len(findings.findings)} findings passed; {findings.verdict}")
+    echo(f"{len(passed)} of {len(findings.findings)} findings passed; {findings.verdict}")
     states(
         (one.state, one.question, one.sentence, "" if one.state == "PASS" else one.action) for one in findings.status
     )
-    click.echo("\nfindings, those that failed first:")
+    echo("\nfindings, those that failed first:")
     failed = [("FAIL", one.check, one.sentence, one.advice) for one in findings if not one.passed]
     states([*failed, *(_each(passed) if verbose else _folded(passed))])
     if passed and not verbose:
-        click.echo("\n--verbose prints each finding that passed")
+        echo("\n--verbose prints each finding that passed")
 
 
 def _each(passed: Iterable[Finding]) -> list[tuple[str, str, str, str]]:

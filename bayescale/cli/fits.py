@@ -23,6 +23,7 @@ from bayescale.cli.options import (
 )
 from bayescale.cli.printing import (
     check_out,
+    echo,
     finish,
     print_json,
     print_table,
@@ -95,7 +96,7 @@ def fit(
         named = result.summary if isinstance(result, Average) else result.summary.rename_axis("parameter")
         marked = f"{result.excluded_words}; {LEAVE_OUT}" if result.excluded else ""
         print_posterior(named.reset_index(), several=len(specs) > 1, about=repr(result), marked=marked)
-        click.echo(f"took {', '.join(f'{name} {value:.1f} s' for name, value in seconds.items())}\nsaved {out}")
+        echo(f"took {', '.join(f'{name} {value:.1f} s' for name, value in seconds.items())}\nsaved {out}")
         print_next(out, result.columns, result.design_frame)
     finish(result.converged, str(result.verdict))
 
@@ -103,6 +104,7 @@ def fit(
 def _said(result: Any, out: Path) -> dict[str, Any]:
     about = {"model": result.name, "runs": result.meta["runs"], "out": str(out)}
     about |= {"converged": result.converged, "verdict": str(result.verdict), "excluded": result.excluded}
+    about |= {"noise_floor": result.floor_words} if result.floor_words else {}
     return about | {name: result.meta[name] for name in ("seed", "device")}
 
 
@@ -228,7 +230,7 @@ def _derived(
         print_json({"kind": found.kind, "rows": table.to_dict("records")})
     else:
         warn(found.verdict)
-        click.echo(f"{found.kind} of the law alone, without the noise of a run; fit {found.verdict.status}")
+        echo(f"{found.kind} of the law alone, without the noise of a run; fit {found.verdict.status}")
         print_table(found.table)
     finish(loaded.converged, str(loaded.verdict))
 
@@ -267,5 +269,5 @@ def report(
                 decision, settings
             )
             written = reporting.report(decide(decision, loaded, **own), out, command=command_of(ctx), format=written_as)
-    click.echo(f"{written}")
+    echo(f"{written}")
     finish(loaded.converged, str(loaded.verdict))

@@ -18,7 +18,17 @@ from bayescale.cli.options import (
     seed_option,
     sweep_options,
 )
-from bayescale.cli.printing import as_text, check_out, finish, paragraph, print_json, print_table, read_runs, write_csv
+from bayescale.cli.printing import (
+    as_text,
+    check_out,
+    echo,
+    finish,
+    paragraph,
+    print_json,
+    print_table,
+    read_runs,
+    write_csv,
+)
 from bayescale.core.errors import QueryError
 
 if TYPE_CHECKING:
@@ -78,9 +88,9 @@ def backtest(
     else:
         result = stacking.backtest_average(table, specs, **settings)
     for name, why in result.left_out.items():
-        click.echo(f"left out: {name} ({why})", err=True)
+        echo(f"left out: {name} ({why})", err=True)
     for path in written:
-        click.echo(f"record: {records.write_record(result.record, path)}", err=True)
+        echo(f"record: {records.write_record(result.record, path)}", err=True)
     if as_json:
         print_json(result.to_dict())
     else:
@@ -122,16 +132,16 @@ def _print_backtest(result: Backtest, verbose: bool = False) -> None:
 
     mean = pd.DataFrame([{"family": "MEAN", **result.mean}])
     of = result.meta.get("response", "loss")
-    click.echo(paragraph(_SCORED.format(scale="log loss" if of == "loss" else f"the scale of {of}", of=of)))
+    echo(paragraph(_SCORED.format(scale="log loss" if of == "loss" else f"the scale of {of}", of=of)))
     families = pd.concat([result.families, mean]).astype({"n_train": "Int64", "n_test": "Int64"})
     print_table(families if verbose else families[[c for c in _BACKTEST if c in families]])
-    click.echo("\nBy compute beyond each family's largest fitted run, mean over forecasts:")
+    echo("\nBy compute beyond each family's largest fitted run, mean over forecasts:")
     horizons = result.horizons
     print_table(horizons if verbose else horizons[[c for c in _BACKTEST if c in horizons]])
     for name, weights in result.weights.items():
-        click.echo(f"\n{name}: {weights!r}")
+        echo(f"\n{name}: {weights!r}")
     if not verbose:
-        click.echo("\n--verbose prints every score")
+        echo("\n--verbose prints every score")
 
 
 @click.command()
@@ -168,7 +178,7 @@ def calibrate(
     if as_json:
         print_json(result.to_dict())
     else:
-        click.echo(repr(result))
+        echo(repr(result))
     finish(result.passed, str(result.verdict))
 
 
@@ -211,9 +221,9 @@ def compare(
         print_json(result.to_dict())
     else:
         for title, table in result.tables.items():
-            click.echo(paragraph(f"{title[0].upper()}{title[1:]}:"))
+            echo(paragraph(f"{title[0].upper()}{title[1:]}:"))
             print_table(table)
-        click.echo(f"{result!r}" + f"\nreport: {page}" * (page is not None))
+        echo(f"{result!r}" + f"\nreport: {page}" * (page is not None))
     finish(result.converged, str(result.verdict))
 
 
@@ -237,15 +247,15 @@ def learn(runs: str, spec: str, reading: Reading, out: Path, title: str | None, 
     toml.dumps({"title": title or "", "runs": runs, "model": spec})  # refuse what TOML cannot hold before any fit
     learner = learning.study(read_runs(runs, reading), load_spec(spec), seed=seed)
     for name, why in learner.left_out.items():
-        click.echo(f"left out: {name} ({why})", err=True)
+        echo(f"left out: {name} ({why})", err=True)
     learned = learner.learn()[0]
     # Names as given: a backtest learns the priors again without some families.
     named = {"model": spec, "runs": runs} | as_text(reading)
     origin = dict(learned.learned) | named
     path = write_spec(replace(learned, title=title or learned.title, learned=tuple(origin.items())), out)
-    click.echo(f"{path}: priors learned from {len(learner.families)} families of {runs}; {origin['population']}")
+    echo(f"{path}: priors learned from {len(learner.families)} families of {runs}; {origin['population']}")
     if keep:
-        click.echo(f"kept {evidence_io.remember(learner, out.parent / evidence_io.FOLDER / out.name)}")
+        echo(f"kept {evidence_io.remember(learner, out.parent / evidence_io.FOLDER / out.name)}")
 
 
 @click.command()
@@ -268,10 +278,10 @@ def show(kind: str, name: str | None, as_json: bool) -> None:
         if as_json:
             print_json(rows)
             return
-        click.echo(showing.list_words(kind, rows))
+        echo(showing.list_words(kind, rows))
         return
     content = showing.one(kind, name)
     if as_json:
         print_json(content)
     else:
-        click.echo(showing.words(kind, content))
+        echo(showing.words(kind, content))

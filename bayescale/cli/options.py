@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import functools
+import io
 import math
+import os
 import re
 import shlex
+import sys
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import click
 
+from bayescale.cli.interrupts import ended_by_interrupt
 from bayescale.core.errors import BayescaleError, ConvergenceWarning
 from bayescale.core.quantities import LEAST, MOST, quantity
 from bayescale.core.units import LOSS_UNITS
@@ -94,6 +99,21 @@ class Group(click.Group):
             listed = ((name, command.help or "") for name, command in self.commands.items())
             formatter.write_dl([(name, " ".join(text.split("\n\n")[0].split())) for name, text in listed])
 
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the command line on terminals of any encoding: what they cannot show becomes a question mark."""
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper) and stream.encoding.lower() not in ("utf-8", "utf8"):
+                stream.reconfigure(errors="replace")
+        try:
+            with ended_by_interrupt():
+                return super().main(*args, **kwargs)
+        except OSError as error:
+            if error.filename is not None:  # not of a stream
+                raise
+            _give_up_output()
+            click.echo(f"bayescale: cannot write the output: {error.strerror}", err=True)
+            sys.exit(2)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; print a typed error without a traceback."""
         try:
@@ -136,6 +156,14 @@ def command_of(ctx: click.Context) -> str:
 
 def _written(value: Any) -> str:
     return shlex.quote(f"{value:.6g}" if isinstance(value, float) else str(value))
+
+
+def _give_up_output() -> None:
+    """Send standard output nowhere: at exit, Python would try once more to write what is left of it."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")

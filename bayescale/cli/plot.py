@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from bayescale.cli.options import Budget
-from bayescale.cli.printing import finish, waiting
+from bayescale.cli.printing import echo, finish, waiting
 from bayescale.core.errors import QueryError, nearest
 
 
@@ -38,7 +38,7 @@ def plot(
     available = plots.kinds()
     if only_list:
         for name, function in available.items():
-            click.echo(f"{name:20} {(inspect.getdoc(function) or '').partition(chr(10))[0]}")
+            echo(f"{name:20} {(inspect.getdoc(function) or '').partition(chr(10))[0]}")
         return
     for kind in kinds:
         if kind not in available:
@@ -59,11 +59,11 @@ def plot(
                 raise
             drawn = str(error).partition("\n")[0]
         if isinstance(drawn, str):
-            click.echo(f"{kind}: {drawn}", err=True)
+            echo(f"{kind}: {drawn}", err=True)
             continue
         path = out / f"{kind.replace('-', '_')}.png"
         save(drawn, path)
-        click.echo(path)
+        echo(path)
     finish(loaded.converged, str(loaded.verdict))
 
 

@@ -19,6 +19,8 @@ import click
 
 from bayescale.cli.options import Reading
 from bayescale.core.errors import QueryError
+from bayescale.core.escapes import printable
+from bayescale.core.files import atomic_write
 from bayescale.core.quantities import count
 
 if TYPE_CHECKING:
@@ -31,12 +33,22 @@ _HDF5 = b"\x89HDF\r\n\x1a\n"  # the first bytes of every file that Fit.save writ
 _PLAIN = Reading()
 _COUNTED_FROM = 9999.5  # from here on four digits need a power of ten or a suffix; a suffix is read faster
 _PERCENT = ("coverage_50", "coverage_80", "coverage_90", "coverage_90_se", "waste_fraction", "waste")
+_FORMULAS = ("=", "+", "-", "@")
+"""What begins a formula in some spreadsheet."""
 _UNBOUNDED = 10_000  # characters: wider than any table of results
+
+
+def echo(text: object, *, err: bool = False) -> None:
+    """Print a text on standard output or standard error, with control characters escaped.
+
+    Names of families, columns and files come from others: on a terminal they could move the cursor or hide text.
+    """
+    click.echo(printable(str(text)), err=err)
 
 
 def print_json(content: Any) -> None:
     """Print plain values as JSON."""
-    click.echo(json.dumps(_plain(content), indent=2, allow_nan=False))
+    echo(json.dumps(_plain(content), indent=2, allow_nan=False))
 
 
 LABELS = {
@@ -65,14 +77,14 @@ def print_table(table: pd.DataFrame) -> None:
     wide = Console(width=_UNBOUNDED, markup=False, emoji=False)  # a family's name may look like a markup tag
     needed = Measurement.get(wide, wide.options, drawn).maximum
     if width is not None and needed > width:
-        click.echo("\n" + "\n\n".join(_records(table, width)))
+        echo("\n" + "\n\n".join(_records(table, width)))
     else:
         wide.print(drawn, width=needed)
 
 
 def label(column: str) -> str:
     """Return what a terminal calls a column."""
-    return LABELS.get(str(column), str(column).replace("_", " "))
+    return LABELS.get(str(column), printable(str(column).replace("_", " "), newlines=False))
 
 
 @contextmanager
@@ -138,7 +150,8 @@ def states(rows: Iterable[tuple[str, str, str, str]]) -> None:
     rows : iterable of tuple
         State, subject, sentence and action of each.
     """
-    for state, subject, sentence, action in sorted(rows, key=lambda row: -list(_COLOURS).index(row[0])):
+    for row in sorted(rows, key=lambda row: -list(_COLOURS).index(row[0])):
+        state, subject, sentence, action = map(printable, row)
         lines = sentence.splitlines() or [""]
         click.echo(f"  {coloured(f'{state:6}', state)}  " + paragraph(lines[0], 10, f"{subject:{_LABEL}} "))
         for line in (*lines[1:], *([f"→ {action}"] if action else [])):
@@ -185,15 +198,27 @@ def print_wrapped(text: str) -> None:
     for line in joined if columns() else text.splitlines():
         named = re.match(r" *\S+(?: \S+)? {2,}", line) or re.match(r" *", line)
         start = named[0] if named else ""
-        click.echo(paragraph(line[len(start) :], indent=start))
+        echo(paragraph(line[len(start) :], indent=start))
 
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:
-    """Write a table as CSV, or say why that fails."""
+    """Write a table as CSV, or say why that fails.
+
+    A spreadsheet would run a text such as ``=cmd()`` as a formula: an apostrophe before it keeps it text.
+    """
+    safe = table.rename(columns=_unformulated).map(_unformulated)
     try:
-        table.to_csv(path, index=False)
+        with atomic_write(path) as temporary:
+            temporary.write_text(safe.to_csv(index=False), encoding="utf-8")
     except OSError as error:
         raise QueryError(f"cannot write {path}", got=str(error), hint="choose a folder that exists") from None
+
+
+def _unformulated(cell: Any) -> Any:
+    if not isinstance(cell, str):
+        return cell
+    text = printable(cell, newlines=False)  # a return in a cell would end its row
+    return f"'{text}" if text.startswith(_FORMULAS) else text
 
 
 def read_queries(path: Path) -> pd.DataFrame:
@@ -221,14 +246,14 @@ def read_runs(source: str, reading: Reading = _PLAIN) -> Runs:
     )  # fmt: skip
     _say(runs.name, runs.understood)
     if runs.loss_unit_assumed:
-        click.echo(f"loss taken as nats per token: {runs.name!r} states no unit (--loss-unit)", err=True)
+        echo(f"loss taken as nats per token: {runs.name!r} states no unit (--loss-unit)", err=True)
     kept = runs.where(**conditions) if (conditions := _conditions(reading)) else runs
     return kept.without(*reading.excluded) if reading.excluded else kept
 
 
 def _say(name: str, notes: Sequence[str]) -> None:
     if notes:
-        click.echo(f"understood {name!r}: {'; '.join(notes)}", err=True)
+        echo(f"understood {name!r}: {'; '.join(notes)}", err=True)
 
 
 def _once(pairs: Sequence[tuple[str, str]], option: str) -> dict[str, str]:
@@ -278,24 +303,26 @@ def check_out(out: Path, *sources: str, fit: bool) -> None:
 def finish(fine: bool, verdict: str) -> None:
     """If a printed number is provisional, say why and exit 1."""
     if not fine:
-        click.echo(f"bayescale: {verdict}", err=True)
+        echo(f"bayescale: {verdict}", err=True)
         sys.exit(1)
 
 
 def _plain(thing: Any) -> Any:
-    """Convert to plain values: JSON has neither NaN nor NumPy scalars."""
+    """Convert to plain values: JSON has neither NaN nor NumPy scalars nor dates, which a record or a card may hold."""
     if isinstance(thing, dict):
         return {str(k): _plain(v) for k, v in thing.items()}
     if isinstance(thing, list | tuple):
         return [_plain(v) for v in thing]
     thing = thing.item() if hasattr(thing, "item") else thing
-    return None if isinstance(thing, float) and not math.isfinite(thing) else thing
+    if isinstance(thing, float) and not math.isfinite(thing):
+        return None
+    return thing if isinstance(thing, str | int | float | None) else str(thing)
 
 
 def cell(name: str, value: Any) -> str:
     """Write a value of a column: counts as people write them, other numbers to four significant digits."""
     if isinstance(value, str):
-        return value
+        return printable(value, newlines=False)
     if str(value) == "<NA>" or value != value:
         return ""
     if name in ("params", "tokens", "flops", "unique_tokens") or abs(value) >= _COUNTED_FROM:

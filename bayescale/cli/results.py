@@ -6,9 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-
-from bayescale.cli.printing import paragraph, print_table
+from bayescale.cli.printing import echo, paragraph, print_table
 from bayescale.core.quantities import count
 
 if TYPE_CHECKING:
@@ -36,9 +34,9 @@ def print_posterior(table: pd.DataFrame, *, several: bool, about: str, marked: s
     about, marked : str
         The fit in words, and its runs that are marked as excluded.
     """
-    click.echo(paragraph(_MEMBERS if several else _POSTERIOR))
+    echo(paragraph(_MEMBERS if several else _POSTERIOR))
     print_table(table)
-    click.echo("\n".join(["", *map(paragraph, [*about.splitlines(), *([marked] if marked else [])])]))
+    echo("\n".join(["", *map(paragraph, [*about.splitlines(), *([marked] if marked else [])])]))
 
 
 def print_next(out: Path, columns: Iterable[str], runs: pd.DataFrame) -> None:
@@ -46,7 +44,7 @@ def print_next(out: Path, columns: Iterable[str], runs: pd.DataFrame) -> None:
     lines = [f"  bayescale check {out}"]
     if {"params", "tokens"} <= set(columns):
         lines.append(f"  bayescale decide allocation {out} --flops {_TIMES * float(runs['flops'].max()):.1e}")
-    click.echo("\n".join(["", "Next:", *lines]))
+    echo("\n".join(["", "Next:", *lines]))
 
 
 def print_forecast(result: Any, table: pd.DataFrame, reach: str) -> None:
@@ -62,8 +60,8 @@ def print_forecast(result: Any, table: pd.DataFrame, reach: str) -> None:
         How far the queries lie beyond the runs, in words.
     """
     for sentence in (*_forecast_words(result, table), reach, *result.evidence, f"fit {result.verdict.status}"):
-        click.echo(paragraph(sentence))
-    click.echo("\n" + paragraph(_FORECAST_HEAD))
+        echo(paragraph(sentence))
+    echo("\n" + paragraph(_FORECAST_HEAD))
     print_table(table[[column for column in _FORECAST if column in table]])
 
 
@@ -83,4 +81,4 @@ def _forecast_words(result: Any, table: Any) -> list[str]:
 def warn(verdict: Any) -> None:
     """Print first whether the numbers that follow are provisional, why, and what to do."""
     if verdict.caution:
-        click.echo(f"{verdict.caution}\n")
+        echo(f"{verdict.caution}\n")

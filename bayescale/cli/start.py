@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from bayescale.cli.options import Reading, as_json_option, reading_options
-from bayescale.cli.printing import paragraph, print_json, read_runs, states
+from bayescale.cli.printing import echo, paragraph, print_json, read_runs, states
 from bayescale.core.errors import QueryError
 
 _TEMPLATE = """\
@@ -35,7 +35,7 @@ def init(path: Path) -> None:
         path.write_text(_TEMPLATE.format(name=path), encoding="utf-8")
     except OSError as error:
         raise QueryError(f"cannot write {path}", got=str(error), hint="choose a folder that exists") from None
-    click.echo(f"wrote {path}\n\nNext: replace the made-up row with your runs, then\n  bayescale validate {path}")
+    echo(f"wrote {path}\n\nNext: replace the made-up row with your runs, then\n  bayescale validate {path}")
 
 
 @click.command()
@@ -56,9 +56,9 @@ def validate(runs: str, reading: Reading, as_json: bool) -> None:
         print_json({"runs": table.name, "n_runs": table.n_runs, "families": table.families, "passed": fine,
                     "understood": table.understood, "remarks": [vars(remark) for remark in found]})  # fmt: skip
     else:
-        click.echo(f"{table.name}: {table.words}")
+        echo(f"{table.name}: {table.words}")
         states((remark.state, remark.subject, remark.sentence, remark.action) for remark in found)
-        click.echo(f"\nNext: bayescale fit {runs} --out fit.nc")
+        echo(f"\nNext: bayescale fit {runs} --out fit.nc")
     sys.exit(0 if fine else 1)
 
 
@@ -69,4 +69,4 @@ def explain(term: tuple[str, ...]) -> None:
     from bayescale.core import glossary
 
     name, text = glossary.explain(" ".join(term))
-    click.echo(f"{name}\n{paragraph(text, indent='  ')}")
+    echo(f"{name}\n{paragraph(text, indent='  ')}")

@@ -51,7 +51,8 @@ def usable() -> Path | None:
     Returns
     -------
     Path or None
-        None if the cache is switched off, or if the folder cannot be written; the latter gives one warning.
+        None if the cache is switched off, or if the folder cannot be written, or if others can write to it; the
+        latter two give one warning.
     """
     path = folder()
     return path if path and _prepared(path) else None
@@ -61,7 +62,7 @@ def usable() -> Path | None:
 def _prepared(path: Path) -> bool:
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        reason = "" if os.access(path, os.W_OK | os.X_OK) else "it cannot be written"
+        reason = _fault(path)
     except OSError as error:
         reason = str(error)
     if reason:
@@ -70,6 +71,21 @@ def _prepared(path: Path) -> bool:
         return False
     _sweep_now_and_then(path)
     return True
+
+
+def _fault(path: Path) -> str:
+    """Return why a folder cannot hold programs, or nothing. What others can write there would run as this user."""
+    if not os.access(path, os.W_OK | os.X_OK):
+        return "it cannot be written"
+    for place in (path, path / TRACES):
+        about = place.stat() if place.exists() else None
+        if about is None or os.name == "nt":  # Windows has no such modes
+            continue
+        if about.st_uid not in (os.geteuid(), 0):
+            return f"{place} belongs to another user, and compiled programs are trusted"
+        if about.st_mode & 0o022:
+            return f"others can write to {place}, and compiled programs are trusted (chmod go-w {place})"
+    return ""
 
 
 def entries(path: Path) -> list[Entry]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from bayescale.core.escapes import printable
+
 
 class BayescaleError(Exception):
     """Base class of the errors that bayescale raises deliberately.
@@ -20,7 +22,7 @@ class BayescaleError(Exception):
     def __init__(self, what: str, *, expected: str = "", got: str = "", hint: str = ""):
         rows = [("expected", expected), ("got", got), ("hint", hint)]
         text = "\n".join([what, *(f"  {key + ':':10}{text}" for key, text in rows if text)])
-        super().__init__("".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text))
+        super().__init__(printable(text))
 
 
 class RunsError(BayescaleError, ValueError):

@@ -5,13 +5,24 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # Windows has no such locks
+    _LOCKS = False
+else:
+    _LOCKS = True
 
 
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[Path]:
     """Write a file completely or not at all.
+
+    A process that is killed leaves at most one temporary file for each target, ``.NAME.partial``. The next process that
+    writes the target takes it over: its lock shows that nobody is writing it. Processes that write one target at the
+    same time write one after another.
 
     Parameters
     ----------
@@ -29,11 +40,41 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         If the folder does not exist or cannot be written.
     """
     path = Path(path)
-    handle, name = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name}.")
-    os.close(handle)
+    handle, temporary = _opened(path.absolute())
     try:
-        yield Path(name)
-        os.chmod(name, 0o644)  # mkstemp creates files that only their owner can read
-        os.replace(name, path)
+        yield temporary
+        os.fsync(handle)  # else a power failure soon after the move may leave an empty file
+        os.chmod(temporary, 0o644)  # it was created so that only its owner can read it
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
     finally:
-        Path(name).unlink(missing_ok=True)
+        os.close(handle)  # last: whoever waits for the lock must find the file moved or removed
+
+
+def _opened(path: Path) -> tuple[int, Path]:
+    """Open the temporary file of a target with its lock; one of another name where that is not possible."""
+    temporary = path.parent / f".{path.name}.partial"
+    if _LOCKS:
+        with suppress(OSError):
+            return _locked(temporary), temporary
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
+    return handle, Path(name)
+
+
+def _locked(temporary: Path) -> int:
+    """Open a file of this user, empty, once no other process has its lock; OSError if it is not to be had."""
+    while True:
+        handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            if os.fstat(handle).st_uid != os.geteuid():
+                raise PermissionError(f"{temporary} belongs to another user")
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            if temporary.exists() and os.path.samestat(os.fstat(handle), os.stat(temporary)):
+                os.ftruncate(handle, 0)
+                return handle
+        except BaseException:
+            os.close(handle)
+            raise
+        os.close(handle)  # the process that had the lock has moved the file or removed it: begin again

@@ -8,19 +8,26 @@ import re
 LEAST, MOST = 1.0, 1e40
 """Bounds of every count of params, tokens or FLOP. MOST is far more compute than the energy on Earth allows."""
 
+_LONGEST = 400  # characters of a number in words: a double has 309 digits before its point
 _SUFFIX = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9, "t": 1e12, "p": 1e15}
 _INTEGER = r"(?:\d{1,3}(?:[,_]\d{3})+|\d+)"  # commas separate thousands only: many countries read 1,4T as 1.4T
 _PATTERN = re.compile(rf"\s*([-+]?(?:{_INTEGER}(?:\.\d+)?|\.\d+)(?:e[-+]?\d+)?)\s*([a-z]?)\s*", re.IGNORECASE)
 _NAMES = (("T", 1e12), ("B", 1e9), ("M", 1e6), ("k", 1e3))
 
 
+class NotFinite(ValueError):
+    """A number is larger than the largest double."""
+
+
 def quantity(text: str | float) -> float:
     """Parse a count with an optional suffix k, M, B (or G), T or P, in any case.
+
+    Every number that a user writes passes through here, so that none is larger than a double.
 
     Parameters
     ----------
     text : str or float
-        A number is returned as a float.
+        A number is returned as a float, NaN and infinity included.
 
     Returns
     -------
@@ -29,7 +36,7 @@ def quantity(text: str | float) -> float:
     Raises
     ------
     ValueError
-        If the text is not a number.
+        If the text is not a number; NotFinite if the number is too large.
 
     Examples
     --------
@@ -37,12 +44,18 @@ def quantity(text: str | float) -> float:
     (70000000000.0, 1400000000000.0, 5.76e+23)
     """
     if not isinstance(text, str):
-        return float(text)
-    match = _PATTERN.fullmatch(text)
+        try:
+            return float(text)
+        except OverflowError:
+            raise NotFinite("an integer of more than 308 digits is not a finite number") from None
+    match = _PATTERN.fullmatch(text) if len(text) <= _LONGEST else None
     if match is None or match[2].lower() not in _SUFFIX:
-        raise ValueError(f"{text!r} is not a number: write 70B, 1.4T, 5.76e23 or 70000000000")
+        shown = text if len(text) <= _LONGEST else f"{text[:20]}…"
+        raise ValueError(f"{shown!r} is not a number: write 70B, 1.4T, 5.76e23 or 70000000000")
     # Rounding to an integer removes the error of binary fractions (1.1B is 1100000000.0000002).
     value = float(re.sub(r"[_,]", "", match[1])) * _SUFFIX[match[2].lower()]
+    if not math.isfinite(value):
+        raise NotFinite(f"{text!r} is not a finite number")
     return float(round(value)) if match[2] and value < 2**53 else value
 
 

@@ -175,7 +175,7 @@ def _program(function: Any, settings: tuple, structure: Any, shapes: tuple, devi
     leaves = [jax.ShapeDtypeStruct(shape, _dtype(name)) for shape, name in shapes]
     path = _path(function, settings, structure, shapes, device)
     found = _read(path)
-    if not found:
+    if found is None:
         structures: list[Any] = []
 
         def flat(*leaves: Any) -> list[Any]:
@@ -189,11 +189,16 @@ def _program(function: Any, settings: tuple, structure: Any, shapes: tuple, devi
             lowered = jax.jit(flat).lower(*leaves)
             return Program(lowered, jax.tree.unflatten(structures[0], _like(lowered.out_info)))
         traced = export.export(jax.jit(flat), platforms=_KEPT)(*leaves)
-        found = bytes(traced.serialize()), structures[0]
-        _write(path, found)
-    traced = export.deserialize(bytearray(found[0]))
-    out = jax.tree.unflatten(found[1], _like(traced.out_avals))
-    return Program(jax.jit(traced.call).lower(*leaves), out)
+        content = bytes(traced.serialize()), structures[0]
+        _write(path, content)
+        found = _restored(content)
+    return Program(jax.jit(found[0].call).lower(*leaves), found[1])
+
+
+def _restored(content: Any) -> tuple[Any, Any]:
+    """Return a trace and the shapes of its result."""
+    traced = export.deserialize(bytearray(content[0]))
+    return traced, jax.tree.unflatten(content[1], _like(traced.out_avals))
 
 
 def _like(avals: Any) -> list[Any]:
@@ -216,7 +221,7 @@ def _path(function: Any, settings: tuple, structure: Any, shapes: tuple, device:
     The file's name is a digest of everything that a trace depends on: bayescale's sources, JAX, NumPyro, Python, the
     settings and the shapes.
     """
-    folder = cache_folder.folder()
+    folder = cache_folder.usable()
     package = __name__.partition(".")[0]
     ours = function.__module__.partition(".")[0] == package
     plain = all(isinstance(value, str | int | float | Spec | None) for _, value in settings)
@@ -238,8 +243,8 @@ def _sources() -> str:
     return digest.hexdigest()
 
 
-def _read(path: Path | None) -> Any:
-    """Read what :func:`_write` wrote; None if it does not exist or is damaged."""
+def _read(path: Path | None) -> tuple[Any, Any] | None:
+    """Read what :func:`_write` wrote; None if it does not exist, is damaged, or is something else."""
     try:
         content = path.read_bytes() if path else b""
         if path:
@@ -247,7 +252,12 @@ def _read(path: Path | None) -> Any:
     except OSError:
         return None
     digest, content = content[:_DIGEST], content[_DIGEST:]
-    return pickle.loads(content) if digest == hashlib.sha256(content).digest() else None
+    if digest != hashlib.sha256(content).digest():
+        return None
+    try:
+        return _restored(pickle.loads(content))
+    except Exception:  # a foreign entry may raise anything; it is traced again, and replaced
+        return None
 
 
 def _write(path: Path, found: Any) -> None:

@@ -24,10 +24,11 @@ from bayescale.core.files import atomic_write
 from bayescale.core.quantities import counted
 from bayescale.core.rich import rich
 from bayescale.core.verdict import Verdict, of_chains
+from bayescale.inference.container import packed
 from bayescale.inference.weights import Weights, given
 
-SCHEMA = 2
-"""Newest file format that can be read: 1 holds a fit, 2 an average of fits."""
+SCHEMA = 3
+"""Format of the files that are written, and the newest that is read. Formats 1 and 2 have no seal."""
 
 MEMBER = "member_{}"
 """Name of the group that holds a member of an average in a file."""
@@ -205,6 +206,17 @@ class AbstractFit(ABC):
         return f"{few} of the {all_} fitted runs are marked as excluded in their table ({reasons})"
 
     @property
+    def floor_words(self) -> str:
+        """A sentence: the floor that was put under the noise, and why; empty if there is none."""
+        floors = [fit.meta.get("engine", {}).get("noise_floor", 0.0) for fit in self.members.values()]
+        if not max(floors):
+            return ""
+        return (
+            f"the runs have less noise than {max(floors):.2g} of log loss, the resolution of their losses or the least "
+            "noise of training: the losses were moved at random within this floor, which is their noise"
+        )
+
+    @property
     def converged(self) -> bool:
         """Whether the chains agree and give enough effective draws."""
         return self.verdict.ok
@@ -232,10 +244,10 @@ class AbstractFit(ABC):
         FitError
             If the folder does not exist or cannot be written.
         """
-        path, tree = Path(path), self.stored()
+        path, content = Path(path), packed(self.stored())
         try:
             with atomic_write(path) as temporary:
-                tree.to_netcdf(temporary, engine="h5netcdf", encoding=_encoding(tree))
+                temporary.write_bytes(content)
         except OSError as error:
             raise FitError(f"cannot write {path}", got=str(error), hint="choose a folder that exists") from None
         return path
@@ -402,15 +414,3 @@ def _shared(fits: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _words(value: tuple[Any, ...]) -> str:
     return " × ".join(str(v)[:12] for v in value)
-
-
-def _encoding(tree: xr.DataTree) -> dict[str, Any]:
-    """Add checksums to every array, to detect damage; store pointwise likelihoods as float32."""
-    checked = {"zlib": True, "complevel": 4, "fletcher32": True}
-    encoding: dict[str, Any] = {}
-    for node in tree.subtree:
-        narrow = {"dtype": "float32"} if node.name == "log_likelihood" else {}
-        encoding[node.path] = {
-            name: checked | narrow for name, v in node.data_vars.items() if v.dtype.kind in "fi" and v.ndim
-        }
-    return encoding

@@ -26,7 +26,7 @@ from bayescale.core.progress import Stages, on_terminal
 from bayescale.core.quantities import counted
 from bayescale.inference import nuts, ordinary
 from bayescale.inference.aot import TRACING, devices_for, use_cache
-from bayescale.inference.average import AbstractFit
+from bayescale.inference.average import SCHEMA, AbstractFit
 from bayescale.inference.diagnostics import Criterion, criteria, summarised
 from bayescale.inference.nuts import Care
 from bayescale.inference.vectorized import sample_side_by_side
@@ -192,7 +192,7 @@ class Fit(AbstractFit):
             f"Fit({self.spec.name!r} on {self.meta['runs']!r}: {len(self.tree['constant_data'][RUN])} runs, "
             f"{counted(len(self.families), 'family')}, {size[CHAIN]} × {size[DRAW]} draws, {self.verdict.status})"
         )
-        return self.verdict.above(said)
+        return self.verdict.above("\n".join(filter(None, [said, self.floor_words])))
 
     def stored(self) -> xr.DataTree:
         """Return everything that is saved.
@@ -202,7 +202,8 @@ class Fit(AbstractFit):
         DataTree
         """
         tree = self.tree.copy()
-        tree.attrs["bayescale"] = json.dumps({"schema": 1, "spec": _spec_dict(self.spec), **self.meta})
+        said = {"schema": SCHEMA, "spec": _spec_dict(self.spec), **self.meta}
+        tree.attrs["bayescale"] = json.dumps(said, default=str)  # a card may hold dates
         return tree
 
 

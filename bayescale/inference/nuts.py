@@ -23,6 +23,7 @@ from numpyro.infer.hmc import hmc
 from bayescale.core.errors import FitError
 from bayescale.core.progress import Stages
 from bayescale.inference.aot import call, compiled
+from bayescale.inference.floor import floored
 from bayescale.inference.potential import flatten, held, initial, sites_at
 from bayescale.inference.preconditioner import stretch
 from bayescale.inference.warm_start import ROUNDS, Start, at_a_time, find_mode, warm_start
@@ -154,12 +155,15 @@ def sample(
         compiled(run_chain, settings, keys[0], design, likely, pace)
     with stages("warm start", ROUNDS) as advance:
         moved, start = warm_start(design, structure, advance)
+        design, floor = floored(design, moved, start, structure)
+        if floor:
+            moved, start = warm_start(design, structure, advance)
     if not start.report["arrived"]:
         moved, start = design, start._replace(begin=call(initial, design, spec=structure))
         settings = settings_of(structure, design, warmup, draws, whitened=False)
     found = _in_turn(threads, keys, moved, start, pace, settings, stages)
     chain = jax.tree.map(lambda *leaves: np.stack(leaves), *found)
-    return gathered(chain, start.report, design, rows, spec, pace, settings)
+    return gathered(chain, start.report, design, rows, spec, pace, settings, float(floor))
 
 
 def pace_of(design: Design, care: Care) -> Pace:
@@ -186,7 +190,14 @@ def settings_of(
 
 
 def gathered(
-    chain: Chain, report: dict[str, Any], design: Design, rows: np.ndarray, spec: Spec, pace: Pace, settings: dict
+    chain: Chain,
+    report: dict[str, Any],
+    design: Design,
+    rows: np.ndarray,
+    spec: Spec,
+    pace: Pace,
+    settings: dict[str, Any],
+    floor: float,
 ) -> Samples:
     """Collect the chains of one table, with log likelihoods by run, and how they were made.
 
@@ -204,6 +215,8 @@ def gathered(
     pace : Pace
     settings : dict
         Static arguments of the program, from :func:`settings_of`.
+    floor : float
+        The floor that was put under the noise, as SD of log loss; 0 for none.
 
     Returns
     -------
@@ -228,6 +241,8 @@ def gathered(
         "thinning": int(pace.thinning),
         "target_accept": float(pace.target_accept),
     }
+    if floor:
+        engine["noise_floor"] = floor
     sites, likelihood, prior, stats = jax.tree.map(np.asarray, tuple(chain))
     stats = {name: value for name, value in stats.items() if name != "white"}
     pointwise = _pointwise(design, settings["draws"])

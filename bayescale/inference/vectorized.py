@@ -22,6 +22,7 @@ from bayescale.core.errors import FitError
 from bayescale.core.progress import Stages
 from bayescale.inference import nuts, warm_start
 from bayescale.inference.aot import call
+from bayescale.inference.floor import floored
 from bayescale.inference.nuts import Care, Chain, Pace, Samples
 from bayescale.inference.potential import initial
 from bayescale.inference.warm_start import Start
@@ -76,6 +77,9 @@ def sample_side_by_side(
     with stages("warm start", warm_start.ROUNDS) as advance:
         begin = _call_many(initial, design, spec=structure)
         moved, start = warm_start.warm_start(design, structure, advance, _call_many)
+        design, floors = floored(design, moved, start, structure, _call_many)
+        if floors.any():
+            moved, start = warm_start.warm_start(design, structure, advance, _call_many)
     arrived = np.asarray(start.report["arrived"])[: len(tables)]
     found: dict[int, Samples | FitError] = {}
     for whitened, ready in ((True, (moved, start)), (False, (design, start._replace(begin=begin)))):
@@ -88,7 +92,7 @@ def sample_side_by_side(
         for k, i in enumerate(mine.tolist()):
             chain, report = _taken((made, mystart.report), k)
             try:
-                found[i] = nuts.gathered(chain, report, *laid[i], tables[i][2], pace, settings)
+                found[i] = nuts.gathered(chain, report, *laid[i], tables[i][2], pace, settings, float(floors[i]))
             except FitError as error:
                 found[i] = error
     return [found[i] for i in range(len(tables))]

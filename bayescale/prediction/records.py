@@ -306,8 +306,14 @@ def _looked_at(content: dict[str, Any]) -> Record:
     for kept in record.backtests:
         for name in _ORIGIN:
             kept[name]
-    for horizon in HORIZONS:
-        record.measured(horizon)
+        for row in kept["horizons"]:
+            counts = row["n_test"], row["families"]
+            if not (all(type(n) is int for n in counts) and 0 <= counts[1] <= counts[0] and row["horizon"] in HORIZONS):
+                raise ValueError("the number of backtests in a bin is no count")
+            if counts[0] and not 0 <= row["coverage_90"] <= 1:
+                raise ValueError("a coverage is no share")
+    if not (isinstance(record.spec, str) and isinstance(record.spec_digest, str)):
+        raise TypeError("the name or the digest of the spec is no text")
     return record
 
 

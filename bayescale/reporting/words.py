@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bayescale.core.quantities import count
+from bayescale.reporting.lettering import make_plain
 
 SILENT = "not stated on the card"
 NOTHING = "–"
@@ -165,6 +166,7 @@ def svg(figure: Figure, **settings: Any) -> str:
 
     file = io.BytesIO()
     with mpl.rc_context({"svg.hashsalt": "bayescale", "svg.fonttype": "none"}):
+        make_plain(figure)
         figure.savefig(file, format="svg", dpi=_DPI, metadata={"Date": None}, **settings)
     plt.close(figure)
     return "data:image/svg+xml;base64," + base64.b64encode(file.getvalue()).decode("ascii")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from bayescale.core.errors import RunsError, nearest
-from bayescale.core.quantities import quantity
+from bayescale.core.quantities import NotFinite, quantity
 from bayescale.runs.names import candidates
 
 FLOPS_PER_PARAM_TOKEN = 6.0
@@ -46,6 +47,8 @@ ROW_KEYS = ("benchmark", "eval_set", "step")  # columns that commonly distinguis
 
 _BANKERS = re.compile(r"(\d\s*)([bmt])n\s*$", re.IGNORECASE)  # 7bn is 7B
 
+_LONGEST = 60  # characters of a cell in a message
+
 COMMAS = "separate the columns with commas"
 
 
@@ -70,11 +73,19 @@ def number(cell: Any) -> float:
         raise ValueError("expected a number, got an empty cell; fill it in or remove the row")
     try:
         value = quantity(_BANKERS.sub(r"\1\2", cell) if isinstance(cell, str) else cell)
+    except NotFinite:
+        value = np.inf
     except (TypeError, ValueError):
-        raise ValueError(f"expected a number, got {cell!r}; write 70B or 7e10") from None
+        raise ValueError(f"expected a number, got {_shown(cell)}; write 70B or 7e10") from None
     if not np.isfinite(value):
-        raise ValueError(f"expected a finite number, got {cell!r}; fix or remove the row")
+        raise ValueError(f"expected a finite number, got {_shown(cell)}; fix or remove the row")
     return value
+
+
+def _shown(cell: Any) -> str:
+    """Return a cell for a message, if it is a number or text, else its type: a cell may be any object."""
+    shown = repr(cell) if isinstance(cell, str | float | bytes | bool | None) else f"a {type(cell).__name__}"
+    return shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]}…"
 
 
 def size_column(columns: Iterable[str]) -> str:
@@ -85,12 +96,35 @@ def size_column(columns: Iterable[str]) -> str:
 
 def is_empty(cell: Any) -> bool:
     """Whether a cell of a table is empty."""
-    return not cell.strip() if isinstance(cell, str) else pd.api.types.is_scalar(cell) and bool(pd.isna(cell))
+    if isinstance(cell, str):
+        return not cell.strip()
+    if isinstance(cell, Decimal):
+        return cell.is_nan()  # pandas fails on a signalling NaN
+    return pd.api.types.is_scalar(cell) and bool(pd.isna(cell))
 
 
 def text(cell: Any) -> str:
-    """Return the text of a cell of a table, without surrounding spaces."""
-    return "" if is_empty(cell) else str(cell).strip()
+    """Return the text of a cell of a table, without surrounding spaces.
+
+    Parameters
+    ----------
+    cell : object
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    ValueError
+        If it cannot be written as text.
+    """
+    try:
+        found = "" if is_empty(cell) else str(cell).strip()
+        found.encode()  # half of a UTF-16 pair is no text
+    except Exception:  # a cell may be any object
+        raise ValueError(f"expected text, got a {type(cell).__name__} that is not Unicode text") from None
+    return found
 
 
 def missing_column(column: str, columns: Iterable[str], name: str) -> RunsError:

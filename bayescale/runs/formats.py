@@ -11,10 +11,10 @@ import bz2
 import csv
 import gzip
 import io
-import json
 import lzma
 import re
 import warnings
+import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from bayescale.core import jsons
 from bayescale.core.errors import BayescaleError, RunsError
 from bayescale.runs.decimals import with_points
 
@@ -34,8 +35,10 @@ SUFFIXES = (".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".parquet", ".
 
 EXPECTED = "a CSV, TSV, JSON, Excel or Parquet file"
 
-_PACKED = {b"\x1f\x8b": ("gzip", gzip.decompress), b"BZh": ("bzip2", bz2.decompress),
-           b"\xfd7zXZ\x00": ("xz", lzma.decompress)}  # fmt: skip
+_PACKED: dict[bytes, tuple[str, Callable[..., Any]]] = {
+    b"\x1f\x8b": ("gzip", gzip.open), b"BZh": ("bzip2", bz2.open), b"\xfd7zXZ\x00": ("xz", lzma.open)
+}  # fmt: skip
+_MOST_BYTES = 1 << 30  # of a table as text: ten million runs
 _PARQUET, _EXCEL, _FEATHER, _OLD_EXCEL, _HDF5 = b"PAR1", b"PK\x03\x04", b"ARROW1", b"\xd0\xcf\x11\xe0", b"\x89HDF"
 _SUFFIX_OF = {".parquet": _PARQUET, ".pq": _PARQUET, ".xlsx": _EXCEL, ".feather": _FEATHER}
 _LOST = {_OLD_EXCEL: ("an old Excel file (.xls)", "save it as .xlsx or as CSV"),
@@ -78,10 +81,15 @@ def read_table(path: Path, refuse: Refuse, decimal: str | None = None) -> Table:
     BayescaleError
         If the file is not a table, or could be read in two ways.
     """
+    if not path.is_file():
+        raise refuse(expected="a regular file", got="a folder or a device")
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(_MOST_BYTES + 1)
     except OSError as error:
         raise refuse(got=str(error)) from None
+    if len(content) > _MOST_BYTES:
+        raise refuse(got=f"more than {_MOST_BYTES} bytes")
     content, packed = _unpacked(content, refuse)
     suffix = Path(path.stem).suffix.lower() if packed else path.suffix.lower()
     magic = next((m for m in (_PARQUET, _EXCEL, _FEATHER, *_LOST) if content.startswith(m)), b"")
@@ -100,7 +108,11 @@ def _unpacked(content: bytes, refuse: Refuse) -> tuple[bytes, str]:
     for magic, (name, unpack) in _PACKED.items():
         if content.startswith(magic):
             try:
-                return unpack(content), f"compressed with {name}"
+                with unpack(io.BytesIO(content)) as file:
+                    unpacked = file.read(_MOST_BYTES + 1)
+                if len(unpacked) > _MOST_BYTES:
+                    raise ValueError(f"more than {_MOST_BYTES} bytes")
+                return unpacked, f"compressed with {name}"
             except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as error:
                 raise refuse(got=f"damaged {name}: {error}") from None
     return content, ""
@@ -116,23 +128,32 @@ def _feather(content: bytes, refuse: Refuse) -> Table:
 
 def _by_pandas(read: Callable[..., pd.DataFrame], content: bytes, refuse: Refuse) -> pd.DataFrame:
     try:
-        return read(io.BytesIO(content)).reset_index(drop=True)
-    except (OSError, ValueError) as error:
-        raise refuse(got=str(error).splitlines()[0]) from None
+        frame = read(io.BytesIO(content)).reset_index(drop=True)
+        texts = {name: object for name in frame.columns if pd.api.types.is_string_dtype(frame[name].dtype)}
+        return frame.astype(texts)  # Arrow decodes text when it is read
     except ImportError:
         raise RunsError("reading Parquet needs pyarrow", hint="pip install 'bayescale[parquet]'") from None
+    except Exception as error:  # parsers of binary files raise whatever a damaged one makes them meet
+        raise refuse(got=_said(error)) from None
+
+
+def _said(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _excel(content: bytes, refuse: Refuse) -> Table:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # of styles and of validation, which hold no data
+            with zipfile.ZipFile(io.BytesIO(content)) as archive:
+                if sum(part.file_size for part in archive.infolist()) > _MOST_BYTES:
+                    raise ValueError(f"more than {_MOST_BYTES} bytes")
             sheets = pd.read_excel(io.BytesIO(content), sheet_name=None, header=None, dtype=object, engine="openpyxl")
     except ImportError:
         hint = "pip install 'bayescale[excel]', or save the sheet as CSV"
         raise RunsError("reading Excel needs openpyxl", hint=hint) from None
-    except (OSError, ValueError, KeyError) as error:
-        raise refuse(got=str(error).splitlines()[0]) from None
+    except Exception as error:  # as for Parquet
+        raise refuse(got=_said(error)) from None
     filled = {name: sheet for name, sheet in sheets.items() if len(sheet.dropna(how="all"))}
     if len(filled) != 1:
         raise refuse(expected="one sheet with runs", got=f"sheets with content: {', '.join(filled) or 'none'}",
@@ -174,7 +195,7 @@ def _decoded(content: bytes, refuse: Refuse) -> tuple[str, str]:
 
 def _json(text: str, refuse: Refuse) -> Table:
     try:
-        content = json.loads(text)
+        content = jsons.loads(text)
     except ValueError:
         return _json_lines(text, refuse)
     # Pandas writes {column: {row: value}}, {"columns": [...], "data": [...]} and {"schema": ..., "data": [...]}.
@@ -201,7 +222,7 @@ def _json_lines(text: str, refuse: Refuse) -> Table:
     for at, line in enumerate(io.StringIO(text), start=1):
         if line.strip():
             try:
-                records.append(json.loads(line))
+                records.append(jsons.loads(line))
             except ValueError as error:
                 raise refuse(expected="JSON, or JSON Lines", got=f"on line {at}: {error}") from None
             lines.append(at)

@@ -52,7 +52,7 @@ def _plain(cells: pd.Series) -> pd.Series:
     if pd.api.types.is_bool_dtype(cells.dtype) or not pd.api.types.is_numeric_dtype(cells.dtype):
         return cells
     if not pd.api.types.is_extension_array_dtype(cells.dtype):
-        return cells
+        return cells.astype(cells.dtype.newbyteorder("="))
     integers = pd.api.types.is_integer_dtype(cells.dtype) and not cells.isna().any()
     return cells.astype("int64" if integers and cells.max() < 2**63 else "float64")
 

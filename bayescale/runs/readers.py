@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import tomllib
 from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
@@ -11,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from bayescale.core import shipped
+from bayescale.core import jsons, shipped, toml
 from bayescale.core.errors import RunsError
 from bayescale.runs.formats import EXPECTED, SUFFIXES, Table, read_table
 from bayescale.runs.frames import from_frame
@@ -141,7 +139,7 @@ def load_again(origin: Mapping[str, str]) -> Runs:
     -------
     Runs
     """
-    how = json.loads(origin.get("reading", "{}"))
+    how = jsons.loads(origin.get("reading", "{}"))
     where, without = how.pop("where", {}), how.pop("without", [])
     runs = load_runs(origin["runs"], loss_unit=origin.get("loss_unit"), **how)
     kept = runs.where(**where) if where else runs
@@ -157,7 +155,7 @@ def read_file(path: Path, decimal: str | None = None) -> Table:
 
 def _card(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return toml.load(path)
     except FileNotFoundError:
         raise RunsError(f"no file at {path}", expected="a folder with runs.csv and card.toml") from None
     except (OSError, ValueError) as error:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from bayescale.core.quantities import count
 from bayescale.runs.columns import LABELS, NUMBERS, RUN_KEY, TEXTS
+from bayescale.runs.resolution import resolution
 from bayescale.runs.table import Runs
 
 PASS, REVIEW, FAIL = "PASS", "REVIEW", "FAIL"
@@ -57,7 +58,7 @@ def survey(runs: Runs) -> tuple[Remark, ...]:
     tuple of Remark
     """
     asked: tuple[Callable[[Runs], Iterator[Remark]], ...] = (
-        _example, _columns, _units, _repeats, _marked, _identified, _outliers,
+        _example, _columns, _units, _digits, _repeats, _marked, _identified, _outliers,
     )  # fmt: skip
     return tuple(remark for ask in asked for remark in ask(runs))
 
@@ -87,6 +88,23 @@ def _units(runs: Runs) -> Iterator[Remark]:
             yield Remark("units", PASS, sentence)
     if runs.flops_assumed:
         yield Remark("FLOP", PASS, "6·params·tokens, because the table has no column flops")
+
+
+def _digits(runs: Runs) -> Iterator[Remark]:
+    """Say to which digit losses are given: coarser ones than the scatter of runs hide what the law says."""
+    if "loss" not in runs.frame or runs.loss_unit != "nats":  # converted losses have digits of their own
+        return
+    losses = runs["loss"]
+    unit = resolution(losses)
+    error = unit / 12**0.5 / float(np.median(losses))
+    if losses.min() == losses.max():
+        yield Remark("digits", REVIEW, f"every loss is {losses[0]:.4g}: nothing depends on params or tokens",
+                     "is this the right column?")  # fmt: skip
+    elif error > _LEAST_SCALE:
+        yield Remark("digits", REVIEW, f"losses are given to {unit:g}, an error of {100 * error:.1g}% by rounding",
+                     "give more digits; without them, rounding is taken as noise")  # fmt: skip
+    else:
+        yield Remark("digits", PASS, f"losses are given to {unit:g}" if unit else "losses are given to all digits")
 
 
 def _repeats(runs: Runs) -> Iterator[Remark]:

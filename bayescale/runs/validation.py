@@ -233,7 +233,7 @@ def _parsed(
         if column in NUMBERS or column == "bytes_per_token":
             parsed[column] = _numbers(cells, failures, {*OPTIONAL, *said.optional}, own=column not in sizes)
         elif column in TEXTS or not pd.api.types.is_numeric_dtype(cells):
-            parsed[column] = pd.Series([text(cell) for cell in cells], index=cells.index, dtype=object)
+            parsed[column] = _texts(cells, failures)
         else:
             parsed[column] = cells
     for column, size in sizes.items():
@@ -279,11 +279,26 @@ def _check_columns(frame: pd.DataFrame, name: str) -> None:
     for column in () if {*SIZES} & set(frame) else REQUIRED:
         if column not in frame:
             raise missing_column(column, frame.columns, name)
+    for column in frame.columns:
+        if not str(column).isprintable():
+            raise RunsError(f"{name!r} has a column whose name is not text", got=repr(column), hint="rename it")
     if not frame.columns.is_unique:
         twice = frame.columns[frame.columns.duplicated()][0]
         raise RunsError(f"{name!r} has two columns called {twice!r}", hint="rename or remove one")
     if not len(frame):
         raise RunsError(f"{name!r} has no runs", expected="one run per row")
+
+
+def _texts(cells: pd.Series, failures: list[str]) -> pd.Series:
+    """Return cells as text. What is no text is a failure, and becomes empty."""
+    values = []
+    for row, cell in cells.items():
+        try:
+            values.append(text(cell))
+        except ValueError as error:
+            failures.append(f"row {row}, {cells.name}: {error}")
+            values.append("")
+    return pd.Series(values, index=cells.index, dtype=object)
 
 
 def _numbers(cells: pd.Series, failures: list[str], optional: Collection[str], *, own: bool) -> pd.Series:

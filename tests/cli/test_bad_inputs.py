@@ -17,6 +17,7 @@ from click.testing import CliRunner
 import bayescale as bs
 from bayescale.cli import main
 from bayescale.core.errors import BayescaleError, FitError, QueryError
+from bayescale.inference.container import sealed
 from bayescale.prediction import records
 
 FIT = ("fit", "runs.csv", "--model", "additive", "--out", "fit.nc")
@@ -372,6 +373,7 @@ def _with_meta(path: Path, change: Callable[[dict], object]) -> None:
     with h5py.File(path, "r+") as opened:
         meta = json.loads(opened.attrs["bayescale"])
         opened.attrs["bayescale"] = json.dumps(change(meta))
+    path.write_bytes(sealed(path.read_bytes()))  # as if it had been saved so
 
 
 @pytest.fixture(scope="session")
@@ -379,7 +381,7 @@ def fits(chinchilla_fit: bs.Fit, tmp_path_factory: pytest.TempPathFactory) -> Pa
     """A folder with a good fit, damaged copies of it, and tables of queries."""
     here = tmp_path_factory.mktemp("fits")
     good = chinchilla_fit.save(here / "fit.nc")
-    for name in ("future", "stranger", "listed", "gutted", "flipped", "misnamed", "anchorless"):
+    for name in ("future", "stranger", "listed", "gutted", "flipped", "misnamed", "anchorless", "unsealed"):
         shutil.copy(good, here / f"{name}.nc")
     content = good.read_bytes()
     (here / "truncated.nc").write_bytes(content[: len(content) // 2])
@@ -393,6 +395,9 @@ def fits(chinchilla_fit: bs.Fit, tmp_path_factory: pytest.TempPathFactory) -> Pa
     _with_meta(here / "anchorless.nc", lambda meta: {key: meta[key] for key in meta if key != "anchor"})
     with h5py.File(here / "gutted.nc", "r+") as opened:
         del opened["posterior"]
+    (here / "gutted.nc").write_bytes(sealed((here / "gutted.nc").read_bytes()))
+    with h5py.File(here / "unsealed.nc", "r+") as opened:
+        opened["posterior"]["alpha_N"][...] = 0.5
     with h5py.File(here / "flipped.nc") as opened:
         place = opened["posterior"]["alpha_N"].id.get_chunk_info(0).byte_offset
     flipped = bytearray(content)
@@ -429,6 +434,7 @@ DAMAGED = {
     "text": ("text.nc is damaged, or not a netCDF file",),
     "empty": ("empty.nc is damaged, or not a netCDF file",),
     "truncated": ("truncated.nc is damaged, or not a netCDF file",),
+    "unsealed": ("unsealed.nc is damaged, or not a netCDF file", "changed by another program"),
     "flipped": ("flipped.nc is damaged, or not a netCDF file",),
     "other": ("other.nc does not hold a bayescale fit",),
     "listed": ("listed.nc does not hold a bayescale fit",),

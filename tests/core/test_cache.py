@@ -151,3 +151,14 @@ def test_a_folder_that_cannot_be_made_is_said_once_and_done_without(tmp_path: Pa
         warnings.simplefilter("error")
         with use_cache():
             assert settings() == before
+
+
+def test_a_folder_that_others_can_write_is_not_used(folder: Path) -> None:
+    folder.mkdir(mode=0o700)
+    (folder / cache.TRACES).mkdir()
+    (folder / cache.TRACES).chmod(0o777)
+    with pytest.warns(UserWarning, match="others can write to"):
+        assert cache.usable() is None
+    cache._prepared.cache_clear()
+    (folder / cache.TRACES).chmod(0o700)
+    assert cache.usable() == folder

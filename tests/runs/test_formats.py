@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import zipfile
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -189,7 +190,8 @@ def test_without_openpyxl_excel_is_refused_with_what_to_install(tmp_path: Path, 
     def absent(*_: object, **__: object) -> None:
         raise ImportError("openpyxl")
 
-    (tmp_path / "a.xlsx").write_bytes(b"PK\x03\x04")
+    with zipfile.ZipFile(tmp_path / "a.xlsx", "w") as archive:
+        archive.writestr("sheet", "")
     monkeypatch.setattr(pd, "read_excel", absent)
     with pytest.raises(RunsError, match=r"bayescale\[excel\]"):
         bs.load_runs(tmp_path / "a.xlsx")

@@ -23,6 +23,7 @@ from bayescale.modelling.sites import location_of
 from bayescale.parts.base import Kind
 from bayescale.prediction.predict import predict
 from bayescale.prediction.queries import resolve_family
+from bayescale.reporting.lettering import make_plain
 from bayescale.runs.approaches import budgets as budgets_of
 from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN, size_column
 
@@ -543,4 +544,5 @@ def save(ax: Axes, path: Any) -> None:
     """
     figure = ax.get_figure(root=True)
     if figure is not None:
+        make_plain(figure)
         figure.savefig(path, dpi=160)

@@ -1,0 +1,58 @@
+"""Interrupts: a command that is interrupted, or that takes too long, ends within a second."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+INTERRUPTED, TIMED_OUT = 130, 124
+"""Exit codes: those of a shell after Ctrl-C, and of the command ``timeout``."""
+_PATIENCE_S = 0.7  # for what is being written to be removed or moved; then threads that compute are left
+
+
+@contextmanager
+def ended_by_interrupt() -> Iterator[None]:
+    """End the process with exit code 130 within a second of Ctrl-C, although threads may still compute.
+
+    What was finished before is kept: files are written completely or not at all, and the folder of a sweep holds every
+    finished fit.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    asked = threading.Event()
+
+    def interrupted(number: int, frame: Any) -> None:
+        asked.set()
+        after(_PATIENCE_S, INTERRUPTED)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, interrupted)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if asked.is_set():
+            _leave(INTERRUPTED)
+
+
+def after(seconds: float, code: int, message: str = "") -> None:
+    """End the process with an exit code after a time, unless it has ended before."""
+    timer = threading.Timer(seconds, _leave, (code, message))
+    timer.daemon = True
+    timer.start()
+
+
+def _leave(code: int, message: str = "") -> None:
+    if message:
+        click.echo(message, err=True)
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(code)  # threads of XLA cannot be interrupted
