@@ -459,8 +459,8 @@ def _worth(choice: Choice) -> tuple[str, ...]:
         dollars = choice.bill[1].get("dollars")
         money = f", or ${count(dollars['q50'] * choice.waste_fraction)}" if dollars else ""
         saved = f"{percent(choice.waste_fraction)} of the compute{money}"
-        most = (f"With {budget_words(choice)}, knowing the law exactly would save about {saved}. No experiment can "
-                "save more.")  # fmt: skip
+        most = (f"With {budget_words(choice)}, if the model is right, knowing its law exactly would save about "
+                f"{saved}: the most that an experiment can save. What a wrong model would cost is not in this figure.")  # fmt: skip
         further = "To see which run to make next: bayescale decide next-run FIT.nc --help."
         return (most, *said, further)
     return tuple(said)

@@ -19,14 +19,14 @@ WORDS = {
     "plan": "Your plan of {params} parameters on {tokens} tokens is expected to cost {waste} more compute than the "
     "best split (90% interval {low} to {high}).",
     "outside": "Your plan is outside the sizes that this page knows at this budget.",
-    "loss_range": "90% interval {low} to {high}",
+    "loss_range": "90% interval of the average run: {low} to {high}",
     "ratio_range": "the best ratio has a 90% interval of {low} to {high}",
     "served_ratio": "90% interval {low} to {high}",
     "served_cost": "training and serving; ",
     "reach_over": "more compute than your largest run ({largest} FLOP)",
     "reach_inside": "your largest run has {largest} FLOP",
     "scenario": "too far for a forecast: read it as a scenario",
-    "cost_range": "{dollars}; price of {as_of}",
+    "cost_range": "{dollars} over the ranges of price and utilisation; price of {as_of}",
     "days": "; {days} days on all accelerators",
     "hours_range": "90% interval {low} to {high}",
     "note_a": "Note: {params} parameters is the chosen size. Each size needs this much more compute than each draw's "
@@ -35,9 +35,9 @@ WORDS = {
     "compute than each draw's best size, for the same loss. The bands hold 50% and 90% of the draws.",
     "note_open": "Note: no size is settled. Each size needs this much more compute than each draw's best size, for the "
     "same loss. The bands hold 50% and 90% of the draws.",
-    "note_b": "Note: at {flops} FLOP a run at the best split has a loss of {low} to {high} (90% interval, noise "
-    "included). Filled runs are near the best split of their compute. Hollow ones are over three times too large or "
-    "too small, and lie above the curve for that reason.",
+    "note_b": "Note: at {flops} FLOP the loss of a single run at the best split is {low} to {high} (90% interval, "
+    "noise included). Filled runs are near the best split of their compute. Hollow ones are over three times too large or "
+    "too small, and most lie above the curve for that reason.",
     "good": "Settled",
     "care": "Use with care",
     "open": "Not settled",
