@@ -64,19 +64,46 @@ def observe_together(members: Sequence[Instance], values: Mapping[str, Any], log
 
     location = first.response.location(log_loss[None], columns, **pick(first.response))
     location = jnp.broadcast_to(location, (len(members), *log_loss.shape))
-    joint = first.noise.distribution(location, columns, **pick(first.noise))
-    seen: list[Any] = [design.observed.get(of.site) for of in members]
+    noise = first.noise.distribution(location, columns, **pick(first.noise))
+    sites = {of.site: of.name for of in members}
+    observe_rows(sites, noise, location, design.observed, design.present)
+
+
+def observe_rows(
+    sites: Mapping[str, str],
+    joint: dist.Distribution,
+    location: Array,
+    observed: Mapping[str, Array],
+    present: Mapping[str, Array],
+) -> None:
+    """Observe each row of a distribution as a site of its own, inside the plate of runs.
+
+    Parameters
+    ----------
+    sites : mapping of str to str
+        Name of each row's response, by the row's site.
+    joint : Distribution, of shape (response, run)
+    location : Array, shape (response, run)
+        What forecasts report as ``epred``.
+    observed : mapping of str to Array of shape (run,)
+        What was observed, by site. Sites that it lacks are drawn.
+    present : mapping of str to Array of bool, shape (run,)
+        Runs that have a value, by site; all of them where it says nothing.
+    """
+    seen: list[Any] = [observed.get(site) for site in sites]
     drawn: list[Any] = (
-        [None] * len(members) if all(one is not None for one in seen) else _rows(joint.sample(numpyro.prng_key()))
+        [None] * len(sites) if all(one is not None for one in seen) else _rows(joint.sample(numpyro.prng_key()))
     )
-    at = _stacked([own if one is None else one for own, one in zip(drawn, seen, strict=True)])
+    at = stacked([own if one is None else one for own, one in zip(drawn, seen, strict=True)])
     densities = _rows(jax.lax.optimization_barrier(joint.log_prob(at)))
-    for of, mean, own, one, density in zip(members, _rows(location), drawn, seen, densities, strict=True):
-        numpyro.deterministic(location_of(of.name), mean)
+    for (site, name), mean, own, one, density in zip(
+        sites.items(), _rows(location), drawn, seen, densities, strict=True
+    ):
+        numpyro.deterministic(location_of(name), mean)
         row: dist.Distribution = Row(own, density)
-        if of.site in design.present:
-            row = row.mask(design.present[of.site])
-        numpyro.sample(of.site, row, obs=one)
+        if site in present:
+            row = row.mask(present[site])
+        numpyro.sample(site, row, obs=one)
 
 
 def _columns(members: Sequence[Instance], design: Design) -> dict[str, Array]:
@@ -85,7 +112,7 @@ def _columns(members: Sequence[Instance], design: Design) -> dict[str, Array]:
     for name in members[0].requires:
         rows: list[Any] = [design.columns.get(of.requires[name]) for of in members]
         if all(row is not None for row in rows):
-            found[name] = _stacked(rows)
+            found[name] = stacked(rows)
     return found
 
 
@@ -94,8 +121,20 @@ def _by_row(value: Array, log_loss: Array) -> Array:
     return jnp.reshape(value, (*jnp.shape(value), *(1 for _ in log_loss.shape))) if jnp.ndim(value) else value
 
 
-def _stacked(rows: Sequence[Array]) -> Array:
-    # Without a barrier, XLA copies a stack of dozens of arrays into each of the operations that read it.
+def stacked(rows: Sequence[Array]) -> Array:
+    """Stack arrays so that the compiler keeps the stack.
+
+    Without a barrier, XLA copies a stack of dozens of arrays into each of the operations that read it.
+
+    Parameters
+    ----------
+    rows : sequence of Array
+        Of one shape.
+
+    Returns
+    -------
+    Array
+    """
     return jax.lax.optimization_barrier(jnp.stack(rows))
 
 

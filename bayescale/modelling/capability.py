@@ -18,8 +18,8 @@ from numpyro.distributions import constraints
 from numpyro.distributions.util import promote_shapes
 
 from bayescale.core.errors import SpecError, nearest
+from bayescale.modelling.battery import observe_rows, stacked
 from bayescale.modelling.custom import CustomModel, Observes, named
-from bayescale.modelling.sites import location_of
 from bayescale.parts.base import Column
 
 NAME = "capability"
@@ -83,6 +83,8 @@ class Options:
         Whether the column ``post_trained`` marks models that were trained further, which shifts their capability.
     interaction : bool
         Whether tokens are worth more or less to larger models (with params and tokens as inputs).
+    leanings : bool
+        Whether a family may be better or worse at a benchmark than its other scores say.
     """
 
     skills: int = 1
@@ -91,6 +93,7 @@ class Options:
     uncertain: bool = False
     post_training: bool = False
     interaction: bool = False
+    leanings: bool = False
 
 
 def capability_model(
@@ -101,9 +104,10 @@ def capability_model(
     For model m of family f with compute C, released at date t, and benchmark b::
 
         S_m = trend · (t - 2024) + efficiency_f + steepness_f · ln(C / 1e23 FLOP) + own_m
-        q_mb = sigmoid(slope_b · (S_m - midpoint_b) + loadings_b · T_m)
+        q_mb = sigmoid(slope_b · (S_m - midpoint_b) + loadings_b · T_m + dispersion_b · sqrt(shared) · leaning_bf)
         score_mb ~ Normal(p_mb, v_mb) between 0 and 1,   p_mb = floor_b + (ceiling_b - floor_b) · q_mb
-        v_mb² = (dispersion_b · (ceiling_b - floor_b) · q_mb · (1 - q_mb))² + p_mb · (1 - p_mb) / items_b + scatter_b²
+        v_mb² = own_mb² + p_mb · (1 - p_mb) / items_b + scatter_b²
+        own_mb = dispersion_b · sqrt(1 - shared) · (ceiling_b - floor_b) · q_mb · (1 - q_mb)
 
     Capability S is in e-folds of compute: a usual family (steepness 1, the centre of its prior) gains one with each
     e-fold of compute, and the compute sets its zero. This identifies scale and location. Slopes are positive, which
@@ -113,6 +117,10 @@ def capability_model(
     ``S = 2 · share · ln N + 2 · (1 - share) · ln D``, so that compute that is spent on both in equal measure is again
     worth one. Specialities T have unit variance, do not depend on compute or date, and their loadings form a lower
     triangle with a positive diagonal on the benchmarks in the order of the spec, which excludes rotations.
+
+    With leanings, the models of a family may be better at a benchmark, or worse, than their other scores say. The share
+    ``shared`` of the variance of a benchmark's dispersion is then that of families. Without leanings, ``shared`` is 0,
+    and ten models of one family count as ten witnesses of where a benchmark's curve lies.
 
     A missing score adds nothing to the density, which integrates it out.
 
@@ -238,23 +246,24 @@ def _capability(
     ability = _abilities(inputs, options, design, slope, midpoint)
     anchors = _anchors(benchmarks, options.skills - 1)
     special = _specialities(anchors, design)
-    logits: dict[str, tuple[Any, Any, Any]] = {}  # by benchmark: its logit, its slope in ability, and where it is zero
+    lines: dict[str, tuple[Any, Any, Any]] = {}  # of each benchmark's logit: intercept, slope in ability, loadings
     for i, (name, of) in enumerate(benchmarks):
         if of.of:
-            logit, ratio, offset = logits[of.of]
-            gain = numpyro.sample(f"gain_{name}", dist.Normal(0.0, 2.0)) * slope * ratio
-            logits[name] = logit + gain, ratio, offset + gain
+            intercept, ratio, loadings = lines[of.of]
+            gain = numpyro.sample(f"gain_{name}", dist.Normal(0.0, 2.0))
+            lines[name] = intercept + gain * slope * ratio, ratio, loadings
         elif i:
             ratio = numpyro.sample(f"ratio_{name}", dist.LogNormal(np.log(0.8), 0.6))
             offset = numpyro.sample(f"offset_{name}", dist.Normal(0.0, 2.0))
-            logit = offset + ratio * (ability - _MIDDLE) + _loadings(name, anchors) @ special
-            logits[name] = logit, ratio, offset - ratio * _MIDDLE
+            lines[name] = offset - ratio * _MIDDLE, ratio, _loadings(name, anchors)
         else:
-            logits[name] = ability, jnp.ones(()), jnp.zeros(())
-        logit, ratio, offset = logits[name]
+            lines[name] = jnp.zeros(()), jnp.ones(()), jnp.zeros(len(anchors))
+        intercept, ratio, _ = lines[name]
         numpyro.deterministic(f"slope_{name}", slope * ratio)
-        numpyro.deterministic(f"midpoint_{name}", midpoint - offset / (slope * ratio))
-        _observe(name, of, logit, design)
+        numpyro.deterministic(f"midpoint_{name}", midpoint - intercept / (slope * ratio))
+    intercepts, ratios, loadings = (stacked(part) for part in zip(*lines.values(), strict=True))
+    logits = intercepts[:, None] + ratios[:, None] * ability + loadings @ special
+    _observe(benchmarks, options, logits, design)
 
 
 def _loadings(name: str, anchors: list[str]) -> Array:
@@ -262,20 +271,33 @@ def _loadings(name: str, anchors: list[str]) -> Array:
     if name in anchors:
         return jnp.asarray([float(name == anchor) for anchor in anchors])
     drawn = [numpyro.sample(f"loading_{name}_{one}", dist.Normal(0.0, 0.7)) for one in anchors]
-    return jnp.stack(drawn) if drawn else jnp.zeros(0)
+    return stacked(drawn) if drawn else jnp.zeros(0)
 
 
-def _observe(name: str, of: Benchmark, logit: Array, design: Any) -> None:
-    """Observe the scores of a benchmark."""
-    dispersion = numpyro.sample(f"dispersion_{name}", dist.LogNormal(np.log(0.3), 0.6))
-    scatter = numpyro.sample(f"scatter_{name}", dist.LogNormal(np.log(0.01), 0.6))
-    floor = _floor(name, of)
-    rise = of.ceiling - floor
-    share = sigmoid(logit)
-    p = numpyro.deterministic(location_of(name), floor + rise * share)
-    spread = jnp.sqrt((dispersion * rise * share * (1 - share)) ** 2 + p * (1 - p) / of.items + scatter**2)
+def _observe(benchmarks: tuple[tuple[str, Benchmark], ...], options: Options, logits: Array, design: Any) -> None:
+    """Observe the scores of all benchmarks, computed together: one benchmark per row."""
+    drawn = []
+    for name, of in benchmarks:
+        dispersion = numpyro.sample(f"dispersion_{name}", dist.LogNormal(np.log(0.3), 0.6))
+        scatter = numpyro.sample(f"scatter_{name}", dist.LogNormal(np.log(0.01), 0.6))
+        drawn.append((dispersion, scatter, _floor(name, of), of.ceiling, 1 / of.items))
+    dispersion, scatter, floor, ceiling, per_item = (
+        stacked([jnp.asarray(one) for one in part])[:, None] for part in zip(*drawn, strict=True)
+    )
+    shared: Any = 0.0
+    if options.leanings:
+        shared = numpyro.sample("shared_dispersion", dist.Beta(2.0, 2.0))
+        with numpyro.plate("benchmark", len(benchmarks), dim=-2), numpyro.plate("family", design.families, dim=-1):
+            leaning = numpyro.sample("leaning", dist.Normal(0.0, 1.0))
+        logits = logits + dispersion * jnp.sqrt(shared) * leaning[:, design.family]
+    rise, share = ceiling - floor, sigmoid(logits)
+    p = floor + rise * share
+    own = (1 - shared) * (dispersion * rise * share * (1 - share)) ** 2
+    spread = jnp.sqrt(own + p * (1 - p) * per_item + scatter**2)
     with numpyro.plate("run", len(design.family)):
-        numpyro.sample(name, Score(p, spread), obs=design.observed.get(name))
+        sites = {name: name for name, _ in benchmarks}
+        # The sites of a custom model are masked from outside.
+        observe_rows(sites, Score(p, spread), p, design.observed, present={})
 
 
 class Score(dist.Distribution):

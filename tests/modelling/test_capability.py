@@ -9,13 +9,16 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from numpyro import handlers
 from scipy.optimize import least_squares
-from scipy.special import expit
+from scipy.special import expit, logit
 
 import bayescale as bs
 from bayescale.cli import main
 from bayescale.core.errors import QueryError, SpecError
+from bayescale.core.precision import float64
 from bayescale.evaluation.scores import scores
+from bayescale.modelling.design import design
 
 STANDARD = ["mmlu", "arc_c", "hellaswag", "winogrande", "truthfulqa", "gsm8k", "xwinograd", "humaneval"]
 EASY, HARD = (0.4, -3.0), (0.8, 2.0)  # slope and midpoint
@@ -222,6 +225,23 @@ def test_another_choice_of_benchmarks_is_another_model() -> None:
     assert one.digest != other.digest
     again = bs.make_spec("again", **json.loads(json.dumps(one.to_dict())))
     assert again.digest == one.digest
+
+
+def test_a_family_that_leans_to_a_benchmark_is_better_at_it_alone(runs: bs.Runs) -> None:
+    """With all dispersion shared, a leaning of one shifts the logits of that family on that benchmark by dispersion."""
+    spec = bs.make_spec("leaning", **{**CONTENT, "fields": {"capability": {"leanings": True}}})
+    points = design(spec, runs)
+    first = np.zeros((3, points.families))
+    first[0, 0] = 1.0
+    values = {"shared_dispersion": 1.0, "dispersion_easy": 0.5}
+    with float64():
+        plain, leans = (
+            handlers.trace(handlers.substitute(handlers.seed(spec.function, 0), {**values, "leaning": leaning}))
+            .get_trace(points) for leaning in (np.zeros_like(first), first)
+        )  # fmt: skip
+    logits = [logit((np.asarray(trace["easy_location"]["value"]) - 0.25) / 0.75) for trace in (plain, leans)]
+    np.testing.assert_allclose(logits[1] - logits[0], 0.5 * (np.asarray(points.family) == 0), atol=1e-6)
+    np.testing.assert_array_equal(plain["hard_location"]["value"], leans["hard_location"]["value"])
 
 
 ASKED = {
