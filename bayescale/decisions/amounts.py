@@ -17,7 +17,7 @@ import numpy as np
 from scipy import stats
 
 from bayescale.core.errors import QueryError, nearest
-from bayescale.core.quantities import quantity
+from bayescale.core.quantities import NotFinite, quantity
 
 
 class _Kind(NamedTuple):
@@ -169,7 +169,7 @@ def amount(value: Any) -> Amount:
     except (TypeError, ValueError, OverflowError) as error:
         if isinstance(error, QueryError):
             raise
-        raise _wrong(repr(value)) from None
+        raise _wrong(repr(value), str(error) if isinstance(error, NotFinite) else "") from None
     if call[1].lower() not in _KINDS:
         raise _wrong(repr(value), nearest(call[1], _KINDS))
     return Amount(call[1].lower(), values)

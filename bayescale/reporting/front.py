@@ -460,7 +460,7 @@ def _worth(choice: Choice) -> tuple[str, ...]:
         money = f", or ${count(dollars['q50'] * choice.waste_fraction)}" if dollars else ""
         saved = f"{percent(choice.waste_fraction)} of the compute{money}"
         most = (f"With {budget_words(choice)}, if the model is right, knowing its law exactly would save about "
-                f"{saved}: the most that an experiment can save. What a wrong model would cost is not in this figure.")  # fmt: skip
+                f"{saved}: the most that an experiment can save. The cost of a wrong model is not in it.")  # fmt: skip
         further = "To see which run to make next: bayescale decide next-run FIT.nc --help."
         return (most, *said, further)
     return tuple(said)

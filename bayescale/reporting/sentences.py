@@ -36,8 +36,8 @@ WORDS = {
     "note_open": "Note: no size is settled. Each size needs this much more compute than each draw's best size, for the "
     "same loss. The bands hold 50% and 90% of the draws.",
     "note_b": "Note: at {flops} FLOP the loss of a single run at the best split is {low} to {high} (90% interval, "
-    "noise included). Filled runs are near the best split of their compute. Hollow ones are over three times too large or "
-    "too small, and most lie above the curve for that reason.",
+    "noise included). Filled runs are near the best split of their compute. Hollow ones are over three times too large "
+    "or too small, and most lie above the curve for that reason.",
     "good": "Settled",
     "care": "Use with care",
     "open": "Not settled",

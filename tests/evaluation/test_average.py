@@ -19,6 +19,7 @@ import bayescale as bs
 from bayescale.cli import main
 from bayescale.core.errors import FitError, QueryError, RunsError, SpecError
 from bayescale.evaluation.stacking import LeaveFutureOut
+from bayescale.inference.container import sealed
 from bayescale.inference.weights import FEWEST_FORECASTS, given
 from bayescale.prediction.predict import predict
 from bayescale.reporting.plots import figures
@@ -150,6 +151,7 @@ def test_a_damaged_average_is_seen(both, tmp_path: Path) -> None:
     for group, says in (("member_1/posterior", "posterior"), ("member_1", "members")):
         with h5py.File(path, "r+") as opened:
             del opened[group]
+        path.write_bytes(sealed(path.read_bytes()))
         with pytest.raises(FitError, match=says):
             bs.load_fit(path)
     path = both.save(tmp_path / "both.nc")
