@@ -121,10 +121,8 @@ def withheld(choice: Withheld, answers: Sequence[Answer], *, title: str) -> Fron
     -------
     Front
     """
-    wrong = sorted((one for one in answers if one.state != PASS), key=lambda one: _ORDER[one.state])
     reason = f"{choice.reason[:1].upper()}{choice.reason[1:]}."
-    return Front(title, choice.problem, OPEN, "the fit has not converged", "There is no recommendation.", reason, (),
-                 tuple(answers), tuple(wrong[:_LINES]), ())  # fmt: skip
+    return _without_choice(title, choice.problem, "the fit has not converged", reason, answers)
 
 
 def served(choice: Choice, allocated: Front) -> Front:
@@ -186,8 +184,13 @@ def none(why: str, answers: Sequence[Answer], *, title: str) -> Front:
     -------
     Front
     """
+    return _without_choice(title, "", "there is no choice", f"{why}.", answers)
+
+
+def _without_choice(title: str, problem: str, why: str, reason: str, answers: Sequence[Answer]) -> Front:
+    """A first page without a recommendation."""
     wrong = sorted((one for one in answers if one.state != PASS), key=lambda one: _ORDER[one.state])
-    return Front(title, "", OPEN, "there is no choice", "There is no recommendation.", f"{why}.", (), tuple(answers),
+    return Front(title, problem, OPEN, why, "There is no recommendation.", reason, (), tuple(answers),
                  tuple(wrong[:_LINES]), ())  # fmt: skip
 
 

@@ -42,7 +42,7 @@ def worker(kind: str, folder: Path, seed: int, first: int, last: int) -> None:
 
 
 def outcomes(kind: str, folder: Path, seed: int, first: int, last: int) -> list[dict[str, Any]]:
-    """Return the outcome of every case, also of those that end their process or hang."""
+    """Return the outcome of every case, whether or not it ends its process or hangs."""
     found: list[dict[str, Any]] = []
     while first + len(found) < last:
         args = [sys.executable, __file__, "--worker", kind, str(folder), str(seed), str(first + len(found)), str(last)]

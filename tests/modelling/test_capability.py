@@ -279,7 +279,7 @@ def test_ruan_2024_the_20_preregistered_models_are_forecast_better_than_by_the_p
     """The intervals cover 0.83 of the 212 scores, fewer than 0.9; the page on public models says where."""
     runs = bs.load_runs("obsscaling")
     held = runs["preregistered"].astype(float) == 1
-    given = [name for name in STANDARD if name != "gsm8k"]  # two of those that are asked for are GSM8K
+    given = [name for name in STANDARD if name != "gsm8k"]  # two of the asked benchmarks are GSM8K
     content = bs.load_spec("observational").to_dict()
     content["benchmarks"] = {name: content["benchmarks"][name] for name in given} | ASKED
     table = runs.frame[["family", "run_id", "flops", "flops_error", "released", *given, *ASKED]].copy()
