@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sized
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,10 +23,58 @@ _RELIABLE = 0.7  # largest Pareto shape at which reweighted draws are used: Veht
 _CLUSTER = 5  # runs that lie together
 _LEAST_LEFT = 4  # runs of a family for each run that is left out
 _ANSWERS = {"tokens_per_param": "the best tokens per param", "loss": "the loss of the best split"}
-_SHORT = {"tokens_per_param": "{:.3g} tokens per param", "loss": "a loss of {:.3f}"}
+_SHORT = {"tokens_per_param": "{:.3g} tokens per param instead of {:.3g}", "loss": "a loss of {:.3f} instead of {:.3f}"}
 # Factors by which an answer may change, however narrow its posterior: a ratio 1.5 times too high wastes about 1% of
 # compute, and so does a loss that is forecast 0.5% too low, near 1e23 FLOP.
 _MATTERS = {"tokens_per_param": 1.5, "loss": 1.005}
+
+
+@dataclass(frozen=True)
+class Few:
+    """A few runs of a family: how they are named, where they lie, and how many their table marks as excluded.
+
+    Attributes
+    ----------
+    which : str
+        In words, such as ``"5 runs (a, b, c, d, e)"``.
+    count, marked : int
+        How many there are, and how many of them are marked as excluded.
+    params, tokens_per_param : tuple of float
+        The least and the largest.
+    moves : tuple of str
+        Answers that no other few runs change more.
+    all_marked : bool
+        Whether they are all the runs of the family that are marked.
+    """
+
+    which: str
+    count: int
+    marked: int
+    params: tuple[float, float]
+    tokens_per_param: tuple[float, float]
+    moves: tuple[str, ...]
+    all_marked: bool
+
+    @property
+    def place(self) -> str:
+        """Where they lie, in words."""
+        sizes, ratios = (dict.fromkeys(count(end, 2) for end in ends) for ends in (self.params, self.tokens_per_param))
+        has = "they have" if self.count > 1 else "it has"
+        return f"{has} {' to '.join(sizes)} params and {' to '.join(ratios)} tokens per param"
+
+    @property
+    def overlap(self) -> str:
+        """How many of them are marked, in words."""
+        if self.count == 1:
+            return f"it is {'' if self.marked else 'not '}{MARKED}"
+        shared = {0: "none", self.count: "all"}.get(self.marked, str(self.marked))
+        return f"{shared} of them {'is' if self.marked < 2 else 'are'} {MARKED}"
+
+    @property
+    def moving(self) -> str:
+        """Which answers they move most, in words; empty if none."""
+        of = " and ".join(_ANSWERS[name] for name in self.moves)
+        return f"no other few runs change {of} more" * bool(self.moves)
 
 
 @dataclass(frozen=True)
@@ -36,8 +85,8 @@ class Change:
     ----------
     answer : str
         ``"tokens_per_param"`` or ``"loss"``, of the best split.
-    which : str
-        The runs in words, such as ``"5 runs (a, b, c, d, e)"``.
+    runs : Few
+        The runs that are left out.
     flops : float
         The budget.
     before, after : float
@@ -49,7 +98,7 @@ class Change:
     """
 
     answer: str
-    which: str
+    runs: Few
     flops: float
     before: float
     after: float
@@ -69,8 +118,8 @@ class Change:
     def __str__(self) -> str:
         """The change in words."""
         said = (
-            f"without {self.which}, {_ANSWERS[self.answer]} at {self.flops:.2e} FLOP goes from {self.before:.4g} to "
-            f"{self.after:.4g}: {self.sds:.1f} posterior SDs"
+            f"without {self.runs.which}, {_ANSWERS[self.answer]} at {self.flops:.2e} FLOP goes from {self.before:.4g} "
+            f"to {self.after:.4g}: {self.sds:.1f} posterior SDs"
         )
         if self.shape <= _RELIABLE:
             return said
@@ -78,7 +127,7 @@ class Change:
 
 
 def influence(fit: Fit, family: str, flops: float) -> list[Change]:
-    r"""Return the largest change of each answer if a few runs of a family are left out, and that without marked runs.
+    r"""Return what changes without the runs of a family that move an answer most, and without the marked runs.
 
     Each run is left out, and each cluster of five runs that lie together in params and tokens, as strays often do. To
     first order, leaving out runs :math:`G` moves the mean of an answer :math:`g` by
@@ -96,7 +145,8 @@ def influence(fit: Fit, family: str, flops: float) -> list[Change]:
     Returns
     -------
     list of Change
-        Empty if the fit has no log likelihood by run, fewer than eight runs of the family, or no best split.
+        Both answers without each group of runs. Empty if the fit has no log likelihood by run, fewer than eight runs of
+        the family, or no best split.
     """
     runs = fit.design_frame
     rows = np.flatnonzero((runs["family"] == family).to_numpy())
@@ -110,14 +160,11 @@ def influence(fit: Fit, family: str, flops: float) -> list[Change]:
     answers = {name: np.log(draws[name].to_numpy()[:, 0]) for name in _ANSWERS}
     likelihood = _log_likelihoods(fit, len(answers["loss"]))
     groups, marked = _groups(runs, rows), _marked(runs, rows)
-    found = []
-    for name, answer in answers.items():
-        most = _most_influential(answer, likelihood, groups)
-        found.append(_changed(name, answer, likelihood, most, _named(runs, most), flops))
-        if marked and set(marked) != set(most):
-            which = f"{_counted(marked)} {MARKED}"
-            found.append(_changed(name, answer, likelihood, marked, which, flops))
-    return found
+    most = [_most_influential(answer, likelihood, groups) for answer in answers.values()]
+    chosen = {few: _few(runs, few, tuple(name for name, of in zip(answers, most, strict=True) if of == few), marked)
+              for few in dict.fromkeys([*most, *[marked] * bool(marked)])}  # fmt: skip
+    return [_changed(name, answer, likelihood, rows, few, flops) for name, answer in answers.items()
+            for rows, few in chosen.items()]  # fmt: skip
 
 
 def influence_lines(changes: list[Change]) -> list[tuple[str, str]]:
@@ -132,15 +179,54 @@ def influence_lines(changes: list[Change]) -> list[tuple[str, str]]:
     list of (str, str)
         Label and sentence.
     """
-    lines = []
-    for which in dict.fromkeys(one.which for one in changes if one.matters or one.which.endswith(MARKED)):
-        of = [one for one in changes if one.which == which]
-        left = " and ".join(_SHORT[one.answer].format(one.after) for one in of)
-        sure = all(one.shape <= _RELIABLE for one in of)
-        lines.append(
-            ("influence", f"without {which}: {left}{'' if sure else '; a rough estimate, so fit without them'}")
-        )
-    return lines
+    return [("influence", without(changes, few)) for few in that_matter(changes)]
+
+
+def that_matter(changes: list[Change]) -> list[Few]:
+    """Return the groups of runs whose change matters, and those that are marked.
+
+    Parameters
+    ----------
+    changes : list of Change
+
+    Returns
+    -------
+    list of Few
+    """
+    return list(dict.fromkeys(one.runs for one in changes if one.matters or one.runs.all_marked))
+
+
+def without(changes: list[Change], few: Few) -> str:
+    """Return what some runs are, where they lie, and both answers without them, in words.
+
+    Parameters
+    ----------
+    changes : list of Change
+    few : Few
+
+    Returns
+    -------
+    str
+    """
+    about = "; ".join(filter(None, [few.place, few.moving, few.overlap * bool(few.moves)]))
+    return f"without {few.which}: {answers_without(changes, few)}; {about}"
+
+
+def answers_without(changes: list[Change], few: Few) -> str:
+    """Return both answers without some runs, in words.
+
+    Parameters
+    ----------
+    changes : list of Change
+    few : Few
+
+    Returns
+    -------
+    str
+    """
+    of = [one for one in changes if one.runs == few]
+    left = " and ".join(_SHORT[one.answer].format(one.after, one.before) for one in of)
+    return left + ("" if all(one.shape <= _RELIABLE for one in of) else "; a rough estimate, so fit without them")
 
 
 def _log_likelihoods(fit: Fit, draws: int) -> np.ndarray:
@@ -163,8 +249,12 @@ def _groups(runs: pd.DataFrame, rows: np.ndarray) -> list[tuple[int, ...]]:
 
 def _marked(runs: pd.DataFrame, rows: np.ndarray) -> tuple[int, ...]:
     """Return runs that the table marks as excluded, if enough others are left."""
-    found = [row for row in rows if "exclusion" in runs and str(runs["exclusion"].iloc[row])]
+    found = [int(row) for row in rows if _is_marked(runs, row)]
     return tuple(found) if len(found) < len(rows) - _LEAST_LEFT else ()
+
+
+def _is_marked(runs: pd.DataFrame, row: int) -> bool:
+    return "exclusion" in runs and bool(str(runs["exclusion"].iloc[row]))
 
 
 def _most_influential(answer: np.ndarray, likelihood: np.ndarray, groups: list[tuple[int, ...]]) -> tuple[int, ...]:
@@ -175,7 +265,7 @@ def _most_influential(answer: np.ndarray, likelihood: np.ndarray, groups: list[t
 
 
 def _changed(
-    name: str, answer: np.ndarray, likelihood: np.ndarray, rows: tuple[int, ...], which: str, flops: float
+    name: str, answer: np.ndarray, likelihood: np.ndarray, rows: tuple[int, ...], few: Few, flops: float
 ) -> Change:
     left_out, middle = likelihood[:, list(rows)].sum(axis=1), answer.mean()
     moved, shape = -float((answer - middle) @ (left_out - left_out.mean()) / len(answer)), np.inf
@@ -185,17 +275,26 @@ def _changed(
         weights = np.exp(log_weights - log_weights.max())
         moved = float(weights @ answer / weights.sum() - middle)
     before = float(np.exp(np.median(answer)))
-    return Change(name, which, flops, before, before * float(np.exp(moved)), abs(moved) / float(answer.std()),
+    return Change(name, few, flops, before, before * float(np.exp(moved)), abs(moved) / float(answer.std()),
                   float(shape))  # fmt: skip
 
 
-def _counted(rows: tuple[int, ...]) -> str:
+def _counted(rows: Sized) -> str:
     return f"{len(rows)} run{'s' * (len(rows) > 1)}"
 
 
-def _named(runs: pd.DataFrame, rows: tuple[int, ...]) -> str:
+def _few(runs: pd.DataFrame, rows: tuple[int, ...], moves: tuple[str, ...], marked: tuple[int, ...]) -> Few:
+    """Describe the runs in these rows."""
     few = runs.iloc[list(rows)]
+    ratio = (few["tokens"] / few["params"]).astype(float)
+    named = _named(few) if moves else f"{_counted(rows)} {MARKED}"
+    return Few(named, len(rows), sum(_is_marked(runs, row) for row in rows),
+               (float(few["params"].min()), float(few["params"].max())),
+               (float(ratio.min()), float(ratio.max())), moves, rows == marked)  # fmt: skip
+
+
+def _named(few: pd.DataFrame) -> str:
     if "run_id" in few:
-        return f"{_counted(rows)} ({', '.join(few['run_id'].astype(str))})"
+        return f"{_counted(few)} ({', '.join(few['run_id'].astype(str))})"
     sizes = zip(few["params"], few["tokens"], strict=True)
-    return f"{_counted(rows)} ({'; '.join(f'{count(n)} params on {count(d)} tokens' for n, d in sizes)})"
+    return f"{_counted(few)} ({'; '.join(f'{count(n)} params on {count(d)} tokens' for n, d in sizes)})"

@@ -63,8 +63,8 @@ def most_saved(unknown: str) -> str:
     str
     """
     if unknown == "the law":
-        return "the most that more experiments could save"
-    return f"the most that knowing {unknown} could save"
+        return "if the model is right, the most that more experiments could save"
+    return f"if the model is right, the most that knowing {unknown} could save"
 
 
 def measured(value: float, unit: str, digits: int = 2) -> str:

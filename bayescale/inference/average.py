@@ -198,12 +198,16 @@ class AbstractFit(ABC):
 
     @property
     def excluded_words(self) -> str:
-        """A sentence: how many fitted runs are marked as excluded, and why; empty if none are."""
+        """A sentence: how many fitted runs their table marks as not to be fitted, and why; empty if none are."""
         if not self.excluded:
             return ""
-        reasons = "; ".join(f"{count}: {reason}" for reason, count in self.excluded.items())
+        several = len(self.excluded) > 1
+        reasons = "; ".join(f"{count}: {reason}" if several else reason for reason, count in self.excluded.items())
         few, all_ = sum(self.excluded.values()), len(self.design_frame)
-        return f"{few} of the {all_} fitted runs are marked as excluded in their table ({reasons})"
+        them = "them" if few > 1 else "it"
+        return (
+            f"the table marks {few} of these {all_} runs as not to be fitted, and this fit includes {them} ({reasons})"
+        )
 
     @property
     def floor_words(self) -> str:

@@ -164,6 +164,12 @@ class Model(ABC):
         """Description, unit and source of each parameter that declares them."""
 
     @property
+    def meanings(self) -> dict[str, str]:
+        """What each parameter and each published coefficient is, in words, by its symbol."""
+        return {name: row.meaning for name, row in {**(self.law_part.quantities if self.law_part else {}),
+                                                    **self.table}.items()}  # fmt: skip
+
+    @property
     @abstractmethod
     def structure(self) -> Model:
         """The model without the data of the compiled program. Models with equal structure share a program."""

@@ -168,7 +168,7 @@ def even_ticks(low: float, high: float) -> list[float]:
         At most seven.
     """
     power = 10.0 ** np.floor(np.log10((high - low) / _MOST_TICKS))
-    step = next(s * power for s in (*_STEPS, 10.0) if (high - low) / (s * power) <= _MOST_TICKS - 1)
+    step = next(s * power for s in (*_STEPS, 10.0, 20.0) if (high - low) / (s * power) <= _MOST_TICKS - 1)
     first = int(np.ceil(low / step - 1e-9))
     return [k * step for k in range(first, int(np.floor(high / step + 1e-9)) + 1)]
 

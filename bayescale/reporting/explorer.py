@@ -13,8 +13,8 @@ from bayescale.decisions.choice import Choice
 from bayescale.decisions.tabulated import TIMES, Tabulated
 from bayescale.prediction.records import Measured
 from bayescale.reporting.front import NO_HARDWARE, Front, budget_words, lasting, trust_by_horizon
-from bayescale.reporting.pictures import runs_of
-from bayescale.reporting.sentences import COSTLY, FAR, WORDS, say
+from bayescale.reporting.pictures import largest_run, runs_of
+from bayescale.reporting.sentences import COSTLY, FAR, TAILS, WORDS, say
 
 _SCRIPTS = ("vendor/d3lite.js", "page/law.js", "page/explorer.js")
 _DIGITS = 6  # of the runs in the picture
@@ -81,10 +81,11 @@ def explorer_of(
     return {
         "table": table.to_dict(), "flops": of.flops, "times": TIMES, "largest": of.flops / 10**of.reach_decades
         if of.reach_decades else max(of.flops, float(runs["flops"].max() if len(runs) else of.flops)),
-        "far": FAR, "costly": COSTLY, "words": WORDS,
+        "tails": TAILS, "far": FAR, "costly": COSTLY, "words": WORDS,
         "runs": [[_rounded(r.flops), _rounded(r.loss), r.kind] for r in runs.itertuples()],
         "trust": trust_by_horizon(choice, measured), "reasons": lasting(choice, front.chips),
-        "hardware": _hardware(choice), "noHardware": NO_HARDWARE, "hash": True,
+        "largestRun": largest_run(choice, table), "hardware": _hardware(choice), "noHardware": NO_HARDWARE,
+        "hash": True,
         "printed": f"Set: budget {budget_words(choice)}; no tokens served; {say('neutral')}.",
     }  # fmt: skip
 

@@ -15,8 +15,8 @@ from bayescale.decisions.amounts import amount
 from bayescale.decisions.base import quantiles
 from bayescale.decisions.bills import card_of
 from bayescale.decisions.choice import Choice, Withheld
-from bayescale.decisions.influence import MARKED
-from bayescale.evaluation.checks.base import FAIL, PASS, REVIEW, Answer, covered
+from bayescale.decisions.influence import Change, answers_without, that_matter, without
+from bayescale.evaluation.checks.base import EXCLUDED, FAIL, PASS, REVIEW, Answer, covered
 from bayescale.inference.average import LEAVE_OUT
 from bayescale.prediction.queries import NEW
 from bayescale.prediction.records import HORIZONS, NOTHING, Measured, horizon_of, record_of
@@ -28,6 +28,11 @@ GOOD, CARE, OPEN = "good", "care", "open"
 """States of a page: rely on it; rely on it with care; it names no single answer."""
 NO_HARDWARE = "6 × parameters × tokens; with --hardware also accelerator-days and dollars"
 _LINES = 5  # of what could be wrong
+_RESTS_ON = (
+    ("peak", "a peak of {} FLOP/s", number),
+    ("utilisation", "{} of that peak in training", percent),
+    ("overhead", "{} hours paid for an hour of training", number),
+)
 _ORDER = {FAIL: 0, REVIEW: 1, PASS: 2}
 _LONGEST, _UNIT = 40, 20  # characters of a card's figure, and of what follows its interval
 
@@ -60,6 +65,10 @@ class Front:
     pictures: tuple[Shown, ...] = ()
     controls: Mapping[str, Any] = field(default_factory=dict)
     """What the sliders begin with; empty if there are none."""
+    assumed: str = ""
+    """What the cost rests on, with sources and dates; empty without hardware."""
+    static: str = ""
+    """For which budget the parts hold that no slider changes."""
 
     @property
     def word(self) -> str:
@@ -92,19 +101,21 @@ def front(choice: Choice, answers: Sequence[Answer], *, title: str, measured: Ma
     """
     split = isinstance(choice.details, Split)
     trust = trusted(choice, measured)
-    asked = [one for one in answers if one.question not in ("coverage", "runs")] + ([trust] if trust else [])
-    lines = [*_influential(choice), *others, *_marked(choice)]
+    asked = [one for one in answers if one.question not in ("coverage", EXCLUDED)] + ([trust] if trust else [])
+    lines = [*_influential(choice), *_marked(choice), *others]
     known = {one.question for one in lines}
     asked = [replace(one, state=REVIEW) if one.question in known and one.state == PASS else one for one in asked]
     states = {one.question: one.state for one in asked}
     lines = [replace(one, state=states.get(one.question, one.state)) for one in lines]
     failed = [one for one in asked if one.state != PASS and one.question not in known]
-    wrong = sorted([*failed, *lines], key=lambda one: _ORDER[one.state])
+    wrong = sorted([*lines, *failed], key=lambda one: _ORDER[one.state])
+    chips = (*asked, *{one.question: one for one in lines if one.question not in states}.values())
     state, why = _state(choice, [*asked, *lines])
     headline, confidence = _split_words(choice) if split else _words(choice)
     return Front(
-        title, _subtitle(choice), state, why, headline, confidence, _cards(choice, trust), tuple(asked),
-        tuple(wrong[:_LINES]), _worth(choice), () if split else _tables(choice), tuple(pictures), controls or {},
+        title, _subtitle(choice), state, why, headline, confidence, _cards(choice, trust), chips, _most(wrong),
+        _worth(choice), () if split else _tables(choice), tuple(pictures), controls or {}, _assumed(choice),
+        say("static", budget=budget_words(choice)) if split else "",
     )  # fmt: skip
 
 
@@ -147,12 +158,13 @@ def served(choice: Choice, allocated: Front) -> Front:
     headline = say("lifetime", demand=counted(demand_of(choice)), like=like, params=counted(of.params),
                    tokens=counted(middle), tokens_low=counted(low), tokens_high=counted(high))  # fmt: skip
     saving = say("saving", cost=number(cost), saving=percent(of.saving), like=like, low=counted(least),
-                 high=counted(most))  # fmt: skip
+                 high=counted(most), scope=say("scope_run"))  # fmt: skip
     ratio = say("served_ratio", low=number(low / of.params), high=number(high / of.params))
     cards = {"ratio": (number(middle / of.params), ratio),
              "cost": (f"{number(cost)} FLOP", say("served_cost") + NO_HARDWARE)}  # fmt: skip
     return replace(
         allocated, headline=headline, confidence=saving, worth=_worth(choice),
+        static=say("static", budget=f"{counted(demand_of(choice))} tokens served"),
         cards=tuple(Card(one.name, one.title, *cards.get(one.name, (one.value, one.range))) for one in allocated.cards),
     )  # fmt: skip
 
@@ -190,8 +202,16 @@ def none(why: str, answers: Sequence[Answer], *, title: str) -> Front:
 def _without_choice(title: str, problem: str, why: str, reason: str, answers: Sequence[Answer]) -> Front:
     """A first page without a recommendation."""
     wrong = sorted((one for one in answers if one.state != PASS), key=lambda one: _ORDER[one.state])
-    return Front(title, problem, OPEN, why, "There is no recommendation.", reason, (), tuple(answers),
-                 tuple(wrong[:_LINES]), ())  # fmt: skip
+    return Front(title, problem, OPEN, why, "There is no recommendation.", reason, (), tuple(answers), _most(wrong), ())
+
+
+def _most(wrong: Sequence[Answer]) -> tuple[Answer, ...]:
+    """The first lines of what could be wrong; the last of them says which questions are left out."""
+    shown = tuple(wrong[:_LINES])
+    if len(wrong) <= _LINES:
+        return shown
+    rest = ", ".join(dict.fromkeys(one.question for one in wrong[_LINES - 1 :]))
+    return (*shown[:-1], Answer("more", wrong[_LINES - 1].state, rest, "read the checks in the appendix"))
 
 
 def budget_words(choice: Choice) -> str:
@@ -220,7 +240,16 @@ def _split_words(choice: Choice) -> tuple[str, str]:
     low, high = of.band
     safe = say("unsafe") if np.isnan(low) else say("safe", low=counted(low), high=counted(high))
     return (
-        say("allocation", budget=budget_words(choice), params=counted(of.params), safe=safe, tokens=counted(of.tokens)),
+        say(
+            "allocation",
+            budget=budget_words(choice),
+            params=counted(of.params),
+            tokens=counted(of.tokens),
+            safe=safe,
+            low=counted(best["q05"]),
+            high=counted(best["q95"]),
+            free=say("free") * of.limited,
+        ),
         say("confidence", waste=percent(of.waste_fraction), most=percent(of.waste_q95)),
     )
 
@@ -270,7 +299,7 @@ def lasting(choice: Choice, answers: Sequence[Answer]) -> list[str]:
     list of str
     """
     failed = [f"the check of {one.question} fails" for one in answers if one.state == FAIL]
-    return failed + ["runs are marked as excluded"] * bool(choice.fit.excluded)
+    return failed + ["the fit includes runs marked as not to be fitted"] * bool(choice.fit.excluded)
 
 
 def trusted(choice: Choice, found: Mapping[str, Measured] | None = None) -> Answer | None:
@@ -435,21 +464,42 @@ def _reach_card(decades: float, flops: float) -> Card:
 
 
 def _influential(choice: Choice) -> list[Answer]:
-    """What leaving out a few runs changes, for an allocation of one fit."""
-    return [Answer("influence", REVIEW, said[:1].upper() + said[1:], "look at these runs, and report both answers")
-            for said in _without(choice) if MARKED not in said]  # fmt: skip
+    """What leaving out the runs that move the answer most changes, for an allocation of one fit."""
+    changes, action = _changes(choice), "look at these runs; fit without them (--exclude), and report both answers"
+    said = [without(changes, few) for few in that_matter(changes) if not few.all_marked]
+    return [Answer("influence", REVIEW, one[:1].upper() + one[1:], action) for one in said]
 
 
-def _without(choice: Choice) -> list[str]:
-    """What is said of leaving out runs, where it is known."""
-    lines = choice.details.lines if isinstance(choice.details, Split) else []
-    return [said for label, said in lines if label == "influence"]
+def _changes(choice: Choice) -> list[Change]:
+    return choice.details.influence if isinstance(choice.details, Split) else []
 
 
 def _marked(choice: Choice) -> list[Answer]:
-    words = choice.fit.excluded_words
-    changed = "".join(f"; {said}" for said in _without(choice) if MARKED in said)
-    return [Answer("excluded", REVIEW, words + changed, LEAVE_OUT)] if words else []
+    """That the fit includes runs that their table marks, where they lie, and what leaving them out changes."""
+    words, changes = choice.fit.excluded_words, _changes(choice)
+    if not words:
+        return []
+    changed = "".join(
+        f". Without {'them' if few.count > 1 else 'it'}: {answers_without(changes, few)}; "
+        f"{'; '.join(filter(None, [few.place, few.moving]))}"
+        for few in that_matter(changes)
+        if few.all_marked
+    )
+    return [Answer(EXCLUDED, REVIEW, words[:1].upper() + words[1:] + changed, LEAVE_OUT)]
+
+
+def _assumed(choice: Choice) -> str:
+    """What accelerator-days rest on: figures of the hardware with their sources and dates; empty without hardware."""
+    card = card_of(choice.decision)
+    if card is None or not choice.bill[1]:
+        return ""
+    said = []
+    for name, words, write in _RESTS_ON:
+        of = card.figures[name]
+        low, middle, high = (write(x) for x in of.amount.quantile((0.05, 0.5, 0.95)))
+        spread = f"90% interval {low} to {high}; " * (low != high)
+        said.append(f"{words.format(middle)} ({spread}{of.source}, as of {of.as_of or 'no date'})")
+    return say("assumed", accelerator=card.accelerator, figures="; ".join(said))
 
 
 def _worth(choice: Choice) -> tuple[str, ...]:

@@ -30,6 +30,7 @@ from bayescale.reporting import checklist, choices, evidence
 from bayescale.reporting.checklist import fitted_sources
 from bayescale.reporting.explorer import explorer_of
 from bayescale.reporting.front import Front, demand_of, front, measured_by, none, served, withheld
+from bayescale.reporting.glosses import glossed
 from bayescale.reporting.pictures import Shown, cost_of_sizes, coverage, loss_by_compute, residuals
 from bayescale.reporting.plots import comparison as figures
 from bayescale.reporting.sentences import say
@@ -53,6 +54,7 @@ from bayescale.reporting.words import (
 )
 from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN
 
+_RIVALS = ("additive", "coupled")  # laws of params and tokens that most tables can feed
 _CARD = ("source", "citation", "url", "licence", "licence_note", "params_kind", "tokens_kind", "flops_kind",
          "loss_unit", "made")  # fmt: skip
 _SOURCES = ("family", "rows", "source", "licence", "citation", "params_kind", "loss_kind", "point_kind")
@@ -139,10 +141,8 @@ def of_comparison(c: Comparison) -> Content:
     name, why = lead(c)
     found = {r.horizon: Measured(r.coverage_90, r.n_test, r.families) for r in c.horizons.itertuples()
              if r.model == name}  # fmt: skip
-    others = [Answer("other laws", REVIEW, said.removesuffix("."), "read the evidence of each model below")
-              for said in _disagreement(c)[:1]]  # fmt: skip
     led = f"The first page is that of {name}, which has {why}." if why else ""
-    return _content(c, c.choices[name], c.status[name], command, measured=found, others=others, led=led)
+    return _content(c, c.choices[name], c.status[name], command, measured=found, led=led)
 
 
 def of_choice(choice: Choice) -> Content:
@@ -165,10 +165,10 @@ def of_choice(choice: Choice) -> Content:
 
 def _content(
     c: Comparison, choice: Choice | Withheld | str, answers: Sequence[Answer], command: str,
-    measured: Mapping[str, Measured] | None = None, others: Sequence[Answer] = (), led: str = "",
+    measured: Mapping[str, Measured] | None = None, led: str = "",
 ) -> Content:  # fmt: skip
     title = str(c.card.get("title", c.runs))
-    shown, explorer, pictures = front_of(choice, answers, title, measured, others)
+    shown, explorer, pictures = front_of(choice, answers, title, measured, _other_laws(c, choice))
     several = len(c.models) > 1
     sections = [
         *(choices.sections(choice) if isinstance(choice, Choice) else []),
@@ -186,18 +186,49 @@ def _content(
     found = measured or (measured_by(choice) if isinstance(choice, Choice) else {})
     held = coverage(found, "How often past intervals held")
     silent = () if held else ("No backtest of this model measured how often its intervals hold beyond the runs.",)
-    return Content(
+    content = Content(
         shown, Evidence((*filter(None, [led]), *silent), tuple(filter(None, (held, *pictures))), tuple(side)),
         tuple(sections), explorer, {} if isinstance(choice, str) else choice.to_dict(),
         next(iter(c.fits.values())).meta["versions"]["bayescale"],
         max(fit.meta["created_at"] for fit in c.fits.values()), f"bayescale {command}",
     )  # fmt: skip
+    return glossed(content, {name: words for fit in c.fits.values() for name, words in fit.spec.meanings.items()})
+
+
+def _other_laws(c: Comparison, choice: Choice | Withheld | str) -> list[Answer]:
+    """What other laws say: the range of the answer over them, or the command that fits one."""
+    if not isinstance(choice, Choice):
+        return []
+    if len(c.fits) == 1:
+        (name,), rival = c.fits, next(law for law in _RIVALS if law not in c.fits)
+        budget = f" --flops {choice.details.flops:.4g}" if isinstance(choice.details, Split) else ""
+        command = f"bayescale compare RUNS --model {name} --model {rival}{budget} --report PAGE.html"
+        return [Answer("other laws", REVIEW, "This page is of one model: no other law was fitted to these runs, so the "
+                       "cost of a wrong law is not known", f"fit another law: {command}")]  # fmt: skip
+    if not isinstance(choice.details, Split):
+        return []
+    said = [one.removesuffix(".") for one in (*_range_over_laws(c), *_disagreement(c)[:1])]
+    return [Answer("other laws", REVIEW, ". ".join(said), "read the evidence of each model below")] * bool(said)
+
+
+def _range_over_laws(c: Comparison) -> list[str]:
+    """The range of the split and of its loss over the laws that settle it, on one line."""
+    settled = c.budget[[not why for why in c.budget["unsettled"]]] if len(c.budget) else c.budget
+    silent = len(c.fits) - len(settled)
+    not_all = f" {silent} more {'does' if silent == 1 else 'do'} not settle the split." * bool(silent)
+    if len(settled) < 2:
+        return [f"Of {len(c.fits)} laws, {len(settled) or 'none'} settle{'s' * (len(settled) == 1)} the split."]
+    params, ratio, losses = ((settled[name].min(), settled[name].max())
+                             for name in ("params", "tokens_per_param", "expected_loss"))  # fmt: skip
+    return [f"Over {len(settled)} laws, the best choice is {interval(*params, counted)} parameters, "
+            f"{interval(*ratio)} tokens per parameter, with an expected loss of {interval(*losses, loss)} "
+            f"nats/token.{not_all}"]  # fmt: skip
 
 
 def front_of(
     choice: Choice | Withheld | str, answers: Sequence[Answer], title: str,
     measured: Mapping[str, Measured] | None = None, others: Sequence[Answer] = (),
-) -> tuple[Front, dict[str, Any], tuple[Shown | None, ...]]:  # fmt: skip
+) -> tuple[Front, dict[str, Any], tuple[Shown, ...]]:  # fmt: skip
     """Return the first page, what its script reads, and the pictures that belong to the second.
 
     Parameters
@@ -213,7 +244,7 @@ def front_of(
     -------
     front : Front
     explorer : dict
-    pictures : tuple of Shown or None
+    pictures : tuple of Shown
     """
     if isinstance(choice, str):
         return none(choice, answers, title=title), {}, ()
@@ -226,13 +257,14 @@ def front_of(
     table = tabulated(choice.fit, choice.details.flops, choice.details.family, choice.details.recipe)
     pictures = cost_of_sizes(choice), loss_by_compute(choice, table)
     shown = front(choice, answers, title=title, measured=measured, pictures=pictures, others=others)
-    return shown, explorer_of(choice, table, shown, measured), (residuals(choice, table),)
+    drifting = next((one.failed for one in answers if one.question == "residuals"), ())
+    return shown, explorer_of(choice, table, shown, measured), residuals(choice, table, drifting)
 
 
 def _served(
     choice: Choice, answers: Sequence[Answer], title: str, measured: Mapping[str, Measured] | None,
     others: Sequence[Answer],
-) -> tuple[Front, dict[str, Any], tuple[Shown | None, ...]]:  # fmt: skip
+) -> tuple[Front, dict[str, Any], tuple[Shown, ...]]:  # fmt: skip
     """First page of a lifetime: its sliders begin with the tokens that it serves."""
     of = choice.details
     flops = FLOPS_PER_PARAM_TOKEN * quantity(of.decision.like) * float(np.median(of.optimal["tokens"]))

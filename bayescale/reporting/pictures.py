@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from operator import attrgetter
 
@@ -13,6 +13,7 @@ from scipy.stats import binomtest
 from bayescale.decisions.choice import Choice
 from bayescale.decisions.surface import interpolate
 from bayescale.decisions.tabulated import SIZES, Tabulated
+from bayescale.evaluation.checks.residuals import BINS
 from bayescale.prediction.queries import NEW
 from bayescale.prediction.records import HORIZONS, Measured
 from bayescale.reporting.drawing import Drawing, log_ticks
@@ -25,6 +26,8 @@ NEAR, FAR = float(np.log(1.5)), float(np.log(3.0))
 KINDS = ("near", "middle", "far")
 _LEAST_SHOWN, _TIMES_LEAST, _MOST_SHOWN = 0.2, 3.0, 2.0  # of waste: heights of the first picture
 _ROWS = 9  # of a picture's table
+_FEWEST = 5  # runs of a bin
+_TIMES_NOISE = 3.0  # height of a picture of residuals, in which a drift of the size of the noise can be seen
 _PROMISED = 0.9
 _MOST_POINTS = 100  # of a curve
 _MOST_RUNS = 400  # that a picture draws, thinned evenly
@@ -114,7 +117,9 @@ def runs_of(choice: Choice, table: Tabulated) -> pd.DataFrame:
     best = table.best_sizes
     at = interpolate(table.ln_flops, np.broadcast_to(best, (len(found), len(best))), ln_flops)
     found["away"] = np.log(found["params"]) - at
-    found = found.iloc[:: -(-len(found) // _MOST_RUNS)].reset_index(drop=True) if len(found) else found
+    if len(found):  # thinned, but never without the largest run
+        kept = {*range(0, len(found), -(-len(found) // _MOST_RUNS)), int(found["flops"].argmax())}
+        found = found.iloc[sorted(kept)].reset_index(drop=True)
     away = found["away"].abs()
     found["kind"] = np.where(away < NEAR, KINDS[0], np.where(away < FAR, KINDS[1], KINDS[2]))
     return found
@@ -156,7 +161,7 @@ def loss_by_compute(choice: Choice, table: Tabulated) -> Shown:
     for k, level in enumerate((5, 25, 50, 75, 95)):
         columns.append((f"{level}{PERCENT}", "nats/token", loss, attrgetter(f"q{k}")))
     alt = f"loss by compute of {len(runs)} runs, and of a run at the best split: {loss(curve[2, i])} near the budget"
-    note = say("note_b", flops=number(of.flops), low=loss(low), high=loss(high))
+    note = say("note_b", flops=number(of.flops), low=loss(low), high=loss(high), largest=largest_run(choice, table))
     shown = replace(tabled("Loss at the best split", frame, columns), id="table-b")
     return Shown("b", "Loss by compute", drawn.svg("picture-b", alt), note, shown)
 
@@ -202,8 +207,87 @@ def coverage(found: Mapping[str, Measured], title: str) -> Shown | None:
                  tabled("Coverage of the 90% interval by reach", frame, columns))  # fmt: skip
 
 
-def residuals(choice: Choice, table: Tabulated) -> Shown | None:
-    """Draw what the law's median leaves of each run's loss.
+def residuals(choice: Choice, table: Tabulated, drifting: Iterable[str] = ()) -> tuple[Shown, ...]:
+    """Draw what the law's median leaves of each run's loss, against each column with which the residuals drift.
+
+    Parameters
+    ----------
+    choice : Choice
+        Of an allocation.
+    table : Tabulated
+    drifting : iterable of str
+        Columns for which the check of residuals failed; without any, the picture is by compute.
+
+    Returns
+    -------
+    tuple of Shown
+        Empty for a new family, and for a law of more than params and tokens.
+    """
+    runs = runs_of(choice, table)
+    if not len(runs) or not _predicts(choice):
+        return ()
+    runs = runs.assign(left=100 * np.expm1(_residual(runs, table)), ratio=runs["tokens"] / runs["params"])
+    axes = [_AXES[name] for name in drifting if name in _AXES] or [_AXES["compute"]]
+    return tuple(_drifting(runs, table, *axis) for axis in axes)
+
+
+def _predicts(choice: Choice) -> bool:
+    """Whether the table predicts the loss of each run: not for a new family, nor a law of more than its two inputs."""
+    return choice.details.family != NEW and set(choice.fit.inputs) == {"params", "tokens"}
+
+
+def _residual(runs: pd.DataFrame, table: Tabulated) -> np.ndarray:
+    """Log of the observed loss minus the median of the law's, shape (run,)."""
+    ln_flops, ln_params = np.log(runs["flops"].to_numpy()), np.log(runs["params"].to_numpy())
+    return np.log(runs["loss"].to_numpy()) - np.median(table.log_loss(ln_flops, ln_params), axis=0)
+
+
+def _noise(table: Tabulated) -> tuple[float, float]:
+    """90% interval of a run's noise, relative to its loss."""
+    low, high = np.expm1(np.quantile(table.noise, [0.05, 0.95]))
+    return float(low), float(high)
+
+
+def _drifting(runs: pd.DataFrame, table: Tabulated, column: str, words: str, write: Callable[[float], str]) -> Shown:
+    """Draw the residuals against one column, with their median in bins of equally many runs."""
+    at, left, (low, high) = runs[column], runs["left"].to_numpy(), (100 * end for end in _noise(table))
+    most = _TIMES_NOISE * max(high, -low)
+    ends = (0.8 * float(at.min()), 1.25 * float(at.max()))
+    drawn = Drawing(ends, (-most, most)).band("band90", ends, [low, low], [high, high]).level("rule", 0.0)
+    drawn.points((f"run {kind}" for kind in runs["kind"]), at, np.clip(left, -most, most))
+    bins = pd.qcut(at, max(1, min(BINS, len(runs) // _FEWEST)), labels=False, duplicates="drop")
+    middles = runs.groupby(bins)[[column, "left"]].median()
+    drawn.line("mark", middles[column], middles["left"])
+    drawn.axes(words, "observed minus predicted loss (%)", write, lambda y: f"{y:.3g}")
+    largest = np.argsort(-np.abs(left), kind="stable")[:_ROWS]
+    frame = runs.iloc[largest]
+    columns: list[Column] = [
+        ("parameters", "", counted, lambda r: r.params), ("tokens", "", counted, lambda r: r.tokens),
+        ("tokens per parameter", "", number, lambda r: r.ratio),
+        ("loss", "nats/token", loss, lambda r: r.loss), ("residual", "of loss", percent, lambda r: r.left / 100),
+    ]  # fmt: skip
+    outside = int((np.abs(left) > most).sum())
+    note = ("Note: the band holds 90% of the noise that the model expects. The line joins medians of bins with equally "
+            "many runs; without drift it stays near zero. "
+            f"Outside the picture, and drawn at its edge: {outside}.")  # fmt: skip
+    note += " Errors that runs share are part of these residuals." * bool(table.error.any())
+    name = f"residuals-{column}"
+    drawn_svg = drawn.svg(f"picture-{name}", f"residuals of {len(runs)} runs by {words}")
+    return Shown(name, f"Residuals by {words.partition(' (')[0]}", drawn_svg, note,
+                 tabled("The largest residuals", frame, columns))  # fmt: skip
+
+
+_AXES: dict[str, tuple[str, str, Callable[[float], str]]] = {
+    "compute": ("flops", "compute (FLOP)", number),
+    "params": ("params", "parameters", counted),
+    "tokens": ("tokens", "tokens", counted),
+    "tokens per param": ("ratio", "tokens per parameter", lambda x: number(x, 2)),
+}
+"""Columns of the pictures of residuals by what the check calls them: column, words and writer of the axis."""
+
+
+def largest_run(choice: Choice, table: Tabulated) -> str:
+    """Return where the largest run lies relative to its own prediction, in words.
 
     Parameters
     ----------
@@ -213,30 +297,17 @@ def residuals(choice: Choice, table: Tabulated) -> Shown | None:
 
     Returns
     -------
-    Shown or None
-        None for a new family, and for a law of more than params and tokens.
+    str
+        Empty where the table predicts no runs.
     """
     runs = runs_of(choice, table)
-    if choice.details.family == NEW or not len(runs) or set(choice.fit.inputs) != {"params", "tokens"}:
-        return None
-    ln_flops, ln_params = np.log(runs["flops"].to_numpy()), np.log(runs["params"].to_numpy())
-    middle = np.median(table.log_loss(ln_flops, ln_params), axis=0)
-    left = 100 * np.expm1(np.log(runs["loss"].to_numpy()) - middle)
-    low, high = (100 * float(np.expm1(q)) for q in np.quantile(table.noise, [0.05, 0.95]))
-    most = float(max(np.quantile(np.abs(left), _TOPMOST), high, -low)) * 1.2
-    ends = (0.8 * float(runs["flops"].min()), 1.25 * float(runs["flops"].max()))
-    drawn = Drawing(ends, (-most, most)).band("band90", ends, [low, low], [high, high]).level("rule", 0.0)
-    drawn.points((f"run {kind}" for kind in runs["kind"]), runs["flops"], np.clip(left, -most, most))
-    drawn.axes("compute (FLOP)", "observed minus predicted loss (%)", number, lambda y: f"{y:.3g}")
-    largest = np.argsort(-np.abs(left), kind="stable")[:_ROWS]
-    frame = runs.iloc[largest].assign(left=left[largest] / 100)
-    columns: list[Column] = [
-        ("parameters", "", counted, lambda r: r.params), ("tokens", "", counted, lambda r: r.tokens),
-        ("loss", "nats/token", loss, lambda r: r.loss), ("residual", "of loss", percent, lambda r: r.left),
-    ]  # fmt: skip
-    outside = int((np.abs(left) > most).sum())
-    note = (f"Note: the band holds 90% of the noise that the model expects; outside the picture, and drawn at its "
-            f"edge: {outside}.")  # fmt: skip
-    note += " Errors that runs share are part of these residuals." * bool(table.error.any())
-    return Shown("residuals", "Residuals of the runs", drawn.svg("picture-residuals", f"residuals of {len(runs)} runs"),
-                 note, tabled("The largest residuals", frame, columns))  # fmt: skip
+    if not len(runs) or not _predicts(choice):
+        return ""
+    one = runs.loc[[runs["flops"].idxmax()]]
+    off, (low, high) = float(np.expm1(_residual(one, table)[0])), _noise(table)
+    (params, tokens) = one[["params", "tokens"]].to_numpy(float)[0]
+    inside, below = low <= off <= high, off < 0
+    said = say("largest_run", params=counted(params), ratio=number(tokens / params, 2), off=percent(abs(off)),
+               side="below" if below else "above", place="inside" if inside else "outside", low=percent(low),
+               high=percent(high))  # fmt: skip
+    return said + (say("largest_in") if inside else say("largest_out", lower="lower" if below else "higher"))

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 WORDS = {
-    "allocation": "With {budget}, train about {params} parameters{safe} on {tokens} tokens.",
-    "safe": " ({low} to {high} costs under 1% extra compute in at least half of the draws)",
-    "unsafe": " (no size costs under 1% extra compute in half of the draws)",
-    "confidence": "Because the law is not known exactly, this choice is expected to cost {waste} more compute than the "
-    "best one, and 95% of draws say less than {most}.",
+    "allocation": "With {budget}, train about {params} parameters on {tokens} tokens. The best size is {low} to {high} "
+    "parameters (90% interval{free}); {safe}.",
+    "free": ", without the limits",
+    "safe": "{low} to {high} costs under 1% extra compute in at least half of the draws",
+    "unsafe": "no size costs under 1% extra compute in half of the draws",
+    "confidence": "If the model is right, this choice is expected to cost {waste} more compute than the best one, "
+    "because its law is not known exactly; 95% of draws say less than {most}. The cost of a wrong model is not in it.",
     "unsettled": "These runs do not settle how to spend {budget}: the best size may lie anywhere from {low} to {high} "
     "parameters.",
     "ranges": "This is a 90% interval: it spans {ratio_low} to {ratio_high} tokens per parameter. Add runs with other "
     "tokens per parameter, or larger runs, before you decide.",
     "lifetime": "To serve {demand} tokens with the quality of a compute-optimal model of {like} parameters, train "
     "about {params} parameters on {tokens} tokens (90% interval {tokens_low} to {tokens_high}).",
-    "saving": "Training and serving then take {cost} FLOP, {saving} less than with {like} parameters. The best size of "
-    "each draw lies between {low} and {high} parameters (90% interval).",
-    "plan": "Your plan of {params} parameters on {tokens} tokens is expected to cost {waste} more compute than the "
-    "best split (90% interval {low} to {high}).",
+    "saving": "If the model is right, training and serving then take {cost} FLOP, {saving} less than with {like} "
+    "parameters. The best size of each draw lies between {low} and {high} parameters (90% interval). {scope}",
+    "scope_law": "With tokens served, this page computes under the law alone, without noise and errors of the law.",
+    "scope_run": "Tokens and costs are those of a run, with its noise and the errors of the law. The sliders compute "
+    "them under the law alone.",
+    "plan": "If the model is right, your plan of {params} parameters on {tokens} tokens is expected to cost {waste} "
+    "more compute than the best split (90% interval {low} to {high}).",
     "outside": "Your plan is outside the sizes that this page knows at this budget.",
     "loss_range": "90% interval of the average run: {low} to {high}",
     "ratio_range": "the best ratio has a 90% interval of {low} to {high}",
@@ -36,8 +41,14 @@ WORDS = {
     "note_open": "Note: no size is settled. Each size needs this much more compute than each draw's best size, for the "
     "same loss. The bands hold 50% and 90% of the draws.",
     "note_b": "Note: at {flops} FLOP the loss of a single run at the best split is {low} to {high} (90% interval, "
-    "noise included). Filled runs are near the best split of their compute. Hollow ones are over three times too large "
-    "or too small, and most lie above the curve for that reason.",
+    "noise included). The curve is for the best split. Filled runs are near it, pale ones farther away. Hollow runs "
+    "are over three times too large or too small for their compute, so the curve is not their prediction.{largest}",
+    "largest_run": " The largest run ({params} parameters, {ratio} tokens per parameter) has a loss {off} {side} its "
+    "own prediction, {place} the 90% interval of the noise ({low} to {high} of the loss)",
+    "largest_in": ": nothing unusual.",
+    "largest_out": ". One such run may be chance, or a sign that larger runs have a {lower} loss than forecast here.",
+    "static": "For {budget}, as this page was written. The sliders change neither this part nor the next.",
+    "assumed": "{accelerator}-days as written rest on {figures}.",
     "good": "Settled",
     "care": "Use with care",
     "open": "Not settled",
@@ -49,6 +60,8 @@ WORDS = {
 }
 """Text by its name, with names of values in braces."""
 
+TAILS = [1.0, 0.75, 0.5, 0.25, 0.1]
+"""Shares of the draws, the worst ones, that a cautious choice may be judged by; 1 is all of them."""
 FAR = 100.0
 """Reach above which a choice is to be used with care."""
 COSTLY = 0.1

@@ -448,7 +448,7 @@ def test_runs_marked_as_excluded_are_named_wherever_they_are_relied_on(saved: Pa
     commands = (("check", saved), ("decide", "allocation", saved, "--flops", "1e24"))
     for said in (hasty[1].stdout, *(run(*command).stdout for command in commands)):
         unwrapped = " ".join(said.split())
-        assert "5 of the 245 fitted runs are marked as excluded" in unwrapped
+        assert "the table marks 5 of these 245 runs as not to be fitted" in unwrapped
         assert _REASON in unwrapped
         assert "--where 'exclusion=\"\"'" in said
     for command in commands:

@@ -70,13 +70,16 @@ FORECASTS = pd.DataFrame(
     {"family": "Chinchilla", "params": 70e9, "tokens": 1.4e12, "q50": 1.96711, "q05": 1.9401, "q95": 1.99554,
      "epred_q05": 1.9551, "epred_q95": 1.98012, "reach_decades": 1.65681}, index=[0]
 )  # fmt: skip
-EXCLUDED = "5 of the 245 fitted runs are marked as excluded in their table (5: few tokens per param); to drop them, …"
+EXCLUDED = (
+    "the table marks 5 of these 245 runs as not to be fitted, and this fit includes them (few tokens per param); "
+    "to drop them, …"
+)
 FITTED = "Fit('additive' on 'hoffmann2022': 245 runs, 1 family, 4 × 1000 draws, converged)"
 CHOSEN = """\
 Allocation of 5.76e+23 FLOP, family 'Chinchilla', up to 44 times the compute of the largest run
   train        74.0B params on 1.30T tokens (17.5 tokens per param)
-  regret       0.00014 nats, 0.48% of compute (95% of draws under 1.9%): the most that more
-               experiments could save
+  regret       0.00014 nats, 0.48% of compute (95% of draws under 1.9%): if the model is right, the
+               most that more experiments could save
   verdict      converged"""
 
 
@@ -105,7 +108,8 @@ def test_a_check_is_printed_as_recorded(width: int, capsys) -> None:
     passed = [
         Finding("convergence", f"x{i}", True, 1.0, 2.0, f"R-hat 1.00{i}, should be at most 1.01", "") for i in range(6)
     ]
-    failed = Finding("residuals", "tokens", False, 0.003, 0.01, "against tokens: p = 0.003; farthest at 27.4B to 51.7B",
+    failed = Finding("residuals", "tokens", False, 0.003, 0.01,
+                     "the errors drift with tokens (by chance alone: p = 0.003)",
                      "another law may bend where this one does not: fit coupled or drift, and compare")  # fmt: skip
     coverage = Answer("coverage", REVIEW, "no backtest of additive measured how often its intervals hold",
                       "measure it: bayescale backtest RUNS --model additive")  # fmt: skip

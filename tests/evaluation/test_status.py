@@ -42,7 +42,7 @@ def test_a_question_stands_by_its_findings(findings: list[Finding], state: str) 
 def test_many_failures_are_counted_and_not_listed() -> None:
     (status,) = statuses(found("identification", *[False] * 9))
     assert status.question == "identified"
-    assert status.sentence == "0 of 9 findings passed: sentence 0; sentence 1; and 7 more"
+    assert status.sentence == "9 of 9 tests failed: sentence 0; sentence 1; and 7 more"
 
 
 @pytest.mark.parametrize(
@@ -64,12 +64,12 @@ def test_coverage_that_nobody_measured_is_to_be_reviewed() -> None:
 def test_a_check_says_where_every_question_stands(chinchilla_fit: bs.Fit) -> None:
     """A fit that converged is no good fit yet: the five runs that its table marks are named beside the checks."""
     findings = bs.check(chinchilla_fit)
-    asked = ["converged", "identified", "influence", "residuals", "sensitivity", "coverage", "runs"]
+    asked = ["converged", "identified", "influence", "residuals", "sensitivity", "coverage", "excluded runs"]
     assert [s.question for s in findings.status] == asked
     by = {s.question: s for s in findings.status}
     assert by["converged"].state == PASS
-    assert by["runs"].state == REVIEW
-    assert "5 of the 245" in by["runs"].sentence
+    assert by["excluded runs"].state == REVIEW
+    assert "5 of these 245 runs" in by["excluded runs"].sentence
     printed = repr(findings)
     for status in findings.status:
         assert status.sentence in printed

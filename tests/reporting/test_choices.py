@@ -14,8 +14,10 @@ from click.testing import CliRunner
 import bayescale as bs
 from bayescale.cli import main
 from bayescale.core.errors import QueryError
+from bayescale.decisions.hardware import hardware
 from bayescale.decisions.solver import named
 from bayescale.reporting import front, pages, words
+from bayescale.reporting import html as writing
 from bayescale.reporting.choices import pictures
 from bayescale.reporting.plots import of_choices
 
@@ -79,6 +81,77 @@ def test_the_page_says_what_the_text_says_and_every_price_has_its_date(choice, t
     assert re.search(r"card-cost-range[^<]*price of 20\d\d-\d\d-\d\d", page)
 
 
+@pytest.fixture(scope="module")
+def content(chinchilla_fit: bs.Fit) -> pages.Content:
+    return pages.of_fit(chinchilla_fit, flops="5.76e23", hardware="512xH100")
+
+
+def test_runs_that_move_the_answer_and_runs_that_are_marked_are_kept_apart(content) -> None:
+    by = {one.question: one for one in content.front.wrong}
+    most, marked = by["influence"].sentence, by["excluded runs"].sentence
+    assert re.search(r"Without 5 runs \(c\d+.*\): \S+ tokens per param instead of 17\.6 and a loss of", most)
+    assert "none of them is marked as excluded" in most
+    assert "this fit includes them" in marked
+    for said in (most, marked):
+        assert re.search(r"they have \S+ to \S+ params and \S+ to \S+ tokens per param", said)
+        assert "instead of 17.6" in said
+    chips = {one.question: one.state for one in content.front.chips}
+    assert chips["influence"] == chips["excluded runs"] == chips["other laws"] == "REVIEW"
+
+
+def test_every_symbol_of_the_first_page_has_its_meaning(content, chinchilla_fit: bs.Fit) -> None:
+    said = " ".join((content.front.headline, *(one.sentence for one in content.front.wrong), *content.front.worth))
+    used = [name for name in chinchilla_fit.spec.meanings if "_" in name and name in said]
+    assert {"alpha_N", "beta_D"} <= set(used)
+    for name in used:
+        assert said[said.index(name) :].startswith(f"{name} ({chinchilla_fit.spec.meanings[name]})")
+    (unknowns,) = [one for one in content.appendix if one.id == "unknowns"]
+    assert "beta_D (exponent of tokens)" in [row[0] for row in unknowns.tables[0].rows]
+
+
+def test_residuals_are_drawn_along_the_columns_that_fail(content, chinchilla_fit: bs.Fit) -> None:
+    failed = {one.subject for one in bs.check(chinchilla_fit, "residuals") if not one.passed}
+    shown = {one.title for one in content.evidence.pictures}
+    assert failed == {"tokens", "tokens per param"}
+    assert shown == {"Residuals by tokens", "Residuals by tokens per parameter"}
+
+
+def test_the_largest_run_is_read_against_its_own_prediction(content, chinchilla_fit: bs.Fit) -> None:
+    runs = chinchilla_fit.design_frame
+    one = runs.loc[runs["flops"].idxmax()]
+    draws = {name: chinchilla_fit.posterior[name].to_numpy() for name in ("E", "A", "B", "alpha_N", "beta_D")}
+    predicted = np.median(draws["E"] + draws["A"] * one["params"] ** -draws["alpha_N"]
+                          + draws["B"] * one["tokens"] ** -draws["beta_D"])  # fmt: skip
+    off = one["loss"] / predicted - 1
+    note = content.front.pictures[1].note
+    assert f"The largest run ({words.counted(one['params'])} parameters" in note
+    said = re.search(r"has a loss (\S+)% (below|above) its own prediction, (inside|outside)", note)
+    assert said
+    assert float(said[1]) == pytest.approx(abs(100 * off), rel=0.05)
+    assert said[2] == ("below" if off < 0 else "above")
+    assert content.explorer["largestRun"] in note
+
+
+def test_what_accelerator_days_rest_on_has_its_sources_and_dates(content) -> None:
+    said = content.front.assumed
+    for figure in ("a peak of 9.89×10¹⁴ FLOP/s", "40% of that peak in training", "1.15 hours paid for an hour"):
+        assert figure in said
+    for name in ("peak", "utilisation", "overhead"):
+        figure = hardware("512xH100").figures[name]
+        assert f"{figure.source}, as of {figure.as_of})" in said
+
+
+def test_what_the_sliders_do_not_change_says_for_which_budget_it_holds(content) -> None:
+    assert content.front.static.startswith("For 5.76×10²³ FLOP, as this page was written.")
+    assert "The sliders change neither" in writing.rendered(content)
+
+
+def test_reach_is_told_in_multiples_and_not_in_decades(content) -> None:
+    (reach,) = [one for one in content.front.cards if one.name == "reach"]
+    assert reach.value == "44×"
+    assert "decade" not in writing.rendered(content).partition("<script")[0]
+
+
 def test_another_decision_has_the_same_pages(chinchilla_fit: bs.Fit) -> None:
     served = bs.decide("lifetime", chinchilla_fit, demand="2T", loss=2.1)
     found = pages.of_choice(served)
@@ -102,6 +175,8 @@ def test_a_lifetime_has_sliders_that_begin_with_its_tokens_served(chinchilla_fit
     assert f"{words.percent(served.saving)} less than with 70.0B parameters" in found.front.confidence
     assert "2.00T tokens served" in found.explorer["printed"]
     assert "for training alone" in found.front.pictures[0].note
+    assert "The sliders compute them under the law alone." in found.front.confidence
+    assert "under the law alone" in found.explorer["words"]["scope_law"]
     plt.close("all")
 
 

@@ -20,8 +20,11 @@ from bayescale.decisions import waste
 from bayescale.evaluation.checks.base import Answer
 from bayescale.reporting import checklist, pages, texts, words
 from bayescale.reporting import html as writing
+from bayescale.reporting.drawing import even_ticks
 from bayescale.reporting.front import Front, front
+from bayescale.reporting.glosses import glossed
 from bayescale.reporting.pictures import cost_of_sizes
+from bayescale.reporting.words import Table
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 LOADS = {"src", "href", "srcset", "action", "data", "poster", "background"}
@@ -167,18 +170,22 @@ def test_where_nothing_is_known_the_first_page_gives_ranges_alone(comparison: bs
 def test_runs_marked_as_excluded_are_on_the_first_page(comparison: bs.Comparison) -> None:
     name, _ = pages.lead(comparison)
     meta = comparison.fits[name].meta
-    assert "excluded" not in [one.question for one in front_of(comparison).wrong]
+    assert "excluded runs" not in [one.question for one in front_of(comparison).wrong]
     shown = front_of(comparison, meta=meta | {"excluded": {"high leverage": 2}})
-    (line,) = [one for one in shown.wrong if one.question == "excluded"]
-    assert "2 of the 34 fitted runs are marked as excluded in their table (2: high leverage)" in line.sentence
+    (line,) = [one for one in shown.wrong if one.question == "excluded runs"]
+    assert line.sentence.startswith(
+        "The table marks 2 of these 34 runs as not to be fitted, and this fit includes them "
+    )
+    assert "(high leverage)" in line.sentence
     assert "--where 'exclusion=\"\"'" in line.action
+    assert (line.question, "REVIEW") in [(one.question, one.state) for one in shown.chips]
 
 
 def test_the_first_page_says_where_every_question_stands(comparison: bs.Comparison, content: pages.Content) -> None:
     name, _ = pages.lead(comparison)
     shown = content.front
     chips = {one.question: one.state for one in shown.chips}
-    assert {one.question for one in comparison.status[name]} <= {*chips, "runs"}
+    assert {one.question for one in comparison.status[name]} <= {*chips}
     assert "coverage" in chips
     assert 1 <= len(shown.wrong) <= 5
     assert all(one.action for one in shown.wrong)
@@ -186,10 +193,69 @@ def test_the_first_page_says_where_every_question_stands(comparison: bs.Comparis
     assert order == sorted(order)
 
 
+def test_the_cost_of_the_choice_is_under_the_model_and_the_headline_has_the_interval_of_the_best_size(
+    comparison: bs.Comparison, monkeypatch
+) -> None:
+    monkeypatch.setattr(waste, "WIDEST", 1000.0)
+    name, _ = pages.lead(comparison)
+    best, shown = comparison.choices[name].optimum["params"], front_of(comparison)
+    assert shown.confidence.startswith("If the model is right, this choice is expected to cost ")
+    assert f"{words.counted(best['q05'])} to {words.counted(best['q95'])} parameters (90% interval)" in shown.headline
+
+
+def test_one_model_says_how_to_fit_another_and_several_give_the_range_of_the_answer(
+    comparison: bs.Comparison, content: pages.Content, monkeypatch
+) -> None:
+    (line,) = [one for one in content.front.wrong if one.question == "other laws"]
+    assert line.sentence == f"Of 2 laws, {sum(one.settled for one in comparison.choices.values())} settles the split"
+    monkeypatch.setattr(waste, "WIDEST", 1000.0)
+    table = comparison.budget.assign(unsettled="")
+    (said,) = pages._range_over_laws(replace(comparison, budget=table))
+    ends = f"{words.counted(table['params'].min())} to {words.counted(table['params'].max())} parameters"
+    assert said.startswith(f"Over 2 laws, the best choice is {ends}")
+    alone = replace(comparison, fits={"additive": comparison.fits["additive"]})
+    (line,) = pages._other_laws(alone, comparison.choices["additive"])
+    assert "no other law was fitted" in line.sentence
+    assert "bayescale compare RUNS --model additive --model coupled --flops 1e+23" in line.action
+
+
+def test_questions_that_do_not_fit_on_the_first_page_are_named(comparison: bs.Comparison) -> None:
+    name, _ = pages.lead(comparison)
+    many = [Answer(f"question {i}", "FAIL", "1 of 1 test failed", "look") for i in range(9)]
+    shown = front(comparison.choices[name], many, title="a title")
+    assert len(shown.wrong) == 5
+    assert {one.question for one in shown.chips if one.state != "PASS"} == {
+        *(one.question for one in shown.wrong[:-1]), *shown.wrong[-1].sentence.split(", ")
+    }  # fmt: skip
+
+
+def test_an_axis_of_any_length_has_a_few_round_ticks() -> None:
+    for length in np.geomspace(1e-3, 1e3, 200):
+        ticks = even_ticks(-length / 2, length / 2)
+        assert 3 <= len(ticks) <= 7
+        assert max(map(abs, ticks)) <= length / 2 * (1 + 1e-6)
+
+
+def test_a_symbol_comes_with_its_meaning_where_it_is_first_used() -> None:
+    meanings = {"beta_D": "exponent of tokens", "level": "median loss", "E": "irreducible loss"}
+    said = (
+        "beta_D[OPT]: sensitivity 0.1; beta_D: again",
+        "at this level, E is low",
+        "worst R-hat 1.03 (level)",
+        Table("t", (("unknown", ""),), (("beta_D",), ("price",)), (False,)),
+    )
+    assert glossed(said, meanings) == (
+        "beta_D[OPT] (exponent of tokens): sensitivity 0.1; beta_D: again",
+        "at this level, E is low",
+        "worst R-hat 1.03 (level, median loss)",
+        Table("t", (("unknown", ""),), (("beta_D (exponent of tokens)",), ("price",)), (False,)),
+    )
+
+
 def test_a_failed_question_asks_for_care(comparison: bs.Comparison, monkeypatch) -> None:
     monkeypatch.setattr(waste, "WIDEST", 1000.0)
     name, _ = pages.lead(comparison)
-    bad = Answer("sensitivity", "FAIL", "0 of 2 findings passed", "fit more runs")
+    bad = Answer("sensitivity", "FAIL", "2 of 2 tests failed", "fit more runs")
     shown, explorer, _ = pages.front_of(comparison.choices[name], [bad], "a title")
     assert shown.state == "care"
     assert "the check of sensitivity fails" in shown.why

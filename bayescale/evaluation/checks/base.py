@@ -12,6 +12,7 @@ import pandas as pd
 from scipy.stats import binomtest
 
 from bayescale.core.errors import UnknownName, nearest
+from bayescale.core.quantities import counted
 from bayescale.core.verdict import Verdict
 from bayescale.inference.average import LEAVE_OUT, AbstractFit
 from bayescale.parts.catalogue import catalogue
@@ -19,6 +20,8 @@ from bayescale.prediction.records import NEW_FAMILY, NOTHING, Measured, horizon_
 
 PASS, REVIEW, FAIL = "PASS", "REVIEW", "FAIL"
 """States of a question: nothing to do; look at what failed; do not rely on it."""
+EXCLUDED = "excluded runs"
+"""Question whether the fit includes runs that their table marks as not to be fitted."""
 
 _QUESTIONS = {
     "convergence": "converged",
@@ -63,17 +66,20 @@ class Answer:
     ----------
     question : str
         What was asked: ``converged``, ``identified``, ``residuals``, ``sensitivity``, ``influence``,
-        ``coverage``, ``runs``.
+        ``coverage``, ``excluded runs``.
     state : str
         :data:`PASS`, :data:`REVIEW` or :data:`FAIL`.
     sentence, action : str
         What was found, and what to do about it.
+    failed : tuple of str
+        Subjects of the findings that failed, such as the columns with which residuals drift.
     """
 
     question: str
     state: str
     sentence: str
     action: str
+    failed: tuple[str, ...] = ()
 
 
 class AbstractCheck(ABC):
@@ -117,7 +123,7 @@ class Findings:
     excluded: dict[str, int] = field(default_factory=dict, hash=False)
     """Number of fitted runs that the table marks as excluded, by reason."""
     further: tuple[Answer, ...] = ()
-    """States of questions that no check answers: coverage and runs; empty if only some checks were run."""
+    """States of questions that no check answers: coverage and excluded runs; empty if only some checks were run."""
 
     @property
     def status(self) -> tuple[Answer, ...]:
@@ -222,7 +228,7 @@ def marked(fit: AbstractFit) -> tuple[Answer, ...]:
     -------
     tuple of Answer
     """
-    return (Answer("runs", REVIEW, fit.excluded_words, LEAVE_OUT),) if fit.excluded else ()
+    return (Answer(EXCLUDED, REVIEW, fit.excluded_words, LEAVE_OUT),) if fit.excluded else ()
 
 
 def covered(reach_decades: float, found: Measured, model: str, *, new: bool = False) -> Answer:
@@ -269,14 +275,15 @@ def covered(reach_decades: float, found: Measured, model: str, *, new: bool = Fa
 
 def _status(name: str, group: list[Finding]) -> Answer:
     question, failed = _QUESTIONS.get(name, name), [f for f in group if not f.passed]
-    sentence = f"{len(group) - len(failed)} of {len(group)} findings passed"
     if not failed:
-        return Answer(question, PASS, sentence, "none")
+        return Answer(question, PASS, f"{len(group)} of {len(group)} findings passed", "none")
     answered = [f.passed for f in group if isfinite(f.figure)]
     most = bool(answered) and 2 * sum(answered) <= len(answered)
     state = FAIL if most or catalogue("bayescale.evaluation.checks")[name].decisive else REVIEW
     shown = [f.sentence for f in failed[:_SHOWN]] + [f"and {len(failed) - _SHOWN} more"] * (len(failed) > _SHOWN)
-    return Answer(question, state, f"{sentence}: {'; '.join(shown)}", failed[0].advice)
+    tests = f"{len(failed)} of {counted(len(group), 'test')} failed"
+    return Answer(question, state, f"{tests}: {'; '.join(shown)}", failed[0].advice,
+                  tuple(f.subject for f in failed))  # fmt: skip
 
 
 def _measured(fit: AbstractFit) -> Measured:

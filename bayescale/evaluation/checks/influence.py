@@ -29,7 +29,8 @@ class Influence(AbstractCheck):
         if not counts_flops(fit):
             return []
         return [_finding(family, change) for family in fit.families
-                for change in influence(fit, family, default_budget(fit, family))]  # fmt: skip
+                for change in influence(fit, family, default_budget(fit, family))
+                if change.answer in change.runs.moves or not change.runs.moves]  # fmt: skip
 
 
 def _finding(family: str, change: Change) -> Finding:

@@ -10,7 +10,8 @@ from bayescale.evaluation.checks.base import AbstractCheck, Finding
 from bayescale.inference.average import AbstractFit
 from bayescale.prediction.predict import predict
 
-_BINS = 6
+BINS = 6
+"""Bins of a column, with equally many runs."""
 _FEWEST = 5  # runs a bin
 _LEAST_P = 0.01
 _MOST_DRAWS = 1000
@@ -46,7 +47,7 @@ def _groups(runs: pd.DataFrame, fit: AbstractFit) -> list[tuple[str, np.ndarray,
     columns = {name: runs[name] for name in spent or fit.inputs}
     if len(spent) > 1:
         columns["tokens per param"] = runs["tokens"] / runs["params"]
-    count_bins = min(_BINS, len(runs) // _FEWEST)
+    count_bins = min(BINS, len(runs) // _FEWEST)
     groups = []
     for subject, values in columns.items():
         if count_bins < 2 or values.nunique() < 2:
@@ -72,10 +73,10 @@ def _finding(subject: str, bins: np.ndarray, labels: list[str], rank: np.ndarray
     p = float((1 + (excess(replicated).sum(axis=1) >= mine.sum()).sum()) / (1 + len(replicated)))
     worst = int(mine.argmax())
     mean = rank[bins == worst].mean()
-    where = f"{subject} {labels[worst]}" if subject != "family" else f"family {labels[worst]}"
-    side = "above" if mean > 0.5 else "below"
+    drift = "the errors drift with" if p < _LEAST_P else "the errors do not clearly drift with"
     return Finding(
         "residuals", subject, p >= _LEAST_P, p, _LEAST_P,
-        f"against {subject}: p = {p:.3f}; farthest at {where}, observed {side} predicted (mean rank {mean:.2f})",
+        f"{drift} {subject} (by chance alone: p = {p:.3f}): at {subject} {labels[worst]}, observations are above "
+        f"{mean:.0%} of the predictions for them, on average; 50% is expected",
         "another law may bend where this one does not: fit coupled or drift, and compare",
     )  # fmt: skip

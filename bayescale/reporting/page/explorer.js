@@ -2,7 +2,7 @@
 const bayescaleExplorer = (root, data) => {
   const law = bayescaleLaw(data.table), words = data.words, $ = (id) => root.querySelector("#" + id);
   const W = 440, H = 330, L = 54, R = 14, T = 34, B = 44;
-  const TAILS = [1, 0.75, 0.5, 0.25, 0.1];
+  const TAILS = data.tails;
 
   // Numbers as bayescale/reporting/words.py writes them.
   const counted = (v, digits = 3) => {
@@ -107,10 +107,10 @@ const bayescaleExplorer = (root, data) => {
     } else if (life) {
       fill("headline", say("lifetime", { demand: counted(state.serve), like: counted(life.like), params: counted(life.params),
         tokens: counted(life.tokens), tokens_low: counted(life.tokens_q05), tokens_high: counted(life.tokens_q95) }));
-      fill("confidence", say("saving", { cost: number(life.cost), saving: percent(life.saving), like: counted(life.like), low: counted(life.best_q05), high: counted(life.best_q95) }));
+      fill("confidence", say("saving", { cost: number(life.cost), saving: percent(life.saving), like: counted(life.like), low: counted(life.best_q05), high: counted(life.best_q95), scope: say("scope_law") }));
     } else {
       const safe = Number.isFinite(found.safe_low) ? say("safe", { low: counted(found.safe_low), high: counted(found.safe_high) }) : say("unsafe");
-      fill("headline", say("allocation", { ...values, safe }));
+      fill("headline", say("allocation", { ...values, safe, low: counted(found.best_params.q05), high: counted(found.best_params.q95), free: "" }));
       fill("confidence", say("confidence", { waste: percent(found.waste_fraction), most: percent(found.waste_q95) }));
     }
     const reasons = [];
@@ -209,7 +209,7 @@ const bayescaleExplorer = (root, data) => {
     const at = (k) => d3.min(rows.map((r, i) => (rows[i + 1] && r.x <= state.flops && rows[i + 1].x >= state.flops ? r.q[k] + ((rows[i + 1].q[k] - r.q[k]) * Math.log(state.flops / r.x)) / Math.log(rows[i + 1].x / r.x) : NaN)));
     shownB = rows;
     table("table-b", rows.map((r) => [number(r.x), ...r.q.map(loss)]));
-    fill("note-b", say("note_b", { flops: number(state.flops), low: loss(at(0)), high: loss(at(4)) }));
+    fill("note-b", say("note_b", { flops: number(state.flops), low: loss(at(0)), high: loss(at(4)), largest: data.largestRun }));
   };
 
   const planWords = (found) => {
@@ -242,12 +242,10 @@ const bayescaleExplorer = (root, data) => {
     set("price-slider", state.price ? slide(state.price, 0.2, 20) : 0); set("price-box", Number(state.price.toPrecision(3)));
     set("mfu-slider", Math.round(100 * state.mfu)); set("mfu-box", Number((100 * state.mfu).toPrecision(3)));
     set("serve-slider", state.serve ? 1 + slide(state.serve, ...SERVE) : 0); set("serve-box", state.serve ? counted(state.serve) : "0");
-    set("tail-slider", TAILS.indexOf(state.tail));
-    set("tail-box", state.tail === 1 ? "100" : String(100 * state.tail));
+    set("tail-choice", String(state.tail));
     set("plan-box", state.plan ? counted(state.plan) : "");
     $("budget-slider").setAttribute("aria-valuetext", budgetWords());
     $("serve-slider").setAttribute("aria-valuetext", state.serve ? counted(state.serve) + " tokens" : "none");
-    $("tail-slider").setAttribute("aria-valuetext", state.tail === 1 ? say("neutral") : say("cautious", { tail: percent(state.tail) }));
     if ($("price-slider")) $("price-slider").setAttribute("aria-valuetext", `$${number(state.price)}`);
   };
 
@@ -280,8 +278,7 @@ const bayescaleExplorer = (root, data) => {
   on("mfu-box", "change", (to) => { const v = read(to.value) / 100; if (valid(to, v, v > 0 && v <= 1)) priced({ mfu: v }); });
   on("serve-slider", "input", (to) => changed({ serve: +to.value ? slid(+to.value - 1, ...SERVE) : 0 }));
   on("serve-box", "change", (to) => { const v = read(to.value); if (valid(to, v, v >= 0 && v <= 1e16)) changed({ serve: v }); });
-  on("tail-slider", "input", (to) => changed({ tail: TAILS[+to.value] }));
-  on("tail-box", "change", (to) => { const v = read(to.value) / 100; if (valid(to, v, TAILS.includes(v))) changed({ tail: v }); });
+  on("tail-choice", "change", (to) => changed({ tail: +to.value }));
   on("plan-box", "change", (to) => { const v = to.value.trim() ? read(to.value) : 0; if (valid(to, v, v >= 0)) changed({ plan: v, ratio: 0 }); });
   on("to-optimal", "click", () => changed({ serve: 0, tail: 1, plan: 0, ratio: 0 }));
   on("to-twenty", "click", () => changed({ plan: 0, ratio: 20 }));
