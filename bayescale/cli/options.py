@@ -10,8 +10,8 @@ import re
 import shlex
 import sys
 import warnings
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 import click
@@ -114,19 +114,33 @@ class Group(click.Group):
             click.echo(f"bayescale: cannot write the output: {error.strerror}", err=True)
             sys.exit(2)
 
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """Read the group's own options; wrong usage is printed as that of a command."""
+        with _printed():
+            return super().make_context(*args, **kwargs)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; print a typed error without a traceback."""
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", ConvergenceWarning)  # the verdict is printed instead
-                return super().invoke(ctx)
-        except BayescaleError as error:
-            click.echo(f"bayescale: {error}", err=True)
-            ctx.exit(2)
-        except click.UsageError as error:
-            asked = ctx if error.ctx is None else error.ctx
-            click.echo(f"bayescale: {error.format_message()}\n  hint:     {asked.command_path} --help", err=True)
-            ctx.exit(2)
+        with _printed(ctx), warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # the verdict is printed instead
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _printed(ctx: click.Context | None = None) -> Iterator[None]:
+    """Print typed errors and wrong usage on standard error, and end with exit code 2."""
+    try:
+        yield
+    except BayescaleError as error:
+        click.echo(f"bayescale: {error}", err=True)
+        raise click.exceptions.Exit(2) from None
+    except click.exceptions.NoArgsIsHelpError:
+        raise  # click prints the help
+    except click.UsageError as error:
+        asked = error.ctx or ctx
+        hint = f"\n  hint:     {asked.command_path} --help" if asked else ""
+        click.echo(f"bayescale: {error.format_message()}{hint}", err=True)
+        raise click.exceptions.Exit(2) from None
 
 
 def command_of(ctx: click.Context) -> str:

@@ -530,7 +530,7 @@ class Life(AbstractDetails):
         what, (training, serving) = self.decision, self.run_costs
         cost, share = training + serving, float(training.mean() / (training + serving).mean())
         return [
-            ("train", f"until the quality is reached: {interval(self.run_ratio)} tokens per param"),
+            ("train", f"{interval(self.run_ratio)} tokens per param, until the quality is reached"),
             ("reached", f"with probability {self.choice.action['probability']:.3g} by a run, within "
              f"{count(quantity(what.most_tokens))} tokens; {self.reached.mean():.3g} under the law alone"),
             ("cost", what.card.priced(cost) if what.card else f"{interval(cost)} FLOP"),

@@ -62,9 +62,9 @@ def most_saved(unknown: str) -> str:
     -------
     str
     """
-    if unknown == "the law":
-        return "if the model is right, the most that more experiments could save"
-    return f"if the model is right, the most that knowing {unknown} could save"
+    right = "if one of its laws is right" if "its form" in unknown else "if the model is right"
+    known = "more experiments" if unknown == "the law" else f"knowing {unknown}"
+    return f"{right}, the most that {known} could save"
 
 
 def measured(value: float, unit: str, digits: int = 2) -> str:

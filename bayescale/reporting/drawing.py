@@ -10,6 +10,7 @@ import numpy as np
 WIDTH, HEIGHT = 440, 330
 LEFT, RIGHT, TOP, BOTTOM = 54, 14, 34, 44
 _MOST_TICKS = 7
+_NEAR_EDGE = 12  # about half of the width of a tick's text, less the margin
 _STEPS = (1.0, 2.0, 5.0)
 
 
@@ -102,7 +103,7 @@ class Drawing:
             parts.append(_text(LEFT - 6, at + 4, write_y(tick), "end"))
         found = (log_ticks if self.log else even_ticks)(*self.x)
         for tick, word in named if named is not None else ((t, write_x(t)) for t in found):
-            parts.append(_text(self.across(tick), bottom + 16, word))
+            parts.append(_tick(self.across(tick), bottom + 16, word))
         parts.append(f'<line class="axis" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{bottom}" y2="{bottom}"/>')
         parts.append(_text(0.5 * (LEFT + WIDTH - RIGHT), HEIGHT - 8, x))
         middle = 0.5 * (TOP + bottom)
@@ -113,7 +114,7 @@ class Drawing:
 
     def top(self, x: str, ticks: Iterable[tuple[float, str]]) -> Drawing:
         """Draw a second axis at the top."""
-        self.parts += [_text(self.across(at), TOP - 6, word) for at, word in ticks]
+        self.parts += [_tick(self.across(at), TOP - 6, word) for at, word in ticks]
         self.parts.append(_text(0.5 * (LEFT + WIDTH - RIGHT), 11, x))
         return self
 
@@ -171,6 +172,11 @@ def even_ticks(low: float, high: float) -> list[float]:
     step = next(s * power for s in (*_STEPS, 10.0, 20.0) if (high - low) / (s * power) <= _MOST_TICKS - 1)
     first = int(np.ceil(low / step - 1e-9))
     return [k * step for k in range(first, int(np.floor(high / step + 1e-9)) + 1)]
+
+
+def _tick(x: float, y: float, words: str) -> str:
+    """Text of a tick, which ends at it where the picture's edge would cut it."""
+    return _text(x, y, words, "end" if x > WIDTH - RIGHT - _NEAR_EDGE else "middle")
 
 
 def _text(x: float, y: float, words: str, anchor: str = "middle") -> str:

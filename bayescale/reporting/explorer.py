@@ -12,7 +12,7 @@ from bayescale.decisions.bills import card_of
 from bayescale.decisions.choice import Choice
 from bayescale.decisions.tabulated import TIMES, Tabulated
 from bayescale.prediction.records import Measured
-from bayescale.reporting.front import NO_HARDWARE, Front, budget_words, lasting, trust_by_horizon
+from bayescale.reporting.front import NO_HARDWARE, Front, budget_words, if_right, lasting, trust_by_horizon
 from bayescale.reporting.pictures import largest_run, runs_of
 from bayescale.reporting.sentences import COSTLY, FAR, TAILS, WORDS, say
 
@@ -85,7 +85,7 @@ def explorer_of(
         "runs": [[_rounded(r.flops), _rounded(r.loss), r.kind] for r in runs.itertuples()],
         "trust": trust_by_horizon(choice, measured), "reasons": lasting(choice, front.chips),
         "largestRun": largest_run(choice, table), "hardware": _hardware(choice), "noHardware": NO_HARDWARE,
-        "hash": True,
+        "hash": True, "right": if_right(choice),
         "printed": f"Set: budget {budget_words(choice)}; no tokens served; {say('neutral')}.",
     }  # fmt: skip
 

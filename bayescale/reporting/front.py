@@ -22,7 +22,7 @@ from bayescale.prediction.queries import NEW
 from bayescale.prediction.records import HORIZONS, NOTHING, Measured, horizon_of, record_of
 from bayescale.reporting.pictures import Shown
 from bayescale.reporting.sentences import COSTLY, FAR, say
-from bayescale.reporting.words import Column, Table, counted, loss, number, percent, tabled, text
+from bayescale.reporting.words import Column, Table, counted, loss, number, percent, raised, tabled, text
 
 GOOD, CARE, OPEN = "good", "care", "open"
 """States of a page: rely on it; rely on it with care; it names no single answer."""
@@ -157,14 +157,14 @@ def served(choice: Choice, allocated: Front) -> Front:
     like = counted(quantity(of.decision.like))
     headline = say("lifetime", demand=counted(demand_of(choice)), like=like, params=counted(of.params),
                    tokens=counted(middle), tokens_low=counted(low), tokens_high=counted(high))  # fmt: skip
-    saving = say("saving", cost=number(cost), saving=percent(of.saving), like=like, low=counted(least),
-                 high=counted(most), scope=say("scope_run"))  # fmt: skip
+    saving = say("saving", right=if_right(choice), cost=number(cost), saving=percent(of.saving), like=like,
+                 low=counted(least), high=counted(most), scope=say("scope_run"))  # fmt: skip
     ratio = say("served_ratio", low=number(low / of.params), high=number(high / of.params))
     cards = {"ratio": (number(middle / of.params), ratio),
              "cost": (f"{number(cost)} FLOP", say("served_cost") + NO_HARDWARE)}  # fmt: skip
     return replace(
         allocated, headline=headline, confidence=saving, worth=_worth(choice),
-        static=say("static", budget=f"{counted(demand_of(choice))} tokens served"),
+        static=say("static", budget=f"{counted(demand_of(choice))} tokens served, and the split for training alone"),
         cards=tuple(Card(one.name, one.title, *cards.get(one.name, (one.value, one.range))) for one in allocated.cards),
     )  # fmt: skip
 
@@ -197,6 +197,20 @@ def none(why: str, answers: Sequence[Answer], *, title: str) -> Front:
     Front
     """
     return _without_choice(title, "", "there is no choice", f"{why}.", answers)
+
+
+def if_right(choice: Choice) -> str:
+    """Return under which condition the cost of a choice holds: that its model, or one of them, is right.
+
+    Parameters
+    ----------
+    choice : Choice
+
+    Returns
+    -------
+    str
+    """
+    return say("one_right" if len(choice.fit.members) > 1 else "right")
 
 
 def _without_choice(title: str, problem: str, why: str, reason: str, answers: Sequence[Answer]) -> Front:
@@ -250,7 +264,7 @@ def _split_words(choice: Choice) -> tuple[str, str]:
             high=counted(best["q95"]),
             free=say("free") * of.limited,
         ),
-        say("confidence", waste=percent(of.waste_fraction), most=percent(of.waste_q95)),
+        say("confidence", right=if_right(choice), waste=percent(of.waste_fraction), most=percent(of.waste_q95)),
     )
 
 
@@ -263,7 +277,7 @@ def _words(choice: Choice) -> tuple[str, str]:
     expected = f"Expected: {lines['expected']}. " if "expected" in lines else ""
     regret = f"Expected regret: {lines['regret']}." if "regret" in lines else ""
     asked = choice.problem.partition(", family")[0]
-    return f"{asked}: choose {chosen}.", f"{expected}{regret}"
+    return raised(f"{asked}: choose {chosen}."), raised(f"{expected}{regret}")
 
 
 def _subtitle(choice: Choice) -> str:
@@ -420,7 +434,7 @@ def _cards(choice: Choice, trust: Answer | None) -> tuple[Card, ...]:
 
 def _usual_cards(choice: Choice, trust: Answer | None) -> tuple[Card, ...]:
     lines = {k: v for k, v in choice.lines if k not in ("choose", "verdict", "excluded", "settle", "other risks")}
-    shown = [Card(name, name.capitalize(), *_parted(said)) for name, said in lines.items()]
+    shown = [Card(name, name.capitalize(), *_parted(raised(said))) for name, said in lines.items()]
     reach = getattr(choice.details, "reach_decades", None)
     last = [_trust_card(measured_at(choice, reach), trust)] if trust and reach is not None else []
     return (*shown[: 5 - len(last)], *last)
@@ -435,8 +449,9 @@ def _parted(said: str) -> tuple[str, str]:
     if mark != " (":
         return head, rest
     inside, _, after = rest.partition(")")
-    if after and len(after) < _UNIT and ":" not in after:
-        return head + after, inside
+    unit, _, further = after.partition(", ")
+    if unit and len(unit) < _UNIT and ":" not in unit:
+        return head + unit, "; ".join(filter(None, [inside, further]))
     return head, f"{inside}; {after.lstrip(':; ')}".removesuffix("; ")
 
 
@@ -507,12 +522,13 @@ def _worth(choice: Choice) -> tuple[str, ...]:
     if choice.unsettled:
         return ("More runs come first: without them, no split is better than another by more than chance.",)
     lines = dict(choice.lines)
-    said = [f"Worth of settling one unknown: {lines['settle']}."] if "settle" in lines else []
+    said = [raised(f"Worth of settling one unknown: {lines['settle']}.")] if "settle" in lines else []
     if isinstance(choice.details, Split):
         dollars = choice.bill[1].get("dollars")
         money = f", or ${count(dollars['q50'] * choice.waste_fraction)}" if dollars else ""
         saved = f"{percent(choice.waste_fraction)} of the compute{money}"
-        most = (f"With {budget_words(choice)}, if the model is right, knowing its law exactly would save about "
+        right = if_right(choice)
+        most = (f"{right}, with {budget_words(choice)}, knowing its law exactly would save about "
                 f"{saved}: the most that an experiment can save. The cost of a wrong model is not in it.")  # fmt: skip
         further = "To see which run to make next: bayescale decide next-run FIT.nc --help."
         return (most, *said, further)

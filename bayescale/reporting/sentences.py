@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 WORDS = {
+    "right": "If the model is right",
+    "one_right": "If one of the models is right",
     "allocation": "With {budget}, train about {params} parameters on {tokens} tokens. The best size is {low} to {high} "
     "parameters (90% interval{free}); {safe}.",
     "free": ", without the limits",
     "safe": "{low} to {high} costs under 1% extra compute in at least half of the draws",
     "unsafe": "no size costs under 1% extra compute in half of the draws",
-    "confidence": "If the model is right, this choice is expected to cost {waste} more compute than the best one, "
+    "confidence": "{right}, this choice is expected to cost {waste} more compute than the best one, "
     "because its law is not known exactly; 95% of draws say less than {most}. The cost of a wrong model is not in it.",
     "unsettled": "These runs do not settle how to spend {budget}: the best size may lie anywhere from {low} to {high} "
     "parameters.",
@@ -16,12 +18,12 @@ WORDS = {
     "tokens per parameter, or larger runs, before you decide.",
     "lifetime": "To serve {demand} tokens with the quality of a compute-optimal model of {like} parameters, train "
     "about {params} parameters on {tokens} tokens (90% interval {tokens_low} to {tokens_high}).",
-    "saving": "If the model is right, training and serving then take {cost} FLOP, {saving} less than with {like} "
+    "saving": "{right}, training and serving then take {cost} FLOP, {saving} less than with {like} "
     "parameters. The best size of each draw lies between {low} and {high} parameters (90% interval). {scope}",
     "scope_law": "With tokens served, this page computes under the law alone, without noise and errors of the law.",
     "scope_run": "Tokens and costs are those of a run, with its noise and the errors of the law. The sliders compute "
     "them under the law alone.",
-    "plan": "If the model is right, your plan of {params} parameters on {tokens} tokens is expected to cost {waste} "
+    "plan": "{right}, your plan of {params} parameters on {tokens} tokens is expected to cost {waste} "
     "more compute than the best split (90% interval {low} to {high}).",
     "outside": "Your plan is outside the sizes that this page knows at this budget.",
     "loss_range": "90% interval of the average run: {low} to {high}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +22,7 @@ NOTHING = "–"
 NO_BREAK = "\N{NO-BREAK SPACE}"
 PERCENT = "%"
 _RAISED = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
+_POWER = re.compile(r"(?<![\w.])(-?\d+(?:\.\d+)?)e([+-]?\d+)\b")
 _PLAIN = 1e-4, 1e6  # between them a number is written without an exponent
 _DPI = 160
 _WORDS = ("text", "unit")  # writers of text; all others write numbers
@@ -71,7 +73,12 @@ def number(value: float, digits: int = 3) -> str:
         return (f"{value:.0f}" if value == 0 else rounded).replace("-", "−")
     mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
     mantissa = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
-    return f"{mantissa}×10{str(int(exponent)).translate(_RAISED)}".replace("-", "−")
+    return raised(f"{mantissa}e{exponent}").replace("-", "−")
+
+
+def raised(words: str) -> str:
+    """Text whose powers of ten are raised: 5.76e+23 becomes 5.76×10²³."""
+    return _POWER.sub(lambda found: f"{found[1]}×10{str(int(found[2])).translate(_RAISED)}", words)
 
 
 def counted(value: float) -> str:
@@ -161,12 +168,12 @@ def drawn(ax: Axes, alt: str, caption: str, wide: bool = False) -> Picture:
 
 
 def svg(figure: Figure, **settings: Any) -> str:
-    """Data URL of a figure as SVG; the same figure gives the same bytes."""
+    """Data URL of a figure as SVG, on no background; the same figure gives the same bytes."""
     import matplotlib.pyplot as plt
 
     file = io.BytesIO()
     with mpl.rc_context({"svg.hashsalt": "bayescale", "svg.fonttype": "none"}):
         make_plain(figure)
-        figure.savefig(file, format="svg", dpi=_DPI, metadata={"Date": None}, **settings)
+        figure.savefig(file, format="svg", dpi=_DPI, metadata={"Date": None}, transparent=True, **settings)
     plt.close(figure)
     return "data:image/svg+xml;base64," + base64.b64encode(file.getvalue()).decode("ascii")

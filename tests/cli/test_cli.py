@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -490,3 +491,18 @@ def test_a_split_that_is_not_settled_exits_1_without_a_single_figure(saved: Path
 def test_the_package_runs_as_a_module() -> None:
     done = subprocess.run([sys.executable, "-m", "bayescale", "--help"], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("Usage: bayescale")
+
+
+@pytest.mark.parametrize(
+    "args", [["--nonsense"], ["--timeout", "x", "fit"], ["fit", "--sed", "3"], ["decide", "--foo"]]
+)
+def test_wrong_usage_of_any_level_is_said_as_every_error_is(args: list[str]) -> None:
+    result = run(*args)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("bayescale: ")
+    assert re.search(r"\n  hint:     \w+( fit| decide)? --help\n$", result.stderr)
+
+
+@pytest.mark.parametrize("args", [[], ["decide"]])
+def test_a_group_without_a_command_prints_its_help(args: list[str]) -> None:
+    assert run(*args).stderr.startswith(" ".join(["Usage: main", *args, "[OPTIONS] COMMAND"]))

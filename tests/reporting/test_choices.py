@@ -159,6 +159,7 @@ def test_another_decision_has_the_same_pages(chinchilla_fit: bs.Fit) -> None:
     assert "2.00T tokens served" in found.front.headline
     assert 3 <= len(found.front.cards) <= 5
     assert all(card.value for card in found.front.cards)
+    assert not re.search(r"\de[+]\d", f"{found.front.confidence} {found.front.cards} {found.front.worth}")
     assert found.front.tables[0].rows[0][0] == served.name_of(served.best.action)
     assert len(found.evidence.sections[0].pictures) == 2
     assert not found.explorer
@@ -186,6 +187,10 @@ def test_a_lifetime_has_sliders_that_begin_with_its_tokens_served(chinchilla_fit
         ("1.34T training tokens (90% interval 612B to 4.3T)", ("1.34T training tokens", "90% interval 612B to 4.3T")),
         ("3.39e+23 (90% interval 2e+23 to 8e+23) FLOP", ("3.39e+23 FLOP", "90% interval 2e+23 to 8e+23")),
         ("5.4e+21 FLOP (error 2e+20): the most", ("5.4e+21 FLOP", "error 2e+20; the most")),
+        (
+            "108 (90% interval 57 to 239) tokens per param, until it is reached",
+            ("108 tokens per param", "90% interval 57 to 239; until it is reached"),
+        ),
         ("a sentence without parts", ("a sentence without parts", "")),
     ],
 )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
+import re
 from collections import Counter
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -20,7 +22,7 @@ from bayescale.decisions import waste
 from bayescale.evaluation.checks.base import Answer
 from bayescale.reporting import checklist, pages, texts, words
 from bayescale.reporting import html as writing
-from bayescale.reporting.drawing import even_ticks
+from bayescale.reporting.drawing import Drawing, even_ticks
 from bayescale.reporting.front import Front, front
 from bayescale.reporting.glosses import glossed
 from bayescale.reporting.pictures import cost_of_sizes
@@ -417,6 +419,29 @@ def test_the_formats_say_the_same(content: pages.Content) -> None:
 )  # fmt: skip
 def test_a_number_is_written_for_people(value: float, text: str) -> None:
     assert words.number(value) == text
+
+
+def test_powers_of_ten_in_a_text_are_raised() -> None:
+    assert (
+        words.raised("3.39e+23 (2e+20 to 8e23) FLOP, c1e5, 1.5e-7")
+        == "3.39×10²³ (2×10²⁰ to 8×10²³) FLOP, c1e5, 1.5×10⁻⁷"
+    )
+
+
+def test_a_tick_at_the_edge_of_a_picture_is_not_cut() -> None:
+    drawn = Drawing((1e9, 1e11), (0.0, 1.0)).axes("x", "y", words.counted, str).svg("a", "a picture")
+    assert re.search(r'text-anchor="end">100B<', drawn)
+    assert re.search(r'text-anchor="middle">10.0B<', drawn)
+
+
+def test_figures_have_no_background_and_follow_the_dark(page: Page, source: str) -> None:
+    figures = [target for target in page.loads if target.startswith("data:image/svg+xml;base64,")]
+    for one in figures:
+        drawn = base64.b64decode(one.partition(",")[2]).decode()
+        assert re.search(r'<g id="patch_1">\s*<path[^>]*style="fill: none', drawn)
+    dark = re.search(r"@media screen and \(prefers-color-scheme: dark\) \{([^@]*)", source)
+    assert dark
+    assert "img { filter: invert(1)" in dark[1]
 
 
 def test_a_comparison_shows_its_tables_in_a_notebook(comparison: bs.Comparison) -> None:

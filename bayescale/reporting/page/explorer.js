@@ -107,11 +107,11 @@ const bayescaleExplorer = (root, data) => {
     } else if (life) {
       fill("headline", say("lifetime", { demand: counted(state.serve), like: counted(life.like), params: counted(life.params),
         tokens: counted(life.tokens), tokens_low: counted(life.tokens_q05), tokens_high: counted(life.tokens_q95) }));
-      fill("confidence", say("saving", { cost: number(life.cost), saving: percent(life.saving), like: counted(life.like), low: counted(life.best_q05), high: counted(life.best_q95), scope: say("scope_law") }));
+      fill("confidence", say("saving", { right: data.right, cost: number(life.cost), saving: percent(life.saving), like: counted(life.like), low: counted(life.best_q05), high: counted(life.best_q95), scope: say("scope_law") }));
     } else {
       const safe = Number.isFinite(found.safe_low) ? say("safe", { low: counted(found.safe_low), high: counted(found.safe_high) }) : say("unsafe");
       fill("headline", say("allocation", { ...values, safe, low: counted(found.best_params.q05), high: counted(found.best_params.q95), free: "" }));
-      fill("confidence", say("confidence", { waste: percent(found.waste_fraction), most: percent(found.waste_q95) }));
+      fill("confidence", say("confidence", { right: data.right, waste: percent(found.waste_fraction), most: percent(found.waste_q95) }));
     }
     const reasons = [];
     if (found.settled) {
@@ -127,13 +127,14 @@ const bayescaleExplorer = (root, data) => {
 
   // Pictures, with the classes that the page's style colours.
   const clear = (id) => { const svg = d3.select($(id)); svg.selectAll("*").remove(); return svg; };
+  const inside = (at) => (at > W - R - 12 ? "end" : "middle"); // of a tick's text, which the picture's edge would cut
   const axes = (svg, x, y, xName, yName, writeX, writeY, ticks) => {
     const bottom = H - B;
     for (const tick of y.ticks(6)) {
       svg.append("line").attr("class", "grid").attr("x1", L).attr("x2", W - R).attr("y1", y(tick)).attr("y2", y(tick));
       svg.append("text").attr("class", "tick").attr("x", L - 6).attr("y", y(tick) + 4).attr("text-anchor", "end").text(writeY(tick));
     }
-    for (const tick of ticks) svg.append("text").attr("class", "tick").attr("x", x(tick)).attr("y", bottom + 16).attr("text-anchor", "middle").text(writeX(tick));
+    for (const tick of ticks) svg.append("text").attr("class", "tick").attr("x", x(tick)).attr("y", bottom + 16).attr("text-anchor", inside(x(tick))).text(writeX(tick));
     svg.append("line").attr("class", "axis").attr("x1", L).attr("x2", W - R).attr("y1", bottom).attr("y2", bottom);
     svg.append("text").attr("class", "tick").attr("x", (L + W - R) / 2).attr("y", H - 8).attr("text-anchor", "middle").text(xName);
     svg.append("text").attr("class", "tick").attr("transform", `translate(13 ${(T + bottom) / 2}) rotate(-90)`).attr("text-anchor", "middle").text(yName);
@@ -185,7 +186,7 @@ const bayescaleExplorer = (root, data) => {
     if (found.settled) upright(svg, "mark", x(found.params), counted(found.params));
     if (plan) upright(svg, "plan", x(plan), "your plan", 1);
     const tokens = state.flops / 6;
-    for (const tick of logTicks(tokens / ends[1], tokens / ends[0])) svg.append("text").attr("class", "tick").attr("x", x(tokens / tick)).attr("y", T - 6).attr("text-anchor", "middle").text(counted(tick));
+    for (const tick of logTicks(tokens / ends[1], tokens / ends[0])) svg.append("text").attr("class", "tick").attr("x", x(tokens / tick)).attr("y", T - 6).attr("text-anchor", inside(x(tokens / tick))).text(counted(tick));
     svg.append("text").attr("class", "tick").attr("x", (L + W - R) / 2).attr("y", 11).attr("text-anchor", "middle").text("tokens");
     shownA = Array.from({ length: 9 }, (_, k) => rows[Math.trunc(((rows.length - 1) / 8) * k)]);
     table("table-a", shownA.map((r) => [counted(r.x), counted(tokens / r.x), number(tokens / r.x ** 2), percent(r.mean), percent(r.q[0]), percent(r.q[4])]));
@@ -219,7 +220,7 @@ const bayescaleExplorer = (root, data) => {
     found.sizes.forEach((v, j) => { if (Math.abs(Math.log(v / plan)) < Math.abs(Math.log(found.sizes[k] / plan))) k = j; });
     if (Math.abs(Math.log(found.sizes[k] / plan)) > 0.1) return fill("plan-words", say("outside"));
     const waste = found.waste(k);
-    fill("plan-words", say("plan", { params: counted(plan), tokens: counted(state.flops / (6 * plan)), waste: percent(law.mean(waste)), low: percent(law.quantile(waste, 0.05)), high: percent(law.quantile(waste, 0.95)) }));
+    fill("plan-words", say("plan", { right: data.right, params: counted(plan), tokens: counted(state.flops / (6 * plan)), waste: percent(law.mean(waste)), low: percent(law.quantile(waste, 0.05)), high: percent(law.quantile(waste, 0.95)) }));
   };
 
   const printed = () => {

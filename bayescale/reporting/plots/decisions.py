@@ -159,7 +159,11 @@ def plot_unknowns(choice: Choice, *, ax: Axes | None = None) -> Axes:
     ax.axvline(choice.evpi, color=_ORANGE, ls=":", label="knowing all of the law")
     for y, one in zip(at, words, strict=True):  # beyond the axes, which give them room
         ax.annotate(one, (1.02, y), xycoords=("axes fraction", "data"), ha="left", va="center", fontsize="x-small")
-    _label(ax, [f"{name}\n{count(r.q05)} to {count(r.q95)}" for name, r in table.iterrows()])
+    meanings = {name: said for fit in choice.fit.members.values() for name, said in fit.spec.meanings.items()}
+    named = [(str(name), meanings.get(str(name).partition("[")[0], "").partition(",")[0]) for name in table.index]
+    spans = (f"{count(r.q05)} to {count(r.q95)}" for r in table.itertuples())
+    _label(ax, [f"{_lines(said)}\n{name} {span}".strip() if said else f"{name}\n{span}"
+                for (name, said), span in zip(named, spans, strict=True)])  # fmt: skip
     more = len(choice.unknowns) - len(table)
     ax.set_xlabel(f"worth of knowing it ({choice.decision.unit})" + f"\nand {more} more, of less worth" * (more > 0))
     ax.set_title(_asked(choice, _NARROW), fontsize="medium")

@@ -43,13 +43,8 @@ def plot_effects(
     -------
     Axes
     """
-    x, levels, found = _conditional(fit, column, family)
-    ax = _axes(ax)
-    for level, draws, colour in zip(levels, found, PALETTE, strict=False):
-        _banded(ax, x, draws, colour, f"{count(level, 2)} {_OTHER[column]}")
-    _log_axis(ax, "x", column)
+    ax = _by_level(_conditional(fit, column, family), column, ax)
     ax.set(ylabel="loss of the law (nats/token)", title=_title(fit, f"loss by {column}, 90% intervals"))
-    ax.legend(fontsize="small", frameon=False)
     return ax
 
 
@@ -71,14 +66,9 @@ def plot_slopes(
     -------
     Axes
     """
-    x, levels, once = _conditional(fit, column, family)
-    _, _, twice = _conditional(fit, column, family, times=2.0)
-    ax = _axes(ax)
-    for level, before, after, colour in zip(levels, once, twice, PALETTE, strict=False):
-        _banded(ax, x, before - after, colour, f"{count(level, 2)} {_OTHER[column]}")
-    _log_axis(ax, "x", column)
+    (x, levels, once), (_, _, twice) = (_conditional(fit, column, family, times) for times in (1.0, 2.0))
+    ax = _by_level((x, levels, once - twice), column, ax)
     ax.set(yscale="log", ylabel="nats/token saved", title=_title(fit, f"loss that a doubling of {column} saves"))
-    ax.legend(fontsize="small", frameon=False)
     return ax
 
 
@@ -227,6 +217,17 @@ def _conditional(
     at = {column: np.tile(times * x, len(levels)), _OTHER[column]: np.repeat(levels, _POINTS)}
     found = _law(fit, family, at["params"], at["tokens"])
     return x, levels, np.moveaxis(found.reshape(len(found), len(levels), _POINTS), 1, 0)
+
+
+def _by_level(found: tuple[np.ndarray, np.ndarray, np.ndarray], column: str, ax: Axes | None) -> Axes:
+    """Draw what :func:`_conditional` returns: a median with its band for each level of the other variable."""
+    x, levels, of_levels = found
+    ax = _axes(ax)
+    for level, draws, colour in zip(levels, of_levels, PALETTE, strict=False):
+        _banded(ax, x, draws, colour, f"{count(level, 2)} {_OTHER[column]}")
+    _log_axis(ax, "x", column)
+    ax.legend(fontsize="small", frameon=False)
+    return ax
 
 
 def _banded(ax: Axes, x: np.ndarray, draws: np.ndarray, colour: str, label: str) -> None:
