@@ -274,7 +274,7 @@ def _drifting(runs: pd.DataFrame, table: Tabulated, column: str, words: str, wri
     name = f"residuals-{column}"
     drawn_svg = drawn.svg(f"picture-{name}", f"residuals of {len(runs)} runs by {words}")
     return Shown(name, f"Residuals by {words.partition(' (')[0]}", drawn_svg, note,
-                 tabled("The largest residuals", frame, columns))  # fmt: skip
+                 tabled(f"The largest residuals, by {words.partition(" (")[0]}", frame, columns))  # fmt: skip
 
 
 _AXES: dict[str, tuple[str, str, Callable[[float], str]]] = {

@@ -202,6 +202,21 @@ def test_money_and_hours_are_the_same_budget(opened: Any) -> None:
     page.wait_for_function("half => Math.abs(bayescale.last.state.flops / half - 0.5) < 1e-9", arg=half)
 
 
+def test_caution_is_chosen_in_words_and_serving_says_under_what_it_is_computed(opened: Any, table: Tabulated) -> None:
+    from bayescale.reporting import words
+
+    page = opened()
+    page.select_option("#tail-choice", label="its worst 10% of draws")
+    page.wait_for_function("bayescale.last && bayescale.last.state.tail === 0.1")
+    found = table.allocation(FLOPS, 0.1)
+    assert f"train about {words.counted(found['params'])} parameters" in page.inner_text("#headline")
+    assert "mean of the worst 10% of the draws" in (page.text_content("#printed") or "")
+    assert "under the law alone" not in page.inner_text("#confidence")
+    move(page, serve=2e12)
+    assert "under the law alone" in page.inner_text("#confidence")
+    assert page.inner_text("#confidence").startswith("If the model is right, ")
+
+
 def test_what_is_shown_can_be_saved(opened: Any) -> None:
     page = opened(accept_downloads=True)
     with page.expect_download() as waiting:

@@ -146,6 +146,18 @@ def test_what_the_sliders_do_not_change_says_for_which_budget_it_holds(content) 
     assert "The sliders change neither" in writing.rendered(content)
 
 
+def test_pages_of_other_laws_and_of_averages_are_small_too(chinchilla: bs.Runs, chinchilla_fit: bs.Fit) -> None:
+    coupled = bs.fit(chinchilla, "coupled", seed=0, progress=False)
+    both = bs.average({"additive": chinchilla_fit, "coupled": coupled})
+    for fit in (coupled, both):
+        found = pages.of_fit(fit, flops="5.76e23", hardware="512xH100")
+        assert found.explorer
+        assert len(writing.rendered(found).encode()) < 500_000
+    (line,) = [one for one in found.front.wrong if one.question == "other laws"]
+    assert line.sentence.startswith("Over 2 laws, the best choice is ")
+    assert found.front.confidence.startswith("If one of the models is right, ")
+
+
 def test_reach_is_told_in_multiples_and_not_in_decades(content) -> None:
     (reach,) = [one for one in content.front.cards if one.name == "reach"]
     assert reach.value == "44×"

@@ -51,8 +51,8 @@ class Identification(AbstractCheck):
         findings.append(
             Finding(
                 "identification", what, decades >= _LEAST_DECADES, decades, _LEAST_DECADES,
-                f"runs span {decades:.1f} decades of {what}",
-                "add smaller or larger runs: irreducible loss needs at least one decade, better two",
+                f"the largest run has {10**decades:.2g} times the {what} of the smallest",
+                "add smaller or larger runs: irreducible loss needs at least a tenfold range, better a hundredfold one",
             )
         )  # fmt: skip
         if law is not None and len(law.inputs) == 2:

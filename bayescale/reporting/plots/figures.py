@@ -347,7 +347,7 @@ def plot_backtest(result: Backtest, *, ax: Axes | None = None) -> Axes:
         coverage_90=("coverage_90", "mean"), count=("reach_decades", "size"), reach=("reach_decades", "max")
     )
     table = table.sort_values("coverage_90").reset_index()
-    labels = [f"{r.family} (n = {r.count}, {r.reach:.1f} decades)" for r in table.itertuples(name="Row")]
+    labels = [f"{r.family} (n = {r.count}, up to {10**r.reach:.2g}×)" for r in table.itertuples(name="Row")]
     ax.barh(labels, 100 * table["coverage_90"], color=_BLUE, height=0.6)
     ax.axvline(90, color=_ORANGE, label="nominal")
     ax.set(xlabel="runs inside the 90% interval (%)", xlim=(0, 100), title="backtest: coverage beyond the cut")
