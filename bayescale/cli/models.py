@@ -32,6 +32,8 @@ from bayescale.cli.printing import (
 from bayescale.core.errors import QueryError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from bayescale.evaluation.backtest import Backtest
 
 _KINDS = ("models", "data", "laws", "resources", "penalties", "responses", "noise", "discrepancies", "decisions",
@@ -84,7 +86,7 @@ def backtest(
     }  # fmt: skip
     table = read_runs(runs, reading)
     if len(specs) == 1:
-        result = backtesting.backtest(table, specs[0], **settings)
+        result = backtesting.backtest(table, specs[0], **settings, each=_print_scored)
     else:
         result = stacking.backtest_average(table, specs, **settings)
     for name, why in result.left_out.items():
@@ -96,6 +98,14 @@ def backtest(
     else:
         _print_backtest(result, verbose)
     finish(result.converged, str(result.verdict))
+
+
+def _print_scored(rows: pd.DataFrame) -> None:
+    """Print the scores of families whose fit is made, as a message: what is finished is known if the rest is not."""
+    for row in rows.itertuples():
+        cut = f" ({row.cut})" if row.cut else ""
+        echo(f"done: {row.family}{cut}: {row.n_test} forecasts, {row.coverage_90:.0%} inside their 90% interval, "
+             f"CRPS {row.crps:.3g}, bias {row.bias:+.2g}", err=True)  # fmt: skip
 
 
 def _record_paths(runs: str, specs: tuple[str, ...], out: Path | None, keep: bool, response: str | None) -> list[Path]:

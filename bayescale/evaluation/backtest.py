@@ -16,6 +16,7 @@ from bayescale.core.verdict import Verdict, joined
 from bayescale.evaluation.scores import scores
 from bayescale.inference.average import AbstractFit
 from bayescale.inference.batch import Batch, FitOptions, fit_many
+from bayescale.inference.fit import Fit
 from bayescale.inference.weights import Weights
 from bayescale.modelling.design import conformed
 from bayescale.modelling.grouping import is_pooled, shared_families, together
@@ -191,6 +192,7 @@ def backtest(
     workers: int | None = None,
     scheduler: str | None = None,
     folder: str | Path | None = None,
+    each: Callable[[pd.DataFrame], object] | None = None,
 ) -> Backtest:
     """Backtest: fit on smaller runs, score forecasts of larger ones.
 
@@ -221,6 +223,8 @@ def backtest(
         Score this response on its own scale; by default the loss, or the first response of a spec without loss.
     seed, chains, warmup, draws, device, progress, workers, scheduler, folder
         As in :func:`fit_many`.
+    each : callable, optional
+        Called with rows of :attr:`Backtest.families` as soon as the fit that they come from is made.
 
     Returns
     -------
@@ -248,7 +252,8 @@ def backtest(
     options = Options(train_quantile, smallest, beyond)
     tasks, left_out = plan(runs, [spec], way, options, family, of.site)
     how = FitOptions(chains, warmup, draws, device, workers, scheduler, folder)
-    found = forecasts_of(runs, spec, tasks, how, partial(score_cut, response=of.name), seed=seed, progress=progress)
+    found = forecasts_of(runs, spec, tasks, how, partial(score_cut, response=of.name), seed=seed, progress=progress,
+                         each=each)  # fmt: skip
     meta = about(runs, way, options, seed, found.versions, spec) | ({"response": of.name} if of.name != "loss" else {})
     return gather(found.tests, left_out | found.left_out, meta)
 
@@ -373,35 +378,40 @@ def forecasts_of(
     *,
     seed: int,
     progress: bool | None,
+    each: Callable[[pd.DataFrame], object] | None = None,
 ) -> Forecasts:
-    """Fit a spec to each task's runs and score its forecasts of the task's cuts.
+    """Fit a spec to each task's runs and score its forecasts of the task's cuts, as soon as its fit is made.
 
     Raises
     ------
     BayescaleError
         If every fit fails: the error of the first one.
     """
-    batch = fit_tasks(runs, spec, tasks, how, seed=seed, progress=progress)
+    scored: dict[str, list[Scored]] = {}
+
+    def made(label: str, fit: AbstractFit) -> None:
+        scored[label] = [Scored(one, score(fit, runs, one), fit.verdict) for one in tasks[label].cuts]
+        if each is not None:
+            each(pd.DataFrame([_mean(one.cut, one.scores) for one in scored[label]]))
+
+    batch = fit_tasks(runs, spec, tasks, how, seed=seed, progress=progress, made=made)
     if not batch.fits:
         raise next(iter(batch.failed.values()))
-    tests = [
-        Scored(one, score(fit, runs, one), fit.verdict)
-        for label, fit in batch.fits.items()
-        for one in tasks[label].cuts
-    ]
+    tests = [one for label in batch.fits for one in scored[label]]
     left_out = {label: str(error) for label, error in batch.failed.items()}
     return Forecasts(tests, left_out, next(iter(batch.fits.values())).meta["versions"])
 
 
 def fit_tasks(
-    runs: Runs, spec: Model, tasks: Mapping[str, Task], how: FitOptions, *, seed: int, progress: bool | None = None
-) -> Batch:
+    runs: Runs, spec: Model, tasks: Mapping[str, Task], how: FitOptions, *, seed: int, progress: bool | None = None,
+    made: Callable[[str, Fit], object] | None = None,
+) -> Batch:  # fmt: skip
     """Fit a spec to each task's runs; priors learned on its families are learned again without them."""
     for column, _ in spec.covariates:
         check_covariate(runs, column)  # also checks the runs that are forecast
     unseen, unlearned = _unseen(spec, runs, {label: task.unseen for label, task in tasks.items()}, progress)
     tables = {label: runs.take(task.train) for label, task in tasks.items()}
-    batch = fit_many(tables, unseen, seed=seed, progress=progress, **vars(how))
+    batch = fit_many(tables, unseen, seed=seed, progress=progress, made=made, **vars(how))
     return replace(batch, failed=batch.failed | unlearned)
 
 

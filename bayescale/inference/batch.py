@@ -111,6 +111,7 @@ def fit_many(
     workers: int | None = None,
     scheduler: str | None = None,
     folder: str | Path | None = None,
+    made: Callable[[str, Fit], object] | None = None,
 ) -> Batch:
     """Fit one spec to each of many tables of runs: data sets, or splits of one.
 
@@ -140,6 +141,8 @@ def fit_many(
         Address of a Dask scheduler (``tcp://host:8786``) whose workers make the fits instead of local processes.
     folder : path, optional
         Folder that keeps every finished fit, one netCDF file each; fits that an earlier call finished are read from it.
+    made : callable, optional
+        Called with the name of a table and its fit as soon as it is made, in the order in which fits end.
 
     Returns
     -------
@@ -167,7 +170,7 @@ def fit_many(
     if not isinstance(spec, Mapping):
         spec = dict.fromkeys(runs, spec if isinstance(spec, Model) else load_spec(spec))
     how = FitOptions(chains, warmup, draws, device, workers, scheduler, folder)
-    batch = _fit_once(runs, spec, how, seed=seed, progress=progress)
+    batch = _fit_once(runs, spec, how, seed=seed, progress=progress, made=made)
     # Under new names, because a folder keeps fits by name.
     apart = {f"{name}, longer": name for name, fit in batch.fits.items() if longer > 1 and not fit.converged}
     if apart:
@@ -184,8 +187,9 @@ def fit_many(
 
 
 def _fit_once(
-    runs: Mapping[str, Runs], spec: Mapping[str, Model], how: FitOptions, *, seed: int, progress: bool | None
-) -> Batch:
+    runs: Mapping[str, Runs], spec: Mapping[str, Model], how: FitOptions, *, seed: int, progress: bool | None,
+    made: Callable[[str, Fit], object] | None = None,
+) -> Batch:  # fmt: skip
     """Fit each of many tables by its spec, without the last retry."""
     failed: dict[str, BayescaleError] = {}
     tables: dict[str, Runs] = {}
@@ -206,19 +210,21 @@ def _fit_once(
     on = _engine(how.device, how.workers, how.scheduler, designs)
     shelf = Shelf(Path(how.folder), ".nc", Fit.save, load_fit) if how.folder is not None else None
     total = Stages(show=on_terminal() if progress is None else progress)
-    made: dict[str, Fit] = {}
+    finished: dict[str, Fit] = {}
     # Warning filters belong to the process: fits that set them in parallel threads can restore the wrong ones.
     with warnings.catch_warnings(), total.shown(), total("fits", len(tasks)) as advance:
         for name, result in sweep(partial(_one, _code(spec.values())), tasks, on, shelf):
             if isinstance(result, Fit):
                 _check_same(name, result, **tasks[name])
-                made[name] = result
+                finished[name] = result
+                if made is not None:
+                    made(name, result)
             elif isinstance(result, BayescaleError):
                 failed[name] = result
             else:
                 raise result
             advance()
-    fits = {name: made[name] for name in tasks if name in made}
+    fits = {name: finished[name] for name in tasks if name in finished}
     seconds: Counter[str] = Counter()
     for fit in fits.values():
         seconds.update(fit.meta["seconds"])

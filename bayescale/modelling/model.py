@@ -166,8 +166,10 @@ class Model(ABC):
     @property
     def meanings(self) -> dict[str, str]:
         """What each parameter and each published coefficient is, in words, by its symbol."""
-        return {name: row.meaning for name, row in {**(self.law_part.quantities if self.law_part else {}),
-                                                    **self.table}.items()}  # fmt: skip
+        quantities = self.law_part.quantities if self.law_part else {}
+        return {name: one.meaning for name, one in quantities.items()} | {
+            name: one.meaning for name, one in self.table.items()
+        }
 
     @property
     @abstractmethod

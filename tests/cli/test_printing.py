@@ -13,7 +13,7 @@ import pytest
 import bayescale as bs
 from bayescale.cli import printing
 from bayescale.cli.findings import print_findings
-from bayescale.cli.models import _BACKTEST, _print_backtest
+from bayescale.cli.models import _BACKTEST, _print_backtest, _print_scored
 from bayescale.cli.results import print_forecast, print_next, print_posterior
 from bayescale.core.verdict import Status, Verdict
 from bayescale.evaluation.backtest import SCORES, Backtest
@@ -199,3 +199,14 @@ def test_an_empty_cell_keeps_its_name(width: int, capsys) -> None:
     table = pd.DataFrame({"a_name_that_is_long": [""], **{f"column_{i}": [1.0] for i in range(20)}})
     printing.print_table(table)
     assert capsys.readouterr().out.startswith("\na name that is long\n")
+
+
+def test_a_family_that_is_scored_is_a_message_at_once(capsys) -> None:
+    row = {"family": "OPT", "cut": "up to 0.5", "n_test": 12, "coverage_90": 0.75, "crps": 0.0123, "bias": -0.004}
+    _print_scored(pd.DataFrame([row, row | {"family": "Pythia", "cut": ""}]))
+    out, err = capsys.readouterr()
+    assert out == ""  # the tables of all families are the data
+    assert err.splitlines() == [
+        "done: OPT (up to 0.5): 12 forecasts, 75% inside their 90% interval, CRPS 0.0123, bias -0.004",
+        "done: Pythia: 12 forecasts, 75% inside their 90% interval, CRPS 0.0123, bias -0.004",
+    ]

@@ -185,8 +185,14 @@ def test_families_without_pooling_begin_at_their_priors_medians(trio: bs.Runs) -
 def test_expanding_scores_every_cut_and_makes_a_record(pool: bs.Runs, monkeypatch: pytest.MonkeyPatch) -> None:
     two = pool.where(family=["OpenLM-C4", "OpenLM-RedPajama"])
     monkeypatch.setattr("bayescale.runs.splits.EXPANDING", (0.5, 0.7))
+    seen: list[pd.DataFrame] = []
     with pytest.warns(bs.ConvergenceWarning):  # so few draws cannot agree
-        result = bs.backtest(two, "additive-unpooled", way="expanding", draws=50, warmup=100, chains=2, progress=False)
+        result = bs.backtest(two, "additive-unpooled", way="expanding", draws=50, warmup=100, chains=2, progress=False,
+                             each=seen.append)  # fmt: skip
+    assert [len(rows) for rows in seen] == [1, 1, 1, 1]  # a fit each, as they end
+    by = ["family", "cut"]
+    pd.testing.assert_frame_equal(pd.concat(seen).sort_values(by, ignore_index=True),
+                                  result.families.sort_values(by, ignore_index=True))  # fmt: skip
     assert len(result.families) == len(result.verdicts) == 4
     assert result.horizons["n_test"].sum() == result.families["n_test"].sum() == len(result.runs)
     by_family = result.families.groupby("family")["crps"].mean()
