@@ -50,18 +50,9 @@ from bayescale.cli.results import print_forecast, print_next, print_posterior, w
               help="Where to sample; auto uses an accelerator for large tables only.")  # fmt: skip
 @as_json_option
 def fit(
-    runs: str,
-    specs: tuple[str, ...],
-    reading: Reading,
-    horizon: float | None,
-    out: Path,
-    seed: int,
-    chains: int,
-    warmup: int | None,
-    draws: int,
-    device: str,
-    as_json: bool,
-) -> None:
+    runs: str, specs: tuple[str, ...], reading: Reading, horizon: float | None, out: Path, seed: int, chains: int,
+    warmup: int | None, draws: int, device: str, as_json: bool,
+) -> None:  # fmt: skip
     """Fit a model to RUNS (a built-in name, or a CSV or Parquet file) and save the posterior.
 
     Several models are each fitted, then averaged: a model's weight says how well it forecasts larger runs from smaller
@@ -73,7 +64,7 @@ def fit(
     started = time.perf_counter()
     from bayescale.core import progress
     from bayescale.inference import fit as fitting
-    from bayescale.inference.average import LEAVE_OUT, Average
+    from bayescale.inference.average import Average
 
     stages = progress.Stages(show=progress.on_terminal())
     stages.seconds["import"] = time.perf_counter() - started
@@ -92,13 +83,21 @@ def fit(
         about = _average_dict(result) if isinstance(result, Average) else _fit_dict(result)
         print_json(_said(result, out) | about | {"seconds": seconds})
     else:
-        warn(result.verdict)
-        named = result.summary if isinstance(result, Average) else result.summary.rename_axis("parameter")
-        marked = f"{result.excluded_words}; {LEAVE_OUT}" if result.excluded else ""
-        print_posterior(named.reset_index(), several=len(specs) > 1, about=repr(result), marked=marked)
-        echo(f"took {', '.join(f'{name} {value:.1f} s' for name, value in seconds.items())}\nsaved {out}")
-        print_next(out, result.columns, result.design_frame)
+        _print_fit(result, out, seconds)
     finish(result.converged, str(result.verdict))
+
+
+def _print_fit(result: Any, out: Path, seconds: dict[str, float]) -> None:
+    """Print a fit or an average, its runs that are marked as excluded, the time that it took, and what comes next."""
+    from bayescale.inference.average import LEAVE_OUT
+
+    warn(result.verdict)
+    several = len(result.members) > 1
+    named = result.summary if several else result.summary.rename_axis("parameter")
+    marked = f"{result.excluded_words}; {LEAVE_OUT}" if result.excluded else ""
+    print_posterior(named.reset_index(), several=several, about=repr(result), marked=marked)
+    echo(f"took {', '.join(f'{name} {value:.1f} s' for name, value in seconds.items())}\nsaved {out}")
+    print_next(out, result.columns, result.design_frame)
 
 
 def _said(result: Any, out: Path) -> dict[str, Any]:
@@ -158,19 +157,10 @@ def check(fit_file: str, verbose: bool, as_json: bool) -> None:
 @seed_option
 @as_json_option
 def forecast(
-    fit_file: str,
-    params: float | None,
-    tokens: float | None,
-    flops: float | None,
-    family: str | None,
-    at: Path | None,
-    settings: tuple[tuple[str, str], ...],
-    response: str | None,
-    out: Path | None,
-    record: Path | None,
-    seed: int,
-    as_json: bool,
-) -> None:
+    fit_file: str, params: float | None, tokens: float | None, flops: float | None, family: str | None,
+    at: Path | None, settings: tuple[tuple[str, str], ...], response: str | None, out: Path | None,
+    record: Path | None, seed: int, as_json: bool,
+) -> None:  # fmt: skip
     """Forecast a run's loss, noise included; say how far it is beyond the data and how often such intervals covered.
 
     With --params inf, --tokens inf or --flops, print what the law alone says: a limit, or the frontier of compute.

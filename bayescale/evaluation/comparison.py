@@ -310,36 +310,52 @@ def compare(
     options = Options(train_quantile, None, beyond)
     cuts = Cuts.of(runs, list(dict.fromkeys([*CUTS, train_quantile])), beyond, None if family == NEW else family, of)
     how = FitOptions(chains, warmup, draws, device, workers, scheduler, folder)
-    fits: dict[str, Fit] = {}
-    tests: dict[str, Backtest] = {}
-    found: dict[str, Forecasts] = {}
-    failed: dict[str, BayescaleError] = {}
-    untested: dict[str, str] = {}
+    made = _fitted_and_tested(runs, models, cuts, options, how, seed=seed, progress=progress)
+    if not made.fits:
+        raise next(iter(made.failed.values()))
+    chosen = {"flops": flops, "family": family, "seed": seed, "train_quantile": train_quantile, "beyond": beyond,
+              "response": of.name}  # fmt: skip
+    left_out = {"fits": {name: str(error) for name, error in made.failed.items()}, "beyond": made.untested}
+    result = _examined(runs.name, runs.card, made.fits, made.tests, cuts.joined(made.found, CUTS), chosen, left_out)
+    if not result.converged:
+        warnings.warn(str(result.verdict), ConvergenceWarning, 2)
+    return result
+
+
+@dataclass(frozen=True)
+class _Made:
+    """By model: the fit on all runs, its forecasts beyond every cut and their backtest, or why there is none."""
+
+    fits: dict[str, Fit] = field(default_factory=dict)
+    tests: dict[str, Backtest] = field(default_factory=dict)
+    found: dict[str, Forecasts] = field(default_factory=dict)
+    failed: dict[str, BayescaleError] = field(default_factory=dict)
+    untested: dict[str, str] = field(default_factory=dict)
+
+
+def _fitted_and_tested(
+    runs: Runs, models: Mapping[str, Model], cuts: Cuts, options: Options, how: FitOptions, *, seed: int,
+    progress: bool | None,
+) -> _Made:  # fmt: skip
+    """Fit each model to all runs and below each cut; an error of one model leaves the others."""
+    made = _Made()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # one for all, below
+        warnings.simplefilter("ignore", ConvergenceWarning)  # the comparison gives one for all
         for name, spec in models.items():
             # A batch of one: tracing two structures in parallel threads would mix NumPyro's handlers.
             batch = fit_many({name: runs}, spec, seed=seed, progress=progress, **vars(how.within("all runs")))
-            fits |= batch.fits
-            failed |= batch.failed
+            made.fits.update(batch.fits)
+            made.failed.update(batch.failed)
             if name in batch.failed:
                 continue
             try:
                 one = cuts.forecasts(runs, spec, how.within("leave-future-out", name), seed=seed, progress=progress,
-                                     backtested=train_quantile)  # fmt: skip
-                tests[name] = cuts.backtest(runs, spec, one, options, seed)
-                found[name] = one
+                                     backtested=options.train_quantile)  # fmt: skip
+                made.tests[name] = cuts.backtest(runs, spec, one, options, seed)
+                made.found[name] = one
             except BayescaleError as error:
-                untested[name] = str(error)
-    if not fits:
-        raise next(iter(failed.values()))
-    chosen = {"flops": flops, "family": family, "seed": seed, "train_quantile": train_quantile, "beyond": beyond,
-              "response": of.name}  # fmt: skip
-    left_out = {"fits": {name: str(error) for name, error in failed.items()}, "beyond": untested}
-    result = _examined(runs.name, runs.card, fits, tests, cuts.joined(found, CUTS), chosen, left_out)
-    if not result.converged:
-        warnings.warn(str(result.verdict), ConvergenceWarning, 2)
-    return result
+                made.untested[name] = str(error)
+    return made
 
 
 def examine(

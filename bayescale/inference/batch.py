@@ -191,9 +191,7 @@ def _fit_once(
     made: Callable[[str, Fit], object] | None = None,
 ) -> Batch:  # fmt: skip
     """Fit each of many tables by its spec, without the last retry."""
-    failed: dict[str, BayescaleError] = {}
-    tables: dict[str, Runs] = {}
-    designs: dict[str, Design] = {}
+    failed, tables, designs = dict[str, BayescaleError](), dict[str, Runs](), dict[str, Design]()
     for name, table in runs.items():
         try:
             tables[name] = conformed(spec[name], table)

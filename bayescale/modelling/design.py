@@ -152,14 +152,6 @@ class Design:
         fresh = None if new is None else _named(spec, table[table["family"] == new])
         logs = anchor_of(spec, fitted) if anchor is None else anchor
         inputs = {name: logs[name] for name in spec.inputs}
-        basis: dict[str, np.ndarray] = {}
-        if spec.based:
-            known = _fitted_runs(spec, fitted, inputs)
-            if fresh is not None:
-                known.append(_as_if_fitted(spec, known, fitted, fresh))
-            basis = _bases(spec, _rows_at(spec, table, inputs), family, known)
-        texts = {of.name: of.basis(table) for of in spec.penalizing}
-        basis |= {name: found for name, found in texts.items() if found is not None}
         lot, lots = _lots(spec, fitted, fresh)
         spent = [name for name in sorted(set(spec.columns) & logged(spec)) if name in table]
         places = spec.places(inputs)
@@ -171,7 +163,7 @@ class Design:
             columns=_columns(spec, table, spec.observed),
             observed={name: _filled(values, np.nanmin) for name, values in (observed or {}).items()},
             present={name: mask for name, mask in present.items() if not mask.all()},
-            basis=basis,
+            basis=_all_bases(spec, table, fitted, family, inputs, fresh),
             family=family,
             priors={name: (np.asarray(loc), np.asarray(scale)) for name, (loc, scale) in places.items()},
             centering={name: np.zeros(size) for name, size in sizes_of_centering(spec, count).items()},
@@ -398,6 +390,20 @@ def _as_if_fitted(spec: Model, fitted: Sequence[_Fitted], table: pd.DataFrame, f
     nowhere = np.zeros((1, len(spec.inputs)))
     rows = Rows(nowhere, np.log([table[size_column(table)].max()]), np.array([""], object), span)
     return _Fitted(rows, float(np.median([one.slope for one in fitted])))
+
+
+def _all_bases(
+    spec: Model, table: pd.DataFrame, fitted: pd.DataFrame, family: np.ndarray, inputs: Mapping[str, Any], fresh: Any
+) -> dict[str, np.ndarray]:  # fmt: skip
+    """Return the bases of discrepancies and of penalties at the rows of a table."""
+    basis: dict[str, np.ndarray] = {}
+    if spec.based:
+        known = _fitted_runs(spec, fitted, inputs)
+        if fresh is not None:
+            known.append(_as_if_fitted(spec, known, fitted, fresh))
+        basis = _bases(spec, _rows_at(spec, table, inputs), family, known)
+    texts = {of.name: of.basis(table) for of in spec.penalizing}
+    return basis | {name: found for name, found in texts.items() if found is not None}
 
 
 def _bases(spec: Model, rows: Rows, family: np.ndarray, fitted: Sequence[_Fitted]) -> dict[str, np.ndarray]:

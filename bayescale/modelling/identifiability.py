@@ -9,6 +9,7 @@ from bayescale.core.errors import RunsError
 from bayescale.modelling.custom import CustomModel
 from bayescale.modelling.grouping import together
 from bayescale.modelling.model import Instance, Model
+from bayescale.parts.base import AbstractLaw
 from bayescale.runs.table import Runs
 
 _ROUNDING = 1e-9  # relative to the largest value: differences from rounding only
@@ -39,33 +40,42 @@ def check_identified(spec: Model, runs: Runs) -> None:
     for lot in dict.fromkeys(together([spec], frame).values()):
         group = frame[frame["family"].isin(lot)]
         family = runs.name if lot == frozenset(runs.families) and len(lot) > 1 else ", ".join(sorted(lot))
-        if len(group) < len(law.parameters) and not spec.learned:
-            raise RunsError(
-                f"{family!r} has fewer runs than law {law.name!r} has parameters",
-                expected=f"at least {len(law.parameters)} runs",
-                got=str(len(group)),
-                hint='add runs, or pool the family with others (pooling = "partial")',
-            )
-        if spec.learned:  # learned priors supply what these runs lack
-            continue
-        logs = spec.logs(group, spec.inputs)
-        for name, spread in zip(spec.inputs, logs.std(axis=0), strict=True):
-            if spread < _LEAST_SCATTER:
-                raise RunsError(
-                    f"{family!r}: every run has about the same {name}, so its exponent is not identified",
-                    got=f"{name} from {group[name].min():.3g} to {group[name].max():.3g}",
-                    hint=f"add runs with other {name}, or fit a power law in the other input",
-                )
-        if len(spec.inputs) == 2 and (logs[:, 1] - logs[:, 0]).std() < _LEAST_SCATTER:
-            raise RunsError(
-                f"{family!r}: every run has the same {spec.inputs[1]} per {spec.inputs[0].removesuffix('s')}, "
-                "so the two exponents are not identified",
-                expected="runs with several ratios, ideally from 2 to 300",
-                got=f"{np.exp((logs[:, 1] - logs[:, 0]).mean()):.3g} in all of them",
-                hint='add runs with other ratios, or fit law power-floor with inputs = ["flops"]',
-            )
+        if not spec.learned:  # learned priors supply what these runs lack
+            _check_enough(law, group, family)
+            _check_varied(spec, group, family)
     for column in dict(spec.covariates):
         check_covariate(runs, column, alone=not spec.learned)
+
+
+def _check_enough(law: AbstractLaw, group: pd.DataFrame, family: str) -> None:
+    """Refuse fewer runs than the law has parameters."""
+    if len(group) < len(law.parameters):
+        raise RunsError(
+            f"{family!r} has fewer runs than law {law.name!r} has parameters",
+            expected=f"at least {len(law.parameters)} runs",
+            got=str(len(group)),
+            hint='add runs, or pool the family with others (pooling = "partial")',
+        )
+
+
+def _check_varied(spec: Model, group: pd.DataFrame, family: str) -> None:
+    """Refuse runs in which an input, or the ratio of two inputs, does not vary."""
+    logs = spec.logs(group, spec.inputs)
+    for name, spread in zip(spec.inputs, logs.std(axis=0), strict=True):
+        if spread < _LEAST_SCATTER:
+            raise RunsError(
+                f"{family!r}: every run has about the same {name}, so its exponent is not identified",
+                got=f"{name} from {group[name].min():.3g} to {group[name].max():.3g}",
+                hint=f"add runs with other {name}, or fit a power law in the other input",
+            )
+    if len(spec.inputs) == 2 and (logs[:, 1] - logs[:, 0]).std() < _LEAST_SCATTER:
+        raise RunsError(
+            f"{family!r}: every run has the same {spec.inputs[1]} per {spec.inputs[0].removesuffix('s')}, "
+            "so the two exponents are not identified",
+            expected="runs with several ratios, ideally from 2 to 300",
+            got=f"{np.exp((logs[:, 1] - logs[:, 0]).mean()):.3g} in all of them",
+            hint='add runs with other ratios, or fit law power-floor with inputs = ["flops"]',
+        )
 
 
 def check_observed(model: CustomModel, runs: Runs) -> None:

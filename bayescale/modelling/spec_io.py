@@ -172,6 +172,37 @@ def make_spec(name: str, /, **content: Any) -> Any:
     _check_shapes(name, content)
     if "model" in content:
         return _own(name, content)
+    named = _of_parts(name, content)
+    law = named.part("laws", named.law)
+    inputs = tuple(content.get("inputs", law.inputs))
+    _check_inputs(named, law, inputs)
+    _check_resources(name, law, inputs, named.resources)
+    _check_penalties(named, law, inputs)
+    _check_discrepancy(name, inputs, named.discrepancy)
+    covariates = tuple((column, tuple(worth)) for column, worth in content.get("covariates", {}).items())
+    _check_covariates(name, law, inputs, covariates)
+    table = table_of([*named.spending, *named.discrepancies], named.instances, gains_of(covariates))
+    settings = _settings(name, table, dict(content.get("pooling", {})), dict(content.get("parameters", {})))
+    _check_across(named, dict(settings))
+    reference = dict(content.get("reference", {}))
+    _check_reference(name, inputs, reference, settings)
+    ends = _range(name, reference, dict(content.get("range", {})))
+    spec = replace(
+        named,
+        title=content.get("title", name),
+        inputs=inputs,
+        settings=settings,
+        anchor=_anchor(name, inputs, dict(content.get("anchor", {}))),
+        learned=tuple(sorted(dict(content.get("learned", {})).items())),
+        covariates=covariates,
+        reference=tuple((column, float(reference[column])) for column in inputs if reference),
+        range=tuple((column, ends[column]) for column in inputs if ends),
+    )
+    return replace(spec, fields=_fields(spec, content.get("fields", {})))
+
+
+def _of_parts(name: str, content: Mapping[str, Any]) -> Spec:
+    """Return a spec that names its parts, with their fields, and nothing else yet."""
     if "law" not in content:
         raise SpecError(f"spec {name!r} names no law", expected='for example law = "additive"')
     responses = tuple(_observed(name, *one) for one in content.get("responses", {"loss": "student-t"}).items())
@@ -181,38 +212,7 @@ def make_spec(name: str, /, **content: Any) -> Any:
     resources, penalties = (tuple(content.get(key, ())) for key in ("resources", "penalties"))
     named = Spec(name, name, content["law"], (), resources, responses, (), discrepancy, penalties=penalties)
     fields = {part: given for part, given in content.get("fields", {}).items() if part in named.named}
-    named = replace(named, fields=_fields(named, fields))
-    law = named.part("laws", named.law)
-    inputs = tuple(content.get("inputs", law.inputs))
-    _check_inputs(named, law, inputs)
-    _check_resources(name, law, inputs, resources)
-    _check_penalties(named, law, inputs)
-    _check_discrepancy(name, inputs, discrepancy)
-    covariates = tuple((column, tuple(worth)) for column, worth in content.get("covariates", {}).items())
-    _check_covariates(name, law, inputs, covariates)
-    table = table_of([*named.spending, *named.discrepancies], named.instances, gains_of(covariates))
-    settings = _settings(name, table, dict(content.get("pooling", {})), dict(content.get("parameters", {})))
-    _check_across(named, dict(settings))
-    reference = dict(content.get("reference", {}))
-    _check_reference(name, inputs, reference, settings)
-    ends = _range(name, reference, dict(content.get("range", {})))
-    spec = Spec(
-        name=name,
-        title=content.get("title", name),
-        law=content["law"],
-        inputs=inputs,
-        resources=resources,
-        penalties=penalties,
-        responses=responses,
-        settings=settings,
-        discrepancy=discrepancy,
-        anchor=_anchor(name, inputs, dict(content.get("anchor", {}))),
-        learned=tuple(sorted(dict(content.get("learned", {})).items())),
-        covariates=covariates,
-        reference=tuple((column, float(reference[column])) for column in inputs if reference),
-        range=tuple((column, ends[column]) for column in inputs if ends),
-    )
-    return replace(spec, fields=_fields(spec, content.get("fields", {})))
+    return replace(named, fields=_fields(named, fields))
 
 
 def _own(spec: str, content: Mapping[str, Any]) -> CustomModel:
