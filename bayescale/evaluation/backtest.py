@@ -198,9 +198,9 @@ def backtest(
 
     Families that depend on each other are fitted together: all families under a pooled spec, the families of a suite
     under pooling by suite, each family alone without pooling. There is one fit per cut, or one per family if all runs
-    of the others are fitted. Fits with the same number of families share one compiled program. Learned priors are
-    learned again without the scored families and the rest of their suites, so no family is forecast from a prior that
-    has seen it.
+    of the others are fitted. Fits with as many families and about as many runs share one compiled program. Learned
+    priors are learned again without the scored families and the rest of their suites, so no family is forecast from a
+    prior that has seen it.
 
     Parameters
     ----------

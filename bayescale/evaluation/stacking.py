@@ -140,8 +140,8 @@ def leave_future_out(
     """Fit each model below several cuts of each family's compute, and score its forecasts beyond.
 
     A run beyond several cuts is forecast from each. A model's forecasts are those of its own backtest and do not depend
-    on the other models: without pooling, each family is fitted alone, with one compiled program per model. Priors that
-    were learned on a family are learned again without it.
+    on the other models: without pooling, each family is fitted alone. Priors that were learned on a family are learned
+    again without it.
 
     Parameters
     ----------

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import bayescale as bs
@@ -14,6 +15,9 @@ from bayescale.inference import nuts
 from bayescale.inference.fit import Fit
 from bayescale.inference.nuts import run_chain
 from bayescale.modelling import spec as specs
+from bayescale.modelling.design import design
+from bayescale.modelling.layout import layout
+from bayescale.runs.readers import load_runs
 
 SETTINGS = {"chains": 2, "draws": 500, "progress": False}
 
@@ -127,3 +131,33 @@ def test_only_a_fit_that_does_not_converge_takes_the_last_rung(tables, monkeypat
     found = bs.fit_many({name: tables[name] for name in ("most", "half")}, "additive", seed=5, longer=4, **few)
     assert sorted(fitted) == sorted([(len(tables["most"]), 20), (len(tables["half"]), 20), (len(tables["half"]), 80)])
     assert {name: fit.posterior.sizes["draw"] for name, fit in found.fits.items()} == {"most": 20, "half": 80}
+
+
+def test_a_large_table_does_not_pad_small_ones(chinchilla):
+    spec = bs.load_spec("additive")
+    frame = pd.concat([chinchilla.frame] * 7, ignore_index=True)
+    apart = 1 + 1e-6 * np.arange(len(frame))  # no two rows are one run
+    large = load_runs(frame.assign(run_id=frame.index.map(str), params=frame["params"] * apart).drop(columns="flops"))
+    designs = {f"small {i}": design(spec, chinchilla.take(np.arange(40 + i))) for i in range(9)}
+    shapes = batches._shapes(designs | {"large": design(spec, large)})
+    assert {shapes[name] for name in designs} == {layout(list(designs.values()))}
+    assert shapes["large"] == layout([design(spec, large)])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_classes_of_tables_are_those_with_the_fewest_padded_runs(seed):
+    rng = np.random.default_rng(seed)
+    tables = dict(zip(rng.integers(5, 1200, 6).tolist(), rng.integers(1, 30, 6).tolist(), strict=True))
+    sizes = sorted(tables)
+
+    def cost(classes):
+        padded = [most * sum(tables[size] for size in sizes if least <= size <= most) for least, most in classes]
+        return sum(padded) + batches._PROGRAM * len(classes)
+
+    def every(start=0):
+        if start == len(sizes):
+            yield []
+        for end in range(start + 1, len(sizes) + 1):
+            yield from ([(sizes[start], sizes[end - 1]), *rest] for rest in every(end))
+
+    assert cost(batches._classes(tables)) == min(map(cost, every()))
