@@ -15,6 +15,7 @@ from bayescale.core.quantities import count
 from bayescale.decisions.derived import frontier
 from bayescale.inference.fit import Fit
 from bayescale.prediction.queries import counts_flops
+from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN
 
 MARKED = "marked as excluded"
 _SDS = 1.0  # posterior SDs by which a few runs may move an answer, however small the change
@@ -23,7 +24,10 @@ _RELIABLE = 0.7  # largest Pareto shape at which reweighted draws are used: Veht
 _CLUSTER = 5  # runs that lie together
 _LEAST_LEFT = 4  # runs of a family for each run that is left out
 _ANSWERS = {"tokens_per_param": "the best tokens per param", "loss": "the loss of the best split"}
-_SHORT = {"tokens_per_param": "{:.3g} tokens per param instead of {:.3g}", "loss": "a loss of {:.3f} instead of {:.3f}"}
+_SHORT = {
+    "tokens_per_param": "{:.3g} tokens per param instead of {:.3g} ({} params instead of {})",
+    "loss": "a loss of {:.3f} instead of {:.3f}",
+}
 # Factors by which an answer may change, however narrow its posterior: a ratio 1.5 times too high wastes about 1% of
 # compute, and so does a loss that is forecast 0.5% too low, near 1e23 FLOP.
 _MATTERS = {"tokens_per_param": 1.5, "loss": 1.005}
@@ -104,6 +108,14 @@ class Change:
     after: float
     sds: float
     shape: float
+
+    @property
+    def sizes(self) -> tuple[str, ...]:
+        """Params of the best split without the runs, and with them; empty for another answer than the ratio."""
+        if self.answer != "tokens_per_param":
+            return ()
+        split = self.flops / FLOPS_PER_PARAM_TOKEN
+        return count(np.sqrt(split / self.after), 2), count(np.sqrt(split / self.before), 2)
 
     @property
     def size(self) -> float:
@@ -225,7 +237,7 @@ def answers_without(changes: list[Change], few: Few) -> str:
     str
     """
     of = [one for one in changes if one.runs == few]
-    left = " and ".join(_SHORT[one.answer].format(one.after, one.before) for one in of)
+    left = " and ".join(_SHORT[one.answer].format(one.after, one.before, *one.sizes) for one in of)
     return left + ("" if all(one.shape <= _RELIABLE for one in of) else "; a rough estimate, so fit without them")
 
 

@@ -13,7 +13,7 @@ from bayescale.decisions.choice import Choice
 from bayescale.decisions.tabulated import TIMES, Tabulated
 from bayescale.prediction.records import Measured
 from bayescale.reporting.front import NO_HARDWARE, Front, budget_words, if_right, lasting, trust_by_horizon
-from bayescale.reporting.pictures import largest_run, runs_of
+from bayescale.reporting.pictures import largest_note, runs_of
 from bayescale.reporting.sentences import COSTLY, FAR, TAILS, WORDS, say
 
 _SCRIPTS = ("vendor/d3lite.js", "page/law.js", "page/explorer.js")
@@ -84,7 +84,7 @@ def explorer_of(
         "tails": TAILS, "far": FAR, "costly": COSTLY, "words": WORDS,
         "runs": [[_rounded(r.flops), _rounded(r.loss), r.kind] for r in runs.itertuples()],
         "trust": trust_by_horizon(choice, measured), "reasons": lasting(choice, front.chips),
-        "largestRun": largest_run(choice, table), "hardware": _hardware(choice), "noHardware": NO_HARDWARE,
+        "largestRun": largest_note(choice, table), "hardware": _hardware(choice), "noHardware": NO_HARDWARE,
         "hash": True, "right": if_right(choice),
         "printed": f"Set: budget {budget_words(choice)}; no tokens served; {say('neutral')}.",
     }  # fmt: skip

@@ -107,7 +107,9 @@ def front(choice: Choice, answers: Sequence[Answer], *, title: str, measured: Ma
     asked = [replace(one, state=REVIEW) if one.question in known and one.state == PASS else one for one in asked]
     states = {one.question: one.state for one in asked}
     lines = [replace(one, state=states.get(one.question, one.state)) for one in lines]
-    failed = [one for one in asked if one.state != PASS and one.question not in known]
+    # That nothing was measured is on the card of the track record, with its action.
+    said = [trust] if split and not measured_at(choice, choice.details.reach_decades, measured).backtests else []
+    failed = [one for one in asked if one.state != PASS and one.question not in known and one not in said]
     wrong = sorted([*lines, *failed], key=lambda one: _ORDER[one.state])
     chips = (*asked, *{one.question: one for one in lines if one.question not in states}.values())
     state, why = _state(choice, [*asked, *lines])

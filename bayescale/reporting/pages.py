@@ -19,7 +19,7 @@ from bayescale.decisions.allocation import Allocation, Split
 from bayescale.decisions.choice import Choice, Withheld
 from bayescale.decisions.lifetime import Life
 from bayescale.decisions.solver import decide
-from bayescale.decisions.tabulated import tabulated
+from bayescale.decisions.tabulated import Tabulated, tabulated
 from bayescale.evaluation.checks.base import REVIEW, Answer, check
 from bayescale.evaluation.comparison import Comparison, examine
 from bayescale.inference.average import AbstractFit
@@ -31,7 +31,14 @@ from bayescale.reporting.checklist import fitted_sources
 from bayescale.reporting.explorer import explorer_of
 from bayescale.reporting.front import Front, demand_of, front, measured_by, none, served, withheld
 from bayescale.reporting.glosses import glossed
-from bayescale.reporting.pictures import Shown, cost_of_sizes, coverage, loss_by_compute, residuals
+from bayescale.reporting.pictures import (
+    Shown,
+    cost_of_sizes,
+    coverage,
+    largest_run,
+    loss_by_compute,
+    residuals,
+)
 from bayescale.reporting.plots import comparison as figures
 from bayescale.reporting.sentences import say
 from bayescale.reporting.words import (
@@ -225,6 +232,12 @@ def _range_over_laws(c: Comparison) -> list[str]:
             f"nats/token.{not_all}"]  # fmt: skip
 
 
+def _largest(choice: Choice, table: Tabulated) -> list[Answer]:
+    """What could be wrong if the largest run lies outside its own prediction."""
+    said, outside = largest_run(choice, table)
+    return [Answer("largest run", REVIEW, said, say("largest_do"))] * outside
+
+
 def front_of(
     choice: Choice | Withheld | str, answers: Sequence[Answer], title: str,
     measured: Mapping[str, Measured] | None = None, others: Sequence[Answer] = (),
@@ -256,6 +269,7 @@ def front_of(
         return front(choice, answers, title=title, measured=measured, others=others), {}, ()
     table = tabulated(choice.fit, choice.details.flops, choice.details.family, choice.details.recipe)
     pictures = cost_of_sizes(choice), loss_by_compute(choice, table)
+    others = [*_largest(choice, table), *others]
     shown = front(choice, answers, title=title, measured=measured, pictures=pictures, others=others)
     drifting = next((one.failed for one in answers if one.question == "residuals"), ())
     return shown, explorer_of(choice, table, shown, measured), residuals(choice, table, drifting)

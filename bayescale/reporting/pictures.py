@@ -161,7 +161,7 @@ def loss_by_compute(choice: Choice, table: Tabulated) -> Shown:
     for k, level in enumerate((5, 25, 50, 75, 95)):
         columns.append((f"{level}{PERCENT}", "nats/token", loss, attrgetter(f"q{k}")))
     alt = f"loss by compute of {len(runs)} runs, and of a run at the best split: {loss(curve[2, i])} near the budget"
-    note = say("note_b", flops=number(of.flops), low=loss(low), high=loss(high), largest=largest_run(choice, table))
+    note = say("note_b", flops=number(of.flops), low=loss(low), high=loss(high), largest=largest_note(choice, table))
     shown = replace(tabled("Loss at the best split", frame, columns), id="table-b")
     return Shown("b", "Loss by compute", drawn.svg("picture-b", alt), note, shown)
 
@@ -286,8 +286,37 @@ _AXES: dict[str, tuple[str, str, Callable[[float], str]]] = {
 """Columns of the pictures of residuals by what the check calls them: column, words and writer of the axis."""
 
 
-def largest_run(choice: Choice, table: Tabulated) -> str:
-    """Return where the largest run lies relative to its own prediction, in words.
+def largest_run(choice: Choice, table: Tabulated) -> tuple[str, bool]:
+    """Return how far the largest run is from its own prediction, in words, and whether that is outside the noise.
+
+    Parameters
+    ----------
+    choice : Choice
+        Of an allocation.
+    table : Tabulated
+
+    Returns
+    -------
+    (str, bool)
+        An empty text where the table predicts no runs.
+    """
+    runs = runs_of(choice, table)
+    if not len(runs) or not _predicts(choice):
+        return "", False
+    one = runs.loc[[runs["flops"].idxmax()]]
+    off, (low, high) = float(np.expm1(_residual(one, table)[0])), _noise(table)
+    (params, tokens) = one[["params", "tokens"]].to_numpy(float)[0]
+    inside, below = low <= off <= high, off < 0
+    said = say("largest_run", params=counted(params), ratio=number(tokens / params, 2), off=percent(abs(off)),
+               side="below" if below else "above", place="inside" if inside else "outside", low=percent(low),
+               high=percent(high))  # fmt: skip
+    return said + (
+        say("largest_in") if inside else say("largest_out", lower="lower" if below else "higher")
+    ), not inside
+
+
+def largest_note(choice: Choice, table: Tabulated) -> str:
+    """Return what the note of a picture says of the largest run.
 
     Parameters
     ----------
@@ -298,16 +327,6 @@ def largest_run(choice: Choice, table: Tabulated) -> str:
     Returns
     -------
     str
-        Empty where the table predicts no runs.
     """
-    runs = runs_of(choice, table)
-    if not len(runs) or not _predicts(choice):
-        return ""
-    one = runs.loc[[runs["flops"].idxmax()]]
-    off, (low, high) = float(np.expm1(_residual(one, table)[0])), _noise(table)
-    (params, tokens) = one[["params", "tokens"]].to_numpy(float)[0]
-    inside, below = low <= off <= high, off < 0
-    said = say("largest_run", params=counted(params), ratio=number(tokens / params, 2), off=percent(abs(off)),
-               side="below" if below else "above", place="inside" if inside else "outside", low=percent(low),
-               high=percent(high))  # fmt: skip
-    return said + (say("largest_in") if inside else say("largest_out", lower="lower" if below else "higher"))
+    said, outside = largest_run(choice, table)
+    return say("largest_see") if outside else f" {said}" * bool(said)

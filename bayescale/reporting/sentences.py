@@ -45,10 +45,12 @@ WORDS = {
     "note_b": "Note: at {flops} FLOP the loss of a single run at the best split is {low} to {high} (90% interval, "
     "noise included). The curve is for the best split. Filled runs are near it, pale ones farther away. Hollow runs "
     "are over three times too large or too small for their compute, so the curve is not their prediction.{largest}",
-    "largest_run": " The largest run ({params} parameters, {ratio} tokens per parameter) has a loss {off} {side} its "
+    "largest_run": "The largest run ({params} parameters, {ratio} tokens per parameter) has a loss {off} {side} its "
     "own prediction, {place} the 90% interval of the noise ({low} to {high} of the loss)",
     "largest_in": ": nothing unusual.",
-    "largest_out": ". One such run may be chance, or a sign that larger runs have a {lower} loss than forecast here.",
+    "largest_out": ". One such run may be chance, or a sign that larger runs have a {lower} loss than forecast here",
+    "largest_see": " The largest run lies outside its own prediction: see below what could be wrong.",
+    "largest_do": "fit without it (--exclude), and report both answers",
     "static": "For {budget}, as this page was written. The sliders change neither this part nor the next.",
     "assumed": "{accelerator}-days as written rest on {figures}.",
     "good": "Settled",

@@ -89,7 +89,8 @@ def content(chinchilla_fit: bs.Fit) -> pages.Content:
 def test_runs_that_move_the_answer_and_runs_that_are_marked_are_kept_apart(content) -> None:
     by = {one.question: one for one in content.front.wrong}
     most, marked = by["influence"].sentence, by["excluded runs"].sentence
-    assert re.search(r"Without 5 runs \(c\d+.*\): \S+ tokens per param instead of 17\.6 and a loss of", most)
+    ratio, sizes = r"\S+ tokens per param instead of 17\.6", r"\(\d+B params instead of 74B\)"
+    assert re.search(rf"Without 5 runs \(c\d+.*\): {ratio} {sizes} and a loss of", most)
     assert "none of them is marked as excluded" in most
     assert "this fit includes them" in marked
     for said in (most, marked):
@@ -123,12 +124,14 @@ def test_the_largest_run_is_read_against_its_own_prediction(content, chinchilla_
     predicted = np.median(draws["E"] + draws["A"] * one["params"] ** -draws["alpha_N"]
                           + draws["B"] * one["tokens"] ** -draws["beta_D"])  # fmt: skip
     off = one["loss"] / predicted - 1
-    note = content.front.pictures[1].note
-    assert f"The largest run ({words.counted(one['params'])} parameters" in note
-    said = re.search(r"has a loss (\S+)% (below|above) its own prediction, (inside|outside)", note)
+    (line,) = [one for one in content.front.wrong if one.question == "largest run"]
+    assert f"The largest run ({words.counted(one['params'])} parameters" in line.sentence
+    said = re.search(r"has a loss (\S+)% (below|above) its own prediction, outside", line.sentence)
     assert said
     assert float(said[1]) == pytest.approx(abs(100 * off), rel=0.05)
     assert said[2] == ("below" if off < 0 else "above")
+    note = content.front.pictures[1].note
+    assert "The largest run lies outside its own prediction" in note
     assert content.explorer["largestRun"] in note
 
 
