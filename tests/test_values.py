@@ -143,7 +143,7 @@ def test_options_reach_the_fits(trio: bs.Runs, monkeypatch: pytest.MonkeyPatch) 
     class Asked(Exception):
         pass
 
-    def spy(tables, spec, *, seed, progress, longer=1, **options):
+    def spy(tables, spec, *, seed, progress, longer=1, made=None, **options):
         assert options.pop("folder") is not None
         raise Asked(options | {"seed": seed, "progress": progress})
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -395,7 +395,7 @@ class Split(AbstractDetails):
             "value_of_perfect_information_nats": self.evpi,
             "indifference_params": None if np.isnan(self.band[0]) else list(self.band),
             "optimum": self.optimum,
-            "influence": [asdict(one) for one in self.influence],
+            "influence": [one.to_dict() for one in self.influence],
             "curve": self.curve.to_dict("records"),
             "reach_decades": self.reach_decades,
         }
@@ -403,7 +403,8 @@ class Split(AbstractDetails):
     @property
     def lines(self) -> list[tuple[str, str]]:
         """The choice and its regret; if no split is settled, the known ranges. Then the runs that it depends on."""
-        return [*(self._ranges if self.unsettled else self._chosen), *influence_lines(self.influence)]
+        about = self._ranges if self.unsettled else self._chosen
+        return [*about, *influence_lines(self.influence, settled=not self.unsettled)]
 
     @cached_property
     def influence(self) -> list[Change]:

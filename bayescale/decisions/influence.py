@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sized
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,6 +29,7 @@ _SHORT = {
     "tokens_per_param": "{:.3g} tokens per param instead of {:.3g} ({} params instead of {})",
     "loss": "a loss of {:.3f} instead of {:.3f}",
 }
+_RELATIVE = {"tokens_per_param": "{:.2g} times the tokens per param", "loss": "{:.3f} times the loss"}
 # Factors by which an answer may change, however narrow its posterior: a ratio 1.5 times too high wastes about 1% of
 # compute, and so does a loss that is forecast 0.5% too low, near 1e23 FLOP.
 _MATTERS = {"tokens_per_param": 1.5, "loss": 1.005}
@@ -122,6 +124,11 @@ class Change:
         """The smaller of the change in posterior SDs, and of its log over that of a factor that matters."""
         return min(self.sds / _SDS, abs(np.log(self.after / self.before)) / np.log(_MATTERS[self.answer]))
 
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        runs = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self.runs).items()}
+        return asdict(self) | {"runs": runs}
+
     @property
     def matters(self) -> bool:
         """Whether the change is over one posterior SD, and a factor of 1.5 in the ratio or 0.5% of the loss."""
@@ -179,19 +186,21 @@ def influence(fit: Fit, family: str, flops: float) -> list[Change]:
             for rows, few in chosen.items()]  # fmt: skip
 
 
-def influence_lines(changes: list[Change]) -> list[tuple[str, str]]:
+def influence_lines(changes: list[Change], settled: bool = True) -> list[tuple[str, str]]:
     """Return a line of text for each group of runs that matters, or is marked, with both answers without it.
 
     Parameters
     ----------
     changes : list of Change
+    settled : bool
+        Whether the runs settle the split. If not, there is no single figure: changes are given as factors.
 
     Returns
     -------
     list of (str, str)
         Label and sentence.
     """
-    return [("influence", without(changes, few)) for few in that_matter(changes)]
+    return [("influence", without(changes, few, settled)) for few in that_matter(changes)]
 
 
 def that_matter(changes: list[Change]) -> list[Few]:
@@ -208,36 +217,42 @@ def that_matter(changes: list[Change]) -> list[Few]:
     return list(dict.fromkeys(one.runs for one in changes if one.matters or one.runs.all_marked))
 
 
-def without(changes: list[Change], few: Few) -> str:
+def without(changes: list[Change], few: Few, settled: bool = True) -> str:
     """Return what some runs are, where they lie, and both answers without them, in words.
 
     Parameters
     ----------
     changes : list of Change
     few : Few
+    settled : bool
+        As in :func:`influence_lines`.
 
     Returns
     -------
     str
     """
     about = "; ".join(filter(None, [few.place, few.moving, few.overlap * bool(few.moves)]))
-    return f"without {few.which}: {answers_without(changes, few)}; {about}"
+    return f"without {few.which}: {answers_without(changes, few, settled)}; {about}"
 
 
-def answers_without(changes: list[Change], few: Few) -> str:
+def answers_without(changes: list[Change], few: Few, settled: bool = True) -> str:
     """Return both answers without some runs, in words.
 
     Parameters
     ----------
     changes : list of Change
     few : Few
+    settled : bool
+        As in :func:`influence_lines`.
 
     Returns
     -------
     str
     """
     of = [one for one in changes if one.runs == few]
-    left = " and ".join(_SHORT[one.answer].format(one.after, one.before, *one.sizes) for one in of)
+    words = [_SHORT[one.answer].format(one.after, one.before, *one.sizes) if settled
+             else _RELATIVE[one.answer].format(one.after / one.before) for one in of]  # fmt: skip
+    left = " and ".join(words)
     return left + ("" if all(one.shape <= _RELIABLE for one in of) else "; a rough estimate, so fit without them")
 
 

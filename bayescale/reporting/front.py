@@ -483,7 +483,7 @@ def _reach_card(decades: float, flops: float) -> Card:
 def _influential(choice: Choice) -> list[Answer]:
     """What leaving out the runs that move the answer most changes, for an allocation of one fit."""
     changes, action = _changes(choice), "look at these runs; fit without them (--exclude), and report both answers"
-    said = [without(changes, few) for few in that_matter(changes) if not few.all_marked]
+    said = [without(changes, few, choice.settled) for few in that_matter(changes) if not few.all_marked]
     return [Answer("influence", REVIEW, one[:1].upper() + one[1:], action) for one in said]
 
 
@@ -497,7 +497,7 @@ def _marked(choice: Choice) -> list[Answer]:
     if not words:
         return []
     changed = "".join(
-        f". Without {'them' if few.count > 1 else 'it'}: {answers_without(changes, few)}; "
+        f". Without {'them' if few.count > 1 else 'it'}: {answers_without(changes, few, choice.settled)}; "
         f"{'; '.join(filter(None, [few.place, few.moving]))}"
         for few in that_matter(changes)
         if few.all_marked
