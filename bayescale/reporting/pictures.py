@@ -310,9 +310,8 @@ def largest_run(choice: Choice, table: Tabulated) -> tuple[str, bool]:
     said = say("largest_run", params=counted(params), ratio=number(tokens / params, 2), off=percent(abs(off)),
                side="below" if below else "above", place="inside" if inside else "outside", low=percent(low),
                high=percent(high))  # fmt: skip
-    return said + (
-        say("largest_in") if inside else say("largest_out", lower="lower" if below else "higher")
-    ), not inside
+    means = say("largest_in") if inside else say("largest_out", lower="lower" if below else "higher")
+    return said + means, not inside
 
 
 def largest_note(choice: Choice, table: Tabulated) -> str:

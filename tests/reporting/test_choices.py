@@ -131,7 +131,7 @@ def test_the_largest_run_is_read_against_its_own_prediction(content, chinchilla_
     assert float(said[1]) == pytest.approx(abs(100 * off), rel=0.05)
     assert said[2] == ("below" if off < 0 else "above")
     note = content.front.pictures[1].note
-    assert "The largest run lies outside its own prediction" in note
+    assert "The loss of the largest run is outside the noise around its own prediction" in note
     assert content.explorer["largestRun"] in note
 
 
