@@ -49,7 +49,8 @@ WORDS = {
     "own prediction, {place} the 90% interval of the noise ({low} to {high} of the loss)",
     "largest_in": ": nothing unusual.",
     "largest_out": ". One such run may be chance, or a sign that larger runs have a {lower} loss than forecast here",
-    "largest_see": " The loss of the largest run is outside the noise around its own prediction: see what could be wrong, below.",
+    "largest_see": " The loss of the largest run is outside the noise around its own prediction: see what could "
+    "be wrong, below.",
     "largest_do": "fit without it (--exclude), and report both answers",
     "static": "For {budget}, as this page was written. The sliders change neither this part nor the next.",
     "assumed": "{accelerator}-days as written rest on {figures}.",
