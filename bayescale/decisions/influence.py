@@ -26,7 +26,7 @@ _CLUSTER = 5  # runs that lie together
 _LEAST_LEFT = 4  # runs of a family for each run that is left out
 _ANSWERS = {"tokens_per_param": "the best tokens per param", "loss": "the loss of the best split"}
 _SHORT = {
-    "tokens_per_param": "{:.3g} tokens per param instead of {:.3g} ({} params instead of {})",
+    "tokens_per_param": "a median of {:.3g} tokens per param instead of {:.3g} ({} params instead of {})",
     "loss": "a loss of {:.3f} instead of {:.3f}",
 }
 _RELATIVE = {"tokens_per_param": "{:.2g} times the tokens per param", "loss": "{:.3f} times the loss"}

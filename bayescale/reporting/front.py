@@ -78,7 +78,7 @@ class Front:
 
 def front(choice: Choice, answers: Sequence[Answer], *, title: str, measured: Mapping[str, Measured] | None = None,
           pictures: Sequence[Shown] = (), controls: Mapping[str, Any] | None = None,
-          others: Sequence[Answer] = ()) -> Front:  # fmt: skip
+          others: Sequence[Answer] = (), run: tuple[float, float] | None = None) -> Front:  # fmt: skip
     """Return the first page of a choice.
 
     Parameters
@@ -94,6 +94,8 @@ def front(choice: Choice, answers: Sequence[Answer], *, title: str, measured: Ma
     controls : mapping, optional
     others : sequence of Answer
         Further lines of what could be wrong, such as what another law says.
+    run : (float, float), optional
+        90% interval of the loss of one run at the best split.
 
     Returns
     -------
@@ -115,8 +117,8 @@ def front(choice: Choice, answers: Sequence[Answer], *, title: str, measured: Ma
     state, why = _state(choice, [*asked, *lines])
     headline, confidence = _split_words(choice) if split else _words(choice)
     return Front(
-        title, _subtitle(choice), state, why, headline, confidence, _cards(choice, trust), chips, _most(wrong),
-        _worth(choice), () if split else _tables(choice), tuple(pictures), controls or {}, _assumed(choice),
+        title, _subtitle(choice), state, why, headline, confidence, _cards(choice, trust, run), chips, _most(wrong),
+        _worth(choice, modelled=any(one.state == FAIL for one in asked)), () if split else _tables(choice), tuple(pictures), controls or {}, _assumed(choice),
         say("static", budget=budget_words(choice)) if split else "",
     )  # fmt: skip
 
@@ -255,18 +257,18 @@ def _split_words(choice: Choice) -> tuple[str, str]:
         )
     low, high = of.band
     safe = say("unsafe") if np.isnan(low) else say("safe", low=counted(low), high=counted(high))
+    costs = {"waste": percent(of.waste_fraction), "most": percent(of.waste_q95), "safe": safe}
     return (
         say(
             "allocation",
             budget=budget_words(choice),
             params=counted(of.params),
             tokens=counted(of.tokens),
-            safe=safe,
             low=counted(best["q05"]),
             high=counted(best["q95"]),
             free=say("free") * of.limited,
         ),
-        say("confidence", right=if_right(choice), waste=percent(of.waste_fraction), most=percent(of.waste_q95)),
+        say("confidence", right=if_right(choice), **costs),
     )
 
 
@@ -315,7 +317,11 @@ def lasting(choice: Choice, answers: Sequence[Answer]) -> list[str]:
     list of str
     """
     failed = [f"the check of {one.question} fails" for one in answers if one.state == FAIL]
-    return failed + ["the fit includes runs marked as not to be fitted"] * bool(choice.fit.excluded)
+    changes = _changes(choice)
+    move = {few.all_marked for one in changes if one.matters for few in [one.runs]}
+    # Where no influence is known, the marked runs may change the answer.
+    marked = bool(choice.fit.excluded) and (True in move or not changes)
+    return failed + [say("moved")] * (False in move) + [say("marked")] * marked
 
 
 def trusted(choice: Choice, found: Mapping[str, Measured] | None = None) -> Answer | None:
@@ -418,12 +424,13 @@ def _trust_card(of: Measured, answer: Answer) -> Card:
     return Card("trust", "Track record", f"{held / of.backtests:.0%} of {of.backtests}", answer.sentence)
 
 
-def _cards(choice: Choice, trust: Answer | None) -> tuple[Card, ...]:
+def _cards(choice: Choice, trust: Answer | None, run: tuple[float, float] | None) -> tuple[Card, ...]:
     if not isinstance(choice.details, Split):
         return _usual_cards(choice, trust)
     of, ratio = choice.details, choice.optimum["tokens_per_param"]
     open_ = bool(choice.unsettled)
-    spread = say("loss_range", low=loss(of.loss["q05"]), high=loss(of.loss["q95"]))
+    spread = say("run_range", low=loss(run[0]), high=loss(run[1])) if run else ""
+    spread += say("loss_range", low=loss(of.loss["q05"]), high=loss(of.loss["q95"]))
     ratios = say("ratio_range", low=number(ratio["q05"]), high=number(ratio["q95"]))
     return (
         Card("loss", "Expected loss", "not settled" if open_ else f"{loss(of.expected_loss)} nats/token", spread),
@@ -519,8 +526,8 @@ def _assumed(choice: Choice) -> str:
     return say("assumed", accelerator=card.accelerator, figures="; ".join(said))
 
 
-def _worth(choice: Choice) -> tuple[str, ...]:
-    """What it is worth to know more, in compute and, with hardware, in dollars."""
+def _worth(choice: Choice, *, modelled: bool = False) -> tuple[str, ...]:
+    """What it is worth to know more, in compute and, with hardware, in dollars; `modelled` if the model fails."""
     if choice.unsettled:
         return ("More runs come first: without them, no split is better than another by more than chance.",)
     lines = dict(choice.lines)
@@ -529,11 +536,12 @@ def _worth(choice: Choice) -> tuple[str, ...]:
         dollars = choice.bill[1].get("dollars")
         money = f", or ${count(dollars['q50'] * choice.waste_fraction)}" if dollars else ""
         saved = f"{percent(choice.waste_fraction)} of the compute{money}"
-        right = if_right(choice)
-        most = (f"{right}, with {budget_words(choice)}, knowing its law exactly would save about "
-                f"{saved}: the most that an experiment can save. The cost of a wrong model is not in it.")  # fmt: skip
+        most = choice.waste_fraction * choice.details.flops
+        times = most / (choice.details.flops / 10**choice.details.reach_decades)
+        worth = [say("most_worth", right=if_right(choice), saved=saved, flops=number(most), times=percent(times)),
+                 say("may_pay" if times >= 1 else "too_dear"), *[say("model_first")] * modelled]  # fmt: skip
         further = "To see which run to make next: bayescale decide next-run FIT.nc --help."
-        return (most, *said, further)
+        return (" ".join(worth), *said, further)
     return tuple(said)
 
 

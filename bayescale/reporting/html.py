@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from bayescale.core.errors import QueryError
 from bayescale.core.files import atomic_write
@@ -18,8 +19,10 @@ from bayescale.inference.average import AbstractFit
 from bayescale.reporting import pages
 from bayescale.reporting.explorer import as_json, scripts, style
 from bayescale.reporting.pages import Content
+from bayescale.reporting.sentences import say
 from bayescale.reporting.texts import GENERATOR, MARKDOWN, as_json_text, as_markdown
 
+_OPTION = re.compile(r"(?<!\S)(--[a-z][\w-]*)")
 _HEAD = 2000  # characters that are searched for the generator's name
 
 
@@ -152,8 +155,14 @@ def template(name: str) -> jinja2.Template:
         loader=jinja2.PackageLoader("bayescale.reporting", "page"), autoescape=True, undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    environment.globals["cells"] = partial(zip, strict=True)
+    environment.globals |= {"cells": partial(zip, strict=True), "states": say("states")}
+    environment.filters["commands"] = _unbroken
     return environment.get_template(name)
+
+
+def _unbroken(words: str) -> Markup:
+    """Text in which no line ends at the hyphens of a command's options."""
+    return Markup(_OPTION.sub(r'<span class="word">\1</span>', str(escape(words))))
 
 
 def _write(content: str, path: Path) -> None:

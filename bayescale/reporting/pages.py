@@ -38,6 +38,7 @@ from bayescale.reporting.pictures import (
     largest_run,
     loss_by_compute,
     residuals,
+    run_interval,
 )
 from bayescale.reporting.plots import comparison as figures
 from bayescale.reporting.sentences import say
@@ -270,7 +271,8 @@ def front_of(
     table = tabulated(choice.fit, choice.details.flops, choice.details.family, choice.details.recipe)
     pictures = cost_of_sizes(choice), loss_by_compute(choice, table)
     others = [*_largest(choice, table), *others]
-    shown = front(choice, answers, title=title, measured=measured, pictures=pictures, others=others)
+    run = run_interval(choice, table)
+    shown = front(choice, answers, title=title, measured=measured, pictures=pictures, others=others, run=run)
     drifting = next((one.failed for one in answers if one.question == "residuals"), ())
     return shown, explorer_of(choice, table, shown, measured), residuals(choice, table, drifting)
 

@@ -43,6 +43,32 @@ class Shown:
     svg: str
     note: str
     table: Table
+    keys: tuple[tuple[str, str], ...] = ()
+    """What its marks mean: the kind of mark, as the page's style names it, and words."""
+
+
+_BANDS = (("band50", "50% of the draws"), ("band90", "90% of the draws"))
+_COST_KEYS = (("mean", "expected"), *_BANDS, ("safe", "under 1% extra in half of the draws"), ("mark", "chosen size"))
+_LOSS_KEYS = (("mean", "median of one run at the best split"), *_BANDS, ("run near", "run near the best split"),
+              ("run middle", "run farther from it"), ("run far", "run over 3 times too large or too small"))  # fmt: skip
+
+
+def run_interval(choice: Choice, table: Tabulated) -> tuple[float, float]:
+    """Return the 90% interval of the loss of one run at the best split of a budget.
+
+    Parameters
+    ----------
+    choice : Choice
+        Of an allocation.
+    table : Tabulated
+
+    Returns
+    -------
+    (float, float)
+    """
+    at = np.log(choice.details.flops)
+    low, high = (float(interpolate(table.ln_flops, row, at)) for row in table.curve[[0, 4]])
+    return low, high
 
 
 def cost_of_sizes(choice: Choice) -> Shown:
@@ -76,7 +102,7 @@ def cost_of_sizes(choice: Choice) -> Shown:
         drawn.upright("mark", of.params, counted(of.params))
     drawn.axes("parameters", "extra compute", counted, percent)
     tokens = of.flops / FLOPS_PER_PARAM_TOKEN
-    drawn.top("tokens", [(tokens / at, counted(at)) for at in log_ticks(tokens / x[-1], tokens / x[0])])
+    drawn.top("tokens (fewer for larger sizes)", [(tokens / at, counted(at)) for at in log_ticks(tokens / x[-1], tokens / x[0])])
     rows = seen[np.linspace(0, len(seen) - 1, _ROWS).astype(int)]
     frame = pd.DataFrame({"params": sizes[rows], "tokens": tokens / sizes[rows], "ratio": tokens / sizes[rows] ** 2,
                           "mean": mean[rows], "low": np.quantile(waste[:, rows], 0.05, axis=0),
@@ -91,7 +117,7 @@ def cost_of_sizes(choice: Choice) -> Shown:
     alt = "expected extra compute by size: no size is settled" if choice.unsettled else alt
     note = say("note_open") if choice.unsettled else say("note_a", params=counted(of.params))
     return Shown("a", "The cost of choosing another size", drawn.svg("picture-a", alt), note,
-                 replace(tabled("Extra compute by size", frame, columns), id="table-a"))  # fmt: skip
+                 replace(tabled("Extra compute by size", frame, columns), id="table-a"), _COST_KEYS)  # fmt: skip
 
 
 def runs_of(choice: Choice, table: Tabulated) -> pd.DataFrame:
@@ -155,7 +181,7 @@ def loss_by_compute(choice: Choice, table: Tabulated) -> Shown:
     drawn.upright("rule", largest, "largest run").upright("mark", of.flops, "budget", 1)
     drawn.axes("compute (FLOP)", "loss (nats/token)", number, lambda y: f"{y:.1f}" if top - bottom > 1 else f"{y:.2f}")
     i = int(np.abs(flops - of.flops).argmin())
-    low, high = (float(interpolate(table.ln_flops, row, np.log(of.flops))) for row in curve[[0, 4]])
+    low, high = run_interval(choice, table)
     frame = pd.DataFrame({"flops": flops[seen], **{f"q{k}": curve[k, seen] for k in range(5)}})
     columns: list[Column] = [("compute", "FLOP", number, lambda r: r.flops)]
     for k, level in enumerate((5, 25, 50, 75, 95)):
@@ -163,7 +189,7 @@ def loss_by_compute(choice: Choice, table: Tabulated) -> Shown:
     alt = f"loss by compute of {len(runs)} runs, and of a run at the best split: {loss(curve[2, i])} near the budget"
     note = say("note_b", flops=number(of.flops), low=loss(low), high=loss(high), largest=largest_note(choice, table))
     shown = replace(tabled("Loss at the best split", frame, columns), id="table-b")
-    return Shown("b", "Loss by compute", drawn.svg("picture-b", alt), note, shown)
+    return Shown("b", "Loss by compute", drawn.svg("picture-b", alt), note, shown, _LOSS_KEYS)
 
 
 def coverage(found: Mapping[str, Measured], title: str) -> Shown | None:

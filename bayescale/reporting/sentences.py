@@ -6,12 +6,12 @@ WORDS = {
     "right": "If the model is right",
     "one_right": "If one of the models is right",
     "allocation": "With {budget}, train about {params} parameters on {tokens} tokens. The best size is {low} to {high} "
-    "parameters (90% interval{free}); {safe}.",
+    "parameters (90% interval{free}).",
     "free": ", without the limits",
-    "safe": "{low} to {high} costs under 1% extra compute in at least half of the draws",
-    "unsafe": "no size costs under 1% extra compute in half of the draws",
+    "safe": "Any size from {low} to {high} costs under 1% extra compute in at least half of the draws.",
+    "unsafe": "No size costs under 1% extra compute in half of the draws.",
     "confidence": "{right}, this choice is expected to cost {waste} more compute than the best one, "
-    "because its law is not known exactly; 95% of draws say less than {most}. The cost of a wrong model is not in it.",
+    "because its law is not known exactly; 95% of draws say less than {most}. {safe} The cost of a wrong model is not in these figures.",
     "unsettled": "These runs do not settle how to spend {budget}: the best size may lie anywhere from {low} to {high} "
     "parameters.",
     "ranges": "This is a 90% interval: it spans {ratio_low} to {ratio_high} tokens per parameter. Add runs with other "
@@ -26,6 +26,7 @@ WORDS = {
     "plan": "{right}, your plan of {params} parameters on {tokens} tokens is expected to cost {waste} "
     "more compute than the best split (90% interval {low} to {high}).",
     "outside": "Your plan is outside the sizes that this page knows at this budget.",
+    "run_range": "90% interval of one run: {low} to {high}; ",
     "loss_range": "90% interval of the average run: {low} to {high}",
     "ratio_range": "the best ratio has a 90% interval of {low} to {high}",
     "served_ratio": "90% interval {low} to {high}",
@@ -37,14 +38,13 @@ WORDS = {
     "days": "; {days} days on all accelerators",
     "hours_range": "90% interval {low} to {high}",
     "note_a": "Note: {params} parameters is the chosen size. Each size needs this much more compute than each draw's "
-    "best size, for the same loss. The bands hold 50% and 90% of the draws.",
+    "best size, for the same loss.",
     "note_life": "Note: for training alone, {params} parameters would be chosen. Each size needs this much more "
-    "compute than each draw's best size, for the same loss. The bands hold 50% and 90% of the draws.",
+    "compute than each draw's best size, for the same loss.",
     "note_open": "Note: no size is settled. Each size needs this much more compute than each draw's best size, for the "
-    "same loss. The bands hold 50% and 90% of the draws.",
+    "same loss.",
     "note_b": "Note: at {flops} FLOP the loss of a single run at the best split is {low} to {high} (90% interval, "
-    "noise included). The curve is for the best split. Filled runs are near it, pale ones farther away. Hollow runs "
-    "are over three times too large or too small for their compute, so the curve is not their prediction.{largest}",
+    "noise included). The curve is for the best split, so it is not the prediction of a hollow run.{largest}",
     "largest_run": "The largest run ({params} parameters, {ratio} tokens per parameter) has a loss {off} {side} its "
     "own prediction, {place} the 90% interval of the noise ({low} to {high} of the loss)",
     "largest_in": ": nothing unusual.",
@@ -57,6 +57,16 @@ WORDS = {
     "good": "Settled",
     "care": "Use with care",
     "open": "Not settled",
+    "states": "PASS: nothing was found against the answer. REVIEW: something may change it; read the line and decide. "
+    "FAIL: the model does not describe these runs in this respect.",
+    "moved": "leaving out a few runs changes the answer",
+    "marked": "the fit includes runs that the table marks as not to be fitted, and they change the answer",
+    "most_worth": "{right}, no experiment that only improves this split is worth more than {saved} ({flops} FLOP, "
+    "{times} of your largest run): that is what knowing the law exactly would save.",
+    "too_dear": "Another run as large as your largest costs more than that.",
+    "may_pay": "Another run as large as your largest costs less than that, so it may pay.",
+    "model_first": "Before any run, follow the actions above: they cost no training, and they say whether the model is "
+    "right.",
     "far": "the budget is over 100 times the largest run",
     "costly": "the expected waste is over 10% of compute",
     "cautious": "chosen for the mean of the worst {tail} of the draws",

@@ -89,7 +89,7 @@ def content(chinchilla_fit: bs.Fit) -> pages.Content:
 def test_runs_that_move_the_answer_and_runs_that_are_marked_are_kept_apart(content) -> None:
     by = {one.question: one for one in content.front.wrong}
     most, marked = by["influence"].sentence, by["excluded runs"].sentence
-    ratio, sizes = r"\S+ tokens per param instead of 17\.6", r"\(\d+B params instead of 74B\)"
+    ratio, sizes = r"a median of \S+ tokens per param instead of 17\.6", r"\(\d+B params instead of 74B\)"
     assert re.search(rf"Without 5 runs \(c\d+.*\): {ratio} {sizes} and a loss of", most)
     assert "none of them is marked as excluded" in most
     assert "this fit includes them" in marked

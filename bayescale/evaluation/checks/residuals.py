@@ -39,7 +39,9 @@ class Residuals(AbstractCheck):
         rank = ((draws < observed).mean(axis=0) + (draws <= observed).mean(axis=0)) / 2
         # A replicate's rank among the draws it is one of; ties do not occur in continuous draws.
         replicated = (draws.argsort(axis=0).argsort(axis=0) + 0.5) / len(draws)
-        return [_finding(subject, bins, labels, rank, replicated) for subject, bins, labels in _groups(runs, fit)]
+        # How far each loss lies from its prediction; other responses have no common unit.
+        off = np.log(observed) - np.log(np.median(draws, axis=0)) if site == "loss" else None
+        return [_finding(subject, bins, labels, rank, replicated, off) for subject, bins, labels in _groups(runs, fit)]
 
 
 def _groups(runs: pd.DataFrame, fit: AbstractFit) -> list[tuple[str, np.ndarray, list[str]]]:
@@ -61,7 +63,15 @@ def _groups(runs: pd.DataFrame, fit: AbstractFit) -> list[tuple[str, np.ndarray,
     return groups
 
 
-def _finding(subject: str, bins: np.ndarray, labels: list[str], rank: np.ndarray, replicated: np.ndarray) -> Finding:
+def _apart(off: np.ndarray) -> str:
+    """The median distance of log losses from their predictions, in percent and words."""
+    middle = float(np.expm1(np.median(off)))
+    return f"{abs(middle):.2%} {'above' if middle >= 0 else 'below'}"
+
+
+def _finding(
+    subject: str, bins: np.ndarray, labels: list[str], rank: np.ndarray, replicated: np.ndarray, off: np.ndarray | None
+) -> Finding:
     sizes = np.bincount(bins, minlength=len(labels))
 
     def excess(ranks: np.ndarray) -> np.ndarray:
@@ -73,10 +83,11 @@ def _finding(subject: str, bins: np.ndarray, labels: list[str], rank: np.ndarray
     p = float((1 + (excess(replicated).sum(axis=1) >= mine.sum()).sum()) / (1 + len(replicated)))
     worst = int(mine.argmax())
     mean = rank[bins == worst].mean()
+    size = "" if off is None else f"; half of these losses lie over {_apart(off[bins == worst])} their predictions"
     drift = "the errors drift with" if p < _LEAST_P else "the errors do not clearly drift with"
     return Finding(
         "residuals", subject, p >= _LEAST_P, p, _LEAST_P,
         f"{drift} {subject} (by chance alone: p = {p:.3f}): at {subject} {labels[worst]}, observations are above "
-        f"{mean:.0%} of the predictions for them, on average; 50% is expected",
+        f"{mean:.0%} of the predictions for them, on average; 50% is expected{size}",
         "another law may bend where this one does not: fit coupled or drift, and compare",
     )  # fmt: skip

@@ -86,9 +86,14 @@ const bayescaleExplorer = (root, data) => {
       : say("hours_range", { low: days("q05"), high: days("q95") })) + (data.hardware.days ? say("days", { days: counted(data.hardware.days.q50 * by) }) : ""));
   };
 
+  // Loss of a run at the best split by compute, and its quantile k at the budget.
+  let known = null;
+  const curve = () => (known = known || law.curve());
+  const runLoss = (k) => law.interpolate(data.table.ln_flops, curve().map((r) => r.q[k]), Math.log(state.flops));
+
   const cards = (found, flops, life) => {
     const open = !found.settled, times = flops / data.largest;
-    card("loss", open ? "not settled" : `${loss(found.expected_loss)} nats/token`, say("loss_range", { low: loss(found.loss.q05), high: loss(found.loss.q95) }));
+    card("loss", open ? "not settled" : `${loss(found.expected_loss)} nats/token`, say("run_range", { low: loss(runLoss(0)), high: loss(runLoss(4)) }) + say("loss_range", { low: loss(found.loss.q05), high: loss(found.loss.q95) }));
     if (life && !open) card("ratio", number(life.tokens / life.params), say("served_ratio", { low: number(life.tokens_q05 / life.params), high: number(life.tokens_q95 / life.params) }));
     else card("ratio", open ? "not settled" : number(found.tokens / found.params), say("ratio_range", { low: number(found.best_ratio.q05), high: number(found.best_ratio.q95) }));
     costCard(life && !open ? life.cost : flops);
@@ -110,8 +115,8 @@ const bayescaleExplorer = (root, data) => {
       fill("confidence", say("saving", { right: data.right, cost: number(life.cost), saving: percent(life.saving), like: counted(life.like), low: counted(life.best_q05), high: counted(life.best_q95), scope: say("scope_law") }));
     } else {
       const safe = Number.isFinite(found.safe_low) ? say("safe", { low: counted(found.safe_low), high: counted(found.safe_high) }) : say("unsafe");
-      fill("headline", say("allocation", { ...values, safe, low: counted(found.best_params.q05), high: counted(found.best_params.q95), free: "" }));
-      fill("confidence", say("confidence", { right: data.right, waste: percent(found.waste_fraction), most: percent(found.waste_q95) }));
+      fill("headline", say("allocation", { ...values, low: counted(found.best_params.q05), high: counted(found.best_params.q95), free: "" }));
+      fill("confidence", say("confidence", { right: data.right, safe, waste: percent(found.waste_fraction), most: percent(found.waste_q95) }));
     }
     const reasons = [];
     if (found.settled) {
@@ -187,16 +192,14 @@ const bayescaleExplorer = (root, data) => {
     if (plan) upright(svg, "plan", x(plan), "your plan", 1);
     const tokens = state.flops / 6;
     for (const tick of logTicks(tokens / ends[1], tokens / ends[0])) svg.append("text").attr("class", "tick").attr("x", x(tokens / tick)).attr("y", T - 6).attr("text-anchor", inside(x(tokens / tick))).text(counted(tick));
-    svg.append("text").attr("class", "tick").attr("x", (L + W - R) / 2).attr("y", 11).attr("text-anchor", "middle").text("tokens");
+    svg.append("text").attr("class", "tick").attr("x", (L + W - R) / 2).attr("y", 11).attr("text-anchor", "middle").text("tokens (fewer for larger sizes)");
     shownA = Array.from({ length: 9 }, (_, k) => rows[Math.trunc(((rows.length - 1) / 8) * k)]);
     table("table-a", shownA.map((r) => [counted(r.x), counted(tokens / r.x), number(tokens / r.x ** 2), percent(r.mean), percent(r.q[0]), percent(r.q[4])]));
     $("picture-a").setAttribute("aria-label", found.settled ? `expected extra compute by size: least at ${counted(found.params)} parameters` : "expected extra compute by size: no size is settled");
     fill("note-a", found.settled ? say(life ? "note_life" : "note_a", { params: counted(found.params) }) : say("note_open"));
   };
-  let curve = null;
   const pictureB = (found) => {
-    curve = curve || law.curve();
-    const most = 10 * Math.max(state.flops, data.largest), rows = curve.filter((r) => r.flops <= most).map((r) => ({ x: r.flops, q: r.q }));
+    const most = 10 * Math.max(state.flops, data.largest), rows = curve().filter((r) => r.flops <= most).map((r) => ({ x: r.flops, q: r.q }));
     const svg = clear("picture-b"), losses = data.runs.map((r) => r[1]).sort((a, b) => a - b);
     const bottom = Math.min(...rows.map((r) => r.q[0])), top = Math.max(...rows.map((r) => r.q[4]), losses.length ? d3.quantileSorted(losses, 0.98) : 0), pad = 0.04 * (top - bottom);
     const x = d3.scaleLog().domain([rows[0].x, rows[rows.length - 1].x]).range([L, W - R]);
@@ -207,10 +210,9 @@ const bayescaleExplorer = (root, data) => {
     svg.selectAll("circle").data(data.runs.filter((r) => r[1] <= top + pad && r[1] >= bottom - pad)).enter().append("circle").attr("class", (r) => "run " + r[2]).attr("cx", (r) => x(r[0])).attr("cy", (r) => y(r[1])).attr("r", 3);
     upright(svg, "rule", x(data.largest), "largest run");
     upright(svg, "mark", x(state.flops), "budget", 1);
-    const at = (k) => d3.min(rows.map((r, i) => (rows[i + 1] && r.x <= state.flops && rows[i + 1].x >= state.flops ? r.q[k] + ((rows[i + 1].q[k] - r.q[k]) * Math.log(state.flops / r.x)) / Math.log(rows[i + 1].x / r.x) : NaN)));
     shownB = rows;
     table("table-b", rows.map((r) => [number(r.x), ...r.q.map(loss)]));
-    fill("note-b", say("note_b", { flops: number(state.flops), low: loss(at(0)), high: loss(at(4)), largest: data.largestRun }));
+    fill("note-b", say("note_b", { flops: number(state.flops), low: loss(runLoss(0)), high: loss(runLoss(4)), largest: data.largestRun }));
   };
 
   const planWords = (found) => {

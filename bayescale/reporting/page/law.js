@@ -220,5 +220,5 @@ const bayescaleLaw = (table) => {
     return { flops: Math.exp(lnFlops), q: [0.05, 0.25, 0.5, 0.75, 0.95].map((q) => quantile(run, q)) };
   });
 
-  return { allocation, lifetime, curve, quantile, mean };
+  return { allocation, lifetime, curve, interpolate, quantile, mean };
 };
