@@ -165,6 +165,7 @@ def forecast(
 
     With --params inf, --tokens inf or --flops, print what the law alone says: a limit, or the frontier of compute.
     """
+    _check_columns(settings, {"params": params, "tokens": tokens})
     if flops is not None or math.inf in (params, tokens):
         _derived(
             fit_file, {"params": params, "tokens": tokens, "flops": flops}, family, dict(settings), at, out, as_json
@@ -192,6 +193,16 @@ def forecast(
         warn(result.verdict)
         print_forecast(result, summary, extrapolation.reach_words(loaded, result.queries))
     finish(loaded.converged, str(loaded.verdict))
+
+
+def _check_columns(settings: tuple[tuple[str, str], ...], given: dict[str, float | None]) -> None:
+    """Refuse a column that is set twice, or that is an option of its own."""
+    names = [name for name, _ in settings]
+    twice = [name for name in names if names.count(name) > 1 or given.get(name) is not None]
+    if twice:
+        raise click.UsageError(f"{twice[0]} is given twice")
+    if own := {"family", "response", "seed", "record"} & set(names):
+        raise click.UsageError(f"{min(own)} is not a column to set: give --{min(own)}")
 
 
 def _derived(

@@ -74,14 +74,16 @@ def count(value: float, digits: int = 3) -> str:
 
     Examples
     --------
-    >>> count(70e9), count(1.4e12), count(5.76e23)
-    ('70.0B', '1.40T', '5.76e+23')
+    >>> count(70e9), count(1.4e12), count(5.76e23), count(345, 2)
+    ('70.0B', '1.40T', '5.76e+23', '345')
     """
     if not math.isfinite(value):
         return str(value)
     for name, size in _NAMES:
         if size <= float(f"{abs(value):.{digits}g}") < 1000 * size:
             return f"{_significant(value / size, digits)}{name}"
+    if 10**digits <= float(f"{abs(value):.{digits}g}") < _NAMES[-1][1]:
+        return _significant(value, digits)  # 345 rather than 3.4e+02
     return f"{value:.{digits}g}"
 
 

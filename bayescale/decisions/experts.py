@@ -19,6 +19,7 @@ from bayescale.decisions.serving import Served, Server
 from bayescale.decisions.surface import Scope, draws_of, losses
 from bayescale.decisions.words import measured
 from bayescale.inference.average import AbstractFit
+from bayescale.prediction.extrapolation import reach, reach_words
 from bayescale.prediction.queries import resolve_family
 from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN
 from bayescale.runs.shapes import FORWARD, Shape
@@ -197,12 +198,14 @@ class Experts(AbstractDecision):
         Details
         """
         by_experts = best_of_each(choice)
+        plan = self.queries(choice.fit, choice.action.to_frame().T.astype(float))
         return Details(
-            problem=self._problem(choice),
+            problem=f"{self._problem(choice)}, {reach_words(choice.fit, plan)}",
             lines=self._lines(choice, by_experts),
             figures={
                 "by_experts": by_experts.astype(float).rename(index=str).to_dict("index"),
                 "tokens_per_active_param": float(choice.action["tokens"] / choice.action["active_params"]),
+                "reach_decades": float(reach(choice.fit, plan)["reach_decades"].iloc[0]),
             },
             notes=self._notes(choice, by_experts),
         )

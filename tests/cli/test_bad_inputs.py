@@ -484,6 +484,11 @@ QUERIES = {
     "ragged file": ((*FORECAST, "--at", "ragged.csv"), ("ragged.csv is not a table of queries", "line 3")),
     "part of a param": ((*FORECAST, "--params", "0.5", "--tokens", "1T"), ("--params", "from 1 to", "'0.5'")),
     "params beyond all counts": ((*FORECAST, "--params", "1e300", "--tokens", "1T"), ("--params", "1e+40", "'1e300'")),
+    "a column given twice": ((*FORECAST, *ASKED["forecast"], "--set", "params=8B"), ("params is given twice",)),
+    "an option as a column": (
+        (*FORECAST, *ASKED["forecast"], "--set", "family=X"),
+        ("family is not a column to set", "--family"),
+    ),
     "empty out": ((*FORECAST, *ASKED["forecast"], "--out", ""), ("cannot write", "a file in a folder that exists")),
     "out over the fit": ((*FORECAST, *ASKED["forecast"], "--out", "fit.nc"), ("fit.nc", "an input")),
     "out over another fit": ((*FORECAST, *ASKED["forecast"], "--out", "other.nc"), ("other.nc exists and is a fit",)),

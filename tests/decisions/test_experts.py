@@ -233,6 +233,14 @@ def test_a_fit_with_sparsity_decides_too(printed: bs.Fit) -> None:
     assert bs.decide(asked(1e24, 24.0), fit).action["experts"] == 1
 
 
+def test_the_choice_says_how_far_it_is_beyond_the_runs(printed: bs.Fit) -> None:
+    largest = float(printed.design_frame["flops"].max())
+    for times in (10.0, 100.0):
+        choice = bs.decide(asked(times * largest), printed)
+        assert choice.to_dict()["reach_decades"] == pytest.approx(np.log10(times), abs=1e-6)
+        assert f"up to {times:g} times the compute of the largest run" in choice.problem
+
+
 def test_what_cannot_be_decided_is_refused(printed: bs.Fit) -> None:
     dense = known_fit(bs.load_runs("hoffmann2022").where(exclusion=""), "additive", SARDANA)
     with pytest.raises(QueryError, match="needs a law of active_params, tokens, and experts or sparsity"):
