@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: setup demo test test-slow test-browser fuzz check lint types contracts docs bench calibrate backtests learn clean
+.PHONY: setup demo test test-slow test-browser test-lowest test-newest audit release-check fuzz check lint types contracts docs bench calibrate backtests learn clean
 
 # Specs that `make calibrate` calibrates, and by how many simulations each.
 SPECS ?= $(notdir $(basename $(wildcard models/*.toml)))
@@ -40,6 +40,27 @@ test-browser: setup
 SEED ?= 0
 fuzz: setup
 	$(BIN)/python tests/fuzz/run.py $(KINDS) --seed $(SEED) $(if $(CASES),--cases $(CASES))
+
+release-tools: setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[release]'
+
+# The tests under the lowest versions that pyproject.toml allows, and under the newest; make test-newest PYTHONS=3.13
+TESTS ?= tests bayescale
+test-lowest test-newest: test-%: release-tools
+	$(BIN)/uv venv --quiet --clear --python $(or $(PYTHONS),$(BIN)/python) .venv-$*
+	$(BIN)/uv pip install --quiet --python .venv-$*/bin/python --resolution $(if $(filter lowest,$*),lowest-direct,highest) --editable '.[dev]'
+	.venv-$*/bin/python -m pytest $(TESTS)
+
+# Known vulnerabilities of what is installed for users, without the tools of development.
+audit: release-tools
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-audit
+	$(BIN)/uv pip install --quiet --python .venv-audit/bin/python .
+	$(BIN)/uv pip freeze --python .venv-audit/bin/python --exclude-editable | grep -v '^bayescale' > .venv-audit/requirements.txt
+	$(BIN)/pip-audit --strict --no-deps --disable-pip --requirement .venv-audit/requirements.txt
+
+# Wheel, sdist and SBOM in dist/, each tried in a bare environment; make release-check PYTHONS="python3.12 python3.13"
+release-check: release-tools
+	$(BIN)/python tests/release/check.py $(if $(PYTHONS),--python $(PYTHONS))
 
 bench: setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
@@ -82,4 +103,4 @@ types: setup
 	$(BIN)/mypy
 
 clean:
-	rm -rf .venv demo .calibration docs/_build docs/reference/api
+	rm -rf .venv .venv-* dist demo .calibration docs/_build docs/reference/api

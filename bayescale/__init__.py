@@ -112,75 +112,92 @@ _MODULES = {"plots": "reporting.plots", "risk": "decisions.risk"}
 
 __all__ = sorted([*_EXPORTS, *_MODULES, "__version__"])
 
-if TYPE_CHECKING:
-    from bayescale.core.errors import BayescaleError, ConvergenceWarning
-    from bayescale.core.quantities import quantity
-    from bayescale.core.verdict import Verdict
-    from bayescale.decisions import risk
-    from bayescale.decisions.allocation import Allocation
-    from bayescale.decisions.base import AbstractDecision
-    from bayescale.decisions.choice import Choice, Withheld
-    from bayescale.decisions.data_cap import DataCap
-    from bayescale.decisions.decay import Decay
-    from bayescale.decisions.derived import Derived, frontier, limit
-    from bayescale.decisions.engines import Value
-    from bayescale.decisions.experts import Experts
-    from bayescale.decisions.fixed_params import FixedParams
-    from bayescale.decisions.hardware import hardware
-    from bayescale.decisions.lifetime import Lifetime
-    from bayescale.decisions.mixture import Mixture
-    from bayescale.decisions.next_run import NextRun
-    from bayescale.decisions.portfolio import Portfolio
-    from bayescale.decisions.recipe import Recipe
-    from bayescale.decisions.share import Share
-    from bayescale.decisions.solver import decide
-    from bayescale.decisions.split import Split
-    from bayescale.decisions.swap import Swap
-    from bayescale.decisions.target import Target
-    from bayescale.decisions.threshold import Threshold
-    from bayescale.decisions.train_to_test import TrainToTest
-    from bayescale.decisions.value import value_of
-    from bayescale.evaluation.backtest import Backtest, backtest
-    from bayescale.evaluation.checks.base import AbstractCheck, Finding, check
-    from bayescale.evaluation.comparison import Comparison, compare
-    from bayescale.evaluation.sbc import Calibration, calibrate
-    from bayescale.evaluation.stacking import LeaveFutureOut, backtest_average, leave_future_out, stack
-    from bayescale.inference.average import Average, average
-    from bayescale.inference.batch import Batch, fit_many
-    from bayescale.inference.fit import Fit, fit
-    from bayescale.inference.fit_io import load_fit
-    from bayescale.inference.weights import Weights
-    from bayescale.modelling.custom import CustomModel, Observes, custom_model
-    from bayescale.modelling.interpreter import model
-    from bayescale.modelling.model import Model
-    from bayescale.modelling.spec import Spec
-    from bayescale.modelling.spec_io import load_spec, make_spec, write_spec
-    from bayescale.parts.base import (
-        AbstractDiscrepancy,
-        AbstractLaw,
-        AbstractNoise,
-        AbstractPooling,
-        AbstractResource,
-        AbstractResponse,
-        Column,
-        Kind,
-        Parameter,
-        Quantity,
+if TYPE_CHECKING:  # `as` exports a name to type checkers
+    from bayescale.core.errors import BayescaleError as BayescaleError, ConvergenceWarning as ConvergenceWarning
+    from bayescale.core.quantities import quantity as quantity
+    from bayescale.core.verdict import Verdict as Verdict
+    from bayescale.decisions import risk as risk
+    from bayescale.decisions.allocation import Allocation as Allocation
+    from bayescale.decisions.base import AbstractDecision as AbstractDecision
+    from bayescale.decisions.choice import Choice as Choice, Withheld as Withheld
+    from bayescale.decisions.data_cap import DataCap as DataCap
+    from bayescale.decisions.decay import Decay as Decay
+    from bayescale.decisions.derived import Derived as Derived, frontier as frontier, limit as limit
+    from bayescale.decisions.engines import Value as Value
+    from bayescale.decisions.experts import Experts as Experts
+    from bayescale.decisions.fixed_params import FixedParams as FixedParams
+    from bayescale.decisions.hardware import hardware as hardware
+    from bayescale.decisions.lifetime import Lifetime as Lifetime
+    from bayescale.decisions.mixture import Mixture as Mixture
+    from bayescale.decisions.next_run import NextRun as NextRun
+    from bayescale.decisions.portfolio import Portfolio as Portfolio
+    from bayescale.decisions.recipe import Recipe as Recipe
+    from bayescale.decisions.share import Share as Share
+    from bayescale.decisions.solver import decide as decide
+    from bayescale.decisions.split import Split as Split
+    from bayescale.decisions.swap import Swap as Swap
+    from bayescale.decisions.target import Target as Target
+    from bayescale.decisions.threshold import Threshold as Threshold
+    from bayescale.decisions.train_to_test import TrainToTest as TrainToTest
+    from bayescale.decisions.value import value_of as value_of
+    from bayescale.evaluation.backtest import Backtest as Backtest, backtest as backtest
+    from bayescale.evaluation.checks.base import AbstractCheck as AbstractCheck, Finding as Finding, check as check
+    from bayescale.evaluation.comparison import Comparison as Comparison, compare as compare
+    from bayescale.evaluation.sbc import Calibration as Calibration, calibrate as calibrate
+    from bayescale.evaluation.stacking import (
+        LeaveFutureOut as LeaveFutureOut,
+        backtest_average as backtest_average,
+        leave_future_out as leave_future_out,
+        stack as stack,
     )
-    from bayescale.parts.priors import LogitNormal, LogNormal, Normal
-    from bayescale.parts.theory import exponent_from_dimension, exponent_from_statistics, exponent_from_zipf
-    from bayescale.prediction.forecast import Forecast, forecast
-    from bayescale.prediction.predictive import predictive
-    from bayescale.prediction.queries import NEW
-    from bayescale.prediction.records import Record, load_record
-    from bayescale.reporting import plots, report
-    from bayescale.reporting.notebook import explore
-    from bayescale.runs.accounting import Accounting, recount
-    from bayescale.runs.approaches import Approach, isoflop_minima, lower_envelope
-    from bayescale.runs.readers import load_runs
-    from bayescale.runs.shapes import Shape
-    from bayescale.runs.table import Runs
-    from bayescale.transfer.learn import learn
+    from bayescale.inference.average import Average as Average, average as average
+    from bayescale.inference.batch import Batch as Batch, fit_many as fit_many
+    from bayescale.inference.fit import Fit as Fit, fit as fit
+    from bayescale.inference.fit_io import load_fit as load_fit
+    from bayescale.inference.weights import Weights as Weights
+    from bayescale.modelling.custom import (
+        CustomModel as CustomModel,
+        Observes as Observes,
+        custom_model as custom_model,
+    )
+    from bayescale.modelling.interpreter import model as model
+    from bayescale.modelling.model import Model as Model
+    from bayescale.modelling.spec import Spec as Spec
+    from bayescale.modelling.spec_io import load_spec as load_spec, make_spec as make_spec, write_spec as write_spec
+    from bayescale.parts.base import (
+        AbstractDiscrepancy as AbstractDiscrepancy,
+        AbstractLaw as AbstractLaw,
+        AbstractNoise as AbstractNoise,
+        AbstractPooling as AbstractPooling,
+        AbstractResource as AbstractResource,
+        AbstractResponse as AbstractResponse,
+        Column as Column,
+        Kind as Kind,
+        Parameter as Parameter,
+        Quantity as Quantity,
+    )
+    from bayescale.parts.priors import LogitNormal as LogitNormal, LogNormal as LogNormal, Normal as Normal
+    from bayescale.parts.theory import (
+        exponent_from_dimension as exponent_from_dimension,
+        exponent_from_statistics as exponent_from_statistics,
+        exponent_from_zipf as exponent_from_zipf,
+    )
+    from bayescale.prediction.forecast import Forecast as Forecast, forecast as forecast
+    from bayescale.prediction.predictive import predictive as predictive
+    from bayescale.prediction.queries import NEW as NEW
+    from bayescale.prediction.records import Record as Record, load_record as load_record
+    from bayescale.reporting import plots as plots, report as report
+    from bayescale.reporting.notebook import explore as explore
+    from bayescale.runs.accounting import Accounting as Accounting, recount as recount
+    from bayescale.runs.approaches import (
+        Approach as Approach,
+        isoflop_minima as isoflop_minima,
+        lower_envelope as lower_envelope,
+    )
+    from bayescale.runs.readers import load_runs as load_runs
+    from bayescale.runs.shapes import Shape as Shape
+    from bayescale.runs.table import Runs as Runs
+    from bayescale.transfer.learn import learn as learn
 
 
 def __getattr__(name: str) -> Any:

@@ -118,7 +118,8 @@ def front(choice: Choice, answers: Sequence[Answer], *, title: str, measured: Ma
     headline, confidence = _split_words(choice) if split else _words(choice)
     return Front(
         title, _subtitle(choice), state, why, headline, confidence, _cards(choice, trust, run), chips, _most(wrong),
-        _worth(choice, modelled=any(one.state == FAIL for one in asked)), () if split else _tables(choice), tuple(pictures), controls or {}, _assumed(choice),
+        _worth(choice, modelled=any(one.state == FAIL for one in asked)), () if split else _tables(choice),
+        tuple(pictures), controls or {}, _assumed(choice),
         say("static", budget=budget_words(choice)) if split else "",
     )  # fmt: skip
 

@@ -49,8 +49,13 @@ class Shown:
 
 _BANDS = (("band50", "50% of the draws"), ("band90", "90% of the draws"))
 _COST_KEYS = (("mean", "expected"), *_BANDS, ("safe", "under 1% extra in half of the draws"), ("mark", "chosen size"))
-_LOSS_KEYS = (("mean", "median of one run at the best split"), *_BANDS, ("run near", "run near the best split"),
-              ("run middle", "run farther from it"), ("run far", "run over 3 times too large or too small"))  # fmt: skip
+_LOSS_KEYS = (
+    ("mean", "median of one run at the best split"),
+    *_BANDS,
+    ("run near", "run near the best split"),
+    ("run middle", "run farther from it"),
+    ("run far", "run over 3 times too large or too small"),
+)
 
 
 def run_interval(choice: Choice, table: Tabulated) -> tuple[float, float]:
@@ -102,7 +107,8 @@ def cost_of_sizes(choice: Choice) -> Shown:
         drawn.upright("mark", of.params, counted(of.params))
     drawn.axes("parameters", "extra compute", counted, percent)
     tokens = of.flops / FLOPS_PER_PARAM_TOKEN
-    drawn.top("tokens (fewer for larger sizes)", [(tokens / at, counted(at)) for at in log_ticks(tokens / x[-1], tokens / x[0])])
+    ticks = [(tokens / at, counted(at)) for at in log_ticks(tokens / x[-1], tokens / x[0])]
+    drawn.top("tokens (fewer for larger sizes)", ticks)
     rows = seen[np.linspace(0, len(seen) - 1, _ROWS).astype(int)]
     frame = pd.DataFrame({"params": sizes[rows], "tokens": tokens / sizes[rows], "ratio": tokens / sizes[rows] ** 2,
                           "mean": mean[rows], "low": np.quantile(waste[:, rows], 0.05, axis=0),

@@ -11,7 +11,8 @@ WORDS = {
     "safe": "Any size from {low} to {high} costs under 1% extra compute in at least half of the draws.",
     "unsafe": "No size costs under 1% extra compute in half of the draws.",
     "confidence": "{right}, this choice is expected to cost {waste} more compute than the best one, "
-    "because its law is not known exactly; 95% of draws say less than {most}. {safe} The cost of a wrong model is not in these figures.",
+    "because its law is not known exactly; 95% of draws say less than {most}. {safe} The cost of "
+    "a wrong model is not in these figures.",
     "unsettled": "These runs do not settle how to spend {budget}: the best size may lie anywhere from {low} to {high} "
     "parameters.",
     "ranges": "This is a 90% interval: it spans {ratio_low} to {ratio_high} tokens per parameter. Add runs with other "
