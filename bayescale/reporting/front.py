@@ -23,6 +23,7 @@ from bayescale.prediction.records import HORIZONS, NOTHING, Measured, horizon_of
 from bayescale.reporting.pictures import Shown
 from bayescale.reporting.sentences import COSTLY, FAR, say
 from bayescale.reporting.words import Column, Table, counted, loss, number, percent, raised, tabled, text
+from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN
 
 GOOD, CARE, OPEN = "good", "care", "open"
 """States of a page: rely on it; rely on it with care; it names no single answer."""
@@ -141,7 +142,7 @@ def withheld(choice: Withheld, answers: Sequence[Answer], *, title: str) -> Fron
     return _without_choice(title, choice.problem, "the fit has not converged", reason, answers)
 
 
-def served(choice: Choice, allocated: Front) -> Front:
+def served(choice: Choice, allocated: Front, measured: Mapping[str, Measured] | None = None) -> Front:
     """Return the first page of a lifetime: that of the allocation of its quality, with what serving changes.
 
     Parameters
@@ -150,6 +151,8 @@ def served(choice: Choice, allocated: Front) -> Front:
         Of a lifetime.
     allocated : Front
         Of the budget with which the size of its quality is compute-optimal.
+    measured : mapping of str to Measured, optional
+        As in :func:`front`.
 
     Returns
     -------
@@ -165,12 +168,16 @@ def served(choice: Choice, allocated: Front) -> Front:
     saving = say("saving", right=if_right(choice), cost=number(cost), saving=percent(of.saving), like=like,
                  low=counted(least), high=counted(most), scope=say("scope_run"))  # fmt: skip
     ratio = say("served_ratio", low=number(low / of.params), high=number(high / of.params))
-    cards = {"ratio": (number(middle / of.params), ratio),
-             "cost": (f"{number(cost)} FLOP", say("served_cost") + NO_HARDWARE)}  # fmt: skip
+    far = of.reach[1]  # of what is trained, which takes more compute than the compute-optimal model
+    cards = {"ratio": Card("ratio", "", number(middle / of.params), ratio),
+             "cost": Card("cost", "", f"{number(cost)} FLOP", say("served_cost") + NO_HARDWARE),
+             "reach": _reach_card(far, FLOPS_PER_PARAM_TOKEN * of.params * middle)}  # fmt: skip
+    found = measured_at(choice, far, measured)
+    cards["trust"] = _trust_card(found, _covered(choice, far, found))
     return replace(
         allocated, headline=headline, confidence=saving, worth=_worth(choice),
         static=say("static", budget=f"{counted(demand_of(choice))} tokens served, and the split for training alone"),
-        cards=tuple(Card(one.name, one.title, *cards.get(one.name, (one.value, one.range))) for one in allocated.cards),
+        cards=tuple(replace(cards.get(one.name, one), title=one.title) for one in allocated.cards),
     )  # fmt: skip
 
 

@@ -293,7 +293,7 @@ def _served(
     cost, *rest = shown.pictures
     alone = replace(cost, note=say("note_life", params=counted(same.params)))
     shown = replace(shown, pictures=(alone, *rest))
-    return served(choice, shown), explorer | {"start": {"serve": demand}, "printed": said}, pictures
+    return served(choice, shown, measured), explorer | {"start": {"serve": demand}, "printed": said}, pictures
 
 
 def _glossary() -> Section:

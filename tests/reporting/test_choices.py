@@ -14,6 +14,7 @@ from click.testing import CliRunner
 import bayescale as bs
 from bayescale.cli import main
 from bayescale.core.errors import QueryError
+from bayescale.core.quantities import count
 from bayescale.decisions.hardware import hardware
 from bayescale.decisions.solver import named
 from bayescale.reporting import front, pages, words
@@ -193,6 +194,9 @@ def test_a_lifetime_has_sliders_that_begin_with_its_tokens_served(chinchilla_fit
     assert "for training alone" in found.front.pictures[0].note
     assert "The sliders compute them under the law alone." in found.front.confidence
     assert "under the law alone" in found.explorer["words"]["scope_law"]
+    (reach,) = [one.value for one in found.front.cards if one.name == "reach"]  # of what is trained, not of its quality
+    assert reach == f"{count(10 ** served.details.reach[1], 2)}×"
+    assert f"up to {reach.removesuffix('×')} times the compute of the largest run" in served.problem
     plt.close("all")
 
 

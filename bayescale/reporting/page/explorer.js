@@ -92,7 +92,7 @@ const bayescaleExplorer = (root, data) => {
   const runLoss = (k) => law.interpolate(data.table.ln_flops, curve().map((r) => r.q[k]), Math.log(state.flops));
 
   const cards = (found, flops, life) => {
-    const open = !found.settled, times = flops / data.largest;
+    const open = !found.settled, times = (life && !open ? 6 * life.params * life.tokens : flops) / data.largest;
     card("loss", open ? "not settled" : `${loss(found.expected_loss)} nats/token`, say("run_range", { low: loss(runLoss(0)), high: loss(runLoss(4)) }) + say("loss_range", { low: loss(found.loss.q05), high: loss(found.loss.q95) }));
     if (life && !open) card("ratio", number(life.tokens / life.params), say("served_ratio", { low: number(life.tokens_q05 / life.params), high: number(life.tokens_q95 / life.params) }));
     else card("ratio", open ? "not settled" : number(found.tokens / found.params), say("ratio_range", { low: number(found.best_ratio.q05), high: number(found.best_ratio.q95) }));
