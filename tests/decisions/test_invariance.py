@@ -45,9 +45,7 @@ def plain() -> dict[str, float]:
 
 @same_examples
 @given(seed=st.integers(0, 2**32 - 1))
-def test_the_order_of_runs_and_of_draws_and_the_family_s_name_change_nothing(
-    seed: int, plain: dict[str, float]
-) -> None:
+def test_the_order_of_runs_and_of_draws_and_the_name_change_nothing(seed: int, plain: dict[str, float]) -> None:
     rng = np.random.default_rng(seed)
     frame = table(f"family {seed}")
     mixed = frame.iloc[rng.permutation(len(frame))].reset_index(drop=True)
@@ -58,9 +56,7 @@ def test_the_order_of_runs_and_of_draws_and_the_family_s_name_change_nothing(
 
 @same_examples
 @given(more=st.floats(-2, 2), longer=st.floats(-2, 2))
-def test_the_units_of_params_and_tokens_move_the_split_alone(
-    more: float, longer: float, plain: dict[str, float]
-) -> None:
+def test_units_of_params_and_tokens_move_the_split_alone(more: float, longer: float, plain: dict[str, float]) -> None:
     """Sites are read at the anchor, which moves along with the runs."""
     N, D = 10**more, 10**longer
     frame = table()
