@@ -1,8 +1,8 @@
 """Curve: neighbouring checkpoints of one training run have correlated errors."""
 
-import jax.numpy as jnp
 import numpy as np
 
+from bayescale.parts._coordinates import at_runs
 from bayescale.parts._inducing import through_knots
 from bayescale.parts.base import AbstractDiscrepancy, Parameter
 from bayescale.parts.priors import LogNormal
@@ -54,7 +54,7 @@ class Curve(AbstractDiscrepancy):
         return basis * (at.group != "")[:, None]
 
     def shift(self, basis, coordinates, *, curve):
-        return curve * jnp.sum(basis * coordinates, axis=-1)
+        return curve * at_runs(basis, coordinates)
 
 
 def _correlation(x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -1,9 +1,9 @@
 """Group: runs of one group share the same error."""
 
-import jax.numpy as jnp
 import numpy as np
 
 from bayescale.core.errors import RunsError
+from bayescale.parts._coordinates import at_runs
 from bayescale.parts.base import AbstractDiscrepancy, Parameter
 from bayescale.parts.priors import LogNormal
 
@@ -57,4 +57,4 @@ class Group(AbstractDiscrepancy):
         return basis
 
     def shift(self, basis, coordinates, *, group_effect):
-        return group_effect * jnp.sum(basis * coordinates, axis=-1)
+        return group_effect * at_runs(basis, coordinates)

@@ -1,8 +1,8 @@
 """Local: runs with similar params and tokens have correlated errors."""
 
-import jax.numpy as jnp
 import numpy as np
 
+from bayescale.parts._coordinates import at_runs
 from bayescale.parts._inducing import through_knots
 from bayescale.parts.base import AbstractDiscrepancy, Parameter
 from bayescale.parts.priors import LogNormal
@@ -28,7 +28,7 @@ class Local(AbstractDiscrepancy):
         Extent of a family's runs in each input, in correlation lengths.
     """
 
-    knots: int = 36
+    knots: int = 24
     lengths: float = 5.0
 
     name = "local"
@@ -47,7 +47,7 @@ class Local(AbstractDiscrepancy):
         return through_knots(at.inputs / width, fitted.inputs / width, _correlation, self.knots)
 
     def shift(self, basis, coordinates, *, local):
-        return local * jnp.sum(basis * coordinates, axis=-1)
+        return local * at_runs(basis, coordinates)
 
 
 def _correlation(x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -1,8 +1,8 @@
 """Walk: errors that accumulate along params and along tokens, in random steps."""
 
-import jax.numpy as jnp
 import numpy as np
 
+from bayescale.parts._coordinates import at_runs
 from bayescale.parts.base import AbstractDiscrepancy, Parameter
 from bayescale.parts.priors import LogNormal
 
@@ -29,7 +29,7 @@ class Walk(AbstractDiscrepancy):
         Number of knots in each input, at quantiles of its values. A family with fewer sizes has a knot at each.
     """
 
-    knots: int = 24
+    knots: int = 12
 
     name = "walk"
     source = "residuals of the open families: runs with similar params or tokens have correlated errors"
@@ -50,8 +50,10 @@ class Walk(AbstractDiscrepancy):
         return np.concatenate([_steps(x, y, self.knots) for x, y in columns], axis=1)
 
     def shift(self, basis, coordinates, *, walk_N, walk_D):
-        terms, along = basis * coordinates, self.coordinates["walk_N"]
-        return walk_N * jnp.sum(terms[..., :along], axis=-1) + walk_D * jnp.sum(terms[..., along:], axis=-1)
+        along = self.coordinates["walk_N"]
+        return walk_N * at_runs(basis[..., :along], coordinates[..., :along]) + walk_D * at_runs(
+            basis[..., along:], coordinates[..., along:]
+        )
 
 
 def _steps(x: np.ndarray, fitted: np.ndarray, most: int) -> np.ndarray:
