@@ -22,7 +22,16 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-CASES = {"tables": 2000, "specs": 1000, "fits": 1000, "records": 300, "frames": 100, "kills": 200, "disks": 60}
+CASES = {
+    "tables": 2000,
+    "specs": 1000,
+    "fits": 1000,
+    "records": 300,
+    "frames": 100,
+    "kills": 200,
+    "sweeps": 200,
+    "disks": 60,
+}
 """Number of cases by kind."""
 _PATIENCE_S = 300.0  # of the parent: longer than a case's own limit, and than the first compilation
 
