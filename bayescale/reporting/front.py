@@ -326,7 +326,7 @@ def lasting(choice: Choice, answers: Sequence[Answer]) -> list[str]:
     """
     failed = [f"the check of {one.question} fails" for one in answers if one.state == FAIL]
     changes = _changes(choice)
-    move = {few.all_marked for one in changes if one.matters for few in [one.runs]}
+    move = {one.runs.all_marked for one in changes if one.matters}
     # Where no influence is known, the marked runs may change the answer.
     marked = bool(choice.fit.excluded) and (True in move or not changes)
     return failed + [say("moved")] * (False in move) + [say("marked")] * marked

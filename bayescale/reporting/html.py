@@ -22,7 +22,7 @@ from bayescale.reporting.pages import Content
 from bayescale.reporting.sentences import say
 from bayescale.reporting.texts import GENERATOR, MARKDOWN, as_json_text, as_markdown
 
-_OPTION = re.compile(r"(?<!\S)(--[a-z][\w-]*)")
+_OPTION = re.compile(r"(?<![\w-])(--[a-z][\w-]*)")
 _HEAD = 2000  # characters that are searched for the generator's name
 
 

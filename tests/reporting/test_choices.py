@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -17,9 +18,11 @@ from bayescale.core.errors import QueryError
 from bayescale.core.quantities import count
 from bayescale.decisions.hardware import hardware
 from bayescale.decisions.solver import named
-from bayescale.reporting import front, pages, words
+from bayescale.decisions.tabulated import tabulated
+from bayescale.reporting import explorer, front, pages, sentences, words
 from bayescale.reporting import html as writing
 from bayescale.reporting.choices import pictures
+from bayescale.reporting.pictures import run_interval
 from bayescale.reporting.plots import of_choices
 
 
@@ -85,6 +88,57 @@ def test_the_page_says_what_the_text_says_and_every_price_has_its_date(choice, t
 @pytest.fixture(scope="module")
 def content(chinchilla_fit: bs.Fit) -> pages.Content:
     return pages.of_fit(chinchilla_fit, flops="5.76e23", hardware="512xH100")
+
+
+def test_the_banner_names_the_runs_that_move_the_answer_and_not_those_that_are_only_marked(choice, content) -> None:
+    moving = {one.runs.all_marked for one in choice.details.influence if one.matters}
+    assert moving == {False}
+    assert choice.fit.excluded
+    assert sentences.say("moved") in content.front.why
+    assert sentences.say("marked") not in content.front.why
+    still = [replace(one, sds=0.0) for one in choice.details.influence]
+    assert not any(one.matters for one in still)
+
+
+def test_the_headline_has_one_range_and_the_card_the_interval_of_one_run(choice, content) -> None:
+    shown = content.front
+    best = choice.optimum["params"]
+    assert re.findall(r"\S+ to \S+", shown.headline) == [
+        f"{words.counted(best['q05'])} to {words.counted(best['q95'])}"
+    ]
+    safe = " to ".join(map(words.counted, choice.details.band))
+    assert f"Any size from {safe} costs under 1% extra compute" in shown.confidence
+    (card,) = [one.range for one in shown.cards if one.name == "loss"]
+    table = tabulated(choice.fit, choice.details.flops, choice.details.family)
+    one_run = " to ".join(map(words.loss, run_interval(choice, table)))
+    assert card.startswith(f"90% interval of one run: {one_run}; 90% interval of the average run: ")
+    assert f"of a single run at the best split is {one_run}" in shown.pictures[1].note
+
+
+def test_the_page_says_whether_another_run_pays(choice, content) -> None:
+    worth, largest = choice.waste_fraction * choice.details.flops, choice.fit.design_frame["flops"].max()
+    assert worth < largest
+    said = content.front.worth[0]
+    assert f"({words.number(worth)} FLOP, {words.percent(worth / largest)} of your largest run)" in said
+    assert "Another run as large as your largest costs more than that." in said
+    assert said.endswith(sentences.say("model_first"))  # its residuals fail
+
+
+def test_every_mark_of_a_picture_has_a_key_in_the_style_of_the_mark(content) -> None:
+    style = explorer.style()
+    for picture in content.front.pictures:
+        for kind, meaning in picture.keys:
+            assert meaning
+            assert f".{kind.replace(' ', '.')} {{" in style, kind
+            assert f'class="{kind}"' in picture.svg, kind
+
+
+def test_options_of_commands_stay_on_one_line(content) -> None:
+    page = writing.rendered(content)
+    assert '<span class="word">--model</span>' in page
+    assert '<span class="word">--exclude</span>' in page
+    assert ".word { white-space: nowrap; }" in explorer.style()
+    assert writing._unbroken("a <b> --no-x") == 'a &lt;b&gt; <span class="word">--no-x</span>'
 
 
 def test_runs_that_move_the_answer_and_runs_that_are_marked_are_kept_apart(content) -> None:
