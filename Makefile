@@ -46,10 +46,12 @@ release-tools: setup
 
 # The tests under the lowest versions that pyproject.toml allows, and under the newest; make test-newest PYTHONS=3.13
 TESTS ?= tests bayescale
-test-lowest test-newest: test-%: release-tools
-	$(BIN)/uv venv --quiet --clear --python $(or $(PYTHONS),$(BIN)/python) .venv-$*
-	$(BIN)/uv pip install --quiet --python .venv-$*/bin/python --resolution $(if $(filter lowest,$*),lowest-direct,highest) --editable '.[dev]'
-	.venv-$*/bin/python -m pytest $(TESTS)
+test-lowest: RESOLUTION := lowest-direct
+test-newest: RESOLUTION := highest
+test-lowest test-newest: release-tools
+	$(BIN)/uv venv --quiet --clear --python $(or $(PYTHONS),$(BIN)/python) .venv-$@
+	$(BIN)/uv pip install --quiet --python .venv-$@/bin/python --resolution $(RESOLUTION) --editable '.[dev]'
+	.venv-$@/bin/python -m pytest $(TESTS)
 
 # Known vulnerabilities of what is installed for users, without the tools of development.
 audit: release-tools

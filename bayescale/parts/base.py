@@ -185,7 +185,7 @@ class Part(ABC):
     Examples
     --------
     >>> from bayescale.parts.discrepancies.walk import Walk
-    >>> Walk(knots=12) == Walk(knots=12) != Walk()
+    >>> Walk(knots=6) == Walk(knots=6) != Walk()
     True
     """
 

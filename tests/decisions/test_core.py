@@ -17,6 +17,7 @@ import bayescale as bs
 from bayescale.cli import main
 from bayescale.cli.decide import _draw, command, written
 from bayescale.core.errors import QueryError
+from bayescale.core.quantities import count
 from bayescale.decisions.base import AbstractDecision, draws_by_action, quantiles, setting, settings_of
 from bayescale.decisions.choice import best, preferred
 from bayescale.decisions.risk import RISKS, CVaR, Mean, MinimaxRegret, Quantile, risk_of
@@ -191,7 +192,7 @@ def test_a_choice_says_how_far_it_reaches_beyond_the_runs(name, settings, flops,
     decades = np.log10(flops(choice) / chinchilla_fit.design_frame["flops"].max())
     assert decades > 0.1
     assert choice.to_dict()["reach_decades"] == pytest.approx(decades)
-    assert f"up to {10**decades:.2g} times the compute of the largest run" in choice.problem
+    assert f"up to {count(10**decades, 2)} times the compute of the largest run" in choice.problem
 
 
 def test_an_allocation_under_caution_is_another_action_of_the_same_matrix(chinchilla_fit: bs.Fit) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 import bayescale as bs
 from bayescale.core.errors import QueryError
+from bayescale.core.quantities import count
 from bayescale.decisions.limits import allowed_by, buildable, menu
 
 BUDGET = "5.76e23"
@@ -121,4 +122,6 @@ def test_what_limits_waste_leaves_nothing_unsettled(limits, chinchilla_fit: bs.F
     assert choice.regret_nats == 0  # but every draw agrees on what the limits allow
     assert choice.settled
     assert choice.to_dict()["params"] == choice.params
-    assert "tokens per param (90% interval 11.8 to 25.6), without the limits" in repr(choice)
+    best = choice.optimum["tokens_per_param"]
+    ends = f"{count(best['q05'])} to {count(best['q95'])}"
+    assert f"tokens per param (90% interval {ends}), without the limits" in repr(choice)

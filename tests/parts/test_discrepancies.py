@@ -88,10 +88,7 @@ def test_a_walk_is_nothing_at_the_anchor_and_its_variance_is_the_e_folds_from_it
 
 
 def test_a_local_error_has_one_variance_everywhere_and_only_nearby_runs_share_it():
-    local, grid = (
-        part("discrepancies", "local"),
-        np.linspace(-2.5, 2.5, 6),
-    )  # as many runs as it has knots
+    local, grid = part("discrepancies", "local", knots=36), np.linspace(-2.5, 2.5, 6)  # as many runs as it has knots
     fitted = np.stack(np.meshgrid(grid, grid), axis=-1).reshape(-1, 2)
     at = np.concatenate([fitted, [[0.0, 0.0], [0.1, 0.1], [9.0, 9.0]]])
     found = covariance(local, rows_at(at), rows_at(fitted))

@@ -106,6 +106,7 @@ def test_a_new_family_is_as_its_suite_where_one_is_named(kin, tmp_path):
     assert width(suite="theirs") == pytest.approx(width(), rel=1e-6)
 
 
+@pytest.mark.slow
 def test_a_new_family_has_errors_of_its_own(kin):
     """Discrepancies of a family that was not fitted are drawn anew."""
     runs, spec, _ = kin

@@ -160,6 +160,7 @@ def test_what_is_integrated_out_of_a_population_is_what_a_gaussian_says():
     assert found(*one) - found(*other) == pytest.approx(exact(*one) - exact(*other))
 
 
+@pytest.mark.slow
 def test_chains_of_a_population_are_those_of_the_seed_and_agree_with_those_of_another(learner):
     law = replace(learner, misses={})  # one population
     same, again, one, other = (replace(law, seed=seed).learn()[0] for seed in (0, 0, 1, 2))
@@ -397,6 +398,7 @@ def test_the_default_spec_was_learnt_from_shipped_runs(pool):
     assert bs.load_spec(origin["model"]).parameters.keys() == spec.parameters.keys()
 
 
+@pytest.mark.slow
 def test_a_backtest_learns_again_without_the_runs_that_it_scores(learner, base, tmp_path, monkeypatch):
     learner.runs.frame.to_csv(tmp_path / "runs.csv", index=False)
     origin = {"model": str(write_spec(base, tmp_path / "wide.toml")), "runs": str(tmp_path / "runs.csv")}
@@ -436,6 +438,7 @@ def test_what_families_said_is_remembered_and_nothing_is_fitted_anew(learner, tm
     assert recall(learner.runs, learner.base.with_prior(alpha_N=LogNormal(0.3, 0.1))) is None
 
 
+@pytest.mark.slow
 def test_the_command_line_learns_a_spec_by_a_title_and_keeps_what_families_said(learner, tmp_path, monkeypatch):
     learner.runs.frame.to_csv(tmp_path / "runs.csv", index=False)
     write_spec(learner.base, tmp_path / "wide.toml")
