@@ -23,7 +23,7 @@ from bayescale.prediction.records import HORIZONS, NOTHING, Measured, horizon_of
 from bayescale.reporting.pictures import Shown
 from bayescale.reporting.sentences import COSTLY, FAR, say
 from bayescale.reporting.words import Column, Table, counted, loss, number, percent, raised, tabled, text
-from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN
+from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN, size_column
 
 GOOD, CARE, OPEN = "good", "care", "open"
 """States of a page: rely on it; rely on it with care; it names no single answer."""
@@ -545,7 +545,9 @@ def _worth(choice: Choice, *, modelled: bool = False) -> tuple[str, ...]:
         money = f", or ${count(dollars['q50'] * choice.waste_fraction)}" if dollars else ""
         saved = f"{percent(choice.waste_fraction)} of the compute{money}"
         most = choice.waste_fraction * choice.details.flops
-        times = most / (choice.details.flops / 10**choice.details.reach_decades)
+        runs, family = choice.fit.design_frame, choice.details.family
+        mine = runs if family == NEW else runs[runs["family"] == family]
+        times = most / float(mine[size_column(runs)].max())  # a budget inside the runs has no reach to divide by
         worth = [say("most_worth", right=if_right(choice), saved=saved, flops=number(most), times=percent(times)),
                  say("may_pay" if times >= 1 else "too_dear"), *[say("model_first")] * modelled]  # fmt: skip
         further = "To see which run to make next: bayescale decide next-run FIT.nc --help."

@@ -122,8 +122,10 @@ def cost_of_sizes(choice: Choice) -> Shown:
     alt = f"expected extra compute by size: least at {counted(of.params)} parameters"
     alt = "expected extra compute by size: no size is settled" if choice.unsettled else alt
     note = say("note_open") if choice.unsettled else say("note_a", params=counted(of.params))
-    return Shown("a", "The cost of choosing another size", drawn.svg("picture-a", alt), note,
-                 replace(tabled("Extra compute by size", frame, columns), id="table-a"), _COST_KEYS)  # fmt: skip
+    svg = drawn.svg("picture-a", alt)
+    keys = tuple(key for key in _COST_KEYS if f'class="{key[0]}"' in svg)  # an open choice has no chosen size
+    return Shown("a", "The cost of choosing another size", svg, note,
+                 replace(tabled("Extra compute by size", frame, columns), id="table-a"), keys)  # fmt: skip
 
 
 def runs_of(choice: Choice, table: Tabulated) -> pd.DataFrame:

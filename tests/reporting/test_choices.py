@@ -122,6 +122,10 @@ def test_the_page_says_whether_another_run_pays(choice, content) -> None:
     assert f"({words.number(worth)} FLOP, {words.percent(worth / largest)} of your largest run)" in said
     assert "Another run as large as your largest costs more than that." in said
     assert said.endswith(sentences.say("model_first"))  # its residuals fail
+    inside = bs.decide("allocation", choice.fit, flops=largest / 4)
+    worth = inside.waste_fraction * largest / 4
+    share = words.percent(worth / largest)
+    assert f"({words.number(worth)} FLOP, {share} of your largest run)" in front._worth(inside)[0]
 
 
 def test_every_mark_of_a_picture_has_a_key_in_the_style_of_the_mark(content) -> None:
