@@ -4,11 +4,15 @@ A simulator's table without noise has no scale of noise: its posterior is a spik
 crosses. The same happens to a few runs whose rounding errors a law can follow. Where the noise at the mode is below the
 floor, each loss is moved at random within the floor, as in dithering, and the noise that is then learned is the floor.
 The numbers of every other table stay as they are.
+
+Where runs share errors, the search for the mode holds the noise, and noise far below those errors makes ridges that
+take a sampler minutes. There the floor is larger. If residuals leave room for it, the mode of the law alone is found,
+and its residuals tell whether there is noise: with shared errors, the model could pass through every run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -19,8 +23,8 @@ import numpy as np
 from jax import Array
 
 from bayescale.inference.aot import call
-from bayescale.inference.potential import sites_at
-from bayescale.inference.warm_start import Start
+from bayescale.inference.potential import held, noise_of, sites_at
+from bayescale.inference.warm_start import Start, find_mode
 from bayescale.modelling.design import Design
 from bayescale.modelling.model import Instance
 from bayescale.modelling.spec import Spec
@@ -29,13 +33,23 @@ from bayescale.runs.resolution import resolution
 LEAST = 1e-4
 """SD of log loss, below that of the same run with another seed: 0.025% to 0.4% in dense runs."""
 
+LEAST_SHARED = 5e-4
+"""The same where runs share errors: a sixth of the noise that the learned priors expect."""
+
+LARGEST_OF_NONE = 3e-3
+"""Residuals, as SD of log loss, above which there is noise for certain, or a misfit that is taken for it."""
+
+_NEGLIGIBLE = 1e-6  # SD of shared errors, in log loss
+
+_ENOUGH = 20  # runs from which on small residuals say that there is no noise, and not that errors fit every run
+
 _SCALE = "log loss"  # unit of the parameters that are scales of noise
 _SD_OF_UNIFORM = 12**-0.5
 
 
 def floored(
     design: Design, moved: Design, start: Start, spec: Spec, apply: Callable[..., Any] = call
-) -> tuple[Design, np.ndarray]:
+) -> tuple[Design, np.ndarray, dict[str, np.ndarray]]:
     """Move the losses of families whose noise at the mode is below the floor.
 
     Parameters
@@ -56,18 +70,50 @@ def floored(
         The same design if no noise is below the floor.
     floor : ndarray, shape () or (table,)
         Largest floor that was applied, as SD of log loss; 0 if none was.
+    begin : dict of ndarray
+        Scales of noise from which to search for the mode again, by site; empty where the search finds them itself.
     """
-    highest, observed = np.zeros(np.shape(design.mask)[:-2]), dict(design.observed)
+    highest, observed, begin = np.zeros(np.shape(design.mask)[:-2]), dict(design.observed), dict[str, np.ndarray]()
     if not any(_scaled(of) for of in spec.instances):
-        return design, highest
-    for site, scale in apply(_scales, start.begin, moved, spec=spec).items():
+        return design, highest, begin
+    least = LEAST_SHARED if held(spec) else LEAST
+    for site, by_family in _found(moved, start, spec, apply).items():
         values = np.asarray(observed[site])
-        width = np.maximum(LEAST * values / _SD_OF_UNIFORM, _resolutions(values))
-        floor = width * _SD_OF_UNIFORM / values
-        floor = np.where(np.asarray(scale) < floor, floor, 0.0)
-        observed[site] = np.where(floor > 0, values + width * _places(design, values), values)
-        highest = np.maximum(highest, floor.max(axis=(-2, -1)))
-    return (replace(design, observed=observed) if highest.any() else design), highest
+        scale = np.take_along_axis(by_family[..., None], np.asarray(design.family), axis=-2)
+        resolved = _resolutions(values)
+        below = scale < np.maximum(LEAST, resolved * _SD_OF_UNIFORM / values)
+        width = np.maximum(least * values / _SD_OF_UNIFORM, resolved)
+        observed[site] = np.where(below, values + width * _places(design, values), values)
+        highest = np.maximum(highest, np.where(below, width * _SD_OF_UNIFORM / values, 0.0).max(axis=(-2, -1)))
+        for name in _noise_scales(spec, start.begin) if held(spec) else ():
+            known = start.begin[name]
+            low = by_family < LEAST if np.ndim(known) == by_family.ndim else (by_family < LEAST).any(axis=-1)
+            begin[name] = np.where(low, least, known)
+    return (replace(design, observed=observed), highest, begin) if highest.any() else (design, highest, {})
+
+
+def _found(moved: Design, start: Start, spec: Spec, apply: Callable[..., Any]) -> dict[str, np.ndarray]:
+    """Return the scale of the noise of each family, by response; none where there is noise for certain."""
+    scales = apply(_scales, start.begin, moved, spec=spec)
+    if held(spec):
+        if not any((np.asarray(scale) < LARGEST_OF_NONE).any() for scale in scales.values()):
+            return {}
+        law = apply(find_mode, start.begin | _law_alone(spec, start.begin), moved, spec=spec)
+        scales = apply(_scales, law.begin, moved, spec=spec)
+    return {site: np.asarray(scale) for site, scale in scales.items()}
+
+
+def _law_alone(spec: Spec, begin: Mapping[str, Array]) -> dict[str, np.ndarray]:
+    """Return scales with which there are no shared errors and hardly any noise, by site."""
+    scales = {name for of in spec.discrepancies for name in of.coordinates if name in begin}
+    return {name: np.full_like(begin[name], _NEGLIGIBLE) for name in scales} | {
+        name: np.full_like(begin[name], LEAST) for name in _noise_scales(spec, begin)
+    }
+
+
+def _noise_scales(spec: Spec, begin: Mapping[str, Array]) -> set[str]:
+    """Return the scales of noise that are sites of their own, as they are without pooling."""
+    return {name for of in spec.instances for name in _scaled(of) if name in begin}
 
 
 def _scaled(of: Instance) -> list[str]:
@@ -77,13 +123,25 @@ def _scaled(of: Instance) -> list[str]:
 
 @partial(jax.jit, static_argnames="spec")
 def _scales(begin: dict[str, Array], design: Design, *, spec: Spec) -> dict[str, Array]:
-    """Return the scale of the noise in each block, shape (block, 1), by response."""
-    sites = sites_at(spec, design, dict(begin))[0]
-    known = {of.site: sites[_scaled(of)[0]] for of in spec.instances if _scaled(of)}
-    return {
-        site: value[design.family] if jnp.ndim(value) else jnp.full(design.family.shape, value)
-        for site, value in known.items()
-    }
+    """Return the scale of the noise of each family, shape (family,), by response.
+
+    Where the search holds it, this is the root mean square of the residuals, and infinite for few runs.
+    """
+    sites, found = sites_at(spec, design, dict(begin))[0], {}
+    for of in spec.instances:
+        if not _scaled(of):
+            continue
+        if not held(spec):
+            found[of.site] = jnp.broadcast_to(sites[_scaled(of)[0]], (design.families,))
+            continue
+        location, _ = noise_of(spec, design, begin, of)
+        seen = design.mask & design.present.get(of.site, True)
+        squares = jnp.where(seen, (jnp.log(design.observed[of.site]) - location) ** 2, 0.0)
+        family, none = design.family[:, 0], jnp.zeros(design.families)
+        runs = none.at[family].add(seen.sum(axis=1))
+        mean = none.at[family].add(squares.sum(axis=1)) / jnp.maximum(runs, 1)
+        found[of.site] = jnp.where(runs < _ENOUGH, jnp.inf, jnp.sqrt(mean))
+    return found
 
 
 def _resolutions(values: np.ndarray) -> np.ndarray:

@@ -149,15 +149,15 @@ def sample(
     pace, structure = pace_of(design, care), spec.structure
     settings = settings_of(structure, design, warmup, draws)
     with stages("trace and compile"):
-        begin = compiled(initial, {"spec": structure}, design).out
-        likely = compiled(find_mode, {"spec": structure}, begin, design).out
+        median = compiled(initial, {"spec": structure}, design).out
+        likely = compiled(find_mode, {"spec": structure}, median, design).out
         # Its shapes are known already, so it compiles during the search for the mode.
         compiled(run_chain, settings, keys[0], design, likely, pace)
     with stages("warm start", ROUNDS) as advance:
         moved, start = warm_start(design, structure, advance)
-        design, floor = floored(design, moved, start, structure)
+        design, floor, begin = floored(design, moved, start, structure)
         if floor:
-            moved, start = warm_start(design, structure, advance)
+            moved, start = warm_start(design, structure, advance, begin=begin)
     if not start.report["arrived"]:
         moved, start = design, start._replace(begin=call(initial, design, spec=structure))
         settings = settings_of(structure, design, warmup, draws, whitened=False)

@@ -28,7 +28,7 @@ from bayescale.inference.preconditioner import (
 from bayescale.modelling.design import Design
 from bayescale.modelling.grouping import centered, ways_of
 from bayescale.modelling.interpreter import interpret
-from bayescale.modelling.model import Model
+from bayescale.modelling.model import Instance, Model
 from bayescale.modelling.sites import COORDINATES, LAW, declared_sites, sites_of
 from bayescale.modelling.spec import Spec
 from bayescale.parts.base import Role, Site
@@ -241,13 +241,24 @@ def _noise_scale(spec: Spec, design: Design, sites: dict[str, Any]) -> Array:
     """Return the scale of the noise on log loss at each run; infinite if no log loss is observed."""
     for of in spec.instances:
         if of.response.kind == "log":
-            noise = sites[of.site]["fn"]
-            while not hasattr(noise, "scale"):
-                noise = noise.base_dist
+            noise = _unwrapped(sites[of.site]["fn"])
             return (
                 jnp.where(design.present[of.site], noise.scale, jnp.inf) if of.site in design.present else noise.scale
             )
     return jnp.array(jnp.inf)
+
+
+def noise_of(spec: Spec, design: Design, begin: dict[str, Array], of: Instance) -> tuple[Array, Array]:
+    """Return the location and the scale of the noise of a response at each run, in its Gaussian coordinate."""
+    model = handlers.substitute(partial(interpret, spec), data=begin)
+    noise = _unwrapped(handlers.trace(model).get_trace(design)[of.site]["fn"])
+    return noise.loc, noise.scale
+
+
+def _unwrapped(noise: Any) -> Any:
+    while not hasattr(noise, "scale"):
+        noise = noise.base_dist
+    return noise
 
 
 def held(spec: Spec) -> set[str]:

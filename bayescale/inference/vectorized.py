@@ -77,9 +77,9 @@ def sample_side_by_side(
     with stages("warm start", warm_start.ROUNDS) as advance:
         begin = _call_many(initial, design, spec=structure)
         moved, start = warm_start.warm_start(design, structure, advance, _call_many)
-        design, floors = floored(design, moved, start, structure, _call_many)
+        design, floors, noise = floored(design, moved, start, structure, _call_many)
         if floors.any():
-            moved, start = warm_start.warm_start(design, structure, advance, _call_many)
+            moved, start = warm_start.warm_start(design, structure, advance, _call_many, noise)
     arrived = np.asarray(start.report["arrived"])[: len(tables)]
     found: dict[int, Samples | FitError] = {}
     for whitened, ready in ((True, (moved, start)), (False, (design, start._replace(begin=begin)))):

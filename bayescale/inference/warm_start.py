@@ -5,7 +5,7 @@ A damped Newton search finds the mode with centres and spreads held fixed. The c
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -82,7 +82,11 @@ def at_a_time(design: Design, most: int) -> int:
 
 
 def warm_start(
-    design: Design, spec: Spec, advance: Callable[[], None], apply: Callable[..., Any] = call
+    design: Design,
+    spec: Spec,
+    advance: Callable[[], None],
+    apply: Callable[..., Any] = call,
+    begin: Mapping[str, Any] | None = None,
 ) -> tuple[Design, Start]:
     """Choose every family's coordinates, then whiten the model around its mode.
 
@@ -98,6 +102,8 @@ def warm_start(
         Called after each round.
     apply : callable
         Runs a function on one design, or on a stack of designs.
+    begin : mapping of str to Array, optional
+        Values of sites at which to start instead of the prior median.
 
     Returns
     -------
@@ -105,7 +111,7 @@ def warm_start(
         With the chosen centering.
     start : Start
     """
-    begin = apply(initial, design, spec=spec)
+    begin = {**apply(initial, design, spec=spec), **(begin or {})}
     for i in range(ROUNDS if design.centering else 0):
         start = apply(find_mode, begin, design, spec=spec)
         variances = {name: _of_offsets(start, spec, name) for name in design.centering}

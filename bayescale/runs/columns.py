@@ -127,11 +127,18 @@ def text(cell: Any) -> str:
     return found
 
 
+_LETTERS = {"params": "N", "tokens": "D", "loss": "L"}
+"""Letters of the literature: too short to be taken for a column unasked, but likely enough for a hint."""
+
+
 def missing_column(column: str, columns: Iterable[str], name: str) -> RunsError:
     """Return the error for a column that a table does not have."""
     columns = [str(c) for c in columns]
     similar = candidates(column, columns)
     say = f"say which column it is: --columns {column}={similar[0]!r}" if similar else ""
+    lacking = [name for name in (*REQUIRED, "loss") if name not in columns] if column in REQUIRED else [column]
+    letters = {ours: theirs for ours, theirs in _LETTERS.items() if theirs in columns}
+    named = " ".join(f"--columns {name}={letters.get(name, 'NAME')}" for name in lacking)
     return RunsError(
         f"{name!r} has no column {column!r}",
         expected=f"columns {', '.join(REQUIRED)} and the observed values (and family if there are several families)"
@@ -143,6 +150,6 @@ def missing_column(column: str, columns: Iterable[str], name: str) -> RunsError:
         else nearest(
             column,
             columns,
-            otherwise=f"add the column, or name the one that holds these values: --columns {column}=NAME",
+            otherwise=f"add the column, or name the one that holds these values: {named}",
         ),
     )

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import bayescale as bs
-from bayescale.inference.floor import LEAST
+from bayescale.inference.floor import LEAST, LEAST_SHARED
 from bayescale.runs.resolution import resolution
 
 
@@ -46,6 +46,24 @@ def test_coarse_losses_have_the_resolution_as_floor() -> None:
     fit = bs.fit(runs, "additive", seed=0, progress=False)
     assert fit.converged
     assert fit.meta["engine"]["noise_floor"] == pytest.approx(0.1 / 12**0.5 / runs["loss"].min())
+
+
+@pytest.mark.filterwarnings("ignore::bayescale.core.errors.ConvergenceWarning")
+@pytest.mark.parametrize(("noise", "floor"), [(0.0, LEAST_SHARED), (3e-4, None)])
+def test_where_runs_share_errors_the_law_alone_says_whether_there_is_noise(noise: float, floor: float | None) -> None:
+    """With shared errors the model could pass through every run, and no residual would be left in either table."""
+    frame = simulated()
+    frame["loss"] *= np.exp(noise * np.random.default_rng(0).normal(size=len(frame)))
+    hasty = bs.fit(bs.load_runs(frame, loss_unit="nats"), "default", seed=0, draws=20, warmup=20, progress=False)
+    found = hasty.meta["engine"].get("noise_floor")
+    assert found == (None if floor is None else pytest.approx(floor))
+
+
+@pytest.mark.slow
+def test_the_default_converges_on_runs_without_noise() -> None:
+    fit = bs.fit(bs.load_runs(simulated(), loss_unit="nats"), "default", seed=0, progress=False)
+    assert fit.converged, fit.verdict
+    assert float(fit.posterior["sigma"].mean()) < LEAST_SHARED
 
 
 def test_runs_with_noise_have_no_floor(chinchilla_fit: bs.Fit, trio_fit: bs.Fit) -> None:

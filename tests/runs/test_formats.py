@@ -240,6 +240,14 @@ def test_of_two_columns_that_could_be_the_loss_none_is_taken(tmp_path: Path) -> 
         runs["loss"]
 
 
+def test_letters_are_refused_with_every_name_that_the_table_needs(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("N,D,value\n1e8,2e9,3.1\n2e8,4e9,2.9\n", encoding="utf-8")
+    with pytest.raises(RunsError) as caught:
+        bs.load_runs(tmp_path / "a.csv")
+    assert "--columns params=N --columns tokens=D --columns loss=NAME" in str(caught.value)
+    assert len(bs.load_runs(tmp_path / "a.csv", columns={"params": "N", "tokens": "D", "loss": "value"})["loss"]) == 2
+
+
 def nullable(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.convert_dtypes().assign(family=pd.Categorical(["a"] * 15), seed=pd.array([1, None] * 7 + [2], "Int8"))
 
