@@ -44,11 +44,12 @@ class Shown:
     note: str
     table: Table
     keys: tuple[tuple[str, str], ...] = ()
-    """What its marks mean: the kind of mark, as the page's style names it, and words."""
+    """What its marks mean: the kind of mark, as the page's style names it, and words. Marks may come with a slider."""
 
 
 _BANDS = (("band50", "50% of the draws"), ("band90", "90% of the draws"))
-_COST_KEYS = (("mean", "expected"), *_BANDS, ("safe", "under 1% extra in half of the draws"), ("mark", "chosen size"))
+_COST_KEYS = (("mean", "expected"), *_BANDS, ("safe", "under 1% extra in half of the draws"), ("mark", "chosen size"),
+              ("plan", "your plan"))  # fmt: skip
 _LOSS_KEYS = (
     ("mean", "median of one run at the best split"),
     *_BANDS,
@@ -122,10 +123,8 @@ def cost_of_sizes(choice: Choice) -> Shown:
     alt = f"expected extra compute by size: least at {counted(of.params)} parameters"
     alt = "expected extra compute by size: no size is settled" if choice.unsettled else alt
     note = say("note_open") if choice.unsettled else say("note_a", params=counted(of.params))
-    svg = drawn.svg("picture-a", alt)
-    keys = tuple(key for key in _COST_KEYS if f'class="{key[0]}"' in svg)  # an open choice has no chosen size
-    return Shown("a", "The cost of choosing another size", svg, note,
-                 replace(tabled("Extra compute by size", frame, columns), id="table-a"), keys)  # fmt: skip
+    return Shown("a", "The cost of choosing another size", drawn.svg("picture-a", alt), note,
+                 replace(tabled("Extra compute by size", frame, columns), id="table-a"), _COST_KEYS)  # fmt: skip
 
 
 def runs_of(choice: Choice, table: Tabulated) -> pd.DataFrame:

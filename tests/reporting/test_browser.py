@@ -116,6 +116,18 @@ def test_numbers_are_written_as_in_python(opened: Any) -> None:
     assert page.evaluate("v => v.map(bayescale.words.percent)", shares) == [words.percent(v) for v in shares]
 
 
+def test_the_keys_of_a_picture_follow_the_sliders(opened: Any) -> None:
+    """Each mark that a picture has is explained, and no other: a plan has a key once there is one."""
+    page = opened()
+    key = page.locator('#picture-a ~ .keys [data-kind="plan"]')
+    assert key.count() == 1
+    assert key.is_hidden()
+    move(page, plan=5e10)
+    assert key.is_visible()
+    move(page, plan=0)
+    assert key.is_hidden()
+
+
 @pytest.mark.parametrize(("width", "height"), SIZES)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nothing_is_cut_and_nothing_is_inaccessible(opened: Any, width: int, height: int, scheme: str) -> None:

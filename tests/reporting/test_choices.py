@@ -129,12 +129,14 @@ def test_the_page_says_whether_another_run_pays(choice, content) -> None:
 
 
 def test_every_mark_of_a_picture_has_a_key_in_the_style_of_the_mark(content) -> None:
-    style = explorer.style()
+    style, page = explorer.style(), writing.rendered(content)
     for picture in content.front.pictures:
         for kind, meaning in picture.keys:
             assert meaning
             assert f".{kind.replace(' ', '.')} {{" in style, kind
-            assert f'class="{kind}"' in picture.svg, kind
+    shown, hidden = '<li data-kind="mark"><svg', '<li data-kind="plan" hidden><svg'
+    assert shown in page
+    assert hidden in page  # it comes with the reader's own plan
 
 
 def test_options_of_commands_stay_on_one_line(content) -> None:

@@ -172,6 +172,12 @@ const bayescaleExplorer = (root, data) => {
     }
   };
 
+  // Of the marks that a picture may have, only those that it has now are explained.
+  const explain = (id) => {
+    const kinds = new Set([...$(id).querySelectorAll("[class]")].map((one) => one.getAttribute("class")));
+    $(id).closest("figure").querySelectorAll("[data-kind]").forEach((one) => { one.hidden = !kinds.has(one.dataset.kind); });
+  };
+
   let shownA = [], shownB = [];
   const planOf = () => (state.plan ? state.plan : state.ratio ? Math.sqrt(state.flops / (6 * state.ratio)) : 0);
   const pictureA = (found, life) => {
@@ -196,6 +202,7 @@ const bayescaleExplorer = (root, data) => {
     shownA = Array.from({ length: 9 }, (_, k) => rows[Math.trunc(((rows.length - 1) / 8) * k)]);
     table("table-a", shownA.map((r) => [counted(r.x), counted(tokens / r.x), number(tokens / r.x ** 2), percent(r.mean), percent(r.q[0]), percent(r.q[4])]));
     $("picture-a").setAttribute("aria-label", found.settled ? `expected extra compute by size: least at ${counted(found.params)} parameters` : "expected extra compute by size: no size is settled");
+    explain("picture-a");
     fill("note-a", found.settled ? say(life ? "note_life" : "note_a", { params: counted(found.params) }) : say("note_open"));
   };
   const pictureB = (found) => {
@@ -211,6 +218,7 @@ const bayescaleExplorer = (root, data) => {
     upright(svg, "rule", x(data.largest), "largest run");
     upright(svg, "mark", x(state.flops), "budget", 1);
     shownB = rows;
+    explain("picture-b");
     table("table-b", rows.map((r) => [number(r.x), ...r.q.map(loss)]));
     fill("note-b", say("note_b", { flops: number(state.flops), low: loss(runLoss(0)), high: loss(runLoss(4)), largest: data.largestRun }));
   };
