@@ -5,9 +5,13 @@ of the largest run is chosen: by the posterior, by the law at the posterior mean
 by 20 tokens per param. The realised regret is the true loss of a choice above that of the best split. It is also given
 in compute: the share by which a budget exceeds what the best split needs for the same loss under the true law.
 
-    python benchmarks/worlds.py [--worlds 200] [--laws additive coupled shared] [--runs 8 15 30]
+Regrets have a long right tail, so that their mean over worlds is far from normal. If the posterior is right, the
+realised regret of a world is one draw of the regret under its posterior: means of one draw a world are the exact
+distribution of the mean, and `p` says how far out in it the realised mean lies, on either side.
 
-It prints a table and writes it to `benchmarks/worlds.csv`.
+    python benchmarks/worlds.py [--worlds 200] [--laws additive coupled shared] [--runs 8 15 30] [--seed 0]
+
+It prints a table and writes it to `benchmarks/worlds.csv`, where other rows are kept.
 """
 
 from __future__ import annotations
@@ -37,6 +41,7 @@ HUBER = 1e-3  # of Hoffmann et al. 2022
 STARTS = [(e, a, b) for e in (0.0, 0.5) for a in (0.25, 0.45) for b in (0.25, 0.45)]  # ln E and exponents
 BELOW = np.linspace(-2.0, 0.0, 41) * np.log(10)  # ln compute below the budget at which the true frontier is known
 SIZES = np.linspace(-3.0, 3.0, 121) * np.log(10)  # ln params around the middle split
+DRAWS = 10_000  # means of one draw a world
 TABLE = Path(__file__).with_name("worlds.csv")
 
 
@@ -83,7 +88,8 @@ def world(sim: Simulated, name: str, fit: bs.Fit) -> dict[str, Any]:
     true = np.exp(sim.log_loss.loc[name].to_numpy()[1:])
     splits = sim.probes.iloc[1:]
     params, tokens = splits["params"].to_numpy(), splits["tokens"].to_numpy()
-    solved = best(-np.exp(predict(fit, sim.probes, only="log_loss")[:, 1:]), fit.shape[0])
+    losses = np.exp(predict(fit, sim.probes, only="log_loss")[:, 1:])
+    solved = best(-losses, fit.shape[0])
     means = {key: float(np.exp(np.log(fit.posterior[key]).mean())) for key in sim.spec.law_part.parameters}
     runs = sim.tables[name].frame
     E, A, alpha, B, beta = huber(*(runs[key].to_numpy(float) for key in ("params", "tokens", "loss")))
@@ -93,34 +99,44 @@ def world(sim: Simulated, name: str, fit: bs.Fit) -> dict[str, Any]:
         "huber": int((E + A * params**-alpha + B * tokens**-beta).argmin()),
         "20:1": int(np.abs(np.log(tokens / params / 20)).argmin()),
     }
-    found: dict[str, Any] = {"expected": solved.regret, "converged": fit.converged}
+    under = losses[:, solved.action] - losses.min(axis=1)
+    found: dict[str, Any] = {"expected": solved.regret, "converged": fit.converged, "under": under}
     for rule, action in chosen.items():
         found[rule] = true[action] - true.min()
         found[f"{rule} waste"] = waste_of(sim, truth, found[rule])
     return found
 
 
-def worlds(law: str, count: int, number: int) -> pd.DataFrame:
+def worlds(law: str, count: int, number: int, seed: int) -> pd.DataFrame:
     """Regrets in a number of worlds of a law, each with a count of runs."""
     spec = bs.load_spec(SPECS[law])
     frame = sweep_for(spec).frame.iloc[:: STEPS[count]].reset_index(drop=True)
-    sim = simulate(spec, load_runs(frame, name="sweep", loss_unit="nats"), simulations=number, seed=0)
+    sim = simulate(spec, load_runs(frame, name="sweep", loss_unit="nats"), simulations=number, seed=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", bs.ConvergenceWarning)  # counted in the table
         batch = bs.fit_many(sim.tables, sim.spec, seed=0, draws=500)
     rows = [world(sim, name, fit) for name, fit in batch.fits.items()]
-    return pd.DataFrame(rows).assign(law=law, runs=count)
+    return pd.DataFrame(rows).assign(law=law, runs=count, seed=seed)
+
+
+def tail_of(table: pd.DataFrame) -> float:
+    """Share of means of one draw a world that lie as far out as the realised mean; two-sided."""
+    rng = np.random.default_rng(0)
+    means = np.mean([rng.choice(under, DRAWS) for under in table["under"]], axis=0)
+    below, above = (means <= table["bayes"].mean()).mean(), (means >= table["bayes"].mean()).mean()
+    return float(min(1.0, 2 * min(below, above)))
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:
     """Mean regrets with the error of each paired difference from the Bayes action."""
     rows = []
-    for (law, runs), of in table.groupby(["law", "runs"], sort=False):
+    for (law, runs, _), of in table.groupby(["law", "runs", "seed"], sort=False):
         root = np.sqrt(len(of))
         gap = of["bayes"] - of["expected"]
-        row = {"law": law, "runs": runs, "worlds": len(of), "converged": int(of["converged"].sum()),
+        row = {"law": law, "runs": runs, "seed": of["seed"].iloc[0], "worlds": len(of),
+               "converged": int(of["converged"].sum()),
                "expected": of["expected"].mean(), "realised": of["bayes"].mean(),
-               "realised - expected": gap.mean(), "se": gap.std(ddof=1) / root}  # fmt: skip
+               "realised - expected": gap.mean(), "se": gap.std(ddof=1) / root, "p": tail_of(of)}  # fmt: skip
         for rule in RULES[1:]:
             more = of[rule] - of["bayes"]
             row |= {f"{rule} more": more.mean(), f"{rule} se": more.std(ddof=1) / root}
@@ -129,20 +145,28 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def write(rows: pd.DataFrame, path: Path) -> None:
+    """Write the rows, and keep those of the file that were not measured again."""
+    if path.exists():
+        rows = pd.concat([pd.read_csv(path), rows]).drop_duplicates(["law", "runs", "seed"], keep="last")
+    rows.sort_values(["law", "runs", "seed"]).to_csv(path, index=False, float_format="%.4g")
+
+
 def main() -> None:
     """Parse the command line, run, print and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--worlds", type=int, default=200)
     parser.add_argument("--laws", nargs="+", choices=SPECS, default=list(SPECS))
     parser.add_argument("--runs", nargs="+", type=int, choices=STEPS, default=list(STEPS))
+    parser.add_argument("--seed", type=int, default=0, help="of the laws: rows of one seed share them")
     parser.add_argument("--out", type=Path, default=TABLE)
     given = parser.parse_args()
     found = []
     for law in given.laws:
         for count in given.runs:
-            found.append(worlds(law, count, given.worlds))
+            found.append(worlds(law, count, given.worlds, given.seed))
             print(summary(found[-1]).to_string(index=False, float_format="{:.3g}".format), flush=True)
-            summary(pd.concat(found)).to_csv(given.out, index=False, float_format="%.4g")
+            write(summary(pd.concat(found)), given.out)
 
 
 if __name__ == "__main__":

@@ -57,7 +57,8 @@ class RoutedPower(AbstractLaw):
         "Runs on different numbers of tokens, and extrapolation over sizes. The law has no floor and its tokens are "
         "fixed. The size from which its experts stop helping follows from both, and is not a property of experts. "
         "Fitted to the shipped runs of up to 370 million params, it forecasts losses for 1.3 billion that are 2% too "
-        "low, and its 90% intervals hold none of these 30 rows."
+        "low, and its 90% intervals hold none of these 30 rows. There a law of active_params with a floor "
+        "(power-floor), with sparsity as its resource, errs half as much, to the other side."
     )
     runs = ("clark2022",)
     reproduced = (
