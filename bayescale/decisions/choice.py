@@ -383,13 +383,14 @@ class Choice:
         table = table[table["worth"] > _CLEAR * table["mcse"]] if len(table) else table
         if self.unsettled or table.empty:
             return []
-        said = []
+        said, meanings = [], {k: v for fit in self.fit.members.values() for k, v in fit.spec.meanings.items()}
         for name, row in table.head(_FEW_UNKNOWNS).iterrows():
+            meaning = meanings.get(str(name).partition("[")[0], "")
             worth = measured(row["worth"], self.decision.unit)
             if "worth_compute" in row:
                 worth = f"{row['worth_compute']:.2%} of compute"
             dollars = f", {measured(row['worth_dollars'], DOLLARS)}" if "worth_dollars" in row else ""
-            said.append(f"{name} {worth}{dollars}")
+            said.append(f"{name}{f' ({meaning})' if meaning else ''} {worth}{dollars}")
         low = table.iloc[0]  # unknowns with many values have the same one
         low_by = f"; small ones are too low by about {measured(-low['bias'], self.decision.unit)}" * _biased(low)
         dated = self._dated or self._date * ("worth_dollars" in table)

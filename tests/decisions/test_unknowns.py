@@ -105,6 +105,12 @@ def test_nothing_unknown_is_an_empty_table() -> None:
     assert list(partial_information(np.zeros((4, 2)), {}, np.ones(2, bool))["choose_low"]) == []
 
 
+def test_the_unknowns_that_are_worth_most_are_said_with_their_meaning(chinchilla_fit: bs.Fit) -> None:
+    said = dict(bs.decide("allocation", chinchilla_fit, flops=5.76e23).lines)["settle"]
+    assert "beta_D (exponent of tokens) 0." in said
+    assert "alpha_N (exponent of params) 0." in said
+
+
 def test_what_it_is_worth_to_settle_each_unknown_is_in_the_json(chinchilla_fit: bs.Fit) -> None:
     choice = bs.decide(bs.Allocation("5.76e23", hardware="H100"), chinchilla_fit)
     said = json.loads(json.dumps(choice.to_dict(), allow_nan=False))["settle"]
