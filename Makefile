@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: setup demo test test-slow test-browser test-lowest test-newest audit release-check fuzz check lint types contracts docs bench calibrate backtests learn clean
+.PHONY: setup demo test test-slow test-browser test-lowest test-newest audit release-check fuzz mutation check lint types contracts docs bench calibrate backtests learn clean
 
 # Specs that `make calibrate` calibrates, and by how many simulations each.
 SPECS ?= $(notdir $(basename $(wildcard models/*.toml)))
@@ -40,6 +40,11 @@ test-browser: setup
 SEED ?= 0
 fuzz: setup
 	$(BIN)/python tests/fuzz/run.py $(KINDS) --seed $(SEED) $(if $(CASES),--cases $(CASES))
+
+# Share of the changes to the code of a module that its tests find; make mutation MODULES=bayescale/evaluation/scores.py
+mutation: setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[mutation]'
+	$(BIN)/python tests/mutation/run.py $(MODULES)
 
 release-tools: setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[release]'
