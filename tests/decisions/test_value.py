@@ -321,17 +321,20 @@ def test_a_refit_agrees_with_the_weights_of_its_outcomes(chinchilla_fit: bs.Fit,
         assert mean > 5 * errors[0]
 
 
+REFITS = 24  # eight may miss the few outcomes that a run is bought for, and then understate their own error
+
+
 @pytest.mark.slow
 def test_reweighting_equals_refits(chinchilla_fit: bs.Fit, purpose: bs.Allocation) -> None:
     tables = [run(n, d) for n in np.geomspace(2e8, 1.6e10, 5) for d in (3e8, 6e8, 6e10, 2e11)]
     away = []
     for table, weighted in zip(tables, values_of(tables, purpose, chinchilla_fit), strict=True):
-        value = value_of(table, purpose, chinchilla_fit, engine="refit", refits=8)
+        value = value_of(table, purpose, chinchilla_fit, engine="refit", refits=REFITS)
         error = math.hypot(value.mcse, weighted.mcse, 1e-6)  # 1e-6: what the grid of actions resolves
         away.append((weighted.evsi - value.evsi) / error)
-        assert abs(weighted.level - value.level) < 5 * math.hypot(value.level_mcse, weighted.level_mcse)
-    # The error of eight refits has 7 degrees of freedom: of 20 such ratios, one is beyond 4.8 in 25 repetitions.
-    assert max(map(abs, away)) < 4.8
+        away.append((weighted.level - value.level) / math.hypot(value.level_mcse, weighted.level_mcse))
+    # The error of 24 refits has 23 degrees of freedom: of 40 such ratios, one is beyond 4.5 in 160 repetitions.
+    assert max(map(abs, away)) < 4.5
 
 
 @pytest.fixture(scope="module")
