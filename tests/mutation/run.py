@@ -19,7 +19,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 TESTS = {
-    "bayescale/evaluation/scores.py": ["tests/evaluation/test_properties.py"],
+    "bayescale/evaluation/scores.py": ["tests/evaluation/test_scores.py"],
     "bayescale/inference/preconditioner.py": ["tests/inference/test_preconditioner.py"],
     "bayescale/decisions/surface.py": ["tests/decisions/test_surface.py"],
 }
