@@ -44,7 +44,7 @@ fuzz: setup
 # Share of the changes to the code of a module that its tests find; make mutation MODULES=bayescale/evaluation/scores.py
 mutation: setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[mutation]'
-	$(BIN)/python tests/mutation/run.py $(MODULES)
+	$(BIN)/python tests/mutation/mutate.py $(MODULES)
 
 release-tools: setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[release]'

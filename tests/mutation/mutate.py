@@ -1,6 +1,6 @@
 """Mutation testing: change the code of a module in one place after another, and see whether its tests fail.
 
-    python tests/mutation/run.py [MODULE …]
+    python tests/mutation/mutate.py [MODULE …]
 
 A module is one of :data:`TESTS`. The mutants are cosmic-ray's. They are made in a copy of the repository, so that the
 tree stays as it is. It prints the share of mutants that the tests found, and each that they did not.
