@@ -10,6 +10,18 @@ import pytest
 
 import bayescale as bs
 
+FIRST = (
+    "tests/transfer/test_learn.py", "tests/test_notebooks.py", "tests/reporting/test_choices.py",
+    "tests/outside/test_custom_model.py", "tests/decisions/test_core.py",
+)  # fmt: skip
+"""Files that take longest. They are first, so that no worker waits for the last file of another."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files that take longest first."""
+    places = {name: place for place, name in enumerate(FIRST)}
+    items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(FIRST)))
+
 
 @pytest.fixture(scope="session")
 def chinchilla() -> bs.Runs:

@@ -180,6 +180,7 @@ def test_chains_of_a_population_that_do_not_agree_are_drawn_longer_and_then_refu
     assert dict(law.learn()[0].learned)["population"].startswith("4 chains of 800 draws agree")
 
 
+@pytest.mark.slow
 def test_the_seed_of_a_study_is_that_of_the_population(base, monkeypatch):
     asked, population = [], learning.population
 
@@ -250,6 +251,7 @@ def test_a_family_left_out_is_not_looked_at(learner):
     assert after[1].parameters["alpha_N"].prior != before[1].parameters["alpha_N"].prior
 
 
+@pytest.mark.slow
 def test_each_family_is_forecast_from_near_and_far_and_counts_once(learner):
     assert {len(own) for own in learner.misses.values()} == {2}  # of fifteen runs two cuts leave enough on either side
     far, near = ([own[i].mean[-1] for own in learner.misses.values()] for i in (0, 1))
