@@ -143,7 +143,8 @@ def check(fit_file: str, verbose: bool, as_json: bool) -> None:
               help="Parameters of the run (70e9, 70B); inf for the least loss that its tokens allow.")  # fmt: skip
 @click.option("--tokens", type=Quantity(unbounded=True),
               help="Tokens of the run (1.4e12, 1.4T); inf for the least loss that its params allow.")  # fmt: skip
-@click.option("--flops", type=Budget(), help="Compute (5.76e23), without params and tokens: the least loss for it.")
+@click.option("--flops", type=Budget(), help="Compute (5.76e23), without params and tokens: the least loss for it, or "
+              "the forecast of a model that reads compute alone.")  # fmt: skip
 @click.option("--family", help="A fitted family, or 'new'; by default the only family, else 'new'.")
 @click.option(
     "--at", type=click.Path(path_type=Path), help="CSV file of queries, one per row, instead of --params and --tokens."
@@ -165,7 +166,9 @@ def forecast(
 
     With --params inf, --tokens inf or --flops, print what the law alone says: a limit, or the frontier of compute.
     """
-    _check_columns(settings, {"params": params, "tokens": tokens})
+    _check_columns(settings, {"params": params, "tokens": tokens, "flops": flops})
+    if flops is not None and (params, tokens, at) == (None, None, None) and _reads_compute_alone(fit_file):
+        settings, flops = (*settings, ("flops", str(flops))), None
     if flops is not None or math.inf in (params, tokens):
         _derived(
             fit_file, {"params": params, "tokens": tokens, "flops": flops}, family, dict(settings), at, out, as_json
@@ -193,6 +196,14 @@ def forecast(
         warn(result.verdict)
         print_forecast(result, summary, extrapolation.reach_words(loaded, result.queries))
     finish(loaded.converged, str(loaded.verdict))
+
+
+def _reads_compute_alone(fit_file: str) -> bool:
+    """Whether the compute of a run is a query of the model: it reads no params, which a frontier could vary."""
+    from bayescale.inference import fit_io
+
+    read = set(fit_io.load_fit(fit_file).columns)
+    return "flops" in read and not read & {"params", "tokens"}
 
 
 def _check_columns(settings: tuple[tuple[str, str], ...], given: dict[str, float | None]) -> None:

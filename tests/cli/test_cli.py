@@ -178,6 +178,10 @@ def test_fit_takes_a_path_to_runs_and_to_a_spec(chinchilla: bs.Runs, tmp_path: P
     assert choice.exit_code == 2
     assert "params and tokens" in choice.stderr
     assert "additive" in choice.stderr
+    # The compute of a run is a query of this law, and not a budget to split.
+    (row,) = json.loads(run("forecast", tmp_path / "f.nc", "--flops", "5.76e23", "--json").stdout)
+    assert row["q50"] == pytest.approx(bs.forecast(bs.load_fit(tmp_path / "f.nc"), flops=5.76e23).summary["q50"][0])
+    assert run("forecast", tmp_path / "f.nc", "--flops", "1e23", "--set", "flops=1e22").exit_code == 2
 
 
 def test_fit_replaces_an_older_file_whole(saved: Path, tmp_path: Path) -> None:
