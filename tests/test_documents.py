@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 
@@ -251,3 +252,44 @@ def test_the_licence_is_complete() -> None:
     assert all(f"\n   {section}. " in licence for section in range(1, 10))
     assert "END OF TERMS AND CONDITIONS" in licence
     assert "Copyright The bayescale developers" in licence
+
+
+def test_the_formulas_of_the_default_have_its_priors() -> None:
+    row = re.compile(r"^\| \$[^|]+\| `(\w+)` \| ([^|]+) \| ([\d.]+) \| ([\d.]+) \|", re.MULTILINE)
+    shown = {name: rest for name, *rest in row.findall(text_of("docs/explanation/default-model-in-formulas.md"))}
+    spec = bs.load_spec("default")
+    kinds = {"LogNormal": "log-normal", "Normal": "Normal", "JohnsonSU": "Johnson's SU"}
+    found = {}
+    for name, setting in spec.parameters.items():
+        prior = setting.prior
+        above = f" above {prior.above:g}" if getattr(prior, "above", 0.0) else ""
+        found[name] = [kinds[type(prior).__name__] + above, str(prior.median), str(prior.scale)]
+    assert shown == found
+
+
+def test_the_law_in_the_formulas_of_the_default_is_its_law() -> None:
+    """The page's formula in anchor units, and E, say what the part computes."""
+    level, r_A, r_B, alpha, beta, kappa, x, y = 1.1, 0.7, 0.4, 0.5, 0.6, 0.45, 0.8, -1.3
+    r = r_A + r_B
+    inner = (r_A * np.exp(-alpha * x) + r_B * np.exp(-beta * y)) / r
+    expected = np.log(level) - np.log(1 + r) + np.log(1 + r * inner**kappa)
+    values = {"level": level, "ratio_A": r_A, "ratio_B": r_B, "alpha_N": alpha, "beta_D": beta, "kappa": kappa}
+    assert float(bs.load_spec("default").law_part.log_loss(x, y, **values)) == pytest.approx(expected, rel=1e-6)
+
+
+def test_what_the_parts_of_the_default_are_worth_is_what_was_measured() -> None:
+    variants = {
+        "the complete model": "full", "without `walk`": "no walk", "without `local`": "no local",
+        "without `walk` and `local`": "no walk, no local", "without `growth`": "no growth",
+        "each family fitted alone": "no suites", "additive law, wide priors": "wide priors, additive law",
+    }  # fmt: skip
+    scores = ["coverage_50", "coverage_80", "coverage_90", "width_90", "crps", "bias"]
+    table = pd.read_csv(ROOT / "benchmarks" / "ablation.csv")
+    measured = table.groupby("variant")[scores].mean()
+    page = text_of("docs/explanation/default-model-in-formulas.md")
+    rows = re.findall(r"^\| ([^|$]+) \| (0\.\d[^\n]+) \|$", page, re.MULTILINE)
+    shown = {variants[name]: list(map(float, cells.split(" | "))) for name, cells in rows}
+    assert set(shown) == set(table["variant"])
+    for variant, figures in shown.items():
+        np.testing.assert_allclose(figures, measured.loc[variant], atol=0.0051)
+        assert figures[4] == pytest.approx(measured.loc[variant, "crps"], abs=6e-5)

@@ -40,7 +40,7 @@ _WIDEST = 160
     "--timeout",
     type=click.FloatRange(0, min_open=True),
     metavar="SECONDS",
-    help="End a command that takes longer, with exit code 124; finished fits of a --folder are kept.",
+    help="End a command that takes longer than this, and exit with code 124; finished fits of a --folder are kept.",
 )
 @click.pass_context
 def main(ctx: click.Context, allow_code: bool, timeout: float | None) -> None:

@@ -139,7 +139,7 @@ def command(name: str, about: str, settings: Mapping[str, Mapping[str, Any]], lo
     options = [_option(key, how) for key, how in settings.items()]
     options.append(click.Option(["--risk"], type=click.Choice(_RISKS), default="mean", show_default=True,
                                 help="Attitude to risk: expected utility, that of the worst tenth of the draws, the "
-                                "utility that nine draws of ten reach, or the least largest regret."))  # fmt: skip
+                                "utility that nine draws of ten reach, or the smallest maximum regret."))  # fmt: skip
     options.append(click.Option(["--plot"], type=click.Path(file_okay=False, path_type=Path), metavar="FOLDER",
                                 help="Folder for the figures of the choice, one PNG file each."))  # fmt: skip
     options.append(click.Option(["--report", "page"], type=click.Path(dir_okay=False, path_type=Path), metavar="PAGE",

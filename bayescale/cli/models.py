@@ -113,7 +113,7 @@ def _record_paths(runs: str, specs: tuple[str, ...], out: Path | None, keep: boo
     if len(specs) > 1 and (keep or out):
         raise click.UsageError("a record holds one model: use --keep and --out with one --model")
     if response not in (None, "loss") and (keep or out):
-        raise click.UsageError("a record holds forecasts of the loss: leave --keep and --out, or --response, out")
+        raise click.UsageError("a record holds forecasts of the loss: drop --keep and --out, or drop --response")
     from bayescale.core import shipped
     from bayescale.prediction import records
 

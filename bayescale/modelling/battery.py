@@ -44,7 +44,9 @@ class Row(dist.Distribution):
         return self.density
 
 
-def observe_together(members: Sequence[Instance], values: Mapping[str, Any], log_loss: Array, design: Design) -> None:
+def observe_together(
+    members: Sequence[Instance], values: Mapping[str, Any], log_loss: Array, own: Array, design: Design
+) -> None:
     """Observe the responses of a battery, inside the plate of runs.
 
     Parameters
@@ -54,6 +56,9 @@ def observe_together(members: Sequence[Instance], values: Mapping[str, Any], log
     values : mapping of str to Array
         Values of the parameters: of shape (response,), or () if the responses share one.
     log_loss : Array, shape (run,)
+        By the law, with its discrepancies.
+    own : Array, shape (run,)
+        Of each run itself, with its noise, where the model observes a loss.
     design : Design
     """
     first = members[0]
@@ -62,11 +67,13 @@ def observe_together(members: Sequence[Instance], values: Mapping[str, Any], log
     def pick(of: Part) -> dict[str, Array]:
         return {name: _by_row(values[first.parameter(name)], log_loss) for name in of.parameters}
 
-    location = first.response.location(log_loss[None], columns, **pick(first.response))
-    location = jnp.broadcast_to(location, (len(members), *log_loss.shape))
-    noise = first.noise.distribution(location, columns, **pick(first.noise))
+    def location(at: Array) -> Array:
+        found = first.response.location(at[None], columns, **pick(first.response))
+        return jnp.broadcast_to(found, (len(members), *log_loss.shape))
+
+    noise = first.noise.distribution(location(own), columns, **pick(first.noise))
     sites = {of.site: of.name for of in members}
-    observe_rows(sites, noise, location, design.observed, design.present)
+    observe_rows(sites, noise, location(log_loss), design.observed, design.present)
 
 
 def observe_rows(

@@ -59,6 +59,11 @@ class Instance:
         return self.name if self.own else self.response.observed
 
     @property
+    def is_loss(self) -> bool:
+        """Whether it is the loss of the run itself."""
+        return self.response.kind == "log" and self.response.name == "loss"
+
+    @property
     def requires(self) -> dict[str, str]:
         """Column of the runs for each column that the response and its noise require."""
         asked = dict.fromkeys((*self.response.requires, *self.noise.requires))

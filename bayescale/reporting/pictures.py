@@ -302,7 +302,7 @@ def _drifting(runs: pd.DataFrame, table: Tabulated, column: str, words: str, wri
     outside = int((np.abs(left) > most).sum())
     note = ("Note: the band holds 90% of the noise that the model expects. The line joins medians of bins with equally "
             "many runs; without drift it stays near zero. "
-            f"Outside the picture, and drawn at its edge: {outside}.")  # fmt: skip
+            f"Number of runs outside the picture, drawn at its edge: {outside}.")  # fmt: skip
     note += " Errors that runs share are part of these residuals." * bool(table.error.any())
     name = f"residuals-{column}"
     drawn_svg = drawn.svg(f"picture-{name}", f"residuals of {len(runs)} runs by {words}")

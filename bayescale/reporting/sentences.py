@@ -45,7 +45,7 @@ WORDS = {
     "note_open": "Note: no size is settled. Each size needs this much more compute than each draw's best size, for the "
     "same loss.",
     "note_b": "Note: at {flops} FLOP the loss of a single run at the best split is {low} to {high} (90% interval, "
-    "noise included). The curve is for the best split, so it is not the prediction of a hollow run.{largest}",
+    "noise included). The curve is for the best split, so it does not predict the runs with hollow markers.{largest}",
     "largest_run": "The largest run ({params} parameters, {ratio} tokens per parameter) has a loss {off} {side} its "
     "own prediction, {place} the 90% interval of the noise ({low} to {high} of the loss)",
     "largest_in": ": nothing unusual.",
@@ -53,7 +53,8 @@ WORDS = {
     "largest_see": " The loss of the largest run is outside the noise around its own prediction: see what could "
     "be wrong, below.",
     "largest_do": "fit without it (--exclude), and report both answers",
-    "static": "For {budget}, as this page was written. The sliders change neither this part nor the next.",
+    "static": "This part and the next are for {budget}, the setting with which the page was written. The sliders "
+    "change neither of them.",
     "assumed": "{accelerator}-days as written rest on {figures}.",
     "good": "Settled",
     "care": "Use with care",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -94,6 +95,44 @@ def test_the_density_is_that_of_the_responses_by_name(runs: bs.Runs) -> None:
         assert found == pytest.approx(expected, rel=1e-10), name
 
 
+@pytest.mark.parametrize("battery", [True, False])
+def test_scores_follow_the_loss_of_the_run_and_not_that_of_the_law(battery: bool, runs: bs.Runs) -> None:
+    """The noise of a run's loss is real, so that its scores share it; and scores do not move the law."""
+    said = {"response": "accuracy", "noise": "binomial"} | ({"of": ["easy", "hard"]} if battery else {})
+    spec = bs.make_spec("s", law="additive", responses={"loss": "gaussian", "tests" if battery else "easy": said},
+                        pooling={"default": "none"})  # fmt: skip
+    with jax.enable_x64(True):
+        points = design(spec, runs)
+        trace = handlers.trace(handlers.seed(interpret, jax.random.key(0))).get_trace(spec, points)
+        values = {name: site["value"] for name, site in trace.items()
+                  if site["type"] == "sample" and not site["is_observed"]}  # fmt: skip
+
+        def densities(**changed: float) -> dict[str, np.ndarray]:
+            of = handlers.substitute(interpret, data=values | changed)
+            found = handlers.trace(of).get_trace(spec, points)
+            return {name: np.asarray(found[name]["fn"].log_prob(found[name]["value"])) for name in ("loss", "easy")}
+
+        before, after = densities(), densities(level=1.3 * values["level"])
+    np.testing.assert_array_equal(before["easy"], after["easy"])
+    assert (before["loss"] != after["loss"]).all()
+
+
+def test_a_score_that_is_drawn_follows_the_loss_that_is_drawn(runs: bs.Runs) -> None:
+    noisy = CONTENT["parameters"] | {"sigma": {"prior": {"kind": "LogNormal", "median": 0.1, "scale": 0.01}}}
+    spec = bs.make_spec("tests", **CONTENT | {"parameters": noisy})
+    with jax.enable_x64(True):
+        points = replace(design(spec, runs), observed={})
+        trace = handlers.trace(handlers.seed(interpret, jax.random.key(1))).get_trace(spec, points)
+    drawn = {name: np.asarray(site["value"]) for name, site in trace.items() if "value" in site}
+    of = {name: drawn[f"{name}_tests"].ravel()[0] for name in ("midpoint", "width", "ceiling")}
+
+    def away(log_loss: np.ndarray) -> float:
+        p = CHANCE + (of["ceiling"] - CHANCE) / (1 + np.exp(-(np.log(of["midpoint"]) - log_loss) / of["width"]))
+        return float(np.abs((drawn["easy"] - ITEMS * p) / np.sqrt(ITEMS * p * (1 - p))).max())
+
+    assert away(np.log(drawn["loss"])) < 5 < away(drawn["log_loss"])
+
+
 @pytest.mark.slow
 def test_a_benchmark_of_few_runs_takes_its_width_from_the_others(fit: bs.Fit, runs: bs.Runs) -> None:
     widths = fit.posterior["width_tests"]
@@ -107,12 +146,19 @@ def test_a_benchmark_of_few_runs_takes_its_width_from_the_others(fit: bs.Fit, ru
 def test_every_response_is_drawn_and_scored_by_itself(fit: bs.Fit, runs: bs.Runs) -> None:
     frame = fit.design_frame
     sites = predict(fit, frame, most=200)
+    thin = fit.shape[0] * fit.shape[1] // 200
     for name in NAMES:
-        spread = np.sqrt(ITEMS * sites[f"{name}_location"] * (1 - sites[f"{name}_location"]))
-        away = (sites[name] - ITEMS * sites[f"{name}_location"]) / spread
+        midpoint, width, ceiling = (
+            (of.sel(tests=name) if "tests" in of.dims else of).to_numpy()[:, ::thin].reshape(-1, 1)
+            for of in (fit.posterior[f"{one}_tests"] for one in ("midpoint", "width", "ceiling"))
+        )
+        # Scores follow the drawn loss of the run.
+        p = CHANCE + (ceiling - CHANCE) / (1 + np.exp(-(np.log(midpoint) - np.log(sites["loss"])) / width))
+        away = (sites[name] - ITEMS * p) / np.sqrt(ITEMS * p * (1 - p))
         assert abs(away.mean()) < 5 / np.sqrt(away.size)
         assert abs(away.var() - 1) < 5 * np.sqrt(2 / away.size)
-    density = predict(fit, frame, observed={"easy": frame["easy"].to_numpy()}, only="easy_log_density", most=200)
+    seen = {name: frame[name].to_numpy() for name in ("loss", "easy")}
+    density = predict(fit, frame, observed=seen, only="easy_log_density", most=200)
     whole = fit.tree["log_likelihood"]["easy"].to_numpy().reshape(-1, len(frame))
     assert abs(density.mean() - whole.mean()) < 5 * whole.mean(axis=1).std() / np.sqrt(200)
 

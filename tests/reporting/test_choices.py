@@ -206,8 +206,8 @@ def test_what_accelerator_days_rest_on_has_its_sources_and_dates(content) -> Non
 
 
 def test_what_the_sliders_do_not_change_says_for_which_budget_it_holds(content) -> None:
-    assert content.front.static.startswith("For 5.76×10²³ FLOP, as this page was written.")
-    assert "The sliders change neither" in writing.rendered(content)
+    assert content.front.static.startswith("This part and the next are for 5.76×10²³ FLOP, the setting")
+    assert "The sliders change neither of them." in writing.rendered(content)
 
 
 def test_pages_of_other_laws_and_of_averages_are_small_too(chinchilla: bs.Runs, chinchilla_fit: bs.Fit) -> None:
