@@ -103,9 +103,8 @@ def waiting(what: str) -> Iterator[None]:
 
 
 def columns() -> int | None:
-    """Return the width in characters to print at: that in COLUMNS, or the terminal's; None if there is neither."""
-    asked = os.environ.get("COLUMNS", "").isdecimal()
-    return shutil.get_terminal_size().columns if asked or _is_terminal() else None
+    """Return the terminal's width in characters; None if standard output is not a terminal."""
+    return shutil.get_terminal_size().columns if _is_terminal() else None
 
 
 def _is_terminal() -> bool:

@@ -210,15 +210,3 @@ def test_a_family_that_is_scored_is_a_message_at_once(capsys) -> None:
         "done: OPT (up to 0.5): 12 forecasts, 75% inside their 90% interval, CRPS 0.0123, bias -0.004",
         "done: Pythia: 12 forecasts, 75% inside their 90% interval, CRPS 0.0123, bias -0.004",
     ]
-
-
-def test_a_pipe_has_the_width_that_is_asked_for_and_otherwise_none(monkeypatch, capsys) -> None:
-    monkeypatch.delenv("COLUMNS", raising=False)
-    assert printing.columns() is None
-    printing.print_wrapped(CHOSEN)
-    assert capsys.readouterr().out.splitlines() == CHOSEN.splitlines()
-    monkeypatch.setenv("COLUMNS", "60")
-    printing.print_wrapped(CHOSEN)
-    printed = capsys.readouterr().out
-    assert printed.split() == CHOSEN.split()
-    assert max(map(len, printed.splitlines())) <= 60
