@@ -45,7 +45,7 @@ class Row(dist.Distribution):
 
 
 def observe_together(
-    members: Sequence[Instance], values: Mapping[str, Any], log_loss: Array, own: Array, design: Design
+    members: Sequence[Instance], values: Mapping[str, Any], log_loss: Array, measured: Array, design: Design
 ) -> None:
     """Observe the responses of a battery, inside the plate of runs.
 
@@ -56,9 +56,9 @@ def observe_together(
     values : mapping of str to Array
         Values of the parameters: of shape (response,), or () if the responses share one.
     log_loss : Array, shape (run,)
-        By the law, with its discrepancies.
-    own : Array, shape (run,)
-        Of each run itself, with its noise, where the model observes a loss.
+        Log loss by the law, with its discrepancies.
+    measured : Array, shape (run,)
+        Log loss of each run itself, with its noise, where the model observes a loss.
     design : Design
     """
     first = members[0]
@@ -71,7 +71,7 @@ def observe_together(
         found = first.response.location(at[None], columns, **pick(first.response))
         return jnp.broadcast_to(found, (len(members), *log_loss.shape))
 
-    noise = first.noise.distribution(location(own), columns, **pick(first.noise))
+    noise = first.noise.distribution(location(measured), columns, **pick(first.noise))
     sites = {of.site: of.name for of in members}
     observe_rows(sites, noise, location(log_loss), design.observed, design.present)
 

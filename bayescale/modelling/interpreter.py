@@ -90,14 +90,14 @@ def _(spec: Spec, design: Design) -> None:
         for part, own in zip(discrepancies, coordinates, strict=True):
             relative += part.shift(design.basis[part.name], own, **pick(part))
         log_loss = numpyro.deterministic(LOG_LOSS, design.anchor_loss + relative)
-        own = log_loss
+        measured = log_loss
         for of in sorted((one for one in spec.instances if not one.battery), key=lambda one: not one.is_loss):
-            value = _observe(of, values, log_loss, own, design)
+            value = _observe(of, values, log_loss, measured, design)
             if of.is_loss:
-                # What is measured of a run follows its own loss, with the noise of the run.
-                own = jnp.log(value)
+                # What else is measured of a run follows its own loss, with the noise of the run.
+                measured = jnp.log(value)
         for members in batteries.values():
-            observe_together(members, values, log_loss, own, design)
+            observe_together(members, values, log_loss, measured, design)
 
 
 def _parameters(spec: Spec, design: Design) -> dict[str, Array]:
@@ -117,12 +117,12 @@ def _parameters(spec: Spec, design: Design) -> dict[str, Array]:
     return values
 
 
-def _observe(of: Instance, values: Values, log_loss: Array, own: Array, design: Design) -> Array:
-    """Observe a response of each run at its own log loss; a run without a value adds nothing to the density."""
+def _observe(of: Instance, values: Values, log_loss: Array, measured: Array, design: Design) -> Array:
+    """Observe a response of each run at its measured log loss; a run without a value adds nothing to the density."""
     columns = of.view(design.columns)
     at = partial(of.response.location, columns=columns, **of.pick(values, of.response))
     numpyro.deterministic(location_of(of.name), at(log_loss))
-    likelihood = of.noise.distribution(at(own), {**columns, **design.basis}, **of.pick(values, of.noise))
+    likelihood = of.noise.distribution(at(measured), {**columns, **design.basis}, **of.pick(values, of.noise))
     if of.site in design.present:
         likelihood = likelihood.mask(design.present[of.site])
     return numpyro.sample(of.site, likelihood, obs=design.observed.get(of.site))

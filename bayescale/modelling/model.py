@@ -61,7 +61,7 @@ class Instance:
     @property
     def is_loss(self) -> bool:
         """Whether it is the loss of the run itself."""
-        return self.response.kind == "log" and self.response.name == "loss"
+        return bool(self.response.name == "loss")
 
     @property
     def requires(self) -> dict[str, str]:
