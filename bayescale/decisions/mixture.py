@@ -198,7 +198,7 @@ def _shares(fit: AbstractFit) -> list[str]:
     if not found or len({fit.declared[name].share_of for name in found}) > 1:
         raise QueryError("the decision needs a law of the shares of one mixture",
                          got=f"{fit.name!r} reads {', '.join(fit.columns)}",
-                         hint="fit mixture-additive, mixture-exponential or mixture-scaled")  # fmt: skip
+                         hint="fit mixture-additive, mixture-exponential, mixture-scaled or mixture-joint")  # fmt: skip
     return found
 
 

@@ -46,7 +46,7 @@ MAY_RISE = {
     *(("labels", name) for name in ("params", "labelled_examples")),
     *(("routed-power", name) for name in ("params", "experts")),
     *(("routed-joint", name) for name in ("tokens", "experts")),
-    *(("mixture-exponential", f"share_{name}") for name in DOMAINS),
+    *((f"mixture-{form}", f"share_{name}") for form in ("exponential", "joint") for name in DOMAINS),
 }
 """A law falls in every input, except these: the tokens term of drift may grow with params, a larger batch takes fewer
 steps at equal tokens, labelled examples may harm a large model, a domain may harm a text, and slopes of routed laws
@@ -103,6 +103,11 @@ def _mixed(p: dict, names: tuple[str, ...], shares: tuple) -> jax.Array:
     return 1 / sum(p[f"C_{name}"] * h ** p[f"gamma_{name}"] for name, h in zip(names, shares, strict=True))
 
 
+def _joint_term(p: dict, t: dict, size: str, shares: tuple) -> jax.Array:
+    """The coefficient of a size, as Shukor et al. write it in their joint law."""
+    return sum(p[f"C_{size}_{name}"] * h for name, h in zip(DOMAINS, shares, strict=True)) ** t[f"gamma_{size}"]
+
+
 TEXTBOOK = {
     "additive": lambda p, t, n, d: p["E"] + p["A"] / n ** t["alpha_N"] + p["B"] / d ** t["beta_D"],
     "coupled": lambda p, t, n, d: p["E"] + (p["A"] * n ** -t["alpha_N"] + p["B"] * d ** -t["beta_D"]) ** t["kappa"],
@@ -119,6 +124,12 @@ TEXTBOOK = {
         p["E"]
         + p["A_params"] * n ** -t["exponent_params"]
         + p["A_tokens"] * d ** -t["exponent_tokens"]
+        + _mixed(p, DOMAINS, h)
+    ),
+    "mixture-joint": lambda p, t, n, d, *h: (
+        p["E"]
+        + _joint_term(p, t, "params", h) * n ** -t["exponent_params"]
+        + _joint_term(p, t, "tokens", h) * d ** -t["exponent_tokens"]
         + _mixed(p, DOMAINS, h)
     ),
     "mixture-exponential": lambda p, t, *h: (

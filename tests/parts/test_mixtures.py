@@ -58,6 +58,8 @@ class PointFit:
 
     def __init__(self, law: AbstractLaw, runs: pd.DataFrame) -> None:
         self.law, self.anchor = law, np.log(shares_of(runs).mean(axis=0) + OFFSET)
+        self.sizes = list(getattr(law, "sizes", ()))
+        self.middle = np.log(runs[self.sizes].to_numpy(float)).mean(axis=0)
         self.anchor_loss = np.log(np.median(runs["loss"]))
         given = self._inputs(runs), np.log(runs["loss"].to_numpy()) - self.anchor_loss
         with jax.enable_x64(True):
@@ -68,7 +70,8 @@ class PointFit:
             ).x
 
     def _inputs(self, runs: pd.DataFrame) -> np.ndarray:
-        return np.log(shares_of(runs) + OFFSET) - self.anchor
+        sizes = np.log(runs[self.sizes].to_numpy(float)) - self.middle
+        return np.concatenate([sizes, np.log(shares_of(runs) + OFFSET) - self.anchor], axis=1)
 
     def losses(self, runs: pd.DataFrame) -> np.ndarray:
         with jax.enable_x64(True):
@@ -116,8 +119,21 @@ def test_yes_law_has_the_published_error_on_unseen_mixtures_at_every_size_and_te
     assert np.quantile(errors, 0.9) < 0.017
 
 
+@pytest.mark.parametrize(("spec", "published"), [("mixture-scaled", 0.045), ("mixture-joint", 0.025)])
+def test_shukors_laws_of_several_sizes_forecast_a_larger_one(spec: str, published: float) -> None:
+    """From 70M, 160M and 305M params to all mixtures at 410M. The paper's runs and sizes are others."""
+    law, errors = part("laws", spec, **dict(dict(bs.load_spec(spec).fields)[spec])), {}
+    for text, runs in bs.load_runs("mixtures5").frame.groupby("family"):
+        small, large = runs[runs["params"] < 4e8], runs[runs["params"] > 4e8]
+        fit = PointFit(law, small[small["split"] == "train"])
+        errors[text] = np.abs(fit.losses(large) / large["loss"] - 1).mean()
+    assert len(errors) == 5
+    assert max(errors.values()) < published
+    assert (min(errors.values()), max(errors.values())) == pytest.approx((0.0053, 0.0094), abs=0.0004)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("spec", ["mixture-exponential", "mixture-scaled"])
+@pytest.mark.parametrize("spec", ["mixture-exponential", "mixture-scaled", "mixture-joint"])
 def test_the_posterior_has_that_error_too(spec: str) -> None:
     runs = bs.load_runs("mixtures5").where(family="prose")
     runs = runs.where(params_below="1e8") if spec == "mixture-exponential" else runs
