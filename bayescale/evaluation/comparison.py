@@ -389,7 +389,7 @@ def examine(
         raise QueryError("the fits are of different runs", hint="fit every model to one table")
     chosen = {"flops": budget_of(flops or default_budget(first, family)), "family": family,
               "seed": first.meta["seed"], "train_quantile": None, "beyond": None}  # fmt: skip
-    card = dict(_card(first) if card is None else card)
+    card = dict(data_card(first.meta) if card is None else card)
     return _examined(first.meta["runs"], card, dict(fits), {}, None, chosen, {"fits": {}, "beyond": {}})
 
 
@@ -425,11 +425,21 @@ def _examined(
     )  # fmt: skip
 
 
-def _card(fit: Fit) -> Mapping[str, Any]:
-    """Return the shipped card if the fit's metadata match it, else what the fit itself holds of the card."""
-    carried = fit.meta.get("runs_source", {})
-    if carried and fit.meta["runs"] in shipped.names("data"):
-        card = load_runs(fit.meta["runs"]).card
+def data_card(meta: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the shipped card of the runs of a fit if it is that of the fit, else what the fit itself holds of a card.
+
+    Parameters
+    ----------
+    meta : mapping
+        Metadata of a fit.
+
+    Returns
+    -------
+    mapping
+    """
+    carried = meta.get("runs_source", {})
+    if carried and meta["runs"] in shipped.names("data"):
+        card = load_runs(meta["runs"]).card
         if all(card.get(key) == value for key, value in carried.items()):
             return card
     return carried

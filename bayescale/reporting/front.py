@@ -17,6 +17,7 @@ from bayescale.decisions.bills import card_of
 from bayescale.decisions.choice import Choice, Withheld
 from bayescale.decisions.influence import Change, answers_without, that_matter, without
 from bayescale.evaluation.checks.base import EXCLUDED, FAIL, PASS, REVIEW, Answer, covered
+from bayescale.evaluation.comparison import data_card
 from bayescale.inference.average import LEAVE_OUT
 from bayescale.prediction.queries import NEW
 from bayescale.prediction.records import HORIZONS, NOTHING, Measured, horizon_of, record_of
@@ -296,8 +297,9 @@ def _subtitle(choice: Choice) -> str:
     fit = choice.fit
     whose = "a new family" if getattr(choice.details, "family", "") == NEW else ""
     named = whose or f"family {getattr(choice.details, 'family', '')}".removesuffix("family ")
-    parts = [named,
-             f"{len(fit.design_frame)} runs of {fit.meta['runs']}", f"model {fit.name}"]  # fmt: skip
+    faults = data_card(fit.meta).get("faults", ())
+    known = say("faults", count=len(faults)) if faults else ""
+    parts = [named, f"{len(fit.design_frame)} runs of {fit.meta['runs']}", f"model {fit.name}", known]
     return "; ".join(part for part in parts if part)
 
 
