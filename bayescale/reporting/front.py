@@ -298,7 +298,7 @@ def _subtitle(choice: Choice) -> str:
     whose = "a new family" if getattr(choice.details, "family", "") == NEW else ""
     named = whose or f"family {getattr(choice.details, 'family', '')}".removesuffix("family ")
     faults = data_card(fit.meta).get("faults", ())
-    known = say("faults", count=len(faults)) if faults else ""
+    known = say("faults", count=str(len(faults))) if faults else ""
     parts = [named, f"{len(fit.design_frame)} runs of {fit.meta['runs']}", f"model {fit.name}", known]
     return "; ".join(part for part in parts if part)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import tomllib
 from collections.abc import Iterator
 from importlib import import_module
@@ -58,6 +59,12 @@ def spec_with(kind: str, name: str) -> Any:
 def models() -> dict[str, Any]:
     """Specs that ship, by name."""
     return {name: load_spec(name) for name in shipped.names("models")}
+
+
+def fits(spec: str) -> list[dict[str, str]]:
+    """Measured fits of shipped tables under a spec: rows, seconds, and whether the fit has converged."""
+    with (shipped.folder("models").parent / "benchmarks" / "shipped.csv").open(encoding="utf-8", newline="") as file:
+        return [row for row in csv.DictReader(file) if row["spec"] == spec]
 
 
 def data() -> dict[str, dict[str, Any]]:

@@ -90,7 +90,7 @@ def _model(page: Reference, name: str, spec: Any) -> Nodes:
         for parameter, setting in spec.parameters.items()
     ]
     head = ("parameter", "meaning", "prior", "change per e-fold of the anchor", "pooling")
-    return [nodes.paragraph("", spec.title), _facts(facts), _table(head, rows)]
+    return [nodes.paragraph("", spec.title), _facts(facts), _table(head, rows), *_fits(spec)]
 
 
 def _lawless(page: Reference, spec: Any) -> Nodes:
@@ -106,7 +106,21 @@ def _lawless(page: Reference, spec: Any) -> Nodes:
     rows = [(name, ", ".join(f"{key} {value}" for key, value in own.items())) for name, own in tests]
     made = spec.maker[0]
     return [nodes.paragraph("", spec.title), _facts(facts), _table(("benchmark", "what is said of it"), rows),
-            *page.docstring(made)]  # fmt: skip
+            *_fits(spec), *page.docstring(made)]  # fmt: skip
+
+
+def _fits(spec: Any) -> Nodes:
+    """Return a table of what fits of shipped runs take, if any were measured."""
+    head = ("runs", "rows", "seconds in all", "of these, sampling", "verdict", "why it takes so long")
+    rows = [
+        (f"{row['runs']} {row['where']}".strip(), *(row[name] for name in ("rows", "fit_s", "sampling_s")),
+         row["verdict"], row["why"])
+        for row in catalogue.fits(spec.name)
+    ]  # fmt: skip
+    if not rows:
+        return []
+    said = "Fits of shipped runs on two cores, with an empty cache of programs: most of the time goes into compiling."
+    return [nodes.paragraph("", said), _table(head, rows)]
 
 
 def _card(page: Reference, name: str, card: dict[str, Any]) -> Nodes:
