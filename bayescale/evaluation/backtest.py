@@ -27,7 +27,7 @@ from bayescale.modelling.spec_io import DEFAULT, load_spec
 from bayescale.prediction.predict import predict, scored_draws
 from bayescale.prediction.queries import NEW
 from bayescale.prediction.records import HORIZONS, Record, engine, horizon_of
-from bayescale.runs.columns import SPANS, size_column
+from bayescale.runs.columns import SPANS, decades_beyond, size_column
 from bayescale.runs.readers import load_again, load_runs
 from bayescale.runs.splits import BEYOND, TRAIN_QUANTILE, WAYS, Cut, Options, cut
 from bayescale.runs.table import Runs
@@ -531,7 +531,8 @@ def decades(fit: AbstractFit, runs: Runs, one: Cut) -> np.ndarray:
     """
     fitted = fit.design_frame
     mine = (fitted["family"] == one.family) | (one.family not in fit.families)
-    return np.log10(runs.size[one.test] / fitted[size_column(fitted)][mine].max())
+    sized = size_column(fitted)
+    return decades_beyond(sized, runs.size[one.test], fitted[sized][mine])[0]
 
 
 def score(fit: AbstractFit, runs: Runs, family: str | None = None, response: str | None = None) -> pd.DataFrame:

@@ -23,7 +23,7 @@ from bayescale.modelling.sites import LOG_LOSS, declared_sites, log_density_of, 
 from bayescale.modelling.spec import Spec
 from bayescale.parts.base import Role
 from bayescale.prediction.predictive import from_prior
-from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN, SPANS, size_column
+from bayescale.runs.columns import DATE, FLOPS_PER_PARAM_TOKEN, SPANS, size_column
 from bayescale.runs.readers import load_runs
 from bayescale.runs.table import Runs
 
@@ -33,6 +33,7 @@ FEWEST_SIMULATIONS = 20
 BEYOND = 50.0
 """Compute of the target, as a multiple of the family's largest run: 1.7 decades, a usual reach of decisions."""
 
+_LATER = 2.0  # years by which the target is later than the last run, for models known by their dates alone
 _RATIO = 20.0  # tokens per param of the target, and of the middle action
 _ACTIONS, _DECADES = 81, 2.0  # splits of the target's compute: params on either side of the middle, 12% apart
 _STREAM = 0x5BC  # separates the simulations' key from the keys of the fits, which count up from the seed
@@ -52,6 +53,7 @@ _FIRST_STEP, _LAST_STEP = 500, 30_000  # of training curves
 _ITEMS, _CHANCE = 1000, 0.25  # of a benchmark with four answers
 _KL = (0.3, 1.0, 3.0, 9.0, 27.0, 81.0)  # nats
 _VOTES = (1.0, 4.0, 16.0, 64.0, 256.0)
+_TASKS = (0.1, 1.0, 8.0, 60.0, 480.0)  # minutes: from a question to a day of work
 _ERROR_RATE = 0.3
 _ENV_STEPS = 1e6
 _PLACEHOLDERS = {"count": 0, "share": 0.5}  # observed values by kind; other kinds have a loss
@@ -238,6 +240,7 @@ def _more(spec: Spec, frame: pd.DataFrame) -> dict[str, Any]:
         "kl": np.resize(_KL, len(frame)),
         "gold_score": 0.0,
         "votes": np.resize(_VOTES, len(frame)),
+        "task_minutes": np.resize(_TASKS, len(frame)),
         "loss_error": _LOSS_ERROR,
         "group": [f"{flops:.3g}" for flops in frame["flops"]],
         "eval_set": "text",
@@ -284,7 +287,8 @@ def _probes(spec: Spec, runs: Runs) -> pd.DataFrame:
     """Queries in the family with the fewest runs; other columns have the values of its first run."""
     mine = runs.frame[runs["family"] == extremes(runs)[-1]]
     if (size := size_column(mine)) != "flops":
-        return mine[:1].assign(**{size: BEYOND * mine[size].max()}).drop(columns="group", errors="ignore")
+        beyond = _LATER + mine[size].max() if size == DATE else BEYOND * mine[size].max()
+        return mine[:1].assign(**{size: beyond}).drop(columns="group", errors="ignore")
     flops = BEYOND * mine["flops"].max()
     middle = np.sqrt(flops / (FLOPS_PER_PARAM_TOKEN * _RATIO))
     splits = middle * np.logspace(-_DECADES, _DECADES, _ACTIONS)

@@ -447,7 +447,7 @@ def _published(spec: Model, points: Design, sites: Mapping[str, np.ndarray]) -> 
         return {}
     law = spec.part("laws", spec.law)
     values = [sites[name] for name in law.parameters]
-    wide = max(v.ndim for v in values)
+    wide = max((v.ndim for v in values), default=0)
     aligned = {k: v if v.ndim == wide else v[..., None] for k, v in zip(law.parameters, values, strict=True)}
     found = law.published(*(points.anchor[name] for name in spec.inputs), loss=points.anchor_loss, **aligned)
     unknown = found.keys() - law.quantities.keys()

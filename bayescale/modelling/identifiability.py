@@ -62,10 +62,12 @@ def _check_varied(spec: Model, group: pd.DataFrame, family: str) -> None:
     """Refuse runs in which an input, or the ratio of two inputs, does not vary."""
     logs = spec.logs(group, spec.inputs)
     for name, spread in zip(spec.inputs, logs.std(axis=0), strict=True):
-        if spread < _LEAST_SCATTER:
+        usual = spec.declared[name].usual if name in spec.declared else None
+        # A column with a narrow usual range, such as a year, varies if it spans a part of that range.
+        if spread < _LEAST_SCATTER * (min(1.0, np.log(usual[1] / usual[0])) if usual else 1.0):
             raise RunsError(
                 f"{family!r}: every run has about the same {name}, so its exponent is not identified",
-                got=f"{name} from {group[name].min():.3g} to {group[name].max():.3g}",
+                got=f"{name} from {group[name].min():.4g} to {group[name].max():.4g}",
                 hint=f"add runs with other {name}, or fit a power law in the other input",
             )
     if len(spec.inputs) == 2 and (logs[:, 1] - logs[:, 0]).std() < _LEAST_SCATTER:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from functools import partial, singledispatch
+from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 import numpyro
+import pandas as pd
 from jax import Array
 from numpyro import distributions as dist
 from numpyro import handlers
@@ -18,12 +20,14 @@ from numpyro.primitives import Messenger
 from bayescale.core.dims import FAMILY, KNOT
 from bayescale.modelling.battery import observe_together
 from bayescale.modelling.custom import CustomModel
-from bayescale.modelling.design import Design, design
+from bayescale.modelling.design import Design, conformed, design
 from bayescale.modelling.grouping import ways_of
 from bayescale.modelling.model import Instance, Model
 from bayescale.modelling.sites import COORDINATES, LAW, LOG_LOSS, location_of
 from bayescale.modelling.spec import Spec, inputs_of
+from bayescale.modelling.spec_io import load_spec
 from bayescale.parts.base import AbstractDiscrepancy, Families, Part, Values
+from bayescale.runs.readers import load_runs
 from bayescale.runs.table import Runs
 
 
@@ -157,13 +161,13 @@ def _over_runs(design: Design) -> AbstractContextManager:
     return stack
 
 
-def model(spec: Model, runs: Runs) -> Callable[[], None]:
+def model(spec: Model | str | Path, runs: Runs | str | Path | pd.DataFrame) -> Callable[[], None]:
     """Return a spec on runs as an ordinary NumPyro model without arguments.
 
     Parameters
     ----------
-    spec : Model
-    runs : Runs
+    spec : Model, or what :func:`load_spec` takes
+    runs : Runs, or what :func:`load_runs` takes
 
     Returns
     -------
@@ -173,14 +177,16 @@ def model(spec: Model, runs: Runs) -> Callable[[], None]:
     Raises
     ------
     RunsError
-        If the runs cannot identify the law of `spec`.
+        If a cell is not valid, or the runs cannot identify the law of `spec`.
 
     Examples
     --------
     >>> from numpyro.infer import MCMC, NUTS
-    >>> mcmc = MCMC(NUTS(bs.model(bs.load_spec("additive"), bs.load_runs("hoffmann2022"))), num_warmup=1, num_samples=1)
+    >>> mcmc = MCMC(NUTS(bs.model("additive", "hoffmann2022")), num_warmup=1, num_samples=1)
     """
-    return partial(interpret, spec, design(spec, runs))
+    spec = spec if isinstance(spec, Model) else load_spec(spec)
+    runs = runs if isinstance(runs, Runs) else load_runs(runs)
+    return partial(interpret, spec, design(spec, conformed(spec, runs)))
 
 
 def _pick(values: Values, of: Part) -> dict[str, Array]:

@@ -13,9 +13,9 @@ from bayescale.inference.fit import Fit
 from bayescale.modelling.model import logs_of
 from bayescale.prediction.queries import counts_flops, sizes_of
 from bayescale.prediction.records import CLASSES, FARTHEST, class_of
-from bayescale.runs.columns import size_column
+from bayescale.runs.columns import DATE, decades_beyond, size_column
 
-_SIZES = {"examples": "examples", "step": "steps"}
+_SIZES = {"examples": "examples", "step": "steps", DATE: "dates"}
 UNLIKE = math.log(2)
 """E-folds outside the range that priors were learned from, up to which the priors are hardly wider than inside."""
 _SCATTER_OF_COUNTS = 0.03  # e-folds: difference between two counts of the same params or tokens
@@ -73,9 +73,15 @@ def reach_words(fit: AbstractFit, table: pd.DataFrame) -> str:
     str
     """
     beyond, below = (float(x.max()) for x in _decades(fit, table))
-    what = "compute" if counts_flops(fit) else _SIZES[size_column(fit.design_frame)]
+    sized = size_column(fit.design_frame)
+    what = "compute" if counts_flops(fit) else _SIZES[sized]
     words = [f"up to {_times(beyond)} times the {what} of the largest run"] * (beyond > 0)
     words += [f"down to 1/{_times(below)} of the {what} of the smallest run"] * (below > 0)
+    if sized == DATE:
+        known, asked = fit.design_frame[DATE], table[DATE]
+        after, before = float(asked.max() - known.max()), float(known.min() - asked.min())
+        words = [f"up to {after:.2g} years after the last run"] * (after > 0)
+        words += [f"up to {before:.2g} years before the first run"] * (before > 0)
     other = _other_recipe(fit, table).any()
     scenario = ": a scenario" if other or max(beyond, below) > CLASSES["10-100×"] else ""
     recipe = ", with a recipe outside the range of the runs" if other else ""
@@ -102,12 +108,11 @@ def _other_recipe(fit: AbstractFit, table: pd.DataFrame) -> np.ndarray:
 
 def _decades(fit: AbstractFit, table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """Return the decades of compute by which each query lies above and below its family's runs; 0 inside."""
-    runs, sizes = fit.design_frame, np.log10(sizes_of(fit, table).to_numpy())
-    known = np.log10(runs[size_column(runs)])
-    spans = {name: known[runs["family"] == name] for name in fit.families}
-    mine = [spans.get(name, known) for name in table["family"]]
-    beyond = sizes - [span.max() for span in mine]
-    below = [span.min() for span in mine] - sizes
+    runs, sizes = fit.design_frame, sizes_of(fit, table).to_numpy()
+    sized, beyond, below = size_column(runs), np.zeros(len(table)), np.zeros(len(table))
+    for family, rows in table.groupby("family").indices.items():
+        mine = runs[runs["family"] == family] if family in fit.families else runs
+        beyond[rows], below[rows] = decades_beyond(sized, sizes[rows], mine[sized])
     return np.maximum(beyond, 0.0), np.maximum(below, 0.0)
 
 

@@ -20,8 +20,14 @@ FLOPS_PER_PARAM_TOKEN = 6.0
 REQUIRED = ("params", "tokens")
 """Columns that every table of runs has; it also needs the columns that a spec reads and observes."""
 
-SIZES = ("flops", "examples", "step")
-"""Columns that say how large a run is, for splits and for the reach of forecasts: the first that the table has."""
+DATE = "year"
+"""Column of dates, as calendar years. Differences of dates count, and not ratios."""
+
+SIZES = ("flops", "examples", "step", DATE)
+"""Columns that say how large a run is, for splits and for the reach of forecasts: the first that the table has.
+
+Models of which nothing else is known are ordered by their dates.
+"""
 
 SPANS = (*REQUIRED, *SIZES)
 """Columns of resources in a table's summary; a table has the required ones, or one of the sizes."""
@@ -89,9 +95,32 @@ def _shown(cell: Any) -> str:
 
 
 def size_column(columns: Iterable[str]) -> str:
-    """Return the column that says how large a run is: the first of ``flops``, ``examples`` and ``step``."""
+    """Return the column that says how large a run is: the first of :data:`SIZES`."""
     columns = set(columns)
     return next((column for column in SIZES if column in columns), SIZES[0])
+
+
+def decades_beyond(column: str, sizes: Any, known: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return how far sizes lie above the largest and below the smallest known one; negative on the other side of it.
+
+    Parameters
+    ----------
+    column : str
+        One of :data:`SIZES`.
+    sizes, known : array_like
+
+    Returns
+    -------
+    above, below : ndarray
+        In decades. A date as far beyond the known ones as these are apart counts as a factor of two; dates of less
+        than a year count as a year.
+    """
+    sizes, low, high = np.asarray(sizes, float), float(np.min(known)), float(np.max(known))
+    if column != DATE:
+        return np.log10(sizes) - np.log10(high), np.log10(low) - np.log10(sizes)
+    off = np.array([sizes - high, low - sizes]) / max(high - low, 1.0)
+    above, below = np.sign(off) * np.log10(1 + np.abs(off))
+    return above, below
 
 
 def is_empty(cell: Any) -> bool:

@@ -32,6 +32,8 @@ BALANCED = sorted(name for name, law in LAWS.items() if law.balance is not None)
 ENTRIES = ("laws", "resources", "penalties")
 DRAWS = 200
 REACH = 5.0  # e-folds on either side of the anchor: over four decades of each input
+REACH_OF = {"year": 0.003}  # six years
+ANCHOR_LOSS = float(np.log(2.7))
 
 # Over the priors and the reach, the logarithms that a loss is summed from stay below 8 where they weigh on it
 # (an exponent of .95 times 5 e-folds, odds of e^3), and a formula rounds them fewer than 16 times by eps / 2.
@@ -52,7 +54,7 @@ MAY_RISE = {
 steps at equal tokens, labelled examples may harm a large model, a domain may harm a text, and slopes of routed laws
 change with the other inputs."""
 
-AT = {"experts": 6.0, "granularity": 4.0, "vocab_params": 6e7}
+AT = {"experts": 6.0, "granularity": 4.0, "vocab_params": 6e7, "year": 2025.0}
 """The anchor's value of inputs that are not params, tokens or compute."""
 
 
@@ -119,6 +121,7 @@ TEXTBOOK = {
     "bansal": lambda p, t, x: p["B"] * (1 / x + 1 / p["X_max"]) ** t["exponent"],
     "zhai": lambda p, t, x: p["E"] + p["A"] * (x + p["X_0"]) ** -t["exponent"],
     "broken": lambda p, t, x: p["E"] + p["B"] * x ** -p["c_0"] * (1 + x / p["d"]) ** -p["c_1"],
+    "exposure": lambda p, t, x: jnp.exp(ANCHOR_LOSS + anchor_of(LAWS["exposure"])[0]) / x,
     "mixture-additive": lambda p, t, *h: p["E"] + _mixed(p, DOMAINS, h),
     "mixture-scaled": lambda p, t, n, d, *h: (
         p["E"]
@@ -164,14 +167,16 @@ def prior_draws(law: AbstractLaw, seed: int = 0) -> dict[str, jax.Array]:
 
 
 def level_of(p: dict[str, jax.Array]) -> jax.Array:
-    """Loss at the anchor: a parameter, or the floor with its terms' odds."""
+    """Loss at the anchor: a parameter, or the floor with its terms' odds; that of the anchor without parameters."""
+    if not p:
+        return jnp.ones(DRAWS)
     return p["level"] if "level" in p else p["floor"] * (1 + p["ratio_A"] + p["ratio_B"])
 
 
 def points(law: AbstractLaw, seed: int = 1) -> tuple[jax.Array, ...]:
     """Inputs in anchor units, one point a draw: uniform over the reach, or the shares of mixtures over equal shares."""
     keys = jax.random.split(jax.random.key(seed), len(law.inputs))
-    spread = {name: jax.random.uniform(key, (DRAWS,), minval=-REACH, maxval=REACH)
+    spread = {name: REACH_OF.get(name, REACH) * jax.random.uniform(key, (DRAWS,), minval=-1, maxval=1)
               for name, key in zip(law.inputs, keys, strict=True)}  # fmt: skip
     if mixed := [name for name in law.inputs if shared(law, name)]:
         shares = jax.random.dirichlet(keys[0], jnp.full(len(mixed), 0.5), (DRAWS,))
@@ -254,12 +259,11 @@ def test_published_coefficients_give_the_loss_of_the_textbook_formula(name):
     law = LAWS[name]
     parameters, inputs = prior_draws(law), points(law)
     anchor = anchor_of(law)
-    anchor_loss = jnp.log(2.7)
-    published = law.published(*anchor, loss=anchor_loss, **parameters)
+    published = law.published(*anchor, loss=ANCHOR_LOSS, **parameters)
     absolute = [jnp.exp(x + x0) for x, x0 in zip(inputs, anchor, strict=True)]
     np.testing.assert_allclose(
         TEXTBOOK[name](published, parameters, *absolute),
-        jnp.exp(anchor_loss + law.log_loss(*inputs, **parameters)),
+        jnp.exp(ANCHOR_LOSS + law.log_loss(*inputs, **parameters)),
         rtol=PUBLISHED,
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from bayescale.evaluation.checks.base import AbstractCheck, Finding
-from bayescale.runs.columns import size_column
+from bayescale.runs.columns import DATE, size_column
 
 _LEAST_CONTRACTION = 0.5
 _LEAST_DECADES = 1.0  # of compute; two identify the irreducible loss well
@@ -47,14 +47,16 @@ class Identification(AbstractCheck):
         runs = fit.design_frame
         sized = size_column(runs)
         what = "compute" if sized == "flops" else sized
-        decades = float(np.log10(runs[sized].max() / runs[sized].min()))
-        findings.append(
-            Finding(
-                "identification", what, decades >= _LEAST_DECADES, decades, _LEAST_DECADES,
-                f"the largest run has {10**decades:.2g} times the {what} of the smallest",
-                "add smaller or larger runs: irreducible loss needs at least a tenfold range, better a hundredfold one",
-            )
-        )  # fmt: skip
+        if sized != DATE:
+            decades = float(np.log10(runs[sized].max() / runs[sized].min()))
+            findings.append(
+                Finding(
+                    "identification", what, decades >= _LEAST_DECADES, decades, _LEAST_DECADES,
+                    f"the largest run has {10**decades:.2g} times the {what} of the smallest",
+                    "add smaller or larger runs: "
+                    "irreducible loss needs at least a tenfold range, better a hundredfold one",
+                )
+            )  # fmt: skip
         if law is not None and len(law.inputs) == 2:
             ratio = runs["tokens"] / runs["params"]
             span = float(ratio.max() / ratio.min())

@@ -25,7 +25,7 @@ from bayescale.prediction.predict import predict
 from bayescale.prediction.queries import resolve_family
 from bayescale.reporting.lettering import make_plain
 from bayescale.runs.approaches import budgets as budgets_of
-from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN, size_column
+from bayescale.runs.columns import DATE, FLOPS_PER_PARAM_TOKEN, size_column
 
 _GRID = 60  # points of a curve
 _LINES = 5  # IsoFLOP curves, if the runs have no budgets of their own
@@ -116,10 +116,14 @@ def plot_forecast(fit: AbstractFit, *, family: str | None = None, decades: float
     runs = fit.design_frame
     runs = runs[runs["family"] == family] if family in fit.families else runs
     of = fit.response("loss" if "loss" in fit.responses else None)
+    shown, held = _comparable(runs, of)
     sized = size_column(runs)
     most = runs[sized].max()
-    sizes = np.geomspace(runs[sized].min(), most * 10**decades, _GRID)
-    table = _along(fit, family, sized, sizes)
+    if sized == DATE:  # as far again as the runs are apart
+        sizes = np.linspace(runs[sized].min(), 2 * most - runs[sized].min(), _GRID)
+    else:
+        sizes = np.geomspace(runs[sized].min(), most * 10**decades, _GRID)
+    table = _along(fit, shown, family, sized, sizes)
     draws = predict(fit, table, only=of.site, seed=fit.meta["seed"])
     q = np.quantile(draws, [0.05, 0.25, 0.5, 0.75, 0.95], axis=0)
     ax.fill_between(sizes, q[0], q[4], color=_BLUE, alpha=0.2, lw=0, label="90%")
@@ -128,20 +132,20 @@ def plot_forecast(fit: AbstractFit, *, family: str | None = None, decades: float
         ax.plot(sizes, edge, color=_BLUE, lw=0.7)
     split = ", near-optimal split" if "tokens" in table else ""
     ax.plot(sizes, q[2], color=_BLUE, label=f"median{split}")
-    _scattered(ax, runs, sized, of.site, table)
+    _scattered(ax, shown, sized, of.site, table)
     ax.axvline(most, color=_GREY, ls=":", lw=1)
     ax.annotate("beyond the runs →", (most, 0.97), xycoords=("data", "axes fraction"), fontsize="small",
                 xytext=(4, 0), textcoords="offset points", va="top", color=_GREY)  # fmt: skip
     top = 1.1 * q[4].max()  # a few outlying runs would flatten all others
-    above = int((runs[of.site] > top).sum())
+    above = int((shown[of.site] > top).sum())
     if above:
         ax.annotate(f"{above} runs above", (0.02, 0.97), xycoords="axes fraction", fontsize="small", va="top")
     ax.set_ylim(top=top)
-    ax.set_xscale("log")
+    ax.set_xscale("linear" if sized == DATE else "log")
     ax.set(
         xlabel="compute (FLOP)" if sized == "flops" else sized,
         ylabel=f"{of.name} of a run ({of.response.unit})",
-        title=_title(fit, f"{family}: forecast"),
+        title=_title(fit, f"{family}: forecast{held}"),
     )
     ax.legend(fontsize="small", frameon=False, loc="lower left")
     return ax
@@ -256,12 +260,20 @@ def plot_prior_posterior(
     return ax
 
 
-def _along(fit: AbstractFit, family: str, sized: str, sizes: np.ndarray) -> pd.DataFrame:
+def _comparable(runs: pd.DataFrame, of: Any) -> tuple[pd.DataFrame, str]:
+    """Return the runs in which what a response needs is as in the last one, and what it is if it differs elsewhere."""
+    needed = [column for name, column in of.requires.items() if name != "loss_error" and column in runs]
+    last = {column: runs[column].dropna().iloc[-1] for column in needed}
+    held = {column: value for column, value in last.items() if runs[column].nunique() > 1}
+    kept = runs[np.all([runs[column] == value for column, value in held.items()], axis=0)] if held else runs
+    return kept, f", {', '.join(f'{column} {value:g}' for column, value in held.items())}" * bool(held)
+
+
+def _along(fit: AbstractFit, runs: pd.DataFrame, family: str, sized: str, sizes: np.ndarray) -> pd.DataFrame:
     """Return queries along compute: at the near-optimal split of a law, or for a model that reads only run sizes.
 
     Other columns that responses need have the last known value of the runs.
     """
-    runs = fit.design_frame
     needed = {column: runs[column].dropna().iloc[-1] for name in fit.responses
               for column in fit.response(name).requires.values() if column in runs}  # fmt: skip
     table = pd.DataFrame({sized: sizes, "family": family}).assign(**needed)

@@ -1,0 +1,109 @@
+"""Time of a fit of each shipped table under the specs that are made for it, each in a process with an empty cache.
+
+    python benchmarks/shipped.py [SPEC ...]
+
+Run it on a quiet machine. It writes ``shipped.csv`` next to this file; the reference of models shows its rows. If specs
+are named, only their rows are made anew.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+HERE = Path(__file__).parent
+FILE = HERE / "shipped.csv"
+LIMIT_S = 1200
+CURVE = {"family": "BiT/101/3 inet_10"}
+PLAN: list[tuple[str, str, dict[str, str]]] = [
+    ("default", "hoffmann2022", {"exclusion": ""}),
+    ("additive-unpooled", "hoffmann2022", {"exclusion": ""}),
+    ("coupled-unpooled", "hoffmann2022", {"exclusion": ""}),
+    ("default", "open-families", {}),
+    ("additive", "open-families", {}),
+    ("coupled", "open-families", {}),
+    ("drift", "open-families", {}),
+    ("floored", "open-families", {}),
+    ("kaplan", "open-families", {}),
+    ("efficiency", "open-families", {}),
+    ("default", "porian2024", {}),
+    ("tied", "gadre2024", {"benchmark": ["hellaswag"]}),
+    ("accuracy", "gadre2024", {"benchmark": ["hellaswag"]}),
+    ("direct-accuracy", "gadre2024", {"benchmark": ["hellaswag"]}),
+    ("benchmarks", "gadre2024-benchmarks", {}),
+    ("repetition", "datablations", {"in_published_fit": "true"}),
+    ("harm", "datablations", {"in_published_fit": "true"}),
+    ("routed-power", "clark2022", {"family": "RL-R"}),
+    ("upcycling", "liew2025", {}),
+    ("parallel", "parallel", {}),
+    ("vocabulary", "vocabulary", {"in_published_fit": "true"}),
+    ("mixture-additive", "regmix", {"family": "pile_cc", "params_below": "2e6", "split": "train"}),
+    ("mixture-exponential", "mixtures5", {"family": "prose", "params_below": "1e8"}),
+    ("mixture-scaled", "mixtures5", {"family": "prose"}),
+    ("mixture-joint", "mixtures5", {"family": "prose"}),
+    ("training-curves", "training-curves", {"exclusion": "", "thinned": "True", "split": "train"}),
+    ("plateau", "revisiting", CURVE),
+    ("bansal", "revisiting", CURVE),
+    ("zhai", "revisiting", CURVE),
+    ("error-floor", "revisiting", CURVE),
+    ("broken", "revisiting", CURVE),
+    ("pass-at-k", "monkeys", {}),
+    ("value-rl", "value-rl", {}),
+    ("observational", "obsscaling", {}),
+    ("sloth", "obsscaling", {}),
+    ("eci", "obsscaling", {}),
+]
+
+
+def fitted(spec: str, runs: str, conditions: dict[str, str]) -> dict[str, Any]:
+    """Fit once and return what the fit says of itself."""
+    import bayescale as bs
+
+    table = bs.load_runs(runs).where(**conditions)
+    started = time.perf_counter()
+    fit = bs.fit(table, spec, seed=0, progress=False)
+    seconds = time.perf_counter() - started
+    said = {"rows": len(table), "fit_s": round(seconds, 1), "sampling_s": fit.meta["seconds"].get("sampling")}
+    return said | {"converged": fit.converged, "verdict": str(fit.verdict)}
+
+
+def measure(spec: str, runs: str, conditions: dict[str, str]) -> dict[str, Any]:
+    """Return the row of one fit, which a process of its own makes; one past the limit is stopped."""
+    row = {"spec": spec, "runs": runs, "where": " ".join(f"{name}={value}" for name, value in conditions.items())}
+    with tempfile.TemporaryDirectory() as cache:
+        command = [sys.executable, "-W", "ignore", __file__, "--one", json.dumps([spec, runs, conditions])]
+        env = os.environ | {"BAYESCALE_CACHE": cache}
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, env=env)
+        except subprocess.TimeoutExpired:
+            return row | {"verdict": f"stopped after {LIMIT_S} s"}
+    if done.returncode:
+        return row | {"verdict": f"failed: {done.stderr.strip().splitlines()[-1]}"}
+    return row | json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def main() -> None:
+    """Measure the rows of the named specs, or all, and write them."""
+    if sys.argv[1:2] == ["--one"]:
+        print(json.dumps(fitted(*json.loads(sys.argv[2]))))
+        return
+    named = sys.argv[1:]
+    kept = pd.read_csv(FILE) if named and FILE.is_file() else pd.DataFrame({"spec": []})
+    rows = kept[~kept["spec"].isin(named)].to_dict("records")
+    for spec, runs, conditions in PLAN:
+        if not named or spec in named:
+            rows.append(measure(spec, runs, conditions))
+            print(rows[-1], file=sys.stderr)
+            pd.DataFrame(rows).to_csv(FILE, index=False)
+
+
+if __name__ == "__main__":
+    main()
