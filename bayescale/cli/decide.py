@@ -14,7 +14,7 @@ import click
 from bayescale.cli.examples import epilog
 from bayescale.cli.options import Budget, Quantity, as_json_option, command_of
 from bayescale.cli.printing import finish, print_json, print_wrapped, waiting
-from bayescale.core.errors import QueryError
+from bayescale.core.errors import QueryError, why_unwritten
 
 _FOLDER = Path(__file__).parent.parent / "decisions"
 _BASE = "AbstractDecision"
@@ -163,7 +163,7 @@ def _draw(choice: Any, folder: Path | None) -> list[Path]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise QueryError(f"cannot write figures to {folder}", got=str(error), hint="choose another folder") from None
+        raise QueryError(f"cannot write figures to {folder}", **why_unwritten(error)) from None
     found = {folder / f"{name.replace('-', '_')}.png": ax for name, ax in pictures(choice).items()}
     for path, ax in found.items():
         save(ax, path)

@@ -10,7 +10,7 @@ import click
 
 from bayescale.cli.options import Budget
 from bayescale.cli.printing import echo, finish, waiting
-from bayescale.core.errors import QueryError, nearest
+from bayescale.core.errors import QueryError, nearest, why_unwritten
 
 
 @click.command()
@@ -49,7 +49,7 @@ def plot(
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise QueryError(f"cannot make {out}", got=str(error), hint="choose another folder") from None
+        raise QueryError(f"cannot make {out}", **why_unwritten(error)) from None
     for kind in kinds or available:
         try:
             with waiting(f"drawing {kind}"):

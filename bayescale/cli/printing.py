@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bayescale.cli.options import Reading
-from bayescale.core.errors import QueryError
+from bayescale.core.errors import QueryError, why_unwritten
 from bayescale.core.escapes import printable
 from bayescale.core.files import atomic_write
 from bayescale.core.quantities import count
@@ -211,7 +211,7 @@ def write_csv(table: pd.DataFrame, path: Path) -> None:
         with atomic_write(path) as temporary:
             temporary.write_text(safe.to_csv(index=False), encoding="utf-8")
     except OSError as error:
-        raise QueryError(f"cannot write {path}", got=str(error), hint="choose a folder that exists") from None
+        raise QueryError(f"cannot write {path}", **why_unwritten(error)) from None
 
 
 def _unformulated(cell: Any) -> Any:

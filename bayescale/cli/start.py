@@ -9,7 +9,7 @@ import click
 
 from bayescale.cli.options import Reading, as_json_option, reading_options
 from bayescale.cli.printing import echo, paragraph, print_json, read_runs, states
-from bayescale.core.errors import QueryError
+from bayescale.core.errors import QueryError, why_unwritten
 
 _TEMPLATE = """\
 # Runs for bayescale: one training run per row. Lines that start with # are comments.
@@ -34,7 +34,7 @@ def init(path: Path) -> None:
     try:
         path.write_text(_TEMPLATE.format(name=path), encoding="utf-8")
     except OSError as error:
-        raise QueryError(f"cannot write {path}", got=str(error), hint="choose a folder that exists") from None
+        raise QueryError(f"cannot write {path}", **why_unwritten(error)) from None
     echo(f"wrote {path}\n\nNext: replace the made-up row with your runs, then\n  bayescale validate {path}")
 
 

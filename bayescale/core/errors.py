@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
 
 from bayescale.core.escapes import printable
@@ -49,6 +50,33 @@ class UnknownName(BayescaleError, KeyError):
 
 class DefinitionError(BayescaleError, TypeError):
     """The table and the formula of a law, or of another part, disagree."""
+
+
+_WRITABLE = "choose a folder that can be written"
+_UNWRITTEN = {
+    errno.ENOENT: "choose a folder that exists",
+    errno.ENOTDIR: "choose a folder that exists",
+    errno.EISDIR: "name a file: this is a folder",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), _WRITABLE),
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "free space, or choose a folder on another disk"),
+}
+
+
+def why_unwritten(error: OSError) -> dict[str, str]:
+    """Return what an error says of a file or folder that could not be written, and what to do about it.
+
+    Parameters
+    ----------
+    error : OSError
+
+    Returns
+    -------
+    dict
+        ``got`` and ``hint``, for an exception of this module.
+    """
+    hint = _UNWRITTEN.get(error.errno or 0, _WRITABLE)
+    return {"got": error.strerror or str(error), "hint": hint}
 
 
 class ConvergenceWarning(UserWarning):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from bayescale.core.errors import FitError
+from bayescale.core.errors import FitError, why_unwritten
 
 Tasks = Mapping[str, Mapping[str, Any]]
 _THREADS = 2  # one fit alone leaves a core idle part of the time
@@ -215,7 +215,7 @@ def sweep(
         try:
             shelf.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise FitError(f"cannot create {shelf.folder}", got=str(error), hint="choose another folder") from None
+            raise FitError(f"cannot create {shelf.folder}", **why_unwritten(error)) from None
         finished = {name: shelf.path(name) for name in tasks if shelf.path(name).is_file()}
         for name, path in finished.items():
             yield name, shelf.load(path)

@@ -13,7 +13,7 @@ from typing import Any
 import tomlkit
 
 from bayescale.core import shipped
-from bayescale.core.errors import QueryError
+from bayescale.core.errors import QueryError, why_unwritten
 from bayescale.core.files import atomic_write
 
 _MOST_BYTES = 4_000_000  # the largest built-in file has 50,000
@@ -132,7 +132,7 @@ def write(content: Mapping[str, Any], path: str | Path, heading: str = "", *, di
         with atomic_write(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise QueryError(f"cannot write {path}", got=str(error), hint="choose a folder that exists") from None
+        raise QueryError(f"cannot write {path}", **why_unwritten(error)) from None
     return path
 
 

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayescale.core.errors import FitError, QueryError, nearest
+from bayescale.core.errors import FitError, QueryError, nearest, why_unwritten
 from bayescale.core.files import atomic_write
 from bayescale.core.quantities import counted
 from bayescale.core.rich import rich
@@ -253,7 +253,7 @@ class AbstractFit(ABC):
             with atomic_write(path) as temporary:
                 temporary.write_bytes(content)
         except OSError as error:
-            raise FitError(f"cannot write {path}", got=str(error), hint="choose a folder that exists") from None
+            raise FitError(f"cannot write {path}", **why_unwritten(error)) from None
         return path
 
 

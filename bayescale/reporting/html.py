@@ -11,7 +11,7 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup, escape
 
-from bayescale.core.errors import QueryError
+from bayescale.core.errors import QueryError, why_unwritten
 from bayescale.core.files import atomic_write
 from bayescale.decisions.choice import Choice, Withheld
 from bayescale.evaluation.comparison import Comparison
@@ -170,4 +170,4 @@ def _write(content: str, path: Path) -> None:
         with atomic_write(path) as temporary:
             temporary.write_text(content, encoding="utf-8")
     except OSError as error:
-        raise QueryError(f"cannot write {path}", got=str(error), hint="choose a writable folder") from None
+        raise QueryError(f"cannot write {path}", **why_unwritten(error)) from None

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 import bayescale as bs
+from bayescale.cli.printing import write_csv
+from bayescale.core.errors import QueryError
 
 FORECAST = ("forecast", "fit.nc", "--params", "7B", "--tokens", "1T")
 
@@ -46,3 +50,22 @@ def test_a_home_that_cannot_be_written_costs_the_cache_only(tmp_path: Path, chin
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("no cache of compiled programs") == 1
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("number", "hint"),
+    [(errno.ENOENT, "a folder that exists"), (errno.EISDIR, "name a file"), (errno.EROFS, "can be written"),
+     (errno.ENOSPC, "free space"), (errno.EDQUOT, "free space"), (errno.EIO, "can be written")],
+)  # fmt: skip
+def test_a_file_that_cannot_be_written_says_why_and_what_to_do(
+    number: int, hint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number), ".table.csv.partial")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(QueryError, match=hint) as raised:
+        write_csv(pd.DataFrame({"x": [1]}), tmp_path / "table.csv")
+    assert os.strerror(number) in str(raised.value)
+    assert "partial" not in str(raised.value)  # the file that was asked for is named
+    assert list(tmp_path.iterdir()) == []
