@@ -10,7 +10,10 @@ import numpy as np
 WIDTH, HEIGHT = 440, 330
 LEFT, RIGHT, TOP, BOTTOM = 54, 14, 34, 44
 _MOST_TICKS = 7
+_LETTER = 8  # width of a letter of a tick's text, on a phone
 _NEAR_EDGE = 12  # about half of the width of a tick's text, less the margin
+_NEAR_AXIS = 18  # from here on a text above the axis does not touch those on its left
+_EDGE = WIDTH - RIGHT - _NEAR_EDGE
 _STEPS = (1.0, 2.0, 5.0)
 
 
@@ -102,8 +105,8 @@ class Drawing:
             parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{at:.1f}" y2="{at:.1f}"/>')
             parts.append(_text(LEFT - 6, at + 4, write_y(tick), "end"))
         found = (log_ticks if self.log else even_ticks)(*self.x)
-        for tick, word in named if named is not None else ((t, write_x(t)) for t in found):
-            parts.append(_tick(self.across(tick), bottom + 16, word))
+        ticks = named if named is not None else [(t, write_x(t)) for t in found]
+        parts += [_tick(at, bottom + 16, word) for at, word in apart([(self.across(t), word) for t, word in ticks])]
         parts.append(f'<line class="axis" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{bottom}" y2="{bottom}"/>')
         parts.append(_text(0.5 * (LEFT + WIDTH - RIGHT), HEIGHT - 8, x))
         middle = 0.5 * (TOP + bottom)
@@ -114,7 +117,9 @@ class Drawing:
 
     def top(self, x: str, ticks: Iterable[tuple[float, str]]) -> Drawing:
         """Draw a second axis at the top."""
-        self.parts += [_tick(self.across(at), TOP - 6, word) for at, word in ticks]
+        # A text over the first tick of the other axis would touch it.
+        placed = [(self.across(tick), word) for tick, word in ticks if self.across(tick) > LEFT + _NEAR_AXIS]
+        self.parts += [_tick(at, TOP - 6, word) for at, word in apart(placed)]
         self.parts.append(_text(0.5 * (LEFT + WIDTH - RIGHT), 11, x))
         return self
 
@@ -134,6 +139,29 @@ class Drawing:
         """
         return (f'<svg id="{name}" class="drawing" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
                 f'aria-label="{escape(alt, quote=True)}">{"".join(self.parts)}</svg>')  # fmt: skip
+
+
+def apart(ticks: Iterable[tuple[float, str]]) -> list[tuple[float, str]]:
+    """Return the ticks whose texts do not run into the text before.
+
+    Parameters
+    ----------
+    ticks : iterable of (float, str)
+        Places from left to right, or from right to left, in the picture's unit, and texts.
+
+    Returns
+    -------
+    list of (float, str)
+    """
+    kept: list[tuple[float, str]] = []
+    last = width = 0.0
+    for at, word in ticks:
+        wide = _LETTER * len(word)
+        middle = at - 0.5 * wide if at > _EDGE else at
+        if not kept or abs(middle - last) >= 0.5 * (wide + width):
+            kept.append((at, word))
+            last, width = middle, wide
+    return kept
 
 
 def log_ticks(low: float, high: float) -> list[float]:
@@ -176,7 +204,7 @@ def even_ticks(low: float, high: float) -> list[float]:
 
 def _tick(x: float, y: float, words: str) -> str:
     """Text of a tick, which ends at it where the picture's edge would cut it."""
-    return _text(x, y, words, "end" if x > WIDTH - RIGHT - _NEAR_EDGE else "middle")
+    return _text(x, y, words, "end" if x > _EDGE else "middle")
 
 
 def _text(x: float, y: float, words: str, anchor: str = "middle") -> str:

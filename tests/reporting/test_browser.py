@@ -140,6 +140,23 @@ def test_nothing_is_cut_and_nothing_is_inaccessible(opened: Any, width: int, hei
     assert found.violations_count == 0, found.generate_report()
 
 
+OVERLAPS = """() => [...document.querySelectorAll('#picture-a, #picture-b')].flatMap((svg) => {
+  const boxes = [...svg.querySelectorAll('text.tick:not([transform])')].map((t) => [t.textContent, t.getBBox()]);
+  return boxes.flatMap(([one, a], i) => boxes.slice(i + 1).filter(([, b]) =>
+    a.x < b.x + b.width && b.x < a.x + a.width && a.y < b.y + b.height - 2 && b.y < a.y + a.height - 2
+  ).map(([other]) => `${one} over ${other}`));
+})"""
+
+
+def test_texts_of_ticks_do_not_run_into_each_other(opened: Any) -> None:
+    page = opened(390, 844)
+    for flops in (*BUDGETS, 7e22, 9e23, 7e24):
+        move(page, flops=flops)
+        assert "; ".join(page.evaluate(OVERLAPS)) == ""
+    page = opened(390, 844, java_script_enabled=False)
+    assert "; ".join(page.evaluate(OVERLAPS)) == ""
+
+
 def test_no_request_leaves_the_page(opened: Any, page_file: Path) -> None:
     page = opened()
     move(page, flops=1e23)

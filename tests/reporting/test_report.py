@@ -22,7 +22,7 @@ from bayescale.decisions import waste
 from bayescale.evaluation.checks.base import Answer
 from bayescale.reporting import checklist, pages, texts, words
 from bayescale.reporting import html as writing
-from bayescale.reporting.drawing import Drawing, even_ticks
+from bayescale.reporting.drawing import Drawing, apart, even_ticks
 from bayescale.reporting.front import Front, front
 from bayescale.reporting.glosses import glossed
 from bayescale.reporting.pictures import cost_of_sizes
@@ -238,6 +238,16 @@ def test_an_axis_of_any_length_has_a_few_round_ticks() -> None:
         ticks = even_ticks(-length / 2, length / 2)
         assert 3 <= len(ticks) <= 7
         assert max(map(abs, ticks)) <= length / 2 * (1 + 1e-6)
+
+
+def test_texts_of_ticks_keep_apart_whichever_way_the_axis_runs() -> None:
+    ticks = [(float(at), "40.0B") for at in range(60, 441, 17)]
+    for given in (ticks, ticks[::-1]):
+        kept = [at for at, _ in apart(given)]
+        assert kept[0] == given[0][0]
+        assert np.abs(np.diff(kept)).min() >= 40
+        assert np.abs(np.diff(kept)).max() <= 40 + 2 * 17 + 18  # the last text ends at the picture's edge
+    assert apart([]) == []
 
 
 def test_a_symbol_comes_with_its_meaning_where_it_is_first_used() -> None:

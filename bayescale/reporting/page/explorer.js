@@ -132,14 +132,23 @@ const bayescaleExplorer = (root, data) => {
 
   // Pictures, with the classes that the page's style colours.
   const clear = (id) => { const svg = d3.select($(id)); svg.selectAll("*").remove(); return svg; };
-  const inside = (at) => (at > W - R - 12 ? "end" : "middle"); // of a tick's text, which the picture's edge would cut
+  // A tick's text ends at it where the picture's edge would cut it. Texts that would run into the one before are left out.
+  const tickTexts = (svg, ticks, at, up, write) => {
+    let last = null;
+    for (const tick of ticks) {
+      const text = write(tick), wide = 8 * text.length, edge = at(tick) > W - R - 12, middle = edge ? at(tick) - wide / 2 : at(tick);
+      if (last && Math.abs(middle - last.middle) < (wide + last.wide) / 2) continue;
+      last = { middle, wide };
+      svg.append("text").attr("class", "tick").attr("x", at(tick)).attr("y", up).attr("text-anchor", edge ? "end" : "middle").text(text);
+    }
+  };
   const axes = (svg, x, y, xName, yName, writeX, writeY, ticks) => {
     const bottom = H - B;
     for (const tick of y.ticks(6)) {
       svg.append("line").attr("class", "grid").attr("x1", L).attr("x2", W - R).attr("y1", y(tick)).attr("y2", y(tick));
       svg.append("text").attr("class", "tick").attr("x", L - 6).attr("y", y(tick) + 4).attr("text-anchor", "end").text(writeY(tick));
     }
-    for (const tick of ticks) svg.append("text").attr("class", "tick").attr("x", x(tick)).attr("y", bottom + 16).attr("text-anchor", inside(x(tick))).text(writeX(tick));
+    tickTexts(svg, ticks, x, bottom + 16, writeX);
     svg.append("line").attr("class", "axis").attr("x1", L).attr("x2", W - R).attr("y1", bottom).attr("y2", bottom);
     svg.append("text").attr("class", "tick").attr("x", (L + W - R) / 2).attr("y", H - 8).attr("text-anchor", "middle").text(xName);
     svg.append("text").attr("class", "tick").attr("transform", `translate(13 ${(T + bottom) / 2}) rotate(-90)`).attr("text-anchor", "middle").text(yName);
@@ -197,7 +206,7 @@ const bayescaleExplorer = (root, data) => {
     if (found.settled) upright(svg, "mark", x(found.params), counted(found.params));
     if (plan) upright(svg, "plan", x(plan), "your plan", 1);
     const tokens = state.flops / 6;
-    for (const tick of logTicks(tokens / ends[1], tokens / ends[0])) svg.append("text").attr("class", "tick").attr("x", x(tokens / tick)).attr("y", T - 6).attr("text-anchor", inside(x(tokens / tick))).text(counted(tick));
+    tickTexts(svg, logTicks(tokens / ends[1], tokens / ends[0]).filter((t) => x(tokens / t) > L + 18), (t) => x(tokens / t), T - 6, counted);
     svg.append("text").attr("class", "tick").attr("x", (L + W - R) / 2).attr("y", 11).attr("text-anchor", "middle").text("tokens (fewer for larger sizes)");
     shownA = Array.from({ length: 9 }, (_, k) => rows[Math.trunc(((rows.length - 1) / 8) * k)]);
     table("table-a", shownA.map((r) => [counted(r.x), counted(tokens / r.x), number(tokens / r.x ** 2), percent(r.mean), percent(r.q[0]), percent(r.q[4])]));
