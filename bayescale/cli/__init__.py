@@ -1,7 +1,7 @@
 """The command line: parse, call one verb, print. Heavy libraries are imported inside commands.
 
 Data go to standard output, messages to standard error. Exit codes: 0 done, 1 a finding failed (the
-fit has not converged, or a check did not pass), 2 wrong usage or bad input, 124 the time of
+fit has not converged, a check did not pass, or a choice is not settled), 2 wrong usage or bad input, 124 the time of
 --timeout has passed, 130 interrupted.
 """
 

@@ -162,7 +162,7 @@ def forecast(
     at: Path | None, settings: tuple[tuple[str, str], ...], response: str | None, out: Path | None,
     record: Path | None, seed: int, as_json: bool,
 ) -> None:  # fmt: skip
-    """Forecast a run's loss, noise included; say how far it is beyond the data and how often such intervals covered.
+    """Forecast a run's loss, noise included. Say how far it lies beyond the data, and how often such intervals held.
 
     With --params inf, --tokens inf or --flops, print what the law alone says: a limit, or the frontier of compute.
     """
@@ -249,7 +249,7 @@ def _derived(
 
 @click.command()
 @click.argument("fit_file", metavar="FIT.nc")
-@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="HTML file to write.")
+@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="File to write.")
 @click.option("--flops", type=Budget(), help="Budget in FLOP; by default, ten times the largest run's.")
 @click.option("--family", help="A fitted family, or 'new'; by default the only family, else 'new'.")
 @click.option("--hardware", help="Accelerators (512xH100, or a TOML file): costs in accelerator-days and dollars.")

@@ -73,7 +73,7 @@ def backtest(
 ) -> None:  # fmt: skip
     """Backtest: fit on smaller runs, score forecasts of larger ones: a loss on its log, a count as a share.
 
-    Several models are scored as one average. Its weights are learned without the family that is scored.
+    Several models are scored as one average. Its weights are learned without the runs that are scored.
     """
     written = _record_paths(runs, specs, out, keep, response)
     from bayescale.evaluation import backtest as backtesting

@@ -185,7 +185,7 @@ seed_option = click.option(
     "--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Random seed."
 )
 response_option = click.option(
-    "--response", help="Response whose forecasts are scored; by default the loss, or the first response without one."
+    "--response", help="Response whose forecasts are scored; by default the loss, or else the first response."
 )
 models_option = click.option(
     "--model", "specs", multiple=True, default=("default",), show_default=True,

@@ -13,7 +13,7 @@ from bayescale.core.errors import QueryError, why_unwritten
 
 _TEMPLATE = """\
 # Runs for bayescale: one training run per row. Lines that start with # are comments.
-# params, tokens   counts, such as 125M or 1.4T; count params in the same way for all runs, and every pass over the data
+# params, tokens   counts, such as 125M or 1.4T; count params in one way for all runs, and tokens in every epoch
 # loss             of a held-out text, in nats per token (say --loss-unit bits or perplexity if it is not)
 # family           runs that share data, tokenizer, architecture and recipe
 # run_id           a name of your own for each run

@@ -424,7 +424,7 @@ class Split(AbstractDetails):
         low, high = self.band
         band = "no size costs under 1% extra compute in half of the draws or more"
         if not np.isnan(low):
-            band = f"{count(low)} to {count(high)} params: in at least half of the draws, costs under 1% extra compute"
+            band = f"{count(low)} to {count(high)} params: each costs under 1% extra compute in at least half of draws"
         ratio, free = self.optimum["tokens_per_param"], ", without the limits" * self.limited
         return [
             (

@@ -29,7 +29,7 @@ of names to texts."""
 REALISED = "realised"
 """Coordinate of an outcome that has control variates: the same outcome without them, dims ``draw action``."""
 FAMILY = "A fitted family, or 'new'; by default the only family, else 'new'."
-HARDWARE = "What it costs: H100, 512xH100 or a TOML file of your own."
+HARDWARE = "Accelerators that set the cost: H100, 512xH100 or a TOML file of your own."
 LIMITS = "What an action may be, such as max_params 70B, min_tokens 1T or sizes 7B,13B."
 """Help of settings that decisions share: ``family``, ``hardware`` (:mod:`bayescale.decisions.hardware`) and ``limits``
 (:mod:`bayescale.decisions.limits`)."""

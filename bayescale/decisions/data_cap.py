@@ -54,11 +54,11 @@ _AT_MOST = ({"params": -1, "tokens": 1, "unique_tokens": 1}, {"params": 1})
 
 @dataclass(frozen=True)
 class DataCap(AbstractDecision):
-    """Minimise the expected loss of a FLOP budget over params, if unique tokens are limited: epochs follow.
+    """Choose the params of lowest expected loss for a FLOP budget if unique tokens are limited; the epochs follow.
 
     The law needs the resource ``repetition`` or the penalty ``harm``. Without them, repeated tokens would count as
     fresh ones: if the best plan repeats tokens, there is no answer. Under ``harm``, some number of epochs and of params
-    is best whatever the budget. It is reported if it lies within the most epochs.
+    is best whatever the budget. It is reported if it lies within the limit on epochs.
 
     Attributes
     ----------
@@ -228,11 +228,11 @@ class Cap(AbstractDetails):
         Log params that are best in the draw, and their loss.
     unique_price, compute_price : ndarray
         How the loss of the choice falls per e-fold of unique tokens and of compute: the former at the same compute. If
-        the most epochs bind, more unique tokens also allow more tokens, and more compute only more params.
+        the limit on epochs binds, more unique tokens also allow more tokens, and more compute only more params.
     uncapped : float
         Lowest expected loss if all tokens were fresh, in nats/token.
     ceiling : Ceiling, optional
-        The plan that no more compute improves; None if more of it always helps within the most epochs.
+        The plan that no more compute improves; None if more of it always helps within the limit on epochs.
     """
 
     decision: DataCap
@@ -263,7 +263,7 @@ class Cap(AbstractDetails):
 
     @property
     def rate(self) -> float:
-        """Relative change of compute that lowers the expected loss as much as one of unique tokens."""
+        """Percent more compute that lowers the expected loss as much as 1% more unique tokens."""
         return float(self.unique_price.mean() / max(float(self.compute_price.mean()), _NOTHING))
 
     @property
@@ -305,7 +305,7 @@ class Cap(AbstractDetails):
         plan, unique = self.choice.action, quantity(self.decision.unique_tokens)
         gain = float(np.log1p(_MORE) * self.unique_price.mean())
         cost = float(self.choice.outcome.to_numpy()[:, self.choice.best.action].mean()) - self.uncapped
-        replaced = f"{self.rate:.3g}% more compute" if self.rate < _MUCH else "more than any compute"
+        replaced = f"{self.rate:.3g}% more compute" if self.rate < _MUCH else f"over {_MUCH:g}% more compute"
         used = f"{count(plan['unique_tokens'])} unique ones ({plan['unique_tokens'] / unique:.0%} of what there is)"
         more = [
             ("best epochs", f"{interval(self.epochs)}; with probability {self.more_epochs:.2g} more epochs would help"),

@@ -65,7 +65,7 @@ class Value:
     most_k : float
         Largest shape at which the weights are reliable, from the number of draws.
     realised : ndarray, shape (fantasy,)
-        Gain after each simulated outcome, as it is: of these, and not of `gains`, are quantiles and tails.
+        Gain after each simulated outcome, without controls. Quantiles and tails are of these, not of `gains`.
     """
 
     evsi: float

@@ -228,13 +228,13 @@ class Experts(AbstractDecision):
             ("shape", f"{plan['layers']:.0f} layers, width {plan['width']:.0f}, {count(plan['params'])} params in all; "
              f"{count(plan['tokens'] / plan['active_params'])} tokens per param that a token uses"),
             ("memory", f"{count(all_gb)} GB: {count(weights)} of params, {count(all_gb - weights)} of caches"),
-            ("best", f"experts that are best: {', '.join(said)}"),
+            ("best", f"number of experts: {', '.join(said)}"),
         ]  # fmt: skip
         for experts in dict.fromkeys([nearest, *([1] if 1 in other else [])]) if nearest is not None else ():
             row = by_experts.loc[experts]
             lines.append(("dense" if experts == 1 else "next best",
                           f"{'a dense model' if experts == 1 else f'{experts:g} experts'} of "
-                          f"{count(row['active_params'])} active params would lose {measured(row['worse'], self.unit)} "
+                          f"{count(row['active_params'])} active params has {measured(row['worse'], self.unit)} more "
                           f"(90% interval {count(row['worse_q05'], 2)} to {count(row['worse_q95'], 2)})"))  # fmt: skip
         if "milliseconds" in plan:
             lines.append(("serve", f"{count(plan['milliseconds'])} ms between two tokens of a sequence; accelerators: "
@@ -248,7 +248,7 @@ class Experts(AbstractDecision):
             notes.append(f"{choice.action['experts']:.0f} experts are more than any run has "
                          f"({runs['experts'].max():.0f})")  # fmt: skip
         if len(self.menu) > 1 and (share := by_experts["probability"].get(most, 0.0)) > 0:
-            notes.append(f"in {share:.0%} of draws the most experts on the menu, {most}, are best")
+            notes.append(f"in {share:.0%} of draws the largest number of experts on the menu, {most}, is best")
         ratio = choice.action["tokens"] / choice.action["active_params"]
         if ratio > (largest := float((runs["tokens"] / runs["active_params"]).max())):
             notes.append(f"{count(ratio)} tokens per active param are more than any run has ({count(largest)})")

@@ -196,7 +196,7 @@ class Stop(AbstractDetails):
     def notes(self) -> tuple[str, ...]:
         """In how many draws the best tokens are at an end of those considered."""
         ends = np.isin(self.ln_optimum, _TOKENS[[0, -1]]).mean()
-        return (f"in {ends:.1%} of draws other tokens than any considered would be best",) if ends else ()
+        return (f"in {ends:.1%} of draws the best tokens lie beyond those considered",) if ends else ()
 
     @property
     def problem(self) -> str:
@@ -228,7 +228,7 @@ class Stop(AbstractDetails):
         return [
             ("ratio", f"{count(action['tokens_per_param'])} tokens per param"),
             ("cost", card.priced(cost) if card else f"{count(action['flops'])} FLOP"),
-            ("best tokens", f"{interval(np.exp(self.ln_optimum))}, with all that is unknown known"),
+            ("best tokens", f"{interval(np.exp(self.ln_optimum))}, if all unknowns were known"),
             ("left to gain", f"{interval(self.loss - self.endless)} nats/token with endless tokens")
             if np.median(self.loss - self.endless) >= 0
             else ("left to gain", "nothing: beyond some tokens, more tokens raise the loss"),

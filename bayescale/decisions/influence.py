@@ -80,7 +80,7 @@ class Few:
     def moving(self) -> str:
         """Which answers they move most, in words; empty if none."""
         of = " and ".join(_ANSWERS[name] for name in self.moves)
-        return f"no other few runs change {of} more" * bool(self.moves)
+        return f"no other run or cluster changes {of} more" * bool(self.moves)
 
 
 @dataclass(frozen=True)

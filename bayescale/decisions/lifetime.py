@@ -52,11 +52,11 @@ class Lifetime(AbstractDecision):
 
     A plan trains one size until the quality is reached, or until ``most_tokens`` are spent. Then it serves the demand.
     The tokens of a plan are therefore not the same in all draws. Training takes 6 FLOP per param and token. Serving
-    takes 2, which is a lower bound: with ``prompt`` and ``generated`` it takes the time of a server that reads prompts,
+    takes 2, a lower bound; with ``prompt``, ``generated`` and ``batch``, the time of a server that reads prompts,
     weights and caches.
 
-    Whether a plan reaches the quality, and what it then costs, are those of a run, with discrepancies and noise. The
-    regret and what is compared with the compute-optimal model are under the law.
+    A plan's probability of reaching the quality and its cost are computed for a run, with discrepancies and noise. The
+    regret and the comparison with the compute-optimal model are under the law alone.
 
     Attributes
     ----------
@@ -78,7 +78,7 @@ class Lifetime(AbstractDecision):
     like: float | str | None = setting("count", "Quality of a compute-optimal model of these params.", default=None)
     serving: float | str = setting("text", "Cost of a FLOP in serving over one in training.", default="1")
     hardware: str | None = setting("text", "Accelerators (512xH100, or a TOML file): costs in dollars.", default=None)
-    batch: int | None = setting("integer", "Sequences served at a time: serving cost of the hardware.", default=None)
+    batch: int | None = setting("integer", "Sequences served at a time; they set the serving cost.", default=None)
     prompt: float | str | None = setting("count", "Tokens of a request that is served.", default=None)
     generated: float | str | None = setting("count", "Tokens of its answer, generated one by one.", default=None)
     accelerators: int = setting("integer", "Accelerators that hold one copy of the served model.", default=1)
@@ -120,7 +120,7 @@ class Lifetime(AbstractDecision):
                 got=f"prompt {self.prompt}, generated {self.generated}, {self.accelerators} accelerators",
             )
         if not self.described and {"prompt", "generated"} & set(given):
-            raise QueryError("requests are not described", expected="prompt, generated and batch",
+            raise QueryError("the description of requests is incomplete", expected="prompt, generated and batch",
                              got=", ".join(given))  # fmt: skip
         if self.described and self.card:
             memory = {MEMORY: f"{self.card.memory.amount.mean:g}"}
@@ -176,7 +176,7 @@ class Lifetime(AbstractDecision):
 
     @property
     def plain(self) -> bool:
-        """Whether it asks only how many known tokens to serve with the quality of a size, at the cost of FLOP."""
+        """Whether the quality is that of a size, the demand is known, and there are no limits or hardware."""
         said = [amount(getattr(self, name)) for name in ("demand", "years", "serving")]
         return self.like is not None and not self.hardware and not self.limits and all(one.fixed for one in said)
 
@@ -514,7 +514,7 @@ class Life(AbstractDetails):
         first = self.ln_optimum[possible] == np.log(self.choice.actions["params"].iloc[0])
         shares = {
             "no size reaches the quality": 1 - possible.mean(),
-            "the smallest allowed size costs least": first.mean() if len(first) else 0.0,
+            "the smallest size considered costs least": first.mean() if len(first) else 0.0,
         }
         return tuple(f"under the law, in {share:.1%} of draws {what}" for what, share in shares.items() if share > 0)
 

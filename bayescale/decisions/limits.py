@@ -2,7 +2,7 @@
 
 A limit is a name and a value. ``max_COLUMN`` and ``min_COLUMN`` bound any numeric column of the actions, such as
 ``max_params 70B`` or ``max_days 30``. ``sizes 7B,13B,70B`` is a menu of params. ``shapes vocab=128k,tensor=8`` is the
-menu of Transformers that can be built, of layers and heads that divide by the degrees of parallelism.
+menu of Transformers that can be built, whose layers and heads are divisible by the degrees of parallelism.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Binding:
         -------
         str
         """
-        looser = "" if np.isnan(self.looser) else f", 10% more would gain {measured(self.looser)}"
+        looser = "" if np.isnan(self.looser) else f", a limit looser by 10% would gain {measured(self.looser)}"
         without = f"without it, {name_of(self.without)} would gain {measured(self.worth)}"
         return f"{self.name} {self.value} binds: {without}{looser}"
 

@@ -40,7 +40,7 @@ _PARTS = ("params", "tokens", "flops", "unique_tokens")
 
 @dataclass(frozen=True)
 class Mixture(AbstractDecision):
-    """Choose the shares of the domains of which the expected loss on some evaluation texts is least.
+    """Choose shares of the domains that minimise the expected loss on some evaluation texts.
 
     Each draw of the posterior brings its own best mixture; these, and the mixture of least expected loss, are the
     actions. The regret is what knowing the law exactly could still gain.

@@ -87,7 +87,7 @@ class NextRun(AbstractDecision):
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.least) and (self.worth is None or 0 <= self.worth < np.inf)):
-            raise QueryError("what utility is worth is out of range", expected="finite numbers, a worth not below 0",
+            raise QueryError("worth or least is out of range", expected="finite numbers, a worth not below 0",
                              got=f"worth {self.worth}, least {self.least}")  # fmt: skip
         if self.purpose == self.name or isinstance(self.purpose, NextRun):
             raise QueryError("pilots inform another decision", expected="a purpose such as allocation", got=self.name)

@@ -38,7 +38,7 @@ class Portfolio(AbstractDecision):
 
     flops: float = setting("count", "Budget in FLOP (5.76e23) for all models together.")
     worth: Mapping[str, float] = setting(
-        "numbers", "A family and what a nat less loss is worth there; by default, 1 in every family.",
+        "numbers", "A family and what a loss lower by 1 nat/token is worth there; by default, 1 in every family.",
         default_factory=dict,
     )  # fmt: skip
     limits: Mapping[str, str] = setting("texts", LIMITS, default_factory=dict)
@@ -52,7 +52,7 @@ class Portfolio(AbstractDecision):
         return pd.DataFrame(lattice(len(self.worths(fit))), columns=list(self.worths(fit)))
 
     def outcome(self, fit: AbstractFit, actions: pd.DataFrame, scope: Scope) -> xr.DataArray:
-        """Sum over families of worth times loss. All runs are made, so each family's has its own noise."""
+        """Sum over families of worth times loss. All runs are made, so the run of each family has its own noise."""
         total = sum(worth * self.loss(fit, family, actions, scope) for family, worth in self.worths(fit).items())
         return draws_by_action(np.asarray(total))
 

@@ -120,7 +120,7 @@ class Recipe(AbstractDecision):
         problem = (f"Recipe at {count(params)} params on {count(tokens)} tokens ({count(flops)} FLOP), {len(labels)} "
                    f"recipes, {reach_words(fit, query)}")  # fmt: skip
         asked = {"recipes": labels, "covariate": self.covariate, "target_params": params, "target_tokens": tokens}
-        note = "losses must be on one evaluation text and tokenizer; one that a recipe trains on favours it"
+        note = "losses must be on one evaluation text and tokenizer; a text that a recipe trains on favours it"
         open_ = unsettled(choice, found["probability_best"][labels[best]])
         found["promoted"] = self._promoted(choice)
         lines = [
@@ -227,7 +227,7 @@ def _lines(found: Mapping[str, Any], best: str) -> list[tuple[str, str]]:
     for name, times in found["compute_needed"].items():
         low, middle, high = (written(x, f"over {_TIMES}") for x in times.values())
         if name not in far:
-            lines.append(("compute", f"{name}: {middle} times for the loss of {best} "
+            lines.append(("compute", f"{name}: {middle} times the FLOP for the loss of {best} "
                           f"(90% interval {low} to {high})"))  # fmt: skip
     lines += [("compute", f"{name}: over {_TIMES} times in most draws") for name in far]
     lines.append(("ranking", f"mean Kendall tau {found['kendall_tau']:.2f} ({tau['q05']:.2f} to {tau['q95']:.2f}) from "
@@ -235,7 +235,7 @@ def _lines(found: Mapping[str, Any], best: str) -> list[tuple[str, str]]:
     lines.append(("selection", f"by the largest runs, {picked}: expected regret {regret:.2%} of the loss, "
                   f"{_gate(passes['selection_regret'])} the gate of {MOST_REGRET:.1%}" if picked else
                   "the largest runs of the recipes are not of one scale: none can be picked by them"))  # fmt: skip
-    lines += [(count(row["flops"]), f"{best} best in {row['best']:.0%} of draws; other than at the runs' scale in "
+    lines += [(count(row["flops"]), f"{best} best in {row['best']:.0%} of draws; the best is not the runs' best in "
                f"{row['reversed']:.0%}; tau {row['kendall_tau']:.2f}") for row in found["by_scale"]]  # fmt: skip
     return lines
 

@@ -93,7 +93,7 @@ def losses(
         in the middle of the actions of a family, which all these share: otherwise, the choice would follow the luck of
         an action. The noise of families has one source, and each family's own scale.
     run : int
-        Number of the run: runs of other numbers have other noise, as those that are all made have.
+        Number of the run. Runs with different numbers have different noise, as runs that are all made do.
     most : int
         Largest number of draws.
 

@@ -116,7 +116,7 @@ class Swap(AbstractDecision):
         best = dict(zip(actions["recipe"], chances(end).tolist(), strict=True))
         figures = {"probability_best": best,
                    "sunk_flops": FLOPS_PER_PARAM_TOKEN * self.params * self.done, "swaps": swaps}  # fmt: skip
-        note = "losses must be on one evaluation text and tokenizer; one that a recipe trains on favours it"
+        note = "losses must be on one evaluation text and tokenizer; a text that a recipe trains on favours it"
         open_ = unsettled(choice, best[choice.action["recipe"]])
         lines = [*([("unsettled", open_)] if open_ else []), *self._lines(figures)]
         return Details(problem, {}, lines, figures, open_, (note,))
@@ -150,14 +150,14 @@ class Swap(AbstractDecision):
         lines = [("best", ", ".join(f"{k} {p:.1%}" for k, p in found["probability_best"].items()) + " of draws")]
         for one in found["swaps"]:
             name, out = one["recipe"], one["loss_so_far_out_of_reach"]
-            low, middle, high = (written(x, "no amount of") for x in one["compute_needed_by_staying"].values())
-            lines.append(("compute", f"to stay: {middle} times the rest for the loss of {name} "
-                          f"(90% interval {low} to {high})"))  # fmt: skip
-            low, middle, high = (f"{x:.0%}" if x is not None else "more" for x in one["carried_to_pay"].values())
+            low, middle, high = (written(x, f"over {_ABOVE:g}") for x in one["compute_needed_by_staying"].values())
+            needed = f"{middle} (90% interval {low} to {high}) times the remaining tokens"
+            lines.append(("to stay", f"{needed} to match {name}"))
+            low, middle, high = (f"{x:.0%}" if x is not None else "over 100%" for x in one["carried_to_pay"].values())
             lines.append(("carried", f"{name} pays if {middle} of its equivalent tokens carry over "
                           f"(90% interval {low} to {high})"))  # fmt: skip
             if out > 0:
                 lines.append(("beyond", f"{name} does not get to the loss so far in {out:.1%} of draws"))
-        lines.append(("assumed", f"{self.carried:.0%} of the new recipe's tokens for the loss so far count, and the "
-                      f"remaining ones"))  # fmt: skip
+        lines.append(("assumed", f"{self.carried:.0%} of the new recipe's tokens for the loss so far count; so do "
+                      "all remaining tokens"))  # fmt: skip
         return [*lines, ("spent", f"{count(found['sunk_flops'])} FLOP so far, in either case")]

@@ -52,8 +52,8 @@ class Threshold(AbstractDecision):
     params : float, optional
         A size that is given; by default each budget has its best split.
     loss, score, response
-        A capability, as in a target. Of a model without a law, such as one of public models, it is the score that the
-        budgets buy.
+        A capability, as in a target. If a score is given, it is what the budgets buy; a model without a law, such as
+        one of public models, needs one.
     recipe : mapping
         Values of covariates and of columns that parts of the model read, such as the date of release.
     """
@@ -172,7 +172,7 @@ class Threshold(AbstractDecision):
         """
         restarts, after = amount(self.restarts), amount(self.post_training)
         if min(restarts.support[0], after.support[0]) < 0 or restarts.mean <= 0:
-            raise QueryError("compute is not negative", got=f"restarts {self.restarts}, after {self.post_training}",
+            raise QueryError("compute is negative or zero", got=f"restarts {self.restarts}, after {self.post_training}",
                              hint="write a lognormal")  # fmt: skip
         draws = drawn({"restarts": restarts, "post_training": after}, draws_of(fit), _SEED)
         found = draws["restarts"] * (1 + draws["post_training"])
@@ -224,7 +224,7 @@ class Threshold(AbstractDecision):
                  ("from", f"restarts {self.restarts}, after pre-training {self.post_training}{used}")]  # fmt: skip
         for one in found["rules"]:
             checked = "" if one["verified"] else ", unverified"
-            planned = f", {count(float(self.flops))} in {one['planned_crosses']:.0%}" if self.flops else ""
+            planned = f", as planned {one['planned_crosses']:.0%}" if self.flops else ""
             lines.append(("rule", f"{one['rule']} ({one['status']} as of {one['as_of']}{checked}), "
                           f"{count(one['threshold'])} FLOP: crossed in {one['crosses']:.0%}{planned}"))  # fmt: skip
         if self.params:

@@ -64,7 +64,7 @@ def partial_information(utility: np.ndarray, unknowns: Mapping[str, np.ndarray],
     The draws are sorted by the unknown into bins. In each bin, half of the draws choose an action and the other half
     score it, and the reverse, so that the best of noisy means is not scored by its own noise. A choice by noisy means
     is slightly worse than one by exact means, so the estimate is too low. For an unknown that says nothing, every other
-    choice than the present one is an error. How low the estimate then is, is found from draws in random order.
+    choice than the present one is an error. Draws in random order show how low the estimate then is.
 
     Parameters
     ----------

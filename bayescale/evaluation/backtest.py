@@ -515,7 +515,7 @@ def log_score_cut(fit: AbstractFit, runs: Runs, one: Cut, response: str | None =
 
 
 def decades(fit: AbstractFit, runs: Runs, one: Cut) -> np.ndarray:
-    """Decades of compute from the family's largest fitted run (from any run, if it has none) to a cut's runs.
+    """Decades of compute from the family's largest fitted run (or of all, if it has none) to a cut's runs.
 
     Parameters
     ----------

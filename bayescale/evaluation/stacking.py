@@ -112,8 +112,8 @@ class LeaveFutureOut:
         blocks = [f"{at:g} {beyond}" for at, beyond in zip(table["cut"], table["horizon"], strict=True)]
         found = weigh(table[list(self.models)].to_numpy(float), table["family"].to_numpy(str), self.models, blocks)
         cuts = ", ".join(f"{quantile:.0%}" for quantile in sorted(table["cut"].unique()))
-        where = f"; forecasts from the runs below {cuts} of a family's compute" if cuts else ""
-        where += "" if horizon is None else f", {_bin(horizon)} beyond them"
+        where = f"; forecasts from runs up to these quantiles of a family's compute: {cuts}" if cuts else ""
+        where += "" if horizon is None else f"; only forecasts at the horizon {_bin(horizon)}"
         bad = sum(not verdict.ok for verdict in self.verdicts.values())
         doubt = f"; {bad} of the {len(self.verdicts)} fits behind them have not converged" if bad else ""
         return replace(found, sentence=found.sentence + where + doubt)

@@ -156,7 +156,7 @@ def apart(ticks: Iterable[tuple[float, str]]) -> list[tuple[float, str]]:
     kept: list[tuple[float, str]] = []
     last = width = 0.0
     for at, word in ticks:
-        wide = _LETTER * len(word)
+        wide = _LETTER * (len(word) + word.count("×"))  # this letter is twice as wide
         middle = at - 0.5 * wide if at > _EDGE else at
         if not kept or abs(middle - last) >= 0.5 * (wide + width):
             kept.append((at, word))

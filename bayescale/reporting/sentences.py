@@ -9,7 +9,7 @@ WORDS = {
     "parameters (90% interval{free}).",
     "free": ", without the limits",
     "safe": "Any size from {low} to {high} costs under 1% extra compute in at least half of the draws.",
-    "unsafe": "No size costs under 1% extra compute in half of the draws.",
+    "unsafe": "No size costs under 1% extra compute in at least half of the draws.",
     "confidence": "{right}, this choice is expected to cost {waste} more compute than the best one, "
     "because its law is not known exactly; 95% of draws say less than {most}. {safe} The cost of "
     "a wrong model is not in these figures.",

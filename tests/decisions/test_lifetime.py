@@ -239,7 +239,7 @@ def test_a_fit_without_a_law_of_params_and_tokens_is_refused() -> None:
         ({"loss": 2.0, "batch": 8}, "depends on the hardware"),
         ({"loss": 2.0, "batch": 0, "hardware": "8xH100"}, "batch is out of range"),
         ({"loss": 2.0, "years": "normal(2, 1)"}, "can be negative"),
-        ({"loss": 2.0, "prompt": 100, "generated": 100}, "are not described"),
+        ({"loss": 2.0, "prompt": 100, "generated": 100}, "description of requests is incomplete"),
         ({"loss": 2.0, "hardware": "H100", "batch": 8, "prompt": 100, "generated": 0}, "out of range"),
         ({"loss": 2.0, "hardware": "H100", "batch": 8, "serving": 2.0}, "given twice"),
     ],

@@ -439,10 +439,10 @@ def test_actions_that_limits_exclude_have_no_stake(chinchilla_fit: bs.Fit) -> No
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"worth": math.nan}, "worth is out of range"),
-        ({"worth": math.inf}, "worth is out of range"),
-        ({"worth": -1e20}, "worth is out of range"),
-        ({"least": math.nan}, "worth is out of range"),
+        ({"worth": math.nan}, "worth or least is out of range"),
+        ({"worth": math.inf}, "worth or least is out of range"),
+        ({"worth": -1e20}, "worth or least is out of range"),
+        ({"least": math.nan}, "worth or least is out of range"),
         ({"purpose": "next-run"}, "inform another decision"),
     ],
 )

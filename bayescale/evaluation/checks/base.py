@@ -235,7 +235,7 @@ def covered(reach_decades: float, found: Measured, model: str, *, new: bool = Fa
     """Return the state of the question whether intervals hold this many decades beyond the runs, from backtests.
 
     For a `new` family, `found` comes from backtests that left a family out. The question fails if 90% intervals
-    certainly miss more than twice as often as they should. It passes if their coverage may be 90%.
+    certainly miss more than twice as often as they should. It passes from ten forecasts on if coverage may be 90%.
 
     Parameters
     ----------

@@ -47,7 +47,7 @@ def _findings(of: Instance, runs: pd.DataFrame) -> list[Finding]:
     return [
         Finding(
             "floors", of.name, away >= _SURE, away, _SURE,
-            f"{of.name}: the {len(small)} runs of least compute score {np.mean(below):+.3f} from guessing "
+            f"{of.name}: the {len(small)} runs of least compute differ from guessing by {np.mean(below):+.3f} "
             f"({away:.1f} standard errors)",
             "let the runs inform the floor: use the response benchmark",
         )

@@ -47,5 +47,5 @@ def _finding(family, risen):
     return Finding(
         "inflection", str(family), sure >= _SURE, sure, _SURE,
         f"{family}: the largest run has made {middle:.0%} of the rise (90% interval {low:.0%} to {high:.0%})",
-        "the asymptote is its prior: say so, add longer runs, or average with a power law, which has none",
+        "the prior determines the asymptote: say so, add longer runs, or average with a power law, which has none",
     )  # fmt: skip

@@ -9,7 +9,7 @@ from bayescale.prediction.queries import counts_flops
 
 
 class Influence(AbstractCheck):
-    """Change of the best split, and of its loss, if some runs are left out, at ten times the compute of the family.
+    """Change of the best split, and of its loss, if some runs are left out, at ten times the family's largest compute.
 
     The runs are the one, or the five that lie together, without which the answer changes most, and those that the table
     marks as excluded. A change fails if it is over one posterior SD, and large enough to matter: a factor of 1.5 in

@@ -13,7 +13,7 @@ _SURE = 0.95
 
 
 class Monotone(AbstractCheck):
-    """The probability that accuracy rises all the way as the loss falls over the runs' range.
+    """The probability of the most likely shape of accuracy, as the loss falls over the runs' range.
 
     It passes if the runs decide for one shape: rising, falling (inverse scaling), U-shaped or with a peak. A response
     other than `bent-accuracy` always rises and is not checked.

@@ -50,7 +50,7 @@ def _tied(fit: AbstractFit) -> Iterator[Finding]:
         "observational", "compute and date", tied <= _MOST_TIED, tied, _MOST_TIED,
         f"date of release and log compute share {tied:.0%} of their variance" + (
             ": progress at given compute is confounded with compute" if tied > _MOST_TIED else ""),
-        "confounded: do not read the trend over dates as progress in algorithms; its prior says much of it",
+        "confounded: do not read the trend over dates as progress in algorithms; much of it comes from its prior",
     )  # fmt: skip
 
 
@@ -71,7 +71,7 @@ def _drifts(fit: AbstractFit) -> Iterator[Finding]:
         yield Finding(
             "observational", f"{site} and date", passed, abs(drift), _MOST_DRIFT,
             f"{site}: residuals correlate by {drift:+.2f} with the date of release" + (
-                "" if passed else f": later models score {side} than on the other benchmarks; "
+                "" if passed else f": later models score {side} than their other scores suggest; "
                 "contamination, focus of training and changes of the test are confounded"),
             "confounded: leave the benchmark out and compare, or use one that is newer than the models",
         )  # fmt: skip

@@ -83,7 +83,7 @@ def _finding(
     p = float((1 + (excess(replicated).sum(axis=1) >= mine.sum()).sum()) / (1 + len(replicated)))
     worst = int(mine.argmax())
     mean = rank[bins == worst].mean()
-    size = "" if off is None else f"; half of these losses lie over {_apart(off[bins == worst])} their predictions"
+    size = "" if off is None else f"; half of these losses lie at least {_apart(off[bins == worst])} their predictions"
     drift = "the errors drift with" if p < _LEAST_P else "the errors do not clearly drift with"
     return Finding(
         "residuals", subject, p >= _LEAST_P, p, _LEAST_P,

@@ -50,10 +50,10 @@ def _finding(of: Instance, runs: pd.DataFrame, sites: dict[str, np.ndarray]) -> 
 
     seen, drawn = scatter(mine[of.site].to_numpy(float)), scatter(sites[of.site][:, has])
     p = float((1 + (drawn >= seen).sum()) / (1 + len(drawn)))
-    size = f"{np.median(seen):.3g} times that of independent items, " if "n_items" in of.requires else ""
+    size = f" is {np.median(seen):.3g} times that of independent items" if "n_items" in of.requires else ""
     return Finding(
         "scores", of.name, p >= _LEAST_P, p, _LEAST_P,
-        f"{of.name}: scatter around the curve is {size}p = {p:.3f}",
+        f"{of.name}: the scatter around the curve{size} (by chance alone: p = {p:.3f})",
         "use the noise over-dispersed" if of.noise.name == "binomial"
         else "the curve misses the runs: let the floor be informed (benchmark), or let it bend (bent-accuracy)",
     )  # fmt: skip

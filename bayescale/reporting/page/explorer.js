@@ -136,7 +136,7 @@ const bayescaleExplorer = (root, data) => {
   const tickTexts = (svg, ticks, at, up, write) => {
     let last = null;
     for (const tick of ticks) {
-      const text = write(tick), wide = 8 * text.length, edge = at(tick) > W - R - 12, middle = edge ? at(tick) - wide / 2 : at(tick);
+      const text = write(tick), wide = 8 * (text.length + text.includes("×")), edge = at(tick) > W - R - 12, middle = edge ? at(tick) - wide / 2 : at(tick);
       if (last && Math.abs(middle - last.middle) < (wide + last.wide) / 2) continue;
       last = { middle, wide };
       svg.append("text").attr("class", "tick").attr("x", at(tick)).attr("y", up).attr("text-anchor", edge ? "end" : "middle").text(text);
