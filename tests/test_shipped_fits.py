@@ -1,0 +1,29 @@
+"""The table of measured fits: every row is of a shipped spec and table, and none is long without a word on why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from bayescale.core import shipped
+
+FILE = Path(__file__).parents[1] / "benchmarks" / "shipped.csv"
+
+
+@pytest.fixture(scope="module")
+def table() -> pd.DataFrame:
+    return pd.read_csv(FILE, keep_default_na=False, dtype=str)
+
+
+def test_rows_are_of_shipped_specs_and_tables(table: pd.DataFrame) -> None:
+    assert set(table["spec"]) <= set(shipped.names("models"))
+    assert set(table["runs"]) <= set(shipped.names("data"))
+    assert not table.duplicated(["spec", "runs", "where"]).any()
+
+
+def test_a_long_fit_says_why_and_one_that_has_not_converged_says_so(table: pd.DataFrame) -> None:
+    long = table["fit_s"].astype(float) > 30
+    assert (table["why"][long] != "").all()
+    assert ((table["converged"] == "True") == (table["verdict"] == "converged")).all()
