@@ -64,7 +64,7 @@ def test_before_the_inflection_the_asymptote_is_not_identified_and_the_check_say
     early, late = fits["early"], fits["late"]
     (found,) = bs.check(early, "inflection")
     assert not found.passed
-    assert "the asymptote is its prior" in found.advice
+    assert "the prior determines the asymptote" in found.advice
     assert early.summary.loc["E", "sd"] > 20 * late.summary.loc["E", "sd"]
 
 
