@@ -119,7 +119,7 @@ def _fits(spec: Any) -> Nodes:
     ]  # fmt: skip
     if not rows:
         return []
-    said = "Fits of shipped runs on two cores, with an empty cache of programs: most of the time goes into compiling."
+    said = "Fits of shipped runs on two cores, with an empty cache of programs, so that compiling is included."
     return [nodes.paragraph("", said), _table(head, rows)]
 
 
