@@ -25,7 +25,8 @@ LIMIT_S, LONG_S = 600, 30
 CURVE = {"family": "BiT/101/3 inet_10"}
 POOLED = "eleven families at once"
 WHY = {(spec, "open-families"): POOLED for spec in ("default", "additive", "coupled", "drift", "floored", "kaplan")}
-"""Why a fit takes more than thirty seconds, as far as it is known."""
+WHY["upcycling", "liew2025"] = "a ridge of dense_worth, ratio_B and the floor, at whose far end draws diverge"
+"""Why a fit takes more than thirty seconds or has not converged, as far as it is known."""
 PLAN: list[tuple[str, str, dict[str, Any]]] = [
     ("default", "hoffmann2022", {"exclusion": ""}),
     ("additive-unpooled", "hoffmann2022", {"exclusion": ""}),
@@ -96,7 +97,8 @@ def measure(spec: str, runs: str, conditions: dict[str, Any]) -> dict[str, Any]:
     if done.returncode:
         return row | {"verdict": f"failed: {done.stderr.strip().splitlines()[-1]}"}
     row |= json.loads(done.stdout.strip().splitlines()[-1])
-    return row | ({} if row["why"] or row["fit_s"] <= LONG_S else {"why": "not known: not profiled"})
+    fine = row["converged"] and row["fit_s"] <= LONG_S
+    return row | ({} if row["why"] or fine else {"why": "not known: not profiled"})
 
 
 def main() -> None:

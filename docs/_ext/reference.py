@@ -111,7 +111,7 @@ def _lawless(page: Reference, spec: Any) -> Nodes:
 
 def _fits(spec: Any) -> Nodes:
     """Return a table of what fits of shipped runs take, if any were measured."""
-    head = ("runs", "rows", "seconds in all", "of these, sampling", "verdict", "why it takes so long")
+    head = ("runs", "rows", "seconds in all", "of these, sampling", "verdict", "why it is long or has not converged")
     rows = [
         (f"{row['runs']} {row['where']}".strip(), *(row[name] for name in ("rows", "fit_s", "sampling_s")),
          row["verdict"], row["why"])
