@@ -1,4 +1,4 @@
-"""The table of measured fits: every row is of a shipped spec and table, and none is long, or has not converged, without a word on why."""
+"""The table of measured fits: rows are of shipped specs and tables, and a long or failed fit says why."""
 
 from __future__ import annotations
 
