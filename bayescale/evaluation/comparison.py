@@ -30,6 +30,7 @@ from bayescale.modelling.design import conformed
 from bayescale.modelling.model import Model, common_response
 from bayescale.modelling.spec_io import load_spec
 from bayescale.parts.base import Kind
+from bayescale.prediction.extrapolation import size_name
 from bayescale.prediction.queries import NEW
 from bayescale.prediction.records import NOTHING, Measured, horizon_of, record_of
 from bayescale.runs.readers import load_runs
@@ -168,7 +169,7 @@ class Comparison:
         for row in () if new else self.horizons.itertuples():
             if (row.model, row.horizon) == (name, bin_):
                 found = Measured(row.coverage_90, row.n_test, row.families)
-        return covered(reach, found, name, new=new)
+        return covered(reach, found, name, new=new, sized=size_name(self.fits[name]))
 
     @property
     def table(self) -> pd.DataFrame:
@@ -442,7 +443,7 @@ def data_card(meta: Mapping[str, Any]) -> Mapping[str, Any]:
         card = load_runs(meta["runs"]).card
         if all(card.get(key) == value for key, value in carried.items()):
             return card
-    return carried
+    return {**carried, "faults": meta["runs_faults"]} if meta.get("runs_faults") else carried
 
 
 def _models(specs: Iterable[Model | str | Path]) -> dict[str, Model]:

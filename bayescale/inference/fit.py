@@ -464,6 +464,7 @@ def _about(runs: Runs, spec: Model, points: Design) -> dict[str, Any]:
         "runs": runs.name,
         "runs_digest": runs.digest,
         "runs_source": {k: runs.card[k] for k in ("title", "licence", "citation") if k in runs.card},
+        "runs_faults": runs.faults,
         "flops_assumed": runs.flops_assumed,
         "loss_unit_assumed": runs.loss_unit_assumed,
         "excluded": runs.excluded,

@@ -23,7 +23,7 @@ import numpy as np
 from jax import Array
 
 from bayescale.inference.aot import call
-from bayescale.inference.potential import held, noise_of, sites_at
+from bayescale.inference.potential import held, noise_location, sites_at
 from bayescale.inference.warm_start import Start, find_mode
 from bayescale.modelling.design import Design
 from bayescale.modelling.model import Instance
@@ -134,7 +134,7 @@ def _scales(begin: dict[str, Array], design: Design, *, spec: Spec) -> dict[str,
         if not held(spec):
             found[of.site] = jnp.broadcast_to(sites[_scaled(of)[0]], (design.families,))
             continue
-        location, _ = noise_of(spec, design, begin, of)
+        location = noise_location(spec, design, begin, of)
         seen = design.mask & design.present.get(of.site, True)
         squares = jnp.where(seen, (jnp.log(design.observed[of.site]) - location) ** 2, 0.0)
         family, none = design.family[:, 0], jnp.zeros(design.families)

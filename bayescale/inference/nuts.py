@@ -8,7 +8,7 @@ table of the same shape reuses it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from enum import Enum, auto
 from functools import partial
@@ -24,7 +24,7 @@ from bayescale.core.errors import FitError
 from bayescale.core.progress import Stages
 from bayescale.inference.aot import call, compiled
 from bayescale.inference.floor import floored
-from bayescale.inference.potential import flatten, held, initial, sites_at
+from bayescale.inference.potential import Roles, flatten, held, initial, sites_at
 from bayescale.inference.preconditioner import stretch
 from bayescale.inference.warm_start import ROUNDS, Start, at_a_time, find_mode, warm_start
 from bayescale.modelling.design import Design
@@ -269,6 +269,19 @@ def _in_turn(
             advance()
 
 
+def _coloring(start: Start, roles: Roles) -> Callable[[Array], Array]:
+    """Return the linear map from whitened coordinates to those of the potential; of few coordinates, as a matrix."""
+    centers, places = roles.centers, roles.places("shared", "centers")
+
+    def away(white: Array) -> Array:
+        flat = stretch(start.factor, places, white)
+        return flat.at[centers].set(start.shift @ flat) if centers.size else flat
+
+    if start.scale.size > _DENSE:
+        return away
+    return partial(jnp.matmul, jax.vmap(away, out_axes=1)(jnp.eye(start.scale.size)))
+
+
 @partial(jax.jit, static_argnames=("spec", "warmup", "draws", "dense"))
 def run_chain(
     key: Array,
@@ -303,16 +316,7 @@ def run_chain(
     """
     spread_key, nuts_key = jax.random.split(key)
     flat = flatten(spec, design, start.begin, start.scale)
-
-    centers, places = flat.roles.centers, flat.roles.places("shared", "centers")
-
-    def away(white: Array) -> Array:
-        flat = stretch(start.factor, places, white)
-        return flat.at[centers].set(start.shift @ flat) if centers.size else flat
-
-    if start.scale.size <= _DENSE:
-        factor = jax.vmap(away, out_axes=1)(jnp.eye(start.scale.size))
-        away = partial(jnp.matmul, factor)
+    away = _coloring(start, flat.roles)
 
     def potential(white: Array) -> Array:
         return flat.potential(away(white))

@@ -248,15 +248,15 @@ def _noise_scale(spec: Spec, design: Design, sites: dict[str, Any]) -> Array:
     return jnp.array(jnp.inf)
 
 
-def noise_of(spec: Spec, design: Design, begin: dict[str, Array], of: Instance) -> tuple[Array, Array]:
-    """Return the location and the scale of the noise of a response at each run, in its Gaussian coordinate."""
+def noise_location(spec: Spec, design: Design, begin: dict[str, Array], of: Instance) -> Array:
+    """Return the location of the noise of a response at each run, in its Gaussian coordinate."""
     model = handlers.substitute(partial(interpret, spec), data=begin)
     noise = _unwrapped(handlers.trace(model).get_trace(design)[of.site]["fn"])
-    return noise.loc, noise.scale
+    return noise.loc
 
 
 def _unwrapped(noise: Any) -> Any:
-    while not hasattr(noise, "scale"):
+    while not hasattr(noise, "loc"):
         noise = noise.base_dist
     return noise
 

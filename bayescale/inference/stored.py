@@ -59,6 +59,7 @@ _OTHERS: dict[str, Callable[[Any], bool]] = {
     "runs_digest": _text,
     "spec_digest": _text,
     "runs_source": _table(_text),
+    "runs_faults": _texts,
     "excluded": _table(_count),
     "flops_assumed": lambda value: isinstance(value, bool),
     "loss_unit_assumed": lambda value: isinstance(value, bool),

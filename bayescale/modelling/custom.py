@@ -50,6 +50,7 @@ class _Response:
     unit: str
     requires: tuple[str, ...]
     parameters: ClassVar[Mapping[str, Parameter]] = {}
+    ranges: ClassVar[Mapping[str, tuple[float, float]]] = {}
 
 
 @dataclass(frozen=True)

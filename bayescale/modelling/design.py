@@ -284,9 +284,9 @@ def conformed(spec: Model, runs: Runs) -> Runs:
             runs = runs.with_numbers(name, column.low, column.high)
     if wrong := incomplete(spec.declared, runs.frame):
         raise RunsError(f"{runs.name!r}, {wrong}", expected="1", hint="is a domain missing from the spec?")
-    for name in (name for of in spec.instances for name in of.columns):
-        if name in runs.frame and not pd.api.types.is_numeric_dtype(runs[name]):
-            runs = runs.with_numbers(name, -np.inf, np.inf, optional=True)
+    for name, bounds in ((name, of.ranges.get(name)) for of in spec.instances for name in of.columns):
+        if name in runs.frame and (bounds or not pd.api.types.is_numeric_dtype(runs[name])):
+            runs = runs.with_numbers(name, *(bounds or (-np.inf, np.inf)), optional=True)
     return runs
 
 

@@ -70,6 +70,12 @@ class Instance:
         return {name: f"{self.name}_{name}" if self.own else name for name in asked}
 
     @property
+    def ranges(self) -> dict[str, tuple[float, float]]:
+        """Smallest and largest valid value by column of the runs, where the response or its noise bounds it."""
+        bounds = {**self.noise.ranges, **self.response.ranges}
+        return {column: bounds[name] for name, column in self.requires.items() if name in bounds}
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """Columns of the runs that it reads, the observed column first."""
         return (self.site, *self.requires.values())

@@ -23,7 +23,7 @@ from bayescale.parts import catalogue
 from bayescale.parts.base import PARAMS, TOKENS, AbstractLaw, Column, Field, Parameter, Part
 from bayescale.parts.priors import Normal, Prior
 
-_PROSE = ("name", "source", "about", "unit", "meaning", "use", "avoid", "runs", "reproduced")
+_PROSE = ("name", "source", "about", "unit", "meaning", "use", "avoid", "runs", "reproduced", "ranges")
 
 GAIN = Normal(0.0, 0.4)
 """Prior of the effect of one unit of a covariate: 90% between half as much and twice as much."""

@@ -545,6 +545,8 @@ class AbstractResponse(Part):
     formula = "location"
     observed: ClassVar[str]
     requires: ClassVar[tuple[str, ...]] = ()
+    ranges: ClassVar[Mapping[str, tuple[float, float]]] = {}
+    """Smallest and largest valid value of columns that it requires. Values outside raise an error."""
     of_one: ClassVar[str] = ""
     """Column of text such that the parameters describe one of its values: a midpoint belongs to one benchmark."""
     kind: ClassVar[str]
@@ -577,6 +579,8 @@ class AbstractNoise(Part):
     formula = "distribution"
     kind: ClassVar[str]
     requires: ClassVar[tuple[str, ...]] = ()
+    ranges: ClassVar[Mapping[str, tuple[float, float]]] = {}
+    """As for a response."""
     basis: ClassVar[Callable[[Rows, Rows], np.ndarray] | None] = None
     """``basis(at, fitted)``, as for a discrepancy: what the noise needs to know about the position of a run. The
     formula finds it in `columns` under the name of the noise. None if it needs nothing."""

@@ -73,20 +73,38 @@ def reach_words(fit: AbstractFit, table: pd.DataFrame) -> str:
     str
     """
     beyond, below = (float(x.max()) for x in _decades(fit, table))
-    sized = size_column(fit.design_frame)
-    what = "compute" if counts_flops(fit) else _SIZES[sized]
+    what = size_name(fit)
     words = [f"up to {_times(beyond)} times the {what} of the largest run"] * (beyond > 0)
     words += [f"down to 1/{_times(below)} of the {what} of the smallest run"] * (below > 0)
-    if sized == DATE:
-        known, asked = fit.design_frame[DATE], table[DATE]
-        after, before = float(asked.max() - known.max()), float(known.min() - asked.min())
-        words = [f"up to {after:.2g} years after the last run"] * (after > 0)
-        words += [f"up to {before:.2g} years before the first run"] * (before > 0)
+    if what == _SIZES[DATE]:
+        after, before = _years(fit, table)
+        words = [f"up to {_of_years(after)} after the last run"] * (after > 0)
+        words += [f"up to {_of_years(before)} before the first run"] * (before > 0)
     other = _other_recipe(fit, table).any()
     scenario = ": a scenario" if other or max(beyond, below) > CLASSES["10-100×"] else ""
     recipe = ", with a recipe outside the range of the runs" if other else ""
     unlike = "".join(f"; {one}" for one in dict.fromkeys(map(novelty, fit.members.values())) if one)
     return (" and ".join(words) or f"inside the {what} of the runs") + recipe + scenario + unlike
+
+
+def size_name(fit: AbstractFit) -> str:
+    """Return what says how large the runs of a fit are: compute, examples, steps or dates."""
+    return "compute" if counts_flops(fit) else _SIZES[size_column(fit.design_frame)]
+
+
+def _years(fit: AbstractFit, table: pd.DataFrame) -> tuple[float, float]:
+    """Return the most years by which a query lies after the last run of its family, and before the first."""
+    runs, after, before = fit.design_frame, [], []
+    for family, asked in table.groupby("family")[DATE]:
+        known = runs[DATE][runs["family"] == family] if family in fit.families else runs[DATE]
+        after.append(float(asked.max() - known.max()))
+        before.append(float(known.min() - asked.min()))
+    return max(after), max(before)
+
+
+def _of_years(years: float) -> str:
+    said = f"{years:.2g}"
+    return f"{said} {'year' if said == '1' else 'years'}"
 
 
 def _times(decades: float) -> str:

@@ -112,8 +112,10 @@ def _same_in_all_runs(fit: AbstractFit) -> dict[str, float]:
 def _bounds(fit: AbstractFit, column: str) -> tuple[float, float]:
     if column in fit.covariates:
         return -MOST, MOST
-    declared = fit.declared.get(column)
-    return (declared.low, declared.high) if declared else _BOUNDS.get(_asked_as(fit, column), (LEAST, MOST))
+    if declared := fit.declared.get(column):
+        return declared.low, declared.high
+    own = [of.ranges[column] for of in map(fit.response, fit.responses) if column in of.ranges]
+    return own[0] if own else _BOUNDS.get(_asked_as(fit, column), (LEAST, MOST))
 
 
 def _asked_as(fit: AbstractFit, column: str) -> str:

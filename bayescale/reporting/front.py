@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from bayescale.decisions.influence import Change, answers_without, that_matter, 
 from bayescale.evaluation.checks.base import EXCLUDED, FAIL, PASS, REVIEW, Answer, covered
 from bayescale.evaluation.comparison import data_card
 from bayescale.inference.average import LEAVE_OUT
+from bayescale.prediction.extrapolation import size_name
 from bayescale.prediction.queries import NEW
 from bayescale.prediction.records import HORIZONS, NOTHING, Measured, horizon_of, record_of
 from bayescale.reporting.pictures import Shown
@@ -30,6 +32,7 @@ GOOD, CARE, OPEN = "good", "care", "open"
 """States of a page: rely on it; rely on it with care; it names no single answer."""
 NO_HARDWARE = "6 × parameters × tokens; with --hardware also accelerator-days and dollars"
 _LINES = 5  # of what could be wrong
+_FAULT = 160  # characters of a fault of a card
 _RESTS_ON = (
     ("peak", "a peak of {} FLOP/s", number),
     ("utilisation", "{} of that peak in training", percent),
@@ -298,7 +301,7 @@ def _subtitle(choice: Choice) -> str:
     whose = "a new family" if getattr(choice.details, "family", "") == NEW else ""
     named = whose or f"family {getattr(choice.details, 'family', '')}".removesuffix("family ")
     faults = data_card(fit.meta).get("faults", ())
-    known = say("faults", count=str(len(faults))) if faults else ""
+    known = say("faults", count=str(len(faults)), first=shorten(faults[0], _FAULT, placeholder="…")) if faults else ""
     parts = [named, f"{len(fit.design_frame)} runs of {fit.meta['runs']}", f"model {fit.name}", known]
     return "; ".join(part for part in parts if part)
 
@@ -356,7 +359,8 @@ def trusted(choice: Choice, found: Mapping[str, Measured] | None = None) -> Answ
 
 def _covered(choice: Choice, reach: float, of: Measured) -> Answer:
     """State of the question of coverage; the action for an average names its members."""
-    answer, members = covered(reach, of, choice.fit.name, new=_is_new(choice)), choice.fit.members
+    fit, members = choice.fit, choice.fit.members
+    answer = covered(reach, of, fit.name, new=_is_new(choice), sized=size_name(fit))
     if of.backtests or len(members) == 1:
         return answer
     named = " ".join(f"--model {name}" for name in members)

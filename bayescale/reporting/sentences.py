@@ -56,7 +56,7 @@ WORDS = {
     "static": "This part and the next are for {budget}, the setting with which the page was written. The sliders "
     "change neither of them.",
     "assumed": "{accelerator}-days as written rest on {figures}.",
-    "faults": "known faults of these runs: {count}, listed in the appendix",
+    "faults": "known faults of these runs: {count} (listed in the appendix), the first: {first}",
     "good": "Settled",
     "care": "Use with care",
     "open": "Not settled",

@@ -102,6 +102,12 @@ class Runs:
         return self.digest, self.name, self.flops_assumed
 
     @property
+    def faults(self) -> list[str]:
+        """Known faults of the table, as its card states them; empty without a card."""
+        stated = self.card.get("faults", ())
+        return [stated] if isinstance(stated, str) else [str(fault) for fault in stated]
+
+    @property
     def excluded(self) -> dict[str, int]:
         """Number of runs that the table marks as excluded, by reason, which is the text in column ``exclusion``."""
         reasons = [text(cell) for cell in self._frame.get("exclusion", ())]

@@ -55,6 +55,11 @@ def test_coverage_stands_by_what_backtests_measured(coverage: float, forecasts: 
     assert f"of {forecasts} backtest forecasts 30-100× the largest run" in status.sentence
 
 
+def test_coverage_over_dates_speaks_of_dates_and_not_of_compute() -> None:
+    status = covered(0.6, Measured(0.9, 30, 1), "time-horizon", sized="dates")
+    assert "backtest forecasts 3-10× the time from the first run to the last (" in status.sentence
+
+
 def test_coverage_that_nobody_measured_is_to_be_reviewed() -> None:
     status = covered(1.0, NOTHING, "mine", new=True)
     assert status.state == REVIEW

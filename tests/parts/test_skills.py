@@ -9,6 +9,8 @@ import pytest
 from scipy.special import expit
 
 import bayescale as bs
+from bayescale.core.errors import QueryError, RunsError
+from bayescale.evaluation.simulation import sweep_for
 from bayescale.parts.catalogue import part
 from bayescale.prediction.extrapolation import reach_words
 from bayescale.runs.columns import decades_beyond
@@ -96,10 +98,25 @@ def test_metr_2025_the_doubling_time_of_the_horizon_is_recovered_from_models_of_
         assert abs(row["mean"] - truth) < 4 * row["sd"], name
         assert row["sd"] < 0.1 * truth, name
 
+    with pytest.raises(QueryError, match="task_minutes"):
+        bs.forecast(fit, family="new", year=2025.0, task_minutes=0.0)
     later = bs.forecast(fit, family="new", year=[2025.0, 2027.0], task_minutes=120.0)
     assert later.queries["reach_decades"].tolist() == [0.0, pytest.approx(np.log10(1 + 1.5 / 5.5))]
     assert reach_words(fit, later.queries) == "up to 1.5 years after the last run"
+    of_one = bs.forecast(fit, family="model-0", year=[2020.0, 2021.0], task_minutes=120.0)
+    assert reach_words(fit, of_one.queries) == "up to 1 year after the last run"
     assert later.table["q50"].is_monotonic_increasing
     axes = bs.plots.plot_forecast(fit)
     assert axes.get_title().endswith("forecast, task_minutes 480")
     assert axes.get_xlim()[1] > 2030
+
+
+@pytest.mark.parametrize(
+    ("spec", "column", "wrong"),
+    [("time-horizon", "task_minutes", 0.0), ("majority-vote", "votes", 0.5), ("pass-at-k", "samples", 0.0)],
+)
+def test_a_column_that_a_response_requires_is_held_to_its_range(spec: str, column: str, wrong: float) -> None:
+    table = sweep_for(bs.load_spec(spec)).frame
+    wrong_first = table[column].where(table.index > 0, wrong)
+    with pytest.raises(RunsError, match=f"run 0 .*{column} is out of range"):
+        bs.fit(bs.load_runs(table.assign(**{column: wrong_first})), spec)

@@ -183,6 +183,16 @@ def test_runs_marked_as_excluded_are_on_the_first_page(comparison: bs.Comparison
     assert (line.question, "REVIEW") in [(one.question, one.state) for one in shown.chips]
 
 
+def test_the_first_page_names_a_fault_of_the_runs_and_counts_the_others(comparison: bs.Comparison) -> None:
+    name, _ = pages.lead(comparison)
+    meta = comparison.fits[name].meta
+    assert "fault" not in front_of(comparison, meta=meta | {"runs": "mine", "runs_faults": []}).subtitle
+    mine = meta | {"runs": "mine", "runs_faults": ["Losses are rounded to two digits.", "No seeds are known."]}
+    assert front_of(comparison, meta=mine).subtitle.endswith(
+        "known faults of these runs: 2 (listed in the appendix), the first: Losses are rounded to two digits."
+    )
+
+
 def test_the_first_page_says_where_every_question_stands(comparison: bs.Comparison, content: pages.Content) -> None:
     name, _ = pages.lead(comparison)
     shown = content.front

@@ -74,6 +74,17 @@ def test_a_folder_with_a_card_gives_its_name(frame: pd.DataFrame, tmp_path: Path
     assert bs.load_runs(tmp_path, name="mine").name == "mine"
 
 
+@pytest.mark.parametrize(
+    ("stated", "known"), [("", []), ('"rounded"', ["rounded"]), ('["rounded", "few"]', ["rounded", "few"])]
+)
+def test_a_card_of_ones_own_says_what_is_wrong_with_its_table(
+    frame, tmp_path: Path, stated: str, known: list[str]
+) -> None:
+    frame.to_csv(tmp_path / "runs.csv", index=False)
+    (tmp_path / "card.toml").write_text(f'name = "mine"\n{"faults = " * bool(stated)}{stated}\n', encoding="utf-8")
+    assert bs.load_runs(tmp_path).faults == known
+
+
 def test_a_file_in_the_way_of_a_shipped_name_is_read(
     frame: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

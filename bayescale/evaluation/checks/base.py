@@ -16,6 +16,7 @@ from bayescale.core.quantities import counted
 from bayescale.core.verdict import Verdict
 from bayescale.inference.average import LEAVE_OUT, AbstractFit
 from bayescale.parts.catalogue import catalogue
+from bayescale.prediction.extrapolation import size_name
 from bayescale.prediction.records import NEW_FAMILY, NOTHING, Measured, horizon_of, record_of
 
 PASS, REVIEW, FAIL = "PASS", "REVIEW", "FAIL"
@@ -193,7 +194,7 @@ def check(fit: AbstractFit, *names: str) -> Findings:
         if name not in checks:
             raise UnknownName(f"no check is called {name!r}", hint=nearest(name, checks))
     found = [finding for name in names or checks for finding in _asked(checks[name], fit)]
-    further = () if names else (covered(_DEFAULT_REACH, _measured(fit), fit.name), *marked(fit))
+    further = () if names else (covered(_DEFAULT_REACH, _measured(fit), fit.name, sized=size_name(fit)), *marked(fit))
     return Findings(tuple(found), fit.verdict, fit.excluded, further)
 
 
@@ -231,7 +232,7 @@ def marked(fit: AbstractFit) -> tuple[Answer, ...]:
     return (Answer(EXCLUDED, REVIEW, fit.excluded_words, LEAVE_OUT),) if fit.excluded else ()
 
 
-def covered(reach_decades: float, found: Measured, model: str, *, new: bool = False) -> Answer:
+def covered(reach_decades: float, found: Measured, model: str, *, new: bool = False, sized: str = "compute") -> Answer:
     """Return the state of the question whether intervals hold this many decades beyond the runs, from backtests.
 
     For a `new` family, `found` comes from backtests that left a family out. The question fails if 90% intervals
@@ -247,13 +248,16 @@ def covered(reach_decades: float, found: Measured, model: str, *, new: bool = Fa
         Name of the model.
     new : bool
         Whether the family has no runs.
+    sized : str
+        What says how large the runs are, see :func:`bayescale.prediction.extrapolation.size_name`.
 
     Returns
     -------
     Answer
     """
     bin_ = str(horizon_of(reach_decades))
-    place = "inside the runs" if bin_ == "inside" else f"{bin_.replace('beyond', 'over')} the largest run's compute"
+    largest = "the time from the first run to the last" if sized == "dates" else f"the largest run's {sized}"
+    place = "inside the runs" if bin_ == "inside" else f"{bin_.replace('beyond', 'over')} {largest}"
     if new:
         place += ", of a family without runs"
     if not found.backtests:

@@ -28,6 +28,7 @@ class GoldOfBest(AbstractResponse):
     reproduced = "At alpha 1 and beta 0.25 the peak is at d = 2: a KL of 4 nats, the best of 147 samples."
     observed = "gold_score"
     requires = ("kl",)
+    ranges = {"kl": (0.0, 1e6)}
     kind = "real"
     unit = "score"
     parameters = {"start": START, "alpha_best": ALPHA}
@@ -53,6 +54,7 @@ class GoldOfRl(AbstractResponse):
     avoid = "The best of n samples: use `gold-of-best`. A divergence near zero, where the form is infinitely steep."
     observed = "gold_score"
     requires = ("kl",)
+    ranges = {"kl": (0.0, 1e6)}
     kind = "real"
     unit = "score"
     parameters = {"start": START, "alpha_rl": ALPHA}

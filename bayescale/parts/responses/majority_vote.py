@@ -33,6 +33,7 @@ class MajorityVote(AbstractResponse):
     avoid = "Problems solved within k samples: a checker that knows the right answer does not saturate."
     observed = "n_correct"
     requires = ("n_items", "votes")
+    ranges = {"votes": (1.0, 1e9)}
     of_one = "benchmark"
     kind = "count"
     unit = "items"

@@ -39,6 +39,7 @@ class PassAtK(AbstractResponse):
     )
     observed = "n_correct"
     requires = ("n_items", "samples")
+    ranges = {"samples": (1.0, 1e12)}
     of_one = "benchmark"
     kind = "count"
     unit = "items"
@@ -63,6 +64,7 @@ class PassAtKOfLoss(AbstractResponse):
     avoid = "Tables without the loss on text: the scale of the loss is then its prior."
     observed = "n_correct"
     requires = ("n_items", "samples")
+    ranges = {"samples": (1.0, 1e12)}
     of_one = "benchmark"
     kind = "count"
     unit = "items"

@@ -23,6 +23,7 @@ class TimeHorizon(AbstractResponse):
     avoid = "Tasks that differ in more than their length: success is then not a function of length alone."
     observed = "n_correct"
     requires = ("n_items", "task_minutes")
+    ranges = {"task_minutes": (1e-4, 1e8)}
     kind = "count"
     unit = "items"
     parameters = {
