@@ -167,14 +167,10 @@ def forecast(
     With --params inf, --tokens inf or --flops, print what the law alone says: a limit, or the frontier of compute.
     """
     _check_columns(settings, {"params": params, "tokens": tokens, "flops": flops})
-    if flops is not None and (params, tokens, at) == (None, None, None) and _reads_compute_alone(fit_file):
-        settings, flops = (*settings, ("flops", str(flops))), None
-    if flops is not None or math.inf in (params, tokens):
-        _derived(
-            fit_file, {"params": params, "tokens": tokens, "flops": flops}, family, dict(settings), at, out, as_json
-        )
-        return
-    if (at is None) == (params is None and tokens is None and not settings):
+    of_law = flops is not None or math.inf in (params, tokens)
+    if of_law and (at is not None or (flops is not None and (params, tokens) != (None, None))):
+        raise click.UsageError("give --flops alone, or --params and --tokens of which one or both are inf")
+    if not of_law and (at is None) == (params is None and tokens is None and not settings):
         raise click.UsageError("give either --params and --tokens (or --set COLUMN=VALUE), or --at QUERIES.csv")
     if out is not None:
         check_out(out, fit_file, fit=False)
@@ -184,6 +180,11 @@ def forecast(
     loaded = fit_io.load_fit(fit_file)
     columns: dict[str, Any] = {k: v for k, v in (("params", params), ("tokens", tokens)) if v is not None}
     columns |= dict(settings)
+    if of_law and (flops is None or not _reads_compute_alone(loaded)):
+        _print_law(loaded, flops, columns, family, out, as_json)
+        return
+    if flops is not None:
+        columns["flops"] = flops
     table = None if at is None else read_queries(at)
     with waiting("forecasting"):
         result = forecast.forecast(loaded, table, family=family, response=response, seed=seed, record=record, **columns)
@@ -198,11 +199,9 @@ def forecast(
     finish(loaded.converged, str(loaded.verdict))
 
 
-def _reads_compute_alone(fit_file: str) -> bool:
+def _reads_compute_alone(fit: Any) -> bool:
     """Whether the compute of a run is a query of the model: it reads no params, which a frontier could vary."""
-    from bayescale.inference import fit_io
-
-    read = set(fit_io.load_fit(fit_file).columns)
+    read = set(fit.columns)
     return "flops" in read and not read & {"params", "tokens"}
 
 
@@ -216,25 +215,17 @@ def _check_columns(settings: tuple[tuple[str, str], ...], given: dict[str, float
         raise click.UsageError(f"{min(own)} is not a column to set: give --{min(own)}")
 
 
-def _derived(
-    fit_file: str, given: dict[str, float | None], family: str | None, settings: dict[str, Any], at: Path | None,
-    out: Path | None, as_json: bool,
-) -> None:  # fmt: skip
-    """Print a limit or the frontier."""
-    flops = given.pop("flops")
-    if at is not None or (flops is not None and any(value is not None for value in given.values())):
-        raise click.UsageError("give --flops alone, or --params and --tokens of which one or both are inf")
-    if out is not None:
-        check_out(out, fit_file, fit=False)
+def _print_law(
+    fit: Any, flops: float | None, columns: dict[str, Any], family: str | None, out: Path | None, as_json: bool
+) -> None:
+    """Print what the law alone says: its frontier at a compute, or else its limit."""
     from bayescale.decisions import derived
-    from bayescale.inference import fit_io
 
-    loaded = fit_io.load_fit(fit_file)
-    finite = {name: value for name, value in given.items() if value is not None and math.isfinite(value)}
     if flops is not None:
-        found = derived.frontier(loaded, flops, family=family, **settings)
+        found = derived.frontier(fit, flops, family=family, **columns)
     else:
-        found = derived.limit(loaded, family=family, **finite, **settings)
+        finite = {name: value for name, value in columns.items() if value != math.inf}
+        found = derived.limit(fit, family=family, **finite)
     table = found.summary.assign(verdict=str(found.verdict))
     if out is not None:
         write_csv(table, out)
@@ -244,7 +235,7 @@ def _derived(
         warn(found.verdict)
         echo(f"{found.kind} of the law alone, without the noise of a run; fit {found.verdict.status}")
         print_table(found.table)
-    finish(loaded.converged, str(loaded.verdict))
+    finish(fit.converged, str(fit.verdict))
 
 
 @click.command()
