@@ -1,9 +1,9 @@
 """Time of a fit of each shipped table under the specs that are made for it, each in a process with an empty cache.
 
-    python benchmarks/shipped.py [SPEC ...]
+    python benchmarks/shipped.py [SPEC | SPEC/RUNS ...]
 
 Run it on a quiet machine. It writes ``shipped.csv`` next to this file; the reference of models shows its rows. If specs
-are named, only their rows are made anew.
+are named, or specs with tables, only their rows are made anew.
 """
 
 from __future__ import annotations
@@ -106,11 +106,11 @@ def main() -> None:
     if sys.argv[1:2] == ["--one"]:
         print(json.dumps(fitted(*json.loads(sys.argv[2]))))
         return
-    named = sys.argv[1:]
-    kept = pd.read_csv(FILE) if named and FILE.is_file() else pd.DataFrame({"spec": []})
-    rows = kept[~kept["spec"].isin(named)].to_dict("records")
+    named = set(sys.argv[1:])
+    kept = pd.read_csv(FILE).to_dict("records") if named and FILE.is_file() else []
+    rows = [row for row in kept if not named & {row["spec"], f"{row['spec']}/{row['runs']}"}]
     for spec, runs, conditions in PLAN:
-        if not named or spec in named:
+        if not named or named & {spec, f"{spec}/{runs}"}:
             rows.append(measure(spec, runs, conditions))
             print(rows[-1], file=sys.stderr)
             pd.DataFrame(rows).to_csv(FILE, index=False)
