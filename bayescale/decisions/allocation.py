@@ -448,12 +448,12 @@ class Split(AbstractDetails):
     @property
     def _regret(self) -> str:
         waste = f"{self.waste_fraction:.2%} of compute (95% of draws under {self.waste_q95:.1%})"
-        saved = most_saved(self.unknown)
+        saved = most_saved(self.unknown, None if self.regret_nats == self.evpi else f"{self.evpi:.2g} nats")
         if self.limited:
             return (
-                f"{self.regret_nats:.2g} nats: {saved} within the limits; {waste} more than the best split without them"
+                f"{self.regret_nats:.2g} nats{saved} within the limits; {waste} more than the best split without them"
             )
-        return f"{self.regret_nats:.2g} nats, {waste}: {saved}"
+        return f"{self.regret_nats:.2g} nats, {waste}{saved}"
 
     @property
     def _ranges(self) -> list[tuple[str, str]]:

@@ -211,7 +211,7 @@ class Choice:
             allowed = allowed_by(limits, self.actions)
             return preferred(self.risk, utility, allowed) if allowed.any() else self.best.action
 
-        found = bindings(limits, self.best.action, choose, self.utility.mean("draw").to_numpy())
+        found = bindings(limits, self.best.action, choose, self.risk.score(utility))
         return [one for one in found if one.worth > self.best.regret_mcse]
 
     @cached_property
@@ -414,8 +414,8 @@ class Choice:
         return [
             ("choose", self.name_of(self.best.action)),
             ("expected", f"{middle} {outcome} (90% interval {low} to {high})"),
-            ("regret", f"{measured(self.regret, unit)} (Monte Carlo error {measured(self.best.regret_mcse, unit)}): "
-             f"{most_saved(self.law_words)}{self._dated}"),
+            ("regret", f"{measured(self.regret, unit)} (Monte Carlo error {measured(self.best.regret_mcse, unit)})"
+             f"{most_saved(self.law_words, None if self.risk == Mean() else measured(self.evpi, unit))}{self._dated}"),
         ]  # fmt: skip
 
     @property

@@ -145,11 +145,9 @@ def stakes_at(decision: AbstractDecision, fit: AbstractFit, actions: pd.DataFram
 
 
 def _utility(decision: AbstractDecision, fit: AbstractFit, actions: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Return the outcome under the law and the utility of a run, each of shape (chain·draw, action).
+    """Return the outcome and the utility, each of shape (chain·draw, action), under the law, as the choice reads them.
 
-    The level that runs can tell is that of the law: no result tells the noise of another run. The utility is of what
-    happens, with discrepancies and noise that all actions share.
+    No result tells the noise of another run, and no choice follows the discrepancies.
     """
-    run = decision.outcome(fit, actions, "run")
-    level = decision.outcome(fit, actions, "law") if decision.scoped else run
-    return level.to_numpy(), decision.utility(run, actions).to_numpy()
+    outcome = decision.outcome(fit, actions, "law")
+    return outcome.to_numpy(), decision.utility(outcome, actions).to_numpy()

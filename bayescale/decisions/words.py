@@ -50,13 +50,15 @@ def wrapped(line: str, indent: int) -> str:
     return textwrap.fill(line, _WIDTH, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False)
 
 
-def most_saved(unknown: str) -> str:
-    """Return what a regret is in words; of the law alone, experiments tell all that is unknown.
+def most_saved(unknown: str, worth: str | None = None) -> str:
+    """Return what a regret is, in words that follow it; of the law alone, experiments tell all that is unknown.
 
     Parameters
     ----------
     unknown : str
         What is uncertain, such as ``"the law and its form"``.
+    worth : str, optional
+        The value of perfect information, where the regret is another: that of an action with less expected utility.
 
     Returns
     -------
@@ -64,7 +66,9 @@ def most_saved(unknown: str) -> str:
     """
     right = "if one of its laws is right" if "its form" in unknown else "if the model is right"
     known = "more experiments" if unknown == "the law" else f"knowing {unknown}"
-    return f"{right}, the most that {known} could save"
+    if worth is None:
+        return f": {right}, the most that {known} could save"
+    return f"; {right}, {known} could save {worth} at most"
 
 
 def measured(value: float, unit: str, digits: int = 2) -> str:

@@ -6,13 +6,15 @@ import math
 
 import jax.numpy as jnp
 from jax import Array
-from jax.scipy.special import gammaln
+from jax.scipy.special import betaln, gammaln
 
 from bayescale.parts.base import Kind, Parameter
 from bayescale.parts.priors import LogNormal, Normal
 
 _REFERENCE = math.log(0.01 / 0.99)  # log odds of a mean of 1%, at which the tail is a parameter
-_LOWEST = -25.0  # log odds: a mean of 1e-11, below which differences of log-gamma functions lose their digits
+_LOWEST = -25.0  # log odds: a mean of 1e-11, below which differences of log-beta functions lose their digits
+_LARGE = 1e3  # shape: log-gamma functions lose digits above, and the series of JAX's `betaln` below
+_LEAST = 1e-12  # probability: a share of zero has no log, and no gradient
 
 TAIL = Parameter(
     LogNormal(0.25, 0.7),
@@ -67,4 +69,20 @@ def log_unsolved(a: Array, b: Array, samples: Array) -> Array:
     Array
         At many samples it falls as ``-a`` times their log.
     """
-    return gammaln(b + samples) - gammaln(b) + gammaln(a + b) - gammaln(a + b + samples)
+    exact = gammaln(b + samples) - gammaln(b) + gammaln(a + b) - gammaln(a + b + samples)
+    return jnp.where(b < _LARGE, exact, betaln(a, b + samples) - betaln(a, b))
+
+
+def probability(share: Array) -> Array:
+    """Return a share of problems as a probability that has a log, and so has its complement.
+
+    Parameters
+    ----------
+    share : Array
+
+    Returns
+    -------
+    Array
+        Between 1e-12 and the largest number below 1.
+    """
+    return jnp.clip(share, _LEAST, 1.0 - jnp.finfo(share.dtype).epsneg)

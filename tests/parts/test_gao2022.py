@@ -52,7 +52,7 @@ def simulated(form: str) -> bs.Runs:
     params, kl = (x.ravel() for x in np.meshgrid([3e6, 3e7, 3e8, 3e9], np.geomspace(0.3, 100, 10)))
     scores = gold(form, kl, BETA * (params / 1e8) ** -EXPONENT)
     noise = SCATTER * np.random.default_rng(0).standard_normal(len(params))
-    return bs.load_runs(pd.DataFrame({"params": params, "kl": kl, "gold_score": scores + noise, "examples": 1e5}))
+    return bs.load_runs(pd.DataFrame({"params": params, "kl": kl, "gold_score": scores + noise, "tokens": 1e10}))
 
 
 @pytest.mark.slow

@@ -103,6 +103,29 @@ def test_a_vote_of_one_is_a_sample_and_many_votes_saturate() -> None:
     assert abs(found[2] - found[1]) < 0.01  # a thousand samples solve all but 4 in a million
 
 
+@pytest.mark.parametrize("share", [0.8, 0.9, 0.99])
+def test_a_vote_on_an_easy_benchmark_counts_problems_that_every_sample_solves(share: float) -> None:
+    """At these shapes much of the Beta lies so near 1 that no grid of log odds reaches it."""
+    of, at = part("responses", "majority-vote"), {"tail": 0.25, "rise": 0.3, "rival": 0.3}
+    with jax.enable_x64(True):
+        one, many = np.asarray(of.location(np.log(-np.log([share] * 2)), {"votes": np.array([1.0, 100.0])}, **at))
+    assert one == pytest.approx(share, abs=1e-3)
+    assert share < many < 1
+
+
+def test_shares_keep_their_digits_where_problems_are_hard_and_stay_below_1_where_they_are_easy() -> None:
+    of, nats = part("responses", "pass-at-k"), np.array([16.0, 20.0, 25.0])
+    with jax.enable_x64(True):
+        hard = np.asarray(of.location(np.log(nats), {"samples": np.ones(3)}, tail=0.25, rise=0.3))
+        easy = of.location(np.log(-np.log([0.9])), {"samples": np.array([1e6])}, tail=0.25, rise=0.6)
+        columns = {"n_items": np.array([10.0]), "samples": np.array([1.0])}
+        density = float(part("noise", "difficulty").distribution(easy, columns, tail=0.25, rise=0.6).log_prob(10.0)[0])
+        easy = float(easy[0])
+    np.testing.assert_allclose(hard, np.exp(-nats), rtol=1e-3)
+    assert easy < 1
+    assert np.isfinite(density)
+
+
 def test_a_vote_between_two_answers_is_binomial_near_even_odds() -> None:
     """Of 25 votes at a probability of 0.5 and 0.6: the sharpness has the slope of the Binomial at even odds."""
     with jax.enable_x64(True):

@@ -337,7 +337,7 @@ def _joint(domains: tuple[str, ...], sizes: tuple[str, ...]) -> Mapping[str, Par
 def _exponential(domains: tuple[str, ...]) -> Mapping[str, Parameter]:
     ratio = Parameter(LogNormal(0.1, 1.0), "1", "reducible over irreducible loss, at the anchor", 0.3, at_anchor=True)
     # Published coefficients are between -20 and 5 for shares of about 0.2 and less, thus -4 to 1 at the mean share.
-    effect = Normal(0.0, 1.0)
+    effect = Normal(0.0, 2.0)
     return {
         "level": LEVEL,
         "ratio": ratio,

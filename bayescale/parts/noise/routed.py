@@ -21,6 +21,7 @@ class RoutedScatter(AbstractNoise):
     runs = ("clark2022",)
     kind = "log"
     requires = ("experts",)
+    ranges = {"experts": (1.0, 4096.0)}
     parameters = {
         "sigma": SIGMA,
         "nu": NU,

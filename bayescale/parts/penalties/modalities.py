@@ -8,7 +8,7 @@ import pandas as pd
 
 from bayescale.core.errors import RunsError
 from bayescale.parts.base import AbstractPenalty, Kind, Parameter, log_sum
-from bayescale.parts.laws.additive import EXPONENT, FREE_FLOOR, SHARE
+from bayescale.parts.laws.additive import SHARE
 from bayescale.parts.priors import LogNormal
 
 AGHAJANYAN = "Aghajanyan et al. 2023, arXiv:2301.03728"
@@ -18,7 +18,7 @@ _PARAMS, _TOKENS = float(np.log(1e9)), float(np.log(2e10))  # where the terms ar
 _LEAST = 0.05  # of the mean loss: a synergy saves no more than the rest
 
 TERM = Parameter(SHARE, "nats/token", "term at 1B params and 20B tokens", 0.3, AGHAJANYAN)
-POWER = Parameter(EXPONENT, "1", "exponent", 0.1, FREE_FLOOR, kind=Kind.EXPONENT)
+POWER = Parameter(LogNormal(0.25, 0.6), "1", "exponent", 0.1, AGHAJANYAN + ": 0.11 to 0.37", kind=Kind.EXPONENT)
 
 
 class Modalities(AbstractPenalty):

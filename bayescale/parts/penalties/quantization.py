@@ -39,7 +39,13 @@ class Quantization(AbstractPenalty):
         "rounding": Parameter(LogNormal(0.05, 1.5), "nats/token", "penalty at the reference run", 0.3),
         "rounding_tokens": _exponent("exponent of tokens in the penalty"),
         "rounding_params": _exponent("exponent of params in the penalty, which falls"),
-        "rounding_bits": Parameter(LogNormal(2.0, 0.5), "bits", "bits by which the penalty falls e-fold", 0.1),
+        "rounding_bits": Parameter(
+            LogNormal(0.8, 0.5),
+            "bits",
+            "bits by which the penalty falls e-fold",
+            0.1,
+            "the squared error of rounding falls as 4 to the power of minus the bits: e-fold in 0.72 bits",
+        ),
         "rounding_group": _exponent("exponent of the log of the group size in the penalty"),
     }
 
@@ -72,7 +78,7 @@ class FloatingPoint(AbstractPenalty):
     columns = {
         "exponent_bits": Column("bits", "bits of exponent", default=8.0, low=0.0, high=8.0, offset=0.5),
         "mantissa_bits": Column("bits", "bits of mantissa", default=7.0, low=0.0, high=23.0, offset=0.5),
-        "block_size": Column("count", "values that share one scale", default=1.0, low=1.0, high=65536.0),
+        "block_size": Column("count", "values that share one scale", default=128.0, low=1.0, high=65536.0),
     }
     parameters = {
         "alpha_N": ALPHA_N,

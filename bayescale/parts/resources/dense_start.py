@@ -18,7 +18,8 @@ class DenseStart(AbstractResource):
     name = "dense-start"
     source = "our own form; the question and the runs are of Liew et al. 2025, arXiv:2502.03009"
     use = (
-        "Routed models from dense ones, with several numbers of tokens in both phases, and routed models from scratch."
+        "Routed models from dense ones, with several numbers of tokens in both phases, and routed models from scratch. "
+        "With `repetition`, name that first: it counts tokens of the second phase."
     )
     avoid = (
         "The shipped runs alone: their dense phase has one length, so that the worth of its tokens is hardly more than "

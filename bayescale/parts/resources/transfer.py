@@ -22,7 +22,10 @@ class Transfer(AbstractResource):
 
     name = "transfer"
     source = HERNANDEZ
-    use = "Models are fine-tuned on few tokens, and controls are trained on them from scratch."
+    use = (
+        "Models are fine-tuned on few tokens, and controls are trained on them from scratch. With `repetition`, name "
+        "that first: it counts tokens of the new task."
+    )
     avoid = "The tokens of the new task are more than a tenth of those of the pretraining: a start may then be harmful."
     reproduced = "Ten times the params are worth 129 times the tokens of the new task, from the published exponents."
     changes = {"tokens": TOKENS}

@@ -19,6 +19,7 @@ class Accuracy(AbstractResponse):
     source = "two-step downstream prediction, as in the Llama 3 report, arXiv:2407.21783"
     observed = "n_correct"
     requires = ("n_items", "chance")
+    ranges = {"chance": (0.0, 0.99)}
     of_one = "benchmark"
     kind = "count"
     unit = "items"

@@ -39,6 +39,7 @@ class Benchmark(AbstractResponse):
     avoid = "A benchmark on which accuracy falls again as the loss falls: use bent-accuracy, which can say so."
     observed = "n_correct"
     requires = ("n_items", "chance")
+    ranges = {"chance": (0.0, 0.99)}
     of_one = "benchmark"
     kind = "count"
     unit = "items"
@@ -61,6 +62,7 @@ class Score(AbstractResponse):
     avoid = "Scores with a known number of items: their count says how precise they are."
     observed = "score"
     requires = ("chance",)
+    ranges = {"chance": (0.0, 0.99)}
     of_one = "benchmark"
     kind = "share"
     unit = "share"

@@ -22,6 +22,7 @@ class DirectAccuracy(AbstractResponse):
     avoid = "Benchmarks near their floor in every run: a power law in the log of accuracy above it is then all prior."
     observed = "n_correct"
     requires = ("n_items", "chance")
+    ranges = {"chance": (0.0, 0.99)}
     of_one = "benchmark"
     kind = "count"
     unit = "items"

@@ -105,6 +105,7 @@ class MultipleChoice(AbstractResponse):
     avoid = "A benchmark of its own: the response benchmark has a midpoint, a ceiling and an informed floor."
     observed = "n_chosen"
     requires = ("n_items", "chance")
+    ranges = {"chance": (0.0, 0.99)}
     of_one = "benchmark"
     kind = "count"
     unit = "items"

@@ -8,7 +8,8 @@ from bayescale.parts.base import AbstractResponse
 class ErrorOdds(AbstractResponse):
     r"""Error rate of a score, with the odds of failure as the law's loss: :math:`e = L / (1 + L)`.
 
-    A law that is a power of compute then makes the log odds of success linear in its log, and the score is bounded.
+    A law that is a power of compute then makes the log odds of success linear in its log, and the middle of the score
+    is between 0 and 1.
     """
 
     name = "error-odds"
@@ -20,7 +21,10 @@ class ErrorOdds(AbstractResponse):
     unit = "share of examples"
     a_loss = True
     use = "Scores between 0 and 1 over compute, with the law `stages` or `power`; the error rate is 1 minus the score."
-    avoid = "Scores with a chance floor or a known number of items: use `accuracy`."
+    avoid = (
+        "Scores with a chance floor or a known number of items: use `accuracy`. Scores near 0: the noise is on the log "
+        "of the error, so that an interval may reach below 0."
+    )
 
     @staticmethod
     def location(log_loss, columns):

@@ -24,7 +24,10 @@ class GoldOfBest(AbstractResponse):
     name = "gold-of-best"
     source = GAO
     use = "Gold scores of the best of n samples, over divergences and sizes of the reward model."
-    avoid = "Policies trained by RL: use `gold-of-rl`. Sweeps that end before the peak, where the harm is its prior."
+    avoid = (
+        "Policies trained by RL: use `gold-of-rl`. Sweeps that end before the peak, where the harm is its prior. "
+        "Reward models of very different sizes: `alpha_best` is one number, and Gao et al. saw it change with params."
+    )
     reproduced = "At alpha 1 and beta 0.25 the peak is at d = 2: a KL of 4 nats, the best of 147 samples."
     observed = "gold_score"
     requires = ("kl",)

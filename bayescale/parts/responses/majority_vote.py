@@ -8,12 +8,12 @@ from jax import nn
 from jax.scipy.special import betaln
 
 from bayescale.parts.base import AbstractResponse, Parameter
-from bayescale.parts.difficulty import RISE, TAIL, shapes
+from bayescale.parts.difficulty import RISE, TAIL, probability, shapes
 from bayescale.parts.priors import LogNormal
 
 _NODES = np.linspace(-20.0, 12.0, 161)
-"""Log odds of a problem over which the Beta is integrated. Errors are below 0.001 up to a thousand votes,
-and 0.006 at a million."""
+"""Log odds of a problem over which the Beta is integrated; beyond the last one every vote is right. Errors are below
+0.001 up to a thousand votes, and 0.006 at a million."""
 
 
 class MajorityVote(AbstractResponse):
@@ -54,7 +54,9 @@ class MajorityVote(AbstractResponse):
         x = jnp.asarray(_NODES)
         density = jnp.exp(a * nn.log_sigmoid(x) + b * nn.log_sigmoid(-x) - betaln(a, b))
         right = nn.sigmoid(x + (sharpness - 1.0) * (x - jnp.log(_last(rival))))
-        return jnp.clip(jnp.sum(density * right, axis=-1) * (_NODES[1] - _NODES[0]), 1e-12, 1.0)
+        step = _NODES[1] - _NODES[0]
+        easy = jnp.exp(b * nn.log_sigmoid(-(_NODES[-1] + step / 2)) - betaln(a, b)) / b
+        return probability(jnp.sum(density * right, axis=-1) * step + easy[..., 0])
 
 
 def _last(value):

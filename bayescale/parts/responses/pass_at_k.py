@@ -3,16 +3,14 @@
 import jax.numpy as jnp
 
 from bayescale.parts.base import AbstractResponse, Parameter
-from bayescale.parts.difficulty import RISE, TAIL, log_unsolved, shapes
+from bayescale.parts.difficulty import RISE, TAIL, log_unsolved, probability, shapes
 from bayescale.parts.priors import LogNormal
-
-_LEAST = 1e-12  # probability: a share of zero has no log, and no gradient
 
 
 def _share(nats, samples, tail, rise):
     """Return the share of problems that `samples` solve, if one sample solves a share of ``exp(-nats)`` of them."""
     a, b = shapes(-nats - jnp.log(-jnp.expm1(-nats)), tail, rise)
-    return jnp.clip(-jnp.expm1(log_unsolved(a, b, samples)), _LEAST, 1.0)
+    return probability(-jnp.expm1(log_unsolved(a, b, samples)))
 
 
 class PassAtK(AbstractResponse):

@@ -27,12 +27,13 @@ class Skill(AbstractResponse):
     avoid = "Skills that no run has half of: midpoint and ceiling are then their priors."
     observed = "n_correct"
     requires = ("n_items", "chance")
+    ranges = {"chance": (0.0, 0.99)}
     of_one = "benchmark"
     kind = "count"
     unit = "items"
     parameters = {
         "midpoint": Parameter(
-            LogNormal(10.0, 1.5), "of the anchor's input", "amount seen at which half of the rise is made", 0.3,
+            LogNormal(3.0, 2.5), "of the anchor's input", "amount seen at which half of the rise is made", 0.3,
             f"syntax and most semantics by 10 to 100 million words, other skills far later: {ZHANG}",
         ),
         "steepness": Parameter(
