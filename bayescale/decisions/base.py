@@ -88,6 +88,14 @@ class AbstractDecision(ABC):
     def unit(self) -> str:
         """Unit of the utility and of the regret: a class attribute, or a property where settings change it."""
 
+    @property
+    def chosen_in(self) -> Scope:
+        """Scope in which the action of highest expected utility is chosen: the law.
+
+        It is that of a run where utility bends so much that the noise of a run changes its mean.
+        """
+        return "law"
+
     @abstractmethod
     def actions(self, fit: AbstractFit) -> pd.DataFrame:
         """Possible actions, one per row.

@@ -193,7 +193,8 @@ class Choice:
 
     def _read_by(self, risk: AbstractRisk) -> np.ndarray:
         """Utilities in the scope that an attitude to risk reads, shape (draw, action)."""
-        law = risk.scope == "law" and (risk.linear or not self._controlled)
+        scope = self.decision.chosen_in if risk == Mean() else risk.scope
+        law = scope == "law" and (risk.linear or not self._controlled)
         return (self.utility if law else self.run_utility).to_numpy()
 
     @property
@@ -410,12 +411,13 @@ class Choice:
     @property
     def _lines(self) -> list[tuple[str, str]]:
         unit, outcome = self.decision.unit, self.decision.outcome_unit or self.decision.unit
+        saved = most_saved(self.law_words, None if self.regret == self.evpi else measured(self.evpi, unit))
         low, middle, high = (count(self.expected[q], 4) for q in ("q05", "q50", "q95"))
         return [
             ("choose", self.name_of(self.best.action)),
             ("expected", f"{middle} {outcome} (90% interval {low} to {high})"),
             ("regret", f"{measured(self.regret, unit)} (Monte Carlo error {measured(self.best.regret_mcse, unit)})"
-             f"{most_saved(self.law_words, None if self.risk == Mean() else measured(self.evpi, unit))}{self._dated}"),
+             f"{saved}{self._dated}"),
         ]  # fmt: skip
 
     @property

@@ -13,6 +13,7 @@ from bayescale.core.quantities import count
 from bayescale.decisions.choice import Choice
 
 ENDS = ("q05", "q50", "q95")
+_SAME = 1e-9
 _FEW = 0.001  # of the loss: runs that differ in nothing but their seed differ by as much
 _SURE = 0.8  # probability of the best, below which a larger regret leaves the choice open
 
@@ -51,7 +52,7 @@ def finite(x: Any) -> float | None:
     return float(x) if np.isfinite(x) else None
 
 
-def written(x: float | None, otherwise: str, digits: int = 3) -> str:
+def written(x: float | None, otherwise: str, digits: int = 3, *, least: float = 0.0) -> str:
     """Write a number for people to read.
 
     Parameters
@@ -61,12 +62,16 @@ def written(x: float | None, otherwise: str, digits: int = 3) -> str:
         What is written for None.
     digits : int
         Significant digits.
+    least : float
+        The smallest number that was looked at: one that is no larger may be smaller in truth, and is written so.
 
     Returns
     -------
     str
     """
-    return otherwise if x is None else count(x, digits)
+    if x is None:
+        return otherwise
+    return f"under {count(least, digits)}" if x <= least * (1 + _SAME) else count(x, digits)
 
 
 def chances(losses: np.ndarray) -> np.ndarray:
@@ -79,9 +84,10 @@ def chances(losses: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray, shape (action,)
-        It sums to one.
+        It sums to one; actions that tie share a draw.
     """
-    return np.bincount(losses.argmin(axis=1), minlength=losses.shape[1]) / len(losses)
+    least = losses == losses.min(axis=1, keepdims=True)
+    return np.asarray((least / least.sum(axis=1, keepdims=True)).mean(axis=0))
 
 
 def kendall_tau(one: np.ndarray, other: np.ndarray) -> np.ndarray:

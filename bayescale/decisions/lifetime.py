@@ -25,6 +25,7 @@ from bayescale.decisions.base import (
 )
 from bayescale.decisions.bills import SEED, card_of, flop_price, unit_of
 from bayescale.decisions.choice import Choice
+from bayescale.decisions.draws import ends
 from bayescale.decisions.hardware import Hardware
 from bayescale.decisions.limits import SHAPES, buildable, menu
 from bayescale.decisions.plans import balanced, beyond, interval, least, least_training, slope, token_grid
@@ -44,6 +45,7 @@ MEMORY = "max_memory_gb"
 _USUAL = "kv_heads=8"  # shapes of the served models: 8 key and value heads, as in Llama 3 of any size
 _BYTES = {"fp8": 1.0}  # per param; otherwise 2
 _BETTER = 0.01  # nats/token: the better quality whose cost is reported
+_MOST_BETTER = 0.9  # of the loss that is asked for
 
 
 @dataclass(frozen=True)
@@ -55,8 +57,9 @@ class Lifetime(AbstractDecision):
     takes 2, a lower bound; with ``prompt``, ``generated`` and ``batch``, the time of a server that reads prompts,
     weights and caches.
 
-    A plan's probability of reaching the quality and its cost are computed for a run, with discrepancies and noise. The
-    regret and the comparison with the compute-optimal model are under the law alone.
+    A plan's probability of reaching the quality and its cost are computed for a run, with discrepancies and noise. If
+    the quality is a loss, the chosen size is the one whose run costs least on average. The regret and the comparison
+    with the compute-optimal model are under the law alone.
 
     Attributes
     ----------
@@ -179,6 +182,11 @@ class Lifetime(AbstractDecision):
         """Whether the quality is that of a size, the demand is known, and there are no limits or hardware."""
         said = [amount(getattr(self, name)) for name in ("demand", "years", "serving")]
         return self.like is not None and not self.hardware and not self.limits and all(one.fixed for one in said)
+
+    @property
+    def chosen_in(self) -> Scope:
+        """A run if the quality is a loss: tokens grow faster the lower it is. Noise cancels between two models."""
+        return "law" if self.loss is None else "run"
 
     @property
     def unit(self) -> str:
@@ -368,6 +376,7 @@ class Lifetime(AbstractDecision):
             choice,
             np.exp(target[:, 0]) + np.zeros(len(tokens)),
             slope(found, target)[:, 0],
+            np.exp(found.tokens_for(target + np.log1p(-np.minimum(_BETTER * np.exp(-target), _MOST_BETTER)))[:, 0]),
             *least(ln_params, np.log(cost)),
             optimal,
             ln_flops - optimal - np.log(FLOPS_PER_PARAM_TOKEN),
@@ -384,6 +393,8 @@ class Life(AbstractDetails):
         The loss that is asked for.
     slope : ndarray
         Log tokens of the chosen size per unit of log loss; negative.
+    better_tokens : ndarray
+        Tokens with which the chosen size reaches a loss that is lower by 0.01 nats/token; infinite if it does not.
     ln_optimum, ln_least_cost : ndarray
         The size with the least cost in the draw, and this cost; infinite if no size reaches the quality.
     ln_optimal_params, ln_optimal_tokens : ndarray
@@ -394,6 +405,7 @@ class Life(AbstractDetails):
     choice: Choice
     quality: np.ndarray
     slope: np.ndarray
+    better_tokens: np.ndarray
     ln_optimum: np.ndarray
     ln_least_cost: np.ndarray
     ln_optimal_params: np.ndarray
@@ -463,6 +475,12 @@ class Life(AbstractDetails):
         NaN where the tokens are close to the most.
         """
         return (-self.costs[0] * self.slope / self.quality)[self.reached]
+
+    @property
+    def price_of_better(self) -> dict[str, float | None]:
+        """Quantiles of what a loss lower by 0.01 nats/token costs at the chosen size; None if it is out of reach."""
+        better = self.decision.costs(self.better_tokens[:, None], np.array([self.params]))[0][:, 0]
+        return ends((better - self.costs[0])[self.reached])
 
     def break_even(self, small: float | str, large: float | str) -> np.ndarray:
         """Return the demand above which the smaller of two sizes costs less, if both are trained to the quality.
@@ -552,7 +570,10 @@ class Life(AbstractDetails):
     def _compared(self) -> list[tuple[str, str]]:
         """The compute-optimal model, what is saved, the demand that decides, and what a better quality costs."""
         other, demand = self._against
-        better = _BETTER * float(np.nanmean(self.price_of_loss))
+        low, middle, high = (
+            "more than any number of tokens" if x is None else measured(x, self.decision.unit)
+            for x in self.price_of_better.values()
+        )
         side = "from" if self.params <= other else "up to"  # of two sizes, more demand favours the smaller one
         return [
             ("optimal", f"compute-optimal for the same quality: {count(other)} params on "
@@ -560,7 +581,8 @@ class Life(AbstractDetails):
             ("over-trained", f"on {interval(self.over_training)} times the tokens of that model"),
             ("saving", f"{self.saving:.1%} of the expected cost of that model"),
             ("break-even", f"costs less than that model {side} {interval(demand)} tokens served"),
-            ("quality", f"a loss lower by {_BETTER} nats/token would cost {measured(better, self.decision.unit)} more"),
+            ("quality", f"a loss lower by {_BETTER} nats/token would cost {middle} more (90% interval {low} to "
+             f"{high})"),
         ]  # fmt: skip
 
     @property
@@ -587,4 +609,5 @@ class Life(AbstractDetails):
             "compute_optimal": {name: quantiles(x) for name, x in self.optimal.items()},
             "break_even": {"against_params": other, "tokens_served": quantiles(demand)},
             "price_of_loss": float(np.nanmean(self.price_of_loss)),
+            "price_of_better": self.price_of_better,
         }

@@ -150,8 +150,8 @@ class NextRun(AbstractDecision):
     def outcome(self, fit: AbstractFit, actions: pd.DataFrame, scope: Scope) -> xr.DataArray:
         """Gain to the purpose after each simulated result, with the values of the candidates as coordinates.
 
-        Results are those of runs, and so is the outcome of the purpose, in either scope. The gains have controls of
-        mean zero, for a smaller error of their mean. Other attitudes to risk read the realised gains.
+        Results are those of runs. The purpose gains in the scope in which it chooses. The gains have controls of mean
+        zero, for a smaller error of their mean. Other attitudes to risk read the realised gains.
         """
         problem, experiments = self.problem(), self._experiments(fit, actions.iloc[1:])
         stakes = stakes_of(problem, fit)
@@ -230,8 +230,10 @@ class NextRun(AbstractDecision):
         """FLOP per unit of utility: how much more budget would raise the purpose's expected utility by a unit."""
         problem = self.problem()
         budget = getattr(problem, "flops", None)
-        if self.worth is not None or budget is None:
-            return self.worth or 0.0
+        if self.worth is not None:
+            return self.worth
+        if budget is None:
+            return 1.0 if problem.unit == "FLOP" else 0.0
         flops = quantity(budget)
         more = stakes_of(replace(problem, flops=flops * (1 + _STEP)), fit)  # type: ignore[type-var]
         gained = float(more.utility.mean(axis=0).max() - stakes.utility.mean(axis=0).max())
@@ -314,6 +316,8 @@ class Pilots(AbstractDetails):
         found = [f"the value of {poor} of {len(self.plane)} candidates is not reliable"] * bool(poor)
         if self.values and self.worth and self.net < 2 * self.value.mcse * self.worth:
             found.append("the net value is within two standard errors of zero")
+        if not self.worth:
+            found.append("pilots are ranked by value per FLOP: nothing says whether they are worth their cost")
         return tuple(found)
 
     @property

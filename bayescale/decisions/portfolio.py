@@ -14,7 +14,7 @@ from bayescale.core.quantities import count
 from bayescale.decisions.base import LIMITS, AbstractDecision, Details, draws_by_action, quantiles, setting
 from bayescale.decisions.choice import Choice
 from bayescale.decisions.plans import beyond
-from bayescale.decisions.simplex import LEAST_SHARE, MOST_PARTS, lattice
+from bayescale.decisions.simplex import LEAST_SHARE, MOST_PARTS, ends_reached, lattice
 from bayescale.decisions.surface import Scope, budget_of, frontier, interpolate
 from bayescale.inference.average import AbstractFit
 from bayescale.prediction.queries import resolve_family
@@ -85,7 +85,8 @@ class Portfolio(AbstractDecision):
         where, decades = beyond(choice.fit, pd.DataFrame(plans))
         plans = [{**plan, "reach_decades": float(far)} for plan, far in zip(plans, decades, strict=True)]
         problem = f"Portfolio of {count(budget_of(self.flops))} FLOP over {len(plans)} families, {where}"
-        return Details(problem, {"flops": self.flops, "worth": self.worths(choice.fit)}, lines, {"plans": plans})
+        asked, notes = {"flops": self.flops, "worth": self.worths(choice.fit)}, ends_reached(dict(choice.action))
+        return Details(problem, asked, lines, {"plans": plans}, notes=notes)
 
     def worths(self, fit: AbstractFit) -> dict[str, float]:
         """Return what a nat less loss is worth, by family.

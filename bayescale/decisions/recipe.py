@@ -20,7 +20,7 @@ from bayescale.inference.average import AbstractFit
 from bayescale.modelling.sites import LOG_LOSS
 from bayescale.prediction.extrapolation import reach_words
 from bayescale.prediction.predict import predict
-from bayescale.prediction.queries import flops_of
+from bayescale.prediction.queries import flops_of, resolve_family
 from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN
 
 LEAST_TAU, MOST_REGRET = 0.6, 0.025
@@ -140,7 +140,8 @@ class Recipe(AbstractDecision):
 
     def _labels(self, fit: AbstractFit) -> list[str]:
         """Names of the recipes; raises QueryError if they are fewer than two or unknown."""
-        known = [f"{x:g}" if self.covariate else str(x) for x in np.unique(fit.design_frame[self._column(fit)])]
+        values = np.unique(self._own_runs(fit)[self._column(fit)])
+        known = [str(x) if self.covariate is None else _labelled(float(x)) for x in values]
         labels = list(dict.fromkeys(one.strip() for one in self.recipes.split(","))) if self.recipes else known
         for label in labels:
             if label not in known:
@@ -161,9 +162,14 @@ class Recipe(AbstractDecision):
 
     def _runs(self, fit: AbstractFit) -> list[pd.DataFrame]:
         """Fitted runs of each recipe, with their compute, those of least compute first."""
-        runs, column, labels = fit.design_frame, self._column(fit), self._labels(fit)
+        runs, column, labels = self._own_runs(fit), self._column(fit), self._labels(fit)
         runs = runs.assign(flops=flops_of(runs)).sort_values("flops")
         return [runs[runs[column] == (label if self.covariate is None else float(label))] for label in labels]
+
+    def _own_runs(self, fit: AbstractFit) -> pd.DataFrame:
+        """Fitted runs; of values of a covariate, those of the family that is decided about, if it was fitted."""
+        runs, family = fit.design_frame, None if self.covariate is None else resolve_family(fit, self.family)
+        return runs[runs["family"] == family] if family in fit.families else runs
 
     def _common(self, fit: AbstractFit) -> float:
         """Largest compute that every recipe was run at, in FLOP."""
@@ -175,8 +181,10 @@ class Recipe(AbstractDecision):
         return pd.concat([runs[runs["flops"] <= common].iloc[[-1]] for runs in self._runs(fit)])
 
     def _picked(self, fit: AbstractFit) -> str | None:
-        """Recipe with the least loss in the largest runs; None if those are not of one scale."""
+        """Recipe with the least loss in the largest runs; None if those are not of one scale, or not of one family."""
         runs = self._largest(fit)
+        if self.covariate is not None and runs["family"].nunique() > 1:
+            return None
         spread = max(runs[name].max() / runs[name].min() for name in ("flops", "params"))
         if LOSS not in runs or spread > _SAME_SCALE:
             return None
@@ -225,7 +233,7 @@ def _lines(found: Mapping[str, Any], best: str) -> list[tuple[str, str]]:
     lines = [("best", ", ".join(f"{name} {p:.1%}" for name, p in often.items()) + " of draws")]
     far = [name for name, times in found["compute_needed"].items() if times["q50"] is None]
     for name, times in found["compute_needed"].items():
-        low, middle, high = (written(x, f"over {_TIMES}") for x in times.values())
+        low, middle, high = (written(x, f"over {_TIMES}", least=10**-_DECADES) for x in times.values())
         if name not in far:
             lines.append(("compute", f"{name}: {middle} times the FLOP for the loss of {best} "
                           f"(90% interval {low} to {high})"))  # fmt: skip
@@ -234,7 +242,7 @@ def _lines(found: Mapping[str, Any], best: str) -> list[tuple[str, str]]:
                   f"the runs to the target: {_gate(passes['kendall_tau'])} the gate of {LEAST_TAU}"))  # fmt: skip
     lines.append(("selection", f"by the largest runs, {picked}: expected regret {regret:.2%} of the loss, "
                   f"{_gate(passes['selection_regret'])} the gate of {MOST_REGRET:.1%}" if picked else
-                  "the largest runs of the recipes are not of one scale: none can be picked by them"))  # fmt: skip
+                  "the largest runs of the recipes differ in scale or family: none can be picked by them"))  # fmt: skip
     lines += [(count(row["flops"]), f"{best} best in {row['best']:.0%} of draws; the best is not the runs' best in "
                f"{row['reversed']:.0%}; tau {row['kendall_tau']:.2f}") for row in found["by_scale"]]  # fmt: skip
     return lines
@@ -245,6 +253,12 @@ def _promotion(promoted: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
     said = [f"{one['recipe']} (expected regret {'alone' if i == 0 else 'with it'} {count(one['regret'], 2)} nats/token)"
             for i, one in enumerate(promoted)]  # fmt: skip
     return [("promote", ", then ".join(said))] if said else []
+
+
+def _labelled(value: float) -> str:
+    """Return a value of a covariate in words from which it can be read again."""
+    short = f"{value:g}"
+    return short if float(short) == value else repr(value)
 
 
 def _gate(passed: bool) -> str:

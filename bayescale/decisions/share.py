@@ -77,7 +77,7 @@ class Share(AbstractDecision):
         even = {name: None if x is None else float(np.exp(x)) for name, x in even.items()}
         probability = float((shared < apart).mean())
         sure = max(probability, 1 - probability)
-        low, middle, high = (written(x, f"over {count(sizes[-1])}") for x in even.values())
+        low, middle, high = (written(x, f"over {count(sizes[-1])}", least=sizes[0]) for x in even.values())
         ratio = float(self.tokens) / float(self.params)
         lines = [("share", f"the lower loss in {probability:.1%} of draws"),
                  ("break-even", f"{middle} params (90% interval {low} to {high}), at {ratio:.3g} tokens of each "

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import combinations
 from math import comb
 
 import numpy as np
 
 LEAST_SHARE = 0.01
-"""Smallest share of a budget that a part gets."""
+"""Smallest share of a budget that one of two parts gets; of more parts it is the step of their :func:`lattice`."""
 MOST_PARTS = 12
 """Largest number of parts of which a lattice has enough points to choose from."""
 _MOST_SPLITS = 2000  # bounds draws × actions
+_SAME = 1e-9
 _STEPS = 150  # of a descent
 _SHORTEST, _LONGEST = 1e-6, 4.0  # powers of an advantage, at which a descent ends and which it does not exceed
 _SLACK, _TINY = 0.5, 1e-30  # the worst part loses at most a factor of three in a step of power 1
@@ -43,6 +44,27 @@ def lattice(parts: int) -> np.ndarray:
     ends = np.array(list(combinations(range(1, steps), parts - 1)))
     edges = np.column_stack([np.zeros(len(ends)), ends, np.full(len(ends), steps)])
     return np.diff(edges, axis=1) / steps
+
+
+def ends_reached(shares: Mapping[str, float]) -> tuple[str, ...]:
+    """Return a note if a share is the least or the largest that the lattice has: a better one may lie beyond it.
+
+    Parameters
+    ----------
+    shares : mapping of str to float
+        A point of the lattice of so many parts.
+
+    Returns
+    -------
+    tuple of str
+    """
+    points = lattice(len(shares))
+    least, most = points.min(), points.max()
+    at = [name for name, share in shares.items() if min(share - least, most - share) < _SAME]
+    if not at:
+        return ()
+    return (f"shares of {len(shares)} parts are looked for from {least:.1%} to {most:.1%} in steps of {least:.1%}: "
+            f"better ones may lie beyond for {', '.join(at)}",)  # fmt: skip
 
 
 def bounded(low: np.ndarray, high: np.ndarray, count: int) -> np.ndarray:

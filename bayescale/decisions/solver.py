@@ -15,14 +15,14 @@ from bayescale.decisions.base import AbstractDecision, settings_of
 from bayescale.decisions.bills import billed, card_of
 from bayescale.decisions.choice import Choice, Withheld, best
 from bayescale.decisions.limits import allowed_by, alone, limits_of
-from bayescale.decisions.risk import AbstractRisk, Mean
+from bayescale.decisions.risk import AbstractRisk, Mean, risk_of
 from bayescale.decisions.surface import draws_of
 from bayescale.inference.average import AbstractFit
 from bayescale.parts.catalogue import find
 
 
 def decide(
-    decision: AbstractDecision | str, fit: AbstractFit, risk: AbstractRisk | None = None, **settings: Any
+    decision: AbstractDecision | str, fit: AbstractFit, risk: AbstractRisk | str | None = None, **settings: Any
 ) -> Choice | Withheld:
     """Solve a decision problem on a fit.
 
@@ -32,8 +32,8 @@ def decide(
         The problem, such as an :class:`Allocation`, or the name of one, such as ``"lifetime"``.
     fit : Fit or Average
         The posterior.
-    risk : AbstractRisk, optional
-        The attitude to risk; by default expected utility.
+    risk : AbstractRisk or str, optional
+        The attitude to risk, or the name of one; by default expected utility.
     **settings
         Settings of a decision that is given by its name.
 
@@ -48,7 +48,7 @@ def decide(
     QueryError
         If a setting is unknown or out of range, or there is no action.
     UnknownName
-        If no decision has the name.
+        If no decision or attitude to risk has the name.
 
     Examples
     --------
@@ -59,7 +59,7 @@ def decide(
     True
     """
     decision = named(decision, **settings) if isinstance(decision, str) else decision
-    choice = solve(decision, fit, risk or Mean())
+    choice = solve(decision, fit, risk_of(risk) if isinstance(risk, str) else risk or Mean())
     return choice if choice.verdict.ok else Withheld(choice)
 
 
@@ -149,7 +149,7 @@ def solve(decision: AbstractDecision, fit: AbstractFit, risk: AbstractRisk) -> C
     utility = decision.utility(outcome, actions)
     found = best(utility.to_numpy(), fit.shape[0], allowed=allowed)
     choice = Choice(decision, fit, risk, actions, allowed, outcome, utility, found)
-    if risk != Mean():
+    if (risk, decision.chosen_in) != (Mean(), "law"):
         found = best(utility.to_numpy(), fit.shape[0], choice.preferred(risk), allowed)
         choice = replace(choice, best=found)
     return replace(choice, details=decision.details(choice)) if decision.details else choice

@@ -15,7 +15,7 @@ from bayescale.decisions.amounts import Amount, amount, drawn
 from bayescale.decisions.base import FAMILY, LIMITS, AbstractDecision, Details, draws_by_action, quantiles, setting
 from bayescale.decisions.choice import Choice
 from bayescale.decisions.plans import beyond
-from bayescale.decisions.simplex import LEAST_SHARE, MOST_PARTS, lattice
+from bayescale.decisions.simplex import LEAST_SHARE, MOST_PARTS, ends_reached, lattice
 from bayescale.decisions.surface import MOST_DRAWS, Scope, budget_of, draws_of, frontier, interpolate
 from bayescale.inference.average import AbstractFit
 from bayescale.modelling.sites import LAW
@@ -124,7 +124,8 @@ class Split(AbstractDecision):
         best = {stage: quantiles(of) for stage, of in self.optimum(choice.fit).items()}
         if self._measured(choice.fit):
             problem = f"Split of {count(budget)} FLOP over {', '.join(best)}"
-            notes = ("the law of stages is linear in logs: no stage saturates, and none changes what another gains",)
+            notes = ("the law of stages is linear in logs: no stage saturates, and none changes what another gains",
+                     *ends_reached({stage: share[stage] for stage in best}))  # fmt: skip
             return Details(problem, lines=_shares(share, budget, best), figures={"best_share": best}, notes=notes)
         params, _ = frontier(choice.fit, np.array([share[FIRST] * budget]), self._fixed(choice.fit))
         lines = _shares(share, budget, best)
@@ -133,8 +134,8 @@ class Split(AbstractDecision):
         plan = pd.DataFrame({"params": params, "tokens": tokens}).assign(**self._fixed(choice.fit))
         where, decades = beyond(choice.fit, plan)
         problem = f"Split of {count(budget_of(self.flops))} FLOP over {', '.join(best)}, {where}"
-        return Details(problem, lines=lines, figures={"best_share": best, "params": params[0], "tokens": tokens,
-                                                      "reach_decades": float(decades[0])})  # fmt: skip
+        found = {"best_share": best, "params": params[0], "tokens": tokens, "reach_decades": float(decades[0])}
+        return Details(problem, lines=lines, figures=found, notes=ends_reached({stage: share[stage] for stage in best}))
 
     def optimum(self, fit: AbstractFit) -> dict[str, np.ndarray]:
         """Return each draw's best shares under the law: proportional to what an e-fold of compute gains.

@@ -145,9 +145,6 @@ def stakes_at(decision: AbstractDecision, fit: AbstractFit, actions: pd.DataFram
 
 
 def _utility(decision: AbstractDecision, fit: AbstractFit, actions: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Return the outcome and the utility, each of shape (chain·draw, action), under the law, as the choice reads them.
-
-    No result tells the noise of another run, and no choice follows the discrepancies.
-    """
-    outcome = decision.outcome(fit, actions, "law")
+    """Return the outcome and the utility, each of shape (chain·draw, action), in the scope that the choice reads."""
+    outcome = decision.outcome(fit, actions, decision.chosen_in)
     return outcome.to_numpy(), decision.utility(outcome, actions).to_numpy()

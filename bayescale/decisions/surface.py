@@ -359,8 +359,10 @@ def surface(
     """
     params, tokens = (x.ravel() for x in np.meshgrid(np.exp(ln_params), np.exp(ln_tokens), indexing="ij"))
     queries = pd.DataFrame({"params": params, "tokens": tokens, "unique_tokens": tokens}).assign(**fixed)
-    log_loss = _log_losses(fit, queries, scope, 0).reshape(-1, len(ln_params), len(ln_tokens))
-    return Surface(ln_params, ln_tokens, log_loss)
+    log_loss = np.array(predict(fit, queries, only=LAW if scope == "law" else LOG_LOSS, most=MOST_DRAWS))
+    if scope == "run":  # the noise of the longest run of the middle size: that of short runs may be larger
+        log_loss += noise(fit, queries.iloc[[(len(ln_params) // 2 + 1) * len(ln_tokens) - 1]])[:, None]
+    return Surface(ln_params, ln_tokens, log_loss.reshape(-1, len(ln_params), len(ln_tokens)))
 
 
 def interpolate(x: np.ndarray, values: np.ndarray, at: np.ndarray) -> np.ndarray:

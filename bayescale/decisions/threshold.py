@@ -117,7 +117,7 @@ class Threshold(AbstractDecision):
         chosen = float(choice.action["flops"])
         found = {
             "compute_per_flop": quantiles(self.multiple(fit)),
-            "tokens_at_threshold": self.params and self._rule.flops / (FLOPS_PER_PARAM_TOKEN * self.params),
+            "most_tokens": self.params and self._largest(self._rule, fit) / (FLOPS_PER_PARAM_TOKEN * self.params),
             "capability": goal and f"{goal.response} {goal.level:g}",
             "rules": [self._judged(fit, name, of, chosen) for name, of in known.items()],
             "by_budget": self._by_budget(fit, known, goal, chosen).to_dict("records"),
@@ -228,8 +228,8 @@ class Threshold(AbstractDecision):
             lines.append(("rule", f"{one['rule']} ({one['status']} as of {one['as_of']}{checked}), "
                           f"{count(one['threshold'])} FLOP: crossed in {one['crosses']:.0%}{planned}"))  # fmt: skip
         if self.params:
-            lines.append(("at this size", f"{count(self.params)} params reach {count(self._rule.flops)} FLOP at "
-                          f"{count(found['tokens_at_threshold'])} tokens"))  # fmt: skip
+            lines.append(("at this size", f"{count(self.params)} params stay below with probability "
+                          f"{self.probability:g} up to {count(found['most_tokens'])} tokens"))  # fmt: skip
         for row in found["by_budget"]:
             able = f", {found['capability']} reached in {row['capability']:.0%}" if found["capability"] else ""
             size = f"{count(row['params'])} params on {count(row['tokens'])} tokens: " if "params" in row else ""

@@ -168,7 +168,7 @@ class Comparison:
         found = record.measured(bin_, new=new) if record else NOTHING
         for row in () if new else self.horizons.itertuples():
             if (row.model, row.horizon) == (name, bin_):
-                found = Measured(row.coverage_90, row.n_test, row.families)
+                found = Measured(row.coverage_90, row.n_test, row.families, row.coverage_90_se)
         return covered(reach, found, name, new=new, sized=size_name(self.fits[name]))
 
     @property

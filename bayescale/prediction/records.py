@@ -55,16 +55,33 @@ class Measured(NamedTuple):
         Share of forecasts whose 90% interval contained the loss.
     backtests, families : int
         Number of forecasts, and of the families that they are of.
+    se : float
+        Standard error of the coverage over families; NaN for one family.
     """
 
     coverage_90: float
     backtests: int
     families: int
+    se: float = np.nan
+
+    @property
+    def likely(self) -> tuple[float, float]:
+        """90% interval of the coverage (Wilson 1927).
+
+        Forecasts of one family share errors, so that families are the sample: the interval is that of as many
+        independent forecasts as have the standard error over families. Of one family it is too narrow.
+        """
+        p, n = self.coverage_90, float(self.backtests)
+        if self.families > 1:
+            n = min(n, p * (1 - p) / self.se**2) if self.se > 0 else self.families
+        middle, half = p + _Z**2 / (2 * n), _Z * np.sqrt(p * (1 - p) / n + _Z**2 / (4 * n**2))
+        return float((middle - half) / (1 + _Z**2 / n)), float((middle + half) / (1 + _Z**2 / n))
 
 
 OTHER = "measured with another engine than this version's"
 _MEASURES = ("covered_90", "backtests", "backtest_families")
 NOTHING = Measured(np.nan, 0, 0)
+_Z = 1.6448536269514722  # standard Normal, 95%
 
 
 @dataclass(frozen=True)
@@ -103,7 +120,9 @@ class Record:
             for kept in self.backtests:
                 for row in kept["horizons"]:
                     if kept["way"] == way and row["horizon"] == horizon:
-                        return Measured(row["coverage_90"], row["n_test"], row["families"])
+                        return Measured(
+                            row["coverage_90"], row["n_test"], row["families"], row.get("coverage_90_se", np.nan)
+                        )
         return NOTHING
 
     @property
@@ -194,7 +213,7 @@ def measured(queries: pd.DataFrame, record: Record | None, new: np.ndarray) -> p
     """
     otherwise = queries["extrapolation"] != class_of(queries["reach_decades"].to_numpy())
     rows = [
-        NOTHING if record is None or other else record.measured(str(horizon), new=bool(fresh))
+        (NOTHING if record is None or other else record.measured(str(horizon), new=bool(fresh)))[: len(_MEASURES)]
         for horizon, other, fresh in zip(horizon_of(queries["reach_decades"]), otherwise, new, strict=True)
     ]
     return queries.assign(**dict(zip(_MEASURES, zip(*rows, strict=True), strict=True)))

@@ -147,8 +147,8 @@ def of_comparison(c: Comparison) -> Content:
         why = "; ".join(f"{name}: {said}" for name, said in c.left_out["budget"].items())
         return _content(c, why, next(iter(c.status.values())), command)
     name, why = lead(c)
-    found = {r.horizon: Measured(r.coverage_90, r.n_test, r.families) for r in c.horizons.itertuples()
-             if r.model == name}  # fmt: skip
+    found = {r.horizon: Measured(r.coverage_90, r.n_test, r.families, r.coverage_90_se)
+             for r in c.horizons.itertuples() if r.model == name}  # fmt: skip
     led = f"The first page is that of {name}, which has {why}." if why else ""
     return _content(c, c.choices[name], c.status[name], command, measured=found, led=led)
 

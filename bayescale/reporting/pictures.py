@@ -8,7 +8,6 @@ from operator import attrgetter
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest
 
 from bayescale.decisions.choice import Choice
 from bayescale.decisions.surface import interpolate
@@ -200,7 +199,7 @@ def loss_by_compute(choice: Choice, table: Tabulated) -> Shown:
 
 
 def coverage(found: Mapping[str, Measured], title: str) -> Shown | None:
-    """Draw how often 90% intervals held, by reach, with the binomial error.
+    """Draw how often 90% intervals held, by reach, with an interval of the share.
 
     Parameters
     ----------
@@ -218,10 +217,9 @@ def coverage(found: Mapping[str, Measured], title: str) -> Shown | None:
         return None
     rows = []
     for k, name in enumerate(names):
-        held = round(found[name].coverage_90 * found[name].backtests)
-        likely = binomtest(held, found[name].backtests).proportion_ci(_PROMISED, "wilson")
+        low, high = found[name].likely
         rows.append({"at": k + 0.5, "reach": name, "runs": found[name].backtests, "families": found[name].families,
-                     "held": held / found[name].backtests, "low": likely.low, "high": likely.high})  # fmt: skip
+                     "held": found[name].coverage_90, "low": low, "high": high})  # fmt: skip
     frame = pd.DataFrame(rows)
     drawn = Drawing((0.0, len(names) + 0.0), (0.0, 1.0), log=False).level("rule", _PROMISED)
     for row in frame.itertuples():
@@ -232,10 +230,10 @@ def coverage(found: Mapping[str, Measured], title: str) -> Shown | None:
     columns: list[Column] = [
         ("reach", "", text, lambda r: r.reach), ("forecasts", "", integer, lambda r: r.runs),
         ("families", "", integer, lambda r: r.families), ("held", "", percent, lambda r: r.held),
-        ("binomial 90% from", "", percent, lambda r: r.low), ("to", "", percent, lambda r: r.high),
+        ("90% interval from", "", percent, lambda r: r.low), ("to", "", percent, lambda r: r.high),
     ]  # fmt: skip
     said = "; ".join(f"{row.reach}: {percent(row.held)} of {row.runs}" for row in frame.itertuples())
-    note = "Note: bars are binomial 90% intervals of the share; the line is what a 90% interval promises."
+    note = "Note: bars are 90% intervals of the share, by the spread of families; the line is what 90% promises."
     return Shown("coverage", title, drawn.svg("picture-coverage", f"coverage by reach. {said}"), note,
                  tabled("Coverage of the 90% interval by reach", frame, columns))  # fmt: skip
 

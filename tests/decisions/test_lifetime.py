@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -23,6 +24,7 @@ from bayescale.decisions.lifetime import Lifetime
 from bayescale.decisions.limits import buildable
 from bayescale.decisions.plans import least
 from bayescale.decisions.serving import Server, served
+from bayescale.decisions.words import measured
 from bayescale.runs.shapes import Shape
 
 MEAN = 2e12
@@ -180,6 +182,35 @@ def test_the_probability_and_the_cost_of_a_loss_are_those_of_a_run(chinchilla: b
     cost = said["training_cost"] + said["serving_cost"]
     assert cost == pytest.approx(-choice.run_utility.to_numpy()[:, choice.best.action].mean(), rel=1e-12)
     assert f"with probability {said['probability']:.3g} by a run, within 2.00T tokens; 1 under the law alone" in words
+
+
+@pytest.mark.parametrize("sizes", ["20B,30B", "20B,30B,50B"])
+def test_the_size_for_a_loss_is_the_one_whose_run_costs_least_on_average(chinchilla: bs.Runs, sizes: str) -> None:
+    """Noise makes the tokens of a small model far more uncertain: the law alone chooses a size that is too small."""
+    fit = known_fit(chinchilla, "additive", SARDANA, sigma=0.02, nu=50.0)
+    plan = Lifetime(demand=MEAN, loss=1.98, most_tokens="100T", probability=0.8)
+    choice = bs.decide(plan, fit)
+    cost = -choice.run_utility.to_numpy().mean(axis=0)
+    assert choice.best.action == cost.argmin()
+    assert cost[choice.utility.to_numpy().mean(axis=0).argmax()] > cost.min()
+    assert choice.params > choice.actions["params"][choice.utility.to_numpy().mean(axis=0).argmax()]
+    assert choice.regret > choice.evpi
+    assert f"could save {measured(choice.evpi, 'FLOP')} at most" in " ".join(repr(choice).split())
+    on_menu = bs.decide(replace(plan, limits={"sizes": sizes}), fit)
+    rows = [int(np.flatnonzero(np.isclose(on_menu.actions["params"], size)).max()) for size in (20e9, 30e9)]
+    drawn = on_menu.run_outcome.to_numpy()[:, rows]
+    noise = [np.log(1.69 + 406.4 * n**-0.336 + 410.7 * d**-0.283) for n, d in zip((20e9, 30e9), drawn.T, strict=True)]
+    reached = (drawn < 1e14).all(axis=1)  # one noise for all sizes, whatever else is on the menu
+    np.testing.assert_allclose(noise[0][reached], noise[1][reached], rtol=1e-6)
+    assert np.std(noise[0][reached]) == pytest.approx(0.02 * (50 / 48) ** 0.5, rel=0.15)
+
+
+def test_a_better_loss_costs_what_its_tokens_cost(fit: bs.Fit) -> None:
+    choice = bs.decide(Lifetime(demand=MEAN, loss=2.1), fit)
+    E, A, B, alpha, beta = additive(fit)
+    now, better = (((loss - E - A * choice.params**-alpha) / B) ** (-1 / beta) for loss in (2.1, 2.09))
+    exact = np.quantile(6 * choice.params * (better - now), [0.05, 0.5, 0.95], method="inverted_cdf")
+    assert list(choice.price_of_better.values()) == pytest.approx(exact, rel=1e-5)
 
 
 def test_a_plan_that_only_luck_lets_reach_the_loss_is_compared_with_nothing(chinchilla: bs.Runs) -> None:

@@ -12,6 +12,7 @@ import bayescale as bs
 from bayescale.core.errors import QueryError
 from bayescale.core.quantities import count
 from bayescale.decisions.limits import allowed_by, buildable, menu
+from bayescale.decisions.risk import RISKS
 
 BUDGET = "5.76e23"
 ACTIONS = pd.DataFrame({"params": [1e9, 7e9, 13e9, 70e9], "days": [1.0, 7.0, 14.0, 90.0], "family": "a"})
@@ -74,6 +75,15 @@ def test_only_the_limit_that_changes_the_choice_binds(chinchilla_fit: bs.Fit) ->
     gained = mean[at] - mean[at + round(np.log(1.1) / np.log(step))]
     assert choice.limits[0].looser == pytest.approx(gained, rel=0.5)  # the grid's step is a third of ten percent
     assert bs.decide(bs.Allocation(BUDGET), chinchilla_fit).limits == []
+
+
+def test_a_limit_binds_by_what_the_attitude_to_risk_loses(chinchilla_fit: bs.Fit) -> None:
+    free = bs.decide(bs.Allocation(BUDGET), chinchilla_fit, risk="cvar")
+    at = {"max_params": f"{free.params / 2:.0f}"}
+    (bound,) = bs.decide(bs.Allocation(BUDGET, limits=at), chinchilla_fit, risk="cvar").limits
+    worst = RISKS["cvar"]().score(free.run_utility.to_numpy())
+    chosen = bs.decide(bs.Allocation(BUDGET, limits=at), chinchilla_fit, risk="cvar")
+    assert bound.worth == pytest.approx(worst[free.best.action] - worst[chosen.best.action])
 
 
 def test_limits_that_leave_nothing_say_how_much_each_allows(chinchilla_fit: bs.Fit) -> None:

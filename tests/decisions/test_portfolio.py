@@ -13,7 +13,7 @@ from scipy.stats import rankdata
 import bayescale as bs
 from bayescale.core.errors import QueryError
 from bayescale.decisions.portfolio import Portfolio
-from bayescale.decisions.simplex import LEAST_SHARE, lattice
+from bayescale.decisions.simplex import LEAST_SHARE, ends_reached, lattice
 from bayescale.decisions.split import FIRST, Split
 
 FLOPS = 1e22
@@ -35,6 +35,17 @@ def test_a_lattice_is_of_positive_shares_that_add_up(parts: int) -> None:
     assert found.min() >= LEAST_SHARE - 1e-12
     assert found.sum(axis=1) == pytest.approx(1.0)
     assert len(np.unique(found.round(9), axis=0)) == len(found)
+
+
+def test_a_share_at_an_end_of_the_lattice_is_said_to_be_one() -> None:
+    assert ends_reached({"a": 0.5, "b": 0.5}) == ()
+    inside = lattice(4)[(lattice(4) > 0.1).all(axis=1)][0]
+    assert ends_reached(dict(zip("abcd", inside, strict=True))) == ()
+    (note,) = ends_reached(
+        dict(zip("abcd", lattice(4)[0], strict=True))
+    )  # three of the least share, one of the largest
+    assert note.startswith("shares of 4 parts are looked for from 4.2% to 87.5% in steps of 4.2%")
+    assert note.endswith("for a, b, c, d")
 
 
 def test_a_portfolio_of_one_law_twice_is_divided_in_halves_and_by_its_worth(trio_fit: bs.Fit) -> None:

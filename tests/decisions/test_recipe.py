@@ -13,7 +13,7 @@ from scipy.stats import kendalltau
 import bayescale as bs
 from bayescale.cli import main
 from bayescale.core.errors import QueryError
-from bayescale.decisions.draws import chances, ends, kendall_tau
+from bayescale.decisions.draws import chances, ends, kendall_tau, written
 from bayescale.decisions.recipe import Recipe
 from bayescale.decisions.surface import losses
 from bayescale.decisions.swap import Swap
@@ -49,6 +49,10 @@ def test_probabilities_of_being_best_sum_to_one(choice: bs.Choice, law) -> None:
     found = np.array(list(choice.figures["probability_best"].values()))
     assert found.sum() == pytest.approx(1.0)
     assert found == pytest.approx(chances(loss(law, *TARGET.values())))
+
+
+def test_recipes_that_tie_share_the_draw() -> None:
+    assert chances(np.array([[2.0, 1.0, 1.0], [0.0, 1.0, 2.0]])).tolist() == [0.5, 0.25, 0.25]
 
 
 def test_the_speed_up_of_a_recipe_gives_its_loss(choice: bs.Choice, law) -> None:
@@ -132,6 +136,12 @@ def test_requests_that_cannot_be_read_are_refused(trio_fit: bs.Fit, settings: di
 def test_one_family_is_no_choice(chinchilla_fit: bs.Fit) -> None:
     with pytest.raises(QueryError, match="needs two"):
         bs.decide(Recipe(**TARGET), chinchilla_fit)
+
+
+def test_a_number_at_an_end_of_what_was_looked_at_is_a_bound() -> None:
+    assert written(None, "over 1000") == "over 1000"
+    assert written(1e-3, "over 1000", least=1e-3) == "under 0.001"
+    assert written(2e-3, "over 1000", least=1e-3) == "0.002"
 
 
 def test_quantiles_of_draws_that_may_be_infinite() -> None:

@@ -28,13 +28,27 @@ def judged(choice: bs.Choice) -> dict[str, dict]:
 
 
 def test_compute_that_is_known_may_be_spent_up_to_the_threshold(chinchilla_fit: bs.Fit) -> None:
-    """70B params reach 1e25 FLOP at 1e25 / (6 · 70e9) = 23.8T tokens."""
+    """70B params stay below 1e25 FLOP up to 1e25 / (6 · 70e9) = 23.8T tokens."""
     choice = bs.decide(Threshold(params=70e9), chinchilla_fit)
     assert choice.action["flops"] == pytest.approx(1e25)
     assert choice.action["tokens"] == pytest.approx(23.8e12, rel=1e-3)
-    assert choice.figures["tokens_at_threshold"] == pytest.approx(1e25 / 6 / 70e9)
+    assert choice.figures["most_tokens"] == pytest.approx(1e25 / 6 / 70e9)
     assert judged(choice)["eu-ai-act"]["crosses"] == 0.0
     assert choice.regret == 0.0  # the rule decides, not the law
+
+
+def test_what_a_size_may_train_on_leaves_room_for_what_counts_besides(chinchilla_fit: bs.Fit) -> None:
+    plan = Threshold(params=70e9, restarts="1.05", post_training="0.1")
+    choice = bs.decide(plan, chinchilla_fit)
+    assert choice.figures["most_tokens"] == pytest.approx(1e25 / (1.05 * 1.1) / 6 / 70e9)
+    assert choice.figures["most_tokens"] == pytest.approx(choice.action["tokens"])
+    assert judged(choice)["eu-ai-act"]["crosses"] == 0.0
+
+
+@pytest.mark.parametrize(("restarts", "more"), [("1", "0.3"), ("1.02", "0.15"), ("1.15", "0.02"), ("1.3", "0")])
+def test_a_budget_at_the_threshold_does_not_cross_it_by_rounding(chinchilla_fit, restarts: str, more: str) -> None:
+    choice = bs.decide(Threshold(rule="us-eo-14110-biology", restarts=restarts, post_training=more), chinchilla_fit)
+    assert judged(choice)["us-eo-14110-biology"]["crosses"] == 0.0
 
 
 def test_the_budget_is_the_quantile_of_what_counts(choice: bs.Choice) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import binomtest
 
 import bayescale as bs
 from bayescale.evaluation.checks.base import FAIL, PASS, REVIEW, Finding, covered, statuses
@@ -46,13 +47,31 @@ def test_many_failures_are_counted_and_not_listed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("coverage", "forecasts", "state"),
-    [(0.93, 165, PASS), (0.9, 30, PASS), (0.85, 400, REVIEW), (0.69, 74, FAIL), (0.6, 406, FAIL), (1.0, 1, REVIEW)],
+    ("coverage", "forecasts", "families", "se", "state"),
+    [
+        (0.93, 165, 10, 0.03, PASS),
+        (0.9, 30, 3, 0.05, PASS),
+        (1.0, 30, 3, 0.0, PASS),
+        (0.8, 10, 5, 0.12, REVIEW),  # twice as many misses as promised
+        (0.85, 400, 11, 0.01, REVIEW),
+        (0.69, 414, 11, 0.124, REVIEW),  # eleven families: 49% to 84%
+        (0.6, 406, 11, 0.05, FAIL),
+        (1.0, 1, 1, np.nan, REVIEW),
+        (0.93, 68, 1, np.nan, REVIEW),  # 68 errors that are correlated
+    ],
 )
-def test_coverage_stands_by_what_backtests_measured(coverage: float, forecasts: int, state: str) -> None:
-    status = covered(1.7, Measured(coverage, forecasts, 1), "default")
+def test_coverage_stands_by_what_backtests_measured(
+    coverage: float, forecasts: int, families: int, se: float, state: str
+) -> None:
+    status = covered(1.7, Measured(coverage, forecasts, families, se), "default")
     assert status.state == state
     assert f"of {forecasts} backtest forecasts 30-100× the largest run" in status.sentence
+
+
+def test_the_interval_of_coverage_is_wilsons_of_as_many_forecasts_as_have_the_error_over_families() -> None:
+    exact = binomtest(45, 50).proportion_ci(0.9, "wilson")
+    assert Measured(0.9, 400, 8, (0.09 / 50) ** 0.5).likely == pytest.approx((exact.low, exact.high))
+    assert Measured(0.9, 50, 8, 0.001).likely == pytest.approx((exact.low, exact.high))  # no more than there are
 
 
 def test_coverage_over_dates_speaks_of_dates_and_not_of_compute() -> None:
@@ -85,7 +104,14 @@ def test_a_check_says_where_every_question_stands(chinchilla_fit: bs.Fit) -> Non
 
 def test_a_comparison_asks_its_own_backtests_for_coverage(comparison: bs.Comparison) -> None:
     bin_ = horizon_of(comparison.choices["additive"].reach_decades)
-    row = {"model": "additive", "horizon": str(bin_), "coverage_90": 0.5, "n_test": 40, "families": 1}
+    row = {
+        "model": "additive",
+        "horizon": str(bin_),
+        "coverage_90": 0.5,
+        "n_test": 40,
+        "families": 11,
+        "coverage_90_se": 0.05,
+    }
     horizons = pd.DataFrame([row | {"horizon": "inside", "coverage_90": 0.9}, row])
     by = {status.question: status for status in replace(comparison, horizons=horizons).status["additive"]}
     status = by["coverage"]
