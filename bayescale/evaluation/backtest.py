@@ -342,7 +342,7 @@ def tasks_of(
         group = [other for other in cuts if other.label == one.label and other.family in lot]
         train = np.logical_or.reduce([other.train for other in group])
         name = one.name if len(group) == 1 else f"{_called(runs, lot)} {one.label}".strip()
-        tasks.setdefault(name, Task(train, [], [other.family for other in group])).cuts.append(one)
+        tasks.setdefault(name, Task(train, [], sorted(lot))).cuts.append(one)
     return tasks
 
 
@@ -450,14 +450,19 @@ def _unseen(
 ) -> tuple[dict[str, Model], dict[str, BayescaleError]]:
     """Return the spec for each group, and the errors of families that nothing was learned from.
 
-    Priors that were learned on a group's own runs are learned again without them.
+    Priors that were learned on a group's own runs are learned again without them, and without the other families of
+    their suites, which may not be among `runs`.
     """
     if not spec.learned:
         return dict.fromkeys(groups, spec), {}
     origin = dict(spec.learned)
     source = load_again(origin)
     shared = shared_families(source, runs)
-    out = {label: set().union(*(shared[name] for name in group)) for label, group in groups.items()}
+    kin = together([spec], source.frame)
+    out = {
+        label: set().union(*(kin.get(name, {name}) for own in group for name in shared[own]))
+        for label, group in groups.items()
+    }
     again = [label for label in groups if out[label]]
     if not again:
         return dict.fromkeys(groups, spec), {}

@@ -59,7 +59,7 @@ def interpolation(fits: Mapping[str, Fit], site: str) -> tuple[pd.DataFrame, dic
         warnings.filterwarnings("ignore", "Estimated shape parameter", UserWarning)
         for name in (name for name in fits if name not in left_out):
             try:
-                found[name] = loo(fits[name].tree, pointwise=True, var_name=site)
+                found[name] = loo(_observed(fits[name], site), pointwise=True, var_name=site)
             except ValueError as reason:  # too few draws to fit a tail
                 left_out[name] = f"it has too few draws: {reason}"
         ranked = compare_elpd(found, round_to="none") if len(found) > 1 else None
@@ -73,7 +73,8 @@ def interpolation(fits: Mapping[str, Fit], site: str) -> tuple[pd.DataFrame, dic
             {"model": name, "elpd": float(one.elpd), "se": float(one.se), "p": float(one.p),
              "elpd_diff": float(difference), "dse": float(dse),
              "k_above": int((k > limit).sum()), "k_limit": limit, "k_worst": float(k.max()),
-             "worst_run": _run_words(fits[name], int(k.argmax())), "verdict": str(fits[name].verdict)}
+             "worst_run": _run_words(fits[name], int(_seen(fits[name], site)[k.argmax()])),
+             "verdict": str(fits[name].verdict)}
         )  # fmt: skip
     return pd.DataFrame(rows).sort_values("elpd", ascending=False, ignore_index=True), left_out
 
@@ -255,6 +256,18 @@ def _row(
     figures = {"mean": float(draws.mean())} | {q: float(np.quantile(draws, at)) for q, at in _QUANTILES.items()}
     return {"model": model, "family": family, "kind": kind, "name": name, "meaning": meaning, "unit": unit,
             **figures, "verdict": verdict}  # fmt: skip
+
+
+def _seen(fit: Fit, site: str) -> np.ndarray:
+    """Return the places of the runs that have a value of a column; the likelihood of the others is 1."""
+    return np.flatnonzero(fit.tree["observed_data"][site].notnull().to_numpy())
+
+
+def _observed(fit: Fit, site: str) -> xr.DataTree:
+    """Return the tree of a fit with the log likelihood of the runs that have a value of a column."""
+    seen = _seen(fit, site)
+    likelihood = fit.tree["log_likelihood"].to_dataset()[[site]].isel({RUN: seen})
+    return xr.DataTree.from_dict({"posterior": fit.tree["posterior"].to_dataset(), "log_likelihood": likelihood})
 
 
 def _run_words(fit: Fit, index: int) -> str:

@@ -268,7 +268,8 @@ class Cuts:
                 got="; ".join(f"{name}: {why}" for name, why in left_out.items()),
                 hint="move the train quantile, or add runs",
             )
-        return gather(tests, left_out, about(runs, "quantile", options, seed, found.versions, spec))
+        meta = about(runs, "quantile", options, seed, found.versions, spec)
+        return gather(tests, left_out, meta | ({"response": self.response} if self.response != "loss" else {}))
 
     def _table(self, model: str, one: Scored) -> pd.DataFrame:
         reach = one.scores["reach_decades"]

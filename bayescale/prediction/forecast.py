@@ -34,9 +34,9 @@ class Forecast:
         backtests of the model measured at that reach. ``covered_90`` is the share of ``backtests`` forecasts, from
         ``backtest_families`` families, whose 90% interval contained the loss; NaN and 0 if there were none.
     draws : xarray.Dataset
-        Dims ``chain draw query``: ``epred`` (the curve of the law, without noise) and ``predictive`` (a run, with
-        noise), in the unit of the response. Each draw is one law, so that differences between queries within a draw
-        are coherent.
+        Dims ``chain draw query``: ``epred`` (the expected curve: the law with the errors that runs share, without
+        noise) and ``predictive`` (a run, with noise), in the unit of the response. Each draw is one law, so that
+        differences between queries within a draw are coherent.
     response, unit : str
         What is forecast, and its unit.
     verdict : Verdict

@@ -9,7 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from bayescale.core.errors import QueryError, nearest
-from bayescale.runs.columns import missing_column
+from bayescale.runs.columns import DATE as YEAR
+from bayescale.runs.columns import missing_column, size_column
 from bayescale.runs.table import Runs
 
 DATE = "released"
@@ -84,7 +85,12 @@ class Way:
 
 def _below(runs: Runs, mine: np.ndarray, quantile: float, beyond: float) -> tuple[np.ndarray, np.ndarray]:
     cut = np.quantile(runs.size[mine], quantile)
-    return mine & (runs.size <= cut), mine & (runs.size > beyond * cut)
+    return mine & (runs.size <= cut), mine & _is_beyond(runs, cut, beyond)
+
+
+def _is_beyond(runs: Runs, cut: float, beyond: float) -> np.ndarray:
+    """Whether each run lies beyond a size: by a factor, or, where dates are the sizes, after it."""
+    return np.asarray(runs.size > (cut if size_column(runs.frame) == YEAR else beyond * cut))
 
 
 def _quantile(runs: Runs, mine: np.ndarray, options: Options) -> Masks:
@@ -103,7 +109,7 @@ def _smallest(runs: Runs, mine: np.ndarray, options: Options) -> Masks:
     count = options.smallest or SMALLEST
     first = np.flatnonzero(mine)[np.argsort(runs.size[mine], kind="stable")[:count]]
     train = np.isin(np.arange(len(runs)), first)
-    yield "", train, mine & (runs.size > options.beyond * runs.size[train].max())
+    yield "", train, mine & _is_beyond(runs, runs.size[train].max(), options.beyond)
 
 
 def _largest(runs: Runs, mine: np.ndarray, options: Options) -> Masks:
@@ -117,9 +123,10 @@ def _family(runs: Runs, mine: np.ndarray, options: Options) -> Masks:
 
 
 def _date(runs: Runs, mine: np.ndarray, options: Options) -> Masks:
-    if DATE not in runs.frame:
+    column = YEAR if DATE not in runs.frame and YEAR in runs.frame else DATE
+    if column not in runs.frame:
         raise missing_column(DATE, runs.frame.columns, runs.name)
-    dates = runs[DATE].astype(float)
+    dates = runs[column].astype(float)
     early = dates <= np.quantile(dates, options.train_quantile)
     yield "", early, mine & ~early
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -10,6 +12,7 @@ from scipy import stats
 
 import bayescale as bs
 from bayescale.core.errors import QueryError, RunsError
+from bayescale.evaluation import backtest as backtesting
 from bayescale.evaluation.backtest import SCORES, Backtest, _errors, score, score_cut, tasks_of
 from bayescale.evaluation.scores import scores
 from bayescale.inference.potential import initial
@@ -216,3 +219,24 @@ def test_an_option_that_a_way_does_not_read_is_refused(pool: bs.Runs) -> None:
         cut(pool, options=Options(beyond=float("nan")))
     with pytest.raises(RunsError, match="too few families"):
         bs.backtest(pool.where(family=["OPT", "Chinchilla"]), "additive", way="alongside")
+
+
+def test_priors_are_learned_again_without_the_other_families_of_a_suite_that_are_not_in_the_table(monkeypatch) -> None:
+    """The errors of a suite are correlated: a mate's larger runs would tell of those that are to be forecast."""
+    spec, asked = bs.load_spec("default"), []
+    learner = SimpleNamespace(learn=lambda without: asked.extend(without) or [spec] * len(without), left_out={})
+    monkeypatch.setattr(backtesting, "recall", lambda source, base: learner)
+    alone = bs.load_runs("open-families").where(family="OpenLM-C4")
+    backtesting._unseen(spec, alone, {"OpenLM-C4": ["OpenLM-C4"]}, progress=False)
+    assert asked == [{"OpenLM-C4", "OpenLM-RedPajama", "OpenLM-RefinedWeb"}]
+
+
+@pytest.mark.parametrize("way", ["quantile", "expanding", "by-date"])
+def test_models_of_many_dates_are_cut_by_date(way: str) -> None:
+    runs = bs.load_runs(
+        pd.DataFrame({"family": "a", "year": np.linspace(2020, 2025, 40), "n_correct": 1, "n_items": 2})
+    )
+    cuts, _ = cut(runs, way, Options())
+    assert cuts
+    for one in cuts:
+        assert runs["year"][one.train].max() < runs["year"][one.test].min()

@@ -14,8 +14,10 @@ from bayescale.prediction.predict import predict
 from bayescale.runs.splits import DATE
 
 _MOST_TIED = 0.25  # R² of date on log compute: above it, either stands for much of the other
-_MOST_DRIFT = 0.3  # correlation over models, which chance exceeds in one of a hundred tables of 70 models
-_MOST_GAP = 0.5  # standard deviations of size between models with and without a score
+_MOST_DRIFT = 0.3  # correlation over models; of fewer than 70, the one that chance exceeds in one of a hundred tables
+_MOST_GAP = 0.5  # standard deviations of size between models with and without a score; of few models, as much as chance
+_CHANCE = 2.576  # standard Normal, two-sided 1%
+_CHANCE_OF_TWO = 2.807  # 0.5%: the larger of two differences
 _MOST_BELOW = 0.02  # of a score: what prompts and formats move a guessing model by
 _FEWEST = 10
 _MOST_DRAWS = 400
@@ -66,10 +68,11 @@ def _drifts(fit: AbstractFit) -> Iterator[Finding]:
         draws = predict(fit, mine, only=site, most=_MOST_DRAWS, seed=fit.meta["seed"])
         away = (mine[site].to_numpy() - draws.mean(axis=0)) / draws.std(axis=0)
         drift = float(np.corrcoef(away, mine[DATE])[0, 1])
-        passed = abs(drift) <= _MOST_DRIFT
+        most = max(_MOST_DRIFT, float(np.tanh(_CHANCE / np.sqrt(len(mine) - 3))))  # Fisher's transform
+        passed = abs(drift) <= most
         side = "higher" if drift > 0 else "lower"
         yield Finding(
-            "observational", f"{site} and date", passed, abs(drift), _MOST_DRIFT,
+            "observational", f"{site} and date", passed, abs(drift), most,
             f"{site}: residuals correlate by {drift:+.2f} with the date of release" + (
                 "" if passed else f": later models score {side} than their other scores suggest; "
                 "contamination, focus of training and changes of the test are confounded"),
@@ -85,12 +88,13 @@ def _gaps(fit: AbstractFit) -> Iterator[Finding]:
         if min(gone.sum(), (~gone).sum()) < 3:
             continue
         apart = {name: _apart(values, gone) for name, values in _sizes(runs).items()}
-        name, most = max(apart.items(), key=lambda one: abs(one[1]))
-        passed = abs(most) <= _MOST_GAP
-        side = {"compute": ("larger", "smaller"), "date": ("newer", "older")}[name][most < 0]
+        name, gap = max(apart.items(), key=lambda one: abs(one[1]))
+        most = max(_MOST_GAP, _CHANCE_OF_TWO * float(np.sqrt(1 / gone.sum() + 1 / (~gone).sum())))
+        passed = abs(gap) <= most
+        side = {"compute": ("larger", "smaller"), "date": ("newer", "older")}[name][gap < 0]
         yield Finding(
-            "observational", f"gaps of {site}", passed, abs(most), _MOST_GAP,
-            f"{site} is missing for {gone.sum()} of {len(gone)} models, which are {abs(most):.2f} standard deviations "
+            "observational", f"gaps of {site}", passed, abs(gap), most,
+            f"{site} is missing for {gone.sum()} of {len(gone)} models, which are {abs(gap):.2f} standard deviations "
             f"{side}" + ("" if passed else ": it is missing not at random"),
             "the model integrates gaps out given compute, date and the other scores: if makers withhold low scores, "
             "forecasts of the benchmark are too high",
@@ -111,13 +115,16 @@ def _below(fit: Any) -> Iterator[Finding]:
     """Do models score below the floor of a benchmark by more than its noise?"""
     runs, floors = fit.design_frame, dict(fit.spec.said.get("benchmarks", {}))
     for site, said in floors.items():
-        floor, seen = said.get("chance", 0.0), runs[site].dropna().to_numpy()
+        floor, seen = said.get("chance", 0.0), runs[runs[site].notna()]
         if not floor or said.get("free") or len(seen) < _FEWEST:
             continue
-        least = float(floor - np.sort(seen)[: _FEWEST // 2].mean())
+        # The models of least compute, and not the lowest scores: those would lie below chance by luck.
+        by = next((name for name in ("flops", DATE) if name in seen), site)
+        least = float(floor - seen.nsmallest(_FEWEST // 2, by)[site].mean())
         passed = least <= _MOST_BELOW
         yield Finding(
             "observational", f"floor of {site}", passed, least, _MOST_BELOW,
-            f"{site}: the five lowest scores average {abs(least):.3f} {'below' if least > 0 else 'above'} chance",
+            f"{site}: scores of the five smallest models average {abs(least):.3f} "
+            f"{'below' if least > 0 else 'above'} chance",
             "free the floor (free = true), because a fixed one that is too high makes the slope too steep",
         )  # fmt: skip

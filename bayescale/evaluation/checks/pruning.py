@@ -29,7 +29,7 @@ class PruningTrend(AbstractCheck):
         sure = max(beats, 1 - beats)
         return [
             Finding(
-                "pruning", "prune_trend", sure >= _SURE, beats, _SURE,
+                "pruning", "prune_trend", sure >= _SURE, sure, _SURE,
                 f"at a fixed kept share the loss falls faster in tokens than without pruning: probability {beats:.2g}",
                 "add runs of the same shares at more tokens: the trend of their worth is not yet known",
             )
