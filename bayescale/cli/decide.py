@@ -67,7 +67,7 @@ def written(name: str) -> tuple[str, dict[str, dict[str, Any]]]:
             given = {one.arg: one.value for one in node.value.keywords}
             default = ast.literal_eval(given["default"]) if "default" in given else None
             settings[node.target.id] = {"kind": kind, "about": about, "required": not given, "default": default}
-    return (ast.get_docstring(decision) or "").partition("\n\n")[0], settings
+    return (ast.get_docstring(decision) or "").partition("\n\n")[0].replace("``", ""), settings
 
 
 def _literal(node: ast.expr) -> str:

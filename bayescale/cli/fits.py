@@ -53,7 +53,7 @@ def fit(
     runs: str, specs: tuple[str, ...], reading: Reading, horizon: float | None, out: Path, seed: int, chains: int,
     warmup: int | None, draws: int, device: str, as_json: bool,
 ) -> None:  # fmt: skip
-    """Fit a model to RUNS (a built-in name, or a CSV or Parquet file) and save the posterior.
+    """Fit a model to RUNS (a built-in name, or a file: CSV, TSV, JSON, Excel, Parquet) and save the posterior.
 
     Several models are each fitted, then averaged: a model's weight says how well it forecasts larger runs from smaller
     ones.
@@ -195,7 +195,8 @@ def forecast(
         print_json(summary.to_dict("records"))
     else:
         warn(result.verdict)
-        print_forecast(result, summary, extrapolation.reach_words(loaded, result.queries))
+        print_forecast(result, summary, extrapolation.reach_words(loaded, result.queries),
+                       extrapolation.size_name(loaded))  # fmt: skip
     finish(loaded.converged, str(loaded.verdict))
 
 

@@ -47,10 +47,11 @@ _WAYS = ("quantile", "expanding", "leave-largest-out", "leave-family-out", "by-d
 @models_option
 @reading_options
 @response_option
-@click.option("--way", type=click.Choice(_WAYS), default="quantile", show_default=True,
-              help="Which runs are fitted: those below a quantile of compute; the same at several quantiles; all but "
-              "the largest model size; only other families; what was released first; a family's smallest runs and "
-              "other families.")  # fmt: skip
+@click.option("--way", type=click.Choice(_WAYS), metavar="WAY", default="quantile", show_default=True,
+              help="Which runs are fitted: those below a quantile of compute (quantile); the same at several quantiles "
+              "(expanding); all but the largest model size (leave-largest-out); only other families "
+              "(leave-family-out); what was released first (by-date); a family's smallest runs and other families "
+              "(alongside).")  # fmt: skip
 @click.option("--train-quantile", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.7,
               show_default=True, help="Quantile of a family's compute up to which runs are fitted.")  # fmt: skip
 @click.option("--smallest", type=click.IntRange(2),
@@ -269,11 +270,14 @@ def learn(runs: str, spec: str, reading: Reading, out: Path, title: str | None, 
 
 
 @click.command()
-@click.argument("kind", type=click.Choice([*_KINDS, "model", "law", "decision", "check"]))
+@click.argument("kind", metavar="KIND", type=click.Choice([*_KINDS, "model", "law", "decision", "check"]))
 @click.argument("name", required=False)
 @as_json_option
 def show(kind: str, name: str | None, as_json: bool) -> None:
-    """List what ships (KIND: models, data, laws, decisions, checks …), or show one NAME in full."""
+    """List what ships, or show one NAME in full.
+
+    KIND is models, data, laws, resources, penalties, responses, noise, discrepancies, decisions or checks.
+    """
     from bayescale.cli import show as showing
 
     kind = {

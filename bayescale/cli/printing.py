@@ -21,7 +21,7 @@ from bayescale.cli.options import Reading
 from bayescale.core.errors import QueryError, why_unwritten
 from bayescale.core.escapes import printable
 from bayescale.core.files import atomic_write
-from bayescale.core.quantities import count
+from bayescale.core.quantities import count, factor
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -327,6 +327,8 @@ def cell(name: str, value: Any) -> str:
         return ""
     if name in ("params", "tokens", "flops", "unique_tokens") or abs(value) >= _COUNTED_FROM:
         return count(float(value))
+    if name == "reach_decades":
+        return f"{factor(value)}×" if value > 0 else "inside"
     if name == "r_hat":
         return f"{value:.3f}"
     if name in _PERCENT:

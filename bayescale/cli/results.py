@@ -18,8 +18,8 @@ _TIMES = 10.0  # the largest run's compute: the budget of the next step
 _POSTERIOR = ("Posterior of the parameters: mean, standard deviation and 90% interval. R-hat is near 1 if the chains "
               "agree, ESS counts effective draws.")  # fmt: skip
 _MEMBERS = "Weights of the models in the average, with their standard errors:"
-_FORECAST_HEAD = ("Median and 90% interval of a run, with its noise; the curve's interval is without it. Reach is in "
-                  "decades of compute beyond the largest run:")  # fmt: skip
+_FORECAST_HEAD = "Median and 90% interval of a run, with its noise; the curve's interval is without it."
+_REACH = " Reach is the {sized} as a multiple of the largest run's."
 _FEW = 3  # queries that are answered with a sentence each
 
 
@@ -47,7 +47,7 @@ def print_next(out: Path, columns: Iterable[str], runs: pd.DataFrame) -> None:
     echo("\n".join(["", "Next:", *lines]))
 
 
-def print_forecast(result: Any, table: pd.DataFrame, reach: str) -> None:
+def print_forecast(result: Any, table: pd.DataFrame, reach: str, sized: str) -> None:
     """Print forecasts: in sentences, with their reach and measured coverage, then as a table.
 
     Parameters
@@ -58,11 +58,14 @@ def print_forecast(result: Any, table: pd.DataFrame, reach: str) -> None:
         One forecast per row.
     reach : str
         How far the queries lie beyond the runs, in words.
+    sized : str
+        What says how large the runs are; dates have no multiple.
     """
     for sentence in (*_forecast_words(result, table), reach, *result.evidence, f"fit {result.verdict.status}"):
         echo(paragraph(sentence))
-    echo("\n" + paragraph(_FORECAST_HEAD))
-    print_table(table[[column for column in _FORECAST if column in table]])
+    multiple = sized != "dates"
+    echo("\n" + paragraph(_FORECAST_HEAD + _REACH.format(sized=sized) * multiple))
+    print_table(table[[c for c in _FORECAST if c in table and (multiple or c != "reach_decades")]])
 
 
 def _forecast_words(result: Any, table: Any) -> list[str]:

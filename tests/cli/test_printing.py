@@ -98,7 +98,7 @@ def test_a_forecast_is_printed_as_recorded(width: int, capsys) -> None:
         verdict=SimpleNamespace(status="converged"),
         evidence=("such intervals covered 93% of 165 backtest forecasts",),
     )
-    print_forecast(said, FORECASTS, "up to 45 times the compute of the largest run")
+    print_forecast(said, FORECASTS, "up to 45 times the compute of the largest run", "compute")
     printed = capsys.readouterr().out
     every_cell_is_whole(FORECASTS, printed, width)
     is_as_recorded("forecast", printed, width)

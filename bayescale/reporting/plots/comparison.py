@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from bayescale.core.quantities import count
+from bayescale.core.quantities import count, counted
 from bayescale.evaluation.comparison import Comparison
 from bayescale.evaluation.comparison_tables import EXPONENTS, OPTIMUM, POPULATION
 from bayescale.prediction.predict import predict
@@ -85,7 +85,7 @@ def plot_losses(comparison: Comparison, *, beyond: bool = False, ax: Axes | None
                     ha="right", xytext=(-2, 0), textcoords="offset points", color=_GREY)  # fmt: skip
     above = int((runs["loss"] > top).sum())
     if above:
-        ax.annotate(f"{above} runs above", (0.02, 0.97), xycoords="axes fraction", fontsize="small", va="top")
+        ax.annotate(f"{counted(above, 'run')} above", (0.02, 0.97), xycoords="axes fraction", fontsize="small", va="top")
     where = "beyond the runs" if beyond else "against compute"
     ax.set(xscale="log", xlabel="compute (FLOP)", ylabel="loss of a run (nats/token)", title=f"{family}: loss {where}")
     ax.set_ylim(top=top)
@@ -233,7 +233,7 @@ def plot_model_residuals(comparison: Comparison, name: str, *, ax: Axes | None =
     outside = int((np.abs(residuals) > limit).sum())
     if outside:
         ax.set_ylim(-limit, limit)
-        ax.annotate(f"{outside} runs outside", (0.02, 0.97), xycoords="axes fraction", fontsize="small", va="top")
+        ax.annotate(f"{counted(outside, 'run')} outside", (0.02, 0.97), xycoords="axes fraction", fontsize="small", va="top")
     ax.set_title(f"{name}: {ax.get_title()}")
     return ax
 

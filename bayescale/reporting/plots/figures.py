@@ -13,7 +13,7 @@ from scipy.stats import binomtest
 
 from bayescale.core.dims import FAMILY
 from bayescale.core.errors import QueryError
-from bayescale.core.quantities import count
+from bayescale.core.quantities import count, counted
 from bayescale.decisions.choice import Choice
 from bayescale.evaluation import uniformity
 from bayescale.evaluation.backtest import Backtest
@@ -139,7 +139,7 @@ def plot_forecast(fit: AbstractFit, *, family: str | None = None, decades: float
     top = 1.1 * q[4].max()  # a few outlying runs would flatten all others
     above = int((shown[of.site] > top).sum())
     if above:
-        ax.annotate(f"{above} runs above", (0.02, 0.97), xycoords="axes fraction", fontsize="small", va="top")
+        ax.annotate(f"{counted(above, 'run')} above", (0.02, 0.97), xycoords="axes fraction", fontsize="small", va="top")
     ax.set_ylim(top=top)
     ax.set_xscale("linear" if sized == DATE else "log")
     ax.set(
