@@ -32,18 +32,48 @@ def print_posterior(table: pd.DataFrame, *, several: bool, about: str, marked: s
     several : bool
         Whether it is of an average.
     about, marked : str
-        The fit in words, and its runs that are marked as excluded.
+        The fit in words; and its runs that are marked as excluded, with how to see what they change.
     """
     echo(paragraph(_MEMBERS if several else _POSTERIOR))
     print_table(table)
-    echo("\n".join(["", *map(paragraph, [*about.splitlines(), *([marked] if marked else [])])]))
+    echo("\n".join([*map(paragraph, [*about.splitlines(), *([marked] if marked else [])])]))
+
+
+def marked_words(fit: Any, out: Path) -> str:
+    """Return which fitted runs are marked as excluded, how to leave them out, and what shows what that would change.
+
+    Parameters
+    ----------
+    fit : Fit or Average
+    out : Path
+        File of the fit.
+
+    Returns
+    -------
+    str
+        Empty if there are none.
+    """
+    from bayescale.inference.average import LEAVE_OUT
+
+    if not fit.excluded:
+        return ""
+    said = f"{fit.excluded_words}; {LEAVE_OUT}"
+    if not {"params", "tokens"} <= set(fit.columns):
+        return said
+    if len(fit.members) == len(fit.families) == 1:
+        return f"{said}; what that would change is the line 'influence' of: {_decide(out, fit.design_frame)}"
+    return f"{said}; what that would change is under 'influence' in: bayescale check {out} --verbose"
+
+
+def _decide(out: Path, runs: pd.DataFrame) -> str:
+    return f"bayescale decide allocation {out} --flops {_TIMES * float(runs['flops'].max()):.1e}"
 
 
 def print_next(out: Path, columns: Iterable[str], runs: pd.DataFrame) -> None:
     """Print the commands that come after a fit; the budget is ten times the largest run's."""
     lines = [f"  bayescale check {out}"]
     if {"params", "tokens"} <= set(columns):
-        lines.append(f"  bayescale decide allocation {out} --flops {_TIMES * float(runs['flops'].max()):.1e}")
+        lines.append(f"  {_decide(out, runs)}")
     echo("\n".join(["", "Next:", *lines]))
 
 

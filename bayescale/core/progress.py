@@ -34,7 +34,7 @@ def words(name: str, *, found: bool = False) -> str:
     name : str
         Name of the stage.
     found : bool
-        Whether the mode has been searched for: what compiles before and after shares a name, so that its seconds add up.
+        Whether the mode is found: what compiles before and after it shares a name, so that seconds add up.
 
     Returns
     -------

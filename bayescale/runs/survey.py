@@ -112,7 +112,8 @@ def _repeats(runs: Runs) -> Iterator[Remark]:
     point = [column for column in ("family", "params", "tokens") if column in frame]
     times = int(frame.duplicated(point).sum()) if len(point) == 3 and not runs.rows_by else 0
     if times:
-        yield Remark("duplicates", REVIEW, f"{counted(times, 'run')} repeat{'s' * (times == 1)} the params and tokens of an earlier run of the family",
+        yield Remark("duplicates", REVIEW, f"{counted(times, 'run')} repeat{'s' * (times == 1)} the params and "
+                     "tokens of an earlier run of the family",
                      "keep them if they are separate runs, such as other seeds")  # fmt: skip
     else:
         yield Remark("duplicates", PASS, "no run is given twice")
@@ -122,7 +123,8 @@ def _marked(runs: Runs) -> Iterator[Remark]:
     if runs.excluded:
         reasons = "; ".join(f"{n}: {reason}" for reason, n in runs.excluded.items())
         few = sum(runs.excluded.values())
-        yield Remark("marked", REVIEW, f"{counted(few, 'run')} {'is' if few == 1 else 'are'} marked as excluded ({reasons})",
+        said = f"{counted(few, 'run')} {'is' if few == 1 else 'are'} marked as excluded ({reasons})"
+        yield Remark("marked", REVIEW, said,
                      "leave them out with --where 'exclusion=\"\"', or fit both ways")  # fmt: skip
 
 
