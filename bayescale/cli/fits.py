@@ -65,14 +65,13 @@ def fit(
     Several models are each fitted, then averaged: a model's weight says how well it forecasts larger runs from smaller
     ones.
     """
-    of_several = {"horizon": horizon, "workers": workers, "scheduler": scheduler, "folder": folder}
+    of_several: dict[str, Any] = {"horizon": horizon, "workers": workers, "scheduler": scheduler, "folder": folder}
     if len(specs) == 1 and (given := [name for name, value in of_several.items() if value is not None]):
         raise click.UsageError(f"--{given[0]} is for several models: give --model more than once")
     check_out(out, runs, *specs, fit=True)
     started = time.perf_counter()
     with waiting(LOADING):
         from bayescale.core import progress
-        from bayescale.evaluation import stacking
         from bayescale.inference import fit as fitting
         from bayescale.inference.average import Average
 
@@ -83,6 +82,8 @@ def fit(
     if len(specs) == 1:
         result: fitting.Fit | Average = fitting.fit(table, specs[0], stages=stages, **settings)
     else:
+        with waiting(LOADING):
+            from bayescale.evaluation import stacking
         with keeping(folder):
             result = stacking.stack(table, specs, stages=stages, **of_several, **settings)
     with stages("save"), waiting("saving the fit"):

@@ -116,7 +116,7 @@ def waiting(what: str) -> Iterator[None]:
         yield
 
 
-LOADING = "loading the libraries and what is asked of them"
+LOADING = "loading the libraries and the data"
 """What every verb waits for first."""
 
 

@@ -58,8 +58,8 @@ def marked_words(fit: Any, out: Path) -> str:
     if not fit.excluded:
         return ""
     said = f"{fit.excluded_words}; {LEAVE_OUT}"
-    if not {"params", "tokens"} <= set(fit.columns):
-        return said
+    if not fit.converged or not {"params", "tokens"} <= set(fit.columns):
+        return said  # nothing is decided by such a fit
     if len(fit.members) == len(fit.families) == 1:
         return f"{said}; what that would change is the line 'influence' of: {_decide(out, fit.design_frame)}"
     return f"{said}; what that would change is under 'influence' in: bayescale check {out} --verbose"
