@@ -8,6 +8,7 @@ import click
 
 from bayescale.cli.options import as_json_option
 from bayescale.cli.printing import echo, print_json
+from bayescale.core.quantities import counted
 
 _MEGABYTE = 1e6
 _DAY = 86400.0
@@ -39,5 +40,5 @@ def cache(clears: bool, as_json: bool) -> None:
         echo(f"The cache is switched off ({kept.VARIABLE} is empty).")
     else:
         age = "" if about["oldest_days"] is None else f", the oldest used {about['oldest_days']:.0f} days ago"
-        cleared = f"removed {removed} entries\n" if clears else ""
-        echo(f"{cleared}{folder}: {about['entries']} entries, {about['megabytes']:.1f} MB{age}")
+        cleared = f"removed {counted(removed, 'entry')}\n" if clears else ""
+        echo(f"{cleared}{folder}: {counted(len(found), 'entry')}, {about['megabytes']:.1f} MB{age}")

@@ -12,15 +12,14 @@ from typing import Any
 import click
 
 from bayescale.cli.examples import epilog
-from bayescale.cli.options import Budget, Quantity, as_json_option, command_of
-from bayescale.cli.printing import finish, print_json, print_wrapped, waiting
+from bayescale.cli.options import BUDGETS, Budget, Quantity, as_json_option, command_of
+from bayescale.cli.printing import LOADING, finish, print_json, print_wrapped, waiting
 from bayescale.core.errors import QueryError, why_unwritten
 
 _FOLDER = Path(__file__).parent.parent / "decisions"
 _BASE = "AbstractDecision"
 _TYPES: dict[str, Any] = {"count": Quantity(), "number": float, "integer": int, "text": str}
 _PAIRS: dict[str, Any] = {"numbers": (str, float), "texts": (str, str)}
-_BUDGETS = "Also dollars, hours or days on hardware: '2M dollars @ 512xH100', '50k hours @ H100'."
 _RISKS = ("mean", "cvar", "quantile", "minimax")
 
 
@@ -67,7 +66,7 @@ def written(name: str) -> tuple[str, dict[str, dict[str, Any]]]:
             given = {one.arg: one.value for one in node.value.keywords}
             default = ast.literal_eval(given["default"]) if "default" in given else None
             settings[node.target.id] = {"kind": kind, "about": about, "required": not given, "default": default}
-    return (ast.get_docstring(decision) or "").partition("\n\n")[0], settings
+    return (ast.get_docstring(decision) or "").partition("\n\n")[0].replace("``", ""), settings
 
 
 def _literal(node: ast.expr) -> str:
@@ -111,28 +110,25 @@ def command(name: str, about: str, settings: Mapping[str, Mapping[str, Any]], lo
     """
 
     def run(fit_file: str, risk: str, plot: Path | None, page: Path | None, as_json: bool, **given: Any) -> None:
-        from bayescale.decisions.choice import Choice
-        from bayescale.decisions.risk import risk_of
-        from bayescale.decisions.solver import decide
-        from bayescale.inference.fit_io import load_fit
-
-        loaded = load_fit(fit_file)
         values = {key: dict(given[key]) if how["kind"] in _PAIRS else given[key] for key, how in settings.items()}
-        if page:
-            from bayescale import reporting
+        with waiting(LOADING):
+            from bayescale.decisions.risk import risk_of
+            from bayescale.decisions.solver import decide
+            from bayescale.inference.fit_io import load_fit
 
-            reporting.check_target(page)
+            if page:
+                from bayescale import reporting
+
+                reporting.check_target(page)
+            loaded = load_fit(fit_file)
         with waiting("comparing every action under every draw"):
             choice = decide(load()(**values), loaded, risk_of(risk))
-        if isinstance(choice, Choice):
-            again = command_of(click.get_current_context())
-            written_to = [*_draw(choice, plot), *([reporting.report(choice, page, command=again)] if page else [])]
-        else:
-            written_to = []
+            said = choice.to_dict() if as_json else f"{choice!r}"  # both compute which runs move the choice
+        written_to = _written(choice, plot, page, command_of(click.get_current_context()))
         if as_json:
-            print_json(choice.to_dict())
+            print_json(said)
         else:
-            print_wrapped("\n".join([f"{choice!r}", *map(str, written_to)]))
+            print_wrapped("\n".join([str(said), *map(str, written_to)]))
         finish(loaded.converged, str(loaded.verdict))
         finish(choice.settled, f"these runs do not settle what to choose: {choice.unsettled}")
 
@@ -150,10 +146,24 @@ def command(name: str, about: str, settings: Mapping[str, Mapping[str, Any]], lo
     )
 
 
-def _draw(choice: Any, folder: Path | None) -> list[Path]:
+def _written(choice: Any, plot: Path | None, page: Path | None, command: str) -> list[Path]:
+    """Write the figures and the report of a choice; return their paths."""
+    from bayescale.decisions.choice import Choice
+
+    found = []
+    if plot and isinstance(choice, Choice):
+        with waiting("drawing the choice"):
+            found += _draw(choice, plot)
+    if page and isinstance(choice, Choice):
+        from bayescale import reporting
+
+        with waiting("checking the fit and drawing the report"):
+            found.append(reporting.report(choice, page, command=command))
+    return found
+
+
+def _draw(choice: Any, folder: Path) -> list[Path]:
     """Write the figures of a choice; return their paths."""
-    if folder is None:
-        return []
     import matplotlib as mpl
 
     mpl.use("agg")
@@ -174,7 +184,7 @@ def _option(name: str, how: Any) -> click.Option:
     flag, kind = f"--{name.replace('_', '-')}", how["kind"]
     if name == "flops":
         given = {"required": True} if how["required"] else {"default": how["default"]}
-        return click.Option([flag], type=Budget(), help=f"{how['about']} {_BUDGETS}", **given)
+        return click.Option([flag], type=Budget(), help=f"{how['about']} {BUDGETS}", **given)
     if kind == "flag":
         return click.Option([flag], is_flag=True, help=how["about"])
     if kind in _PAIRS:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from bayescale.cli.printing import echo, states
+from bayescale.core.quantities import counted
 
 if TYPE_CHECKING:
     from bayescale.evaluation.checks.base import Finding, Findings
@@ -39,4 +40,4 @@ def _each(passed: Iterable[Finding]) -> list[tuple[str, str, str, str]]:
 def _folded(passed: list[Finding]) -> list[tuple[str, str, str, str]]:
     checks = list(dict.fromkeys(one.check for one in passed))
     counts = {check: sum(one.check == check for one in passed) for check in checks}
-    return [("PASS", check, f"{n} finding{'s' * (n > 1)} passed", "") for check, n in counts.items()]
+    return [("PASS", check, f"{counted(n, 'finding')} passed", "") for check, n in counts.items()]

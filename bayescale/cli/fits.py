@@ -10,7 +10,10 @@ from typing import Any
 
 import click
 
+from bayescale.cli.interrupts import keeping
 from bayescale.cli.options import (
+    BUDGET,
+    BUDGETS,
     Budget,
     Condition,
     Quantity,
@@ -20,8 +23,10 @@ from bayescale.cli.options import (
     models_option,
     reading_options,
     seed_option,
+    sweep_options,
 )
 from bayescale.cli.printing import (
+    LOADING,
     check_out,
     echo,
     finish,
@@ -32,7 +37,7 @@ from bayescale.cli.printing import (
     waiting,
     write_csv,
 )
-from bayescale.cli.results import print_forecast, print_next, print_posterior, warn
+from bayescale.cli.results import marked_words, print_forecast, print_next, print_posterior, warn
 
 
 @click.command()
@@ -41,6 +46,7 @@ from bayescale.cli.results import print_forecast, print_next, print_posterior, w
 @reading_options
 @click.option("--horizon", type=click.FloatRange(1, min_open=True),
               help="Weight models by forecasts at this multiple of the fitted compute; by default, all.")  # fmt: skip
+@sweep_options
 @click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="File to write.")
 @seed_option
 @click.option("--chains", type=click.IntRange(1), default=4, show_default=True, help="Markov chains.")
@@ -50,33 +56,37 @@ from bayescale.cli.results import print_forecast, print_next, print_posterior, w
               help="Where to sample; auto uses an accelerator for large tables only.")  # fmt: skip
 @as_json_option
 def fit(
-    runs: str, specs: tuple[str, ...], reading: Reading, horizon: float | None, out: Path, seed: int, chains: int,
-    warmup: int | None, draws: int, device: str, as_json: bool,
+    runs: str, specs: tuple[str, ...], reading: Reading, horizon: float | None, workers: int | None,
+    scheduler: str | None, folder: str | None, out: Path, seed: int, chains: int, warmup: int | None, draws: int,
+    device: str, as_json: bool,
 ) -> None:  # fmt: skip
-    """Fit a model to RUNS (a built-in name, or a CSV or Parquet file) and save the posterior.
+    """Fit a model to RUNS (a built-in name, or a file: CSV, TSV, JSON, Excel, Parquet) and save the posterior.
 
     Several models are each fitted, then averaged: a model's weight says how well it forecasts larger runs from smaller
     ones.
     """
-    if horizon is not None and len(specs) == 1:
-        raise click.UsageError("--horizon weighs several models: give --model more than once")
+    of_several: dict[str, Any] = {"horizon": horizon, "workers": workers, "scheduler": scheduler, "folder": folder}
+    if len(specs) == 1 and (given := [name for name, value in of_several.items() if value is not None]):
+        raise click.UsageError(f"--{given[0]} is for several models: give --model more than once")
     check_out(out, runs, *specs, fit=True)
     started = time.perf_counter()
-    from bayescale.core import progress
-    from bayescale.inference import fit as fitting
-    from bayescale.inference.average import Average
+    with waiting(LOADING):
+        from bayescale.core import progress
+        from bayescale.inference import fit as fitting
+        from bayescale.inference.average import Average
 
-    stages = progress.Stages(show=progress.on_terminal())
-    stages.seconds["import"] = time.perf_counter() - started
-    table = read_runs(runs, reading)
+        stages = progress.Stages(show=progress.on_terminal())
+        stages.seconds["import"] = time.perf_counter() - started
+        table = read_runs(runs, reading)
     settings: dict[str, Any] = {"seed": seed, "chains": chains, "warmup": warmup, "draws": draws, "device": device}
     if len(specs) == 1:
         result: fitting.Fit | Average = fitting.fit(table, specs[0], stages=stages, **settings)
     else:
-        from bayescale.evaluation import stacking
-
-        result = stacking.stack(table, specs, horizon=horizon, stages=stages, **settings)
-    with stages("save"):
+        with waiting(LOADING):
+            from bayescale.evaluation import stacking
+        with keeping(folder):
+            result = stacking.stack(table, specs, stages=stages, **of_several, **settings)
+    with stages("save"), waiting("saving the fit"):
         result.save(out)
     seconds = {name: round(value, 3) for name, value in stages.seconds.items()}
     if as_json:
@@ -89,13 +99,10 @@ def fit(
 
 def _print_fit(result: Any, out: Path, seconds: dict[str, float]) -> None:
     """Print a fit or an average, its runs that are marked as excluded, the time that it took, and what comes next."""
-    from bayescale.inference.average import LEAVE_OUT
-
     warn(result.verdict)
     several = len(result.members) > 1
     named = result.summary if several else result.summary.rename_axis("parameter")
-    marked = f"{result.excluded_words}; {LEAVE_OUT}" if result.excluded else ""
-    print_posterior(named.reset_index(), several=several, about=repr(result), marked=marked)
+    print_posterior(named.reset_index(), several=several, about=repr(result), marked=marked_words(result, out))
     echo(f"took {', '.join(f'{name} {value:.1f} s' for name, value in seconds.items())}\nsaved {out}")
     print_next(out, result.columns, result.design_frame)
 
@@ -123,11 +130,13 @@ def _average_dict(average: Any) -> dict[str, Any]:
 def check(fit_file: str, verbose: bool, as_json: bool) -> None:
     """Check a fit: convergence, identifiability, residuals, prior sensitivity. Exit 1 if a finding fails."""
     from bayescale.cli.findings import print_findings
-    from bayescale.evaluation.checks import base
-    from bayescale.inference import fit_io
 
-    with waiting("checking the fit (compiles the first time)"):
+    with waiting(LOADING):
+        from bayescale.evaluation.checks import base
+        from bayescale.inference import fit_io
+
         loaded = fit_io.load_fit(fit_file)
+    with waiting("checking the fit (compiles the first time)"):
         findings = base.check(loaded)
     if as_json:
         print_json(findings.to_dict())
@@ -144,7 +153,7 @@ def check(fit_file: str, verbose: bool, as_json: bool) -> None:
 @click.option("--tokens", type=Quantity(unbounded=True),
               help="Tokens of the run (1.4e12, 1.4T); inf for the least loss that its params allow.")  # fmt: skip
 @click.option("--flops", type=Budget(), help="Compute (5.76e23), without params and tokens: the least loss for it, or "
-              "the forecast of a model that reads compute alone.")  # fmt: skip
+              f"the forecast of a model that reads compute alone. {BUDGETS}")  # fmt: skip
 @click.option("--family", help="A fitted family, or 'new'; by default the only family, else 'new'.")
 @click.option(
     "--at", type=click.Path(path_type=Path), help="CSV file of queries, one per row, instead of --params and --tokens."
@@ -174,10 +183,11 @@ def forecast(
         raise click.UsageError("give either --params and --tokens (or --set COLUMN=VALUE), or --at QUERIES.csv")
     if out is not None:
         check_out(out, fit_file, fit=False)
-    from bayescale.inference import fit_io
-    from bayescale.prediction import extrapolation, forecast
+    with waiting(LOADING):
+        from bayescale.inference import fit_io
+        from bayescale.prediction import extrapolation, forecast
 
-    loaded = fit_io.load_fit(fit_file)
+        loaded = fit_io.load_fit(fit_file)
     columns: dict[str, Any] = {k: v for k, v in (("params", params), ("tokens", tokens)) if v is not None}
     columns |= dict(settings)
     if of_law and (flops is None or not _reads_compute_alone(loaded)):
@@ -195,7 +205,8 @@ def forecast(
         print_json(summary.to_dict("records"))
     else:
         warn(result.verdict)
-        print_forecast(result, summary, extrapolation.reach_words(loaded, result.queries))
+        print_forecast(result, summary, extrapolation.reach_words(loaded, result.queries),
+                       extrapolation.size_name(loaded))  # fmt: skip
     finish(loaded.converged, str(loaded.verdict))
 
 
@@ -219,14 +230,15 @@ def _print_law(
     fit: Any, flops: float | None, columns: dict[str, Any], family: str | None, out: Path | None, as_json: bool
 ) -> None:
     """Print what the law alone says: its frontier at a compute, or else its limit."""
-    from bayescale.decisions import derived
+    with waiting("asking the law alone"):
+        from bayescale.decisions import derived
 
-    if flops is not None:
-        found = derived.frontier(fit, flops, family=family, **columns)
-    else:
-        finite = {name: value for name, value in columns.items() if value != math.inf}
-        found = derived.limit(fit, family=family, **finite)
-    table = found.summary.assign(verdict=str(found.verdict))
+        if flops is not None:
+            found = derived.frontier(fit, flops, family=family, **columns)
+        else:
+            finite = {name: value for name, value in columns.items() if value != math.inf}
+            found = derived.limit(fit, family=family, **finite)
+        table = found.summary.assign(verdict=str(found.verdict))
     if out is not None:
         write_csv(table, out)
     if as_json:
@@ -241,7 +253,7 @@ def _print_law(
 @click.command()
 @click.argument("fit_file", metavar="FIT.nc")
 @click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="File to write.")
-@click.option("--flops", type=Budget(), help="Budget in FLOP; by default, ten times the largest run's.")
+@click.option("--flops", type=Budget(), help=BUDGET)
 @click.option("--family", help="A fitted family, or 'new'; by default the only family, else 'new'.")
 @click.option("--hardware", help="Accelerators (512xH100, or a TOML file): costs in accelerator-days and dollars.")
 @click.option(
@@ -257,14 +269,15 @@ def report(
     decision: str, settings: tuple[tuple[str, str], ...], written_as: str | None,
 ) -> None:  # fmt: skip
     """Write a self-contained report: the answer on one page, the evidence on the next, and an appendix."""
-    from bayescale import reporting
-    from bayescale.decisions.solver import decide, read_settings
-    from bayescale.inference import fit_io
-
-    reporting.check_target(out)
     given: dict[str, Any] = {"flops": flops, "family": family, "hardware": hardware}
-    with waiting("checking and drawing the fit for its report"):
+    with waiting(LOADING):
+        from bayescale import reporting
+        from bayescale.decisions.solver import decide, read_settings
+        from bayescale.inference import fit_io
+
+        reporting.check_target(out)
         loaded = fit_io.load_fit(fit_file)
+    with waiting("checking and drawing the fit for its report"):
         if decision == "allocation" and not settings:
             written = reporting.report(loaded, out, **given, command=command_of(ctx), format=written_as)
         else:

@@ -8,12 +8,17 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import click
 
+from bayescale.core.quantities import counted
+
 INTERRUPTED, TIMED_OUT = 130, 124
 """Exit codes: those of a shell after Ctrl-C, and of the command ``timeout``."""
+_RUNNING: list[str | None] = []
+"""The folder of the sweep that runs now, or None for a sweep without one; the thread that ends the process reads it."""
 _PATIENCE_S = 0.7  # for what is being written to be removed or moved; then threads that compute are left
 
 
@@ -43,6 +48,33 @@ def ended_by_interrupt() -> Iterator[None]:
             _leave(INTERRUPTED)
 
 
+@contextmanager
+def keeping(folder: str | None) -> Iterator[None]:
+    """Say which fits are kept, and where, if this block of many fits fails or is ended.
+
+    Parameters
+    ----------
+    folder : str or None
+        Folder of the finished fits; None if they are not kept.
+    """
+    _RUNNING.append(folder)
+    try:
+        yield
+    except Exception:
+        if folder is not None:
+            click.echo(_kept(folder), err=True)
+        _RUNNING.clear()
+        raise
+    _RUNNING.clear()  # an interrupt leaves it for the end of the process
+
+
+def _kept(folder: str | None) -> str:
+    if folder is None:
+        return "bayescale: no fit is kept; --folder FOLDER keeps finished fits"
+    finished = sum(1 for _ in Path(folder).rglob("*.nc"))
+    return f"bayescale: {counted(finished, 'finished fit')} kept in {folder}; the same command reads them from there"
+
+
 def after(seconds: float, code: int, message: str = "") -> None:
     """End the process with an exit code after a time, unless it has ended before."""
     timer = threading.Timer(seconds, _leave, (code, message))
@@ -51,8 +83,8 @@ def after(seconds: float, code: int, message: str = "") -> None:
 
 
 def _leave(code: int, message: str = "") -> None:
-    if message:
-        click.echo(message, err=True)
+    for line in [*([message] if message else []), *map(_kept, _RUNNING)]:
+        click.echo(line, err=True)
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     os._exit(code)  # threads of XLA cannot be interrupted

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from bayescale.cli.interrupts import keeping
 from bayescale.cli.options import (
+    BUDGET,
     Budget,
     Reading,
     as_json_option,
@@ -19,6 +22,7 @@ from bayescale.cli.options import (
     sweep_options,
 )
 from bayescale.cli.printing import (
+    LOADING,
     as_text,
     check_out,
     echo,
@@ -26,15 +30,19 @@ from bayescale.cli.printing import (
     paragraph,
     print_json,
     print_table,
+    print_tables,
     read_runs,
+    waiting,
     write_csv,
 )
 from bayescale.core.errors import QueryError
+from bayescale.core.quantities import counted
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from bayescale.evaluation.backtest import Backtest
+    from bayescale.inference.batch import Batch
 
 _KINDS = ("models", "data", "laws", "resources", "penalties", "responses", "noise", "discrepancies", "decisions",
           "checks")  # fmt: skip
@@ -47,10 +55,11 @@ _WAYS = ("quantile", "expanding", "leave-largest-out", "leave-family-out", "by-d
 @models_option
 @reading_options
 @response_option
-@click.option("--way", type=click.Choice(_WAYS), default="quantile", show_default=True,
-              help="Which runs are fitted: those below a quantile of compute; the same at several quantiles; all but "
-              "the largest model size; only other families; what was released first; a family's smallest runs and "
-              "other families.")  # fmt: skip
+@click.option("--way", type=click.Choice(_WAYS), metavar="WAY", default="quantile", show_default=True,
+              help="Which runs are fitted: those below a quantile of compute (quantile); the same at several quantiles "
+              "(expanding); all but the largest model size (leave-largest-out); only other families "
+              "(leave-family-out); what was released first (by-date); a family's smallest runs and other families "
+              "(alongside).")  # fmt: skip
 @click.option("--train-quantile", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.7,
               show_default=True, help="Quantile of a family's compute up to which runs are fitted.")  # fmt: skip
 @click.option("--smallest", type=click.IntRange(2),
@@ -75,20 +84,23 @@ def backtest(
 
     Several models are scored as one average. Its weights are learned without the runs that are scored.
     """
-    written = _record_paths(runs, specs, out, keep, response)
-    from bayescale.evaluation import backtest as backtesting
-    from bayescale.evaluation import stacking
-    from bayescale.prediction import records
+    with waiting(LOADING):
+        written = _record_paths(runs, specs, out, keep, response)
+        from bayescale.evaluation import backtest as backtesting
+        from bayescale.evaluation import stacking
+        from bayescale.prediction import records
 
+        table = read_runs(runs, reading)
     settings: dict[str, Any] = {
         "way": way, "train_quantile": train_quantile, "smallest": smallest, "beyond": beyond, "family": family,
         "response": response, "seed": seed, "workers": workers, "scheduler": scheduler, "folder": folder,
+        "each": _print_scored,
     }  # fmt: skip
-    table = read_runs(runs, reading)
-    if len(specs) == 1:
-        result = backtesting.backtest(table, specs[0], **settings, each=_print_scored)
-    else:
-        result = stacking.backtest_average(table, specs, **settings)
+    with keeping(folder):
+        if len(specs) == 1:
+            result = backtesting.backtest(table, specs[0], **settings)
+        else:
+            result = stacking.backtest_average(table, specs, **settings)
     for name, why in result.left_out.items():
         echo(f"left out: {name} ({why})", err=True)
     for path in written:
@@ -145,13 +157,13 @@ def _print_backtest(result: Backtest, verbose: bool = False) -> None:
     echo(paragraph(_SCORED.format(scale="log loss" if of == "loss" else f"the scale of {of}", of=of)))
     families = pd.concat([result.families, mean]).astype({"n_train": "Int64", "n_test": "Int64"})
     print_table(families if verbose else families[[c for c in _BACKTEST if c in families]])
-    echo("\nBy compute beyond each family's largest fitted run, mean over forecasts:")
+    echo(paragraph("By compute beyond each family's largest fitted run, mean over forecasts:"))
     horizons = result.horizons
     print_table(horizons if verbose else horizons[[c for c in _BACKTEST if c in horizons]])
     for name, weights in result.weights.items():
-        echo(f"\n{name}: {weights!r}")
+        echo(f"{name}: {weights!r}")
     if not verbose:
-        echo("\n--verbose prints every score")
+        echo("--verbose prints every score")
 
 
 @click.command()
@@ -177,12 +189,21 @@ def calibrate(
     """Calibrate SPEC by simulation: fit runs drawn from its prior, test the ranks of the truths. Exit 1 on failure."""
     if out is not None:
         check_out(out, spec, *([runs] if runs else []), fit=False)
-    from bayescale.core import toml as recording
-    from bayescale.evaluation import sbc
+    with waiting(LOADING):
+        from bayescale.core import toml as recording
+        from bayescale.evaluation import sbc
 
-    table = read_runs(runs, reading) if runs else None
-    result = sbc.calibrate(spec, runs=table, simulations=simulations, seed=seed, chains=chains,
-        warmup=warmup, draws=draws, workers=workers, scheduler=scheduler, folder=folder)  # fmt: skip
+        table = read_runs(runs, reading) if runs else None
+    ranked: Counter[str] = Counter()
+
+    def each(batch: Batch) -> None:
+        """Print how many simulations are done, as a message: what is finished is known if the rest is not."""
+        ranked.update(done=len(batch.fits), bad=sum(not fit.converged for fit in batch.fits.values()))
+        echo(f"done: {ranked['done']} of {counted(simulations, 'simulation')}, {ranked['bad']} not converged", err=True)
+
+    with keeping(folder):
+        result = sbc.calibrate(spec, runs=table, simulations=simulations, seed=seed, chains=chains, warmup=warmup,
+                               draws=draws, workers=workers, scheduler=scheduler, folder=folder, each=each)  # fmt: skip
     if out is not None:
         recording.write(result.to_dict(), out)
     if as_json:
@@ -198,41 +219,44 @@ def calibrate(
               help="Model to compare, given twice or more: a built-in name, or the path of a TOML file.")  # fmt: skip
 @reading_options
 @response_option
-@click.option("--flops", type=Budget(), help="Budget in FLOP; by default, ten times the largest run's.")
+@click.option("--flops", type=Budget(), help=BUDGET)
 @click.option(
     "--family", help="Family whose budget is split and whose forecasts are scored, or 'new'; by default, all."
 )
+@sweep_options
 @click.option("--report", "page", type=click.Path(dir_okay=False, path_type=Path), help="HTML report to write.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="CSV file to write, one model per row.")
 @seed_option
 @as_json_option
 def compare(
     runs: str, specs: tuple[str, ...], reading: Reading,
-    response: str | None, flops: float | None, family: str | None, page: Path | None,
-    out: Path | None, seed: int, as_json: bool,
+    response: str | None, flops: float | None, family: str | None, workers: int | None, scheduler: str | None,
+    folder: str | None, page: Path | None, out: Path | None, seed: int, as_json: bool,
 ) -> None:  # fmt: skip
     """Fit several models to RUNS, test their forecasts, and compare their decisions."""
     if out is not None:
         if page is not None and out.absolute() == page.absolute():
             raise click.UsageError("--out and --report name the same file")
         check_out(out, runs, *specs, fit=False)
-    from bayescale import reporting
-    from bayescale.evaluation import comparison
+    with waiting(LOADING):
+        from bayescale import reporting
+        from bayescale.evaluation import comparison
 
-    if page is not None:
-        reporting.check_target(page)
-    table = read_runs(runs, reading)
-    result = comparison.compare(table, specs, flops=flops, family=family, response=response, seed=seed)
+        if page is not None:
+            reporting.check_target(page)
+        table = read_runs(runs, reading)
+    with keeping(folder):
+        result = comparison.compare(table, specs, flops=flops, family=family, response=response, seed=seed,
+                                    workers=workers, scheduler=scheduler, folder=folder)  # fmt: skip
     if out is not None:
         write_csv(result.table, out)
     if page is not None:
-        reporting.report(result, page)
+        with waiting("checking the fits and drawing the report"):
+            reporting.report(result, page)
     if as_json:
         print_json(result.to_dict())
     else:
-        for title, table in result.tables.items():
-            echo(paragraph(f"{title[0].upper()}{title[1:]}:"))
-            print_table(table)
+        print_tables(result.tables)
         echo(f"{result!r}" + f"\nreport: {page}" * (page is not None))
     finish(result.converged, str(result.verdict))
 
@@ -245,20 +269,28 @@ def compare(
 @click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="TOML model to write.")
 @click.option("--title", help="Title of the new model; by default, that of the model with wide priors.")
 @click.option("--keep", is_flag=True, help="Keep each family's evidence in learned/ next to the new model.")
+@sweep_options
 @seed_option
-def learn(runs: str, spec: str, reading: Reading, out: Path, title: str | None, keep: bool, seed: int) -> None:
+def learn(
+    runs: str, spec: str, reading: Reading, out: Path, title: str | None, keep: bool, workers: int | None,
+    scheduler: str | None, folder: str | None, seed: int,
+) -> None:  # fmt: skip
     """Learn priors from the families of RUNS, for a family that is not among them."""
     check_out(out, runs, spec, fit=False)
-    from bayescale.core import toml
-    from bayescale.modelling.spec_io import load_spec, write_spec
-    from bayescale.transfer import evidence_io
-    from bayescale.transfer import learn as learning
+    with waiting(LOADING):
+        from bayescale.core import toml
+        from bayescale.modelling.spec_io import load_spec, write_spec
+        from bayescale.transfer import evidence_io
+        from bayescale.transfer import learn as learning
 
-    toml.dumps({"title": title or "", "runs": runs, "model": spec})  # refuse what TOML cannot hold before any fit
-    learner = learning.study(read_runs(runs, reading), load_spec(spec), seed=seed)
-    for name, why in learner.left_out.items():
-        echo(f"left out: {name} ({why})", err=True)
-    learned = learner.learn()[0]
+        toml.dumps({"title": title or "", "runs": runs, "model": spec})  # refuse what TOML cannot hold before any fit
+        table, base = read_runs(runs, reading), load_spec(spec)
+    with keeping(folder):
+        learner = learning.study(table, base, seed=seed, workers=workers, scheduler=scheduler, folder=folder)
+        for name, why in learner.left_out.items():
+            echo(f"left out: {name} ({why})", err=True)
+        with waiting("sampling the population of the families"):
+            learned = learner.learn()[0]
     # Names as given: a backtest learns the priors again without some families.
     named = {"model": spec, "runs": runs} | as_text(reading)
     origin = dict(learned.learned) | named
@@ -269,29 +301,21 @@ def learn(runs: str, spec: str, reading: Reading, out: Path, title: str | None, 
 
 
 @click.command()
-@click.argument("kind", type=click.Choice([*_KINDS, "model", "law", "decision", "check"]))
+@click.argument("kind", metavar="KIND", type=click.Choice([*_KINDS, "model", "law", "decision", "check"]))
 @click.argument("name", required=False)
 @as_json_option
 def show(kind: str, name: str | None, as_json: bool) -> None:
-    """List what ships (KIND: models, data, laws, decisions, checks …), or show one NAME in full."""
-    from bayescale.cli import show as showing
+    """List what ships, or show one NAME in full.
 
-    kind = {
-        "model": "models",
-        "law": "laws",
-        "discrepancy": "discrepancies",
-        "decision": "decisions",
-        "check": "checks",
-    }.get(kind, kind)
-    if name is None:
-        rows = showing.list_of(kind)
-        if as_json:
-            print_json(rows)
-            return
-        echo(showing.list_words(kind, rows))
-        return
-    content = showing.one(kind, name)
+    KIND is models, data, laws, resources, penalties, responses, noise, discrepancies, decisions or checks.
+    """
+    kind = kind if kind in _KINDS else f"{kind}s"
+    with waiting(LOADING):
+        from bayescale.cli import show as showing
+
+        content = showing.list_of(kind) if name is None else showing.one(kind, name)
+        words = showing.list_words(kind, content) if isinstance(content, list) else showing.words(kind, content)
     if as_json:
         print_json(content)
     else:
-        echo(showing.words(kind, content))
+        echo(words)

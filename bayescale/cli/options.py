@@ -27,6 +27,10 @@ _BOUGHT = re.compile(
     r"(?P<amount>.*?)\s*(?P<unit>\$|(?:dollar|usd|gpu-hour|accelerator-hour|hour|day)s?)\s*(?:@|\bon\b)\s*(?P<hardware>.+)",
     re.IGNORECASE,
 )
+BUDGETS = ("Also dollars, GPU-hours or days on hardware: '2M dollars @ 512xH100', '50k gpu-hours @ H100', "
+           "'30 days @ 8xH100'.")  # fmt: skip
+"""What every help of a budget says of its other units."""
+BUDGET = f"Budget in FLOP; by default, ten times the largest run's. {BUDGETS}"
 _DRAWS = 4000  # of the hardware's figures: their median is known to about a percent
 
 
@@ -66,7 +70,8 @@ class Budget(Quantity):
         amount, unit = super().convert(match["amount"], param, ctx), _BOUGHT_IN[match["unit"].lower().removesuffix("s")]
         draws = getattr(hardware(match["hardware"].strip()).drawn(_DRAWS, 0), f"flops_of_{unit}")(amount)[:, 0]
         low, middle, high = (sorted(draws)[int(level * _DRAWS)] for level in (0.05, 0.5, 0.95))
-        click.echo(f"{match['amount'].strip()} {unit} on {match['hardware'].strip()}: {middle:.3g} FLOP, the median "
+        of = "accelerator-hours" if unit == "hours" else unit
+        click.echo(f"{match['amount'].strip()} {of} on {match['hardware'].strip()}: {middle:.3g} FLOP, the median "
                    f"(90% interval {low:.3g} to {high:.3g})", err=True)  # fmt: skip
         return float(middle)
 

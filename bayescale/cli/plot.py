@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from bayescale.cli.options import Budget
-from bayescale.cli.printing import echo, finish, waiting
+from bayescale.cli.options import BUDGET, Budget
+from bayescale.cli.printing import LOADING, echo, finish, waiting
 from bayescale.core.errors import QueryError, nearest, why_unwritten
 
 
@@ -19,7 +19,7 @@ from bayescale.core.errors import QueryError, nearest, why_unwritten
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=".", show_default=True,
               help="Folder for the figures, one PNG file each.")  # fmt: skip
 @click.option("--family", help="A fitted family, or 'new'; by default the only family, else 'new'.")
-@click.option("--flops", type=Budget(), help="Budget of decisions in FLOP; by default, ten times the largest run's.")
+@click.option("--flops", type=Budget(), help=BUDGET)
 @click.option(
     "--parameter", help="Parameter to show, in figures of one parameter; by default, the law's first exponent."
 )
@@ -29,13 +29,14 @@ def plot(
     only_list: bool,
 ) -> None:  # fmt: skip
     """Draw figures of a fit; without KIND, every kind that the fit has."""
-    import matplotlib as mpl
+    with waiting(LOADING):
+        import matplotlib as mpl
 
-    from bayescale.inference.fit_io import load_fit
-    from bayescale.reporting import plots
-    from bayescale.reporting.plots.figures import save
+        from bayescale.inference.fit_io import load_fit
+        from bayescale.reporting import plots
+        from bayescale.reporting.plots.figures import save
 
-    available = plots.kinds()
+        available = plots.kinds()
     if only_list:
         for name, function in available.items():
             echo(f"{name:20} {(inspect.getdoc(function) or '').partition(chr(10))[0]}")
@@ -45,7 +46,8 @@ def plot(
             raise QueryError(f"no kind of figure is called {kind!r}", expected=f"one of: {', '.join(available)}",
                              hint=nearest(kind, available))  # fmt: skip
     mpl.use("agg")
-    loaded = load_fit(fit_file)
+    with waiting("reading the fit"):
+        loaded = load_fit(fit_file)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -54,6 +56,9 @@ def plot(
         try:
             with waiting(f"drawing {kind}"):
                 drawn = _draw(available[kind], loaded, family, flops, parameter)
+                path = out / f"{kind.replace('-', '_')}.png"
+                if not isinstance(drawn, str):
+                    save(drawn, path)
         except QueryError as error:
             if kinds:  # it was asked for by name
                 raise
@@ -61,8 +66,6 @@ def plot(
         if isinstance(drawn, str):
             echo(f"{kind}: {drawn}", err=True)
             continue
-        path = out / f"{kind.replace('-', '_')}.png"
-        save(drawn, path)
         echo(path)
     finish(loaded.converged, str(loaded.verdict))
 

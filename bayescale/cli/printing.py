@@ -9,7 +9,7 @@ import re
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bayescale.cli.options import Reading
+from bayescale.core import progress
 from bayescale.core.errors import QueryError, why_unwritten
 from bayescale.core.escapes import printable
 from bayescale.core.files import atomic_write
-from bayescale.core.quantities import count
+from bayescale.core.quantities import count, factor
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,7 +61,7 @@ LABELS = {
     "k_above": "k > 0.7", "k_worst": "largest k", "worst_run": "most influential run", "weight_se": "SE",
     "tokens_per_param": "tokens/param", "tokens_per_param_q05": "from", "tokens_per_param_q95": "to",
     "expected_loss": "loss", "regret_nats": "regret", "waste_fraction": "waste", "band_low": "safe from",
-    "band_high": "safe to",
+    "band_high": "safe to", "chosen_by": "chosen by", "judged_by": "if right", "extra_loss": "extra loss",
 }  # fmt: skip
 """What a terminal calls columns; JSON and CSV keep their names."""
 
@@ -77,9 +78,22 @@ def print_table(table: pd.DataFrame) -> None:
     wide = Console(width=_UNBOUNDED, markup=False, emoji=False)  # a family's name may look like a markup tag
     needed = Measurement.get(wide, wide.options, drawn).maximum
     if width is not None and needed > width:
-        echo("\n" + "\n\n".join(_records(table, width)))
+        echo("\n" + "\n\n".join(_records(table, width)) + "\n")
     else:
         wide.print(drawn, width=needed)
+
+
+def print_tables(tables: Mapping[str, pd.DataFrame]) -> None:
+    """Print tables, each below a sentence on what it says.
+
+    Parameters
+    ----------
+    tables : mapping of str to DataFrame
+        Tables by their sentence.
+    """
+    for sentence, table in tables.items():
+        echo(paragraph(sentence))
+        print_table(table)
 
 
 def label(column: str) -> str:
@@ -90,7 +104,7 @@ def label(column: str) -> str:
 @contextmanager
 def waiting(what: str) -> Iterator[None]:
     """Show on a terminal what a command waits for, with the seconds since, until the block ends."""
-    if not sys.stderr.isatty():
+    if not progress.on_terminal():
         yield
         return
     from rich.console import Console
@@ -100,6 +114,10 @@ def waiting(what: str) -> Iterator[None]:
     with Progress(*shown, console=Console(stderr=True), transient=True) as bar:
         bar.add_task(what, total=None)
         yield
+
+
+LOADING = "loading the libraries and the data"
+"""What every verb waits for first."""
 
 
 def columns() -> int | None:
@@ -327,6 +345,8 @@ def cell(name: str, value: Any) -> str:
         return ""
     if name in ("params", "tokens", "flops", "unique_tokens") or abs(value) >= _COUNTED_FROM:
         return count(float(value))
+    if name == "reach_decades":
+        return f"{factor(value)}×" if value > 0 else "inside"
     if name == "r_hat":
         return f"{value:.3f}"
     if name in _PERCENT:

@@ -18,8 +18,8 @@ _TIMES = 10.0  # the largest run's compute: the budget of the next step
 _POSTERIOR = ("Posterior of the parameters: mean, standard deviation and 90% interval. R-hat is near 1 if the chains "
               "agree, ESS counts effective draws.")  # fmt: skip
 _MEMBERS = "Weights of the models in the average, with their standard errors:"
-_FORECAST_HEAD = ("Median and 90% interval of a run, with its noise; the curve's interval is without it. Reach is in "
-                  "decades of compute beyond the largest run:")  # fmt: skip
+_FORECAST_HEAD = "Median and 90% interval of a run, with its noise; the curve's interval is without it."
+_REACH = " Reach is the {sized} as a multiple of the largest run's."
 _FEW = 3  # queries that are answered with a sentence each
 
 
@@ -32,22 +32,52 @@ def print_posterior(table: pd.DataFrame, *, several: bool, about: str, marked: s
     several : bool
         Whether it is of an average.
     about, marked : str
-        The fit in words, and its runs that are marked as excluded.
+        The fit in words; and its runs that are marked as excluded, with how to see what they change.
     """
     echo(paragraph(_MEMBERS if several else _POSTERIOR))
     print_table(table)
-    echo("\n".join(["", *map(paragraph, [*about.splitlines(), *([marked] if marked else [])])]))
+    echo("\n".join([*map(paragraph, [*about.splitlines(), *([marked] if marked else [])])]))
+
+
+def marked_words(fit: Any, out: Path) -> str:
+    """Return which fitted runs are marked as excluded, how to leave them out, and what shows what that would change.
+
+    Parameters
+    ----------
+    fit : Fit or Average
+    out : Path
+        File of the fit.
+
+    Returns
+    -------
+    str
+        Empty if there are none.
+    """
+    from bayescale.inference.average import LEAVE_OUT
+
+    if not fit.excluded:
+        return ""
+    said = f"{fit.excluded_words}; {LEAVE_OUT}"
+    if not fit.converged or not {"params", "tokens"} <= set(fit.columns):
+        return said  # nothing is decided by such a fit
+    if len(fit.members) == len(fit.families) == 1:
+        return f"{said}; what that would change is the line 'influence' of: {_decide(out, fit.design_frame)}"
+    return f"{said}; what that would change is under 'influence' in: bayescale check {out} --verbose"
+
+
+def _decide(out: Path, runs: pd.DataFrame) -> str:
+    return f"bayescale decide allocation {out} --flops {_TIMES * float(runs['flops'].max()):.1e}"
 
 
 def print_next(out: Path, columns: Iterable[str], runs: pd.DataFrame) -> None:
     """Print the commands that come after a fit; the budget is ten times the largest run's."""
     lines = [f"  bayescale check {out}"]
     if {"params", "tokens"} <= set(columns):
-        lines.append(f"  bayescale decide allocation {out} --flops {_TIMES * float(runs['flops'].max()):.1e}")
+        lines.append(f"  {_decide(out, runs)}")
     echo("\n".join(["", "Next:", *lines]))
 
 
-def print_forecast(result: Any, table: pd.DataFrame, reach: str) -> None:
+def print_forecast(result: Any, table: pd.DataFrame, reach: str, sized: str) -> None:
     """Print forecasts: in sentences, with their reach and measured coverage, then as a table.
 
     Parameters
@@ -58,11 +88,14 @@ def print_forecast(result: Any, table: pd.DataFrame, reach: str) -> None:
         One forecast per row.
     reach : str
         How far the queries lie beyond the runs, in words.
+    sized : str
+        What says how large the runs are; dates have no multiple.
     """
     for sentence in (*_forecast_words(result, table), reach, *result.evidence, f"fit {result.verdict.status}"):
         echo(paragraph(sentence))
-    echo("\n" + paragraph(_FORECAST_HEAD))
-    print_table(table[[column for column in _FORECAST if column in table]])
+    multiple = sized != "dates"
+    echo("\n" + paragraph(_FORECAST_HEAD + _REACH.format(sized=sized) * multiple))
+    print_table(table[[c for c in _FORECAST if c in table and (multiple or c != "reach_decades")]])
 
 
 def _forecast_words(result: Any, table: Any) -> list[str]:

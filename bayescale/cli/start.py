@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from bayescale.cli.options import Reading, as_json_option, reading_options
-from bayescale.cli.printing import echo, paragraph, print_json, read_runs, states
+from bayescale.cli.printing import echo, paragraph, print_json, read_runs, states, waiting
 from bayescale.core.errors import QueryError, why_unwritten
 
 _TEMPLATE = """\
@@ -47,16 +47,17 @@ def validate(runs: str, reading: Reading, as_json: bool) -> None:
 
     Exit 2 if the table cannot be read, and 1 if the made-up row of the template is still in it.
     """
-    from bayescale.runs.survey import FAIL, survey
+    with waiting("reading the table"):
+        from bayescale.runs.survey import FAIL, survey
 
-    table = read_runs(runs, reading)
-    found = survey(table)
+        table = read_runs(runs, reading)
+        found = survey(table)
     fine = all(remark.state != FAIL for remark in found)
     if as_json:
         print_json({"runs": table.name, "n_runs": table.n_runs, "families": table.families, "passed": fine,
                     "understood": table.understood, "remarks": [vars(remark) for remark in found]})  # fmt: skip
     else:
-        echo(f"{table.name}: {table.words}")
+        echo(paragraph(f"{table.name}: {table.words}"))
         states((remark.state, remark.subject, remark.sentence, remark.action) for remark in found)
         echo(f"\nNext: bayescale fit {runs} --out fit.nc")
     sys.exit(0 if fine else 1)

@@ -12,6 +12,8 @@ _LONGEST = 400  # characters of a number in words: a double has 309 digits befor
 _SUFFIX = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9, "t": 1e12, "p": 1e15}
 _INTEGER = r"(?:\d{1,3}(?:[,_]\d{3})+|\d+)"  # commas separate thousands only: many countries read 1,4T as 1.4T
 _PATTERN = re.compile(rf"\s*([-+]?(?:{_INTEGER}(?:\.\d+)?|\.\d+)(?:e[-+]?\d+)?)\s*([a-z]?)\s*", re.IGNORECASE)
+_TWO = 2.0  # below, two digits of a factor would say 1 of 1.04
+_HUNDRED = 1.99  # decades: from here on two digits need a power of ten
 _NAMES = (("T", 1e12), ("B", 1e9), ("M", 1e6), ("k", 1e3))
 
 
@@ -85,6 +87,27 @@ def count(value: float, digits: int = 3) -> str:
     if 10**digits <= float(f"{abs(value):.{digits}g}") < _NAMES[-1][1]:
         return _significant(value, digits)  # 345 rather than 3.4e+02
     return f"{value:.{digits}g}"
+
+
+def factor(decades: float) -> str:
+    """Write a factor to two digits, or three below 2; with a suffix where it is large.
+
+    Parameters
+    ----------
+    decades : float
+        Its log10.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> factor(0.02), factor(1.65), factor(3.4)
+    ('1.05', '45', '2.5k')
+    """
+    times = 10**decades
+    return f"{times:.{3 if times < _TWO else 2}g}" if decades < _HUNDRED else count(times, 2)
 
 
 def counted(n: int, noun: str) -> str:

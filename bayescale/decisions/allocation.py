@@ -284,7 +284,7 @@ class Split(AbstractDetails):
 
     @property
     def optimum(self) -> dict[str, dict[str, float]]:
-        """Quantiles of each draw's own optimum: what hindsight would choose."""
+        """Quantiles of each draw's own optimum: what would be chosen if the law were known."""
         i = int(np.flatnonzero(np.isclose(self.budgets, self.flops))[0])
         params = np.exp(self.ln_optimum[:, i])
         tokens = self.spent[:, 0] / (FLOPS_PER_PARAM_TOKEN * params)

@@ -136,7 +136,8 @@ def goal(
             raise QueryError(f"response {response!r} is a score, not a loss", got=f"loss {loss}", hint="give a score")
         return Goal(float(loss), response or LOSS)
     if response is None and len(scores) != 1:
-        raise QueryError("which response should reach the score?", expected=f"one of: {', '.join(scores) or 'none'}",
+        expected = f"one of: {', '.join(scores)}" if scores else "a fit that has a score"
+        raise QueryError("which response should reach the score?", expected=expected,
                          got=f"a fit of {', '.join(fit.responses)}",
                          hint="name the response" if scores else "fit a model with a score: accuracy")  # fmt: skip
     name = response or scores[0]

@@ -155,8 +155,8 @@ class Recipe(AbstractDecision):
     def _column(self, fit: AbstractFit) -> str:
         """Column of the runs whose values are the recipes."""
         if self.covariate is not None and self.covariate not in fit.covariates:
-            raise QueryError(f"{fit.name!r} has no covariate {self.covariate!r}",
-                             expected=", ".join(fit.covariates) or "none",
+            expected = f"one of: {', '.join(fit.covariates)}" if fit.covariates else "a fit with covariates"
+            raise QueryError(f"{fit.name!r} has no covariate {self.covariate!r}", expected=expected,
                              hint="leave it out to compare families")  # fmt: skip
         return self.covariate or "family"
 

@@ -214,8 +214,9 @@ def recipe_of(fit: AbstractFit, said: Mapping[str, float]) -> dict[str, float]:
     known = [*fit.covariates, *fit.declared]
     for column, value in said.items():
         if column not in known:
-            raise QueryError(f"{fit.name!r} has no covariate {column!r}", hint=nearest(column, known),
-                             expected=f"one of: {', '.join(known) or 'none'}")  # fmt: skip
+            expected = f"one of: {', '.join(known)}" if known else "no covariate, as the model reads none"
+            raise QueryError(f"{fit.name!r} has no covariate {column!r}", expected=expected,
+                             hint=nearest(column, known))  # fmt: skip
         of = fit.declared.get(column)
         low, high = (of.low, of.high) if of else (-MOST, MOST)
         if not (isinstance(value, Real) and low <= value <= high):

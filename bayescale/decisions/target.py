@@ -91,7 +91,7 @@ class Target(AbstractDecision):
         return xr.zeros_like(outcome) - (actions["flops"] * short).to_numpy()
 
     def details(self, choice: Choice) -> Details:
-        """The plan, what it costs to be surer, what hindsight would need, and what the option to stop saves.
+        """The plan, what it costs to be surer, what each draw's own best needs, and what the option to stop saves.
 
         Parameters
         ----------
@@ -259,7 +259,7 @@ def _lines(plan: pd.Series, found: Mapping[str, Any], unsettled: str) -> list[tu
         ("cost", f"{count(plan['flops'])} FLOP"),
         ("reaches it", reached),
         *known,
-        ("hindsight", f"would need {middle} FLOP (90% interval {low} to {high})"),
+        ("if known", f"with the law known, {middle} FLOP would do (90% interval {low} to {high})"),
         ("stop early", f"{count(found['sequential_flops'])} FLOP on average, {saved:.0%} less, if it stops once there: "
          f"{count(found['sequential_params'])} params"),
     ]  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -392,7 +392,7 @@ def forecasts_of(
     def made(label: str, fit: AbstractFit) -> None:
         scored[label] = [Scored(one, score(fit, runs, one), fit.verdict) for one in tasks[label].cuts]
         if each is not None:
-            each(pd.DataFrame([_mean(one.cut, one.scores) for one in scored[label]]))
+            each(rows_of(scored[label]))
 
     batch = fit_tasks(runs, spec, tasks, how, seed=seed, progress=progress, made=made)
     if not batch.fits:
@@ -430,7 +430,7 @@ def gather(
 ) -> Backtest:
     """Make a backtest of scored cuts."""
     table = pd.concat([test.scores for test in tests], ignore_index=True)
-    rows = pd.DataFrame([_mean(test.cut, test.scores) for test in tests])
+    rows = rows_of(tests)
     if not rows["cut"].any():
         rows, table = rows.drop(columns="cut"), table.drop(columns="cut")
     return Backtest(rows, table, left_out, {test.cut.name: test.verdict for test in tests}, meta, weights or {})
@@ -590,6 +590,20 @@ def _padded(runs: Runs) -> Runs:
     """Pad runs to a power of two, so that forecasts of similar size share a program: compiling costs more."""
     count = len(runs)
     return runs.take(np.arange(1 << (count - 1).bit_length()) % count)
+
+
+def rows_of(tests: Iterable[Scored]) -> pd.DataFrame:
+    """Return the rows of :attr:`Backtest.families` of scored cuts.
+
+    Parameters
+    ----------
+    tests : iterable of Scored
+
+    Returns
+    -------
+    DataFrame
+    """
+    return pd.DataFrame([_mean(test.cut, test.scores) for test in tests])
 
 
 def _mean(one: Cut, table: pd.DataFrame) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import pandas as pd
 
 from bayescale.core import shipped
 from bayescale.core.errors import BayescaleError, ConvergenceWarning, QueryError, nearest
+from bayescale.core.progress import Stages, on_terminal
 from bayescale.core.rich import rich
 from bayescale.core.verdict import Status, Verdict, joined
 from bayescale.decisions.allocation import TIMES_LARGEST, Allocation, default_budget
@@ -193,17 +194,25 @@ class Comparison:
 
     @property
     def tables(self) -> dict[str, pd.DataFrame]:
-        """The tables as a terminal shows them, by title: their first columns."""
+        """The tables as a terminal shows them, by what they say: their first columns."""
+        weighed = "" if self.weights is None else f": {self.weights.sentence}"
         shown = {
-            f"leave-one-out ({INTERPOLATION_ONLY})": (self.interpolation, _LOO),
-            "leave-future-out, mean over families": (self.beyond, ("model", *_SCORES)),
-            "leave-future-out by compute beyond the fitted runs": (self.horizons, ("model", "horizon", *_SCORES)),
-            f"stacking weights ({'none' if self.weights is None else self.weights.sentence})": (
+            f"Leave-one-out: how well each model predicts a run from all others. ELPD: higher is better. It is "
+            f"{INTERPOLATION_ONLY}.": (self.interpolation, _LOO),
+            "Leave-future-out: forecasts of runs that were not fitted, mean over families. Width, CRPS and error: "
+            "lower is better. Log score: higher is better.": (self.beyond, ("model", *_SCORES)),
+            "Leave-future-out by compute beyond the fitted runs, mean over forecasts.": (
+                self.horizons, ("model", "horizon", *_SCORES)),
+            f"Weights of the models in an average{weighed}.": (
                 _weights_table(self.weights), ("model", "weight", "weight_se")),
-            "findings of the checks": (self.checks, ("model", "check", "passed", "failed")),
-            f"exponents of each law's form, and E ({FORM_CAVEAT})": (_asked(self.coefficients), _COEFFICIENTS),
-            f"the budget of {self.settings['flops']:.3g} FLOP under each law": (self.budget, _BUDGET),
-            "choosing by the wrong law": (self.cross, _CROSS),
+            "How many findings of each check passed and failed.": (
+                self.checks, ("model", "check", "passed", "failed")),
+            f"Exponents of each law, and E, with 90% intervals. {FORM_CAVEAT}.": (
+                _asked(self.coefficients), _COEFFICIENTS),
+            f"The best split of {self.settings['flops']:.3g} FLOP under each law, and the compute that it is "
+            "expected to waste. Sizes from 'safe from' to 'safe to' cost under 1% more compute half of the time or "
+            "more. Reach is the compute as a multiple of the largest run's.": (self.budget, _BUDGET),
+            "What choosing by one law costs if another is right.": (self.cross, _CROSS),
         }  # fmt: skip
         return {title: table[list(columns)] for title, (table, columns) in shown.items() if len(table)}
 
@@ -317,7 +326,9 @@ def compare(
     chosen = {"flops": flops, "family": family, "seed": seed, "train_quantile": train_quantile, "beyond": beyond,
               "response": of.name}  # fmt: skip
     left_out = {"fits": {name: str(error) for name, error in made.failed.items()}, "beyond": made.untested}
-    result = _examined(runs.name, runs.card, made.fits, made.tests, cuts.joined(made.found, CUTS), chosen, left_out)
+    stages = Stages(show=on_terminal() if progress is None else progress)
+    with stages.shown(), stages("comparison"):
+        result = _examined(runs.name, runs.card, made.fits, made.tests, cuts.joined(made.found, CUTS), chosen, left_out)
     if not result.converged:
         warnings.warn(str(result.verdict), ConvergenceWarning, 2)
     return result

@@ -8,7 +8,7 @@ quantity (Talts et al. 2018, arXiv:1804.06788).
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import batched
@@ -20,11 +20,12 @@ import pandas as pd
 from scipy.stats import ttest_1samp
 
 from bayescale.core.errors import ConvergenceWarning, FitError
+from bayescale.core.progress import Stages, on_terminal
 from bayescale.core.verdict import Verdict, of_tests
 from bayescale.decisions.choice import best
 from bayescale.evaluation import uniformity
 from bayescale.evaluation.simulation import Simulated, simulate
-from bayescale.inference.batch import FitOptions, fit_many
+from bayescale.inference.batch import Batch, FitOptions, fit_many
 from bayescale.inference.diagnostics import scalars
 from bayescale.inference.fit import Fit
 from bayescale.modelling.model import Model
@@ -172,6 +173,7 @@ def calibrate(
     workers: int | None = None,
     scheduler: str | None = None,
     folder: str | Path | None = None,
+    each: Callable[[Batch], object] | None = None,
 ) -> Calibration:
     """Test by simulation whether a spec's posteriors, forecasts and decisions are calibrated under its prior.
 
@@ -195,6 +197,8 @@ def calibrate(
         As in :func:`bayescale.fit_many`, with 500 draws per chain by default. If `warmup` is given (500 for a
         hierarchy), chains that do not agree are not redrawn: a hierarchy then takes a third of the time, and more
         fits count as not converged.
+    each : callable, optional
+        Called with every batch of fits once they are ranked.
 
     Returns
     -------
@@ -221,8 +225,10 @@ def calibrate(
     if runs is not None and not isinstance(runs, Runs):
         runs = load_runs(runs)
     how = FitOptions(chains, warmup, draws, device, workers, scheduler, folder)
-    made = simulate(spec, runs, simulations=simulations, seed=seed)
-    result = ranked(made, spec, how, seed=seed, progress=progress)
+    stages = Stages(show=on_terminal() if progress is None else progress)
+    with stages.shown(), stages("simulations"):
+        made = simulate(spec, runs, simulations=simulations, seed=seed)
+    result = ranked(made, spec, how, seed=seed, progress=progress, each=each)
     if result.unconverged:
         first = next(iter(result.unconverged.values()))
         found = f"{len(result.unconverged)} of {len(result.ranks)} fits have not converged: {first}"
@@ -231,8 +237,9 @@ def calibrate(
 
 
 def ranked(
-    simulated: Simulated, spec: Model, how: FitOptions, *, seed: int, progress: bool | None = None
-) -> Calibration:
+    simulated: Simulated, spec: Model, how: FitOptions, *, seed: int, progress: bool | None = None,
+    each: Callable[[Batch], object] | None = None,
+) -> Calibration:  # fmt: skip
     """Fit a spec to simulated tables and rank their truths; the tables may come from another spec.
 
     Parameters
@@ -242,6 +249,8 @@ def ranked(
     how : FitOptions
     seed : int
     progress : bool, optional
+    each : callable, optional
+        As in :func:`calibrate`.
 
     Returns
     -------
@@ -260,7 +269,7 @@ def ranked(
     ranks, regrets, unconverged, dropped = {}, {}, {}, dict(simulated.dropped)
     meta: dict[str, Any] = {"seed": seed, "chains": how.chains, "draws": how.draws, "warmup": how.warmup or "auto"}
     meta["engine"] = engine()
-    for name, fit in _fits(simulated, fixed, dropped, how, seed=seed, progress=progress):
+    for name, fit in _fits(simulated, fixed, dropped, how, seed=seed, progress=progress, each=each):
         truth, drawn = _parameters(simulated, name, fit)
         regret = _beyond(simulated, name, fit, truth, drawn)
         ranks[name] = {key: uniformity.rank_of(truth[key], _thinned(drawn[key]), rng) for key in truth}
@@ -280,8 +289,9 @@ def ranked(
 
 
 def _fits(
-    simulated: Simulated, spec: Model, dropped: dict[str, str], how: FitOptions, *, seed: int, progress: bool | None
-) -> Iterator[tuple[str, Fit]]:
+    simulated: Simulated, spec: Model, dropped: dict[str, str], how: FitOptions, *, seed: int, progress: bool | None,
+    each: Callable[[Batch], object] | None,
+) -> Iterator[tuple[str, Fit]]:  # fmt: skip
     """Yield the fits in batches; failed fits are added to `dropped`."""
     for first, names in enumerate(batched(simulated.tables, _AT_A_TIME)):
         tables = {name: simulated.tables[name] for name in names}
@@ -290,6 +300,8 @@ def _fits(
             batch = fit_many(tables, spec, seed=seed + first * _AT_A_TIME, progress=progress, **vars(how))
         dropped |= {name: str(error).partition("\n")[0] for name, error in batch.failed.items()}
         yield from batch.fits.items()
+        if each is not None:
+            each(batch)
 
 
 def _parameters(simulated: Simulated, name: str, fit: Fit) -> tuple[dict[str, float], dict[str, np.ndarray]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,13 +23,13 @@ from bayescale.evaluation.backtest import (
     gather,
     log_score_cut,
     plan,
+    rows_of,
     scorable,
     score_cut,
     tasks_of,
 )
 from bayescale.inference.average import AbstractFit, Average, average
-from bayescale.inference.batch import FitOptions
-from bayescale.inference.fit import sampled
+from bayescale.inference.batch import FitOptions, fit_once
 from bayescale.inference.weights import Weights, weigh
 from bayescale.modelling.design import conformed, design
 from bayescale.modelling.grouping import together
@@ -308,8 +308,10 @@ def stack(
         Use only forecasts at this horizon, as in :meth:`LeaveFutureOut.matched`; by default, all.
     chains, warmup, draws, device, progress, stages
         As in :func:`fit`, for every fit.
-    workers, scheduler, folder
+    workers, scheduler
         As in :func:`fit_many`, for the fits behind the weights.
+    folder : path, optional
+        Folder that keeps every finished fit, as in :func:`fit_many`.
 
     Returns
     -------
@@ -341,10 +343,10 @@ def stack(
     fits = {}
     for name, spec in models.items():
         own = Stages(show=stages.show)
+        task = {"runs": runs, "spec": spec, "seed": seed, "chains": chains, "warmup": warmup, "draws": draws,
+                "device": device, "stages": own}  # fmt: skip
         with own.shown():
-            fits[name] = sampled(
-                runs, spec, seed=seed, chains=chains, warmup=warmup, draws=draws, device=device, stages=own
-            )
+            fits[name] = fit_once(name, task, None if folder is None else Path(folder, "all runs"))
         for stage, seconds in own.seconds.items():
             stages.seconds[stage] = stages.seconds.get(stage, 0.0) + seconds
     result = average(fits, scores.weights(horizon))
@@ -374,6 +376,7 @@ def backtest_average(
     workers: int | None = None,
     scheduler: str | None = None,
     folder: str | Path | None = None,
+    each: Callable[[pd.DataFrame], object] | None = None,
 ) -> Backtest:
     """Backtest the stacked average of several models, with weights that do not use the scored runs.
 
@@ -384,7 +387,7 @@ def backtest_average(
     ----------
     runs, specs, horizon, cuts
         As in :func:`stack`.
-    way, train_quantile, smallest, beyond, family, response
+    way, train_quantile, smallest, beyond, family, response, each
         As in :func:`backtest`.
     seed, chains, warmup, draws, device, progress, workers, scheduler, folder
         As in :func:`fit_many`.
@@ -412,6 +415,7 @@ def backtest_average(
         return leave_future_out(seen, models, cuts=cuts, response=of.name, seed=seed, progress=progress, **kept)
 
     others = scored(runs) if alone and len(runs.families) > 1 else None
+    stages = Stages(show=on_terminal() if progress is None else progress)
     tests, weights = [], {}
     versions: dict[str, str] = {}
     for label, task in tasks.items():
@@ -419,11 +423,15 @@ def backtest_average(
         if len(members) < len(models):
             continue
         scores = others or scored(runs.take(task.train), label)
-        for one in task.cuts:
-            weights[one.name] = scores.weights(horizon, without=one.family if others else None)
-            mixed = average(members, weights[one.name])
-            tests.append(Scored(one, score_cut(mixed, runs, one, of.name), mixed.verdict))
-            versions = next(iter(members.values())).meta["versions"]
+        versions = next(iter(members.values())).meta["versions"]
+        with stages.shown(), stages("weighting", len(task.cuts)) as advance:
+            for one in task.cuts:
+                weights[one.name] = scores.weights(horizon, without=one.family if others else None)
+                mixed = average(members, weights[one.name])
+                tests.append(Scored(one, score_cut(mixed, runs, one, of.name), mixed.verdict))
+                advance()
+        if each is not None:
+            each(rows_of(tests[-len(task.cuts) :]))
     if not tests:
         raise RunsError("no family could be fitted", got="; ".join(f"{k}: {v}" for k, v in left_out.items()))
     meta = {"spec": mixed.name} | about(runs, way, options, seed, versions)

@@ -208,7 +208,7 @@ def _fit_once(
         for i, name in enumerate(designs)
     }
     on = _engine(how.device, how.workers, how.scheduler, designs)
-    shelf = Shelf(Path(how.folder), ".nc", Fit.save, load_fit) if how.folder is not None else None
+    shelf = _shelf(how.folder)
     total = Stages(show=on_terminal() if progress is None else progress)
     finished: dict[str, Fit] = {}
     # Warning filters belong to the process: fits that set them in parallel threads can restore the wrong ones.
@@ -229,6 +229,33 @@ def _fit_once(
     for fit in fits.values():
         seconds.update(fit.meta["seconds"])
     return Batch(fits, failed, dict(seconds))
+
+
+def fit_once(name: str, task: Mapping[str, Any], folder: str | Path | None) -> Fit:
+    """Fit one table with all threads, or read its fit from the folder that keeps it.
+
+    Parameters
+    ----------
+    name : str
+        Name of the fit in the folder.
+    task : mapping
+        Arguments of :func:`.fit.sampled`.
+    folder : path, optional
+        As in :func:`fit_many`.
+
+    Returns
+    -------
+    Fit
+    """
+    ((_, result),) = sweep(sampled, {name: task}, Threads(1), _shelf(folder))
+    if isinstance(result, BaseException):
+        raise result
+    _check_same(name, result, **task)
+    return result
+
+
+def _shelf(folder: str | Path | None) -> Shelf | None:
+    return None if folder is None else Shelf(Path(folder), ".nc", Fit.save, load_fit)
 
 
 def _shapes(designs: Mapping[str, Design]) -> dict[str, tuple[int, int]]:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pandas as pd
 
-from bayescale.core.quantities import count
+from bayescale.core.quantities import count, factor
 from bayescale.inference.average import AbstractFit
 from bayescale.inference.fit import Fit
 from bayescale.modelling.model import logs_of
@@ -55,10 +55,6 @@ def reach(fit: AbstractFit, table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(reach_decades=beyond, distance=distance, extrapolation=classes)
 
 
-_TWO = 2.0  # below, two digits would say 1 of 1.04
-_HUNDRED = 1.99  # decades: from here on two digits need a power of ten
-
-
 def reach_words(fit: AbstractFit, table: pd.DataFrame) -> str:
     """Describe how far the queries lie from the compute of their families' runs.
 
@@ -74,8 +70,8 @@ def reach_words(fit: AbstractFit, table: pd.DataFrame) -> str:
     """
     beyond, below = (float(x.max()) for x in _decades(fit, table))
     what = size_name(fit)
-    words = [f"up to {_times(beyond)} times the {what} of the largest run"] * (beyond > 0)
-    words += [f"down to 1/{_times(below)} of the {what} of the smallest run"] * (below > 0)
+    words = [f"up to {factor(beyond)} times the {what} of the largest run"] * (beyond > 0)
+    words += [f"down to 1/{factor(below)} of the {what} of the smallest run"] * (below > 0)
     if what == _SIZES[DATE]:
         after, before = _years(fit, table)
         words = [f"up to {_of_years(after)} after the last run"] * (after > 0)
@@ -105,12 +101,6 @@ def _years(fit: AbstractFit, table: pd.DataFrame) -> tuple[float, float]:
 def _of_years(years: float) -> str:
     said = f"{years:.2g}"
     return f"{said} {'year' if said == '1' else 'years'}"
-
-
-def _times(decades: float) -> str:
-    """Return a factor to two digits, or three below 2; with a suffix where it is large."""
-    factor = 10**decades
-    return f"{factor:.{3 if factor < _TWO else 2}g}" if decades < _HUNDRED else count(factor, 2)
 
 
 def _other_recipe(fit: AbstractFit, table: pd.DataFrame) -> np.ndarray:

@@ -174,11 +174,11 @@ def _estimate(middle: float, low: float, high: float) -> str:
 def splits(c: Comparison, caption: str, short: bool = False) -> Table:
     """The split of the budget under each model."""
     weight = c.weights.weights if c.weights is not None else {}
-    hindsight: Column = ("in hindsight", f"90{PERCENT}, tokens per param", written,
-                         lambda r: interval(r.tokens_per_param_q05, r.tokens_per_param_q95))  # fmt: skip
+    optimal: Column = ("optimal ratio", f"90{PERCENT}, tokens per param", written,
+                       lambda r: interval(r.tokens_per_param_q05, r.tokens_per_param_q95))  # fmt: skip
     stacking: Column = ("stacking weight", "", hundredth, lambda r: weight.get(r.model))
     longer: tuple[Column, ...] = (
-        hindsight,
+        optimal,
         ("loss", f"90{PERCENT}, nats/token", written, lambda r: interval(r.loss_q05, r.loss_q95, loss)),
         ("regret", "nats/token", number, lambda r: r.regret_nats),
     )

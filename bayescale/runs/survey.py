@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from bayescale.core.quantities import count
+from bayescale.core.quantities import count, counted
 from bayescale.runs.columns import LABELS, NUMBERS, RUN_KEY, TEXTS
 from bayescale.runs.resolution import resolution
 from bayescale.runs.table import Runs
@@ -112,7 +112,8 @@ def _repeats(runs: Runs) -> Iterator[Remark]:
     point = [column for column in ("family", "params", "tokens") if column in frame]
     times = int(frame.duplicated(point).sum()) if len(point) == 3 and not runs.rows_by else 0
     if times:
-        yield Remark("duplicates", REVIEW, f"{times} runs repeat the params and tokens of an earlier run of the family",
+        yield Remark("duplicates", REVIEW, f"{counted(times, 'run')} repeat{'s' * (times == 1)} the params and "
+                     "tokens of an earlier run of the family",
                      "keep them if they are separate runs, such as other seeds")  # fmt: skip
     else:
         yield Remark("duplicates", PASS, "no run is given twice")
@@ -121,7 +122,9 @@ def _repeats(runs: Runs) -> Iterator[Remark]:
 def _marked(runs: Runs) -> Iterator[Remark]:
     if runs.excluded:
         reasons = "; ".join(f"{n}: {reason}" for reason, n in runs.excluded.items())
-        yield Remark("marked", REVIEW, f"{sum(runs.excluded.values())} runs are marked as excluded ({reasons})",
+        few = sum(runs.excluded.values())
+        said = f"{counted(few, 'run')} {'is' if few == 1 else 'are'} marked as excluded ({reasons})"
+        yield Remark("marked", REVIEW, said,
                      "leave them out with --where 'exclusion=\"\"', or fit both ways")  # fmt: skip
 
 

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -20,8 +21,10 @@ from bayescale.cli import main
 from bayescale.cli.models import _WAYS
 from bayescale.cli.options import Reading
 from bayescale.cli.printing import print_table, read_runs
+from bayescale.cli.results import marked_words
 from bayescale.core import shipped
 from bayescale.decisions import waste
+from bayescale.decisions.hardware import hardware
 from bayescale.runs.splits import WAYS
 
 COMMANDS = (
@@ -458,6 +461,45 @@ def test_runs_marked_as_excluded_are_named_wherever_they_are_relied_on(saved: Pa
         assert "--where 'exclusion=\"\"'" in said
     for command in commands:
         assert parsed(run(*command, "--json"))["excluded"] == {_REASON: 5}
+
+
+def test_fit_names_the_command_that_shows_what_the_marked_runs_change(
+    saved: Path, chinchilla_fit: bs.Fit, hasty: tuple[Path, Result]
+) -> None:
+    said = marked_words(chinchilla_fit, saved)
+    (command,) = re.findall(r"what that would change is the line 'influence' of: bayescale (.*)", said)
+    assert command.split()[:3] == ["decide", "allocation", str(saved)]
+    changes = " ".join(run(*command.split()).stdout.split())
+    assert re.search(r"without 5 runs marked as excluded: a median of [\d.]+ tokens per param instead of", changes)
+    assert "influence" not in hasty[1].stdout  # no choice is made by chains that do not agree
+
+
+def test_what_shows_the_marked_runs_of_several_families_is_the_check() -> None:
+    of = {"excluded": {"too hot": 1}, "excluded_words": "the table marks 1 of these runs"}
+    several = SimpleNamespace(**of, converged=True, columns=("params", "tokens"), members={"a": 1}, families=["a", "b"])
+    assert marked_words(several, Path("f.nc")).endswith("under 'influence' in: bayescale check f.nc --verbose")
+    by_compute = SimpleNamespace(**of, converged=True, columns=("flops",), members={"a": 1}, families=["a"])
+    assert "influence" not in marked_words(by_compute, Path("f.nc"))
+
+
+def test_a_budget_in_hours_on_hardware_is_forecast_at_its_median_compute(saved: Path, chinchilla_fit: bs.Fit) -> None:
+    result = run("forecast", saved, "--flops", "24 hours @ 8xH100", "--json")
+    assert result.exit_code == 0
+    flops = float(np.median(hardware("8xH100").drawn(4000, 0).flops_of_hours(24.0)))
+    (row,) = json.loads(result.stdout)["rows"]
+    expected = bs.frontier(chinchilla_fit, flops).summary.iloc[0]
+    assert row["loss_q50"] == pytest.approx(
+        expected["loss_q50"], rel=1e-4
+    )  # the median of an even count is between two
+    assert "24 accelerator-hours on 8xH100: " in result.stderr
+    assert "FLOP, the median (90% interval" in result.stderr
+
+
+@pytest.mark.parametrize("verb", ["forecast", "plot", "report", "compare", "decide allocation"])
+def test_the_help_of_a_budget_says_that_it_may_be_hours_or_dollars(verb: str) -> None:
+    printed = " ".join(run(*verb.split(), "--help").stdout.split()).replace("GPU- hours", "GPU-hours")
+    assert "Also dollars, GPU-hours or days on hardware" in printed
+    assert re.search(r"Examples:.* --flops '[^']+ @ \w+'", printed)
 
 
 def test_runs_are_left_out_by_a_condition(tmp_path: Path) -> None:

@@ -9,15 +9,17 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 
 import bayescale as bs
-from bayescale.cli import printing
+from bayescale.cli import main, printing
 from bayescale.cli.findings import print_findings
 from bayescale.cli.models import _BACKTEST, _print_backtest, _print_scored
 from bayescale.cli.results import print_forecast, print_next, print_posterior
 from bayescale.core.verdict import Status, Verdict
 from bayescale.evaluation.backtest import SCORES, Backtest
 from bayescale.evaluation.checks.base import REVIEW, Answer, Finding, Findings
+from bayescale.evaluation.comparison import _BUDGET, Comparison
 
 WIDTHS = (60, 80, 120)
 RECORDED = Path(__file__).with_name("terminal")
@@ -98,7 +100,7 @@ def test_a_forecast_is_printed_as_recorded(width: int, capsys) -> None:
         verdict=SimpleNamespace(status="converged"),
         evidence=("such intervals covered 93% of 165 backtest forecasts",),
     )
-    print_forecast(said, FORECASTS, "up to 45 times the compute of the largest run")
+    print_forecast(said, FORECASTS, "up to 45 times the compute of the largest run", "compute")
     printed = capsys.readouterr().out
     every_cell_is_whole(FORECASTS, printed, width)
     is_as_recorded("forecast", printed, width)
@@ -158,6 +160,15 @@ def scores(n: int) -> pd.DataFrame:
     return pd.DataFrame(np.random.default_rng(0).lognormal(-3, 2, (n, len(SCORES))), columns=list(SCORES))
 
 
+def test_a_backtest_is_printed_as_recorded(width: int, capsys) -> None:
+    share = dict.fromkeys(SCORES, 0.9) | {"coverage_50": 0.5, "width_90": 0.0213, "crps": 0.0042, "bias": -0.0017}
+    runs = pd.DataFrame([share | {"family": family, "reach_decades": reach}
+                         for family in ("OpenLM-C4", "OpenLM-RefinedWeb") for reach in (-0.1, 0.4, 1.2)])  # fmt: skip
+    families = pd.DataFrame([share | {"family": family, "n_train": 30, "n_test": 3} for family in runs["family"][::3]])
+    _print_backtest(Backtest(families, runs, {}, {"OpenLM-C4": "converged"}))
+    is_as_recorded("backtest", capsys.readouterr().out, width)
+
+
 @pytest.mark.parametrize("verbose", [False, True])
 def test_a_backtests_tables_are_whole(verbose: bool, width: int, capsys) -> None:
     runs = scores(40).assign(family="OpenLM-RefinedWeb", reach_decades=np.linspace(-1, 1.2, 40))
@@ -179,12 +190,34 @@ def test_a_comparisons_tables_are_printed_as_recorded(width: int, capsys) -> Non
                            "waste_fraction": 0.0048, "band_low": [6.45e10, np.nan], "band_high": [8.5e10, np.nan],
                            "reach_decades": 1.234})  # fmt: skip
     worst = budget[["model", "waste_fraction"]].assign(worst_run="OpenLM-C4, 12.3M params on 20.0B tokens")
-    printed = []
     for table in (budget, worst):
         printing.print_table(table)
-        printed.append(capsys.readouterr().out)
-        every_cell_is_whole(table, printed[-1], width)
-    is_as_recorded("compare", "".join(printed), width)
+        every_cell_is_whole(table, capsys.readouterr().out, width)
+    none = pd.DataFrame()
+    cross = pd.DataFrame({"chosen_by": names, "judged_by": names[::-1], "loss": 2.013, "extra_loss": 0.0011,
+                          "waste": [0.012, 0.034]})  # fmt: skip
+    found = Comparison("open-families", {}, {}, {}, {}, None, None, none, none, none,
+                       pd.DataFrame({"model": names, "check": "residuals", "passed": [True, False]}),
+                       pd.DataFrame({"kind": []}), budget.assign(**dict.fromkeys(_BUDGET[5:7], 20.0)), cross,
+                       {"fits": {}}, {"flops": 5.76e23})  # fmt: skip
+    printing.print_tables(found.tables)
+    printed = capsys.readouterr().out
+    for sentence in found.tables:
+        assert " ".join(sentence.split()) in " ".join(printed.split())
+    is_as_recorded("compare", printed, width)
+
+
+def test_a_table_is_surveyed_as_recorded(width: int, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    params, ratio = (x.ravel() for x in np.meshgrid([60e6, 125e6, 350e6, 760e6, 1300e6], [10, 20, 40]))
+    loss = 1.8 + 480 * params**-0.35 + 2100 * (ratio * params) ** -0.37
+    table = pd.DataFrame({"params": params, "tokens": ratio * params, "loss": loss.round(4), "family": "ours"})
+    table.assign(exclusion=["too hot"] + [""] * 14).to_csv("ours.csv", index=False)
+    is_as_recorded("validate", CliRunner().invoke(main, ["validate", "ours.csv"]).stdout, width)
+
+
+def test_a_term_is_explained_as_recorded(width: int) -> None:
+    is_as_recorded("explain", CliRunner().invoke(main, ["explain", "regret"]).stdout, width)
 
 
 def test_what_is_no_terminal_gets_a_table_of_any_width(capsys) -> None:

@@ -92,7 +92,8 @@ REVIEWED = {
     "one ratio": (lambda f: f[::3], "identified", "about one ratio of tokens to params (10)"),
     "one size": (lambda f: f[:3], "identified", "1 model size"),
     "repeats": (lambda f: pd.concat([f, f[:2].assign(run_id=["a", "b"])]), "duplicates", "2 runs repeat"),
-    "marks": (lambda f: f.assign(exclusion=["too hot"] + [""] * 14), "marked", "1 runs are marked as excluded"),
+    "one repeat": (lambda f: pd.concat([f, f[:1].assign(run_id="a")]), "duplicates", "1 run repeats the params"),
+    "marks": (lambda f: f.assign(exclusion=["too hot"] + [""] * 14), "marked", "1 run is marked as excluded"),
     "an outlier": (
         lambda f: f.assign(loss=f["loss"] * np.where(f["run_id"] == "r7", 1.1, 1)),
         "outliers",
@@ -179,16 +180,34 @@ def test_every_verb_and_every_decision_shows_examples() -> None:
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])
-def test_help_is_as_wide_as_the_terminal(width: int, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+@pytest.mark.parametrize("name", ["", *EXAMPLES])
+def test_help_is_as_wide_as_the_terminal(name: str, width: int, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    """No line of prose is wider, what has a lot to say uses the width, and no name of a value is broken."""
     monkeypatch.setattr(shutil, "get_terminal_size", lambda *_: os.terminal_size((width, 24)))
-    main(["--help"], standalone_mode=False)  # click's runner has a width of its own
-    listed = capsys.readouterr().out
-    main(["decide", "allocation", "--help"], standalone_mode=False)
-    one = capsys.readouterr().out
-    prose = one.split("Examples:", maxsplit=1)[0].splitlines()
-    assert width - 15 < max(map(len, prose)) <= max(width, 62)
-    assert "…," not in listed
-    assert "..." not in listed.split("Commands:", maxsplit=1)[1]
+    main([*name.split(), "--help"], standalone_mode=False)  # click's runner has a width of its own
+    printed = capsys.readouterr().out
+    widths = [len(line) for line in printed.split("Examples:", maxsplit=1)[0].splitlines()]
+    assert max(widths) <= width
+    assert max(widths) > width - 15 or len(widths) < 15
+    assert "``" not in printed
+    assert "…," not in printed
+    assert "..." not in printed.partition("Commands:")[2]
+    command, context = of_name(name)
+    valued = (one for one in command.get_params(context) if not (isinstance(one, click.Option) and one.is_flag))
+    for metavar in (one.make_metavar(context) for one in valued):
+        assert all(word in printed.split() for word in metavar.split()), metavar
+
+
+def of_name(name: str) -> tuple[click.Command, click.Context]:
+    """Return the command of some words, and its context."""
+    command: click.Command = main
+    context = click.Context(main, info_name="bayescale", terminal_width=10_000)
+    for word in name.split():
+        assert isinstance(command, click.Group)
+        found = command.get_command(context, word)
+        assert found is not None, word
+        command, context = found, click.Context(found, parent=context, info_name=word)
+    return command, context
 
 
 @pytest.mark.parametrize("text", ["2M dollars @ 512xH100", "2M$@512xH100", "2M usd on 512xH100"])

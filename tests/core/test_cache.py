@@ -135,6 +135,12 @@ def test_the_command_shows_and_clears(folder: Path) -> None:
     assert not cache.entries(folder)
 
 
+def test_the_command_counts_one_entry_in_the_singular(folder: Path) -> None:
+    filled(folder, {"new": 0.0})
+    assert ": 1 entry, " in CliRunner().invoke(main, ["cache"]).stdout
+    assert "removed 1 entry\n" in CliRunner().invoke(main, ["cache", "--clear"]).stdout
+
+
 def test_the_command_says_that_it_is_switched_off(monkeypatch) -> None:
     monkeypatch.setenv(cache.VARIABLE, "")
     assert "switched off" in CliRunner().invoke(main, ["cache"]).stdout

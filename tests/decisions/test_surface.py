@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 import bayescale as bs
-from bayescale.decisions.surface import interpolate, losses, minimise, noise, surface
+from bayescale.core.errors import QueryError
+from bayescale.decisions.surface import interpolate, losses, minimise, noise, recipe_of, surface
 
 FINE = 1e-6  # relative error of the polynomials on grids of the size that decisions use
 
@@ -75,3 +76,8 @@ def test_a_run_has_one_noise_for_all_actions(chinchilla_fit: bs.Fit) -> None:
     sigma = float(chinchilla_fit.posterior["sigma"].mean())
     # Half of Student's t with the posterior's 1.6 degrees of freedom lies within 0.7 to 0.85 scales of its centre.
     assert 0.6 * sigma < np.median(np.abs(drawn)) < 1.0 * sigma
+
+
+def test_a_recipe_of_a_model_without_covariates_says_that_there_are_none(chinchilla_fit: bs.Fit) -> None:
+    with pytest.raises(QueryError, match="expected: no covariate, as the model reads none"):
+        recipe_of(chinchilla_fit, {"experts": 8.0})

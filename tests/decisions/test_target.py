@@ -125,7 +125,7 @@ def test_compute_that_is_not_enough_is_a_smaller_probability(chinchilla_fit: bs.
         ({"loss": 2.0, "score": 0.5}, "one positive loss or one score"),
         ({"loss": -1.0}, "one positive loss"),
         ({"loss": 2.0, "response": "accuracy"}, "no response 'accuracy'"),
-        ({"score": 0.5}, "which response"),
+        ({"score": 0.5}, "expected: a fit that has a score"),
         ({"loss": 2.0, "probability": 1.0}, "between 0 and 1"),
         ({"loss": 2.0, "within": 1e9}, "less than that of every run"),
     ],

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from bayescale.core.quantities import count
+from bayescale.core.quantities import count, counted
 from bayescale.evaluation.comparison import Comparison
 from bayescale.evaluation.comparison_tables import EXPONENTS, OPTIMUM, POPULATION
 from bayescale.prediction.predict import predict
@@ -85,7 +85,9 @@ def plot_losses(comparison: Comparison, *, beyond: bool = False, ax: Axes | None
                     ha="right", xytext=(-2, 0), textcoords="offset points", color=_GREY)  # fmt: skip
     above = int((runs["loss"] > top).sum())
     if above:
-        ax.annotate(f"{above} runs above", (0.02, 0.97), xycoords="axes fraction", fontsize="small", va="top")
+        ax.annotate(
+            f"{counted(above, 'run')} above", (0.02, 0.97), xycoords="axes fraction", fontsize="small", va="top"
+        )
     where = "beyond the runs" if beyond else "against compute"
     ax.set(xscale="log", xlabel="compute (FLOP)", ylabel="loss of a run (nats/token)", title=f"{family}: loss {where}")
     ax.set_ylim(top=top)
@@ -122,7 +124,7 @@ def plot_coverage(comparison: Comparison, *, ax: Axes | None = None) -> Axes:
         draw_coverage(ax, at + apart, mine, 50, label=f"{name}, 50%", mfc="white", **style)
     for level in (90, 50):
         ax.axhline(level, color=_GREY, lw=0.8)
-    ax.set_xticks(range(len(bins)), [f"{h}\n{figures.counted(counts[h], 'run')}" for h in bins])
+    ax.set_xticks(range(len(bins)), [f"{h}\n{counted(counts[h], 'run')}" for h in bins])
     ax.set(xlim=(-0.5, len(bins) - 0.5), ylim=(-3, 103), xlabel="compute over that of the largest fitted run",
            ylabel="runs in the interval (%), ± one SE",
            title="coverage beyond the fitted runs; grey: nominal")  # fmt: skip
@@ -233,7 +235,9 @@ def plot_model_residuals(comparison: Comparison, name: str, *, ax: Axes | None =
     outside = int((np.abs(residuals) > limit).sum())
     if outside:
         ax.set_ylim(-limit, limit)
-        ax.annotate(f"{outside} runs outside", (0.02, 0.97), xycoords="axes fraction", fontsize="small", va="top")
+        ax.annotate(
+            f"{counted(outside, 'run')} outside", (0.02, 0.97), xycoords="axes fraction", fontsize="small", va="top"
+        )
     ax.set_title(f"{name}: {ax.get_title()}")
     return ax
 

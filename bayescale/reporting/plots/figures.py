@@ -13,7 +13,7 @@ from scipy.stats import binomtest
 
 from bayescale.core.dims import FAMILY
 from bayescale.core.errors import QueryError
-from bayescale.core.quantities import count
+from bayescale.core.quantities import count, counted
 from bayescale.decisions.choice import Choice
 from bayescale.evaluation import uniformity
 from bayescale.evaluation.backtest import Backtest
@@ -139,7 +139,9 @@ def plot_forecast(fit: AbstractFit, *, family: str | None = None, decades: float
     top = 1.1 * q[4].max()  # a few outlying runs would flatten all others
     above = int((shown[of.site] > top).sum())
     if above:
-        ax.annotate(f"{above} runs above", (0.02, 0.97), xycoords="axes fraction", fontsize="small", va="top")
+        ax.annotate(
+            f"{counted(above, 'run')} above", (0.02, 0.97), xycoords="axes fraction", fontsize="small", va="top"
+        )
     ax.set_ylim(top=top)
     ax.set_xscale("linear" if sized == DATE else "log")
     ax.set(
@@ -389,7 +391,7 @@ def plot_horizons(result: Backtest, *, ax: Axes | None = None) -> Axes:
         ax.axhline(level, color=color, ls=":", lw=1)
         draw_coverage(ax, np.arange(len(table)) + (i - 1) * 0.12, table, level, color=color, marker="o", ms=5,
                       label=f"{level}%, ± one SE")  # fmt: skip
-    labels = [f"{r.horizon}\n{counted(r.n_test, 'forecast')}\n{counted(r.families, 'family', 'families')}"
+    labels = [f"{r.horizon}\n{counted(r.n_test, 'forecast')}\n{counted(r.families, 'family')}"
               for r in table.itertuples()]  # fmt: skip
     ax.set_xticks(range(len(table)), labels)
     ax.set_yticks(range(0, 101, 20))
@@ -479,11 +481,6 @@ def _fitted(fit: AbstractFit, name: str, family: str | None) -> str:
         raise QueryError(f"families do not share {name!r}: name a fitted one", expected=", ".join(fit.families),
                          got=repr(family), hint=f"plot_prior_posterior(fit, {name!r}, family=…)")  # fmt: skip
     return family
-
-
-def counted(number: int, one: str, several: str = "") -> str:
-    """Write a count with its noun: 1 run, 2 runs."""
-    return f"{number} {one if number == 1 else several or one + 's'}"
 
 
 def _of(choice: Choice, name: str, whose: str) -> Any:

@@ -1,0 +1,164 @@
+"""What a long command has finished when it is ended or fails: kept in a folder that its last message names."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pandas as pd
+import pytest
+from click.testing import CliRunner, Result
+
+import bayescale as bs
+from bayescale.cli import main
+from bayescale.cli.interrupts import INTERRUPTED, TIMED_OUT
+from bayescale.core.errors import FitError
+from bayescale.core.verdict import Status, Verdict
+from bayescale.evaluation import sbc, stacking
+from bayescale.inference import batch
+from bayescale.inference.batch import Batch
+from bayescale.transfer import learn
+
+TWO = ("hoffmann2022", "--model", "additive", "--model", "coupled")
+LONG = {"compare": ("compare", *TWO), "fit": ("fit", *TWO, "--out", "average.nc")}
+KEPT = "1 finished fit kept in fits; the same command reads them from there"
+# The first fit is a saved one; the second is interrupted, or lasts too long, as `end` says.
+ENDED = """
+import os, signal, sys, time
+saved, end = sys.argv[1:3]
+from bayescale.cli import interrupts, main
+from bayescale.evaluation import stacking
+from bayescale.inference import batch
+from bayescale.inference.fit_io import load_fit
+
+def sampled(*, runs, spec, **_):
+    if spec.name == "additive" and len(runs) == 245:
+        return load_fit(saved)
+    if end == "interrupt":
+        os.kill(os.getpid(), signal.SIGINT)
+    else:
+        interrupts.after(0.1, interrupts.TIMED_OUT, "ended after --timeout 1 s")
+    time.sleep(60)
+
+batch.sampled = sampled
+stacking.leave_future_out = lambda *_, **__: None
+main(sys.argv[3:])
+"""
+
+
+def run(*args: str | Path) -> Result:
+    return CliRunner().invoke(main, [str(arg) for arg in args])
+
+
+@pytest.mark.parametrize(("end", "code"), [("interrupt", INTERRUPTED), ("timeout", TIMED_OUT)])
+@pytest.mark.parametrize("verb", LONG)
+def test_what_is_ended_says_where_its_first_fit_is(
+    verb: str, end: str, code: int, chinchilla_fit: bs.Fit, tmp_path: Path
+) -> None:
+    saved = chinchilla_fit.save(tmp_path / "saved.nc")
+    args = [sys.executable, "-c", ENDED, str(saved), end, *LONG[verb], "--folder", "fits"]
+    done = subprocess.run(args, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == code, done.stderr
+    assert done.stderr.splitlines()[-1] == f"bayescale: {KEPT}"
+    kept = bs.load_fit(tmp_path / "fits" / "all runs" / "additive.nc")
+    assert kept.posterior.equals(chinchilla_fit.posterior)
+
+
+@pytest.fixture
+def second_fails(chinchilla_fit: bs.Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """Make every fit but that of one model to all runs fail; the models that were asked for, and of how many runs."""
+    asked: list[tuple[str, int]] = []
+
+    def sampled(*, runs: bs.Runs, spec: bs.Spec, **_: Any) -> bs.Fit:
+        asked.append((spec.name, len(runs)))
+        if spec.name == "additive" and len(runs) == 245:
+            return chinchilla_fit
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(batch, "sampled", sampled)
+    monkeypatch.setattr(stacking, "leave_future_out", lambda *_, **__: None)
+    monkeypatch.chdir(tmp_path)
+    return asked
+
+
+@pytest.mark.parametrize("verb", LONG)
+def test_what_fails_keeps_its_first_fit_and_goes_on_from_it(
+    verb: str, second_fails: list[tuple[str, int]], tmp_path: Path
+) -> None:
+    first = run(*LONG[verb], "--folder", "fits")
+    assert isinstance(first.exception, RuntimeError)
+    assert KEPT in first.stderr
+    assert (tmp_path / "fits" / "all runs" / "additive.nc").is_file()
+    assert second_fails[0] == ("additive", 245)
+    before = len(second_fails)
+    run(*LONG[verb], "--folder", "fits")
+    assert ("additive", 245) not in second_fails[before:]
+    assert len(second_fails) > before
+    without = run(*LONG[verb])
+    assert "kept" not in without.stderr
+
+
+def test_learn_passes_its_folder_on_and_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def study(*_: object, folder: str, **__: object) -> None:
+        Path(folder).mkdir()
+        Path(folder, "OPT.nc").write_bytes(b"")
+        raise FitError("the chains do not agree")
+
+    monkeypatch.setattr(learn, "study", study)
+    result = run("learn", "open-families", "--out", "mine.toml", "--folder", "fits")
+    assert result.exit_code == 2
+    assert result.stderr.splitlines()[0] == f"bayescale: {KEPT}"
+    assert "the chains do not agree" in result.stderr
+
+
+@pytest.mark.parametrize("option", [("--folder", "fits"), ("--workers", "2"), ("--scheduler", "tcp://x"),
+                                    ("--horizon", "3")])  # fmt: skip
+def test_options_of_several_fits_are_refused_for_one(option: tuple[str, str]) -> None:
+    result = run("fit", "hoffmann2022", *option, "--out", "fit.nc")
+    assert result.exit_code == 2
+    assert f"{option[0]} is for several models" in result.stderr
+
+
+def test_a_backtest_of_several_models_prints_each_family_as_it_comes(
+    chinchilla_fit: bs.Fit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With ready fits and scores, the second of which fails: what was scored before is known."""
+    monkeypatch.setattr(stacking, "fit_tasks", lambda runs, spec, tasks, *_, **__: Batch(
+        dict.fromkeys(tasks, chinchilla_fit), {}, {}))  # fmt: skip
+    monkeypatch.setattr(stacking, "leave_future_out", lambda *_, **__: SimpleNamespace(weights=lambda *_, **__: None))
+    verdict = Verdict(Status.CONVERGED, (), (), ())
+    monkeypatch.setattr(stacking, "average", lambda *_: SimpleNamespace(verdict=verdict, name="both"))
+    scored: list[str] = []
+
+    def score_cut(_: object, runs: bs.Runs, one: Any, *__: object) -> pd.DataFrame:
+        if scored:
+            raise RuntimeError("out of memory")
+        scored.append(one.family)
+        names = [*bs.evaluation.backtest.SCORES]
+        return pd.DataFrame([dict.fromkeys(names, 0.5)] * int(one.test.sum()))
+
+    monkeypatch.setattr(stacking, "score_cut", score_cut)
+    result = run("backtest", "open-families", "--model", "additive-unpooled", "--model", "coupled-unpooled")
+    assert isinstance(result.exception, RuntimeError)
+    (line,) = [line for line in result.stderr.splitlines() if line.startswith("done: ")]
+    assert line.startswith(f"done: {scored[0]}: ")
+    assert "50% inside their 90% interval" in line
+
+
+def test_calibrate_says_what_is_done_after_each_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    def calibrate(*_: object, each: Any, **__: object) -> None:
+        for fine in (False, True):
+            each(Batch({f"{fine} {i}": SimpleNamespace(converged=fine or i > 1) for i in range(100)}, {}, {}))
+        raise FitError("enough")
+
+    monkeypatch.setattr(sbc, "calibrate", calibrate)
+    lines = run("calibrate", "additive").stderr.splitlines()
+    assert lines[:2] == [
+        "done: 100 of 200 simulations, 2 not converged",
+        "done: 200 of 200 simulations, 2 not converged",
+    ]
