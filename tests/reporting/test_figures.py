@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
+from scipy.stats import t as student
 
 import bayescale as bs
 from bayescale.core.errors import QueryError
@@ -41,6 +43,10 @@ def residuals(fit: bs.Fit, runs: pd.DataFrame) -> np.ndarray:
     return np.log(runs["loss"].to_numpy()) - np.median(predict(fit, runs, only="log_loss"), axis=0)
 
 
+def points(ax: Axes) -> list[PathCollection]:
+    return [found for found in ax.collections if isinstance(found, PathCollection)]
+
+
 @pytest.mark.parametrize("budgets", [None, [2.6e19, 1.3e20]], ids=["the runs' own", "given"])
 def test_a_run_lies_off_its_curve_by_its_residual_alone(chinchilla_fit: bs.Fit, budgets: list[float] | None) -> None:
     """Drawn where it was, a run within 1.3 times a budget strays by an SD of 0.02 nats; its residual is 0.008."""
@@ -51,7 +57,7 @@ def test_a_run_lies_off_its_curve_by_its_residual_alone(chinchilla_fit: bs.Fit, 
     labels = [text.get_text() for text in ax.get_legend().get_texts()]
     assert labels == [f"{budget:.1e} FLOP" for budget in at]
     shown = 0
-    for budget, drawn in zip(at, [c for c in ax.collections if type(c).__name__ == "PathCollection"], strict=True):
+    for budget, drawn in zip(at, points(ax), strict=True):
         params, loss = np.asarray(drawn.get_offsets()).T
         there = pd.DataFrame({"params": params, "tokens": budget / (6 * params), "flops": budget, "loss": loss})
         found = residuals(chinchilla_fit, there.assign(family="Chinchilla"))
@@ -120,6 +126,49 @@ def test_a_heavy_tail_does_not_flatten_a_posterior(apart: bs.Fit) -> None:
     draws = apart.posterior["nu"].sel(family="OpenLM-C4").to_numpy()
     high = apart.spec.at(apart.meta["anchor"]).parameters["nu"].prior.interval()[1]
     assert max(line.get_xdata().max() for line in ax.get_lines()) <= max(np.quantile(draws, 0.995), high) * 1.001
+
+
+def test_each_family_has_a_panel_of_its_residuals_in_one_colour(apart: bs.Fit) -> None:
+    figure = bs.plots.plot_residuals(apart).get_figure(root=True)
+    assert [ax.get_title().partition("\n")[0] for ax in figure.axes] == apart.families
+    runs = apart.design_frame
+    away = 100 * np.expm1(residuals(apart, runs))
+    for ax, family in zip(figure.axes, apart.families, strict=True):
+        mine = away[(runs["family"] == family).to_numpy()]
+        limit = max(ax.get_ylim())
+        drawn = np.concatenate([np.asarray(c.get_offsets())[:, 1] for c in points(ax)])
+        outside = np.abs(mine) > limit
+        assert len(drawn) == len(mine)
+        assert np.abs(drawn).max() < limit
+        assert set(np.round(mine[~outside], 9)) <= set(np.round(drawn, 9))
+        number = {0: "", 1: "\n1 run outside"}.get(outside.sum(), f"\n{outside.sum()} runs outside")
+        assert ax.get_title().startswith(f"{family}{number}")
+        assert ("outside" in ax.get_title()) == outside.any()
+    assert len({tuple(points(ax)[0].get_facecolor()[0]) for ax in figure.axes}) == 1
+    assert any("outside" in ax.get_title() for ax in figure.axes)
+
+
+def test_the_band_of_residuals_holds_90_percent_of_the_noise(apart: bs.Fit) -> None:
+    """The closed form: a mixture of Student's distributions, one a draw. The band is made of eight runs' noise or more,
+    each of 4000 draws."""
+    figure = bs.plots.plot_residuals(apart).get_figure(root=True)
+    error = np.sqrt(0.05 * 0.95 / (8 * 4000))
+    for ax, family in zip(figure.axes, apart.families, strict=True):
+        sigma, nu = (apart.posterior[name].sel(family=family).to_numpy().ravel() for name in ("sigma", "nu"))
+        low, high, _ = ax.get_lines()
+        for edge, share in ((low, 0.05), (high, 0.95)):
+            at = np.log1p(np.unique(edge.get_ydata()) / 100)
+            assert student.cdf(at[:, None] / sigma, nu).mean(axis=1) == pytest.approx(share, abs=5 * error)
+
+
+def test_panels_take_the_place_of_the_axes_that_they_are_given(apart: bs.Fit) -> None:
+    figure, (left, right) = plt.subplots(1, 2)
+    first = bs.plots.plot_residuals(apart, ax=left)
+    figure.canvas.draw()
+    panels = [ax for ax in figure.axes if ax is not right]
+    assert len(panels) == len(apart.families)
+    assert first is panels[0]
+    assert all(ax.get_window_extent().x1 < right.get_window_extent().x0 for ax in panels)
 
 
 def test_exponents_of_a_new_family_are_no_other_familys(apart: bs.Fit) -> None:

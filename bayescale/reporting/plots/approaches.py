@@ -9,10 +9,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from bayescale.core.errors import RunsError
+from bayescale.core.quantities import counted
 from bayescale.decisions.derived import frontier
 from bayescale.inference.average import AbstractFit
 from bayescale.prediction.queries import resolve_family
-from bayescale.reporting.plots.figures import _BLUE, _GREY, _ORANGE, _axes, _log_axis, _title, counted
+from bayescale.reporting.plots.figures import _BLUE, _GREY, _ORANGE, _axes, _log_axis, _title
 from bayescale.runs.approaches import Approach, envelope_of, parabolas_of
 from bayescale.runs.columns import size_column
 

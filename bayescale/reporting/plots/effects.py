@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -13,7 +12,17 @@ from bayescale.decisions.surface import losses, others_of
 from bayescale.inference.average import AbstractFit
 from bayescale.prediction.predictive import predictive
 from bayescale.prediction.queries import resolve_family
-from bayescale.reporting.plots.figures import _BLUE, _GREY, _ORANGE, _axes, _check_law, _log_axis, _title, near_optimal
+from bayescale.reporting.plots.figures import (
+    _BLUE,
+    _GREY,
+    _ORANGE,
+    _axes,
+    _check_law,
+    _log_axis,
+    _title,
+    near_optimal,
+    panelled,
+)
 from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN, size_column
 
 PALETTE = ("#0b5394", "#c2620b", "#4d4d4d", "#4aa3df")
@@ -158,7 +167,7 @@ def plot_families(fit: AbstractFit, *, ax: Axes | None = None) -> Axes:
     ----------
     fit : Fit or Average
     ax : Axes, optional
-        Axes of a figure whose place the panels take; by default, those of a new figure.
+        Axes to draw on, or whose place the panels of several families take; by default, those of a new figure.
 
     Returns
     -------
@@ -166,27 +175,16 @@ def plot_families(fit: AbstractFit, *, ax: Axes | None = None) -> Axes:
         Of the first panel.
     """
     _check_law(fit, "families")
-    count_, runs = len(fit.families), fit.design_frame
-    columns = min(3, count_)
-    rows = -(-count_ // columns)
-    if ax is None:
-        figure = plt.figure(figsize=(3.2 * max(columns, 2), max(2.6 * rows, 4.2)), layout="constrained")
-    else:
-        figure = ax.get_figure(root=True)  # type: ignore[assignment]
-        ax.remove()
-    panels = figure.subplots(rows, columns, squeeze=False, sharex=True).ravel()
-    for panel, family in zip(panels, fit.families, strict=False):
+    runs = fit.design_frame
+    panels = panelled(ax, fit.families, x="compute (FLOP)", y="loss of a run (nats/token), 90%",
+                      title=_title(fit, f"{fit.name}: runs, and 90% of what the model expects of each"))  # fmt: skip
+    for panel, family in zip(panels, fit.families, strict=True):
         mine = runs[runs["family"] == family].sort_values(size_column(runs))
         x, draws = mine[size_column(runs)].to_numpy(float), losses(fit, mine, "run")
         low, high = np.quantile(draws, [0.05, 0.95], axis=0)
         panel.vlines(x, low, high, color=_BLUE, alpha=0.35, lw=1.5)
         panel.scatter(x, mine["loss"], s=7, color=_GREY, zorder=3)
-        panel.set(xscale="log", title=family)
-        panel.title.set_fontsize("small")
-    for panel in panels[count_:]:
-        panel.remove()
-    figure.supxlabel("compute (FLOP)", fontsize="small")
-    figure.supylabel("loss of a run (nats/token), 90%", fontsize="small")
+        panel.set_xscale("log")
     return panels[0]
 
 

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import FigureBase
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from scipy.stats import binomtest
 
 from bayescale.core.dims import FAMILY
 from bayescale.core.errors import QueryError
-from bayescale.core.quantities import count
+from bayescale.core.quantities import count, counted
 from bayescale.decisions.choice import Choice
 from bayescale.evaluation import uniformity
 from bayescale.evaluation.backtest import Backtest
 from bayescale.evaluation.sbc import RANKED, Calibration
 from bayescale.inference.average import AbstractFit
-from bayescale.modelling.sites import location_of
 from bayescale.parts.base import Kind
 from bayescale.prediction.predict import predict
 from bayescale.prediction.queries import resolve_family
@@ -37,6 +38,7 @@ _AROUND = 20.0  # times the chosen params, on either side
 _CLOSE, _AWAY = np.log(1.5), np.log(3.0)  # e-folds of params from the best size of a run's compute
 _ONE_SE = 0.6827  # of a Normal within one standard error
 _FAINT = 0.3  # opacity of a bin with one forecast
+_COLUMNS, _MANY, _MOST_COLUMNS = 3, 12, 5  # of panels: up to so many families, and of more
 _FEW_DRAWS = 400  # enough to locate a median's minimum on a coarse grid
 _BLUE, _ORANGE, _GREY = "#2a6f97", "#e07a2f", "#5a5f66"
 
@@ -296,50 +298,6 @@ def _check_law(fit: AbstractFit, what: str) -> None:
         raise QueryError(f"cannot draw {what}: {fit.name!r} has no law of the loss", hint="plot forecast or residuals")
 
 
-def plot_residuals(
-    fit: AbstractFit, column: str | None = None, *, response: str | None = None, ax: Axes | None = None
-) -> Axes:
-    """Plot residuals of a response from the posterior median against params, tokens or flops; of a loss in percent.
-
-    Parameters
-    ----------
-    fit : Fit or Average
-    column : str, optional
-        ``"params"``, ``"tokens"``, ``"flops"`` or another column that the model reads; by default tokens, or the
-        model's first input.
-    response : str, optional
-        By default, the first response.
-    ax : Axes, optional
-        Axes to draw on; by default, those of a new figure.
-
-    Returns
-    -------
-    Axes
-    """
-    ax = _axes(ax)
-    runs, of = fit.design_frame, fit.response(response)
-    column = column or ("tokens" if "tokens" in runs else fit.inputs[0])
-    needed = {name: runs[other].to_numpy(float) for name, other in of.requires.items() if other in runs}
-    center = np.quantile(predict(fit, runs, only=location_of(of.name)), 0.5, axis=0)
-    away = of.scored(runs[of.site].to_numpy(float), runs) - of.scored(of.scale.expected(center, needed), runs)
-    percent = of.response.kind != "real"
-    for family in fit.families:
-        mine = (runs["family"] == family).to_numpy()
-        residual = (100 if percent else 1) * away[mine]
-        ax.scatter(runs[column][mine], residual, s=12, alpha=0.7, label=family)
-    ax.axhline(0, color=_GREY, lw=1)
-    if column == "flops":
-        ax.set_xscale("log")
-        ax.set_xlabel("compute (FLOP)")
-    else:
-        _log_axis(ax, "x", column)
-    unit = "%" if of.response.kind == "log" else "% of items" if percent else of.response.unit
-    ax.set(ylabel=f"observed minus predicted {of.name} ({unit})", title=_title(fit, "residuals"))
-    if len(fit.families) > 1:
-        ax.legend(fontsize="x-small", frameon=False, ncols=2)
-    return ax
-
-
 def plot_backtest(result: Backtest, *, ax: Axes | None = None) -> Axes:
     """Coverage of the 90% interval by family, against its nominal level.
 
@@ -389,7 +347,7 @@ def plot_horizons(result: Backtest, *, ax: Axes | None = None) -> Axes:
         ax.axhline(level, color=color, ls=":", lw=1)
         draw_coverage(ax, np.arange(len(table)) + (i - 1) * 0.12, table, level, color=color, marker="o", ms=5,
                       label=f"{level}%, ± one SE")  # fmt: skip
-    labels = [f"{r.horizon}\n{counted(r.n_test, 'forecast')}\n{counted(r.families, 'family', 'families')}"
+    labels = [f"{r.horizon}\n{counted(r.n_test, 'forecast')}\n{counted(r.families, 'family')}"
               for r in table.itertuples()]  # fmt: skip
     ax.set_xticks(range(len(table)), labels)
     ax.set_yticks(range(0, 101, 20))
@@ -481,11 +439,6 @@ def _fitted(fit: AbstractFit, name: str, family: str | None) -> str:
     return family
 
 
-def counted(number: int, one: str, several: str = "") -> str:
-    """Write a count with its noun: 1 run, 2 runs."""
-    return f"{number} {one if number == 1 else several or one + 's'}"
-
-
 def _of(choice: Choice, name: str, whose: str) -> Any:
     """Return what the details of a choice hold, or say whose choice has it, before any figure is opened."""
     if not hasattr(choice, name):
@@ -495,6 +448,82 @@ def _of(choice: Choice, name: str, whose: str) -> Any:
 
 def _axes(ax: Axes | None) -> Axes:
     return ax if ax is not None else plt.subplots(figsize=(6.4, 4.2), layout="constrained")[1]
+
+
+def panelled(ax: Axes | None, names: Sequence[str], *, x: str, y: str, title: str, sharey: bool = False) -> list[Axes]:
+    """Return one panel a name, in the place of `ax` if it is given, with labels and a title that all of them share.
+
+    Parameters
+    ----------
+    ax : Axes, optional
+        Axes whose place the panels take; by default, they fill a new figure.
+    names : sequence of str
+        Titles of the panels.
+    x, y, title : str
+        Labels of the axes, and the title of the whole.
+    sharey : bool
+        Whether all panels have the same vertical axis.
+
+    Returns
+    -------
+    list of Axes
+    """
+    if len(names) == 1:
+        ax = _axes(ax)
+        ax.set(xlabel=x, ylabel=y, title=title)
+        return [ax]
+    columns = min(len(names), _COLUMNS if len(names) <= _MANY else _MOST_COLUMNS)
+    rows = -(-len(names) // columns)
+    place: FigureBase
+    if ax is None:
+        place = plt.figure(figsize=(3.2 * columns, max(2.6 * rows, 4.2)), layout="constrained")
+    else:
+        figure = ax.get_figure(root=True)
+        assert figure is not None
+        place = figure.add_subfigure(ax.get_subplotspec() or figure.add_gridspec()[0])
+        ax.remove()
+    panels = place.subplots(rows, columns, squeeze=False, sharex=True, sharey=sharey).ravel()
+    for panel, name in zip(panels, names, strict=False):
+        panel.set_title(name, fontsize="small")
+    for above, spare in zip(panels[len(names) - columns :], panels[len(names) :], strict=False):
+        above.tick_params(labelbottom=True)  # the panel below it had the labels
+        spare.remove()
+    place.suptitle(title, fontsize="medium")
+    place.supxlabel(x, fontsize="small")
+    place.supylabel(y, fontsize="small")
+    return list(panels[: len(names)])
+
+
+def banded(
+    ax: Axes, x: Any, low: Any, high: Any, color: Any, *, alpha: float = 0.2, label: str = "", **style: Any
+) -> None:
+    """Fill the area between two lines and draw both, so that it is seen where bands overlap, in print and in grey.
+
+    Parameters
+    ----------
+    ax : Axes
+    x, low, high : array-like, shape (point,)
+    color : color
+    alpha : float
+        Opacity of the area.
+    label : str
+        In the legend; none by default.
+    **style
+        Of the lines.
+    """
+    ax.fill_between(x, low, high, color=color, alpha=alpha, lw=0, label=label or None)
+    for edge in (low, high):
+        ax.plot(x, edge, color=color, **{"lw": 0.7} | style)
+
+
+def _x_axis(ax: Axes, column: str, values: Any) -> None:
+    """Label the axis of a column: logarithmic, but for dates and for columns with values that have no log."""
+    if column == "flops":
+        ax.set(xscale="log", xlabel="compute (FLOP)")
+    elif column != DATE and np.min(values) > 0:
+        _log_axis(ax, "x", column)
+    else:
+        ax.set_xlabel(column)
 
 
 def _log_axis(ax: Axes, axis: str, label: str) -> None:
