@@ -255,3 +255,42 @@ def test_the_error_over_families_is_shown_where_it_is_larger() -> None:
     error = 100 * result.horizons["coverage_90_se"].iloc[0]
     for middle, low, high, _ in bars(figures.plot_horizons(result)):
         assert (middle - low, high - middle) == (pytest.approx(error), pytest.approx(error))
+
+
+CUTS = {("a", "50%"): (30, 27), ("a", "80%"): (8, 8), ("b", "50%"): (6, 3), ("b", "80%"): (1, 0)}
+"""Forecasts of each cut, and how many of them held."""
+
+
+def test_each_cut_is_a_point_with_its_error_and_the_legend_covers_none() -> None:
+    rows = [{"family": family, "cut": label, "n_train": 9, "n_test": n, **dict.fromkeys(SCORES, held / n)}
+            for (family, label), (n, held) in CUTS.items()]  # fmt: skip
+    result = replace(backtested(HITS), families=pd.DataFrame(rows))
+    ax = figures.plot_backtest(result)
+    found = {}
+    for label, container in zip(ax.get_yticklabels(), ax.containers, strict=True):
+        (segment,) = container.lines[2][0].get_segments()
+        found[label.get_text()] = (container.lines[0].get_xdata()[0], *segment[:, 0], container.lines[0].get_alpha())
+    assert ax.get_legend() is None
+    for (family, label), (n, held) in CUTS.items():
+        ((middle, low, high, alpha),) = (
+            at for said, at in found.items() if said.startswith(f"{family} {label}: {n} run")
+        )
+        share = held / n
+        centre, half = (
+            (share + 1 / (2 * n)) / (1 + 1 / n),
+            np.sqrt(share * (1 - share) / n + 1 / (4 * n**2)) / (1 + 1 / n),
+        )
+        assert (middle, low, high) == pytest.approx(
+            (100 * share, 100 * (centre - half), 100 * (centre + half)), abs=0.01
+        )
+        assert alpha == (figures._FAINT if n == 1 else 1)
+    middle, low, high, _ = found["mean of 2 families"]
+    by_family = [(27 / 30 + 1) / 2, (3 / 6 + 0) / 2]
+    assert middle == pytest.approx(100 * np.mean(by_family))
+    assert high - middle == pytest.approx(100 * np.std(by_family, ddof=1) / np.sqrt(2))
+
+
+def test_a_backtest_of_one_family_has_one_row_and_no_mean() -> None:
+    ax = figures.plot_backtest(backtested({0.3: [1.0, 0.0]}))
+    assert [label.get_text()[:10] for label in ax.get_yticklabels()] == ["family 0: "]
+    assert ax.get_figure().get_figheight() < 3

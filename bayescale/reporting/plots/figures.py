@@ -299,7 +299,9 @@ def _check_law(fit: AbstractFit, what: str) -> None:
 
 
 def plot_backtest(result: Backtest, *, ax: Axes | None = None) -> Axes:
-    """Coverage of the 90% interval by family, against its nominal level.
+    """Coverage of the 90% interval by cut, against its nominal level, with that of all families.
+
+    Bars are one standard error, as in :func:`plot_horizons`. A cut with one forecast is faint.
 
     Parameters
     ----------
@@ -311,17 +313,23 @@ def plot_backtest(result: Backtest, *, ax: Axes | None = None) -> Axes:
     -------
     Axes
     """
-    ax = _axes(ax)
-    groups = result.runs.groupby("family")
-    table = groups.agg(
-        coverage_90=("coverage_90", "mean"), count=("reach_decades", "size"), reach=("reach_decades", "max")
-    )
-    table = table.sort_values("coverage_90").reset_index()
-    labels = [f"{r.family} (n = {r.count}, up to {10**r.reach:.2g}×)" for r in table.itertuples(name="Row")]
-    ax.barh(labels, 100 * table["coverage_90"], color=_BLUE, height=0.6)
-    ax.axvline(90, color=_ORANGE, label="nominal")
-    ax.set(xlabel="runs inside the 90% interval (%)", xlim=(0, 100), title="backtest: coverage beyond the cut")
-    ax.legend(fontsize="small", frameon=False, loc="lower right")
+    by_family = result.families.groupby("family")["coverage_90"].mean()
+    table = result.families.assign(mean=result.families["family"].map(by_family), cut=result.families.get("cut", ""))
+    table = table.sort_values(["mean", "family", "reach_decades"])
+    labels = [f"{f'{r.family} {r.cut}'.strip()}: {counted(r.n_test, 'run')}, up to {10**r.reach_decades:.2g}×"
+              for r in table.itertuples()]  # fmt: skip
+    if ax is None:
+        ax = plt.subplots(figsize=(6.4, 1.6 + 0.3 * len(table)), layout="constrained")[1]
+    draw_coverage(ax, np.arange(len(table)), table, 90, across=True, color=_BLUE, marker="o", ms=5)
+    if len(by_family) > 1:
+        mean = pd.DataFrame({"coverage_90": [by_family.mean()], "n_test": [table["n_test"].sum()],
+                             "coverage_90_se": [by_family.sem()]})  # fmt: skip
+        draw_coverage(ax, np.array([len(table)]), mean, 90, across=True, color=_ORANGE, marker="s", ms=6)
+        labels.append(f"mean of {counted(len(by_family), 'family')}")
+    ax.axvline(90, color=_GREY, ls=":", lw=1)
+    ax.set_yticks(range(len(labels)), labels)
+    ax.set(xlabel="runs inside the 90% interval (%)\n± one SE; dotted: nominal", xlim=(-3, 103),
+           ylim=(-0.6, len(labels) - 0.4), title=_backtested(result, "coverage by cut"))  # fmt: skip
     return ax
 
 
@@ -351,37 +359,42 @@ def plot_horizons(result: Backtest, *, ax: Axes | None = None) -> Axes:
               for r in table.itertuples()]  # fmt: skip
     ax.set_xticks(range(len(table)), labels)
     ax.set_yticks(range(0, 101, 20))
-    title = f"{result.meta['spec']}: coverage beyond the runs"
-    title = title if result.converged else f"{title}\nNOT ALL CONVERGED"
     ax.set(xlabel="compute over that of the largest fitted run", xlim=(-0.5, len(table) - 0.5), ylim=(-3, 122),
-           title=title, ylabel="inside the interval (%); dotted: nominal")  # fmt: skip
+           ylabel="inside the interval (%); dotted: nominal",
+           title=_backtested(result, "coverage beyond the runs"))  # fmt: skip
     ax.legend(fontsize="small", frameon=False, loc="upper center", ncols=3)
     return ax
 
 
-def draw_coverage(ax: Axes, at: np.ndarray, table: pd.DataFrame, level: int, *, label: str, **style: Any) -> None:
+def draw_coverage(
+    ax: Axes, at: np.ndarray, table: pd.DataFrame, level: int, *, label: str = "_", across: bool = False, **style: Any
+) -> None:
     """Draw the coverage of one interval by bin, one row of `table` each, with one standard error.
 
     Parameters
     ----------
     ax : Axes
     at : ndarray, shape (bin,)
-        Where each bin lies on the horizontal axis.
+        Where each bin lies on the axis of bins.
     table : DataFrame
         With ``n_test``, ``coverage_LEVEL`` and, optionally, ``coverage_LEVEL_se``.
     level : int
         Of the interval, in percent.
     label : str
-        In the legend.
+        In the legend; none by default.
+    across : bool
+        Whether coverage is on the horizontal axis.
     **style
         As in :meth:`matplotlib.axes.Axes.errorbar`.
     """
-    for i, (x, row) in enumerate(zip(at, table.to_dict("records"), strict=True)):
+    for i, (place, row) in enumerate(zip(at, table.to_dict("records"), strict=True)):
         share, error = row[f"coverage_{level}"], row.get(f"coverage_{level}_se", np.nan)
         likely = binomtest(round(share * row["n_test"]), int(row["n_test"])).proportion_ci(_ONE_SE, "wilson")
         low, high = np.nanmin([likely.low, share - error]), np.nanmax([likely.high, share + error])
-        ax.errorbar(x, 100 * share, 100 * np.array([[share - low], [high - share]]), capsize=3, lw=1, ls="",
-                    alpha=_FAINT if row["n_test"] < 2 else 1.0, label="_" if i else label, **style)  # fmt: skip
+        bar = 100 * np.array([[share - low], [high - share]])
+        where = {"x": 100 * share, "y": place, "xerr": bar} if across else {"x": place, "y": 100 * share, "yerr": bar}
+        ax.errorbar(**where, capsize=3, lw=1, ls="", alpha=_FAINT if row["n_test"] < 2 else 1.0,
+                    label="_" if i else label, **style)  # fmt: skip
 
 
 def plot_calibration(result: Calibration, *, ax: Axes | None = None) -> Axes:
@@ -413,6 +426,11 @@ def plot_calibration(result: Calibration, *, ax: Axes | None = None) -> Axes:
            xlim=(0, 1), title=f"{result.spec.name}: {len(result.ranks)} simulations")  # fmt: skip
     ax.legend(fontsize="small", frameon=False, loc="upper right")
     return ax
+
+
+def _backtested(result: Backtest, what: str) -> str:
+    """Return a title with the model's name, and the verdict if a fit has not converged."""
+    return f"{result.meta['spec']}: {what}" + "\nNOT ALL CONVERGED" * (not result.converged)
 
 
 def _budgets(flops: np.ndarray) -> list[float]:
