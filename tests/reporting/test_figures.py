@@ -16,6 +16,7 @@ from scipy.stats import t as student
 
 import bayescale as bs
 from bayescale.core.errors import QueryError
+from bayescale.core.quantities import quantity
 from bayescale.core.verdict import of_chains
 from bayescale.evaluation import comparison_tables
 from bayescale.evaluation.backtest import SCORES, Backtest
@@ -24,6 +25,7 @@ from bayescale.evaluation.comparison_tables import POPULATION
 from bayescale.prediction.predict import predict
 from bayescale.reporting.plots import comparison as compared
 from bayescale.reporting.plots import figures
+from bayescale.reporting.words import number
 
 
 @pytest.fixture(autouse=True)
@@ -55,7 +57,7 @@ def test_a_run_lies_off_its_curve_by_its_residual_alone(chinchilla_fit: bs.Fit, 
     known = pd.DataFrame({"params": runs["params"], "residual": residuals(chinchilla_fit, runs)})
     at = budgets or figures._budgets(runs["flops"].to_numpy())
     labels = [text.get_text() for text in ax.get_legend().get_texts()]
-    assert labels == [f"{budget:.1e} FLOP" for budget in at]
+    assert labels == [f"{number(budget, 2)} FLOP" for budget in at]
     shown = 0
     for budget, drawn in zip(at, points(ax), strict=True):
         params, loss = np.asarray(drawn.get_offsets()).T
@@ -87,15 +89,43 @@ def test_an_allocation_that_is_settled_marks_its_choice(chinchilla_fit: bs.Fit) 
     ax = figures.plot_allocation(choice)
     labels = [text.get_text() for text in ax.get_legend().get_texts()]
     assert any(label.startswith("chosen: ") for label in labels)
-    assert ax.get_ylim() == (0, 50)
+    assert ax.get_title() == "Chinchilla: 5.76×10²³ FLOP"
+    assert ax.get_ylim() == (0, 20)  # 1% is a twentieth of the height
+    low, high = choice.band
+    assert ax.get_xlim()[0] < low < high < ax.get_xlim()[1]
+
+
+def test_an_axis_of_tokens_is_beside_that_of_params(chinchilla_fit: bs.Fit) -> None:
+    ax = figures.plot_allocation(bs.decide(bs.Allocation("5.76e23"), chinchilla_fit))
+    ax.get_figure().canvas.draw()
+    (above,) = ax.child_axes
+    assert above.get_xlabel().startswith("tokens")
+    shown = [
+        (tick.get_loc(), tick.label1.get_text() or tick.label2.get_text()) for tick in above.xaxis.get_major_ticks()
+    ]
+    inside = [(tokens, said) for tokens, said in shown if min(above.get_xlim()) <= tokens <= max(above.get_xlim())]
+    assert len(inside) >= 2
+    for tokens, said in inside:
+        assert quantity(said) == pytest.approx(tokens)
+        place = above.transData.transform((tokens, 0))[0]
+        params = ax.transData.inverted().transform((place, 0))[0]
+        assert 6 * params * tokens == pytest.approx(5.76e23)
+
+
+@pytest.mark.parametrize("more", [0.0, 10.0], ids=["settled", "not settled"])
+def test_the_legend_of_an_allocation_is_off_the_data(chinchilla_fit: bs.Fit, more: float) -> None:
+    choice = bs.decide(bs.Allocation("5.76e23"), chinchilla_fit)
+    ax = figures.plot_allocation(replace(choice, details=replace(choice.details, waste=choice.waste + more)))
+    ax.get_figure().canvas.draw()
+    assert ax.get_legend().get_window_extent().y1 < ax.get_window_extent().y0
 
 
 def test_an_allocation_that_is_not_settled_is_drawn_and_says_why(chinchilla_fit: bs.Fit) -> None:
     choice = bs.decide(bs.Allocation("5.76e23"), chinchilla_fit)
     unsure = replace(choice, details=replace(choice.details, waste=choice.waste + 10.0))
     ax = figures.plot_allocation(unsure)
-    (line,) = ax.get_lines()  # the expected waste, and no choice
-    x, y = line.get_data()
+    assert len(ax.get_lines()) == 5  # the edges of two bands and the expected waste, and no choice
+    x, y = ax.get_lines()[-1].get_data()
     assert len(x) > 10
     assert y.min() == pytest.approx(100 * unsure.waste_fraction)
     low, high = ax.get_ylim()
@@ -119,6 +149,14 @@ def test_a_posterior_is_of_one_family(apart: bs.Fit) -> None:
 
 def test_a_posterior_of_the_only_family_needs_no_name(chinchilla_fit: bs.Fit) -> None:
     assert figures.plot_prior_posterior(chinchilla_fit, "alpha_N").patches
+
+
+def test_prior_and_posterior_are_equally_high_without_ticks_of_density(chinchilla_fit: bs.Fit) -> None:
+    """On a common scale a prior lies flat on the axis under a posterior that is thirty times narrower."""
+    ax = figures.plot_prior_posterior(chinchilla_fit, "alpha_N")
+    (prior,) = ax.get_lines()
+    assert max(bar.get_height() for bar in ax.patches) == max(prior.get_ydata()) == 1
+    assert not len(ax.get_yticks())
 
 
 def test_a_heavy_tail_does_not_flatten_a_posterior(apart: bs.Fit) -> None:

@@ -16,6 +16,7 @@ from bayescale.prediction.predict import predict
 from bayescale.prediction.queries import NEW, resolve_family
 from bayescale.prediction.records import HORIZONS
 from bayescale.reporting.plots.figures import _GREY, _GRID, _axes, _log_axis, banded, draw_coverage, near_optimal
+from bayescale.reporting.words import number
 
 # Colours that colour-blind readers can distinguish, as a test simulates; the first three differ in grey as well;
 # line and marker distinguish models without colour.
@@ -202,17 +203,10 @@ def plot_splits(comparison: Comparison, *, ax: Axes | None = None) -> Axes:
         ax.set_xlim(min(spans), max(spans))
     _log_axis(ax, "x", "params")
     ax.set(ylabel="expected compute wasted (%)", ylim=(0, None),
-           title=f"{_family(comparison)}: splits of {_power(comparison.settings['flops'])} FLOP")  # fmt: skip
+           title=f"{_family(comparison)}: splits of {number(comparison.settings['flops'])} FLOP")  # fmt: skip
     columns = max(len(comparison.choices), 1)
     ax.legend(fontsize="small", frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=columns)
     return ax
-
-
-def _power(value: float) -> str:
-    """Write a large number as a power of ten, for a title."""
-    mantissa, exponent = f"{value:.2e}".split("e")
-    mantissa = mantissa.rstrip("0").rstrip(".")
-    return rf"${mantissa}\times10^{{{int(exponent)}}}$"
 
 
 def _styled(names: Any) -> list[tuple[str, dict[str, Any]]]:

@@ -9,6 +9,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import FigureBase
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from scipy.stats import binomtest
@@ -24,7 +25,9 @@ from bayescale.inference.average import AbstractFit
 from bayescale.parts.base import Kind
 from bayescale.prediction.predict import predict
 from bayescale.prediction.queries import resolve_family
+from bayescale.reporting.front import budget_words
 from bayescale.reporting.lettering import make_plain
+from bayescale.reporting.words import number
 from bayescale.runs.approaches import budgets as budgets_of
 from bayescale.runs.columns import DATE, FLOPS_PER_PARAM_TOKEN, size_column
 
@@ -32,8 +35,8 @@ _GRID = 60  # points of a curve
 _LINES = 5  # IsoFLOP curves, if the runs have no budgets of their own
 _MOST_BUDGETS = 8  # IsoFLOP curves with distinguishable colours
 _NEAR = np.log(1.3)  # of compute from a budget, up to which runs are shown with it
-_MOST_WASTE = 0.5  # of compute: splits that waste more are of no interest,
-_MOST_TIMES = 2.0  # unless the best one wastes half of that
+_LEAST_SHOWN, _TIMES_LEAST, _MOST_SHOWN = 0.2, 3.0, 2.0  # of waste: heights, as on a report's first page
+_EDGE = 1.05  # times the outermost sizes: ends of an axis of params
 _AROUND = 20.0  # times the chosen params, on either side
 _CLOSE, _AWAY = np.log(1.5), np.log(3.0)  # e-folds of params from the best size of a run's compute
 _ONE_SE = 0.6827  # of a Normal within one standard error
@@ -84,7 +87,7 @@ def plot_loss(
         params = np.geomspace(low / 1.5, high * 1.5, _GRID)
         curve = _curve(fit, family, params, budget / (FLOPS_PER_PARAM_TOKEN * params))
         ax.fill_between(params, curve[0], curve[2], color=color, alpha=0.25, lw=0)
-        ax.plot(params, curve[1], color=color, label=f"{budget:.1e} FLOP")
+        ax.plot(params, curve[1], color=color, label=f"{number(budget, 2)} FLOP")
         if len(near):
             ax.scatter(near["params"], _brought(fit, near, float(budget)), color=color, s=14, edgecolor="white",
                        linewidth=0.4, zorder=3)  # fmt: skip
@@ -170,7 +173,7 @@ def _scattered(ax: Axes, runs: pd.DataFrame, sized: str, site: str, best: pd.Dat
 
 
 def plot_allocation(choice: Choice, *, ax: Axes | None = None) -> Axes:
-    """Compute wasted against params at the budget: mean and 90% interval over draws, with the safe range.
+    """Compute wasted against params at the budget: mean, 50% and 90% interval over draws, with the safe range.
 
     If the runs do not settle the split, no choice is marked and the figure says why.
 
@@ -188,33 +191,51 @@ def plot_allocation(choice: Choice, *, ax: Axes | None = None) -> Axes:
     ln_params, ax = _of(choice, "ln_params", "an allocation"), _axes(ax)
     order = np.argsort(ln_params)  # the sizes of a menu follow the grid
     params, waste = np.exp(ln_params)[order], choice.waste[:, order]
-    mean, (low, high) = waste.mean(axis=0), np.quantile(waste, [0.05, 0.95], axis=0)
-    near = mean <= max(_MOST_WASTE, _MOST_TIMES * mean.min())
+    mean = waste.mean(axis=0)
+    most = max(_LEAST_SHOWN, _TIMES_LEAST * float(mean.min()))
+    near = mean <= most
     if choice.settled:
         near &= (params > choice.params / _AROUND) & (params < choice.params * _AROUND)
-    ax.fill_between(params[near], 100 * low[near], 100 * high[near], color=_BLUE, alpha=0.2, lw=0, label="90% of draws")
-    ax.plot(params[near], 100 * mean[near], color=_BLUE, label="expected waste")
-    if choice.settled:
-        ax.axvline(choice.params, color=_ORANGE, label=f"chosen: {count(choice.params)} params")
+    x, q = params[near], 100 * np.quantile(waste[:, near], [0.05, 0.25, 0.75, 0.95], axis=0)
     if np.isfinite(choice.band[0]):
         ax.axvspan(*choice.band, color=_ORANGE, alpha=0.15, lw=0, label="safe range: under 1% waste")
-    _log_axis(ax, "x", "params")
-    title = f"{choice.family}: {count(choice.flops)} FLOP"
-    title += "" if choice.settled else f"\nnot settled: {choice.unsettled.replace(' and ', '\nand ')}"
-    ax.set(ylabel="compute wasted (%)", title=_title(choice.fit, title))
-    if mean.min() > _MOST_WASTE:
-        ax.set(yscale="log", ylim=(1, None), ylabel="compute wasted (%), counted up to 9,900")
+    banded(ax, x, q[0], q[3], _BLUE, label="90% of draws")
+    banded(ax, x, q[1], q[2], _BLUE, alpha=0.35, label="50%")
+    ax.plot(x, 100 * mean[near], color=_BLUE, label="expected waste")
+    if choice.settled:
+        ax.axvline(choice.params, color=_ORANGE, label=f"chosen: {count(choice.params)} params")
+    ax.set_xlim(x.min() / _EDGE, x.max() * _EDGE)
+    if mean.min() > _MOST_SHOWN:
+        ax.set(yscale="log", ylim=(max(1.0, 0.8 * q.min()), None))
         ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     else:
-        ax.set_ylim(0, 100 * _MOST_WASTE)
-    ax.legend(fontsize="small", loc="upper center", framealpha=0.9)
+        ax.set_ylim(0, 100 * min(most, _MOST_SHOWN))
+    ax.set_ylabel("compute wasted (%)" + ", counted up to 9,900" * bool(mean.min() > _MOST_SHOWN))
+    _log_axis(ax, "x", "params")
+    _tokens_axis(ax, choice.flops)
+    title = f"{choice.family}: {budget_words(choice)}"
+    title += "" if choice.settled else f"\nnot settled: {choice.unsettled.replace(' and ', '\nand ')}"
+    ax.set_title(_title(choice.fit, title))
+    ax.legend(fontsize="small", frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
     return ax
+
+
+def _tokens_axis(ax: Axes, flops: float) -> None:
+    """Add an axis above one of params: the tokens that a budget leaves to each size."""
+
+    def other(count: Any) -> Any:
+        with np.errstate(divide="ignore"):  # matplotlib tries 0
+            return flops / (FLOPS_PER_PARAM_TOKEN * np.asarray(count, float))
+
+    above = ax.secondary_xaxis("top", functions=(other, other))
+    _count_ticks(above.xaxis, *sorted(other(ax.get_xlim())))
+    above.set_xlabel("tokens (fewer for larger sizes)")
 
 
 def plot_prior_posterior(
     fit: AbstractFit, name: str | None = None, *, family: str | None = None, ax: Axes | None = None
 ) -> Axes:
-    """Prior density of a parameter over the histogram of its posterior.
+    """Prior density of a parameter over the histogram of its posterior, each as high as the other.
 
     Parameters
     ----------
@@ -253,10 +274,12 @@ def plot_prior_posterior(
     low, high = np.quantile(draws, [0.005, 0.995])  # a heavy tail would flatten the rest
     least, most = setting.prior.interval()
     grid = np.linspace(min(least, low), max(most, high), 400)
-    ax.hist(draws, bins=40, range=(low, high), density=True, color=_BLUE, alpha=0.5, label="posterior")
+    counts, edges = np.histogram(draws, bins=40, range=(low, high))
+    ax.bar(edges[:-1], counts / counts.max(), np.diff(edges), align="edge", color=_BLUE, alpha=0.5, label="posterior")
     density = np.exp(np.asarray(setting.prior.distribution().log_prob(grid)))
-    ax.plot(grid, density, color=_ORANGE, label="prior")
-    ax.set(xlabel=site if row.unit == "1" else f"{site} ({row.unit})", ylabel="density", title=title)
+    ax.plot(grid, density / density.max(), color=_ORANGE, label="prior")
+    ax.set(xlabel=site if row.unit == "1" else f"{site} ({row.unit})", title=_title(one, title))
+    ax.set(ylabel="density, relative to its peak", yticks=[], ylim=(0, None))
     ax.xaxis.set_major_locator(MaxNLocator(5))
     ax.legend(fontsize="small", frameon=False)
     return ax
@@ -547,8 +570,11 @@ def _x_axis(ax: Axes, column: str, values: Any) -> None:
 def _log_axis(ax: Axes, axis: str, label: str) -> None:
     """Set a log axis with ticks written as counts: 70M, 7B."""
     ax.set(**{f"{axis}scale": "log", f"{axis}label": label})
-    chosen = getattr(ax, f"{axis}axis")
-    low, high = getattr(ax, f"get_{axis}lim")()
+    _count_ticks(getattr(ax, f"{axis}axis"), *getattr(ax, f"get_{axis}lim")())
+
+
+def _count_ticks(chosen: Axis, low: float, high: float) -> None:
+    """Write the ticks of a log axis as counts, in steps that fit its range."""
     subs = (1.0,) if high / low > 30 else (1.0, 2.0, 5.0) if high / low > 6 else (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0)
     chosen.set_major_locator(LogLocator(subs=subs))
     chosen.set_major_formatter(FuncFormatter(lambda value, _: count(value, 1)))
