@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -14,7 +17,7 @@ from matplotlib.colors import to_rgb
 import bayescale as bs
 from bayescale.core.errors import QueryError
 from bayescale.core.quantities import count
-from bayescale.reporting.plots import effects
+from bayescale.reporting.plots import effects, figures
 from bayescale.reporting.plots.comparison import STYLES
 from bayescale.reporting.plots.figures import _BLUE, _GREY, _ORANGE
 
@@ -32,7 +35,7 @@ def closed() -> Iterator[None]:
     plt.close("all")
 
 
-def lab(colour: str, seen: np.ndarray) -> np.ndarray:
+def lab(colour: str | np.ndarray, seen: np.ndarray) -> np.ndarray:
     rgb = np.array(to_rgb(colour))
     linear = seen @ np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
     xyz = XYZ @ linear / XYZ.sum(axis=1)
@@ -46,6 +49,23 @@ def test_colours_stay_apart_for_everyone(colours: tuple[str, ...], seen: np.ndar
     at = [lab(colour, seen) for colour in colours]
     apart = [np.linalg.norm(a - b) for i, a in enumerate(at) for b in at[:i]]
     assert min(apart) > 20  # 2.3 is just noticeable; the worst pair of matplotlib's usual colours has 7
+
+
+@pytest.mark.parametrize("seen", [np.eye(3), PROTANOPE, DEUTERANOPE], ids=["usual", "protanope", "deuteranope"])
+def test_budgets_differ_from_their_neighbours_for_everyone(seen: np.ndarray) -> None:
+    at = [lab(colour, seen) for colour in figures.in_order(figures._MOST_BUDGETS)[:, :3]]
+    assert min(np.linalg.norm(a - b) for a, b in pairwise(at)) > 10
+    assert (np.diff([light for light, *_ in at]) > 0).all()  # the order is seen in grey, too
+
+
+def test_no_figure_has_a_colour_that_was_not_tested() -> None:
+    tested = {*effects.PALETTE, *FIGURES, *MODELS}
+    for path in Path(effects.__file__).parent.glob("*.py"):
+        source = path.read_text("utf-8")
+        assert set(re.findall(r"#[0-9a-fA-F]{6}", source)) <= tested, path.name
+        assert set(re.findall(r"""\b(?:color|c|cmap|ecolor|facecolor|edgecolor|mfc)="([a-z]\w*)\"""", source)) <= {
+            "black", "white", "none", "viridis"}, path.name  # fmt: skip
+        assert not re.findall(r"\btab\d|\bC\d\b|get_cmap\((?!\"viridis\")", source), path.name
 
 
 def closed_form(fit: bs.Fit, params: np.ndarray, tokens: np.ndarray) -> np.ndarray:

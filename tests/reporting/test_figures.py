@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.axes import Axes
-from matplotlib.collections import PathCollection
+from matplotlib.collections import PathCollection, PolyCollection
 from scipy.stats import t as student
 
 import bayescale as bs
@@ -332,3 +332,58 @@ def test_a_backtest_of_one_family_has_one_row_and_no_mean() -> None:
     ax = figures.plot_backtest(backtested({0.3: [1.0, 0.0]}))
     assert [label.get_text()[:10] for label in ax.get_yticklabels()] == ["family 0: "]
     assert ax.get_figure().get_figheight() < 3
+
+
+def kinds_with_bands(fit: bs.Fit, choice: bs.Choice) -> dict[str, Axes]:
+    of_fit = ("loss", "forecast", "effects", "slopes", "prior_predictive", "residuals", "approaches")
+    of_choice = ("allocation", "regret", "optimum", "overhead")
+    found = {name: getattr(bs.plots, f"plot_{name}")(fit) for name in of_fit}
+    found |= {name: getattr(bs.plots, f"plot_{name}")(choice) for name in of_choice}
+    return found | {"prior_loss": bs.plots.plot_prior_loss(fit.spec)}
+
+
+def test_every_band_has_edges(chinchilla_fit: bs.Fit) -> None:
+    """Without edges, bands are lost where they overlap, and in grey: a light area on white has a contrast of 1.3."""
+    for name, ax in kinds_with_bands(chinchilla_fit, bs.decide(bs.Allocation("5.76e23"), chinchilla_fit)).items():
+        bands = [found for found in ax.collections if isinstance(found, PolyCollection)]
+        lines = {tuple(np.round(at, 9)) for line in ax.get_lines() for at in line.get_xydata()}
+        assert bands, name
+        for band in bands:
+            corners = {tuple(np.round(at, 9)) for at in band.get_paths()[0].vertices}
+            assert corners <= lines, name
+
+
+def test_runs_are_coloured_by_their_distance_from_the_best_size(chinchilla_fit: bs.Fit) -> None:
+    runs = chinchilla_fit.design_frame
+    best, _ = figures.near_optimal(chinchilla_fit, "Chinchilla", runs["flops"].to_numpy())
+    times = dict(zip(zip(runs["flops"], runs["loss"], strict=True), np.exp(np.abs(np.log(runs["params"] / best))),
+                     strict=True))  # fmt: skip
+    near, middle, far = points(figures.plot_forecast(chinchilla_fit))
+    step = 30 ** (1 / 30)  # of the grid of ratios, of which params move by the root
+    for drawn, low, high in ((near, 1, 1.5), (middle, 1.5, 3), (far, 3, np.inf)):
+        for at in drawn.get_offsets():
+            assert low / step <= times[tuple(at)] <= high * step
+    assert sum(len(drawn.get_offsets()) for drawn in (near, middle, far)) == len(runs)
+    assert near.get_alpha() > middle.get_alpha()
+    assert not len(far.get_facecolor())  # outlines alone
+
+
+def test_a_curve_ends_near_the_runs_of_its_budget(apart: bs.Fit) -> None:
+    """Drawn over all sizes of a family, the loss of a few FLOP at ten billion params squeezes all others."""
+    ax = figures.plot_loss(apart, family="OpenLM-C4")
+    runs = apart.design_frame[apart.design_frame["family"] == "OpenLM-C4"]
+    curves = [line for line in ax.get_lines() if not line.get_label().startswith("_")]
+    for line, drawn in zip(curves, points(ax), strict=True):
+        sizes = drawn.get_offsets()[:, 0]
+        sizes = sizes if len(set(sizes)) > 1 else runs["params"]
+        assert line.get_xdata().min() == pytest.approx(min(sizes) / 1.5)
+        assert line.get_xdata().max() == pytest.approx(max(sizes) * 1.5)
+
+
+def test_a_forecast_of_a_new_family_says_whose_runs_it_shows_off_the_data(apart: bs.Fit) -> None:
+    ax = figures.plot_forecast(apart, family="new")
+    ax.get_figure().canvas.draw()
+    assert ax.get_legend().get_title().get_text() == "runs of 2 families"
+    assert ax.get_legend().get_window_extent().y1 < ax.get_window_extent().y0
+    shown = np.concatenate([drawn.get_offsets()[:, 1] for drawn in points(ax)])
+    assert shown.max() < ax.get_ylim()[1] < 3 * shown.max()

@@ -15,7 +15,17 @@ from bayescale.evaluation.comparison_tables import EXPONENTS, OPTIMUM, POPULATIO
 from bayescale.prediction.predict import predict
 from bayescale.prediction.queries import NEW, resolve_family
 from bayescale.prediction.records import HORIZONS
-from bayescale.reporting.plots.figures import _GREY, _GRID, _axes, _log_axis, banded, draw_coverage, near_optimal
+from bayescale.reporting.plots.figures import (
+    _GREY,
+    _GRID,
+    _axes,
+    _log_axis,
+    banded,
+    draw_above,
+    draw_coverage,
+    legend_below,
+    near_optimal,
+)
 from bayescale.reporting.words import number
 
 # Colours that colour-blind readers can distinguish, as a test simulates; the first three differ in grey as well;
@@ -82,11 +92,11 @@ def plot_losses(comparison: Comparison, *, beyond: bool = False, ax: Axes | None
                     ha="right", xytext=(-2, 0), textcoords="offset points", color=_GREY)  # fmt: skip
     above = int((runs["loss"] > top).sum())
     if above:
-        ax.annotate(f"{above} runs above", (0.02, 0.97), xycoords="axes fraction", fontsize="small", va="top")
+        draw_above(ax, above)
     where = "beyond the runs" if beyond else "against compute"
     ax.set(xscale="log", xlabel="compute (FLOP)", ylabel="loss of a run (nats/token)", title=f"{family}: loss {where}")
     ax.set_ylim(top=top)
-    ax.legend(fontsize="small", frameon=False, loc="lower left")
+    legend_below(ax, 2)
     return ax
 
 
@@ -123,13 +133,7 @@ def plot_coverage(comparison: Comparison, *, ax: Axes | None = None) -> Axes:
     ax.set(xlim=(-0.5, len(bins) - 0.5), ylim=(-3, 103), xlabel="compute over that of the largest fitted run",
            ylabel="runs in the interval (%), ± one SE",
            title="coverage beyond the fitted runs; grey: nominal")  # fmt: skip
-    ax.legend(
-        fontsize="small",
-        frameon=False,
-        ncols=len(comparison.backtests),
-        loc="upper center",
-        bbox_to_anchor=(0.5, -0.24),
-    )
+    legend_below(ax, len(comparison.backtests), 0.24)
     return ax
 
 
@@ -164,7 +168,7 @@ def plot_exponents(comparison: Comparison, *, ax: Axes | None = None) -> Axes:
         ax.plot(mine["q50"], at, ls="", marker=style["marker"], color=style["color"], label=_label(comparison, name))
     ax.set_yticks(range(len(rows)), rows)
     ax.set_ylim(max(len(rows), 1) - 0.5, -0.5)
-    ax.grid(axis="x", lw=0.4, color="#d1d5db")
+    ax.grid(axis="x", lw=0.4, color=_GREY, alpha=0.3)
     shown = sorted(set(table["family"]), key=order.index)
     title = f"exponents: {', '.join(_WHOSE.get(family, family) for family in shown) or 'none'}"
     if order[0] == NEW and POPULATION not in shown and "all" not in shown:
@@ -204,8 +208,7 @@ def plot_splits(comparison: Comparison, *, ax: Axes | None = None) -> Axes:
     _log_axis(ax, "x", "params")
     ax.set(ylabel="expected compute wasted (%)", ylim=(0, None),
            title=f"{_family(comparison)}: splits of {number(comparison.settings['flops'])} FLOP")  # fmt: skip
-    columns = max(len(comparison.choices), 1)
-    ax.legend(fontsize="small", frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=columns)
+    legend_below(ax, max(len(comparison.choices), 1))
     return ax
 
 

@@ -78,15 +78,14 @@ def plot_loss(
     budgets = np.asarray(flops or _budgets(runs["flops"].to_numpy()))
     away = np.abs(np.log(runs["flops"].to_numpy()[:, None] / budgets))
     whose = np.where(away.min(axis=1) < _NEAR, away.argmin(axis=1), -1)
-    colors = plt.get_cmap("viridis")(np.linspace(0.05, 0.85, len(budgets)))
-    for i, (budget, color) in enumerate(zip(budgets, colors, strict=True)):
+    for i, (budget, color) in enumerate(zip(budgets, in_order(len(budgets)), strict=True)):
         near = runs[whose == i]
         low, high = (near["params"].min(), near["params"].max()) if len(near) else (np.nan, np.nan)
         if not low < high:
             low, high = runs["params"].min(), runs["params"].max()
         params = np.geomspace(low / 1.5, high * 1.5, _GRID)
         curve = _curve(fit, family, params, budget / (FLOPS_PER_PARAM_TOKEN * params))
-        ax.fill_between(params, curve[0], curve[2], color=color, alpha=0.25, lw=0)
+        banded(ax, params, curve[0], curve[2], color, alpha=0.25)
         ax.plot(params, curve[1], color=color, label=f"{number(budget, 2)} FLOP")
         if len(near):
             ax.scatter(near["params"], _brought(fit, near, float(budget)), color=color, s=14, edgecolor="white",
@@ -131,20 +130,19 @@ def plot_forecast(fit: AbstractFit, *, family: str | None = None, decades: float
     table = _along(fit, shown, family, sized, sizes)
     draws = predict(fit, table, only=of.site, seed=fit.meta["seed"])
     q = np.quantile(draws, [0.05, 0.25, 0.5, 0.75, 0.95], axis=0)
-    ax.fill_between(sizes, q[0], q[4], color=_BLUE, alpha=0.2, lw=0, label="90%")
-    ax.fill_between(sizes, q[1], q[3], color=_BLUE, alpha=0.35, lw=0, label="50%")
-    for edge in (q[0], q[1], q[3], q[4]):
-        ax.plot(sizes, edge, color=_BLUE, lw=0.7)
+    banded(ax, sizes, q[0], q[4], _BLUE, label="90%")
+    banded(ax, sizes, q[1], q[3], _BLUE, alpha=0.35, label="50%")
     split = ", near-optimal split" if "tokens" in table else ""
     ax.plot(sizes, q[2], color=_BLUE, label=f"median{split}")
     _scattered(ax, shown, sized, of.site, table)
     ax.axvline(most, color=_GREY, ls=":", lw=1)
     ax.annotate("beyond the runs →", (most, 0.97), xycoords=("data", "axes fraction"), fontsize="small",
                 xytext=(4, 0), textcoords="offset points", va="top", color=_GREY)  # fmt: skip
-    top = 1.1 * q[4].max()  # a few outlying runs would flatten all others
+    # A few outlying runs, or the wide upper tail of a new family, would flatten all others.
+    top = 1.1 * max(q[3].max(), min(q[4].max(), shown[of.site].max()))
     above = int((shown[of.site] > top).sum())
     if above:
-        ax.annotate(f"{above} runs above", (0.02, 0.97), xycoords="axes fraction", fontsize="small", va="top")
+        draw_above(ax, above)
     ax.set_ylim(top=top)
     ax.set_xscale("linear" if sized == DATE else "log")
     ax.set(
@@ -152,8 +150,48 @@ def plot_forecast(fit: AbstractFit, *, family: str | None = None, decades: float
         ylabel=f"{of.name} of a run ({of.response.unit})",
         title=_title(fit, f"{family}: forecast{held}"),
     )
-    ax.legend(fontsize="small", frameon=False, loc="lower left")
+    legend_below(ax, 3, title="" if family in fit.families else f"runs of {counted(len(fit.families), 'family')}")
     return ax
+
+
+def in_order(number: int) -> np.ndarray:
+    """Return colours of lines that have an order, from dark to light.
+
+    Parameters
+    ----------
+    number : int
+
+    Returns
+    -------
+    ndarray, shape (number, 4)
+    """
+    return plt.get_cmap("viridis")(np.linspace(0.05, 0.85, number))
+
+
+def legend_below(ax: Axes, columns: int, down: float = 0.16, *, title: str = "") -> None:
+    """Put the legend below the axes, where it covers no data.
+
+    Parameters
+    ----------
+    ax : Axes
+    columns : int
+    down : float
+        From the axes to the legend, as a share of their height.
+    title : str
+    """
+    ax.legend(fontsize="small", frameon=False, loc="upper center", bbox_to_anchor=(0.5, -down), ncols=columns,
+              title=title, title_fontsize="small")  # fmt: skip
+
+
+def draw_above(ax: Axes, runs: int) -> None:
+    """Say how many runs lie above the axes.
+
+    Parameters
+    ----------
+    ax : Axes
+    runs : int
+    """
+    ax.annotate(f"{counted(runs, 'run')} above", (0.02, 0.97), xycoords="axes fraction", fontsize="small", va="top")
 
 
 def _scattered(ax: Axes, runs: pd.DataFrame, sized: str, site: str, best: pd.DataFrame) -> None:
@@ -216,7 +254,7 @@ def plot_allocation(choice: Choice, *, ax: Axes | None = None) -> Axes:
     title = f"{choice.family}: {budget_words(choice)}"
     title += "" if choice.settled else f"\nnot settled: {choice.unsettled.replace(' and ', '\nand ')}"
     ax.set_title(_title(choice.fit, title))
-    ax.legend(fontsize="small", frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
+    legend_below(ax, 2)
     return ax
 
 
