@@ -269,7 +269,7 @@ def _conditional(
 
 
 def _known(fit: AbstractFit) -> list[str]:
-    """Return the columns of numbers that a law reads, but for shares, of which none can change alone."""
+    """Return the columns of numbers that a law reads, without shares, of which none can change alone."""
     read = dict.fromkeys(name for one in fit.members.values() for name in swept(one.spec))
     return [name for name in read if not (name in fit.declared and fit.declared[name].share_of)]
 
@@ -294,14 +294,14 @@ def _filled(fit: AbstractFit, table: pd.DataFrame, runs: pd.DataFrame) -> tuple[
     """Add the other columns that a fit reads, at the usual value of its runs, and say those that change the law."""
     shares = [name for name, of in fit.declared.items() if of.share_of]
     held: dict[str, Any] = runs[shares].mean().to_dict()  # means of shares add up to 1
-    known, told = {*table, *fit.observed, *_DERIVED, *held}, {*_known(fit), *fit.covariates}
+    known, named = {*table, *fit.observed, *_DERIVED, *held}, {*_known(fit), *fit.covariates}
     for name in [name for name in fit.columns if name in runs and name not in known]:
         held[name] = float(runs[name].median()) if is_numeric_dtype(runs[name]) else runs[name].mode().iloc[0]
     table = table.assign(**held)
-    said = [f"{name} {_written(value)}" for name, value in held.items() if name in told or isinstance(value, str)]
+    said = [f"{name} {_written(value)}" for name, value in held.items() if name in named or isinstance(value, str)]
     said += ["mean shares"] * bool(shares)
     if "tokens" in table:
-        said += ["no token repeated"] * ("unique_tokens" in told and "unique_tokens" not in table)
+        said += ["no token repeated"] * ("unique_tokens" in named and "unique_tokens" not in table)
         table["unique_tokens"] = np.minimum(table.get("unique_tokens", table["tokens"]), table["tokens"])
         if {"params", "active_params"} & set(table):
             table["flops"] = flops_of(table)

@@ -539,7 +539,7 @@ def panelled(ax: Axes | None, names: Sequence[str], *, x: str, y: str, title: st
     names : sequence of str
         Titles of the panels.
     x, y, title : str
-        Labels of the axes, and the title of the whole.
+        Labels of the axes, and the title above all panels.
     sharey : bool
         Whether all panels have the same vertical axis.
 
@@ -596,7 +596,7 @@ def banded(
 
 
 def _x_axis(ax: Axes, column: str, values: Any) -> None:
-    """Label the axis of a column: logarithmic, but for dates and for columns with values that have no log."""
+    """Label the axis of a column: linear for dates and for columns with values that have no log, else logarithmic."""
     if column == "flops":
         ax.set(xscale="log", xlabel="compute (FLOP)")
     elif column != DATE and np.min(values) > 0:
