@@ -23,10 +23,12 @@ from bayescale.core.errors import QueryError, nearest, why_unwritten
 @click.option(
     "--parameter", help="Parameter to show, in figures of one parameter; by default, the law's first exponent."
 )
+@click.option("--column", help="Column to draw against, in figures of one column, such as residuals and effects.")
+@click.option("--by", help="Column whose three values are drawn, in effects and slopes.")
 @click.option("--list", "only_list", is_flag=True, help="List the kinds of figure without drawing.")
 def plot(
     fit_file: str, kinds: tuple[str, ...], out: Path, family: str | None, flops: float | None, parameter: str | None,
-    only_list: bool,
+    column: str | None, by: str | None, only_list: bool,
 ) -> None:  # fmt: skip
     """Draw figures of a fit; without KIND, every kind that the fit has."""
     with waiting(LOADING):
@@ -37,6 +39,7 @@ def plot(
         from bayescale.reporting.plots.figures import save
 
         available = plots.kinds()
+    given = {"family": family, "name": parameter, "column": column, "by": by}
     if only_list:
         for name, function in available.items():
             echo(f"{name:20} {(inspect.getdoc(function) or '').partition(chr(10))[0]}")
@@ -55,7 +58,7 @@ def plot(
     for kind in kinds or available:
         try:
             with waiting(f"drawing {kind}"):
-                drawn = _draw(available[kind], loaded, family, flops, parameter)
+                drawn = _draw(available[kind], loaded, flops, given)
                 path = out / f"{kind.replace('-', '_')}.png"
                 if not isinstance(drawn, str):
                     save(drawn, path)
@@ -70,14 +73,14 @@ def plot(
     finish(loaded.converged, str(loaded.verdict))
 
 
-def _draw(function: Any, fit: Any, family: str | None, flops: float | None, parameter: str | None) -> Any:
+def _draw(function: Any, fit: Any, flops: float | None, given: dict[str, str | None]) -> Any:
     """Call a plot with the options that it takes; return a sentence if there is no choice to draw."""
     from bayescale.decisions.allocation import Allocation, default_budget
     from bayescale.decisions.choice import Choice
     from bayescale.decisions.solver import decide
 
     first, *others = inspect.signature(function).parameters
-    given = {"family": family, "name": parameter}
+    family = given["family"]
     options = {name: value for name, value in given.items() if name in others and value is not None}
     if first == "fit":
         return function(fit, **options)

@@ -22,7 +22,6 @@ from bayescale.evaluation.stacking import LeaveFutureOut
 from bayescale.inference.container import sealed
 from bayescale.inference.weights import FEWEST_FORECASTS, given
 from bayescale.prediction.predict import predict
-from bayescale.reporting.plots import figures
 
 FAR = {"params": 7e10, "tokens": 1.4e12}
 SHARES = {"additive": 0.3, "steep": 0.7}
@@ -173,7 +172,7 @@ def test_parameters_belong_to_members(both) -> None:
 
 
 def test_it_is_drawn_as_a_fit_is(both) -> None:
-    ax = figures.plot_residuals(both)
+    ax = bs.plots.plot_residuals(both)
     assert ax.has_data()
     plt.close(ax.figure)
 

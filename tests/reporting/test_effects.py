@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
+from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 
 import bayescale as bs
 from bayescale.core.errors import QueryError
-from bayescale.reporting.plots import effects
+from bayescale.core.quantities import count
+from bayescale.reporting.plots import effects, figures
 from bayescale.reporting.plots.comparison import STYLES
 from bayescale.reporting.plots.figures import _BLUE, _GREY, _ORANGE
 
@@ -29,7 +35,7 @@ def closed() -> Iterator[None]:
     plt.close("all")
 
 
-def lab(colour: str, seen: np.ndarray) -> np.ndarray:
+def lab(colour: str | np.ndarray, seen: np.ndarray) -> np.ndarray:
     rgb = np.array(to_rgb(colour))
     linear = seen @ np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
     xyz = XYZ @ linear / XYZ.sum(axis=1)
@@ -43,6 +49,23 @@ def test_colours_stay_apart_for_everyone(colours: tuple[str, ...], seen: np.ndar
     at = [lab(colour, seen) for colour in colours]
     apart = [np.linalg.norm(a - b) for i, a in enumerate(at) for b in at[:i]]
     assert min(apart) > 20  # 2.3 is just noticeable; the worst pair of matplotlib's usual colours has 7
+
+
+@pytest.mark.parametrize("seen", [np.eye(3), PROTANOPE, DEUTERANOPE], ids=["usual", "protanope", "deuteranope"])
+def test_budgets_differ_from_their_neighbours_for_everyone(seen: np.ndarray) -> None:
+    at = [lab(colour, seen) for colour in figures.in_order(figures._MOST_BUDGETS)[:, :3]]
+    assert min(np.linalg.norm(a - b) for a, b in pairwise(at)) > 10
+    assert (np.diff([light for light, *_ in at]) > 0).all()  # the order is seen in grey, too
+
+
+def test_no_figure_has_a_colour_that_was_not_tested() -> None:
+    tested = {*effects.PALETTE, *FIGURES, *MODELS}
+    for path in Path(effects.__file__).parent.glob("*.py"):
+        source = path.read_text("utf-8")
+        assert set(re.findall(r"#[0-9a-fA-F]{6}", source)) <= tested, path.name
+        assert set(re.findall(r"""\b(?:color|c|cmap|ecolor|facecolor|edgecolor|mfc)="([a-z]\w*)\"""", source)) <= {
+            "black", "white", "none", "viridis"}, path.name  # fmt: skip
+        assert not re.findall(r"\btab\d|\bC\d\b|get_cmap\((?!\"viridis\")", source), path.name
 
 
 def closed_form(fit: bs.Fit, params: np.ndarray, tokens: np.ndarray) -> np.ndarray:
@@ -66,6 +89,64 @@ def test_effects_and_slopes_are_the_law(chinchilla_fit: bs.Fit) -> None:
             assert y == pytest.approx(np.median(exact(level, x), axis=0), rel=1e-5)
 
 
+@pytest.fixture(scope="module")
+def repeated() -> bs.Fit:
+    """Ready-made draws of Muennighoff's law, on runs of which some see their tokens eight times."""
+    rng, cells = np.random.default_rng(0), np.meshgrid(np.geomspace(1e8, 1e10, 5), np.geomspace(2e9, 2e11, 5), [1, 8])
+    params, tokens, epochs = (cell.ravel() for cell in cells)
+    frame = pd.DataFrame({"params": params, "tokens": tokens, "unique_tokens": tokens / epochs, "family": "one"})
+    frame["loss"] = 1.8 + 480 * params**-0.35 + 2100 * frame["unique_tokens"] ** -0.37
+    spec = bs.make_spec("mine", law="additive", resources=["repetition"], pooling={"default": "none"})
+    draws = {name: of.prior.median * np.exp(0.02 * rng.normal(size=(4, 250))) for name, of in spec.settings}
+    return bs.Fit.from_samples(draws, spec, bs.load_runs(frame, loss_unit="nats"))
+
+
+def muennighoff(fit: bs.Fit, params: float, tokens: float, unique: np.ndarray) -> np.ndarray:
+    """Equations 5 and 6 of arXiv:2305.16264, with the params for which the unique tokens are compute-optimal."""
+    names = ("E", "A", "B", "alpha_N", "beta_D", "R_D", "R_N")
+    E, A, B, alpha, beta, of_tokens, of_params = (fit.posterior[name].to_numpy().reshape(-1, 1) for name in names)
+    unique = np.minimum(unique, tokens)
+    enough = np.minimum((alpha * A / (beta * B) * unique**beta) ** (1 / alpha), params)
+    worth = unique * (1 + of_tokens * (1 - np.exp(-(tokens / unique - 1) / of_tokens)))
+    sized = enough * (1 + of_params * (1 - np.exp(-(params / enough - 1) / of_params)))
+    return E + A * sized**-alpha + B * worth**-beta
+
+
+def drawn(ax: Axes) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Medians of an effect, one a level."""
+    return [tuple(np.asarray(values) for values in line.get_data())
+            for line in ax.get_lines() if not line.get_label().startswith("_")]  # fmt: skip
+
+
+@pytest.mark.parametrize("by", [None, "tokens"])
+def test_an_effect_of_any_column_holds_the_others_where_the_title_says(repeated: bs.Fit, by: str | None) -> None:
+    runs = repeated.design_frame
+    ax = effects.plot_effects(repeated, "unique_tokens", by=by)
+    by, other = (by, "params") if by else ("params", "tokens")
+    held = runs[other].median()
+    assert ax.get_title().endswith(f"\nat {other} {count(held, 2)}")
+    levels = np.quantile(runs[by], [0.1, 0.5, 0.9])
+    for (x, y), level in zip(drawn(ax), levels, strict=True):
+        sizes = {by: level, other: held}
+        assert y == pytest.approx(np.median(muennighoff(repeated, **sizes, unique=x), axis=0), rel=1e-6)
+        assert x.min() == pytest.approx(runs["unique_tokens"].min() / 2)
+
+
+def test_a_slope_of_any_column_is_what_its_doubling_saves(repeated: bs.Fit) -> None:
+    runs = repeated.design_frame
+    (_, (x, y), _) = drawn(effects.plot_slopes(repeated, "unique_tokens"))
+    once, twice = (muennighoff(repeated, runs["params"].median(), runs["tokens"].median(), n * x) for n in (1, 2))
+    assert y == pytest.approx(np.median(once - twice, axis=0), rel=1e-5, abs=1e-9)
+
+
+def test_no_token_is_repeated_unless_it_is_asked_for(repeated: bs.Fit) -> None:
+    ax = effects.plot_effects(repeated)
+    assert ax.get_title().endswith("\nat no token repeated")
+    for (x, y), level in zip(drawn(ax), np.quantile(repeated.design_frame["params"], [0.1, 0.5, 0.9]), strict=True):
+        exact = [np.median(muennighoff(repeated, level, at, np.array([at]))) for at in x]
+        assert y == pytest.approx(exact, rel=1e-6)
+
+
 def test_components_add_up_to_the_loss(chinchilla_fit: bs.Fit) -> None:
     ax = effects.plot_components(chinchilla_fit)
     floor, sized, full = (np.asarray(line.get_ydata()) for line in ax.get_lines())
@@ -75,7 +156,7 @@ def test_components_add_up_to_the_loss(chinchilla_fit: bs.Fit) -> None:
 
 def test_the_prior_is_wider_than_the_runs(chinchilla_fit: bs.Fit) -> None:
     ax = effects.plot_prior_predictive(chinchilla_fit)
-    low, *_, high = (np.asarray(line.get_ydata()) for line in ax.get_lines())
+    low, high, *_ = (np.asarray(line.get_ydata()) for line in ax.get_lines())
     losses = chinchilla_fit.design_frame["loss"]
     assert low.min() < losses.min()
     assert high.max() > losses.max()
@@ -91,5 +172,6 @@ def test_each_family_has_a_panel_of_its_own_runs(trio_fit: bs.Fit) -> None:
 
 
 def test_an_effect_of_what_the_law_does_not_read_is_refused(chinchilla_fit: bs.Fit) -> None:
-    with pytest.raises(QueryError, match="cannot draw effects of 'flops'"):
-        effects.plot_effects(chinchilla_fit, "flops")
+    for column, by in (("flops", None), ("tokens", "flops"), ("tokens", "tokens")):
+        with pytest.raises(QueryError, match=r"cannot draw effects of .*\n.*params or tokens"):
+            effects.plot_effects(chinchilla_fit, column, by=by)

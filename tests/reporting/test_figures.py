@@ -11,9 +11,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection, PolyCollection
+from scipy.stats import t as student
 
 import bayescale as bs
 from bayescale.core.errors import QueryError
+from bayescale.core.quantities import quantity
 from bayescale.core.verdict import of_chains
 from bayescale.evaluation import comparison_tables
 from bayescale.evaluation.backtest import SCORES, Backtest
@@ -22,6 +25,7 @@ from bayescale.evaluation.comparison_tables import POPULATION
 from bayescale.prediction.predict import predict
 from bayescale.reporting.plots import comparison as compared
 from bayescale.reporting.plots import figures
+from bayescale.reporting.words import number
 
 
 @pytest.fixture(autouse=True)
@@ -41,6 +45,10 @@ def residuals(fit: bs.Fit, runs: pd.DataFrame) -> np.ndarray:
     return np.log(runs["loss"].to_numpy()) - np.median(predict(fit, runs, only="log_loss"), axis=0)
 
 
+def points(ax: Axes) -> list[PathCollection]:
+    return [found for found in ax.collections if isinstance(found, PathCollection)]
+
+
 @pytest.mark.parametrize("budgets", [None, [2.6e19, 1.3e20]], ids=["the runs' own", "given"])
 def test_a_run_lies_off_its_curve_by_its_residual_alone(chinchilla_fit: bs.Fit, budgets: list[float] | None) -> None:
     """Drawn where it was, a run within 1.3 times a budget strays by an SD of 0.02 nats; its residual is 0.008."""
@@ -49,9 +57,9 @@ def test_a_run_lies_off_its_curve_by_its_residual_alone(chinchilla_fit: bs.Fit, 
     known = pd.DataFrame({"params": runs["params"], "residual": residuals(chinchilla_fit, runs)})
     at = budgets or figures._budgets(runs["flops"].to_numpy())
     labels = [text.get_text() for text in ax.get_legend().get_texts()]
-    assert labels == [f"{budget:.1e} FLOP" for budget in at]
+    assert labels == [f"{number(budget, 2)} FLOP" for budget in at]
     shown = 0
-    for budget, drawn in zip(at, [c for c in ax.collections if type(c).__name__ == "PathCollection"], strict=True):
+    for budget, drawn in zip(at, points(ax), strict=True):
         params, loss = np.asarray(drawn.get_offsets()).T
         there = pd.DataFrame({"params": params, "tokens": budget / (6 * params), "flops": budget, "loss": loss})
         found = residuals(chinchilla_fit, there.assign(family="Chinchilla"))
@@ -81,15 +89,43 @@ def test_an_allocation_that_is_settled_marks_its_choice(chinchilla_fit: bs.Fit) 
     ax = figures.plot_allocation(choice)
     labels = [text.get_text() for text in ax.get_legend().get_texts()]
     assert any(label.startswith("chosen: ") for label in labels)
-    assert ax.get_ylim() == (0, 50)
+    assert ax.get_title() == "Chinchilla: 5.76×10²³ FLOP"
+    assert ax.get_ylim() == (0, 20)  # 1% is a twentieth of the height
+    low, high = choice.band
+    assert ax.get_xlim()[0] < low < high < ax.get_xlim()[1]
+
+
+def test_an_axis_of_tokens_is_beside_that_of_params(chinchilla_fit: bs.Fit) -> None:
+    ax = figures.plot_allocation(bs.decide(bs.Allocation("5.76e23"), chinchilla_fit))
+    ax.get_figure().canvas.draw()
+    (above,) = ax.child_axes
+    assert above.get_xlabel().startswith("tokens")
+    shown = [
+        (tick.get_loc(), tick.label1.get_text() or tick.label2.get_text()) for tick in above.xaxis.get_major_ticks()
+    ]
+    inside = [(tokens, said) for tokens, said in shown if min(above.get_xlim()) <= tokens <= max(above.get_xlim())]
+    assert len(inside) >= 2
+    for tokens, said in inside:
+        assert quantity(said) == pytest.approx(tokens)
+        place = above.transData.transform((tokens, 0))[0]
+        params = ax.transData.inverted().transform((place, 0))[0]
+        assert 6 * params * tokens == pytest.approx(5.76e23)
+
+
+@pytest.mark.parametrize("more", [0.0, 10.0], ids=["settled", "not settled"])
+def test_the_legend_of_an_allocation_is_off_the_data(chinchilla_fit: bs.Fit, more: float) -> None:
+    choice = bs.decide(bs.Allocation("5.76e23"), chinchilla_fit)
+    ax = figures.plot_allocation(replace(choice, details=replace(choice.details, waste=choice.waste + more)))
+    ax.get_figure().canvas.draw()
+    assert ax.get_legend().get_window_extent().y1 < ax.get_window_extent().y0
 
 
 def test_an_allocation_that_is_not_settled_is_drawn_and_says_why(chinchilla_fit: bs.Fit) -> None:
     choice = bs.decide(bs.Allocation("5.76e23"), chinchilla_fit)
     unsure = replace(choice, details=replace(choice.details, waste=choice.waste + 10.0))
     ax = figures.plot_allocation(unsure)
-    (line,) = ax.get_lines()  # the expected waste, and no choice
-    x, y = line.get_data()
+    assert len(ax.get_lines()) == 5  # the edges of two bands and the expected waste, and no choice
+    x, y = ax.get_lines()[-1].get_data()
     assert len(x) > 10
     assert y.min() == pytest.approx(100 * unsure.waste_fraction)
     low, high = ax.get_ylim()
@@ -115,11 +151,62 @@ def test_a_posterior_of_the_only_family_needs_no_name(chinchilla_fit: bs.Fit) ->
     assert figures.plot_prior_posterior(chinchilla_fit, "alpha_N").patches
 
 
+def test_prior_and_posterior_are_equally_high_without_ticks_of_density(chinchilla_fit: bs.Fit) -> None:
+    """On a common scale a prior lies flat on the axis under a posterior that is thirty times narrower."""
+    ax = figures.plot_prior_posterior(chinchilla_fit, "alpha_N")
+    (prior,) = ax.get_lines()
+    assert max(bar.get_height() for bar in ax.patches) == max(prior.get_ydata()) == 1
+    assert not len(ax.get_yticks())
+
+
 def test_a_heavy_tail_does_not_flatten_a_posterior(apart: bs.Fit) -> None:
     ax = figures.plot_prior_posterior(apart, "nu", family="OpenLM-C4")
     draws = apart.posterior["nu"].sel(family="OpenLM-C4").to_numpy()
     high = apart.spec.at(apart.meta["anchor"]).parameters["nu"].prior.interval()[1]
     assert max(line.get_xdata().max() for line in ax.get_lines()) <= max(np.quantile(draws, 0.995), high) * 1.001
+
+
+def test_each_family_has_a_panel_of_its_residuals_in_one_colour(apart: bs.Fit) -> None:
+    figure = bs.plots.plot_residuals(apart).get_figure(root=True)
+    assert [ax.get_title().partition("\n")[0] for ax in figure.axes] == apart.families
+    runs = apart.design_frame
+    away = 100 * np.expm1(residuals(apart, runs))
+    for ax, family in zip(figure.axes, apart.families, strict=True):
+        mine = away[(runs["family"] == family).to_numpy()]
+        limit = max(ax.get_ylim())
+        drawn = np.concatenate([np.asarray(c.get_offsets())[:, 1] for c in points(ax)])
+        outside = np.abs(mine) > limit
+        assert len(drawn) == len(mine)
+        assert np.abs(drawn).max() < limit
+        assert set(np.round(mine[~outside], 9)) <= set(np.round(drawn, 9))
+        number = {0: "", 1: "\n1 run outside"}.get(outside.sum(), f"\n{outside.sum()} runs outside")
+        assert ax.get_title().startswith(f"{family}{number}")
+        assert ("outside" in ax.get_title()) == outside.any()
+    assert len({tuple(points(ax)[0].get_facecolor()[0]) for ax in figure.axes}) == 1
+    assert any("outside" in ax.get_title() for ax in figure.axes)
+
+
+def test_the_band_of_residuals_holds_90_percent_of_the_noise(apart: bs.Fit) -> None:
+    """The closed form: a mixture of Student's distributions, one a draw. The band is made of eight runs' noise or more,
+    each of 4000 draws."""
+    figure = bs.plots.plot_residuals(apart).get_figure(root=True)
+    error = np.sqrt(0.05 * 0.95 / (8 * 4000))
+    for ax, family in zip(figure.axes, apart.families, strict=True):
+        sigma, nu = (apart.posterior[name].sel(family=family).to_numpy().ravel() for name in ("sigma", "nu"))
+        low, high, _ = ax.get_lines()
+        for edge, share in ((low, 0.05), (high, 0.95)):
+            at = np.log1p(np.unique(edge.get_ydata()) / 100)
+            assert student.cdf(at[:, None] / sigma, nu).mean(axis=1) == pytest.approx(share, abs=5 * error)
+
+
+def test_panels_take_the_place_of_the_axes_that_they_are_given(apart: bs.Fit) -> None:
+    figure, (left, right) = plt.subplots(1, 2)
+    first = bs.plots.plot_residuals(apart, ax=left)
+    figure.canvas.draw()
+    panels = [ax for ax in figure.axes if ax is not right]
+    assert len(panels) == len(apart.families)
+    assert first is panels[0]
+    assert all(ax.get_window_extent().x1 < right.get_window_extent().x0 for ax in panels)
 
 
 def test_exponents_of_a_new_family_are_no_other_familys(apart: bs.Fit) -> None:
@@ -206,3 +293,97 @@ def test_the_error_over_families_is_shown_where_it_is_larger() -> None:
     error = 100 * result.horizons["coverage_90_se"].iloc[0]
     for middle, low, high, _ in bars(figures.plot_horizons(result)):
         assert (middle - low, high - middle) == (pytest.approx(error), pytest.approx(error))
+
+
+CUTS = {("a", "50%"): (30, 27), ("a", "80%"): (8, 8), ("b", "50%"): (6, 3), ("b", "80%"): (1, 0)}
+"""Forecasts of each cut, and how many of them held."""
+
+
+def test_each_cut_is_a_point_with_its_error_and_the_legend_covers_none() -> None:
+    rows = [{"family": family, "cut": label, "n_train": 9, "n_test": n, **dict.fromkeys(SCORES, held / n)}
+            for (family, label), (n, held) in CUTS.items()]  # fmt: skip
+    result = replace(backtested(HITS), families=pd.DataFrame(rows))
+    ax = figures.plot_backtest(result)
+    found = {}
+    for label, container in zip(ax.get_yticklabels(), ax.containers, strict=True):
+        (segment,) = container.lines[2][0].get_segments()
+        found[label.get_text()] = (container.lines[0].get_xdata()[0], *segment[:, 0], container.lines[0].get_alpha())
+    assert ax.get_legend() is None
+    for (family, label), (n, held) in CUTS.items():
+        ((middle, low, high, alpha),) = (
+            at for said, at in found.items() if said.startswith(f"{family} {label}: {n} run")
+        )
+        share = held / n
+        centre, half = (
+            (share + 1 / (2 * n)) / (1 + 1 / n),
+            np.sqrt(share * (1 - share) / n + 1 / (4 * n**2)) / (1 + 1 / n),
+        )
+        assert (middle, low, high) == pytest.approx(
+            (100 * share, 100 * (centre - half), 100 * (centre + half)), abs=0.01
+        )
+        assert alpha == (figures._FAINT if n == 1 else 1)
+    middle, low, high, _ = found["mean of 2 families"]
+    by_family = [(27 / 30 + 1) / 2, (3 / 6 + 0) / 2]
+    assert middle == pytest.approx(100 * np.mean(by_family))
+    assert high - middle == pytest.approx(100 * np.std(by_family, ddof=1) / np.sqrt(2))
+
+
+def test_a_backtest_of_one_family_has_one_row_and_no_mean() -> None:
+    ax = figures.plot_backtest(backtested({0.3: [1.0, 0.0]}))
+    assert [label.get_text()[:10] for label in ax.get_yticklabels()] == ["family 0: "]
+    assert ax.get_figure().get_figheight() < 3
+
+
+def kinds_with_bands(fit: bs.Fit, choice: bs.Choice) -> dict[str, Axes]:
+    of_fit = ("loss", "forecast", "effects", "slopes", "prior_predictive", "residuals", "approaches")
+    of_choice = ("allocation", "regret", "optimum", "overhead")
+    found = {name: getattr(bs.plots, f"plot_{name}")(fit) for name in of_fit}
+    found |= {name: getattr(bs.plots, f"plot_{name}")(choice) for name in of_choice}
+    return found | {"prior_loss": bs.plots.plot_prior_loss(fit.spec)}
+
+
+def test_every_band_has_edges(chinchilla_fit: bs.Fit) -> None:
+    """Without edges, bands are lost where they overlap, and in grey: a light area on white has a contrast of 1.3."""
+    for name, ax in kinds_with_bands(chinchilla_fit, bs.decide(bs.Allocation("5.76e23"), chinchilla_fit)).items():
+        bands = [found for found in ax.collections if isinstance(found, PolyCollection)]
+        lines = {tuple(np.round(at, 9)) for line in ax.get_lines() for at in line.get_xydata()}
+        assert bands, name
+        for band in bands:
+            corners = {tuple(np.round(at, 9)) for at in band.get_paths()[0].vertices}
+            assert corners <= lines, name
+
+
+def test_runs_are_coloured_by_their_distance_from_the_best_size(chinchilla_fit: bs.Fit) -> None:
+    runs = chinchilla_fit.design_frame
+    best, _ = figures.near_optimal(chinchilla_fit, "Chinchilla", runs["flops"].to_numpy())
+    times = dict(zip(zip(runs["flops"], runs["loss"], strict=True), np.exp(np.abs(np.log(runs["params"] / best))),
+                     strict=True))  # fmt: skip
+    near, middle, far = points(figures.plot_forecast(chinchilla_fit))
+    step = 30 ** (1 / 30)  # of the grid of ratios, of which params move by the root
+    for drawn, low, high in ((near, 1, 1.5), (middle, 1.5, 3), (far, 3, np.inf)):
+        for at in drawn.get_offsets():
+            assert low / step <= times[tuple(at)] <= high * step
+    assert sum(len(drawn.get_offsets()) for drawn in (near, middle, far)) == len(runs)
+    assert near.get_alpha() > middle.get_alpha()
+    assert not len(far.get_facecolor())  # outlines alone
+
+
+def test_a_curve_ends_near_the_runs_of_its_budget(apart: bs.Fit) -> None:
+    """Drawn over all sizes of a family, the loss of a few FLOP at ten billion params squeezes all others."""
+    ax = figures.plot_loss(apart, family="OpenLM-C4")
+    runs = apart.design_frame[apart.design_frame["family"] == "OpenLM-C4"]
+    curves = [line for line in ax.get_lines() if not line.get_label().startswith("_")]
+    for line, drawn in zip(curves, points(ax), strict=True):
+        sizes = drawn.get_offsets()[:, 0]
+        sizes = sizes if len(set(sizes)) > 1 else runs["params"]
+        assert line.get_xdata().min() == pytest.approx(min(sizes) / 1.5)
+        assert line.get_xdata().max() == pytest.approx(max(sizes) * 1.5)
+
+
+def test_a_forecast_of_a_new_family_says_whose_runs_it_shows_off_the_data(apart: bs.Fit) -> None:
+    ax = figures.plot_forecast(apart, family="new")
+    ax.get_figure().canvas.draw()
+    assert ax.get_legend().get_title().get_text() == "runs of 2 families"
+    assert ax.get_legend().get_window_extent().y1 < ax.get_window_extent().y0
+    shown = np.concatenate([drawn.get_offsets()[:, 1] for drawn in points(ax)])
+    assert shown.max() < ax.get_ylim()[1] < 3 * shown.max()

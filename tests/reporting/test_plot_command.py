@@ -45,6 +45,12 @@ def test_options_reach_the_figures_that_take_them(saved: Path, tmp_path: Path) -
     command = ["plot", str(saved), "prior-posterior", "--parameter", "beta_D", "--out", str(tmp_path)]
     assert CliRunner().invoke(main, command).exit_code == 0
     assert (tmp_path / "prior_posterior.png").exists()
+    command = ["plot", str(saved), "effects", "--column", "params", "--by", "experts", "--out", str(tmp_path)]
+    done = CliRunner().invoke(main, command)
+    assert done.exit_code == 2
+    assert "cannot draw effects of 'experts'" in done.stderr
+    assert CliRunner().invoke(main, [*command[:6], "tokens", *command[7:]]).exit_code == 0
+    assert (tmp_path / "effects.png").exists()
 
 
 def test_an_unknown_kind_is_refused_with_the_nearest(saved: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from bayescale.core.quantities import counted
 from bayescale.decisions.derived import frontier
 from bayescale.inference.average import AbstractFit
 from bayescale.prediction.queries import resolve_family
-from bayescale.reporting.plots.figures import _BLUE, _GREY, _ORANGE, _axes, _log_axis, _title
+from bayescale.reporting.plots.figures import _BLUE, _GREY, _ORANGE, _axes, _log_axis, _title, banded
 from bayescale.runs.approaches import Approach, envelope_of, parabolas_of
 from bayescale.runs.columns import size_column
 
@@ -48,8 +48,8 @@ def plot_approaches(fit: AbstractFit, *, family: str | None = None, ax: Axes | N
     ax = _axes(ax)
     low, middle, high = np.quantile(best.draws["params"], [0.05, 0.5, 0.95], axis=0)
     slopes = np.quantile(best.draws["params_exponent"][:, _BUDGETS // 2], [0.05, 0.95])
-    ax.fill_between(flops, low, high, color=_BLUE, alpha=0.25, lw=0)
     ax.plot(flops, middle, color=_BLUE, label=f"3: the law, exponent {slopes[0]:.2f} to {slopes[1]:.2f} (90%)")
+    banded(ax, flops, low, high, _BLUE, alpha=0.25)
     _overlay(ax, "1: envelope", envelope_of, runs, flops, color=_GREY, marker=".")
     _overlay(ax, "2: parabolas", parabolas_of, runs, flops, color=_ORANGE, marker="o")
     ax.axvline(runs["flops"].max(), color=_GREY, ls=":", lw=1)

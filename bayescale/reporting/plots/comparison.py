@@ -15,8 +15,18 @@ from bayescale.evaluation.comparison_tables import EXPONENTS, OPTIMUM, POPULATIO
 from bayescale.prediction.predict import predict
 from bayescale.prediction.queries import NEW, resolve_family
 from bayescale.prediction.records import HORIZONS
-from bayescale.reporting.plots import figures
-from bayescale.reporting.plots.figures import _GREY, _GRID, _axes, _log_axis, draw_coverage, near_optimal
+from bayescale.reporting.plots.figures import (
+    _GREY,
+    _GRID,
+    _axes,
+    _log_axis,
+    banded,
+    draw_above,
+    draw_coverage,
+    legend_below,
+    near_optimal,
+)
+from bayescale.reporting.words import number
 
 # Colours that colour-blind readers can distinguish, as a test simulates; the first three differ in grey as well;
 # line and marker distinguish models without colour.
@@ -35,7 +45,6 @@ _WHOSE = {NEW: "a new family", POPULATION: "its population", "all": "shared by a
 _DECADES = 0.5  # beyond the budget, so that it lies inside the figure
 _MOST_WASTE = 0.15  # of compute: a split that wastes more is no candidate,
 _MOST_TIMES = 2.0  # unless the best one wastes half of that
-_TIMES = 4.0  # the 90% quantile of absolute residuals: the axis of a figure of residuals
 _FEW = 2000  # points of a scatter that a vector figure can hold
 
 
@@ -71,9 +80,7 @@ def plot_losses(comparison: Comparison, *, beyond: bool = False, ax: Axes | None
         table = pd.DataFrame({"params": params, "tokens": tokens, "flops": flops, "family": family})
         draws = predict(fit, table.assign(unique_tokens=tokens), only="loss", seed=fit.meta["seed"])
         low, middle, high = np.quantile(draws, [0.05, 0.5, 0.95], axis=0)
-        ax.fill_between(flops, low, high, color=style["color"], alpha=0.18, lw=0)
-        for edge in (low, high):  # seen where bands overlap, and in grey
-            ax.plot(flops, edge, color=style["color"], ls=style["ls"], lw=0.6)
+        banded(ax, flops, low, high, style["color"], ls=style["ls"])
         ax.plot(flops, middle, color=style["color"], ls=style["ls"], lw=1.8, label=_label(comparison, name))
         top = max(top, 1.1 * float(high.max()))
     ax.scatter(runs["flops"], runs["loss"], s=7, color=_GREY, alpha=0.7, label="runs", zorder=3,
@@ -85,13 +92,11 @@ def plot_losses(comparison: Comparison, *, beyond: bool = False, ax: Axes | None
                     ha="right", xytext=(-2, 0), textcoords="offset points", color=_GREY)  # fmt: skip
     above = int((runs["loss"] > top).sum())
     if above:
-        ax.annotate(
-            f"{counted(above, 'run')} above", (0.02, 0.97), xycoords="axes fraction", fontsize="small", va="top"
-        )
+        draw_above(ax, above)
     where = "beyond the runs" if beyond else "against compute"
     ax.set(xscale="log", xlabel="compute (FLOP)", ylabel="loss of a run (nats/token)", title=f"{family}: loss {where}")
     ax.set_ylim(top=top)
-    ax.legend(fontsize="small", frameon=False, loc="lower left")
+    legend_below(ax, 2)
     return ax
 
 
@@ -128,13 +133,7 @@ def plot_coverage(comparison: Comparison, *, ax: Axes | None = None) -> Axes:
     ax.set(xlim=(-0.5, len(bins) - 0.5), ylim=(-3, 103), xlabel="compute over that of the largest fitted run",
            ylabel="runs in the interval (%), ± one SE",
            title="coverage beyond the fitted runs; grey: nominal")  # fmt: skip
-    ax.legend(
-        fontsize="small",
-        frameon=False,
-        ncols=len(comparison.backtests),
-        loc="upper center",
-        bbox_to_anchor=(0.5, -0.24),
-    )
+    legend_below(ax, len(comparison.backtests), 0.24)
     return ax
 
 
@@ -169,7 +168,7 @@ def plot_exponents(comparison: Comparison, *, ax: Axes | None = None) -> Axes:
         ax.plot(mine["q50"], at, ls="", marker=style["marker"], color=style["color"], label=_label(comparison, name))
     ax.set_yticks(range(len(rows)), rows)
     ax.set_ylim(max(len(rows), 1) - 0.5, -0.5)
-    ax.grid(axis="x", lw=0.4, color="#d1d5db")
+    ax.grid(axis="x", lw=0.4, color=_GREY, alpha=0.3)
     shown = sorted(set(table["family"]), key=order.index)
     title = f"exponents: {', '.join(_WHOSE.get(family, family) for family in shown) or 'none'}"
     if order[0] == NEW and POPULATION not in shown and "all" not in shown:
@@ -208,45 +207,9 @@ def plot_splits(comparison: Comparison, *, ax: Axes | None = None) -> Axes:
         ax.set_xlim(min(spans), max(spans))
     _log_axis(ax, "x", "params")
     ax.set(ylabel="expected compute wasted (%)", ylim=(0, None),
-           title=f"{_family(comparison)}: splits of {_power(comparison.settings['flops'])} FLOP")  # fmt: skip
-    columns = max(len(comparison.choices), 1)
-    ax.legend(fontsize="small", frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=columns)
+           title=f"{_family(comparison)}: splits of {number(comparison.settings['flops'])} FLOP")  # fmt: skip
+    legend_below(ax, max(len(comparison.choices), 1))
     return ax
-
-
-def plot_model_residuals(comparison: Comparison, name: str, *, ax: Axes | None = None) -> Axes:
-    """Residuals of one model against tokens; outliers that would flatten the rest are counted, not shown.
-
-    Parameters
-    ----------
-    comparison : Comparison
-    name : str
-        Of the model.
-    ax : Axes, optional
-        Axes to draw on; by default, those of a new figure.
-
-    Returns
-    -------
-    Axes
-    """
-    ax = figures.plot_residuals(comparison.fits[name], ax=ax)
-    residuals = np.concatenate([np.asarray(c.get_offsets())[:, 1] for c in ax.collections])
-    limit = _TIMES * float(np.quantile(np.abs(residuals), 0.9))
-    outside = int((np.abs(residuals) > limit).sum())
-    if outside:
-        ax.set_ylim(-limit, limit)
-        ax.annotate(
-            f"{counted(outside, 'run')} outside", (0.02, 0.97), xycoords="axes fraction", fontsize="small", va="top"
-        )
-    ax.set_title(f"{name}: {ax.get_title()}")
-    return ax
-
-
-def _power(value: float) -> str:
-    """Write a large number as a power of ten, for a title."""
-    mantissa, exponent = f"{value:.2e}".split("e")
-    mantissa = mantissa.rstrip("0").rstrip(".")
-    return rf"${mantissa}\times10^{{{int(exponent)}}}$"
 
 
 def _styled(names: Any) -> list[tuple[str, dict[str, Any]]]:

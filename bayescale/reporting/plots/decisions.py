@@ -14,7 +14,9 @@ from bayescale.core.errors import QueryError
 from bayescale.core.quantities import count
 from bayescale.decisions.choice import Choice
 from bayescale.decisions.surface import surface
-from bayescale.reporting.plots.figures import _BLUE, _GREY, _ORANGE, _axes, _log_axis, _of, _title
+from bayescale.reporting.front import budget_words
+from bayescale.reporting.plots.figures import _BLUE, _GREY, _ORANGE, _axes, _log_axis, _of, _title, banded
+from bayescale.reporting.words import number, raised
 
 _TIMES, _SHARE = 60.0, 0.1  # times the smallest mean regret, and share of actions: others are of no interest
 _STAGES = (0.25, 0.5, 0.75)  # quantiles of the tokens that successes need: when a tree looks at the loss
@@ -62,7 +64,7 @@ def plot_regret(choice: Choice, *, ax: Axes | None = None) -> Axes:
     ax = _axes(ax)
     order = np.argsort(x)
     near = order[mean[order] <= max(_TIMES * mean.min(), np.quantile(mean, _SHARE))]
-    ax.fill_between(x[near], low[near], high[near], color=_BLUE, alpha=0.2, lw=0, label="90% of draws")
+    banded(ax, x[near], low[near], high[near], _BLUE, label="90% of draws")
     ax.plot(x[near], mean[near], color=_BLUE, label="expected regret")
     ax.axvline(x[chosen], color=_ORANGE, label=f"chosen: {choice.name_of(choice.best.action)}")
     _scale(ax, name, x[near])
@@ -194,10 +196,9 @@ def plot_optimum(choice: Choice, *, ax: Axes | None = None) -> Axes:
     """
     curve, ax = _of(choice, "curve", "an allocation"), _axes(ax)
     flops = curve["flops"]
-    ax.fill_between(flops, curve["tokens_per_param_q05"], curve["tokens_per_param_q95"], color=_BLUE, alpha=0.2, lw=0,
-                    label="90% of draws")  # fmt: skip
+    banded(ax, flops, curve["tokens_per_param_q05"], curve["tokens_per_param_q95"], _BLUE, label="90% of draws")
     ax.plot(flops, curve["tokens_per_param_q50"], color=_BLUE, label="best split, median")
-    ax.axvline(choice.flops, color=_ORANGE, label=f"budget: {count(choice.flops)} FLOP")
+    ax.axvline(choice.flops, color=_ORANGE, label=f"budget: {budget_words(choice)}")
     ax.axhline(_CHINCHILLA, color=_GREY, ls=":", lw=1, label="20 tokens per param")
     most = choice.fit.design_frame["flops"].max()
     if most > flops.min():
@@ -238,14 +239,14 @@ def plot_overhead(choice: Choice, *, ax: Axes | None = None) -> Axes:
     overhead = np.expm1(needed - best)
     low, mid, high = np.quantile(overhead, [0.05, 0.5, 0.95], axis=0, method="inverted_cdf")
     params, top = np.exp(ln_params), _MOST_OVERHEAD
-    ax.fill_between(params, low.clip(0, top), high.clip(0, top), color=_BLUE, alpha=0.2, lw=0, label="90% of draws")
+    banded(ax, params, low.clip(0, top), high.clip(0, top), _BLUE, label="90% of draws")
     ax.plot(params, np.where(mid <= top, mid, np.nan), color=_BLUE, label="median")
     ax.axvspan(*np.exp(np.quantile(ln_optimum[:, now], [0.05, 0.95])), color=_ORANGE, alpha=0.15, lw=0,
                label="best split, 90%")  # fmt: skip
     _log_axis(ax, "x", "params")
     ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     ax.set(ylabel="extra compute for the same loss", ylim=(0, top),
-           title=_title(choice.fit, f"{choice.family}: at the loss of {count(choice.flops)} FLOP"))  # fmt: skip
+           title=_title(choice.fit, f"{choice.family}: at the loss of {budget_words(choice)}"))  # fmt: skip
     ax.legend(fontsize="small", framealpha=0.9)
     return ax
 
@@ -308,7 +309,7 @@ def plot_plan(choice: Choice, *, ax: Axes | None = None) -> Axes:
         reached = float((needed <= stage).mean())
         stop = (reached - (1 - left)) / left
         tokens = np.exp(stage)
-        ax.annotate(f"{count(tokens)} tokens\n{count(6 * params * tokens)} FLOP", (i, 1), ha="center", va="center",
+        ax.annotate(f"{count(tokens)} tokens\n{number(6 * params * tokens)} FLOP", (i, 1), ha="center", va="center",
                     fontsize="small", bbox={"boxstyle": "round", "fc": "white", "ec": _BLUE})  # fmt: skip
         for end, share, words in (((i, 0), stop, f"stop: reached\n{reached:.0%} of draws by now"),
                                   ((i + 1, 1), 1 - stop, "")):  # fmt: skip
@@ -327,7 +328,7 @@ def plot_plan(choice: Choice, *, ax: Axes | None = None) -> Axes:
 
 def _asked(choice: Choice, width: int = _WIDTH) -> str:
     """Return what was asked as a title, in lines of a width in characters."""
-    return _title(choice.fit, "\n".join(textwrap.wrap(choice.problem, width)))
+    return _title(choice.fit, "\n".join(textwrap.wrap(raised(choice.problem), width)))
 
 
 def _rows(ax: Axes | None, labels: list[str]) -> Axes:

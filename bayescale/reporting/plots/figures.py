@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.figure import FigureBase
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from scipy.stats import binomtest
 
@@ -19,11 +22,12 @@ from bayescale.evaluation import uniformity
 from bayescale.evaluation.backtest import Backtest
 from bayescale.evaluation.sbc import RANKED, Calibration
 from bayescale.inference.average import AbstractFit
-from bayescale.modelling.sites import location_of
 from bayescale.parts.base import Kind
 from bayescale.prediction.predict import predict
 from bayescale.prediction.queries import resolve_family
+from bayescale.reporting.front import budget_words
 from bayescale.reporting.lettering import make_plain
+from bayescale.reporting.words import number
 from bayescale.runs.approaches import budgets as budgets_of
 from bayescale.runs.columns import DATE, FLOPS_PER_PARAM_TOKEN, size_column
 
@@ -31,12 +35,13 @@ _GRID = 60  # points of a curve
 _LINES = 5  # IsoFLOP curves, if the runs have no budgets of their own
 _MOST_BUDGETS = 8  # IsoFLOP curves with distinguishable colours
 _NEAR = np.log(1.3)  # of compute from a budget, up to which runs are shown with it
-_MOST_WASTE = 0.5  # of compute: splits that waste more are of no interest,
-_MOST_TIMES = 2.0  # unless the best one wastes half of that
+_LEAST_SHOWN, _TIMES_LEAST, _MOST_SHOWN = 0.2, 3.0, 2.0  # of waste: heights, as on a report's first page
+_EDGE = 1.05  # times the outermost sizes: ends of an axis of params
 _AROUND = 20.0  # times the chosen params, on either side
 _CLOSE, _AWAY = np.log(1.5), np.log(3.0)  # e-folds of params from the best size of a run's compute
 _ONE_SE = 0.6827  # of a Normal within one standard error
 _FAINT = 0.3  # opacity of a bin with one forecast
+_COLUMNS, _MANY, _MOST_COLUMNS = 3, 12, 5  # of panels: up to so many families, and of more
 _FEW_DRAWS = 400  # enough to locate a median's minimum on a coarse grid
 _BLUE, _ORANGE, _GREY = "#2a6f97", "#e07a2f", "#5a5f66"
 
@@ -73,16 +78,15 @@ def plot_loss(
     budgets = np.asarray(flops or _budgets(runs["flops"].to_numpy()))
     away = np.abs(np.log(runs["flops"].to_numpy()[:, None] / budgets))
     whose = np.where(away.min(axis=1) < _NEAR, away.argmin(axis=1), -1)
-    colors = plt.get_cmap("viridis")(np.linspace(0.05, 0.85, len(budgets)))
-    for i, (budget, color) in enumerate(zip(budgets, colors, strict=True)):
+    for i, (budget, color) in enumerate(zip(budgets, in_order(len(budgets)), strict=True)):
         near = runs[whose == i]
         low, high = (near["params"].min(), near["params"].max()) if len(near) else (np.nan, np.nan)
         if not low < high:
             low, high = runs["params"].min(), runs["params"].max()
         params = np.geomspace(low / 1.5, high * 1.5, _GRID)
         curve = _curve(fit, family, params, budget / (FLOPS_PER_PARAM_TOKEN * params))
-        ax.fill_between(params, curve[0], curve[2], color=color, alpha=0.25, lw=0)
-        ax.plot(params, curve[1], color=color, label=f"{budget:.1e} FLOP")
+        banded(ax, params, curve[0], curve[2], color, alpha=0.25)
+        ax.plot(params, curve[1], color=color, label=f"{number(budget, 2)} FLOP")
         if len(near):
             ax.scatter(near["params"], _brought(fit, near, float(budget)), color=color, s=14, edgecolor="white",
                        linewidth=0.4, zorder=3)  # fmt: skip
@@ -126,22 +130,19 @@ def plot_forecast(fit: AbstractFit, *, family: str | None = None, decades: float
     table = _along(fit, shown, family, sized, sizes)
     draws = predict(fit, table, only=of.site, seed=fit.meta["seed"])
     q = np.quantile(draws, [0.05, 0.25, 0.5, 0.75, 0.95], axis=0)
-    ax.fill_between(sizes, q[0], q[4], color=_BLUE, alpha=0.2, lw=0, label="90%")
-    ax.fill_between(sizes, q[1], q[3], color=_BLUE, alpha=0.35, lw=0, label="50%")
-    for edge in (q[0], q[1], q[3], q[4]):
-        ax.plot(sizes, edge, color=_BLUE, lw=0.7)
+    banded(ax, sizes, q[0], q[4], _BLUE, label="90%")
+    banded(ax, sizes, q[1], q[3], _BLUE, alpha=0.35, label="50%")
     split = ", near-optimal split" if "tokens" in table else ""
     ax.plot(sizes, q[2], color=_BLUE, label=f"median{split}")
     _scattered(ax, shown, sized, of.site, table)
     ax.axvline(most, color=_GREY, ls=":", lw=1)
     ax.annotate("beyond the runs →", (most, 0.97), xycoords=("data", "axes fraction"), fontsize="small",
                 xytext=(4, 0), textcoords="offset points", va="top", color=_GREY)  # fmt: skip
-    top = 1.1 * q[4].max()  # a few outlying runs would flatten all others
+    # A few outlying runs, or the wide upper tail of a new family, would flatten all others.
+    top = 1.1 * max(q[3].max(), min(q[4].max(), shown[of.site].max()))
     above = int((shown[of.site] > top).sum())
     if above:
-        ax.annotate(
-            f"{counted(above, 'run')} above", (0.02, 0.97), xycoords="axes fraction", fontsize="small", va="top"
-        )
+        draw_above(ax, above)
     ax.set_ylim(top=top)
     ax.set_xscale("linear" if sized == DATE else "log")
     ax.set(
@@ -149,8 +150,48 @@ def plot_forecast(fit: AbstractFit, *, family: str | None = None, decades: float
         ylabel=f"{of.name} of a run ({of.response.unit})",
         title=_title(fit, f"{family}: forecast{held}"),
     )
-    ax.legend(fontsize="small", frameon=False, loc="lower left")
+    legend_below(ax, 3, title="" if family in fit.families else f"runs of {counted(len(fit.families), 'family')}")
     return ax
+
+
+def in_order(number: int) -> np.ndarray:
+    """Return colours of lines that have an order, from dark to light.
+
+    Parameters
+    ----------
+    number : int
+
+    Returns
+    -------
+    ndarray, shape (number, 4)
+    """
+    return plt.get_cmap("viridis")(np.linspace(0.05, 0.85, number))
+
+
+def legend_below(ax: Axes, columns: int, down: float = 0.16, *, title: str = "") -> None:
+    """Put the legend below the axes, where it covers no data.
+
+    Parameters
+    ----------
+    ax : Axes
+    columns : int
+    down : float
+        From the axes to the legend, as a share of their height.
+    title : str
+    """
+    ax.legend(fontsize="small", frameon=False, loc="upper center", bbox_to_anchor=(0.5, -down), ncols=columns,
+              title=title, title_fontsize="small")  # fmt: skip
+
+
+def draw_above(ax: Axes, runs: int) -> None:
+    """Say how many runs lie above the axes.
+
+    Parameters
+    ----------
+    ax : Axes
+    runs : int
+    """
+    ax.annotate(f"{counted(runs, 'run')} above", (0.02, 0.97), xycoords="axes fraction", fontsize="small", va="top")
 
 
 def _scattered(ax: Axes, runs: pd.DataFrame, sized: str, site: str, best: pd.DataFrame) -> None:
@@ -170,7 +211,7 @@ def _scattered(ax: Axes, runs: pd.DataFrame, sized: str, site: str, best: pd.Dat
 
 
 def plot_allocation(choice: Choice, *, ax: Axes | None = None) -> Axes:
-    """Compute wasted against params at the budget: mean and 90% interval over draws, with the safe range.
+    """Compute wasted against params at the budget: mean, 50% and 90% interval over draws, with the safe range.
 
     If the runs do not settle the split, no choice is marked and the figure says why.
 
@@ -188,33 +229,51 @@ def plot_allocation(choice: Choice, *, ax: Axes | None = None) -> Axes:
     ln_params, ax = _of(choice, "ln_params", "an allocation"), _axes(ax)
     order = np.argsort(ln_params)  # the sizes of a menu follow the grid
     params, waste = np.exp(ln_params)[order], choice.waste[:, order]
-    mean, (low, high) = waste.mean(axis=0), np.quantile(waste, [0.05, 0.95], axis=0)
-    near = mean <= max(_MOST_WASTE, _MOST_TIMES * mean.min())
+    mean = waste.mean(axis=0)
+    most = max(_LEAST_SHOWN, _TIMES_LEAST * float(mean.min()))
+    near = mean <= most
     if choice.settled:
         near &= (params > choice.params / _AROUND) & (params < choice.params * _AROUND)
-    ax.fill_between(params[near], 100 * low[near], 100 * high[near], color=_BLUE, alpha=0.2, lw=0, label="90% of draws")
-    ax.plot(params[near], 100 * mean[near], color=_BLUE, label="expected waste")
-    if choice.settled:
-        ax.axvline(choice.params, color=_ORANGE, label=f"chosen: {count(choice.params)} params")
+    x, q = params[near], 100 * np.quantile(waste[:, near], [0.05, 0.25, 0.75, 0.95], axis=0)
     if np.isfinite(choice.band[0]):
         ax.axvspan(*choice.band, color=_ORANGE, alpha=0.15, lw=0, label="safe range: under 1% waste")
-    _log_axis(ax, "x", "params")
-    title = f"{choice.family}: {count(choice.flops)} FLOP"
-    title += "" if choice.settled else f"\nnot settled: {choice.unsettled.replace(' and ', '\nand ')}"
-    ax.set(ylabel="compute wasted (%)", title=_title(choice.fit, title))
-    if mean.min() > _MOST_WASTE:
-        ax.set(yscale="log", ylim=(1, None), ylabel="compute wasted (%), counted up to 9,900")
+    banded(ax, x, q[0], q[3], _BLUE, label="90% of draws")
+    banded(ax, x, q[1], q[2], _BLUE, alpha=0.35, label="50%")
+    ax.plot(x, 100 * mean[near], color=_BLUE, label="expected waste")
+    if choice.settled:
+        ax.axvline(choice.params, color=_ORANGE, label=f"chosen: {count(choice.params)} params")
+    ax.set_xlim(x.min() / _EDGE, x.max() * _EDGE)
+    if mean.min() > _MOST_SHOWN:
+        ax.set(yscale="log", ylim=(max(1.0, 0.8 * q.min()), None))
         ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     else:
-        ax.set_ylim(0, 100 * _MOST_WASTE)
-    ax.legend(fontsize="small", loc="upper center", framealpha=0.9)
+        ax.set_ylim(0, 100 * min(most, _MOST_SHOWN))
+    ax.set_ylabel("compute wasted (%)" + ", counted up to 9,900" * bool(mean.min() > _MOST_SHOWN))
+    _log_axis(ax, "x", "params")
+    _tokens_axis(ax, choice.flops)
+    title = f"{choice.family}: {budget_words(choice)}"
+    title += "" if choice.settled else f"\nnot settled: {choice.unsettled.replace(' and ', '\nand ')}"
+    ax.set_title(_title(choice.fit, title))
+    legend_below(ax, 2)
     return ax
+
+
+def _tokens_axis(ax: Axes, flops: float) -> None:
+    """Add an axis above one of params: the tokens that a budget leaves to each size."""
+
+    def other(count: Any) -> Any:
+        with np.errstate(divide="ignore"):  # matplotlib tries 0
+            return flops / (FLOPS_PER_PARAM_TOKEN * np.asarray(count, float))
+
+    above = ax.secondary_xaxis("top", functions=(other, other))
+    _count_ticks(above.xaxis, *sorted(other(ax.get_xlim())))
+    above.set_xlabel("tokens (fewer for larger sizes)")
 
 
 def plot_prior_posterior(
     fit: AbstractFit, name: str | None = None, *, family: str | None = None, ax: Axes | None = None
 ) -> Axes:
-    """Prior density of a parameter over the histogram of its posterior.
+    """Prior density of a parameter over the histogram of its posterior, each as high as the other.
 
     Parameters
     ----------
@@ -253,10 +312,12 @@ def plot_prior_posterior(
     low, high = np.quantile(draws, [0.005, 0.995])  # a heavy tail would flatten the rest
     least, most = setting.prior.interval()
     grid = np.linspace(min(least, low), max(most, high), 400)
-    ax.hist(draws, bins=40, range=(low, high), density=True, color=_BLUE, alpha=0.5, label="posterior")
+    counts, edges = np.histogram(draws, bins=40, range=(low, high))
+    ax.bar(edges[:-1], counts / counts.max(), np.diff(edges), align="edge", color=_BLUE, alpha=0.5, label="posterior")
     density = np.exp(np.asarray(setting.prior.distribution().log_prob(grid)))
-    ax.plot(grid, density, color=_ORANGE, label="prior")
-    ax.set(xlabel=site if row.unit == "1" else f"{site} ({row.unit})", ylabel="density", title=title)
+    ax.plot(grid, density / density.max(), color=_ORANGE, label="prior")
+    ax.set(xlabel=site if row.unit == "1" else f"{site} ({row.unit})", title=_title(one, title))
+    ax.set(ylabel="density, relative to its peak", yticks=[], ylim=(0, None))
     ax.xaxis.set_major_locator(MaxNLocator(5))
     ax.legend(fontsize="small", frameon=False)
     return ax
@@ -298,52 +359,10 @@ def _check_law(fit: AbstractFit, what: str) -> None:
         raise QueryError(f"cannot draw {what}: {fit.name!r} has no law of the loss", hint="plot forecast or residuals")
 
 
-def plot_residuals(
-    fit: AbstractFit, column: str | None = None, *, response: str | None = None, ax: Axes | None = None
-) -> Axes:
-    """Plot residuals of a response from the posterior median against params, tokens or flops; of a loss in percent.
-
-    Parameters
-    ----------
-    fit : Fit or Average
-    column : str, optional
-        ``"params"``, ``"tokens"``, ``"flops"`` or another column that the model reads; by default tokens, or the
-        model's first input.
-    response : str, optional
-        By default, the first response.
-    ax : Axes, optional
-        Axes to draw on; by default, those of a new figure.
-
-    Returns
-    -------
-    Axes
-    """
-    ax = _axes(ax)
-    runs, of = fit.design_frame, fit.response(response)
-    column = column or ("tokens" if "tokens" in runs else fit.inputs[0])
-    needed = {name: runs[other].to_numpy(float) for name, other in of.requires.items() if other in runs}
-    center = np.quantile(predict(fit, runs, only=location_of(of.name)), 0.5, axis=0)
-    away = of.scored(runs[of.site].to_numpy(float), runs) - of.scored(of.scale.expected(center, needed), runs)
-    percent = of.response.kind != "real"
-    for family in fit.families:
-        mine = (runs["family"] == family).to_numpy()
-        residual = (100 if percent else 1) * away[mine]
-        ax.scatter(runs[column][mine], residual, s=12, alpha=0.7, label=family)
-    ax.axhline(0, color=_GREY, lw=1)
-    if column == "flops":
-        ax.set_xscale("log")
-        ax.set_xlabel("compute (FLOP)")
-    else:
-        _log_axis(ax, "x", column)
-    unit = "%" if of.response.kind == "log" else "% of items" if percent else of.response.unit
-    ax.set(ylabel=f"observed minus predicted {of.name} ({unit})", title=_title(fit, "residuals"))
-    if len(fit.families) > 1:
-        ax.legend(fontsize="x-small", frameon=False, ncols=2)
-    return ax
-
-
 def plot_backtest(result: Backtest, *, ax: Axes | None = None) -> Axes:
-    """Coverage of the 90% interval by family, against its nominal level.
+    """Coverage of the 90% interval by cut, against its nominal level, with that of all families.
+
+    Bars are one standard error, as in :func:`plot_horizons`. A cut with one forecast is faint.
 
     Parameters
     ----------
@@ -355,17 +374,23 @@ def plot_backtest(result: Backtest, *, ax: Axes | None = None) -> Axes:
     -------
     Axes
     """
-    ax = _axes(ax)
-    groups = result.runs.groupby("family")
-    table = groups.agg(
-        coverage_90=("coverage_90", "mean"), count=("reach_decades", "size"), reach=("reach_decades", "max")
-    )
-    table = table.sort_values("coverage_90").reset_index()
-    labels = [f"{r.family} (n = {r.count}, up to {10**r.reach:.2g}×)" for r in table.itertuples(name="Row")]
-    ax.barh(labels, 100 * table["coverage_90"], color=_BLUE, height=0.6)
-    ax.axvline(90, color=_ORANGE, label="nominal")
-    ax.set(xlabel="runs inside the 90% interval (%)", xlim=(0, 100), title="backtest: coverage beyond the cut")
-    ax.legend(fontsize="small", frameon=False, loc="lower right")
+    by_family = result.families.groupby("family")["coverage_90"].mean()
+    table = result.families.assign(mean=result.families["family"].map(by_family), cut=result.families.get("cut", ""))
+    table = table.sort_values(["mean", "family", "reach_decades"])
+    labels = [f"{f'{r.family} {r.cut}'.strip()}: {counted(r.n_test, 'run')}, up to {10**r.reach_decades:.2g}×"
+              for r in table.itertuples()]  # fmt: skip
+    if ax is None:
+        ax = plt.subplots(figsize=(6.4, 1.6 + 0.3 * len(table)), layout="constrained")[1]
+    draw_coverage(ax, np.arange(len(table)), table, 90, across=True, color=_BLUE, marker="o", ms=5)
+    if len(by_family) > 1:
+        mean = pd.DataFrame({"coverage_90": [by_family.mean()], "n_test": [table["n_test"].sum()],
+                             "coverage_90_se": [by_family.sem()]})  # fmt: skip
+        draw_coverage(ax, np.array([len(table)]), mean, 90, across=True, color=_ORANGE, marker="s", ms=6)
+        labels.append(f"mean of {counted(len(by_family), 'family')}")
+    ax.axvline(90, color=_GREY, ls=":", lw=1)
+    ax.set_yticks(range(len(labels)), labels)
+    ax.set(xlabel="runs inside the 90% interval (%)\n± one SE; dotted: nominal", xlim=(-3, 103),
+           ylim=(-0.6, len(labels) - 0.4), title=_backtested(result, "coverage by cut"))  # fmt: skip
     return ax
 
 
@@ -395,37 +420,42 @@ def plot_horizons(result: Backtest, *, ax: Axes | None = None) -> Axes:
               for r in table.itertuples()]  # fmt: skip
     ax.set_xticks(range(len(table)), labels)
     ax.set_yticks(range(0, 101, 20))
-    title = f"{result.meta['spec']}: coverage beyond the runs"
-    title = title if result.converged else f"{title}\nNOT ALL CONVERGED"
     ax.set(xlabel="compute over that of the largest fitted run", xlim=(-0.5, len(table) - 0.5), ylim=(-3, 122),
-           title=title, ylabel="inside the interval (%); dotted: nominal")  # fmt: skip
+           ylabel="inside the interval (%); dotted: nominal",
+           title=_backtested(result, "coverage beyond the runs"))  # fmt: skip
     ax.legend(fontsize="small", frameon=False, loc="upper center", ncols=3)
     return ax
 
 
-def draw_coverage(ax: Axes, at: np.ndarray, table: pd.DataFrame, level: int, *, label: str, **style: Any) -> None:
+def draw_coverage(
+    ax: Axes, at: np.ndarray, table: pd.DataFrame, level: int, *, label: str = "_", across: bool = False, **style: Any
+) -> None:
     """Draw the coverage of one interval by bin, one row of `table` each, with one standard error.
 
     Parameters
     ----------
     ax : Axes
     at : ndarray, shape (bin,)
-        Where each bin lies on the horizontal axis.
+        Where each bin lies on the axis of bins.
     table : DataFrame
         With ``n_test``, ``coverage_LEVEL`` and, optionally, ``coverage_LEVEL_se``.
     level : int
         Of the interval, in percent.
     label : str
-        In the legend.
+        In the legend; none by default.
+    across : bool
+        Whether coverage is on the horizontal axis.
     **style
         As in :meth:`matplotlib.axes.Axes.errorbar`.
     """
-    for i, (x, row) in enumerate(zip(at, table.to_dict("records"), strict=True)):
+    for i, (place, row) in enumerate(zip(at, table.to_dict("records"), strict=True)):
         share, error = row[f"coverage_{level}"], row.get(f"coverage_{level}_se", np.nan)
         likely = binomtest(round(share * row["n_test"]), int(row["n_test"])).proportion_ci(_ONE_SE, "wilson")
         low, high = np.nanmin([likely.low, share - error]), np.nanmax([likely.high, share + error])
-        ax.errorbar(x, 100 * share, 100 * np.array([[share - low], [high - share]]), capsize=3, lw=1, ls="",
-                    alpha=_FAINT if row["n_test"] < 2 else 1.0, label="_" if i else label, **style)  # fmt: skip
+        bar = 100 * np.array([[share - low], [high - share]])
+        where = {"x": 100 * share, "y": place, "xerr": bar} if across else {"x": place, "y": 100 * share, "yerr": bar}
+        ax.errorbar(**where, capsize=3, lw=1, ls="", alpha=_FAINT if row["n_test"] < 2 else 1.0,
+                    label="_" if i else label, **style)  # fmt: skip
 
 
 def plot_calibration(result: Calibration, *, ax: Axes | None = None) -> Axes:
@@ -457,6 +487,11 @@ def plot_calibration(result: Calibration, *, ax: Axes | None = None) -> Axes:
            xlim=(0, 1), title=f"{result.spec.name}: {len(result.ranks)} simulations")  # fmt: skip
     ax.legend(fontsize="small", frameon=False, loc="upper right")
     return ax
+
+
+def _backtested(result: Backtest, what: str) -> str:
+    """Return a title with the model's name, and the verdict if a fit has not converged."""
+    return f"{result.meta['spec']}: {what}" + "\nNOT ALL CONVERGED" * (not result.converged)
 
 
 def _budgets(flops: np.ndarray) -> list[float]:
@@ -494,11 +529,90 @@ def _axes(ax: Axes | None) -> Axes:
     return ax if ax is not None else plt.subplots(figsize=(6.4, 4.2), layout="constrained")[1]
 
 
+def panelled(ax: Axes | None, names: Sequence[str], *, x: str, y: str, title: str, sharey: bool = False) -> list[Axes]:
+    """Return one panel a name, in the place of `ax` if it is given, with labels and a title that all of them share.
+
+    Parameters
+    ----------
+    ax : Axes, optional
+        Axes whose place the panels take; by default, they fill a new figure.
+    names : sequence of str
+        Titles of the panels.
+    x, y, title : str
+        Labels of the axes, and the title above all panels.
+    sharey : bool
+        Whether all panels have the same vertical axis.
+
+    Returns
+    -------
+    list of Axes
+    """
+    if len(names) == 1:
+        ax = _axes(ax)
+        ax.set(xlabel=x, ylabel=y, title=title)
+        return [ax]
+    columns = min(len(names), _COLUMNS if len(names) <= _MANY else _MOST_COLUMNS)
+    rows = -(-len(names) // columns)
+    place: FigureBase
+    if ax is None:
+        place = plt.figure(figsize=(3.2 * columns, max(2.6 * rows, 4.2)), layout="constrained")
+    else:
+        figure = ax.get_figure(root=True)
+        assert figure is not None
+        place = figure.add_subfigure(ax.get_subplotspec() or figure.add_gridspec()[0])
+        ax.remove()
+    panels = place.subplots(rows, columns, squeeze=False, sharex=True, sharey=sharey).ravel()
+    for panel, name in zip(panels, names, strict=False):
+        panel.set_title(name, fontsize="small")
+    for above, spare in zip(panels[len(names) - columns :], panels[len(names) :], strict=False):
+        above.tick_params(labelbottom=True)  # the panel below it had the labels
+        spare.remove()
+    place.suptitle(title, fontsize="medium")
+    place.supxlabel(x, fontsize="small")
+    place.supylabel(y, fontsize="small")
+    return list(panels[: len(names)])
+
+
+def banded(
+    ax: Axes, x: Any, low: Any, high: Any, color: Any, *, alpha: float = 0.2, label: str = "", **style: Any
+) -> None:
+    """Fill the area between two lines and draw both, so that it is seen where bands overlap, in print and in grey.
+
+    Parameters
+    ----------
+    ax : Axes
+    x, low, high : array-like, shape (point,)
+    color : color
+    alpha : float
+        Opacity of the area.
+    label : str
+        In the legend; none by default.
+    **style
+        Of the lines.
+    """
+    ax.fill_between(x, low, high, color=color, alpha=alpha, lw=0, label=label or None)
+    for edge in (low, high):
+        ax.plot(x, edge, color=color, **{"lw": 0.7} | style)
+
+
+def _x_axis(ax: Axes, column: str, values: Any) -> None:
+    """Label the axis of a column: linear for dates and for columns with values that have no log, else logarithmic."""
+    if column == "flops":
+        ax.set(xscale="log", xlabel="compute (FLOP)")
+    elif column != DATE and np.min(values) > 0:
+        _log_axis(ax, "x", column)
+    else:
+        ax.set_xlabel(column)
+
+
 def _log_axis(ax: Axes, axis: str, label: str) -> None:
     """Set a log axis with ticks written as counts: 70M, 7B."""
     ax.set(**{f"{axis}scale": "log", f"{axis}label": label})
-    chosen = getattr(ax, f"{axis}axis")
-    low, high = getattr(ax, f"get_{axis}lim")()
+    _count_ticks(getattr(ax, f"{axis}axis"), *getattr(ax, f"get_{axis}lim")())
+
+
+def _count_ticks(chosen: Axis, low: float, high: float) -> None:
+    """Write the ticks of a log axis as counts, in steps that fit its range."""
     subs = (1.0,) if high / low > 30 else (1.0, 2.0, 5.0) if high / low > 6 else (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0)
     chosen.set_major_locator(LogLocator(subs=subs))
     chosen.set_major_formatter(FuncFormatter(lambda value, _: count(value, 1)))

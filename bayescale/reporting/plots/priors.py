@@ -33,13 +33,13 @@ def plot_prior_loss(spec: Spec, column: str | None = None, *, ax: Axes | None = 
     curve, ax = prior_curve(spec, column), figures._axes(ax)
     x = curve[column]
     for low, high, alpha, label in (("q05", "q95", 0.2, "90%"), ("q25", "q75", 0.35, "50%")):
-        ax.fill_between(x, curve[low], curve[high], color=figures._BLUE, alpha=alpha, lw=0, label=label)
+        figures.banded(ax, x, curve[low], curve[high], figures._BLUE, alpha=alpha, label=label)
     ax.plot(x, curve["q50"], color=figures._BLUE, label="median")
-    ax.axhline(1.0, color="#6b7280", lw=0.8, ls=":")
+    ax.axhline(1.0, color=figures._GREY, lw=0.8, ls=":")
     ax.set(yscale="log", ylabel="loss / loss of the usual run", title=f"{spec.name}: before any run is seen")
     ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 1.5, 2.0, 3.0, 5.0, 7.0)))
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     ax.yaxis.set_minor_formatter(NullFormatter())
-    figures._log_axis(ax, "x", column) if x.min() > 0 else ax.set_xlabel(column)
+    figures._x_axis(ax, column, x)
     ax.legend(fontsize="small", frameon=False)
     return ax
