@@ -15,7 +15,7 @@ from bayescale.evaluation.checks.compounding import share_of_loss
 from bayescale.modelling.design import anchor_of
 from bayescale.parts.responses.benchmark import floor_of
 
-CHAINS, DRAWS = 2, 250
+CHAINS, DRAWS = 4, 250
 EXACT = 1e-9  # draws without any spread have no R-hat
 E, A, B, ALPHA, BETA = 1.8, 480.0, 2100.0, 0.35, 0.37
 ITEMS, CHANCE, MIDPOINT, WIDTH, CEILING = 2000, 0.25, 2.6, 0.12, 0.96
@@ -141,3 +141,10 @@ def test_the_share_of_the_loss_is_that_of_its_variance(share: float) -> None:
 def test_a_fit_without_a_loss_or_without_scores_is_not_asked(chinchilla_fit: bs.Fit) -> None:
     assert not found(chinchilla_fit, "compounding")
     assert not found(chinchilla_fit, "scores")
+
+
+def test_a_budget_is_split_under_a_model_that_observes_scores_too() -> None:
+    """What the scores need, such as the chance of a benchmark, is the same in all runs; the law decides."""
+    choice = bs.decide(bs.Allocation(flops=1e22), fit_of(0.004))
+    best = (ALPHA * A / (BETA * B) * (1e22 / 6) ** BETA) ** (1 / (ALPHA + BETA))
+    assert choice.action["params"] == pytest.approx(best, rel=0.1)  # a step of the table of actions
