@@ -91,6 +91,21 @@ class Condition(click.ParamType):
         return column.strip(), wanted[1:-1] if quoted else wanted
 
 
+class Melted(click.ParamType):
+    """A column that is a response, with what is the same in all runs: ``hellaswag:n_items=10042,chance=0.25``."""
+
+    name = "melted column"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, dict[str, float]]:
+        """Separate the column from the numbers; where one is not NAME=NUMBER, fail as wrong usage."""
+        column, _, said = value.partition(":")
+        try:
+            pairs = [one.partition("=")[::2] for one in said.split(",")] if said else []
+            return column.strip(), {name.strip(): quantity(number) for name, number in pairs}
+        except ValueError:
+            self.fail(f"expected COLUMN, or COLUMN:NAME=NUMBER,NAME=NUMBER, got {value!r}", param, ctx)
+
+
 class Group(click.Group):
     """A group that turns bayescale's own errors into exit code 2, and lists commands in the order of their use."""
 
@@ -216,6 +231,9 @@ _READING = (
     click.option("--observations", type=click.Path(dir_okay=False),
                  help="CSV of what was observed of RUNS, one observation per row: run_id, response, value. By "
                  "default, observations.csv if RUNS is a folder."),
+    click.option("--melt", type=Melted(), multiple=True, metavar="COLUMN",
+                 help="A column of RUNS that is an observation, as in a wide table of scores. May be repeated. With "
+                 "what is the same in all runs: hellaswag:n_items=10042,chance=0.25."),
 )  # fmt: skip
 
 
@@ -230,6 +248,7 @@ class Reading(NamedTuple):
     conditions: tuple[tuple[str, str], ...] = ()
     excluded: tuple[str, ...] = ()
     observations: str | None = None
+    melt: tuple[tuple[str, dict[str, float]], ...] = ()
 
 
 def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:

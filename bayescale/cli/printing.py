@@ -260,7 +260,7 @@ def read_runs(source: str, reading: Reading = _PLAIN) -> Runs:
     runs = load_runs(
         source, columns=_once(reading.columns, "--columns"), units=_once(reading.units, "--unit"),
         loss_unit=reading.loss_unit, bytes_per_token=reading.bytes_per_token, decimal=reading.decimal,
-        observations=reading.observations,
+        observations=reading.observations, melt=_once(reading.melt, "--melt"),
     )  # fmt: skip
     _say(runs.name, runs.understood)
     if runs.loss_unit_assumed:
@@ -274,7 +274,7 @@ def _say(name: str, notes: Sequence[str]) -> None:
         echo(f"understood {name!r}: {'; '.join(notes)}", err=True)
 
 
-def _once(pairs: Sequence[tuple[str, str]], option: str) -> dict[str, str]:
+def _once[T](pairs: Sequence[tuple[str, T]], option: str) -> dict[str, T]:
     for name, _ in pairs:
         if sum(other == name for other, _ in pairs) > 1:
             raise QueryError(f"{option} names {name!r} more than once", hint="name it once")
@@ -285,7 +285,7 @@ def as_text(reading: Reading) -> dict[str, str]:
     """Return how a table is read as texts, from which `bayescale.runs.readers.load_again` reads it again."""
     how = {"columns": dict(reading.columns), "units": dict(reading.units), "bytes_per_token": reading.bytes_per_token,
            "decimal": reading.decimal, "where": _conditions(reading), "without": list(reading.excluded),
-           "observations": reading.observations}  # fmt: skip
+           "observations": reading.observations, "melt": dict(reading.melt)}  # fmt: skip
     how = {name: value for name, value in how.items() if value}
     unit = {"loss_unit": reading.loss_unit} if reading.loss_unit else {}
     return unit | ({"reading": json.dumps(how)} if how else {})

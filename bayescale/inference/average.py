@@ -178,7 +178,9 @@ class AbstractFit(ABC):
         return import_module("bayescale").explore(self, **settings)  # by its public name: the floor above draws it
 
     def with_defaults(self, table: pd.DataFrame) -> pd.DataFrame:
-        """Add the defaults of columns that parts declare and that the queries lack.
+        """Add what queries lack: defaults that parts declare, and what responses need if all fitted runs have the same.
+
+        The latter is a benchmark's number of items and its chance, but not the known error of a loss.
 
         Parameters
         ----------
@@ -189,7 +191,15 @@ class AbstractFit(ABC):
         -------
         DataFrame
         """
-        return table.assign(**{name: of.default for name, of in self.declared.items() if name not in table})
+        usual = {name: of.default for name, of in self.declared.items()} | self._same_in_all_runs()
+        return table.assign(**{name: value for name, value in usual.items() if name not in table})
+
+    def _same_in_all_runs(self) -> dict[str, float]:
+        needed = {column for name in self.responses for asked, column in self.response(name).requires.items()
+                  if asked != "loss_error"}  # fmt: skip
+        runs = self.design_frame
+        values = {column: runs[column].dropna().unique() for column in sorted(needed & set(runs))}
+        return {column: float(found[0]) for column, found in values.items() if len(found) == 1}
 
     @property
     def excluded(self) -> dict[str, int]:

@@ -92,21 +92,12 @@ def _with_defaults(fit: AbstractFit, table: pd.DataFrame, read: Collection[str])
     table, usual = fit.with_defaults(table), dict[str, Any](dict.fromkeys(fit.covariates, 0.0))
     if "unique_tokens" in read and "tokens" in table:
         usual["unique_tokens"] = table["tokens"]
-    usual |= _same_in_all_runs(fit)
     return table.assign(**{name: value for name, value in usual.items() if name not in table})
 
 
 def _errors(fit: AbstractFit) -> set[str]:
     """Return the columns that hold known errors of observed values."""
     return {fit.response(name).requires.get("loss_error", "loss_error") for name in fit.responses}
-
-
-def _same_in_all_runs(fit: AbstractFit) -> dict[str, float]:
-    """Return what responses need, if it is the same in all fitted runs: a benchmark's number of items, its chance."""
-    runs = fit.design_frame
-    needed = {column for name in fit.responses for column in fit.response(name).requires.values()} - _errors(fit)
-    values = {column: runs[column].dropna().unique() for column in needed if column in runs}
-    return {column: float(found[0]) for column, found in values.items() if len(found) == 1}
 
 
 def _bounds(fit: AbstractFit, column: str) -> tuple[float, float]:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from datetime import date
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from bayescale.core.errors import RunsError, nearest
-from bayescale.runs.columns import RUN_KEY, is_empty, missing_column, number, text
+from bayescale.runs.columns import NUMBERS, RUN_KEY, TEXTS, is_empty, missing_column, number, text
 
 _NEEDED = ("run_id", "response", "value")
 _KEYS = (*RUN_KEY, "response", "item")
 _SHOWN = 5
+_DATE = "date"
+"""Column with the day of an observation; the table holds it as a year with decimals."""
 
 
 class Wide(NamedTuple):
@@ -23,14 +26,22 @@ class Wide(NamedTuple):
     responses: tuple[str, ...]
 
 
+class Melted(NamedTuple):
+    """Runs with columns that are observations, the names of the responses, and every column that belongs to these."""
+
+    frame: pd.DataFrame
+    responses: tuple[str, ...]
+    columns: tuple[str, ...]
+
+
 def wide_table(long: pd.DataFrame, runs: pd.DataFrame, name: str) -> Wide:
     """Convert a long table of observations into columns for a table of runs.
 
     Parameters
     ----------
     long : DataFrame
-        One observation per row: ``run_id``, ``response``, ``value``; optionally ``family``, ``item``, and further
-        columns of numbers about the observation.
+        One observation per row: ``run_id``, ``response``, ``value``; optionally ``family``, ``item``, ``date``, and
+        further columns of numbers about the observation.
     runs : DataFrame
         The runs as read, with ``run_id``.
     name : str
@@ -77,6 +88,44 @@ def wide_table(long: pd.DataFrame, runs: pd.DataFrame, name: str) -> Wide:
     return Wide(pd.DataFrame(found, index=runs.index), responses)
 
 
+def melted(frame: pd.DataFrame, melt: Mapping[str, Mapping[str, float]], name: str) -> Melted:
+    """Read columns of a table of runs as observations, as if these had come from a long table.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        The runs as read, with ``run_id``.
+    melt : mapping of str to mapping of str to float
+        For each column that is a response, numbers that are the same in all runs, such as ``{"chance": 0.25}``.
+    name : str
+        Name of the runs, for messages.
+
+    Returns
+    -------
+    Melted
+        The runs, with a column ``RESPONSE_COLUMN`` for each number that is the same in all runs.
+
+    Raises
+    ------
+    RunsError
+        If the table lacks a column, has one that is also given, or the column cannot be a response.
+    """
+    given = {f"{response}_{column}": value for response, of in melt.items() for column, value in of.items()}
+    for response in melt:
+        for column in (response, "run_id"):
+            if column not in frame:
+                raise missing_column(column, frame.columns, name)
+        if not _names_a_column(response) or response in {*NUMBERS, *TEXTS, *RUN_KEY}:
+            raise RunsError(f"column {response!r} of {name!r} cannot be melted",
+                            expected="a benchmark, or another response, with letters, digits and underscores",
+                            hint="rename it: columns={'NEW': 'OLD'}, or --columns NEW=OLD")  # fmt: skip
+    if taken := sorted(set(given) & set(map(str, frame.columns))):
+        raise RunsError(f"{name!r} has {', '.join(taken)} as a column, and a value for all runs is given too",
+                        hint="keep one of the two")  # fmt: skip
+    frame = frame.assign(**given)
+    return Melted(frame, tuple(melt), tuple(one for of in melt for one in (of, *_more(of, frame.columns, melt))))
+
+
 def long_table(frame: pd.DataFrame, responses: Iterable[str]) -> pd.DataFrame:
     """Convert columns of observations into a long table.
 
@@ -94,9 +143,7 @@ def long_table(frame: pd.DataFrame, responses: Iterable[str]) -> pd.DataFrame:
     """
     pieces, names_of = [], tuple(responses)
     for response in names_of:
-        longer = tuple(f"{other}_" for other in names_of if other.startswith(f"{response}_"))
-        more = [column for column in frame if str(column).startswith(f"{response}_")
-                and column not in names_of and not str(column).startswith(longer)]  # fmt: skip
+        more = _more(response, frame.columns, names_of)
         piece = frame[[*RUN_KEY, response, *more]].dropna(subset=response)
         names = {column: column.removeprefix(f"{response}_") for column in more} | {response: "value"}
         pieces.append(piece.rename(columns=names).assign(response=response))
@@ -126,11 +173,22 @@ def _places(long: pd.DataFrame, runs: pd.DataFrame, keys: list[str], name: str) 
     return np.array(found, int)
 
 
+def _more(response: str, columns: Iterable[str], responses: Iterable[str]) -> list[str]:
+    """Return the columns that say more about a response: their names start with its own, and with no longer one."""
+    longer = tuple(f"{other}_" for other in responses if other.startswith(f"{response}_"))
+    return [column for column in map(str, columns) if column.startswith(f"{response}_")
+            and column not in responses and not column.startswith(longer)]  # fmt: skip
+
+
+def _names_a_column(name: str) -> bool:
+    return name.isascii() and name.isidentifier()
+
+
 def _named(row: object, cells: pd.Series) -> str:
     """Return the name of an observation's response; it includes the item, if the table names items."""
     parts = [text(cells["response"]), text(cells.get("item", ""))]
     name = "_".join(part for part in parts if part)
-    if not (name.isascii() and name.isidentifier()):
+    if not _names_a_column(name):
         raise RunsError(f"row {row} of the observations has a response that cannot name a column",
                         expected="letters, digits and underscores", got=repr(name), hint="rename it")  # fmt: skip
     return name
@@ -152,9 +210,24 @@ def _cell(long: pd.DataFrame, row: int, column: str) -> float:
     if column != "value" and is_empty(cell):
         return np.nan
     try:
-        return number(cell)
+        return _year(cell) if column == _DATE else number(cell)
     except ValueError as error:
         raise RunsError(f"row {long.index[row]} of the observations, {column}: {error}") from None
+
+
+def _year(cell: Any) -> float:
+    """Return a date, such as 2024-07-01, as a calendar year with decimals; a year stays what it is."""
+    try:
+        day = date.fromisoformat(cell.strip()) if isinstance(cell, str) else cell
+    except ValueError:
+        day = cell
+    if not isinstance(day, date):
+        try:
+            return number(day)
+        except ValueError:
+            raise ValueError(f"expected a date such as 2024-07-01, or a year such as 2024.5, got {cell!r}") from None
+    first, last = (date(year, 1, 1).toordinal() for year in (day.year, day.year + 1))
+    return day.year + (day.toordinal() - first) / (last - first)
 
 
 def _called(response: str, column: str) -> str:

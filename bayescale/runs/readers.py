@@ -14,7 +14,7 @@ from bayescale.core.errors import RunsError
 from bayescale.runs.formats import EXPECTED, SUFFIXES, Table, read_table
 from bayescale.runs.frames import from_frame
 from bayescale.runs.names import named
-from bayescale.runs.observations import wide_table
+from bayescale.runs.observations import melted, wide_table
 from bayescale.runs.table import Runs
 from bayescale.runs.validation import Declared, validated_runs
 
@@ -30,6 +30,7 @@ def load_runs(
     decimal: str | None = None,
     rows_by: str | Iterable[str] | None = None,
     observations: str | Path | pd.DataFrame | None = None,
+    melt: str | Iterable[str] | Mapping[str, Mapping[str, float]] = (),
 ) -> Runs:
     """Read and validate a table of runs.
 
@@ -70,6 +71,10 @@ def load_runs(
         ``family``, ``item`` and further numbers about it, such as ``n_items`` and ``chance``. Each response becomes a
         column of the runs, and so do its numbers, such as ``hellaswag_n_items``; a run may lack some responses. By
         default, ``observations.csv`` if `source` is a folder that holds it.
+    melt : str, iterable of str, or mapping of str to mapping of str to float, optional
+        Columns of a wide table, such as ``["hellaswag", "piqa"]``, that are observations: each is a response, as if it
+        had come from `observations`. Columns such as ``hellaswag_n_items`` and ``hellaswag_chance`` belong to it; a
+        mapping states what is the same in all runs, such as ``{"hellaswag": {"n_items": 10042, "chance": 0.25}}``.
 
     Returns
     -------
@@ -92,8 +97,9 @@ def load_runs(
     said = Declared(loss_unit, (rows_by,) if isinstance(rows_by, str) else tuple(rows_by or ()),
                     units=tuple((units or {}).items()), bytes_per_token=bytes_per_token)  # fmt: skip
     renamed = dict(columns or {})
+    melting = melt if isinstance(melt, Mapping) else {of: {} for of in ([melt] if isinstance(melt, str) else melt)}
     if not isinstance(source, str | Path):
-        return _validated(from_frame(source), name or "runs", {}, said, renamed, observations)
+        return _validated(from_frame(source), name or "runs", {}, said, renamed, observations, melting)
     path, card = Path(source), {}
     if str(source) == "" or (not path.exists() and path.suffix.lower() not in SUFFIXES):
         path = shipped.locate("data", str(source))
@@ -103,7 +109,7 @@ def load_runs(
         observations = default if observations is None and default.exists() else observations
         path, name = path / "runs.csv", name or str(card.get("name", path.resolve().name))
     table, said = read_file(path, decimal), said.with_card(card)
-    return _validated(table, name or path.stem.split(".")[0], card, said, renamed, observations)
+    return _validated(table, name or path.stem.split(".")[0], card, said, renamed, observations, melting)
 
 
 def _validated(
@@ -113,17 +119,20 @@ def _validated(
     said: Declared,
     columns: Mapping[str, str],
     observations: str | Path | pd.DataFrame | None,
+    melt: Mapping[str, Mapping[str, float]],
 ) -> Runs:
     found = named(table.frame, columns, name)
-    said = said.with_names(found.units)._replace(notes=(*table.notes, *found.notes))
+    own = melted(found.frame, melt, name)
+    said = said.with_names(found.units)._replace(notes=(*table.notes, *found.notes), responses=own.responses,
+                                                 optional=own.columns)  # fmt: skip
     if observations is None:
-        return validated_runs(found.frame, name, card, said)
+        return validated_runs(own.frame, name, card, said)
     path = isinstance(observations, str | Path)
     long = read_file(Path(observations)) if path else from_frame(observations)
-    wide = wide_table(long.frame, found.frame, name)
-    said = said._replace(responses=wide.responses, optional=tuple(wide.frame.columns),
+    wide = wide_table(long.frame, own.frame, name)
+    said = said._replace(responses=said.responses + wide.responses, optional=said.optional + tuple(wide.frame.columns),
                          notes=(*said.notes, *(f"observations {note}" for note in long.notes)))  # fmt: skip
-    return validated_runs(found.frame.join(wide.frame), name, card, said)
+    return validated_runs(own.frame.join(wide.frame), name, card, said)
 
 
 def load_again(origin: Mapping[str, str]) -> Runs:

@@ -84,8 +84,9 @@ PAIRS: tuple[tuple[str, tuple[str, ...], Callable[[pd.DataFrame], pd.Series], st
 class Declared(NamedTuple):
     """Declarations about a table: the unit of its losses, what distinguishes the rows of a run, its responses.
 
-    `responses` come from a table of observations; `optional` are columns from it, whose cells may be empty. `units` are
-    units of other columns, and `notes` say what was understood of the table until now.
+    `responses` come from a table of observations, or are columns that are melted; `optional` are their columns, which
+    hold numbers and may have empty cells. `units` are units of other columns, and `notes` say what was understood of
+    the table until now.
     """
 
     loss_unit: str | None = None
@@ -230,7 +231,7 @@ def _parsed(
     failures, notes, parsed = list[str](), list[str](), {}
     for column in frame:
         cells = frame[column]
-        if column in NUMBERS or column == "bytes_per_token":
+        if column in (*NUMBERS, *said.optional, "bytes_per_token"):
             parsed[column] = _numbers(cells, failures, {*OPTIONAL, *said.optional}, own=column not in sizes)
         elif column in TEXTS or not pd.api.types.is_numeric_dtype(cells):
             parsed[column] = _texts(cells, failures)

@@ -202,7 +202,8 @@ def test_check_exits_by_its_findings(saved: Path) -> None:
     assert result.exit_code == (0 if said["passed"] else 1)
     shipped_checks = {row["name"] for row in parsed(run("show", "checks", "--json"))}
     # They ask of learned priors, of the resource pruning, of RL, of benchmarks, and of public models.
-    of_some = {"novelty", "pruning", "inflection", "scores", "floors", "ceilings", "monotone", "observational"}
+    of_scores = {"scores", "floors", "ceilings", "compounding", "monotone", "observational"}
+    of_some = {"novelty", "pruning", "inflection"} | of_scores
     assert {finding["check"] for finding in said["findings"]} == shipped_checks - of_some
 
 

@@ -8,7 +8,7 @@ from known import SARDANA
 from scipy.special import gammaln
 
 import bayescale as bs
-from bayescale.core.errors import QueryError
+from bayescale.core.errors import QueryError, RunsError
 from bayescale.decisions.surface import frontier, others_of
 from bayescale.decisions.train_to_test import TrainToTest
 from bayescale.modelling.design import anchor_of
@@ -56,8 +56,8 @@ def test_many_problems_put_the_optimum_far_into_over_training(fit: bs.Fit) -> No
         assert choice.to_dict()["solved"]["q50"] >= choice.to_dict()["solved_by_one_sample"]
 
 
-def test_the_choice_is_the_best_of_a_search_of_the_published_law(fit: bs.Fit) -> None:
-    """Brute force over sizes and samples, with the law and pass@k written out."""
+def test_train_to_test_chooses_the_best_of_a_search_with_the_law_and_pass_at_k_written_out(fit: bs.Fit) -> None:
+    """Brute force over sizes and samples. How the loss sets the difficulty of problems is this project's own form."""
     problems, t = 1e7, 1e3
     choice = bs.decide("train-to-test", fit, flops=FLOPS, problems=problems, sample_tokens=t)
     samples = np.unique(np.round(np.geomspace(1, 1e4, 200)))
@@ -75,6 +75,12 @@ def solved(nats: np.ndarray, k: np.ndarray) -> np.ndarray:
     a = AT["tail"] * np.exp(AT["rise"] * (odds - np.log(0.01 / 0.99)))
     b = a * np.exp(-odds)
     return -np.expm1(gammaln(b + k) - gammaln(b) + gammaln(a + b) - gammaln(a + b + k))
+
+
+def test_train_to_test_refuses_counts_of_samples_without_a_loss() -> None:
+    """The table of samples that ships has no loss and one number of tokens: it cannot say what either buys."""
+    with pytest.raises(RunsError, match="no column 'loss'"):
+        bs.model("train-to-test", "monkeys")
 
 
 def test_a_fit_without_samples_is_refused(chinchilla_fit: bs.Fit) -> None:

@@ -34,7 +34,7 @@ def metric(name: str, flops: np.ndarray, **fields: int) -> np.ndarray:
         jnp.asarray(log_loss), columns, hardness=HARDNESS, steepness=STEEPNESS))  # fmt: skip
 
 
-def test_one_capability_is_sharp_under_exact_match_and_smooth_by_token() -> None:
+def test_schaeffer_2023_one_capability_is_sharp_under_exact_match_and_smooth_by_token() -> None:
     """The share of right tokens grows in every half decade, while the share of right answers is still nearly zero."""
     smooth, sharp = metric("token-score", FLOPS), metric("exact-match", FLOPS, tokens=10)
     assert (np.diff(smooth) > 0.01).all()
@@ -102,7 +102,7 @@ def sigmoid(loss: np.ndarray, midpoint: float, width: float, low: float, high: f
 
 
 @pytest.mark.parametrize("benchmark", ["hellaswag", "hellaswag_zeroshot", "arc_easy", "piqa", "lambada_openai"])
-def test_accuracy_is_a_sigmoid_of_the_loss(benchmark: str) -> None:
+def test_wei_2022_accuracy_is_a_sigmoid_of_the_loss(benchmark: str) -> None:
     """Runs of one training set on one curve, from chance to the largest model: an R² of at least 0.95."""
     frame = bs.load_runs("gadre2024").where(family="OpenLM-C4", benchmark=benchmark).frame
     start = (2.7, 0.1, frame["score"].min(), 0.9)

@@ -12,13 +12,14 @@ import pytest
 from numpyro import handlers
 from numpyro.distributions import BetaBinomial
 from numpyro.infer.util import log_density
-from scipy.special import gammaln
+from scipy.special import expit, gammaln
 
 import bayescale as bs
 from bayescale.core.errors import SpecError
 from bayescale.modelling.design import design
 from bayescale.modelling.interpreter import interpret
 from bayescale.parts.noise.over_dispersed import Counts, log_gamma
+from bayescale.parts.responses.benchmark import floor_of
 from bayescale.prediction.predict import predict
 
 NAMES = ("easy", "middling", "hard", "rare")
@@ -206,3 +207,49 @@ def test_over_dispersed_counts_have_the_density_of_a_beta_binomial() -> None:
             found = Counts(a, b, 40).log_prob(counts)
             np.testing.assert_allclose(found, BetaBinomial(a, b, 40).log_prob(counts), rtol=1e-6, atol=1e-7)
             assert float(np.exp(found).sum()) == pytest.approx(1.0, abs=1e-8)
+
+
+FLOOR_ODDS = {"plain": 1.0, "misled": 0.5}
+ENDS = {"plain": 0.95, "misled": 0.75, "mmlu": 0.9, "bbq": 0.7}
+SPREAD_AS = {"mmlu": 400.0, "bbq": 4000.0}
+"""Independent items that would scatter as much as an average does."""
+
+
+@pytest.mark.slow
+def test_informed_floors_ceilings_and_the_scatter_of_averages_are_recovered() -> None:
+    """Forty runs from far above the midpoint to far below it: counts of two benchmarks, and averages without counts."""
+    random = np.random.default_rng(3)
+    params, ratio = (x.ravel() for x in np.meshgrid(np.geomspace(1e7, 1e10, 8), [5, 20, 80, 320, 1280], indexing="ij"))
+    loss = curve(params, params * ratio) * np.exp(0.004 * random.standard_normal(len(params)))
+    table = {"params": params, "tokens": params * ratio, "loss": loss}
+    rise = expit((np.log(2.8) - np.log(loss)) / WIDTH)
+    for name, ceiling in ENDS.items():
+        floor = floor_of(CHANCE, FLOOR_ODDS.get(name, 1.0))
+        p = floor + (ceiling - floor) * rise
+        table[f"{name}_chance"] = np.full(len(p), CHANCE)
+        if name in FLOOR_ODDS:
+            table |= {name: random.binomial(ITEMS, random.beta(300 * p, 300 * (1 - p))), f"{name}_n_items": ITEMS}
+        else:
+            table[name] = p + np.sqrt(p * (1 - p) / SPREAD_AS[name]) * random.standard_normal(len(p))
+    responses = {
+        "loss": "gaussian",
+        "tests": {"response": "benchmark", "noise": "over-dispersed", "of": list(FLOOR_ODDS)},
+        "averages": {"response": "score", "noise": "average", "of": list(SPREAD_AS)},
+    }
+    spec = bs.make_spec("ends", law="additive", responses=responses, pooling={"default": "none"})
+    found = bs.fit(bs.load_runs(pd.DataFrame(table), loss_unit="nats"), spec, seed=0, draws=500)
+    assert found.converged, found.verdict
+    truths = {
+        ("floor_odds", "tests"): FLOOR_ODDS,
+        ("ceiling", "tests"): {name: ENDS[name] for name in FLOOR_ODDS},
+        ("ceiling", "averages"): {name: ENDS[name] for name in SPREAD_AS},
+        ("floor_odds", "averages"): dict.fromkeys(SPREAD_AS, 1.0),
+        ("items", "averages"): SPREAD_AS,
+    }
+    for (parameter, battery), values in truths.items():
+        site = f"{parameter}_{battery}"
+        prior, drawn = spec.parameters[site].prior, found.posterior[site]
+        for name, truth in values.items():
+            at, value = (np.asarray(prior.transform.inv(x)) for x in (truth, drawn.sel({battery: name}).to_numpy()))
+            assert abs(value.mean() - at) < 4 * value.std(), (parameter, name)
+            assert value.var() < 0.5 * prior.scale**2, (parameter, name)  # as the check of ceilings asks

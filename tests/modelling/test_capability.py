@@ -201,6 +201,40 @@ def test_a_forecast_from_the_command_line(fit: bs.Fit, tmp_path: Path) -> None:
     assert "hard 0.6 reached" in done.output
 
 
+def traced(spec: bs.Model, runs: bs.Runs) -> tuple[dict, dict[str, np.ndarray]]:
+    """A forward pass with drawn parameters, and its values."""
+    with float64():
+        trace = handlers.trace(handlers.seed(spec.function, 3)).get_trace(design(spec, runs))
+    return trace, {name: np.asarray(site["value"], float) for name, site in trace.items() if site["type"] != "plate"}
+
+
+def test_sloth_2024_skill_is_a_translog_of_params_and_tokens_in_every_family() -> None:
+    """Family intercepts, logs of params and tokens, and their product, all with shared slopes."""
+    random = np.random.default_rng(0)
+    params, tokens = (np.exp(random.uniform(np.log(low), np.log(low * 100), 12)) for low in (1e9, 1e11))
+    table = pd.DataFrame({"family": np.repeat(["a", "b"], 6), "run_id": range(12), "params": params, "tokens": tokens,
+                          "flops": 6 * params * tokens, "flops_error": 0.0,
+                          **dict.fromkeys(STANDARD, 0.5)})  # fmt: skip
+    trace, at = traced(bs.load_spec("sloth"), bs.load_runs(table))
+    n, d, share = np.log(params / 1e10), np.log(tokens / 1e12), at["share_of_params"]
+    spent = 2 * (share * n + (1 - share) * d) + at["interaction"] * n * d
+    expected = np.repeat(at["lead"], 6) + at["slope"] * (spent - at["midpoint"])
+    assert at["interaction"] != 0
+    np.testing.assert_allclose(np.asarray(trace["ability"]["fn"].loc), expected, rtol=1e-9)
+
+
+def test_eci_2025_score_is_a_sigmoid_of_capability_less_difficulty_times_discrimination() -> None:
+    spec = bs.load_spec("eci")
+    table = pd.DataFrame({"family": ["a", "b", "b"], "run_id": range(3), "flops": 1e23,
+                          "released": [2022.5, 2023.0, 2024.0], **dict.fromkeys(STANDARD, 0.5)})  # fmt: skip
+    _, at = traced(spec, bs.load_runs(table))
+    capability = at["ability"] / at["slope"] + at["midpoint"]
+    for name, said in spec.to_dict()["benchmarks"].items():
+        floor = expit(at[f"floor_{name}"]) if said.get("free") else said.get("chance", 0.0)
+        share = expit(at[f"slope_{name}"] * (capability - at[f"midpoint_{name}"]))
+        np.testing.assert_allclose(at[f"{name}_location"], floor + (1 - floor) * share, rtol=1e-9)
+
+
 def test_its_spec_says_what_does_not_fit() -> None:
     for content, words in (
         ({"benchmarks": {}}, "names no benchmark"),

@@ -23,7 +23,7 @@ def test_at_the_anchor_an_efold_of_examples_is_worth_its_rate_in_params() -> Non
 
 
 @pytest.mark.slow
-def test_the_exchange_rate_is_recovered_with_its_posterior() -> None:
+def test_kirstain_2022_exchange_rate_is_recovered_with_its_posterior() -> None:
     """Five sizes, each with six numbers of examples; noise of 2% of the error."""
     sizes, labels = (x.ravel() for x in np.meshgrid(np.geomspace(6e7, 1e10, 5), np.geomspace(32, 3e4, 6)))
     x, y = (np.log(z) - np.log(z).mean() for z in (sizes, labels))

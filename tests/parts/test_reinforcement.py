@@ -28,7 +28,7 @@ def fits() -> dict[str, bs.Fit]:
             for name, last in (("early", MIDDLE / 3), ("late", 20 * MIDDLE))}  # fmt: skip
 
 
-def test_khatri_2025_sigmoid_is_the_published_form() -> None:
+def test_khatri_2025_scale_rl_sigmoid_is_the_published_form() -> None:
     law = part("laws", "sigmoid")
     anchor, loss = 1e21, 0.6
     flops = np.geomspace(1e19, 1e24, 7)

@@ -50,7 +50,7 @@ def test_dates_are_measured_by_their_differences_and_sizes_by_their_ratios() -> 
     np.testing.assert_allclose(below, [np.log10(1.5), -np.log10(1.5), -np.log10(3)])
 
 
-def test_skills_are_recovered_and_so_is_when_nine_tenths_of_the_rise_are_made() -> None:
+def test_zhang_2021_minibertas_skills_are_recovered_and_so_is_when_nine_tenths_of_the_rise_are_made() -> None:
     tokens, random = np.geomspace(1e8, 3e11, 20), np.random.default_rng(0)
     rise = expit(STEEPNESS * (np.log(tokens / 1e9)[:, None] - np.log(MIDPOINTS)))
     correct = random.binomial(ITEMS, 0.25 + (CEILING - 0.25) * rise)
@@ -69,7 +69,7 @@ def test_skills_are_recovered_and_so_is_when_nine_tenths_of_the_rise_are_made() 
     assert np.log(middle).std(("chain", "draw")).max() < 0.3  # and not by width
 
 
-def test_skills_of_pythia_come_in_the_order_of_the_published_scores() -> None:
+def test_zhang_2021_minibertas_question_for_pythia_has_skills_in_the_order_of_the_published_scores() -> None:
     """Science questions with their answer in the text come first, and pronouns of Winograd schemes last."""
     fit = bs.fit(bs.load_runs("pythia").where(family="Pythia-12B"), "skills", seed=0, draws=500)
     assert fit.converged

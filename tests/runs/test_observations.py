@@ -11,7 +11,10 @@ from click.testing import CliRunner
 
 import bayescale as bs
 from bayescale.cli import main
+from bayescale.cli.options import Reading
+from bayescale.cli.printing import as_text
 from bayescale.core.errors import RunsError, SpecError
+from bayescale.runs.readers import load_again
 
 ITEMS, CHANCE = 2000, 0.25
 MIDPOINTS = {"easy": 3.0, "hard": 2.5}
@@ -185,3 +188,109 @@ def test_the_command_line_reads_observations_and_scores_a_response(tmp_path: Pat
     refused = CliRunner().invoke(main, [*words, *more, "--out", str(tmp_path / "record.toml")])
     assert refused.exit_code == 2
     assert "a record holds forecasts of the loss" in refused.stderr
+
+
+def test_an_item_is_a_part_of_the_name_and_a_date_becomes_a_year() -> None:
+    """2 July is day 183 of the 366 of 2024: half of the year is over."""
+    seen = pd.DataFrame({"run_id": "r0", "response": "mmlu", "item": ["law", "physics", ""], "value": [395, 40, 435],
+                         "date": ["2024-07-02", pd.Timestamp("2023-01-01"), 2022.25]})  # fmt: skip
+    runs = bs.load_runs(RUNS, observations=seen, loss_unit="nats")
+    assert runs.responses == ("mmlu_law", "mmlu_physics", "mmlu")
+    found = runs.observations.set_index("response")
+    assert found["value"].to_dict() == {"mmlu_law": 395, "mmlu_physics": 40, "mmlu": 435}
+    assert found["date"].to_dict() == {"mmlu_law": 2024.5, "mmlu_physics": 2023.0, "mmlu": 2022.25}
+    with pytest.raises(RunsError, match="row 1 of the observations, date: expected a date such as 2024-07-01"):
+        bs.load_runs(RUNS, observations=seen.assign(date=["2024-07-02", "02/07/2024", ""]), loss_unit="nats")
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "words"),
+    [
+        ("value", "many", "row 4 of the observations, value: expected a number, got 'many'"),
+        ("date", "May", "row 4 of the observations, date: expected a date"),
+        ("run_id", "r99", "row 4 of the observations of 'runs' belongs to no run"),
+        ("response", "two words", "row 4 of the observations has a response that cannot name a column"),
+    ],
+)
+def test_an_error_names_the_line_of_a_file_of_observations(tmp_path: Path, column: str, cell: str, words: str) -> None:
+    """The third observation is on line 4: the first line has the names."""
+    table = SEEN.assign(date="2024-07-02").astype(object)
+    table.loc[2, column] = cell
+    table.to_csv(tmp_path / "seen.csv", index=False)
+    with pytest.raises(RunsError, match=words):
+        bs.load_runs(RUNS, observations=tmp_path / "seen.csv", loss_unit="nats")
+
+
+def test_models_are_compared_on_a_response_of_its_own_kind(runs: bs.Runs, fit: bs.Fit) -> None:
+    """A model that has the ceiling far too low forecasts the larger runs worse, on the scale of the share of items."""
+    low = {"ceiling_easy": {"prior": {"kind": "LogitNormal", "median": 0.6, "scale": 0.05}}}
+    wrong = bs.make_spec("wrong", law="additive", responses={"loss": "gaussian", **RESPONSES}, parameters=TIGHT | low)
+    found = bs.compare(runs, [fit.spec, wrong], response="easy", seed=0, draws=500)
+    beyond = found.beyond.set_index("model")
+    assert beyond.loc["both", "crps"] < beyond.loc["wrong", "crps"] < 1
+    assert beyond.loc["both", "crps"] < 0.05  # of the share of items
+    assert (beyond["log_score"] < 0).all()  # of a count: a probability, in logs
+    assert beyond.loc["both", "log_score"] > beyond.loc["wrong", "log_score"]
+
+
+WIDE = pd.DataFrame({"run_id": ["a", "b", "c"], "params": [1e8, 2e8, 4e8], "tokens": [2e9, 4e9, 8e9],
+                     "loss": [3.2, 3.0, 2.8], "easy": [500, 600, None], "hard": [260, 270, 300],
+                     "hard_n_items": [1000, 1000, 500], "note": "x"})  # fmt: skip
+GIVEN = {"easy": {"n_items": 1000, "chance": 0.25}, "hard": {"chance": 0.25}}
+
+
+def test_a_wide_table_is_melted_into_the_observations_that_a_long_one_states() -> None:
+    long = pd.DataFrame([
+        {"run_id": run, "response": name, "value": value, "n_items": items, "chance": 0.25}
+        for name, values, sizes in (("easy", [500, 600], [1000] * 2), ("hard", [260, 270, 300], [1000, 1000, 500]))
+        for run, value, items in zip("abc", values, sizes, strict=False)
+    ])  # fmt: skip
+    runs = WIDE.drop(columns=["easy", "hard", "hard_n_items"])
+    expected = bs.load_runs(runs, name="ours", observations=long, loss_unit="nats")
+    found = bs.load_runs(WIDE, name="ours", melt=GIVEN, loss_unit="nats")
+    assert found.responses == expected.responses == ("easy", "hard")
+    pd.testing.assert_frame_equal(found.observations, expected.observations)
+    assert bs.load_runs(WIDE, melt="hard", loss_unit="nats").responses == ("hard",)
+
+
+def test_a_wide_table_may_have_observations_beside_it() -> None:
+    more = pd.DataFrame({"run_id": ["b"], "response": ["rare"], "value": [3]})
+    found = bs.load_runs(WIDE, melt=["easy", "hard"], observations=more, loss_unit="nats")
+    assert found.responses == ("easy", "hard", "rare")
+    assert found.observations["response"].value_counts().to_dict() == {"hard": 3, "easy": 2, "rare": 1}
+
+
+@pytest.mark.parametrize(
+    ("change", "melt", "words"),
+    [
+        ({}, ["piqa"], "no column 'piqa'"),
+        ({}, ["note"], "row 0, note: .*number"),
+        ({"hard_n_items": ["1000", "many", "500"]}, ["hard"], "row 1, hard_n_items: .*number"),
+        ({}, {"hard": {"n_items": 1000}}, "hard_n_items as a column, and a value for all runs is given too"),
+        ({}, ["loss"], "'loss' of 'runs' cannot be melted"),
+        ({"two words": 1}, ["two words"], "'two words' of 'runs' cannot be melted"),
+        ({"run_id": None}, ["hard"], "no column 'run_id'"),
+    ],
+)
+def test_columns_that_cannot_be_melted_are_refused_in_words(change, melt, words: str) -> None:
+    table = WIDE.assign(**change)
+    table = table.drop(columns=[name for name, value in change.items() if value is None])
+    with pytest.raises(RunsError, match=words):
+        bs.load_runs(table, melt=melt, loss_unit="nats")
+
+
+def test_the_command_line_melts_a_wide_table(tmp_path: Path) -> None:
+    WIDE.to_csv(tmp_path / "wide.csv", index=False)
+    words = ["validate", str(tmp_path / "wide.csv"), "--loss-unit", "nats"]
+    done = CliRunner().invoke(main, [*words, "--melt", "easy:n_items=1000,chance=0.25", "--melt", "hard"])
+    assert done.exit_code in (0, 1), done.output  # 1: so few runs identify no law
+    assert "easy" in done.stdout
+    refused = CliRunner().invoke(main, [*words, "--melt", "note"])
+    assert refused.exit_code == 2
+    assert "row 2, note: expected a number, got 'x'" in refused.stderr  # a line of the file
+    wrong = CliRunner().invoke(main, [*words, "--melt", "easy:n_items"])
+    assert wrong.exit_code == 2
+    assert "COLUMN:NAME=NUMBER" in wrong.stderr
+    origin = as_text(Reading(loss_unit="nats", melt=(("easy", {"chance": 0.25}),)))
+    again = load_again({"runs": str(tmp_path / "wide.csv"), **origin})
+    assert (again.responses, set(again["easy_chance"])) == (("easy",), {0.25})

@@ -57,7 +57,10 @@ class PassAtKOfLoss(AbstractResponse):
     """
 
     name = "pass-at-k-of-loss"
-    source = PassAtK.source + "; per-problem difficulty by the loss: arXiv:2604.01411"
+    source = (
+        PassAtK.source + "; per-problem difficulty by the loss: the idea of arXiv:2604.01411, whose formula was not "
+        "verified; the form: ours"
+    )
     use = "Params and tokens decide the loss on text, and the loss decides how many problems samples solve."
     avoid = "Tables without the loss on text: the scale of the loss is then its prior."
     observed = "n_correct"
