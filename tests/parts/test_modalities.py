@@ -62,7 +62,7 @@ def known() -> bs.Fit:
 
 
 @pytest.mark.parametrize("rows", [PARAMS, FLOPS], ids=["params", "flops"])
-def test_the_rows_of_henighan_2020_are_laws_of_the_catalogue(rows: dict) -> None:
+def test_henighan_2020_the_rows_are_laws_of_the_catalogue(rows: dict) -> None:
     """At its scale a published law is one nat above its floor, and its exponent is the slope of the reducible loss."""
     law = part("laws", "power-floor")
     with jax.enable_x64(True):
@@ -77,14 +77,14 @@ def test_the_rows_of_henighan_2020_are_laws_of_the_catalogue(rows: dict) -> None
             assert float(published["E"]) == pytest.approx(row.floor, rel=1e-9)
 
 
-def test_floors_by_params_and_by_compute_agree_within_a_tenth_but_for_mathematics() -> None:
+def test_henighan_2020_floors_by_params_and_by_compute_agree_within_a_tenth_but_for_mathematics() -> None:
     apart = {name: abs(PARAMS[name].floor - FLOPS[name].floor) for name in FLOPS}
     assert {name for name, x in apart.items() if x > 0.1 + 1e-9} == {"math_extrapolate"}
     assert FLOPS["video_vq_16x16x16"].scale == pytest.approx(1.9008e15)
     assert PF_DAY == 1e15 * 86_400
 
 
-def test_a_prior_of_an_exponent_has_the_published_one_as_its_median() -> None:
+def test_henighan_2020_a_prior_of_an_exponent_has_the_published_one_as_its_median() -> None:
     assert [exponent_prior(name).median for name in PARAMS] == [row.exponent for row in PARAMS.values()]
     spec = bs.load_spec("modalities").with_prior(alpha_N=exponent_prior("image_8x8"))
     assert spec.parameters["alpha_N"].prior.median == 0.24
@@ -92,7 +92,7 @@ def test_a_prior_of_an_exponent_has_the_published_one_as_its_median() -> None:
         exponent_prior("text_to_image_caption", "flops")
 
 
-def test_a_shared_model_has_the_published_interaction(known: bs.Fit) -> None:
+def test_aghajanyan_2023_a_shared_model_has_the_published_interaction(known: bs.Fit) -> None:
     """Forecasts of the first, the second and both, at params and tokens that no run has."""
     params, tokens = np.array([3e8, 2e10]), np.array([4e10, 3e9])
     query = pd.DataFrame({"params": params, "tokens": tokens})
@@ -103,7 +103,7 @@ def test_a_shared_model_has_the_published_interaction(known: bs.Fit) -> None:
     np.testing.assert_allclose(both, 0.5 * (low + other) + interaction(params, tokens), atol=0.002)
 
 
-def test_sharing_is_better_from_the_size_at_which_synergy_outweighs_competition(known: bs.Fit) -> None:
+def test_aghajanyan_2023_sharing_is_better_from_the_size_at_which_synergy_outweighs_competition(known: bs.Fit) -> None:
     choice = bs.decide("share", known, params="1B", tokens="20B")
     grid = np.geomspace(1e6, 1e12, 100_000)
     synergy = np.median(known.posterior["synergy"].to_numpy())
@@ -128,7 +128,7 @@ def test_a_run_of_an_unknown_modality_is_refused() -> None:
 
 
 @pytest.mark.slow
-def test_the_interaction_is_recovered() -> None:
+def test_aghajanyan_2023_the_interaction_is_recovered() -> None:
     fit = bs.fit(runs_of(0.002), "modalities", seed=0)
     assert fit.converged
     for name, value in {**TRUTH, **{f"second_{name}": x for name, x in SECOND.items()}}.items():
