@@ -12,6 +12,8 @@ import matplotlib as mpl
 mpl.use("agg")
 from matplotlib import pyplot as plt
 
+PICTURED = ("laws", "resources", "penalties")
+"""Kinds of part whose prior of the loss is drawn."""
 _MOST = 3  # panels of one picture
 
 
