@@ -28,7 +28,7 @@ NOTHING = "no published figure"
 
 
 class _Tool(NamedTuple):
-    """A public function or class beside the parts that gives priors of a law, or counts what it reads."""
+    """A public function or class that is no part: it gives priors of a law, or counts what a law reads."""
 
     name: str
     source: str
