@@ -36,7 +36,7 @@ class _Tool(NamedTuple):
 
 
 _TOOLS = (
-    _Tool("exponent_from_dimension", "Sharma and Kaplan 2020, arXiv:2004.10802, whose text was not read"),
+    _Tool("exponent_from_dimension", "Sharma and Kaplan 2020, arXiv:2004.10802, abstract"),
     _Tool("exponent_from_zipf", "Hutter 2021, arXiv:2102.04074", "Slopes 0.335, 0.500 and 0.667 of simulated data."),
     _Tool("exponent_from_statistics", "Cagnetta et al. 2026, arXiv:2602.07488"),
     _Tool("Shape", "shapes of published models", "Params of GPT-3, Llama 2 and Llama 3, to the printed digits."),
@@ -95,8 +95,8 @@ def list_words(kind: str, rows: list[dict[str, str]]) -> str:
     """
     if kind not in ENTRIES:
         width = max(len(row["name"]) for row in rows)
-        lines = [[f"{row['name']:{width}}  {row['about']}", *_only_simulated(row)] for row in rows]
-        return "\n".join(line for own in lines for line in own)
+        listing = [[f"{row['name']:{width}}  {row['about']}", *_only_simulated(row)] for row in rows]
+        return "\n".join(line for own in listing for line in own)
     listed = {kind: rows} | ({other: list_of(other) for other in ENTRIES[1:]} if kind == ENTRIES[0] else {})
     heads = len(listed) > 1
     lines = [line for head, found in listed.items() for line in [f"{head}:"] * heads + _entries(found)]

@@ -17,6 +17,20 @@ from bayescale.parts.modalities import FLOPS, PARAMS, PF_DAY, exponent_prior
 TRUTH = {"synergy": 0.12, "rivalry_params": 0.06, "rivalry_tokens": 0.05, "rivalry_alpha": 0.3, "rivalry_beta": 0.4}
 SECOND = {"floor": 2.4, "params": 0.4, "tokens": 0.25, "alpha": 0.3, "beta": 0.25}
 CHAINS, DRAWS = 4, 250
+TABLE_1 = {  # Henighan et al. 2020: floor, scale and exponent by params, and by compute in PF-days
+    "language": ((0, 1.47e14, 0.070), (0, 3.47e8, 0.048)),
+    "image_8x8": ((3.12, 8.0e1, 0.24), (3.13, 1.8e-8, 0.19)),
+    "image_16x16": ((2.64, 2.8e2, 0.22), (2.64, 1.6e-8, 0.16)),
+    "image_32x32": ((2.20, 6.3e1, 0.13), (2.21, 3.6e-9, 0.1)),
+    "image_vq_16x16": ((3.99, 2.7e4, 0.13), (4.09, 6.1e-7, 0.11)),
+    "image_vq_32x32": ((3.07, 1.9e4, 0.14), (3.17, 2.6e-6, 0.12)),
+    "text_to_image_caption": ((0, 5.6e8, 0.037), None),
+    "text_to_image_picture": ((2.0, 5.1e3, 0.16), (1.93, 1.5e-6, 0.15)),
+    "image_to_text_caption": ((0, 7.0e8, 0.039), None),
+    "image_to_text_picture": ((2.0, 5.5e3, 0.15), (1.97, 1.5e-6, 0.16)),
+    "video_vq_16x16x16": ((1.01, 3.7e4, 0.24), (0.95, 2.2e-5, 0.14)),
+    "math_extrapolate": ((0.28, 1.1e4, 0.16), (0.14, 1.4e-5, 0.17)),
+}
 
 
 def interaction(params: np.ndarray, tokens: np.ndarray) -> np.ndarray:
@@ -59,6 +73,14 @@ def known() -> bs.Fit:
     drawn = {name: x * np.exp(1e-9 * rng.standard_normal((CHAINS, DRAWS))) for name, x in sites.items()}
     drawn["synergy"] = TRUTH["synergy"] * np.exp(0.1 * rng.standard_normal((CHAINS, DRAWS)))
     return bs.Fit.from_samples(drawn, spec, runs)
+
+
+def test_henighan_2020_the_constants_are_those_of_table_1() -> None:
+    assert {name: tuple(row) for name, row in PARAMS.items()} == {name: row for name, (row, _) in TABLE_1.items()}
+    by_compute = {name: row for name, (_, row) in TABLE_1.items() if row}
+    assert FLOPS.keys() == by_compute.keys()
+    for name, (floor, scale, exponent) in by_compute.items():
+        assert FLOPS[name] == (floor, pytest.approx(scale * 1e15 * 86_400, rel=1e-12), exponent), name
 
 
 @pytest.mark.parametrize("rows", [PARAMS, FLOPS], ids=["params", "flops"])
