@@ -23,6 +23,7 @@ from bayescale.parts.base import Part as Part
 from bayescale.parts.catalogue import catalogue
 from bayescale.parts.priors import PRIORS
 from bayescale.prediction.predictive import swept as swept
+from bayescale.prediction.predictive import usual_texts as usual_texts
 from bayescale.reporting import plots as figures
 from bayescale.reporting.plots.priors import plot_prior_loss as plot_prior_loss
 
