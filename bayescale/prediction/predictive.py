@@ -134,7 +134,7 @@ def swept(spec: Spec) -> list[str]:
 
 
 def usual_texts(spec: Spec) -> dict[str, str]:
-    """Return the values of columns of text in a usual run: of those that a penalty names, the last.
+    """Return the values of columns of text in a usual run: the last of the values that a penalty names.
 
     Parameters
     ----------
@@ -155,9 +155,8 @@ def _around(spec: Spec, column: str) -> tuple[pd.DataFrame, pd.DataFrame]:
         _USUAL | {name: of.default for name, of in spec.declared.items()} | dict.fromkeys(dict(spec.covariates), 0.0)
     )
     usual |= {"flops": FLOPS_PER_PARAM_TOKEN * usual["params"] * usual["tokens"], "unique_tokens": usual["tokens"]}
-    usual |= usual_texts(spec)
     usual |= dict.fromkeys((of for one in spec.instances for of in one.requires.values()), 1.0)  # no effect on the law
-    frame = pd.DataFrame({**usual, "family": "usual"}, index=range(_POINTS + 1))
+    frame = pd.DataFrame({**usual, **usual_texts(spec), "family": "usual"}, index=range(_POINTS + 1))
     frame[column] = [*_along(spec, column, usual[column]), usual[column]]
     return frame, frame[-1:]
 
