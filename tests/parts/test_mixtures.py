@@ -144,6 +144,30 @@ def test_ye_2024_the_posterior_has_that_error_too(spec: str) -> None:
     assert np.abs(forecast["q50"] / unseen["loss"].to_numpy() - 1).mean() < 0.017
 
 
+@pytest.mark.slow
+def test_code_fraction_the_best_share_of_code_is_recovered_with_its_posterior() -> None:
+    """Simulated runs of text and code, scored on one text that both help: there is a best share between the ends."""
+    rng, share = np.random.default_rng(0), np.linspace(0.02, 0.98, 40)
+
+    def loss(code: np.ndarray) -> np.ndarray:
+        return 2.1 + 1 / (1.6 * (1 - code) ** 0.5 + 0.9 * code**0.5)
+
+    table = pd.DataFrame({"params": 1e8, "tokens": 2e9, "share_text": 1 - share, "share_code": share,
+                          "loss": loss(share) * np.exp(0.001 * rng.standard_normal(len(share)))})  # fmt: skip
+    spec = bs.make_spec("code", law="mixture-additive", fields={"mixture-additive": {"domains": ["text", "code"]}},
+                        pooling={"default": "none"})  # fmt: skip
+    fit = bs.fit(bs.load_runs(table, loss_unit="nats"), spec, seed=0)
+    assert fit.converged, fit.verdict
+    best = 0.9**2 / (0.9**2 + 1.6**2)  # the closed form for the power of a half
+    choice = bs.decide("mixture", fit)
+    found = choice.best_shares["share_code"]
+    assert found["q05"] < best < found["q95"]
+    assert found["q95"] - found["q05"] < 0.2  # and not by width
+    low, high = choice.as_good["share_code"]
+    assert low < best < high
+    assert loss(choice.action["share_code"]) < loss(np.array(best)) + 0.001
+
+
 def test_the_anchor_of_shares_is_their_mean() -> None:
     spec, runs = bs.load_spec("mixture-exponential"), bs.load_runs("mixtures5")
     anchor = anchor_of(spec, runs.frame.assign(**{name: runs[name].astype(float) for name in spec.inputs}))
