@@ -17,6 +17,8 @@ from click.testing import CliRunner
 
 import bayescale as bs
 from bayescale.cli import main
+from bayescale.parts.catalogue import part
+from bayescale.parts.priors import LogNormal
 
 ROOT = Path(__file__).parents[1]
 README, ARCHITECTURE, CONTRIBUTING = "README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"
@@ -293,3 +295,20 @@ def test_what_the_parts_of_the_default_are_worth_is_what_was_measured() -> None:
     for variant, figures in shown.items():
         np.testing.assert_allclose(figures, measured.loc[variant], atol=0.0051)
         assert figures[4] == pytest.approx(measured.loc[variant, "crps"], abs=6e-5)
+
+
+def test_villalobos_2024_the_stock_of_text_has_the_quantiles_that_a_decision_is_made_at() -> None:
+    """A 90% interval from a quarter of the median to four times it."""
+    said = text_of("docs/how-to/other-decisions.md")
+    low, high = (f"{end / 1e12:.0f}T" for end in LogNormal(300e12, np.log(4) / 1.6449).interval())
+    assert f"`--unique-tokens {low}`, `300T` and `{high}`" in said
+
+
+def test_ho_2024_published_rates_of_progress_are_within_the_prior_that_a_page_quotes_them_for() -> None:
+    section = text_of("docs/how-to/choose-a-model.md").partition("## What a year is worth")[2].partition("\n## ")[0]
+    prior = part("resources", "progress").parameters["progress"].prior
+    low, high = prior.interval()
+    assert f"a median of {prior.median:g} times a year, with a 90% interval of {low:.1f} to {high:.1f}" in section
+    rates = [float(rate) for rate in re.findall(r"^\| ([\d.]+)", section, re.MULTILINE)]
+    assert rates == [2.7, 6, 3, 3, 2.2]
+    assert low < min(rates) < max(rates) < high

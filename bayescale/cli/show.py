@@ -5,8 +5,9 @@ from __future__ import annotations
 import inspect
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import bayescale
 from bayescale.core import shipped
 from bayescale.core.quantities import count
 from bayescale.modelling.spec import Spec
@@ -16,14 +17,32 @@ from bayescale.parts.catalogue import catalogue, find, part
 from bayescale.parts.priors import Prior
 from bayescale.prediction import records
 
-_ENTRIES = ("laws", "resources", "penalties")
-"""Kinds of part that turn what was spent into a loss. Each says on which runs it was proven."""
-_PARTS = (*_ENTRIES, "responses", "noise", "discrepancies")
+ENTRIES = ("laws", "resources", "penalties", "responses", "noise")
+"""Kinds of part of which each says on which runs it was proven."""
+_PARTS = (*ENTRIES, "discrepancies")
 _HOMES = {"checks": "bayescale.evaluation.checks", "decisions": "bayescale.decisions"}
-
 
 _PROVEN = {"use": "use it when", "avoid": "not when", "reproduced": "reproduced"}
 SIMULATED = "simulated runs only"
+NOTHING = "no published figure"
+
+
+class _Tool(NamedTuple):
+    """A public function or class that is no part: it gives priors of a law, or counts what a law reads."""
+
+    name: str
+    source: str
+    reproduced: str = ""
+
+
+_TOOLS = (
+    _Tool("exponent_from_dimension", "Sharma and Kaplan 2020, arXiv:2004.10802, abstract"),
+    _Tool("exponent_from_zipf", "Hutter 2021, arXiv:2102.04074", "Slopes 0.335, 0.500 and 0.667 of simulated data."),
+    _Tool("exponent_from_statistics", "Cagnetta et al. 2026, arXiv:2602.07488"),
+    _Tool("Shape", "shapes of published models", "Params of GPT-3, Llama 2 and Llama 3, to the printed digits."),
+    _Tool("Accounting", "Porian et al. 2024, arXiv:2406.19146",
+          "Exponents of the best params by step of their recipe, 0.835 to 0.497 and 0.864 to 0.519, within 0.01."),
+)  # fmt: skip
 
 
 def _home(kind: str) -> str:
@@ -34,19 +53,36 @@ def _home(kind: str) -> str:
 def list_of(kind: str) -> list[dict[str, str]]:
     """Return the name and one line of description for each entry of a kind."""
     if kind == "models":
-        return [{"name": n, "about": load_spec(n).title} for n in shipped.names("models")]
+        specs = map(load_spec, shipped.names("models"))
+        return [{"name": of.name, "about": of.title, "simulated": ", ".join(simulated(of))} for of in specs]
     if kind == "data":
         return [{"name": n, "about": _card(n)["title"]} for n in shipped.names("data")]
     found = catalogue(_home(kind))
     rows = [{"name": name, "about": _first_line(thing)} for name, thing in found.items()]
-    if kind in _ENTRIES:
+    if kind in ENTRIES:
         return [row | {"source": of.source, "reproduced": of.reproduced, "runs": ", ".join(of.runs)}
                 for row, of in zip(rows, found.values(), strict=True)]  # fmt: skip
     return rows
 
 
+def simulated(spec: Any) -> list[str]:
+    """Return the names of the parts of a model that were proven on simulated runs only.
+
+    Parameters
+    ----------
+    spec : Spec or CustomModel
+        A model without a law has no such parts.
+
+    Returns
+    -------
+    list of str
+    """
+    named = spec.named.items() if spec.law else ()
+    return [name for name, kind in named if kind in ENTRIES and not part(kind, name).runs]
+
+
 def list_words(kind: str, rows: list[dict[str, str]]) -> str:
-    """Return what :func:`list_of` returns as text; laws are followed by the resources and penalties.
+    """Return what :func:`list_of` returns as text; laws are followed by the other entries and by what serves them.
 
     Parameters
     ----------
@@ -57,21 +93,35 @@ def list_words(kind: str, rows: list[dict[str, str]]) -> str:
     -------
     str
     """
-    if kind not in _ENTRIES:
+    if kind not in ENTRIES:
         width = max(len(row["name"]) for row in rows)
-        return "\n".join(f"{row['name']:{width}}  {row['about']}" for row in rows)
-    listed = {kind: rows} | ({other: list_of(other) for other in _ENTRIES[1:]} if kind == _ENTRIES[0] else {})
+        listing = [[f"{row['name']:{width}}  {row['about']}", *_only_simulated(row)] for row in rows]
+        return "\n".join(line for own in listing for line in own)
+    listed = {kind: rows} | ({other: list_of(other) for other in ENTRIES[1:]} if kind == ENTRIES[0] else {})
     heads = len(listed) > 1
-    return "\n".join(line for head, found in listed.items() for line in [f"{head}:"] * heads + _entries(found))
+    lines = [line for head, found in listed.items() for line in [f"{head}:"] * heads + _entries(found)]
+    return "\n".join([*lines, *(_tools() if heads else [])])
+
+
+def _only_simulated(row: dict[str, str]) -> list[str]:
+    return [f"    proven on {SIMULATED}: {row['simulated']}"] if row.get("simulated") else []
 
 
 def _entries(rows: list[dict[str, str]]) -> list[str]:
     found = []
     for row in rows:
         found += [f"{row['name']}  {row['about']}", f"    source: {row['source']}"]
-        found += [f"    reproduced: {row['reproduced']}"] if row["reproduced"] else []
-        found += [f"    proven on: {row['runs'] or SIMULATED}"]
+        found += [f"    reproduced: {row['reproduced'] or NOTHING}", f"    proven on: {row['runs'] or SIMULATED}"]
     return found
+
+
+def _tools() -> list[str]:
+    """Return the priors by theory, and what counts params, tokens and FLOP, as lines."""
+    lines = ["priors by theory, and counts:"]
+    for tool in _TOOLS:
+        lines += [f"{tool.name}  {_first_line(getattr(bayescale, tool.name))}", f"    source: {tool.source}",
+                  f"    reproduced: {tool.reproduced or NOTHING}"]  # fmt: skip
+    return lines
 
 
 def one(kind: str, name: str) -> dict[str, Any]:
@@ -82,7 +132,7 @@ def one(kind: str, name: str) -> dict[str, Any]:
     if kind == "models":
         spec = load_spec(name)
         return {"name": spec.name, "title": spec.title, "digest": spec.digest, **spec.to_dict(),
-                "learned": dict(spec.learned), "calibration": records.calibration(name),
+                "simulated": simulated(spec), "learned": dict(spec.learned), "calibration": records.calibration(name),
                 "backtests": _backtests(spec),
                 "in_words": {n: _prior_words(spec, n) for n in spec.parameters}}  # fmt: skip
     thing = find(_home(kind), name)
@@ -90,7 +140,7 @@ def one(kind: str, name: str) -> dict[str, Any]:
     content = {"name": name, "about": inspect.getdoc(thing) or "", "source": thing.source}
     if kind in _PARTS:
         content |= {key: value for key in ("use", "avoid", "reproduced") if (value := getattr(thing, key))}
-        content |= {"runs": list(thing.runs)} if kind in _ENTRIES else {}
+        content |= {"runs": list(thing.runs)} if kind in ENTRIES else {}
         content["parameters"] = {k: _row_words(p) for k, p in thing.parameters.items()}
         content |= {"fields": thing.defaults()} if thing.defaults() else {}
     if kind == "laws":
@@ -140,6 +190,7 @@ def words(kind: str, content: dict[str, Any]) -> str:
                 if found
             ),
             *(f"fields     {name}: {_fields_words(own)}" for name, own in content.get("fields", {}).items()),
+            *(f"proven     on {SIMULATED}: {', '.join(found)}" for found in [content["simulated"]] if found),
             *(f"calibrated {records.calibration_words(r, content['digest'])}" for r in [content["calibration"]] if r),
             *(f"backtested {_backtest_words(kept)}" for kept in content["backtests"]),
             *([f"learned    from {learned['runs']}, starting from {learned['model']}"] if learned else []),

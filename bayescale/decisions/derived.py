@@ -25,6 +25,8 @@ Counts = float | str | Sequence[float | str] | np.ndarray
 _DECADES = 6.0  # of params on either side of a usual size, in which a best one is sought
 _COARSE, _FINE = 0.25, 0.07  # e-folds between sizes: to find the range of the best ones, and to find them to 1e-5
 _FEW, _MARGIN = 200, 1.0  # draws that show the range, and e-folds around it
+_FAR = (1e150, 1e300)  # params or tokens at which a law has come to its limit, if it has one
+_SETTLED = 1e-6  # of the loss, between the two: at the second, a power that falls is then within 1e-12 of its limit
 _STEP = 0.25  # in ln(FLOP), over which exponents are measured on either side of a budget
 _SHOWN = ("q05", "q50", "q95")
 _UNITS = {"loss": "nats/token", "params": "params", "tokens": "tokens", "tokens_per_param": "tokens per param"}
@@ -125,8 +127,7 @@ def limit(
     table = pd.DataFrame({"params": np.full(size, np.inf), "tokens": np.full(size, np.inf)}).assign(**given)
     table = table.assign(unique_tokens=table["tokens"]).assign(**_others(fit, family, columns))
     table["flops"] = FLOPS_PER_PARAM_TOKEN * table["params"] * table["tokens"]
-    with np.errstate(invalid="ignore", over="ignore"):  # of positions at infinity, which the law alone does not read
-        loss = losses(fit, table)
+    loss = _at_the_end(fit, table, [name for name in ("params", "tokens") if name not in given])
     if not np.isfinite(loss).all():
         grown = " and ".join(name for name in ("params", "tokens") if name not in given)
         raise QueryError(f"the law has no limit as {grown} grow without bound",
@@ -134,6 +135,23 @@ def limit(
                          hint="some terms of laws such as drift grow with params")  # fmt: skip
     kind = {"tokens": "information limit", "params": "capacity limit"}.get(next(iter(given), ""), "floor")
     return _derived(kind, table[["family", *given, *columns]], {"loss": loss}, fit)
+
+
+def _at_the_end(fit: AbstractFit, table: pd.DataFrame, grown: list[str]) -> np.ndarray:
+    """Return losses at rows whose `grown` columns are infinite; infinite where a draw has no limit.
+
+    Where two terms of one exponent have opposite signs, as in `routed-joint`, their sum at infinity is not a number.
+    Such a draw has a limit if it no longer changes between two very large sizes.
+    """
+    with np.errstate(invalid="ignore", over="ignore"):  # of positions at infinity, which the law alone does not read
+        loss = losses(fit, table)
+        if np.isfinite(loss).all():
+            return loss
+        tables = [table.assign(**dict.fromkeys([*grown, *(["unique_tokens"] * ("tokens" in grown))], far))
+                  for far in _FAR]  # fmt: skip
+        near, far = (losses(fit, one) for one in tables)
+        settled = np.abs(near - far) <= _SETTLED * (1 + far)
+    return np.where(np.isfinite(loss), loss, np.where(settled, far, np.inf))
 
 
 def frontier(fit: AbstractFit, flops: Counts, *, family: str | None = None, **columns: Any) -> Derived:

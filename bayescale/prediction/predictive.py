@@ -81,6 +81,7 @@ def prior_curve(spec: Spec, column: str, *, draws: int = 200, seed: int = 0) -> 
     """Return the prior of the loss along one column, relative to the loss of a usual run.
 
     The usual run has 1B params and 20B unique tokens, and the defaults of the columns that parts of the spec declare.
+    With two modalities, it is of both.
 
     Parameters
     ----------
@@ -112,9 +113,9 @@ def prior_curve(spec: Spec, column: str, *, draws: int = 200, seed: int = 0) -> 
     """
     if column not in spec.columns or column in spec.observed:
         raise QueryError(f"spec {spec.name!r} does not read {column!r}", expected=f"one of: {', '.join(swept(spec))}")
-    if spec.labels:
+    if unknown := [name for name in spec.labels if name not in usual_texts(spec)]:
         raise QueryError(f"spec {spec.name!r} reads text, of which there is no usual value",
-                         got=", ".join(spec.labels))  # fmt: skip
+                         got=", ".join(unknown))  # fmt: skip
     table, usual = _around(spec, column)
     anchor = dict(zip(spec.inputs, map(np.asarray, spec.logs(usual, spec.inputs)[0]), strict=True))
     points = Design.build(spec, table, usual, anchor=anchor | {"loss": np.log(_USUAL["loss"])})
@@ -132,6 +133,22 @@ def swept(spec: Spec) -> list[str]:
     return [name for name in spec.columns if name in logged(spec) and name not in spec.observed]
 
 
+def usual_texts(spec: Spec) -> dict[str, str]:
+    """Return the values of columns of text in a usual run: the last of the values that a penalty names.
+
+    Parameters
+    ----------
+    spec : Spec
+
+    Returns
+    -------
+    dict of str
+        Without a schedule, which bounds the steps of a run, so that none is usual.
+    """
+    named = (one.texts for one in spec.penalizing if "schedule" not in one.texts)
+    return {name: values[-1] for texts in named for name, values in texts.items()}
+
+
 def _around(spec: Spec, column: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return rows along a column with the usual run at the end, and the usual run alone."""
     usual = (
@@ -139,7 +156,7 @@ def _around(spec: Spec, column: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     )
     usual |= {"flops": FLOPS_PER_PARAM_TOKEN * usual["params"] * usual["tokens"], "unique_tokens": usual["tokens"]}
     usual |= dict.fromkeys((of for one in spec.instances for of in one.requires.values()), 1.0)  # no effect on the law
-    frame = pd.DataFrame({**usual, "family": "usual"}, index=range(_POINTS + 1))
+    frame = pd.DataFrame({**usual, **usual_texts(spec), "family": "usual"}, index=range(_POINTS + 1))
     frame[column] = [*_along(spec, column, usual[column]), usual[column]]
     return frame, frame[-1:]
 

@@ -12,20 +12,21 @@ import click
 
 import bayescale
 from bayescale.cli import main
+from bayescale.cli.show import ENTRIES as ENTRIES
+from bayescale.cli.show import NOTHING as NOTHING
 from bayescale.cli.show import SIMULATED as SIMULATED
+from bayescale.cli.show import simulated as simulated
 from bayescale.core import shipped
 from bayescale.decisions.risk import RISKS
 from bayescale.modelling.spec_io import load_spec
-from bayescale.parts.base import AbstractLaw, AbstractPenalty, AbstractResource
 from bayescale.parts.base import Part as Part
 from bayescale.parts.catalogue import catalogue
 from bayescale.parts.priors import PRIORS
 from bayescale.prediction.predictive import swept as swept
+from bayescale.prediction.predictive import usual_texts as usual_texts
 from bayescale.reporting import plots as figures
 from bayescale.reporting.plots.priors import plot_prior_loss as plot_prior_loss
 
-ENTRIES = {"laws": AbstractLaw, "resources": AbstractResource, "penalties": AbstractPenalty}
-"""Parts that turn what was spent into a loss. Each says on which runs it was proven."""
 _OF_CONSTANTS = "bayescale.prediction"  # bayescale.NEW, a string, does not say where it is from
 _HOMES = {"checks": "bayescale.evaluation.checks", "decisions": "bayescale.decisions"}
 

@@ -12,13 +12,15 @@ import matplotlib as mpl
 mpl.use("agg")
 from matplotlib import pyplot as plt
 
+PICTURED = ("laws", "resources", "penalties")
+"""Kinds of part whose prior of the loss is drawn."""
 _MOST = 3  # panels of one picture
 
 
 def prior_picture(kind: str, name: str, part: Any) -> str:
     """Return the prior of the loss under a part as an SVG figure; empty if no shipped spec has the part."""
     spec = catalogue.spec_with(kind, name)
-    if spec is None or spec.labels:
+    if spec is None or set(spec.labels) - set(catalogue.usual_texts(spec)):
         return ""
     own = [*getattr(part, "inputs", ()), *getattr(part, "requires", ()), *getattr(part, "changes", ())]
     columns = [column for column in catalogue.swept(spec) if column in own] or catalogue.swept(spec)

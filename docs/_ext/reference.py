@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import catalogue
-from catalogue import ENTRIES, SIMULATED, Part
+from catalogue import ENTRIES, NOTHING, SIMULATED, Part
 from docutils import nodes
 from numpydoc.docscrape_sphinx import SphinxDocString
-from pictures import prior_picture
+from pictures import PICTURED, prior_picture
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
@@ -42,21 +42,21 @@ class Reference(SphinxDirective):
 
 
 def _part(page: Reference, name: str, part: Any) -> Nodes:
-    content = page.docstring(part)
+    kind, content = page.arguments[0], page.docstring(part)
     part = part() if issubclass(part, Part) else part  # the tables of a part may depend on its fields
     facts = [("Inputs", ", ".join(part.inputs))] if hasattr(part, "inputs") else []
     facts += [("Needs the columns", ", ".join(part.requires))] if getattr(part, "requires", ()) else []
     facts += [("Source", part.source)] if getattr(part, "source", "") else []
     facts += [(head, found) for key, head in _PROVEN.items() if (found := getattr(part, key, ""))]
-    facts += [("Proven on", ", ".join(part.runs) or SIMULATED)] if isinstance(part, tuple(ENTRIES.values())) else []
+    if kind in ENTRIES:
+        facts += [("Reproduced", part.reproduced or NOTHING), ("Proven on", ", ".join(part.runs) or SIMULATED)]
     content.append(_facts(facts))
     if getattr(part, "parameters", {}):
         rows = [(n, _meaning(p), _words(p.prior), p.source) for n, p in part.parameters.items()]
         content.append(_table(("parameter", "meaning", "default prior", "source of the prior"), rows))
     if getattr(part, "quantities", {}):
         content.append(_table(("reported", "meaning"), [(n, _meaning(q)) for n, q in part.quantities.items()]))
-    kind = next((kind for kind, of in ENTRIES.items() if isinstance(part, of)), None)
-    picture = prior_picture(kind, name, part) if kind else ""
+    picture = prior_picture(kind, name, part) if kind in PICTURED else ""
     return [*content, *([nodes.raw("", picture, format="html")] if picture else [])]
 
 
@@ -81,6 +81,7 @@ def _model(page: Reference, name: str, spec: Any) -> Nodes:
         ("Penalties", ", ".join(spec.penalties)),
         ("Discrepancies", ", ".join(spec.discrepancy)),
         ("Observes", "; ".join(f"{of.name} with {of.noise} noise" for of in spec.responses)),
+        (f"Proven on {SIMULATED}", ", ".join(catalogue.simulated(spec))),
         ("Priors learned from", dict(spec.learned).get("runs", "")),
         ("Priors that move are given at", ", ".join(f"{value:.4g} {column}" for column, value in spec.reference)),
         ("Digest", spec.digest[:16]),
@@ -156,7 +157,7 @@ def _context(command: Any) -> Any:
     return command.context_class(command)
 
 
-_PROVEN = {"use": "Use it when", "avoid": "Not when", "reproduced": "Reproduced"}
+_PROVEN = {"use": "Use it when", "avoid": "Not when"}
 _CARD = {
     "source": "Source",
     "source_path": "Files of the source",

@@ -17,7 +17,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 import bayescale as bs
-from bayescale.cli import main
+from bayescale.cli import main, show
 from bayescale.cli.models import _WAYS
 from bayescale.cli.options import Reading
 from bayescale.cli.printing import print_table, read_runs
@@ -45,7 +45,7 @@ KINDS = (
     *("laws", "resources", "penalties", "responses", "noise"),
     "discrepancies",
 )
-HEADS = ("laws:", "resources:", "penalties:")
+HEADS = ("laws:", "resources:", "penalties:", "responses:", "noise:", "priors by theory, and counts:")
 AT_70B = ("--params", "70B", "--tokens", "1.4T")
 
 
@@ -116,7 +116,7 @@ def test_show_lists_a_kind_and_each_name_whole(kind: str) -> None:
     listed = run("show", kind)
     assert (listed.exit_code, listed.stderr) == (0, "")
     lines = [line for line in listed.stdout.splitlines() if not line.startswith(" ") and line not in HEADS]
-    for row, line in zip(rows, lines, strict=kind != "laws"):  # laws are followed by resources and penalties
+    for row, line in zip(rows, lines, strict=kind != "laws"):  # laws are followed by all other entries
         assert line.startswith(row["name"])
         assert row["about"].strip()
         assert line.endswith(row["about"])
@@ -124,6 +124,25 @@ def test_show_lists_a_kind_and_each_name_whole(kind: str) -> None:
         assert (whole.exit_code, whole.stderr, words.exit_code, words.stderr) == (0, "", 0, "")
         assert parsed(whole)["name"] == row["name"]
         assert row["about"] in words.stdout
+
+
+def test_every_entry_says_what_was_reproduced_and_on_which_runs_it_was_proven() -> None:
+    lines = run("show", "laws").stdout.splitlines()
+    entries = [row for kind in show.ENTRIES for row in parsed(run("show", kind, "--json"))]
+    assert sum(line.startswith("    proven on: ") for line in lines) == len(entries)
+    assert sum(line.startswith("    reproduced: ") for line in lines) == len(entries) + len(show._TOOLS)
+    assert {"simulated runs only", "hoffmann2022, open-families, gadre2024"} <= {
+        line.removeprefix("    proven on: ") for line in lines
+    }
+
+
+def test_a_model_names_its_parts_that_no_open_runs_have_proven() -> None:
+    listed = {row["name"]: row["simulated"] for row in parsed(run("show", "models", "--json"))}
+    assert listed["precision"] == "precision"
+    assert listed["additive"] == ""
+    assert "    proven on simulated runs only: precision" in run("show", "models").stdout.splitlines()
+    assert "on simulated runs only: precision" in run("show", "models", "precision").stdout
+    assert "simulated runs only" not in run("show", "models", "additive").stdout
 
 
 @pytest.mark.parametrize(("one", "many"), [("model", "models"), ("law", "laws"), ("check", "checks")])

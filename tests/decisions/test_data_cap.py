@@ -100,7 +100,7 @@ def test_at_the_most_epochs_unique_tokens_bring_tokens(uncertain: bs.Fit, law: d
     assert choice.compute_price == pytest.approx(of_params, rel=1e-6, abs=1e-12)  # rounding: 1e-13
 
 
-def test_the_published_example(published: bs.Fit) -> None:
+def test_muennighoff_2023_the_published_example(published: bs.Fit) -> None:
     """Muennighoff et al. 2023: 25 billion unique tokens, at the compute of 8.67B params on 178 billion tokens.
 
     The paper trains 6.34B params on 242 billion tokens, which its law puts at 2.22564, below 2.22696 for the split that

@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+import itertools
+
 import jax
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.optimize import minimize_scalar
 
 import bayescale as bs
 from bayescale.core.errors import QueryError
 from bayescale.modelling.design import anchor_of
 from bayescale.parts.catalogue import catalogue, part
+from bayescale.parts.shares import OFFSET
 
 BALANCED = sorted(
     name for name in catalogue("bayescale.parts.laws")
     if (law := part("laws", name)).balance is not None and law.inputs == ("params", "tokens")
 )  # fmt: skip
+JOINT = {
+    "drift": {},
+    "granular": {"granularity": 8.0},
+    "kaplan-batch": {"batch_tokens": 5e5},
+    "mixture-joint": {"share_web": 0.6, "share_code": 0.4},
+    "mixture-scaled": {"share_web": 0.6, "share_code": 0.4},
+    "routed-joint": {"experts": 8.0},
+}
+"""The other laws of params and tokens, with what a query needs beyond the two."""
+RELATIVE = {"vocabulary"}  # its loss is over that of a unigram model, and its params are two columns
+LEVELS = {"granularity": (1, 4, 16), "experts": (1, 8, 32), "batch_tokens": (2e5, 1e6, 5e6), "share_web": (0.3, 0.5)}
 CHAINS, DRAWS = 2, 50
 TOKENS, PARAMS, FLOPS = np.array([1e9, 1e12]), np.array([1e8, 1e11]), np.array([1e19, 5.76e23])
 
@@ -25,6 +40,14 @@ def runs() -> bs.Runs:
     params, tokens = (x.ravel() for x in np.meshgrid(np.geomspace(1e8, 1e10, 5), np.geomspace(2e9, 2e11, 5)))
     loss = 1.8 + 480 * params**-0.35 + 2100 * tokens**-0.37
     return bs.load_runs(pd.DataFrame({"params": params, "tokens": tokens, "loss": loss}), loss_unit="nats")
+
+
+@pytest.fixture(scope="module", params=JOINT)
+def joint(request: pytest.FixtureRequest, runs: bs.Runs) -> tuple[str, bs.Fit]:
+    frame = runs.frame.assign(**{name: np.resize(values, len(runs)) for name, values in LEVELS.items()})
+    frame["share_code"] = 1 - frame["share_web"]
+    wanted = ["params", "tokens", "loss", *JOINT[request.param]]
+    return request.param, made(request.param, bs.load_runs(frame[wanted], loss_unit="nats"))
 
 
 def made(name: str, runs: bs.Runs, **times: float) -> bs.Fit:
@@ -63,8 +86,10 @@ def capacity(name: str, p: dict) -> np.ndarray:
     return p["E"] + (p["A"] * PARAMS ** -powers(p)[0]) ** p.get("kappa", 1.0)
 
 
-def test_every_balanced_law_is_tested() -> None:
-    assert {"additive", "coupled", "floored", "kaplan", "tied"} <= set(BALANCED)
+def test_every_law_of_params_and_tokens_is_tested() -> None:
+    laws = catalogue("bayescale.parts.laws")
+    of_both = {name for name in laws if {"params", "tokens"} <= set(part("laws", name).inputs)}
+    assert of_both == set(BALANCED) | set(JOINT) | RELATIVE
 
 
 def test_limits_are_those_of_the_closed_forms(balanced: tuple[str, bs.Fit]) -> None:
@@ -79,6 +104,74 @@ def test_limits_are_those_of_the_closed_forms(balanced: tuple[str, bs.Fit]) -> N
     assert list(learned.summary)[:3] == ["family", "tokens", "loss_q05"]
     np.testing.assert_allclose(learned.table["q50"], learned.summary["loss_q50"])
     assert learned.table["unit"].tolist() == ["nats/token"] * 2
+
+
+def terms(name: str, p: dict) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Floor, params term at PARAMS and tokens term at TOKENS, from the published coefficients."""
+    at = JOINT[name]
+    if name == "granular":
+        coarse = p["a"] + p["g"] / at["granularity"] ** p["fineness"]
+        return p["E"], coarse * PARAMS ** -p["alpha_N"], p["B"] * TOKENS ** -p["beta_D"]
+    if name == "routed-joint":
+        start, most = p["E_start"], p["E_max"]
+        e = -np.log(1 / (at["experts"] - 1 + 1 / (1 / start - 1 / most)) + 1 / most)
+        by_params = p["A"] * np.exp(p["delta"] * e) * PARAMS ** (p["alpha_1"] + p["gamma"] * e)
+        return p["E"], by_params, p["B"] * np.exp(p["omega"] * e) * TOKENS ** (p["beta"] + p["zeta"] * e)
+    if name == "drift":
+        return p["E"], p["A"] * PARAMS ** -p["alpha_N"], np.full((CHAINS * DRAWS, 2), np.nan)
+    shares = {one: at[f"share_{one}"] + OFFSET for one in ("web", "code")}
+    floor = p["E"] + 1 / sum(p[f"C_{one}"] * h ** p[f"gamma_{one}"] for one, h in shares.items())
+    found = []
+    for size, spent in (("params", PARAMS), ("tokens", TOKENS)):
+        if name == "mixture-scaled":
+            top = p[f"A_{size}"]
+        else:
+            top = sum(p[f"C_{size}_{one}"] * h for one, h in shares.items()) ** p[f"gamma_{size}"]
+        found.append(top * spent ** -p[f"exponent_{size}"])
+    return floor, *found
+
+
+def test_limits_of_the_other_joint_laws_are_their_closed_forms(joint: tuple[str, bs.Fit]) -> None:
+    name, fit = joint
+    p, at = coefficients(fit), JOINT[name]
+    if name == "kaplan-batch":  # the loss is on both sides of its equation
+        loss = bs.limit(fit, tokens=TOKENS, **at).draws["loss"].to_numpy()
+        steps = TOKENS / (at["batch_tokens"] + p["B_star"] * loss ** (-1 / p["alpha_B"]))
+        np.testing.assert_allclose(loss, (p["S_c"] / steps) ** p["alpha_S"], rtol=1e-9)
+        np.testing.assert_allclose(bs.limit(fit, params=PARAMS, **at).draws["loss"],
+                                   (p["N_c"] / PARAMS) ** p["alpha_N"], rtol=1e-9)  # fmt: skip
+        np.testing.assert_allclose(bs.limit(fit, **at).draws["loss"], 0.0, atol=1e-9)
+        return
+    floor, by_params, by_tokens = terms(name, p)
+    np.testing.assert_allclose(bs.limit(fit, params=PARAMS, **at).draws["loss"], floor + by_params, rtol=1e-9)
+    if name == "drift":  # its tokens term may grow with params, and it has no information limit in such draws
+        with pytest.raises(QueryError, match="has no limit as params"):
+            bs.limit(fit, tokens=TOKENS)
+        return
+    np.testing.assert_allclose(bs.limit(fit, tokens=TOKENS, **at).draws["loss"], floor + by_tokens, rtol=1e-9)
+    floor = np.broadcast_to(floor, (CHAINS * DRAWS, 1))
+    np.testing.assert_allclose(bs.limit(fit, **at).draws["loss"], floor, rtol=1e-9)
+
+
+def test_the_frontier_of_the_other_joint_laws_is_the_numerical_optimum(joint: tuple[str, bs.Fit]) -> None:
+    """By a search of each draw's own law. Near its optimum a law is flat, so that params agree to fewer digits."""
+    name, fit = joint
+    law, p, anchor = fit.spec.law_part, coefficients(fit), fit.meta["anchor"]
+    found = bs.frontier(fit, FLOPS, **JOINT[name]).draws
+    others = [np.log((value + law.columns[key].offset) / anchor[key]) for key, value in JOINT[name].items()]
+    for draw, i in itertools.product(range(0, CHAINS * DRAWS, 20), range(len(FLOPS))):
+        own = {key: float(p[key][draw, 0]) for key in law.parameters}
+
+        def log_loss(ln_n: float, own: dict = own, flops: float = FLOPS[i]) -> float:
+            x, y = ln_n - np.log(anchor["params"]), np.log(flops / 6) - ln_n - np.log(anchor["tokens"])
+            return float(law.log_loss(x, y, *others, **own))
+
+        with jax.enable_x64(True):
+            best = minimize_scalar(log_loss, bounds=(np.log(1e5), np.log(1e14)), method="bounded",
+                                   options={"xatol": 1e-9})  # fmt: skip
+        assert np.log(found["params"].to_numpy()[draw, i]) == pytest.approx(best.x, abs=1e-4)
+        least = best.fun + np.log(anchor["loss"])
+        assert np.log(found["loss"].to_numpy()[draw, i]) == pytest.approx(least, abs=1e-9)
 
 
 def test_the_frontier_is_where_params_and_tokens_are_balanced(balanced: tuple[str, bs.Fit], runs: bs.Runs) -> None:

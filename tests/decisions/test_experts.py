@@ -36,7 +36,8 @@ OPTIMA = {  # Table 1: FLOP → billions of active params and of tokens, by expe
     1e21: {1: (5.7, 29.3), 2: (5, 33), 4: (4.4, 38), 8: (3.8, 44.3), 16: (3.3, 51.2), 32: (2.85, 58.4)},
     1e22: {1: (18.8, 88.6), 2: (17.4, 96), 4: (15.8, 105.4), 8: (14.4, 115.8), 16: (13.2, 126.5), 32: (12.2, 136.9)},
 }
-
+COARSE = {(1e20, 1, 1.7), (1e20, 2, 1.5)}
+"""FLOP, experts and billions of params that are printed with two digits, and differ by more than 1.5% for that."""
 
 VOCAB, ASPECT = 50_257, 64.0  # of the models of the paper: 64 of width for each block
 TABLE = {1e21: (16, 32, 32), 1e22: (4, 16, 32), 1e23: (1, 8, 32), 1e24: (1, 1, 16)}
@@ -119,8 +120,9 @@ def test_ludziejewski_2025_table_1_optima(flops: float) -> None:
         )
         best = np.exp(found.x) / 1e9
         for value, printed in ((best, params), (flops / (6e18 * best), tokens)):
+            coarse = (flops, experts, printed) in COARSE
             rounded = 0.5 * 10.0 ** -len(f"{printed}".partition(".")[2])  # half a unit of the last printed digit
-            assert abs(value - printed) < max(0.015 * printed, rounded)
+            assert abs(value - printed) < (rounded if coarse else 0.015 * printed)
 
 
 def sweep(scatter: float = 0.0) -> bs.Runs:

@@ -43,7 +43,7 @@ PUBLISHED = {
 
 
 @pytest.mark.parametrize("data", PUBLISHED)
-def test_the_point_fit_has_the_published_coefficients_and_errors(data: str, runs: bs.Runs) -> None:
+def test_gadre_2024_the_point_fit_has_the_published_coefficients_and_errors(data: str, runs: bs.Runs) -> None:
     of = runs.where(family=f"OpenLM-{data}")
     five, far = of_the_fit(of), targets(of)
     assert len(five) == 5
@@ -57,7 +57,7 @@ def test_the_point_fit_has_the_published_coefficients_and_errors(data: str, runs
 
 
 @pytest.mark.slow
-def test_the_posterior_covers_what_the_point_fit_forecasts(runs: bs.Runs) -> None:
+def test_gadre_2024_the_posterior_covers_what_the_point_fit_forecasts(runs: bs.Runs) -> None:
     """Four coefficients and a noise from five runs: the prior makes this a forecast with an honest width."""
     of = runs.where(family="OpenLM-RedPajama")
     fit = bs.fit(of_the_fit(of), "tied", seed=0)

@@ -61,7 +61,7 @@ def exponent(family: str) -> float:
 
 @pytest.mark.parametrize(("family", "published"), [*((name, row[0]) for name, row in PUBLISHED.items()),
                                                    *OTHERS.items()])  # fmt: skip
-def test_each_step_has_the_published_exponent(family: str, published: float) -> None:
+def test_porian_2024_each_step_has_the_published_exponent(family: str, published: float) -> None:
     assert exponent(family) == pytest.approx(published, abs=0.01)
 
 
@@ -73,7 +73,7 @@ def near_the_best(runs: bs.Runs, factor: float) -> bs.Runs:
 
 
 @pytest.mark.slow
-def test_the_posterior_of_each_step_agrees() -> None:
+def test_porian_2024_the_posterior_of_each_step_agrees() -> None:
     """A law fitted near the optimum of each budget: no bootstrap, no interpolation, and the same steps."""
     runs = near_the_best(bs.load_runs("porian2024").where(family=list(PUBLISHED)), 3.0)
     fit = bs.fit(runs, "coupled-unpooled", seed=0, draws=500)

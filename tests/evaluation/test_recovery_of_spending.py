@@ -109,7 +109,9 @@ def test_parameters_are_recovered(name: str) -> None:
 
 
 @pytest.mark.parametrize(("trend", "passed", "figure"), [(-0.08, True, 1.0), (0.0, False, 0.5), (0.08, True, 0.0)])
-def test_whether_pruning_beats_a_power_law_is_a_finding(trend: float, passed: bool, figure: float) -> None:
+def test_sorscher_2022_whether_pruning_beats_a_power_law_is_a_finding(
+    trend: float, passed: bool, figure: float
+) -> None:
     spec, runs, truth = made_by("pruning")
     rng, sites = np.random.default_rng(0), truth | {"prune_trend": trend, "sigma": SIGMA, "nu": 8.0}
     scales = {site: dict(spec.settings)[site].prior.scale for site in sites}
@@ -119,7 +121,7 @@ def test_whether_pruning_beats_a_power_law_is_a_finding(trend: float, passed: bo
     assert finding.figure == pytest.approx(figure, abs=0.06)
 
 
-def test_a_kept_share_makes_the_loss_fall_faster_if_the_trend_is_negative() -> None:
+def test_sorscher_2022_a_kept_share_makes_the_loss_fall_faster_if_the_trend_is_negative() -> None:
     """In a law of tokens alone: the local exponent is that of the law times one plus the trend times ln f."""
     slopes = []
     for kept in (1.0, 0.2):
@@ -131,7 +133,7 @@ def test_a_kept_share_makes_the_loss_fall_faster_if_the_trend_is_negative() -> N
     assert slopes == pytest.approx([1.0, 1 - 0.08 * np.log(0.2)])
 
 
-def test_a_filter_is_worth_less_the_more_its_tokens_are_repeated() -> None:
+def test_goyal_2024_a_filter_is_worth_less_the_more_its_tokens_are_repeated() -> None:
     """It starts at the gain times the log of what it leaves out, and halves with each half-life of repeats."""
     with jax.enable_x64(True):
         for epochs, share in ((1.0, 1.0), (6.0, 0.5), (11.0, 0.25)):
@@ -142,7 +144,7 @@ def test_a_filter_is_worth_less_the_more_its_tokens_are_repeated() -> None:
             assert float(found["tokens"] - found["unique_tokens"]) == pytest.approx(np.log(epochs))
 
 
-def test_synthetic_tokens_are_worth_a_share_up_to_a_cap() -> None:
+def test_gerstgrasser_2024_synthetic_tokens_are_worth_a_share_up_to_a_cap() -> None:
     with jax.enable_x64(True):
 
         def worth(share: float, cap: float) -> float:
@@ -155,7 +157,7 @@ def test_synthetic_tokens_are_worth_a_share_up_to_a_cap() -> None:
         assert worth(0.5, 1.0) == pytest.approx(5e9 * (1 + 0.5 * (1 - np.exp(-1))), rel=1e-9)
 
 
-def test_a_year_of_progress_is_worth_its_rate_in_compute() -> None:
+def test_ho_2024_a_year_of_progress_is_worth_its_rate_in_compute() -> None:
     with jax.enable_x64(True):
         for flops, rate in ((1e21, 2.5), (1e23, 2.5 * 100**0.05)):
             params = np.sqrt(flops / 6 / 20)
@@ -165,7 +167,7 @@ def test_a_year_of_progress_is_worth_its_rate_in_compute() -> None:
             assert np.exp(gain) == pytest.approx(rate, rel=1e-9)
 
 
-def test_fewer_distinct_tokens_are_more_repeats() -> None:
+def test_deduplication_fewer_distinct_tokens_are_more_repeats() -> None:
     spent = {"params": np.log(1e9), "tokens": np.log(1e11), "unique_tokens": np.log(5e10)}
     halved = spent | {"unique_tokens": np.log(2.5e10)}
     with jax.enable_x64(True):

@@ -50,7 +50,7 @@ def test_the_table_holds_every_curve_of_every_domain(table: pd.DataFrame) -> Non
     assert table.loc[CURVES, "domain"].nunique() == 4
 
 
-def test_point_fits_of_m1_to_m4_are_those_of_the_table(
+def test_alabdulmohsin_2022_point_fits_of_m1_to_m4_are_those_of_the_table(
     vision: ModuleType, table: pd.DataFrame, again: pd.DataFrame
 ) -> None:
     """The recipe has no random numbers; its stopping rule leaves differences in the fifth decimal."""
@@ -64,14 +64,14 @@ def test_the_posterior_extrapolates_as_in_the_table(table: pd.DataFrame, again: 
 
 
 @pytest.mark.parametrize("domain", ["image classification", "translation", "language modelling"])
-def test_the_average_extrapolates_no_worse_than_the_best_point_fit(
+def test_alabdulmohsin_2022_the_average_extrapolates_no_worse_than_the_best_point_fit(
     vision: ModuleType, table: pd.DataFrame, domain: str
 ) -> None:
     mean = table[table["domain"] == domain][[*vision.POINTS, vision.AVERAGE]].mean()
     assert mean[vision.AVERAGE] <= mean[[*vision.POINTS]].min()
 
 
-def test_on_big_bench_one_point_fit_extrapolates_better_than_the_average(
+def test_alabdulmohsin_2022_on_big_bench_one_point_fit_extrapolates_better_than_the_average(
     vision: ModuleType, table: pd.DataFrame
 ) -> None:
     """M3, by less than twice the standard error of the difference over ten curves of five tasks."""

@@ -89,7 +89,7 @@ def assert_found(found: dict[str, float], wanted: dict[str, tuple[float, float]]
         assert found[name] == pytest.approx(value, abs=tolerance), name
 
 
-def test_huber_optimum_of_240_runs_is_the_recomputed_one_from_every_start(chinchilla):
+def test_besiroglu_2024_huber_optimum_of_240_runs_is_the_recomputed_one_from_every_start(chinchilla):
     # Figures and tolerances of the reproduction target; the optimum is shallow along E, A, B.
     runs = chinchilla.where(exclusion="")
     assert len(runs) == 240
@@ -107,7 +107,7 @@ def test_huber_optimum_of_240_runs_is_the_recomputed_one_from_every_start(chinch
         )
 
 
-def test_five_undertrained_runs_move_the_huber_optimum_six_fold(chinchilla):
+def test_besiroglu_2024_five_undertrained_runs_move_the_huber_optimum_six_fold(chinchilla):
     assert len(chinchilla) == 245
     for optimum in huber_optima(chinchilla):
         assert_found(

@@ -31,7 +31,7 @@ def _float64():
     [(0.076, 8.8e13, 0.161), (0.095, 5.4e13, 0.196), (0.050, 3.1e8 * PF_DAY, 0.109), (0.057, 1.6e7 * PF_DAY, None)],
     ids=["params", "tokens", "compute", "compute, not best spent"],
 )
-def test_power_laws_of_one_input(alpha: float, scale: float, tenfold: float | None) -> None:
+def test_kaplan_2020_power_laws_of_one_input(alpha: float, scale: float, tenfold: float | None) -> None:
     """L(N), L(D), L(C_min), L(C); ten times the params lower the loss by 16.1%, tokens by 19.6%, compute by 10.9%."""
     anchor = 1e-6 * scale
     level = (scale / anchor) ** alpha
@@ -57,7 +57,7 @@ def joint(params: np.ndarray, tokens: np.ndarray) -> np.ndarray:
     return np.asarray(Kaplan.log_loss(*at, level=level, ratio_D=second / first, **JOINT))
 
 
-def test_the_joint_law_and_its_optimum() -> None:
+def test_kaplan_2020_the_joint_law_and_its_optimum() -> None:
     """Best params by compute to the power 0.575, which follows; the paper's 0.73 is a fit to other runs."""
     params, tokens = np.geomspace(1e6, 1e12, 7), np.geomspace(1e8, 1e13, 7)
     textbook = ((N_C / params) ** (0.076 / 0.103) + D_C / tokens) ** 0.103
@@ -79,7 +79,7 @@ N_C_STEPS, S_C = 6.5e13, 2.1e3
 PARAMS_TERM, STEPS_TERM = (N_C_STEPS / N0) ** 0.077, (S_C / S0) ** 0.76
 
 
-def test_the_law_of_steps() -> None:
+def test_kaplan_2020_the_law_of_steps() -> None:
     params, steps = np.geomspace(1e6, 1e12, 7), np.geomspace(1e3, 1e6, 7)
     level = PARAMS_TERM + STEPS_TERM
     values = {"level": level, "ratio_S": STEPS_TERM / PARAMS_TERM, **STEPS}
@@ -103,7 +103,7 @@ def loss_of(params: np.ndarray, tokens: np.ndarray, batch: np.ndarray | float) -
         np.log(params / N0), np.log(tokens / tokens_0), np.log(batch / B0), **values)))  # fmt: skip
 
 
-def test_runs_of_mixed_batches_are_one_law_after_conversion() -> None:
+def test_kaplan_2020_runs_of_mixed_batches_are_one_law_after_conversion() -> None:
     """The loss for any batch is that of the law of least steps, at the steps converted by the critical batch there."""
     rng = np.random.default_rng(0)
     params, tokens, batch = (10 ** rng.uniform(*ends, 200) for ends in ((6, 11), (8, 12), (3, 8)))
@@ -116,12 +116,12 @@ def test_runs_of_mixed_batches_are_one_law_after_conversion() -> None:
     assert half == (5e3, 5e9)
 
 
-def test_the_critical_batch_doubles_as_the_loss_falls_by_13_percent() -> None:
+def test_kaplan_2020_the_critical_batch_doubles_as_the_loss_falls_by_13_percent() -> None:
     assert critical_batch(1.0) == KAPLAN_B_STAR
     assert critical_batch(0.87 * 3.0) / critical_batch(3.0) == pytest.approx(2.0, abs=0.07)
 
 
-def test_exponents_of_compute_follow_from_those_of_params_steps_and_batch() -> None:
+def test_kaplan_2020_exponents_of_compute_follow_from_those_of_params_steps_and_batch() -> None:
     """0.0525 and 0.68 are derived, where the paper prints 0.054 and 0.71 from exponents that it does not round.
 
     The abstract's 0.73 is a separate fit, which nothing here derives.

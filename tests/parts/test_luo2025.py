@@ -105,7 +105,7 @@ def test_a_decay_lowers_the_loss_and_a_constant_rate_does_not(curves: pd.DataFra
     assert (wsd[1:] < flat[1:] - 0.01).all()
 
 
-def test_the_annealing_area_is_that_of_its_definition():
+def test_tissue_2024_the_annealing_area_is_that_of_its_definition():
     text, memory, step = "linear peak=1e-3 floor=1e-4 warmup=5 decay=20 steps=60", 0.9, 55
     rates = schedule(text).rates()
     falls = np.maximum(-np.diff(rates, prepend=rates[0]), 0)

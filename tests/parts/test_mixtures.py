@@ -78,7 +78,7 @@ class PointFit:
             return np.exp(self.anchor_loss + np.asarray(log_loss(self.law, self.at, self._inputs(runs))))
 
 
-def test_shukors_law_fitted_at_1m_params_ranks_mixtures_at_1m_60m_and_1b(regmix: bs.Runs) -> None:
+def test_shukor_2025_fitted_at_1m_params_ranks_mixtures_at_1m_60m_and_1b(regmix: bs.Runs) -> None:
     """Rank correlations of a point fit to 512 runs; the posterior's are below, in a slow test."""
     law = part("laws", "mixture-additive", **dict(dict(bs.load_spec("mixture-additive").fields)["mixture-additive"]))
     fit, found = PointFit(law, sized(regmix, SIZES["1M"], "train").frame), {}
@@ -92,7 +92,7 @@ def test_shukors_law_fitted_at_1m_params_ranks_mixtures_at_1m_60m_and_1b(regmix:
 
 
 @pytest.mark.slow
-def test_the_posterior_of_shukors_law_ranks_them_too_and_its_best_mixture_has_a_small_regret(regmix: bs.Runs) -> None:
+def test_shukor_2025_the_posterior_ranks_them_too_and_its_best_mixture_has_a_small_regret(regmix: bs.Runs) -> None:
     fit = bs.fit(sized(regmix, SIZES["1M"], "train"), "mixture-additive", seed=0, draws=250)
     assert fit.converged
     for params in SIZES.values():
@@ -106,7 +106,7 @@ def test_the_posterior_of_shukors_law_ranks_them_too_and_its_best_mixture_has_a_
     assert choice.gain_over_mean["q05"] > 0.2
 
 
-def test_yes_law_has_the_published_error_on_unseen_mixtures_at_every_size_and_text() -> None:
+def test_ye_2024_has_the_published_error_on_unseen_mixtures_at_every_size_and_text() -> None:
     """Twenty fits of 20 mixtures: 0.6% to 1.7% of the loss was recomputed for the six others."""
     names = dict(dict(bs.load_spec("mixture-exponential").fields)["mixture-exponential"])
     law, errors = part("laws", "mixture-exponential", **names), []
@@ -120,7 +120,7 @@ def test_yes_law_has_the_published_error_on_unseen_mixtures_at_every_size_and_te
 
 
 @pytest.mark.parametrize(("spec", "published"), [("mixture-scaled", 0.045), ("mixture-joint", 0.025)])
-def test_shukors_laws_of_several_sizes_forecast_a_larger_one(spec: str, published: float) -> None:
+def test_shukor_2025_laws_of_several_sizes_forecast_a_larger_one(spec: str, published: float) -> None:
     """From 70M, 160M and 305M params to all mixtures at 410M. The paper's runs and sizes are others."""
     law, errors = part("laws", spec, **dict(dict(bs.load_spec(spec).fields)[spec])), {}
     for text, runs in bs.load_runs("mixtures5").frame.groupby("family"):
@@ -134,7 +134,7 @@ def test_shukors_laws_of_several_sizes_forecast_a_larger_one(spec: str, publishe
 
 @pytest.mark.slow
 @pytest.mark.parametrize("spec", ["mixture-exponential", "mixture-scaled", "mixture-joint"])
-def test_the_posterior_has_that_error_too(spec: str) -> None:
+def test_ye_2024_the_posterior_has_that_error_too(spec: str) -> None:
     runs = bs.load_runs("mixtures5").where(family="prose")
     runs = runs.where(params_below="1e8") if spec == "mixture-exponential" else runs
     fit = bs.fit(runs.where(split="train"), spec, seed=0)
@@ -142,6 +142,30 @@ def test_the_posterior_has_that_error_too(spec: str) -> None:
     forecast = bs.forecast(fit, unseen.drop(columns="loss")).table
     assert fit.converged
     assert np.abs(forecast["q50"] / unseen["loss"].to_numpy() - 1).mean() < 0.017
+
+
+@pytest.mark.slow
+def test_code_fraction_the_best_share_of_code_is_recovered_with_its_posterior() -> None:
+    """Simulated runs of text and code, scored on one text that both help: there is a best share between the ends."""
+    rng, share = np.random.default_rng(0), np.linspace(0.02, 0.98, 40)
+
+    def loss(code: np.ndarray) -> np.ndarray:
+        return 2.1 + 1 / (1.6 * (1 - code) ** 0.5 + 0.9 * code**0.5)
+
+    table = pd.DataFrame({"params": 1e8, "tokens": 2e9, "share_text": 1 - share, "share_code": share,
+                          "loss": loss(share) * np.exp(0.001 * rng.standard_normal(len(share)))})  # fmt: skip
+    spec = bs.make_spec("code", law="mixture-additive", fields={"mixture-additive": {"domains": ["text", "code"]}},
+                        pooling={"default": "none"})  # fmt: skip
+    fit = bs.fit(bs.load_runs(table, loss_unit="nats"), spec, seed=0)
+    assert fit.converged, fit.verdict
+    best = 0.9**2 / (0.9**2 + 1.6**2)  # the closed form for the power of a half
+    choice = bs.decide("mixture", fit)
+    found = choice.best_shares["share_code"]
+    assert found["q05"] < best < found["q95"]
+    assert found["q95"] - found["q05"] < 0.2  # and not by width
+    low, high = choice.as_good["share_code"]
+    assert low < best < high
+    assert loss(choice.action["share_code"]) < loss(np.array(best)) + 0.001
 
 
 def test_the_anchor_of_shares_is_their_mean() -> None:

@@ -17,6 +17,20 @@ from bayescale.parts.modalities import FLOPS, PARAMS, PF_DAY, exponent_prior
 TRUTH = {"synergy": 0.12, "rivalry_params": 0.06, "rivalry_tokens": 0.05, "rivalry_alpha": 0.3, "rivalry_beta": 0.4}
 SECOND = {"floor": 2.4, "params": 0.4, "tokens": 0.25, "alpha": 0.3, "beta": 0.25}
 CHAINS, DRAWS = 4, 250
+TABLE_1 = {  # Henighan et al. 2020: floor, scale and exponent by params, and by compute in PF-days
+    "language": ((0, 1.47e14, 0.070), (0, 3.47e8, 0.048)),
+    "image_8x8": ((3.12, 8.0e1, 0.24), (3.13, 1.8e-8, 0.19)),
+    "image_16x16": ((2.64, 2.8e2, 0.22), (2.64, 1.6e-8, 0.16)),
+    "image_32x32": ((2.20, 6.3e1, 0.13), (2.21, 3.6e-9, 0.1)),
+    "image_vq_16x16": ((3.99, 2.7e4, 0.13), (4.09, 6.1e-7, 0.11)),
+    "image_vq_32x32": ((3.07, 1.9e4, 0.14), (3.17, 2.6e-6, 0.12)),
+    "text_to_image_caption": ((0, 5.6e8, 0.037), None),
+    "text_to_image_picture": ((2.0, 5.1e3, 0.16), (1.93, 1.5e-6, 0.15)),
+    "image_to_text_caption": ((0, 7.0e8, 0.039), None),
+    "image_to_text_picture": ((2.0, 5.5e3, 0.15), (1.97, 1.5e-6, 0.16)),
+    "video_vq_16x16x16": ((1.01, 3.7e4, 0.24), (0.95, 2.2e-5, 0.14)),
+    "math_extrapolate": ((0.28, 1.1e4, 0.16), (0.14, 1.4e-5, 0.17)),
+}
 
 
 def interaction(params: np.ndarray, tokens: np.ndarray) -> np.ndarray:
@@ -61,8 +75,16 @@ def known() -> bs.Fit:
     return bs.Fit.from_samples(drawn, spec, runs)
 
 
+def test_henighan_2020_the_constants_are_those_of_table_1() -> None:
+    assert {name: tuple(row) for name, row in PARAMS.items()} == {name: row for name, (row, _) in TABLE_1.items()}
+    by_compute = {name: row for name, (_, row) in TABLE_1.items() if row}
+    assert FLOPS.keys() == by_compute.keys()
+    for name, (floor, scale, exponent) in by_compute.items():
+        assert FLOPS[name] == (floor, pytest.approx(scale * 1e15 * 86_400, rel=1e-12), exponent), name
+
+
 @pytest.mark.parametrize("rows", [PARAMS, FLOPS], ids=["params", "flops"])
-def test_the_rows_of_henighan_2020_are_laws_of_the_catalogue(rows: dict) -> None:
+def test_henighan_2020_the_rows_are_laws_of_the_catalogue(rows: dict) -> None:
     """At its scale a published law is one nat above its floor, and its exponent is the slope of the reducible loss."""
     law = part("laws", "power-floor")
     with jax.enable_x64(True):
@@ -77,14 +99,14 @@ def test_the_rows_of_henighan_2020_are_laws_of_the_catalogue(rows: dict) -> None
             assert float(published["E"]) == pytest.approx(row.floor, rel=1e-9)
 
 
-def test_floors_by_params_and_by_compute_agree_within_a_tenth_but_for_mathematics() -> None:
+def test_henighan_2020_floors_by_params_and_by_compute_agree_within_a_tenth_but_for_mathematics() -> None:
     apart = {name: abs(PARAMS[name].floor - FLOPS[name].floor) for name in FLOPS}
     assert {name for name, x in apart.items() if x > 0.1 + 1e-9} == {"math_extrapolate"}
     assert FLOPS["video_vq_16x16x16"].scale == pytest.approx(1.9008e15)
     assert PF_DAY == 1e15 * 86_400
 
 
-def test_a_prior_of_an_exponent_has_the_published_one_as_its_median() -> None:
+def test_henighan_2020_a_prior_of_an_exponent_has_the_published_one_as_its_median() -> None:
     assert [exponent_prior(name).median for name in PARAMS] == [row.exponent for row in PARAMS.values()]
     spec = bs.load_spec("modalities").with_prior(alpha_N=exponent_prior("image_8x8"))
     assert spec.parameters["alpha_N"].prior.median == 0.24
@@ -92,7 +114,7 @@ def test_a_prior_of_an_exponent_has_the_published_one_as_its_median() -> None:
         exponent_prior("text_to_image_caption", "flops")
 
 
-def test_a_shared_model_has_the_published_interaction(known: bs.Fit) -> None:
+def test_aghajanyan_2023_a_shared_model_has_the_published_interaction(known: bs.Fit) -> None:
     """Forecasts of the first, the second and both, at params and tokens that no run has."""
     params, tokens = np.array([3e8, 2e10]), np.array([4e10, 3e9])
     query = pd.DataFrame({"params": params, "tokens": tokens})
@@ -103,7 +125,7 @@ def test_a_shared_model_has_the_published_interaction(known: bs.Fit) -> None:
     np.testing.assert_allclose(both, 0.5 * (low + other) + interaction(params, tokens), atol=0.002)
 
 
-def test_sharing_is_better_from_the_size_at_which_synergy_outweighs_competition(known: bs.Fit) -> None:
+def test_aghajanyan_2023_sharing_is_better_from_the_size_at_which_synergy_outweighs_competition(known: bs.Fit) -> None:
     choice = bs.decide("share", known, params="1B", tokens="20B")
     grid = np.geomspace(1e6, 1e12, 100_000)
     synergy = np.median(known.posterior["synergy"].to_numpy())
@@ -128,7 +150,7 @@ def test_a_run_of_an_unknown_modality_is_refused() -> None:
 
 
 @pytest.mark.slow
-def test_the_interaction_is_recovered() -> None:
+def test_aghajanyan_2023_the_interaction_is_recovered() -> None:
     fit = bs.fit(runs_of(0.002), "modalities", seed=0)
     assert fit.converged
     for name, value in {**TRUTH, **{f"second_{name}": x for name, x in SECOND.items()}}.items():

@@ -52,7 +52,7 @@ def point_fit(runs: bs.Runs) -> Point:
 
 
 @pytest.mark.parametrize("family", PUBLISHED)
-def test_the_worth_of_streams(runs: bs.Runs, family: str) -> None:
+def test_parscale_2025_the_worth_of_streams(runs: bs.Runs, family: str) -> None:
     k, explained, printed = PUBLISHED[family]
     found = point_fit(runs.where(family=family))
     assert found.k == pytest.approx(k, abs=5e-4)
@@ -60,13 +60,13 @@ def test_the_worth_of_streams(runs: bs.Runs, family: str) -> None:
     assert found.k == pytest.approx(printed, abs=0.01)
 
 
-def test_floors_and_exponents(runs: bs.Runs) -> None:
+def test_parscale_2025_floors_and_exponents(runs: bs.Runs) -> None:
     pile, stack = (point_fit(runs.where(family=family)) for family in PUBLISHED)
     assert (pile.floor, stack.floor) == (pytest.approx(1.291, abs=5e-4), pytest.approx(0.7085, abs=5e-4))
     assert (pile.exponent, stack.exponent) == (pytest.approx(0.196, abs=5e-4), pytest.approx(0.199, abs=5e-4))
 
 
-def test_eight_streams_are_worth_as_much_as_the_logarithm_says() -> None:
+def test_parscale_2025_eight_streams_are_worth_as_much_as_the_logarithm_says() -> None:
     with jax.enable_x64(True):
         found = Parallel.effective({"params": 0.0, "streams": np.log(8.0)}, None, stream_worth=0.334)["params"]
     assert float(np.exp(found)) == pytest.approx(1.695, abs=1e-3)
@@ -81,7 +81,7 @@ def test_a_law_of_one_input_is_of_the_resource_that_it_reads() -> None:
 
 
 @pytest.mark.slow
-def test_the_posterior_has_the_point_fit_inside(runs: bs.Runs) -> None:
+def test_parscale_2025_the_posterior_has_the_point_fit_inside(runs: bs.Runs) -> None:
     """Its residuals are of log loss, with a Student-t: constants agree within their errors."""
     fit = bs.fit(runs, "parallel", seed=0)
     assert fit.converged, fit.verdict

@@ -41,7 +41,7 @@ def added(penalty: type, parameters: dict, params: float, tokens: float, **colum
     return float(jnp.exp(penalty.penalized(jnp.log(loss), spent, None, **parameters))) - loss
 
 
-def test_bits_are_worth_the_product_of_three_shares() -> None:
+def test_kumar_2024_bits_are_worth_the_product_of_three_shares() -> None:
     spent = {
         "params": np.log(1e9),
         "weight_bits": np.log(4.0),
@@ -54,7 +54,7 @@ def test_bits_are_worth_the_product_of_three_shares() -> None:
     assert found == pytest.approx(wanted, rel=1e-12)
 
 
-def test_the_penalty_of_rounding_is_the_published_form_and_has_its_signs() -> None:
+def test_chen_2025_the_penalty_of_rounding_is_the_published_form_and_has_its_signs() -> None:
     usual = {"rounded_bits": 4.0, "group_size": 128.0}
     assert added(Quantization, ROUNDED, 1e9, 1e11, **usual) == pytest.approx(0.06, rel=1e-9)
     more = added(Quantization, ROUNDED, 2e9, 5e11, rounded_bits=3.0, group_size=1024.0)
@@ -62,7 +62,7 @@ def test_the_penalty_of_rounding_is_the_published_form_and_has_its_signs() -> No
     assert added(Quantization, ROUNDED, 1e9, 1e11, rounded_bits=16.0, group_size=128.0) < 1e-4
 
 
-def test_the_penalty_of_a_format_is_the_published_form() -> None:
+def test_sun_2025_the_penalty_of_a_format_is_the_published_form() -> None:
     """Two bits of exponent and one of mantissa, with a scale for each 128 values, are the reference."""
     assert added(FloatingPoint, FORMAT, 1e9, 1e11, exponent_bits=2, mantissa_bits=1, block_size=128) == pytest.approx(
         0.05, rel=1e-9
@@ -74,7 +74,7 @@ def test_the_penalty_of_a_format_is_the_published_form() -> None:
 
 
 @pytest.mark.parametrize(("params", "bits"), [(1e9, (2, 1)), (7e9, (2, 1)), (1e9, (4, 3))])
-def test_critical_tokens_are_where_the_loss_is_lowest(params: float, bits: tuple[int, int]) -> None:
+def test_sun_2025_critical_tokens_are_where_the_loss_is_lowest(params: float, bits: tuple[int, int]) -> None:
     """Their closed form against a numerical minimum of the law with its penalty."""
     form = dict(zip(("exponent_bits", "mantissa_bits", "block_size"), (*bits, 128), strict=True))
 
@@ -87,7 +87,7 @@ def test_critical_tokens_are_where_the_loss_is_lowest(params: float, bits: tuple
     assert np.exp(found.x) == pytest.approx(critical_tokens(B, each, FORMAT["beta_D"]), rel=1e-5)
 
 
-def test_critical_tokens_grow_with_params_and_with_bits() -> None:
+def test_kumar_2024_critical_tokens_grow_with_params_and_with_bits() -> None:
     def critical(params: float, mantissa_bits: float) -> float:
         each = added(FloatingPoint, FORMAT, params, 1e11, exponent_bits=2, mantissa_bits=mantissa_bits, block_size=128)
         return critical_tokens(B, each / 1e11 ** FORMAT["beta_D"], FORMAT["beta_D"])

@@ -87,11 +87,11 @@ def spent(runs: bs.Runs) -> tuple[np.ndarray, ...]:
 @pytest.mark.parametrize(
     ("params", "tokens", "wanted"), [(6.34e9, 242e9, 2.2256440889984477), (8.67e9, 178e9, 2.2269634075)]
 )
-def test_worked_losses_with_25_billion_unique_tokens(params, tokens, wanted):
+def test_muennighoff_2023_worked_losses_with_25_billion_unique_tokens(params, tokens, wanted):
     assert float(loss(params, tokens, 25e9)) == pytest.approx(wanted, abs=1e-9)
 
 
-def test_fewer_params_and_more_epochs_beat_more_params_at_equal_compute():
+def test_muennighoff_2023_fewer_params_and_more_epochs_beat_more_params_at_equal_compute():
     assert loss(6.34e9, 242e9, 25e9) < loss(8.67e9, 178e9, 25e9)
 
 
@@ -99,7 +99,7 @@ def test_fewer_params_and_more_epochs_beat_more_params_at_equal_compute():
     ("epochs", "wanted", "half_a_digit"),
     [(1, 1, 1e-12), (2, 1.97, 5e-3), (4, 3.73, 5e-3), (8, 6.62, 5e-3), (16, 10.6, 5e-2), (40, 15.2, 5e-2)],
 )
-def test_worth_of_epochs_in_unique_tokens(epochs, wanted, half_a_digit):
+def test_muennighoff_2023_worth_of_epochs_in_unique_tokens(epochs, wanted, half_a_digit):
     worth = effective(1e9, 25e9 * epochs, 25e9)["tokens"]
     assert float(jnp.exp(worth)) / 25e9 == pytest.approx(wanted, abs=half_a_digit)
 
@@ -139,11 +139,11 @@ def test_gradients_are_finite_where_nothing_is_repeated():
         pytest.param(0.772, loss, id="published decays"),
     ],
 )
-def test_explained_variance_of_published_constants(runs, wanted: float, predict: Callable):
+def test_muennighoff_2023_explained_variance_of_published_constants(runs, wanted: float, predict: Callable):
     assert explained(predict(*spent(runs)), runs) == pytest.approx(wanted, abs=1e-3)
 
 
-def test_explained_variance_of_data_decay_alone(runs):
+def test_muennighoff_2023_explained_variance_of_data_decay_alone(runs):
     """Decay of tokens alone, refitted.
 
     The source's figure for decay of params alone (.449) is not reproduced and has no test. With tokens
@@ -160,7 +160,7 @@ def test_explained_variance_of_data_decay_alone(runs):
     assert explained(predict(found.x), runs) == pytest.approx(0.735, abs=1e-3)
 
 
-def test_explained_variance_of_geometric_decay(runs):
+def test_muennighoff_2023_explained_variance_of_geometric_decay(runs):
     def predict(logits: np.ndarray) -> np.ndarray:
         return geometric_loss(*spent(runs), *(1 / (1 + np.exp(-logits))))
 

@@ -148,7 +148,7 @@ def test_a_budget_of_a_law_of_active_params_is_refused_with_repetition_too() -> 
         bs.Allocation("1e22").actions(fit)
 
 
-def test_a_dense_start_adds_its_tokens_at_their_worth() -> None:
+def test_liew_2025_a_dense_start_adds_its_tokens_at_their_worth() -> None:
     tokens, resource = np.log([1e9, 1e11]), RESOURCES["dense-start"]
     spent = {"params": tokens, "tokens": tokens, "dense_tokens": np.log([4e9, 1.0])}
     found = resource.effective(spent, None, dense_worth=0.5)
@@ -156,7 +156,7 @@ def test_a_dense_start_adds_its_tokens_at_their_worth() -> None:
 
 
 @pytest.mark.slow
-def test_worths_of_routed_models_are_recovered_where_the_dense_phase_varies() -> None:
+def test_liew_2025_worths_of_routed_models_are_recovered_where_the_dense_phase_varies() -> None:
     """Sizes, sparsities and tokens of both phases on a grid, as the open runs do not have them."""
     sizes, sparsities, lengths, starts = (
         np.geomspace(3e7, 1e9, 4),

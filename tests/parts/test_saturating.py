@@ -30,7 +30,7 @@ def inputs(seed: int = 1) -> jax.Array:
     return jax.random.uniform(jax.random.key(seed), (DRAWS,), minval=-5.0, maxval=5.0)
 
 
-def test_the_plateau_law_solves_its_equation() -> None:
+def test_alabdulmohsin_2022_the_plateau_law_solves_its_equation() -> None:
     """(L - E) / (L_0 - L)^shape = B X^-c, in logs. Close to an end, its distance is a difference of close numbers."""
     law, p, x = LAWS["plateau"], drawn("plateau"), inputs()
     x0, loss = jnp.log(2e9), jnp.log(0.4)
@@ -73,14 +73,16 @@ def test_far_below_chance_the_plateau_law_is_a_power_law_above_its_floor() -> No
 
 
 @pytest.mark.parametrize(("law", "fixed"), [("zhai", {"offset": 1e-12}), ("broken", {"before": 1.0, "break_at": 1.0})])
-def test_without_an_offset_or_a_change_it_is_a_power_law_above_a_floor(law: str, fixed: dict[str, float]) -> None:
+def test_zhai_2021_and_caballero_2022_without_an_offset_or_a_change_are_a_power_law_above_a_floor(
+    law: str, fixed: dict[str, float]
+) -> None:
     p, x = drawn("power-floor"), inputs()
     np.testing.assert_allclose(
         LAWS[law].log_loss(x, **p, **fixed), LAWS["power-floor"].log_loss(x, **p), rtol=0, atol=1e-9
     )
 
 
-def test_without_a_limit_bansal_is_a_power_law_and_beyond_the_limit_it_is_flat() -> None:
+def test_bansal_2022_without_a_limit_is_a_power_law_and_beyond_the_limit_it_is_flat() -> None:
     p, x, law = drawn("power"), inputs(), LAWS["bansal"]
     np.testing.assert_allclose(law.log_loss(x, limit=1e14, **p), LAWS["power"].log_loss(x, **p), rtol=0, atol=1e-10)
     q = drawn("bansal")
@@ -88,7 +90,7 @@ def test_without_a_limit_bansal_is_a_power_law_and_beyond_the_limit_it_is_flat()
     np.testing.assert_allclose(jnp.exp(law.log_loss(jnp.full(DRAWS, 200.0), **q)), floor, rtol=1e-9)
 
 
-def test_a_break_changes_the_exponent_by_as_much_as_it_says() -> None:
+def test_caballero_2022_a_break_changes_the_exponent_by_as_much_as_it_says() -> None:
     law, p = LAWS["broken"], drawn("broken") | {"ratio_X": 1e200}
     found = law.published(0.0, loss=0.0, **p)
     for side, exponent in ((-1, found["c_0"]), (1, found["c_0"] + found["c_1"])):

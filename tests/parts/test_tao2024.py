@@ -25,7 +25,7 @@ def runs() -> bs.Runs:
     return found
 
 
-def test_the_printed_constants_explain_the_published_share(runs: bs.Runs) -> None:
+def test_tao_2024_the_printed_constants_explain_the_published_share(runs: bs.Runs) -> None:
     """R² of 0.968. The parts compute it, with the anchor at a million params and a billion tokens."""
     sizes = [np.log(runs[name].astype(float) / unit) for name, unit in
              (("params", 1e6), ("vocab_params", 1e6), ("tokens", 1e9))]  # fmt: skip
@@ -41,7 +41,7 @@ def test_the_printed_constants_explain_the_published_share(runs: bs.Runs) -> Non
 
 
 @pytest.mark.parametrize(("params", "flops"), [(1e8, 1e19), (3e9, 1e22), (7e10, 5e24)])
-def test_the_best_vocabulary_has_the_lowest_loss_at_fixed_compute(params: float, flops: float) -> None:
+def test_tao_2024_the_best_vocabulary_has_the_lowest_loss_at_fixed_compute(params: float, flops: float) -> None:
     best = best_vocabulary(params, flops, **IN_BASE_UNITS)
     around = best * np.exp(np.linspace(-0.5, 0.5, 101))
     tokens = flops / (6 * (params + around))
@@ -49,7 +49,7 @@ def test_the_best_vocabulary_has_the_lowest_loss_at_fixed_compute(params: float,
     assert np.argmin(loss) == 50
 
 
-def test_the_best_vocabulary_grows_more_slowly_than_the_model() -> None:
+def test_tao_2024_the_best_vocabulary_grows_more_slowly_than_the_model() -> None:
     """With params and tokens growing as fast, as this law's equal exponents have it. The paper's rule is gamma < 1."""
     params = np.geomspace(1e8, 1e12, 9)
     best = best_vocabulary(params, 6 * 20 * params**2, **IN_BASE_UNITS)
@@ -66,7 +66,7 @@ def test_a_larger_gain_over_a_unigram_model_is_a_lower_response() -> None:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::bayescale.core.errors.ConvergenceWarning")
-def test_the_vocabulary_term_is_identified_by_its_prior_alone(runs: bs.Runs) -> None:
+def test_tao_2024_the_vocabulary_term_is_identified_by_its_prior_alone(runs: bs.Runs) -> None:
     """Without one, its exponent may be zero and the term a constant, which the gain over a unigram model cancels."""
     spec = bs.load_spec("vocabulary")
     fit = bs.fit(runs, spec, seed=0)

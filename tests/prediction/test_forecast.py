@@ -227,7 +227,8 @@ def test_a_query_has_a_distance_from_a_single_run():
 
 
 @pytest.mark.parametrize(
-    ("name", "column"), [("additive", "params"), ("repetition", "unique_tokens"), ("accuracy", "tokens")]
+    ("name", "column"),
+    [("additive", "params"), ("repetition", "unique_tokens"), ("accuracy", "tokens"), ("modalities", "params")],
 )
 def test_the_prior_of_the_loss_along_a_column_falls_and_is_one_at_the_usual_run(name: str, column: str) -> None:
     curve = prior_curve(bs.load_spec(name), column, draws=50)
@@ -240,3 +241,5 @@ def test_the_prior_of_the_loss_along_a_column_falls_and_is_one_at_the_usual_run(
 def test_no_prior_is_drawn_along_what_a_spec_does_not_read() -> None:
     with pytest.raises(QueryError, match="does not read 'unique_tokens'"):
         prior_curve(bs.load_spec("additive"), "unique_tokens")
+    with pytest.raises(QueryError, match="reads text, of which there is no usual value"):
+        prior_curve(bs.load_spec("training-curves"), "step")

@@ -112,7 +112,7 @@ def test_a_recount_says_what_it_needs() -> None:
     np.testing.assert_allclose(less["tokens"], runs["tokens"] - 1e6)
 
 
-def test_params_without_shapes() -> None:
+def test_pearce_song_2024_params_without_shapes() -> None:
     """Pearce & Song 2024: all params are the non-embedding ones and 47,491 times their cube root."""
     assert total_params(1e6) == 1e6 + 47_491 * 100
     sizes = np.geomspace(1.0, 1e12, 50)
@@ -127,19 +127,13 @@ EPOCH = (482.01, 0.3478, 2085.43, 0.3658)
 HOFFMANN = (406.4, 0.3392, 410.7, 0.2849)
 
 
-@pytest.mark.parametrize(("law", "published", "exponent"), [(EPOCH, 0.78, 0.787), (HOFFMANN, 0.74, 0.751)])
-def test_pearce_song_2024(law: tuple, published: float, exponent: float) -> None:
-    """Chinchilla's law, counted as Kaplan et al. count, has almost their exponent of 0.73 on the range of their sizes.
+@pytest.mark.parametrize("law", [EPOCH, HOFFMANN], ids=["Besiroglu et al.", "Hoffmann et al."])
+def test_pearce_song_2024_the_apparent_exponent_is_that_of_the_minima(law: tuple) -> None:
+    """Chinchilla's law, counted as Kaplan et al. count, seems to have an exponent far above its own.
 
-    The paper's two decimals are read from its own fit; ours minimises the loss at each budget.
+    Nothing is compared with the paper's printed exponents, which were not read in it.
     """
-    found = apparent_exponent(*law)
-    assert found == pytest.approx(published, abs=0.02)
-    assert found == pytest.approx(exponent, abs=0.002)
-
-
-def test_the_apparent_exponent_is_that_of_the_minima() -> None:
-    A, alpha_N, B, beta_D = EPOCH
+    A, alpha_N, B, beta_D = law
     ln_flops = np.linspace(np.log(1e16), np.log(1e20), 300)
 
     def loss(ln_n: float, flops: float) -> float:
@@ -149,8 +143,9 @@ def test_the_apparent_exponent_is_that_of_the_minima() -> None:
     best = np.array([minimize_scalar(loss, bounds=(5.0, 25.0), args=(c,), method="bounded",
                                      options={"xatol": 1e-9}).x for c in np.exp(ln_flops)])  # fmt: skip
     slope = np.polyfit(ln_flops, best, 1)[0]
-    found = apparent_exponent(*EPOCH, sizes=(np.exp(best[0]), np.exp(best[-1])))
+    found = apparent_exponent(*law, sizes=(np.exp(best[0]), np.exp(best[-1])))
     assert found == pytest.approx(slope, abs=1e-3)
+    assert found > beta_D / (alpha_N + beta_D) + 0.1
 
 
 def test_without_embeddings_the_apparent_exponent_is_the_true_one() -> None:

@@ -95,7 +95,7 @@ def test_on_a_coarse_grid_the_envelope_has_only_the_sizes_that_were_trained() ->
     assert 0.5 < wrong.abs().max() < np.log(10)
 
 
-def test_hoffmann2022() -> None:
+def test_hoffmann_2022_approaches_1_and_2_on_the_shipped_runs() -> None:
     """Published: 0.50 and 0.49, from whole training curves; these are the points of the paper's figure."""
     runs = bs.load_runs("hoffmann2022")
     assert bs.lower_envelope(runs).exponent == pytest.approx(0.50, abs=0.01)

@@ -25,7 +25,7 @@ NAMES = [field.name for field in fields(Shape)]
      (LLAMA3_70B, 70.55e9, 0.005e9), (MIXTRAL, 46.7e9, 0.05e9)],
     ids=["GPT-3", "Llama-2-7B", "Llama-3-8B", "Llama-3-70B", "Mixtral 8x7B"],
 )  # fmt: skip
-def test_params_are_those_that_were_published(shape: Shape, params: float, digit: float) -> None:
+def test_shapes_params_are_those_that_were_published(shape: Shape, params: float, digit: float) -> None:
     assert shape.params == pytest.approx(params, abs=digit)
 
 

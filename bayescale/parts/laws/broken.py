@@ -29,7 +29,7 @@ class Broken(AbstractLaw):
         "Curves that bend only near their floor: the break is then its prior, and chains may need more draws. For a "
         "break beyond the runs use the discrepancy break."
     )
-    runs = ("revisiting",)
+    reproduced = "No published figure; the exponents before and after the break are those of the printed formula."
     inputs = ("flops",)
     width: float = 1.0
     """Width of the change, in e-folds."""

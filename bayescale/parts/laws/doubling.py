@@ -34,6 +34,7 @@ class Doubling(AbstractLaw):
     source = KWA
     use = "Models of many dates, where no compute is known: how fast an ability grows, and when it passes a bar."
     avoid = "Dates beyond the runs by more than a few doubling times: a trend over dates has no limit of its own."
+    reproduced = "No published figure; from simulated models, the doubling time."
     inputs = ("year",)
     columns = {"year": YEAR}
     parameters = {

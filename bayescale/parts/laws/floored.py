@@ -29,7 +29,6 @@ class Floored(AbstractLaw):
     source = Additive.source
     use = "Several families are evaluated on one text with one tokenizer and share an irreducible loss."
     avoid = "Families of different texts or units: they have no common irreducible loss."
-    runs = ("open-families",)
     inputs = ("params", "tokens")
     parameters = {
         "floor": FLOOR,

@@ -22,6 +22,7 @@ class Labels(AbstractLaw):
     source = KIRSTAIN + ", for the question; the form: ours"
     use = "Scores over sizes of a model and numbers of labelled examples: to label more, or to take a larger model."
     avoid = "Scores near a ceiling below 1, or less than a decade of either."
+    reproduced = "No published figure; from simulated runs, the exchange rate of examples and params."
     inputs = ("params", "labelled_examples")
     columns = {"labelled_examples": Column("count", "labelled examples", 1e3, 1.0, 1e9, usual=(32.0, 1e5))}
     parameters = {

@@ -25,6 +25,9 @@ class Multiplicative(AbstractLaw):
     source = ZHANG
     use = "Models are fine-tuned, and either their size, their pretraining or their adapter is scaled."
     avoid = "Pretraining: a product of powers has no best split of a budget between params and tokens."
+    reproduced = (
+        "No published figure; from simulated runs, the exponents of two methods and the tokens at which they cross."
+    )
     inputs = ("params", "finetune_tokens")
     columns = {
         "finetune_tokens": Column("tokens", "tokens of the fine-tuning", **_COUNT, usual=(1e6, 1e10)),

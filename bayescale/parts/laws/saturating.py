@@ -37,6 +37,7 @@ class Bansal(AbstractLaw):
     use = "A curve that is a power law of the data at first and bends once towards its floor, as in translation."
     avoid = "Curves whose smallest runs are near chance: the law is steepest there."
     runs = ("revisiting",)
+    reproduced = "As M3, one of the four laws of the average whose errors are at `plateau`."
     inputs = ("flops",)
     parameters = {
         "level": LEVEL,
@@ -88,6 +89,7 @@ class Zhai(AbstractLaw):
     use = "A curve of an error rate that is flat at both ends. Of the laws of one input it is the first to try."
     avoid = "Fewer than two decades of the input: the floor and the offset are then their priors."
     runs = ("revisiting",)
+    reproduced = "One of the four laws of the average whose errors are at `plateau`."
     inputs = ("flops",)
     parameters = {
         "level": LEVEL,

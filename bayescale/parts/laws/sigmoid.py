@@ -33,6 +33,7 @@ class Sigmoid(AbstractLaw):
         "Runs that end before the inflection, where the asymptote is its prior. Average with `power` for what lies "
         "beyond the runs: the two differ most there."
     )
+    reproduced = "No published figure; the printed formula, to 1e-9."
     inputs = ("flops",)
     parameters = {
         "level": LEVEL,

@@ -23,6 +23,7 @@ class BetaBinomial(AbstractNoise):
 
     name = "beta-binomial"
     source = "over-dispersion of benchmark scores"
+    runs = ("gadre2024",)
     kind = "count"
     parameters = {
         "concentration": Parameter(LogNormal(200.0, 1.0), "items", "larger is closer to Binomial", spread=0.5),

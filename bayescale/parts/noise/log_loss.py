@@ -23,6 +23,7 @@ class StudentT(AbstractNoise):
 
     name = "student-t"
     source = "default; 240 and 245 of the Chinchilla runs then agree without deletions"
+    runs = ("hoffmann2022", "open-families")
     kind = "log"
     parameters = {"sigma": SIGMA, "nu": NU}
 
@@ -41,6 +42,7 @@ class Heteroscedastic(AbstractNoise):
 
     name = "heteroscedastic"
     source = "residuals of the open families: in four of ten, smaller-compute runs scatter clearly more; in two, less"
+    runs = ("hoffmann2022", "open-families")
     kind = "log"
     parameters = {
         "sigma": SIGMA,

@@ -27,6 +27,7 @@ class OverDispersed(AbstractNoise):
     source = "over-dispersion of benchmark scores; Stirling's series of the log-gamma function"
     use = "Batteries of benchmarks, and any accuracy whose runs scatter by more than their items explain."
     avoid = "Items that are the only source of scatter: binomial has no parameter to learn."
+    runs = ("gadre2024", "gadre2024-benchmarks", "pythia")
     kind = "count"
     parameters = BetaBinomial.parameters
 

@@ -14,6 +14,7 @@ class StudentTReal(AbstractNoise):
 
     name = "student-t-real"
     source = "as for log loss, in the unit of the response"
+    runs = ("vocabulary",)
     kind = "real"
     parameters = {"scatter": SCATTER, "nu": NU}
 

@@ -22,6 +22,7 @@ class Average(AbstractNoise):
     source = "a mean of items has binomial variance; averages of subjects and over-dispersion lower the number of items"
     use = "Averages and published accuracies without a number of items. Scores of exactly 0 and 1 are possible."
     avoid = "Counts with a known number of items: use beta-binomial."
+    runs = ("gadre2024-benchmarks",)
     kind = "share"
     parameters = {
         "items": Parameter(LogNormal(1000.0, 1.5), "items", "independent items that would scatter as much", spread=0.5),

@@ -134,6 +134,7 @@ class Annealing(AbstractPenalty):
     source = "Tissue et al. 2024, arXiv:2408.11029"
     use = "A simple law of training curves is wanted, as a second opinion on `multi-power`."
     avoid = "Schedules with decays of very different lengths: its effect grows without bound."
+    reproduced = "No published figure; the area of annealing is that of its definition, to 1e-12."
     requires = ("step",)
     labels = ("schedule",)
     columns = {"lr_area": AREA}

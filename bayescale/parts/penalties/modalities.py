@@ -40,6 +40,7 @@ class Modalities(AbstractPenalty):
     source = AGHAJANYAN
     use = "Two modalities may share one model, and each has control runs of its own at the same params and tokens."
     avoid = "A modality has no control runs: its synergy and its floor are then their priors."
+    reproduced = "No published figure; from simulated runs, the interaction and the size from which sharing is better."
     reads = ("params", "tokens")
     labels = ("modality",)
     parameters = {

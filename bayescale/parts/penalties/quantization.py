@@ -29,6 +29,7 @@ class Quantization(AbstractPenalty):
     source = "Kumar et al. 2024, arXiv:2411.04330; Chen et al. 2025, arXiv:2505.14302"
     use = "Trained models are rounded to few bits, or trained to be rounded, in at least three widths."
     avoid = "Training in few bits from the start: use the resource `precision`."
+    reproduced = "No published figure; the printed formula with its signs, to 1e-9, and recovery from simulated runs."
     reads = ("params", "tokens")
     requires = ("rounded_bits", "group_size")
     columns = {
@@ -73,6 +74,10 @@ class FloatingPoint(AbstractPenalty):
     source = "Sun et al. 2025, arXiv:2501.02423"
     use = "Models are trained in floating-point formats of few bits, with several exponents and mantissas."
     avoid = "Laws other than `additive`, whose exponents it shares."
+    reproduced = (
+        "No published figure; the printed formula, to 1e-9, and its critical tokens at the numerical minimum of the "
+        "loss."
+    )
     reads = ("params", "tokens")
     requires = ("exponent_bits", "mantissa_bits", "block_size")
     columns = {

@@ -28,6 +28,7 @@ class DenseStart(AbstractResource):
         "further tokens less effective, which this form does not know."
     )
     runs = ("liew2025",)
+    reproduced = "No published figure; from simulated runs, the worth of the dense phase and of routed params."
     changes = {"tokens": TOKENS}
     requires = ("dense_tokens",)
     balanced = False

@@ -20,6 +20,7 @@ class Duplicates(AbstractResource):
     source = "errors in variables on the unique tokens of Muennighoff et al. 2023, arXiv:2305.16264"
     use = "Tokens are repeated, and how many of them are distinct is an estimate."
     avoid = "There is no estimate: the share and the decay of repeats have similar effects, and the prior decides."
+    reproduced = "No published figure; recovery from simulated runs."
     changes = Repetition.changes
     requires = Repetition.requires
     parameters = {

@@ -33,6 +33,7 @@ class Progress(AbstractResource):
     source = "Ho et al. 2024, arXiv:2403.05812, with an interaction with scale"
     use = "Families of several years share a law, and the question is what a year is worth."
     avoid = "Families of different texts or tokenizers, or all of one year."
+    reproduced = "No published figure; recovery from simulated runs."
     changes = {"params": PARAMS, "tokens": TOKENS}
     requires = ("year",)
     balanced = False

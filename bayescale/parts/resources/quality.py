@@ -36,6 +36,7 @@ class Pruning(AbstractResource):
     source = "after Sorscher et al. 2022, arXiv:2206.14486, whose claims are about its trend"
     use = "Runs keep different shares of a pool by a metric, each at several numbers of tokens."
     avoid = "All runs keep the same share: its worth is then part of the law."
+    reproduced = "No published figure; from simulated runs, whether pruning beats a power law, as a finding."
     changes = {"tokens": TOKENS}
     requires = ("kept",)
     balanced = False
@@ -69,6 +70,9 @@ class Filtering(AbstractResource):
     source = "after Goyal et al. 2024, arXiv:2404.07177"
     use = "Runs differ in how strictly their tokens were filtered, and repeat them."
     avoid = "No run repeats its tokens: the half-life is then its prior. Use `pruning`."
+    reproduced = (
+        "No published figure; from simulated runs, that a filter is worth less the more its tokens are repeated."
+    )
     changes = {"tokens": TOKENS}
     requires = ("kept", "unique_tokens")
     balanced = False

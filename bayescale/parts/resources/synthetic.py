@@ -21,6 +21,7 @@ class Synthetic(AbstractResource):
     source = "a form of this project, for the accumulation of Gerstgrasser et al. 2024, arXiv:2404.01413"
     use = "Runs add different shares of synthetic tokens to real ones."
     avoid = "Synthetic tokens replace real ones over generations: the loss may then rise, which this form excludes."
+    reproduced = "No published figure; recovery from simulated runs."
     changes = {"tokens": TOKENS}
     requires = ("synthetic",)
     balanced = False

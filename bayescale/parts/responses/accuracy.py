@@ -17,6 +17,7 @@ class Accuracy(AbstractResponse):
 
     name = "accuracy"
     source = "two-step downstream prediction, as in the Llama 3 report, arXiv:2407.21783"
+    runs = ("gadre2024",)
     observed = "n_correct"
     requires = ("n_items", "chance")
     ranges = {"chance": (0.0, 0.99)}

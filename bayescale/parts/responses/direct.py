@@ -20,6 +20,7 @@ class DirectAccuracy(AbstractResponse):
     source = "Krajewski et al. 2025, arXiv:2512.08894: the log of accuracy follows a power law in compute"
     use = "A second opinion next to a law of the loss with a response of accuracy: errors of two steps do not compound."
     avoid = "Benchmarks near their floor in every run: a power law in the log of accuracy above it is then all prior."
+    runs = ("gadre2024",)
     observed = "n_correct"
     requires = ("n_items", "chance")
     ranges = {"chance": (0.0, 0.99)}

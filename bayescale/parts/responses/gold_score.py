@@ -55,6 +55,10 @@ class GoldOfRl(AbstractResponse):
     source = GAO
     use = "Gold scores of policies trained by RL, over divergences and sizes of the reward model."
     avoid = "The best of n samples: use `gold-of-best`. A divergence near zero, where the form is infinitely steep."
+    reproduced = (
+        "No published figure; the peak of the printed formula is at the numerical one, and both coefficients are "
+        "recovered from simulated scores."
+    )
     observed = "gold_score"
     requires = ("kl",)
     ranges = {"kl": (0.0, 1e6)}

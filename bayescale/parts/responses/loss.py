@@ -8,6 +8,7 @@ class Loss(AbstractResponse):
 
     name = "loss"
     source = "log loss, so that small models do not dominate the fit and the floor stays sharp"
+    runs = ("hoffmann2022", "open-families")
     observed = "loss"
     kind = "log"
     unit = "nats/token"
@@ -31,6 +32,7 @@ class ErrorRate(AbstractResponse):
         "For a law of an error rate, in examples seen, params or compute, where the number of test items is not known."
     )
     avoid = "With a known number of test items, the response accuracy describes their sampling noise better."
+    runs = ("revisiting",)
 
     @staticmethod
     def location(log_loss, columns):

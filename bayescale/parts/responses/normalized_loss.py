@@ -15,6 +15,7 @@ class NormalizedLoss(AbstractResponse):
 
     name = "normalized-loss"
     source = "Tao et al. 2024, arXiv:2407.13623"
+    runs = ("vocabulary",)
     observed = "normalized_loss"
     kind = "real"
     unit = "nats/token"

@@ -25,6 +25,10 @@ class Skill(AbstractResponse):
     source = ZHANG + ", for the question: which skills need how many words; the form: ours"
     use = "Scores of one model along its training, or of equal models on more and more text: which skills come when."
     avoid = "Skills that no run has half of: midpoint and ceiling are then their priors."
+    runs = ("pythia",)
+    reproduced = (
+        "The order of the first and last skills in the scores of Pythia-12B, and recovery from simulated scores."
+    )
     observed = "n_correct"
     requires = ("n_items", "chance")
     ranges = {"chance": (0.0, 0.99)}

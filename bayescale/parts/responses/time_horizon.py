@@ -21,6 +21,7 @@ class TimeHorizon(AbstractResponse):
     source = KWA
     use = "Successes at tasks of known human times, by models of many dates (`doubling`) or budgets (`power`)."
     avoid = "Tasks that differ in more than their length: success is then not a function of length alone."
+    reproduced = "No published figure; from simulated models, the doubling time of the horizon."
     observed = "n_correct"
     requires = ("n_items", "task_minutes")
     ranges = {"task_minutes": (1e-4, 1e8)}
