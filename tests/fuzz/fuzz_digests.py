@@ -25,7 +25,7 @@ def _spec(file: h5py.File, rng: random.Random) -> str:
     name = rng.choice(sorted(meta["spec"]["parameters"]))
     prior = meta["spec"]["parameters"][name]["prior"]
     key = rng.choice([key for key, value in prior.items() if isinstance(value, float)])
-    prior[key] *= rng.uniform(0.5, 0.99)
+    prior[key] += rng.uniform(0.01, 0.5)
     file.attrs["bayescale"] = json.dumps(meta)
     return f"the {key} of the prior of {name}"
 
