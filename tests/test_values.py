@@ -66,7 +66,7 @@ def values(chinchilla: bs.Runs, chinchilla_fit: bs.Fit, comparison: bs.Compariso
         "Choice": choice, "Best": choice.best, "Findings": findings, "Finding": findings.findings[0],
         "Verdict": chinchilla_fit.verdict, "Criterion": chinchilla_fit.convergence[0], "Comparison": comparison,
         "Backtest": comparison.backtests["additive"], "LeaveFutureOut": comparison.forecasts,
-        "Weights": comparison.weights, "Record": load_record("additive-unpooled"), "Batch": bs.Batch({}, {}, {}),
+        "Weights": comparison.weights, "Record": load_record("additive-unpooled"), "Batch": bs.Batch({}, {}, {}, {}),
         "Calibration": bs.Calibration(spec, ranks, pd.DataFrame(), {}, {}, {}), "FitOptions": FitOptions(),
         "Quantity": part("laws", "additive").quantities["E"],
     }  # fmt: skip

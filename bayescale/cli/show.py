@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import inspect
-import tomllib
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import bayescale
-from bayescale.core import shipped
+from bayescale.core import shipped, toml
 from bayescale.core.quantities import count
 from bayescale.modelling.spec import Spec
 from bayescale.modelling.spec_io import load_spec
@@ -286,8 +284,7 @@ def _first_line(thing: Any) -> str:
 
 
 def _card(name: str) -> dict[str, Any]:
-    path: Path = shipped.folder("data") / name / "card.toml"
-    return tomllib.loads(path.read_text(encoding="utf-8"))
+    return toml.load(shipped.folder("data") / name / "card.toml")
 
 
 def _card_words(card: dict[str, Any]) -> str:

@@ -53,7 +53,7 @@ class Threads(AbstractEngine):
             names = {pool.submit(function, **task): name for name, task in tasks.items()}
             try:
                 for future in as_completed(names):
-                    yield names[future], future.exception() or future.result()
+                    yield names.pop(future), future.exception() or future.result()  # what is yielded is not kept
             finally:
                 pool.shutdown(cancel_futures=True)
 
@@ -123,10 +123,9 @@ class Dask(AbstractEngine):
         with client:
             # Task names are not unique across sweeps, so that Dask must not reuse results by name.
             run = partial(client.submit, _apply, pure=False)
-            futures = {name: run(function, task) for name, task in tasks.items()}
-            names = {future.key: name for name, future in futures.items()}
-            for future in as_completed(futures.values()):
-                yield names[future.key], future.exception() or future.result()
+            names = {run(function, task): name for name, task in tasks.items()}
+            for future in as_completed(names):
+                yield names.pop(future), future.exception() or future.result()
 
 
 def _apply(function: Callable[..., Any], task: Mapping[str, Any]) -> Any:

@@ -5,6 +5,7 @@ A record names the spec and its digest (``spec``, ``spec_digest``). If the spec 
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,7 +18,23 @@ from bayescale.core.errors import QueryError, why_unwritten
 from bayescale.core.files import atomic_write
 
 _MOST_BYTES = 4_000_000  # the largest built-in file has 50,000
-_DEEPEST = 2  # levels of nested tables with their own heading, such as [parameters.level]
+_HEADED = 2  # levels of nested tables with their own heading, such as [parameters.level]
+
+# Built-in files nest brackets four deep, and their keys have three parts. The product of both limits bounds the depth
+# of what is read, far below the recursion limit of Python.
+_DEEPEST = 16
+_BETWEEN = frozenset("[{,=\n")  # marks between keys
+_MARKS = re.compile(
+    r"""
+      "{3} (?: [^"\\] | \\. | "(?!"") )*+ (?: "{3,5} )?  # text, which may hold every other mark
+    | '{3} (?: [^'] | '(?!'') )*+ (?: '{3,5} )?
+    | " (?: [^"\\\n] | \\. )*+ "?
+    | ' [^'\n]*+ '?
+    | \#[^\n]*+
+    | [\[\]{}.,=\n]
+    """,
+    re.DOTALL | re.VERBOSE,
+)
 
 
 def record_path(source: str | Path, folder: str) -> Path:
@@ -46,7 +63,7 @@ def record_path(source: str | Path, folder: str) -> Path:
 
 
 def load(path: str | Path) -> dict[str, Any]:
-    """Read a TOML file, with limits on its size and depth.
+    """Read a TOML file, with limits on its size, on its depth and on the parts of a key.
 
     Parameters
     ----------
@@ -67,10 +84,21 @@ def load(path: str | Path) -> dict[str, Any]:
         content = file.read(_MOST_BYTES + 1)
     if len(content) > _MOST_BYTES:
         raise ValueError(f"more than {_MOST_BYTES} bytes")
-    try:
-        return tomllib.loads(content.decode("utf-8"))
-    except RecursionError:
-        raise ValueError("tables or lists are nested too deeply") from None
+    return _parsed(content.decode("utf-8"))
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    """Parse TOML after a check of its depth: the parser calls itself, and is quadratic in the parts of a key."""
+    depth, parts = 0, 1
+    for mark in _MARKS.finditer(text):
+        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(mark[0], 0)
+        parts = parts + 1 if mark[0] == "." else 1 if mark[0] in _BETWEEN else parts
+        if max(depth, parts) > _DEEPEST:
+            line = text.count("\n", 0, mark.start()) + 1
+            raise ValueError(
+                f"lists and tables are nested, or a key has parts, more than {_DEEPEST} deep at line {line}"
+            )
+    return tomllib.loads(text)
 
 
 def read[Content](path: str | Path, kind: str, look: Callable[[dict[str, Any]], Content]) -> Content | None:
@@ -159,7 +187,7 @@ def dumps(content: Mapping[str, Any], heading: str = "", *, digits: int = 6) -> 
     try:
         _fill(document, content, digits)
         text = tomlkit.dumps(document)
-        tomllib.loads(text.encode("utf-8").decode("utf-8"))
+        _parsed(text.encode("utf-8").decode("utf-8"))
     except (TypeError, ValueError, tomlkit.exceptions.TOMLKitError) as error:
         raise QueryError("a value cannot be written as TOML", expected="text, numbers, lists and tables",
                          got=str(error), hint="remove unusual characters from names and titles") from None  # fmt: skip
@@ -169,7 +197,7 @@ def dumps(content: Mapping[str, Any], heading: str = "", *, digits: int = 6) -> 
 def _fill(table: Any, content: Mapping[str, Any], digits: int, depth: int = 0) -> None:
     """Fill a table with its own values first, then its tables, as TOML requires; the deepest tables are inline."""
     for name, value in sorted(content.items(), key=lambda pair: _is_table(pair[1]) or _is_tables(pair[1])):
-        if _is_table(value) and depth < _DEEPEST:
+        if _is_table(value) and depth < _HEADED:
             inner = tomlkit.table(is_super_table=bool(value) and all(map(_is_table, value.values())))
             _fill(inner, value, digits, depth + 1)
             table.add(name, inner)
@@ -177,7 +205,7 @@ def _fill(table: Any, content: Mapping[str, Any], digits: int, depth: int = 0) -
             rows = tomlkit.aot()
             for row in value:
                 rows.append(tomlkit.table())
-                _fill(rows[-1], row, digits, _DEEPEST)
+                _fill(rows[-1], row, digits, _HEADED)
             table.add(name, rows)
         else:
             table.add(name, _inline(value, digits))

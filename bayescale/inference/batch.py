@@ -65,35 +65,64 @@ class FitOptions:
         return replace(self, folder=Path(self.folder, *(quote(name, safe=" ") for name in names)))
 
 
+@dataclass(frozen=True)
+class Kept(Mapping[str, Fit]):
+    """Fits in a folder. Each is read when it is asked for, so that only those in use take memory.
+
+    Attributes
+    ----------
+    paths : dict of Path
+        Files by name.
+    """
+
+    paths: dict[str, Path]
+
+    def __getitem__(self, name: str) -> Fit:
+        """Read a fit."""
+        fit: Fit = load_fit(self.paths[name])
+        return fit
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the names."""
+        return iter(self.paths)
+
+    def __len__(self) -> int:
+        """Return the number of fits."""
+        return len(self.paths)
+
+
 @dataclass(frozen=True, eq=False)
 class Batch:
     """Fits by name, and the errors of tables that could not be fitted.
 
     Attributes
     ----------
-    fits : dict of Fit
-        In the order of the tables, each with its own convergence.
+    fits : mapping of str to Fit
+        In the order of the tables. A batch with a folder reads each fit when it is asked for.
+    verdicts : dict of Verdict
+        Convergence of each fit, by name.
     failed : dict of BayescaleError
         Errors by name, for tables that could not be fitted.
     seconds : dict of float
         Seconds by stage, summed over the fits, which run in parallel.
     """
 
-    fits: dict[str, Fit]
+    fits: Mapping[str, Fit]
+    verdicts: dict[str, Verdict]
     failed: dict[str, BayescaleError]
     seconds: dict[str, float]
 
     @property
     def problems(self) -> dict[str, str]:
         """Problems by name: the error of a failure, or the verdict of a fit that has not converged."""
-        unconverged = {name: str(fit.verdict) for name, fit in self.fits.items() if not fit.converged}
+        unconverged = {name: str(verdict) for name, verdict in self.verdicts.items() if not verdict.ok}
         return {name: str(error) for name, error in self.failed.items()} | unconverged
 
     @property
     def verdict(self) -> Verdict:
         """Whether every table was fitted and every fit has converged."""
         failed = {name: Verdict(Status.FAILED, (str(error),)) for name, error in self.failed.items()}
-        return joined(failed | {name: fit.verdict for name, fit in self.fits.items()})
+        return joined(failed | self.verdicts)
 
     def __repr__(self) -> str:
         wrong = "; ".join(f"{name}: {why}" for name, why in self.problems.items())
@@ -144,6 +173,7 @@ def fit_many(
         Address of a Dask scheduler (``tcp://host:8786``) whose workers make the fits instead of local processes.
     folder : path, optional
         Folder that keeps every finished fit, one netCDF file each; fits that an earlier call finished are read from it.
+        Only the fits that are being made or used then take memory.
     made : callable, optional
         Called with the name of a table and its fit as soon as it is made, in the order in which fits end.
 
@@ -175,18 +205,28 @@ def fit_many(
     how = FitOptions(chains, warmup, draws, device, workers, scheduler, folder)
     batch = _fit_once(runs, spec, how, seed=seed, progress=progress, made=made)
     # Under new names, because a folder keeps fits by name.
-    apart = {f"{name}, longer": name for name, fit in batch.fits.items() if longer > 1 and not fit.converged}
+    apart = {f"{name}, longer": name for name, verdict in batch.verdicts.items() if longer > 1 and not verdict.ok}
     if apart:
         tables = {long: runs[name] for long, name in apart.items()}
         specs = {long: spec[name] for long, name in apart.items()}
         again = _fit_once(tables, specs, replace(how, draws=longer * draws), seed=seed, progress=progress)
-        seconds = Counter(batch.seconds)
-        seconds.update(again.seconds)
-        fits = batch.fits | {apart[long]: fit for long, fit in again.fits.items()}
-        batch = Batch(fits, batch.failed, dict(seconds))
+        batch = _with_longer(batch, again, apart)
     if batch.problems:
         warnings.warn(repr(batch), ConvergenceWarning, 2)
     return batch
+
+
+def _with_longer(batch: Batch, again: Batch, apart: Mapping[str, str]) -> Batch:
+    """Return a batch with the fits that were made again, under other names, in place of the first ones."""
+    fits: Mapping[str, Fit]
+    if isinstance(batch.fits, Kept) and isinstance(again.fits, Kept):
+        fits = Kept(batch.fits.paths | {apart[long]: path for long, path in again.fits.paths.items()})
+    else:
+        fits = {**batch.fits, **{apart[long]: fit for long, fit in again.fits.items()}}
+    verdicts = batch.verdicts | {apart[long]: verdict for long, verdict in again.verdicts.items()}
+    seconds = Counter(batch.seconds)
+    seconds.update(again.seconds)
+    return Batch(fits, verdicts, batch.failed, dict(seconds))
 
 
 def _fit_once(
@@ -207,16 +247,18 @@ def _fit_once(
         name: settings | {"runs": tables[name], "spec": spec[name], "seed": seed + i, "shape": shapes[name]}
         for i, name in enumerate(designs)
     }
-    on = _engine(how.device, how.workers, how.scheduler, designs)
     shelf = _shelf(how.folder)
     total = Stages(show=on_terminal() if progress is None else progress)
-    finished: dict[str, Fit] = {}
+    fits, verdicts, seconds = dict[str, Fit](), dict[str, Verdict](), Counter[str]()
     # Warning filters belong to the process: fits that set them in parallel threads can restore the wrong ones.
     with warnings.catch_warnings(), total.shown(), total("fits", len(tasks)) as advance:
-        for name, result in sweep(partial(_one, _code(spec.values())), tasks, on, shelf):
+        for name, result in sweep(partial(_one, _code(spec.values())), tasks, _engine(how, designs), shelf):
             if isinstance(result, Fit):
                 _check_same(name, result, **tasks[name])
-                finished[name] = result
+                verdicts[name] = result.verdict
+                seconds.update(result.meta["seconds"])
+                if shelf is None:
+                    fits[name] = result
                 if made is not None:
                     made(name, result)
             elif isinstance(result, BayescaleError):
@@ -224,11 +266,9 @@ def _fit_once(
             else:
                 raise result
             advance()
-    fits = {name: finished[name] for name in tasks if name in finished}
-    seconds: Counter[str] = Counter()
-    for fit in fits.values():
-        seconds.update(fit.meta["seconds"])
-    return Batch(fits, failed, dict(seconds))
+    names = [name for name in tasks if name in verdicts]
+    held = {name: fits[name] for name in names} if shelf is None else Kept({name: shelf.path(name) for name in names})
+    return Batch(held, {name: verdicts[name] for name in names}, failed, dict(seconds))
 
 
 def fit_once(name: str, task: Mapping[str, Any], folder: str | Path | None) -> Fit:
@@ -294,12 +334,12 @@ def _classes(tables: Mapping[int, int]) -> list[tuple[int, int]]:
     return least[-1][1]
 
 
-def _engine(device: str, workers: int | None, scheduler: str | None, designs: Mapping[str, Design]) -> AbstractEngine:
+def _engine(how: FitOptions, designs: Mapping[str, Design]) -> AbstractEngine:
     """Return where tables are fitted. Other processes choose their devices; those of this process are used together."""
-    on = engine(workers, scheduler)
+    on = engine(how.workers, how.scheduler)
     if not isinstance(on, Threads):
         return on
-    devices = devices_for(device, sum(len(points.family) for points in designs.values()))
+    devices = devices_for(how.device, sum(len(points.family) for points in designs.values()))
     return on if devices[0].platform == "cpu" else _SideBySide(devices, designs)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -16,6 +17,8 @@ from typing import Any, NamedTuple
 import h5py
 import numpy as np
 import xarray as xr
+
+from bayescale.core.dims import DATA_GROUPS
 
 _SEAL = b"\nbayescale SHA-256 of all bytes before:\n"
 _SEALED = len(_SEAL) + hashlib.sha256().digest_size
@@ -100,6 +103,31 @@ def unpacked(content: bytes) -> Opened:
             return Opened(opened.load(), has_seal)
     except Exception as error:  # the parsers raise whatever a malformed file makes them meet
         raise ValueError(str(error).partition("\n")[0] or type(error).__name__) from None
+
+
+def data_digest(tree: xr.DataTree) -> str:
+    """Return the SHA-256 of the fitted runs and their observations.
+
+    Parameters
+    ----------
+    tree : DataTree
+        With the groups :data:`~bayescale.core.dims.DATA_GROUPS`.
+
+    Returns
+    -------
+    str
+        It does not depend on the types in which numbers and text are kept.
+    """
+    found = hashlib.sha256()
+    for group in DATA_GROUPS:
+        for name, array in sorted(tree[group].data_vars.items()):
+            values = array.to_numpy()
+            found.update(json.dumps([group, name, *array.dims, *array.shape]).encode())
+            if values.dtype.kind in "iufb":
+                found.update(values.astype("<f8" if values.dtype.kind == "f" else "<i8").tobytes())
+            else:
+                found.update(json.dumps([str(value) for value in values.ravel()]).encode())
+    return found.hexdigest()
 
 
 def _inspect(file: h5py.File, most: int) -> None:

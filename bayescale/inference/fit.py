@@ -27,6 +27,7 @@ from bayescale.core.quantities import counted
 from bayescale.inference import nuts, ordinary
 from bayescale.inference.aot import TRACING, devices_for, use_cache
 from bayescale.inference.average import SCHEMA, AbstractFit
+from bayescale.inference.container import data_digest
 from bayescale.inference.diagnostics import Criterion, criteria, summarised
 from bayescale.inference.nuts import Care
 from bayescale.inference.vectorized import sample_side_by_side
@@ -36,6 +37,7 @@ from bayescale.modelling.grouping import lots_of, suites_of, ways_of
 from bayescale.modelling.layout import layout
 from bayescale.modelling.model import Model
 from bayescale.modelling.sites import declared_sites, labels_of
+from bayescale.modelling.spec import Spec
 from bayescale.modelling.spec_io import DEFAULT, load_spec
 from bayescale.parts.base import AbstractPooling
 from bayescale.runs.columns import SPANS
@@ -202,7 +204,9 @@ class Fit(AbstractFit):
         DataTree
         """
         tree = self.tree.copy()
-        said = {"schema": SCHEMA, "spec": _spec_dict(self.spec), **self.meta}
+        said = {"schema": SCHEMA, "spec": _spec_dict(self.spec), **self.meta, "data_digest": data_digest(tree)}
+        if isinstance(self.spec, Spec) and self.spec.digest == self.meta["spec_digest"]:  # not of an older version
+            said["spec_code"] = self.spec.code
         tree.attrs["bayescale"] = json.dumps(said, default=str)  # a card may hold dates
         return tree
 

@@ -12,7 +12,7 @@ from bayescale.core.jsons import loads
 from bayescale.inference.average import MEMBER, SCHEMA, average
 from bayescale.inference.container import MOST_BYTES, unpacked
 from bayescale.inference.fit import Fit
-from bayescale.inference.stored import check_arrays, check_meta, check_sites
+from bayescale.inference.stored import check_arrays, check_digests, check_meta, check_sites
 from bayescale.inference.weights import Weights
 from bayescale.modelling.spec_io import make_spec, permit_code
 from bayescale.parts.catalogue import CODE_ALLOWED
@@ -86,10 +86,12 @@ def _read(tree: xr.DataTree, meta: dict[str, Any], path: Path, allow_code: bool)
     try:
         check_meta(meta)
         check_arrays(tree, meta)
+        check_digests(tree, meta)
     except ValueError as error:
         raise FitError(f"{path} does not hold a complete fit", got=str(error), hint="fit again") from None
     try:
         content = meta.pop("spec")
+        meta = {name: value for name, value in meta.items() if name not in ("data_digest", "spec_code")}
         if allow_code or CODE_ALLOWED.get():
             permit_code(content)
         spec = make_spec(content.pop("name"), **content)

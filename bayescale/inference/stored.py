@@ -9,10 +9,12 @@ import numpy as np
 import xarray as xr
 
 from bayescale.core.dims import CHAIN, DATA_GROUPS, DRAW, FAMILY, RUN
+from bayescale.inference.container import data_digest
 from bayescale.inference.fit import Fit
 from bayescale.modelling.custom import CustomModel
 from bayescale.modelling.design import Design
 from bayescale.modelling.sites import COORDINATES, declared_sites
+from bayescale.modelling.spec import digest_of
 from bayescale.runs.columns import AMOUNTS
 
 GROUPS = ("posterior", "sample_stats", "log_likelihood", "log_prior", "observed_data", "constant_data")
@@ -20,6 +22,7 @@ _OF_DRAWS = tuple(name for name in GROUPS if name not in DATA_GROUPS)
 _FEWEST_DRAWS = 4
 # Numbers in reports; larger ones overflow where they are squared. Published coefficients are the largest, 1e30 or so.
 _LARGEST = 1e150
+_PROSE = ("name", "title", "learned")  # of a spec, and not in its digest
 
 
 def _texts(value: Any) -> bool:
@@ -58,6 +61,8 @@ _NEEDED: dict[str, Callable[[Any], bool]] = {
 _OTHERS: dict[str, Callable[[Any], bool]] = {
     "runs_digest": _text,
     "spec_digest": _text,
+    "spec_code": _table(_text),
+    "data_digest": _text,
     "runs_source": _table(_text),
     "runs_faults": _texts,
     "excluded": _table(_count),
@@ -166,6 +171,31 @@ def _check_observed(observed: xr.Dataset) -> None:
             _wrong(f"observations of {name} that are not numbers")
         if name == "loss" and (values <= 0).any():
             _wrong("losses that are not positive")
+
+
+def check_digests(tree: xr.DataTree, meta: Mapping[str, Any]) -> None:
+    """Check the digests of the fitted runs and of the spec, if the file has them.
+
+    The digest of a spec covers the code of its parts. The file says what that code was, so that a fit of another
+    version, whose parts compute something else, can be checked and read.
+
+    Parameters
+    ----------
+    tree : DataTree
+        Checked by :func:`check_arrays`.
+    meta : mapping
+        Checked by :func:`check_meta`.
+
+    Raises
+    ------
+    ValueError
+        If a digest is not that of what the file holds.
+    """
+    if "data_digest" in meta and meta["data_digest"] != data_digest(tree):
+        _wrong("runs that are not those of its data_digest")
+    content = {name: value for name, value in meta["spec"].items() if name not in _PROSE}
+    if "spec_code" in meta and meta.get("spec_digest") != digest_of(content, meta["spec_code"]):
+        _wrong("a spec that is not the one of its spec_digest")
 
 
 def check_sites(fit: Fit) -> None:

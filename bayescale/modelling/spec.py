@@ -235,7 +235,7 @@ class Spec(Model):
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the canonical JSON of what defines the model: the content and the code of its parts."""
-        return hashlib.sha256(json.dumps([self.to_dict(), self.code], sort_keys=True).encode()).hexdigest()
+        return digest_of(self.to_dict(), self.code)
 
     @property
     def code(self) -> dict[str, str]:
@@ -321,6 +321,23 @@ class Spec(Model):
             (name, replace(s, prior=priors[name], trend=None) if name in priors else s) for name, s in self.settings
         ]
         return replace(self, settings=tuple(settings))
+
+
+def digest_of(content: Mapping[str, Any], code: Mapping[str, str]) -> str:
+    """Return the SHA-256 of what defines a model.
+
+    Parameters
+    ----------
+    content : mapping
+        As :meth:`Spec.to_dict` returns it.
+    code : mapping of str to str
+        Digest of the code of each part.
+
+    Returns
+    -------
+    str
+    """
+    return hashlib.sha256(json.dumps([content, code], sort_keys=True).encode()).hexdigest()
 
 
 @cache

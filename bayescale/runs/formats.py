@@ -24,6 +24,7 @@ import pandas as pd
 
 from bayescale.core import jsons
 from bayescale.core.errors import BayescaleError, RunsError
+from bayescale.runs import arrow
 from bayescale.runs.decimals import with_points
 
 Refuse = Callable[..., BayescaleError]
@@ -119,22 +120,26 @@ def _unpacked(content: bytes, refuse: Refuse) -> tuple[bytes, str]:
 
 
 def _parquet(content: bytes, refuse: Refuse) -> Table:
-    return Table(_by_pandas(pd.read_parquet, content, refuse))
+    return Table(_by_arrow(arrow.from_parquet, content, refuse))
 
 
 def _feather(content: bytes, refuse: Refuse) -> Table:
-    return Table(_by_pandas(pd.read_feather, content, refuse))
+    return Table(_by_arrow(arrow.from_feather, content, refuse))
 
 
-def _by_pandas(read: Callable[..., pd.DataFrame], content: bytes, refuse: Refuse) -> pd.DataFrame:
+def _by_arrow(read: Callable[..., pd.DataFrame], content: bytes, refuse: Refuse) -> pd.DataFrame:
     try:
-        frame = read(io.BytesIO(content)).reset_index(drop=True)
-        texts = {name: object for name in frame.columns if pd.api.types.is_string_dtype(frame[name].dtype)}
-        return frame.astype(texts)  # Arrow decodes text when it is read
+        frame = read(content, _MOST_BYTES).reset_index(drop=True)
+        texts = [name for name in frame.columns if _of_text(frame[name].dtype)]
+        return frame.astype(dict.fromkeys(texts, object))  # Arrow decodes text when it is read
     except ImportError:
         raise RunsError("reading Parquet needs pyarrow", hint="pip install 'bayescale[parquet]'") from None
     except Exception as error:  # parsers of binary files raise whatever a damaged one makes them meet
         raise refuse(got=_said(error)) from None
+
+
+def _of_text(dtype: Any) -> bool:
+    return isinstance(dtype, pd.CategoricalDtype) or pd.api.types.is_string_dtype(dtype)
 
 
 def _said(error: Exception) -> str:

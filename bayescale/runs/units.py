@@ -22,7 +22,7 @@ _FLOPS = {
     **{name: size for name, size in _PREFIXES.items() if name},
     **{f"{name[:1]}flop": size for name, size in _PREFIXES.items()},
     **{f"{name}flop": size for name, size in _PREFIXES.items()},
-    **{f"{name}days": _PREFIXES[size] * _DAY for size in ("tera", "peta", "exa")
+    **{f"{name}day": _PREFIXES[size] * _DAY for size in ("tera", "peta", "exa")
        for name in (f"{size[0]}f", f"{size[0]}flop", f"{size}flop")},
 }  # fmt: skip
 _SHOWN = {

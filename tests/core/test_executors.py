@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import time
+import weakref
 from pathlib import Path
 
 import pytest
+import xarray as xr
 from distributed import LocalCluster
 
 import bayescale as bs
@@ -63,6 +66,21 @@ def test_a_killed_process_costs_its_own_task_alone_and_a_second_sweep_does_only_
     assert sorted(mark.name for mark in marks.iterdir() if mark.name.endswith("-1")) == ["begun-3-1"]
 
 
+class Made:
+    """A result that can be watched."""
+
+
+def made(number: int) -> Made:
+    return Made()
+
+
+def test_results_that_were_yielded_are_let_go():
+    seen: list[weakref.ref] = []
+    for _, result in sweep(made, {str(number): {"number": number} for number in range(5)}, Threads(1)):
+        seen.append(weakref.ref(result))
+        assert [one() for one in seen[:-1]] == [None] * (len(seen) - 1)
+
+
 def test_results_are_kept_as_they_come(marks, tmp_path):
     shelf = shelf_in(tmp_path / "kept")
     running = sweep(square, tasks_in(marks, range(3)), Threads(1), shelf)
@@ -92,11 +110,26 @@ def kept(tables, tmp_path_factory):
     return folder, bs.fit_many(tables, "additive", workers=2, folder=folder, **SETTINGS)
 
 
+@pytest.fixture(scope="module", params=["one thread", "two threads", "Dask"])
+def elsewhere(request, tables):
+    """The same fits on another number of threads, and on a cluster in this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "Dask":
+            with LocalCluster(n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None) as cluster:
+                return bs.fit_many(tables, "additive", scheduler=cluster.scheduler_address, **SETTINGS)
+        count = 1 if request.param == "one thread" else 2
+        patch.setattr("bayescale.inference.batch.engine", lambda *_: Threads(count))
+        return bs.fit_many(tables, "additive", **SETTINGS)
+
+
 @pytest.mark.filterwarnings("ignore::bayescale.core.errors.ConvergenceWarning")  # 200 draws are few
-def test_fits_of_other_processes_are_those_of_this_one(tables, kept):
-    here = bs.fit_many(tables, "additive", **SETTINGS)
+def test_draws_do_not_depend_on_where_they_are_made(elsewhere, kept):
+    """Every number of every draw, and not only means: nothing that depends on the place enters a fit."""
     for name, fit in kept[1].fits.items():
-        assert fit.summary["mean"].to_dict() == pytest.approx(here.fits[name].summary["mean"].to_dict(), rel=1e-6)
+        xr.testing.assert_equal(fit.posterior, elsewhere.fits[name].posterior)
+        xr.testing.assert_equal(
+            fit.tree["sample_stats"].to_dataset(), elsewhere.fits[name].tree["sample_stats"].to_dataset()
+        )
 
 
 @pytest.mark.filterwarnings("ignore::bayescale.core.errors.ConvergenceWarning")
@@ -106,9 +139,24 @@ def test_a_batch_goes_on_from_its_folder_and_refuses_another_s(tables, kept, mon
     monkeypatch.setattr("bayescale.inference.batch.sampled", None)  # nothing is left to sample
     again = bs.fit_many(tables, "additive", folder=folder, **SETTINGS)
     for name, fit in again.fits.items():
-        assert fit.posterior["E"].identical(made.fits[name].posterior["E"])
+        xr.testing.assert_identical(fit.posterior, made.fits[name].posterior)
     with pytest.raises(FitError, match="the folder holds another fit 'cheap runs'"):
         bs.fit_many(tables, "additive", folder=folder, **(SETTINGS | {"seed": 6}))
+
+
+@pytest.mark.filterwarnings("ignore::bayescale.core.errors.ConvergenceWarning")
+def test_a_batch_holds_no_fit_that_its_folder_holds(tables, kept):
+    seen: dict[str, weakref.ref] = {}
+    batch = bs.fit_many(
+        tables, "additive", folder=kept[0], made=lambda name, fit: seen.update({name: weakref.ref(fit)}), **SETTINGS
+    )
+    gc.collect()
+    assert {name: one() for name, one in seen.items()} == dict.fromkeys(tables)
+    assert list(batch.fits) == list(tables)
+    assert batch.verdicts == {name: fit.verdict for name, fit in batch.fits.items()}
+    asked = weakref.ref(batch.fits["cheap runs"])
+    gc.collect()
+    assert asked() is None
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ import bayescale as bs
 from bayescale.cli import main
 from bayescale.core import shipped, toml
 from bayescale.core.errors import QueryError
+from bayescale.decisions.rules import rules
 
 HOSTILE = [
     'a "quote" and a \\ backslash',
@@ -57,6 +58,58 @@ NESTED = st.recursive(PLAIN, lambda inner: st.one_of(st.lists(inner), st.diction
 @given(st.dictionaries(KEYS, NESTED))
 def test_nested_values_are_read_again_as_they_were(content: dict) -> None:
     assert tomllib.loads(toml.dumps(content, digits=17)) == content
+
+
+DEEP = {
+    "parts of a key": ".".join("a" * 17) + " = 1",
+    "parts of a quoted key": " . ".join(['"a.b"'] * 17) + " = 1",
+    "parts of a heading": f"[{'.'.join('a' * 17)}]",
+    "parts of a key in a table": f"a = {{{'.'.join('a' * 17)} = 1}}",
+    "lists": f"a = {'[' * 17}{']' * 17}",
+    "tables": f"a = {'{a=' * 17}1{'}' * 17}",
+    "after text": f'a = """ " ""\\""" """\nb = \'\'\' \' \'\'\'\n# "\nc = {"[" * 17}{"]" * 17}',
+}
+
+
+@pytest.mark.parametrize("name", DEEP)
+def test_a_deep_text_is_refused_before_it_is_parsed(name: str, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(tomllib, "loads", None)
+    (tmp_path / "a.toml").write_text(DEEP[name], encoding="utf-8")
+    with pytest.raises(ValueError, match=r"more than 16 deep at line [14]$"):
+        toml.load(tmp_path / "a.toml")
+
+
+@pytest.mark.parametrize("read", [bs.load_spec, bs.hardware, rules], ids=["spec", "hardware", "rules"])
+def test_a_key_of_many_parts_is_refused_in_one_error(read, tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text(".".join(["a"] * 10**6) + " = 1", encoding="utf-8")
+    with pytest.raises(bs.BayescaleError, match="more than 16 deep at line 1"):
+        read(str(tmp_path / "a.toml"))
+
+
+MARKS = "[{." * 20
+SHALLOW = [
+    f"# {MARKS}",
+    rf'a = "{MARKS} \" {MARKS}"',
+    rf"b = '{MARKS}\'",
+    f'c = """{MARKS} \\" "" \\\\\n{MARKS}"""""',
+    f"d = '''{MARKS} ''\n{MARKS}'''''",
+    "e = 1979-05-27T07:32:00.5",
+    f'"{MARKS}" = [{", ".join(["1.5"] * 20)}]',
+]
+
+
+def test_marks_in_text_and_comments_are_not_depth(tmp_path: Path) -> None:
+    text = "\n".join(SHALLOW)
+    (tmp_path / "a.toml").write_text(text, encoding="utf-8")
+    assert toml.load(tmp_path / "a.toml") == tomllib.loads(text)
+
+
+def test_what_is_too_deep_to_be_read_is_not_written() -> None:
+    deep: object = 1
+    for _ in range(17):
+        deep = [deep]
+    with pytest.raises(QueryError, match="cannot be written as TOML"):
+        toml.dumps({"a": deep})
 
 
 def test_text_that_is_no_unicode_is_refused_and_the_old_file_stays(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ CASES = {
     "tables": 2000,
     "specs": 1000,
     "fits": 1000,
+    "digests": 100,
     "records": 300,
     "frames": 100,
     "kills": 200,

@@ -14,7 +14,7 @@ from harness import SHORT, outcome
 import bayescale as bs
 
 HERE = Path(__file__).parent
-CASES = {"tables": 60, "specs": 40, "frames": 60, "records": 40, "fits": 10}
+CASES = {"tables": 60, "specs": 40, "frames": 60, "records": 40, "fits": 10, "digests": 6}
 
 
 @pytest.fixture(scope="session")

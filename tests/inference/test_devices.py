@@ -18,7 +18,7 @@ from bayescale.core.executors import Dask
 from bayescale.core.progress import Stages
 from bayescale.inference import nuts, vectorized
 from bayescale.inference.aot import devices_for
-from bayescale.inference.batch import _engine
+from bayescale.inference.batch import FitOptions, _engine
 from bayescale.inference.fit import sampled_many
 from bayescale.modelling.design import design
 from bayescale.modelling.layout import layout
@@ -89,9 +89,9 @@ def test_an_absent_device_is_named(device: str) -> None:
 
 @pytest.mark.skipif(jax.default_backend() == "gpu", reason="this machine has a gpu")
 def test_a_device_of_other_machines_is_not_asked_of_this_one() -> None:
-    assert isinstance(_engine("gpu", None, "tcp://host:8786", {}), Dask)
+    assert isinstance(_engine(FitOptions(device="gpu", scheduler="tcp://host:8786"), {}), Dask)
     with pytest.raises(FitError, match="JAX has no gpu here"):
-        _engine("gpu", None, None, {})
+        _engine(FitOptions(device="gpu"), {})
 
 
 @pytest.mark.parametrize("wrong", [{"chains": 0}, {"draws": 3}, {"warmup": 5}])

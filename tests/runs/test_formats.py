@@ -170,6 +170,60 @@ def test_parquet_and_feather_are_known_by_their_first_bytes(suffix: str, tmp_pat
     assert bs.load_runs(path).digest == bs.load_runs(plain(), name="a").digest
 
 
+@pytest.mark.parametrize("compression", ["uncompressed", "lz4", "zstd"])
+def test_texts_and_gaps_of_parquet_and_feather_are_read(compression: str, tmp_path: Path) -> None:
+    feather, parquet = pytest.importorskip("pyarrow.feather"), pytest.importorskip("pyarrow.parquet")
+    pa = pytest.importorskip("pyarrow")
+    frame = plain().assign(
+        family="a", note=["a", None, "b" * 3000] * 5, kind=pd.Categorical(["x", "y", None] * 5), seed=[1, None, 2] * 5
+    )
+    table = pa.Table.from_pandas(frame)
+    views = table.set_column(table.schema.get_field_index("note"), "note", table["note"].cast("string_view"))
+    for name, held in {"plain": table, "views": views}.items():
+        feather.write_feather(held, tmp_path / f"{name}.feather", compression=compression, chunksize=4)
+        parquet.write_table(held, tmp_path / f"{name}.parquet", row_group_size=4)
+    expected = bs.load_runs(frame)
+    for path in tmp_path.iterdir():
+        pd.testing.assert_frame_equal(bs.load_runs(path).frame, expected.frame, check_dtype=False)
+
+
+def spread(kind: str) -> object:
+    """A column of much that takes almost nothing in a file."""
+    pa = pytest.importorskip("pyarrow")
+    if kind == "numbers":
+        return pa.array(np.zeros(1 << 23))
+    return pa.DictionaryArray.from_arrays(np.zeros(100, "i4"), pa.array(["x" * (1 << 20)]))
+
+
+@pytest.mark.parametrize("kind", ["numbers", "texts"])
+@pytest.mark.parametrize("file", ["feather", "parquet"])
+def test_a_small_file_of_much_is_refused(file: str, kind: str, tmp_path: Path, monkeypatch) -> None:
+    feather, parquet = pytest.importorskip("pyarrow.feather"), pytest.importorskip("pyarrow.parquet")
+    monkeypatch.setattr("bayescale.runs.formats._MOST_BYTES", 1 << 25)
+    table, path = pytest.importorskip("pyarrow").table({"loss": spread(kind)}), tmp_path / f"a.{file}"
+    if file == "feather":
+        feather.write_feather(table, path, compression="zstd", chunksize=1 << 23)
+    else:
+        parquet.write_table(table, path, compression="zstd", store_schema=False)
+    assert path.stat().st_size < 1 << 17
+    with pytest.raises(RunsError, match=r"cells of \d+ bytes, more than 33554432"):
+        bs.load_runs(path)
+
+
+@pytest.mark.parametrize("file", ["a.csv.gz", "a.xlsx"])
+def test_a_small_archive_of_much_is_refused(file: str, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("bayescale.runs.formats._MOST_BYTES", 1 << 20)
+    path, much = tmp_path / file, b"0" * (1 << 21)
+    if file.endswith("gz"):
+        path.write_bytes(gzip.compress(much))
+    else:
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("xl/worksheets/sheet1.xml", much)
+    assert path.stat().st_size < 1 << 12
+    with pytest.raises(RunsError, match="more than 1048576 bytes"):
+        bs.load_runs(path)
+
+
 def test_excel_is_read_from_its_only_sheet(tmp_path: Path) -> None:
     pytest.importorskip("openpyxl")
     path = tmp_path / "a.xlsx"

@@ -1,0 +1,123 @@
+"""A saved fit says what it holds: runs or a spec that were changed in a file are seen, although the seal is right."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+import bayescale as bs
+from bayescale.core.errors import FitError
+from bayescale.inference.container import sealed
+
+Meta = dict[str, Any]
+
+
+def changed(path: Path, change: Callable[[h5py.File], object]) -> Path:
+    """Change a saved fit, and seal it again as if it had been saved so."""
+    with h5py.File(path, "r+") as file:
+        change(file)
+    path.write_bytes(sealed(path.read_bytes()))
+    return path
+
+
+def meta_of(path: Path, group: str = "/") -> Meta:
+    with h5py.File(path) as file:
+        return json.loads(file[group].attrs["bayescale"])
+
+
+def said(change: Callable[[Meta], object], group: str = "/") -> Callable[[h5py.File], None]:
+    """A change of what a file says of a fit."""
+
+    def apply(file: h5py.File) -> None:
+        meta = json.loads(file[group].attrs["bayescale"])
+        change(meta)
+        file[group].attrs["bayescale"] = json.dumps(meta)
+
+    return apply
+
+
+def nudge(path: str) -> Callable[[h5py.File], None]:
+    """Move one number by the least amount."""
+
+    def apply(file: h5py.File) -> None:
+        file[path][3] = np.nextafter(file[path][3], np.inf)
+
+    return apply
+
+
+def rename(file: h5py.File) -> None:
+    file["constant_data/run_id"][3] = "another"
+
+
+def halve(meta: Meta) -> None:
+    meta["spec"]["parameters"]["alpha_N"]["prior"]["scale"] /= 2
+
+
+@pytest.fixture
+def saved(chinchilla_fit: bs.Fit, tmp_path: Path) -> Path:
+    return chinchilla_fit.save(tmp_path / "fit.nc")
+
+
+@pytest.mark.parametrize(
+    ("change", "digest"),
+    [
+        (nudge("observed_data/loss"), "data_digest"),
+        (nudge("constant_data/params"), "data_digest"),
+        (rename, "data_digest"),
+        (said(halve), "spec_digest"),
+        (said(lambda meta: meta.update(spec_digest="0" * 64)), "spec_digest"),
+        (said(lambda meta: meta.pop("spec_digest")), "spec_digest"),
+        (said(lambda meta: meta["spec_code"].popitem()), "spec_digest"),
+    ],
+    ids=["a loss", "params", "a name", "a prior", "the digest", "no digest", "the code"],
+)
+def test_a_file_that_does_not_hold_what_it_says_is_refused(change, digest: str, saved: Path) -> None:
+    with pytest.raises(FitError, match=rf"does not hold a complete fit\n.*{digest}\n.*fit again"):
+        bs.load_fit(changed(saved, change))
+
+
+def test_a_member_that_was_changed_is_refused(chinchilla_fit: bs.Fit, tmp_path: Path) -> None:
+    average = bs.average({"one": chinchilla_fit, "two": chinchilla_fit}, {"one": 0.5, "two": 0.5})
+    path = average.save(tmp_path / "average.nc")
+    assert bs.load_fit(path).families == average.families
+    with pytest.raises(FitError, match="data_digest"):
+        bs.load_fit(changed(path, nudge("member_1/observed_data/loss")))
+
+
+def test_a_fit_of_before_has_no_digests_and_is_read(saved: Path) -> None:
+    def without(meta: Meta) -> None:
+        del meta["data_digest"], meta["spec_code"]
+
+    path = changed(saved, said(without))
+    fit = bs.load_fit(changed(path, nudge("observed_data/loss")))
+    assert fit.spec == bs.load_spec("additive")
+
+
+def test_a_fit_of_other_code_is_read_and_keeps_its_digest(saved: Path, tmp_path: Path) -> None:
+    """The digest of the spec covers the code of its parts, which another version of bayescale may have changed."""
+
+    def other(meta: Meta) -> None:
+        content = {name: value for name, value in meta["spec"].items() if name not in ("name", "title", "learned")}
+        meta["spec_code"]["laws/additive"] = "0" * 64
+        text = json.dumps([content, meta["spec_code"]], sort_keys=True)
+        meta["spec_digest"] = hashlib.sha256(text.encode()).hexdigest()
+
+    fit = bs.load_fit(changed(saved, said(other)))
+    assert fit.spec == bs.load_spec("additive")
+    assert fit.meta["spec_digest"] != fit.spec.digest
+    again = fit.save(tmp_path / "again.nc")
+    assert "spec_code" not in meta_of(again)  # the code of today is not the one that made the fit
+    assert bs.load_fit(again).meta == fit.meta
+
+
+def test_a_fit_with_other_draws_can_be_saved(chinchilla_fit: bs.Fit, tmp_path: Path) -> None:
+    loaded = bs.load_fit(chinchilla_fit.save(tmp_path / "fit.nc"))
+    fewer = bs.Fit(loaded.tree.isel(draw=slice(100), run=slice(None)), loaded.spec, loaded.meta)
+    assert bs.load_fit(fewer.save(tmp_path / "fewer.nc")).posterior.sizes["draw"] == 100
