@@ -10,6 +10,7 @@ import pytest
 
 import bayescale as bs
 from bayescale.core.errors import ConvergenceWarning, FitError, RunsError
+from bayescale.core.verdict import Status, Verdict
 from bayescale.inference import batch as batches
 from bayescale.inference import nuts
 from bayescale.inference.fit import Fit
@@ -123,11 +124,12 @@ def test_only_a_fit_that_does_not_converge_takes_the_last_rung(tables, monkeypat
         fitted.append((len(task["runs"]), task["draws"]))
         return draws(**task)
 
-    def converged(fit):
-        return len(fit.design_frame) == len(tables["most"]) or fit.posterior.sizes["draw"] > 20
+    def verdict(fit):
+        good = len(fit.design_frame) == len(tables["most"]) or fit.posterior.sizes["draw"] > 20
+        return Verdict(Status.CONVERGED if good else Status.NOT_CONVERGED)
 
     monkeypatch.setattr(batches, "sampled", spy)
-    monkeypatch.setattr(Fit, "converged", property(converged))
+    monkeypatch.setattr(Fit, "verdict", property(verdict))
     found = bs.fit_many({name: tables[name] for name in ("most", "half")}, "additive", seed=5, longer=4, **few)
     assert sorted(fitted) == sorted([(len(tables["most"]), 20), (len(tables["half"]), 20), (len(tables["half"]), 80)])
     assert {name: fit.posterior.sizes["draw"] for name, fit in found.fits.items()} == {"most": 20, "half": 80}
