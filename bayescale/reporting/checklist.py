@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from bayescale.evaluation.comparison import Comparison
 from bayescale.inference.fit import Fit
 from bayescale.modelling.model import Model
+from bayescale.parts.base import AbstractLaw
 from bayescale.reporting.words import SILENT, Section, counted, interval, number
 
 SOURCE = "Li, Kudugunta, Zettlemoyer 2025, arXiv:2502.18969"
+_ROLE = re.compile(r":\w+:`([^`]*)`")  # of reStructuredText
 Answers = tuple[tuple[str, str], ...]
 
 
@@ -29,14 +33,21 @@ def section(c: Comparison, formulas: Mapping[str, str]) -> Section:
 
 def _law(c: Comparison, formulas: Mapping[str, str]) -> Answers:
     laws = {law.name: law for fit in c.fits.values() if (law := fit.spec.law_part)}
+    forms = "; ".join(f"{name}: {_form(law, formulas[name])}" for name, law in laws.items())
     return (
-        ("What is the form of the law?", "; ".join(f"{name}: {tex or SILENT}" for name, tex in formulas.items())),
+        ("What is the form of the law?", forms or SILENT),
         ("Which variables does it relate?", _each(c, _variables)),
         ("Which parameters are fitted?", _each(c, lambda f: ", ".join(f.spec.parameters))),
         ("Where does the form come from?", "; ".join(f"{name}: {law.source}" for name, law in laws.items())),
         ("What does it assume?", f"{_each(c, lambda f: _dependence(f.spec))}; noise is on log loss; the law holds at "
          f"all scales, except for discrepancies: {_each(c, lambda f: ', '.join(f.spec.discrepancy) or 'none')}"),
     )  # fmt: skip
+
+
+def _form(law: AbstractLaw, formula: str) -> str:
+    """Name of a law's form, from its docstring, and where its formula is drawn."""
+    about = (inspect.getdoc(law) or SILENT).split("\n\n")[0].replace("\n", " ").removesuffix(".")
+    return f"{_ROLE.sub(r'\1', about)}{' (its formula is under Models)' * bool(formula)}"
 
 
 def _training(c: Comparison) -> Answers:

@@ -25,7 +25,7 @@ from bayescale.prediction.queries import NEW
 from bayescale.prediction.records import HORIZONS, NOTHING, Measured, horizon_of, record_of
 from bayescale.reporting.pictures import Shown
 from bayescale.reporting.sentences import COSTLY, FAR, say
-from bayescale.reporting.words import Column, Table, counted, loss, number, percent, raised, tabled, text
+from bayescale.reporting.words import Column, Table, counted, loss, number, percent, tabled, text
 from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN, size_column
 
 GOOD, CARE, OPEN = "good", "care", "open"
@@ -293,7 +293,7 @@ def _words(choice: Choice) -> tuple[str, str]:
     expected = f"Expected: {lines['expected']}. " if "expected" in lines else ""
     regret = f"Expected regret: {lines['regret']}." if "regret" in lines else ""
     asked = choice.problem.partition(", family")[0]
-    return raised(f"{asked}: choose {chosen}."), raised(f"{expected}{regret}")
+    return f"{asked}: choose {chosen}.", f"{expected}{regret}"
 
 
 def _subtitle(choice: Choice) -> str:
@@ -457,7 +457,7 @@ def _cards(choice: Choice, trust: Answer | None, run: tuple[float, float] | None
 
 def _usual_cards(choice: Choice, trust: Answer | None) -> tuple[Card, ...]:
     lines = {k: v for k, v in choice.lines if k not in ("choose", "verdict", "excluded", "settle", "other risks")}
-    shown = [Card(name, name.capitalize(), *_parted(raised(said))) for name, said in lines.items()]
+    shown = [Card(name, name.capitalize(), *_parted(said)) for name, said in lines.items()]
     reach = getattr(choice.details, "reach_decades", None)
     last = [_trust_card(measured_at(choice, reach), trust)] if trust and reach is not None else []
     return (*shown[: 5 - len(last)], *last)
@@ -545,7 +545,7 @@ def _worth(choice: Choice, *, modelled: bool = False) -> tuple[str, ...]:
     if choice.unsettled:
         return ("More runs come first: without them, no split is better than another by more than chance.",)
     lines = dict(choice.lines)
-    said = [raised(f"Worth of settling one unknown: {lines['settle']}.")] if "settle" in lines else []
+    said = [f"Worth of settling one unknown: {lines['settle']}."] if "settle" in lines else []
     if isinstance(choice.details, Split):
         dollars = choice.bill[1].get("dollars")
         money = f", or ${count(dollars['q50'] * choice.waste_fraction)}" if dollars else ""

@@ -55,6 +55,8 @@ from bayescale.reporting.words import (
     loss,
     number,
     percent,
+    raised,
+    rewritten,
     svg,
     tabled,
     text,
@@ -200,7 +202,8 @@ def _content(
         next(iter(c.fits.values())).meta["versions"]["bayescale"],
         max(fit.meta["created_at"] for fit in c.fits.values()), f"bayescale {command}",
     )  # fmt: skip
-    return glossed(content, {name: words for fit in c.fits.values() for name, words in fit.spec.meanings.items()})
+    meanings = {name: words for fit in c.fits.values() for name, words in fit.spec.meanings.items()}
+    return rewritten(glossed(content, meanings), raised)  # one style of large numbers, whoever wrote them
 
 
 def _other_laws(c: Comparison, choice: Choice | Withheld | str) -> list[Answer]:
@@ -413,7 +416,7 @@ def _formula(law: str, tex: str) -> Picture:
     except ValueError:  # TeX that mathtext cannot parse is shown as text
         figure.texts[0].set_text(f"{law}:   {tex}".replace("$", r"\$"))
         address = svg(figure, bbox_inches="tight")
-    return Picture(address, f"formula of the law {law}: {tex}", "")
+    return Picture(address, f"formula of the law {law}: {tex}", "", tex=tex)
 
 
 def _pictures(c: Comparison) -> Section:

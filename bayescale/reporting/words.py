@@ -6,7 +6,7 @@ import base64
 import io
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
 import matplotlib as mpl
@@ -22,10 +22,13 @@ NOTHING = "–"
 NO_BREAK = "\N{NO-BREAK SPACE}"
 PERCENT = "%"
 _RAISED = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
-_POWER = re.compile(r"(?<![\w.])(-?\d+(?:\.\d+)?)e([+-]?\d+)\b")
+_POWER = re.compile(r"--[a-z-]+ \S+|(?<![\w.=])(-?\d+(?:\.\d+)?)e([+-]?\d+)\b")  # not in what a reader copies
 _PLAIN = 1e-4, 1e6  # between them a number is written without an exponent
 _DPI = 160
+_LEAST_HUNDREDTH = 0.005  # that two decimals show
 _WORDS = ("text", "unit")  # writers of text; all others write numbers
+_UNSEEN = ("svg", "explorer", "figures", "controls", "command", "address", "name", "id", "tex", "state")
+"""Fields of what a page is made of that are no text of a reader."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,8 @@ class Picture:
     alt: str
     caption: str
     wide: bool = False
+    tex: str = ""
+    """A formula, where the picture is of one."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +82,22 @@ def number(value: float, digits: int = 3) -> str:
 
 
 def raised(words: str) -> str:
-    """Text whose powers of ten are raised: 5.76e+23 becomes 5.76×10²³."""
-    return _POWER.sub(lambda found: f"{found[1]}×10{str(int(found[2])).translate(_RAISED)}", words)
+    """Text whose powers of ten are raised, but for those in options: 5.76e+23 becomes 5.76×10²³."""
+    return _POWER.sub(
+        lambda found: f"{found[1]}×10{str(int(found[2])).translate(_RAISED)}" if found[1] else found[0], words
+    )
+
+
+def rewritten(thing: Any, write: Callable[[str], str]) -> Any:
+    """A value of dataclasses, tuples and texts, with every text that a reader sees written by a function."""
+    if isinstance(thing, str):
+        return write(thing)
+    if isinstance(thing, tuple):
+        return tuple(rewritten(one, write) for one in thing)
+    if is_dataclass(thing) and not isinstance(thing, type):
+        seen = (of.name for of in fields(thing) if of.name not in _UNSEEN)
+        return replace(thing, **{name: rewritten(getattr(thing, name), write) for name in seen})
+    return thing
 
 
 def counted(value: float) -> str:
@@ -115,8 +134,10 @@ def tenth(value: float) -> str:
 
 
 def hundredth(value: float | None) -> str:
-    """A weight, to two decimals."""
-    return NOTHING if value is None or pd.isna(value) else f"{value:.2f}"
+    """A weight or its error, to two decimals; what would round to zero is said to be less."""
+    if value is None or pd.isna(value):
+        return NOTHING
+    return "< 0.01" if 0 < value < _LEAST_HUNDREDTH else f"{value:.2f}"
 
 
 def written(value: str) -> str:

@@ -13,12 +13,16 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 from fuzz_tables import as_text, good
+from markdown_it import MarkdownIt
 
 import bayescale as bs
 from bayescale.cli import main, printing
 from bayescale.core import toml
 from bayescale.core.escapes import printable
+from bayescale.evaluation.comparison import examine
 from bayescale.modelling.spec_io import write_spec
+from bayescale.reporting import texts
+from bayescale.reporting.words import Section, Table, rewritten
 
 PAYLOADS = [
     "\x1b[31mred\x1b[0m",
@@ -56,6 +60,10 @@ PAYLOADS = [
     "~!@#$%^&*()",
 ]
 JOINED = " ".join(PAYLOADS)
+MARKDOWN = ["*x* _y_ __z__", "[a](http://x)", "![a](http://x)", "<http://x>", "# x", "- x", "1. x", "> x", "~~x~~",
+            "a | b", "a\\|b", "in_a_word", "&#42;", "===", "---", "a\n\n# b", "    x", "`x`", "``"]  # fmt: skip
+READER = MarkdownIt("commonmark").enable(["table", "strikethrough"])
+BLOCKS = {"heading", "paragraph", "inline", "bullet_list", "list_item", "table", "thead", "tbody", "tr", "th", "td"}
 UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u202e\u2028]")
 ASKED = ("--params", "7B", "--tokens", "1T")
 
@@ -109,12 +117,35 @@ def test_a_name_is_text_in_what_commands_print_and_draw(small: bs.Fit, tmp_path:
     assert mpl.rcParams["text.parse_math"]  # the host program keeps its setting
 
 
-def test_a_name_is_text_on_a_page(chinchilla_fit: bs.Fit, tmp_path: Path) -> None:
+def test_a_name_is_text_on_a_page_and_in_a_notebook(chinchilla_fit: bs.Fit, tmp_path: Path) -> None:
     fit = of_family(chinchilla_fit, JOINED)
-    page = bs.report(bs.decide(bs.Allocation("1e22", family=JOINED), fit), tmp_path / "page.html")
-    for html in (bs.forecast(fit, params="7B", tokens="1T")._repr_html_(), page.read_text(encoding="utf-8")):
-        assert "alert(1)" in html
-        assert not re.search(r"<script>alert|<img src=x", html)
+    choice = bs.decide(bs.Allocation("1e22", family=JOINED), fit)
+    page = bs.report(choice, tmp_path / "page.html").read_text(encoding="utf-8")
+    for thing in (bs.forecast(fit, params="7B", tokens="1T"), fit, choice, examine({JOINED: fit}, flops=1e22)):
+        check_text(thing._repr_html_())
+    check_text(page)
+    pytest.importorskip("anywidget", reason="anywidget is not installed: pip install bayescale[explore]")
+    check_text(fit.explore(flops=1e22).page)
+
+
+def check_text(html: str) -> None:
+    assert "alert(1)" in html
+    assert not re.search(r"<script>alert|<img src=x|<td><script", html)
+
+
+@pytest.mark.parametrize("name", [*PAYLOADS, JOINED, *MARKDOWN])
+def test_a_name_is_text_in_markdown(name: str) -> None:
+    """CommonMark, with the tables and the strikethrough of GitHub."""
+    section = Section("x", name, (name, f"a {name} b"), (Table(name, ((name, name),), ((name,),), (False,)),),
+                      lists=((name, (name,)),), pairs=((name, ((name, name),)),))  # fmt: skip
+    lines = texts._section(rewritten(section, texts.plain))
+    blocks = READER.parse("\n\n".join(lines))
+    assert {one.type.removesuffix("_open").removesuffix("_close") for one in blocks} == BLOCKS
+    shown = [one.children for one in blocks if one.type == "inline"]
+    assert {one.type for children in shown for one in children} == {"text"}
+    assert len(shown) == 9
+    for children in shown:
+        assert printable(" ".join(name.split("\n")).strip(), newlines=False) in "".join(one.content for one in children)
 
 
 @pytest.mark.parametrize("name", PAYLOADS)

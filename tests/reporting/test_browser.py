@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import base64
 import math
 import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jax
+import numpy as np
 import pytest
 
 import bayescale as bs
+from bayescale.core.precision import float64
 from bayescale.decisions.tabulated import Tabulated, tabulated
+from bayescale.modelling.design import design
+from bayescale.prediction.predictive import from_prior
 
 pytestmark = pytest.mark.browser
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install bayescale[browser]")
@@ -25,14 +32,76 @@ SIZES = ((1280, 900), (390, 844))
 
 
 @pytest.fixture(scope="module")
-def page_file(chinchilla_fit: bs.Fit, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("browser") / "report.html"
-    return bs.report(chinchilla_fit, path, flops=FLOPS, hardware="512xH100")
+def default_fit(chinchilla: bs.Runs) -> bs.Fit:
+    """The default model, with errors of its law. Its draws lie about one draw from the prior: nothing is sampled."""
+    spec = bs.load_spec("default")
+    with float64():
+        sites = from_prior(jax.random.split(jax.random.key(0), 2001), design(spec, chinchilla), spec=spec.structure)
+    first, others = ({k: np.asarray(v)[rows] for k, v in sites.items()} for rows in (slice(1), slice(1, None)))
+    near = {k: first[k] + 0.1 * (v - first[k]) for k, v in others.items()}
+    return bs.Fit.from_samples({k: v.reshape(4, 500, *v.shape[1:]) for k, v in near.items()}, spec, chinchilla)
 
 
 @pytest.fixture(scope="module")
-def table(chinchilla_fit: bs.Fit) -> Tabulated:
-    return tabulated(chinchilla_fit, FLOPS, chinchilla_fit.families[0])
+def of_additive(chinchilla_fit: bs.Fit, folder: Path) -> Path:
+    return bs.report(chinchilla_fit, folder / "additive.html", flops=FLOPS, hardware="512xH100")
+
+
+@pytest.fixture(scope="module")
+def of_default(default_fit: bs.Fit, folder: Path) -> Path:
+    return bs.report(default_fit, folder / "default.html", flops=FLOPS, hardware="512xH100")
+
+
+@pytest.fixture(scope="module")
+def of_hierarchy(trio_fit: bs.Fit, folder: Path) -> Path:
+    return bs.report(trio_fit, folder / "hierarchy.html", flops=FLOPS, family=trio_fit.families[0])
+
+
+@pytest.fixture(scope="module")
+def of_comparison(comparison: bs.Comparison, folder: Path) -> Path:
+    return bs.report(comparison, folder / "comparison.html")
+
+
+@pytest.fixture(scope="module")
+def of_target(chinchilla_fit: bs.Fit, folder: Path) -> Path:
+    return bs.report(bs.decide("target", chinchilla_fit, loss=2.0), folder / "target.html")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("browser")
+
+
+@pytest.fixture(scope="module")
+def page_file(request: pytest.FixtureRequest) -> Path:
+    """The page of a test: that of the additive law, or those that the test names."""
+    return request.getfixturevalue(getattr(request, "param", "of_additive"))
+
+
+def of(*kinds: str) -> pytest.MarkDecorator:
+    """Run a test on pages of these kinds."""
+    return pytest.mark.parametrize("page_file", [f"of_{kind}" for kind in kinds], ids=kinds, indirect=True)
+
+
+LAWS = {"of_additive": "chinchilla_fit", "of_default": "default_fit", "of_hierarchy": "trio_fit"}
+"""The fit of each page of one law."""
+
+
+@pytest.fixture(scope="module")
+def tables(request: pytest.FixtureRequest) -> dict[str, Tabulated]:
+    """The table of a fit, by the name of its page's file; made when it is asked for."""
+
+    class Made(dict[str, Tabulated]):
+        def __missing__(self, name: str) -> Tabulated:
+            fit = request.getfixturevalue(LAWS[f"of_{name}"])
+            return self.setdefault(name, tabulated(fit, FLOPS, fit.families[0]))
+
+    return Made()
+
+
+@pytest.fixture
+def table(tables: dict[str, Tabulated], page_file: Path) -> Tabulated:
+    return tables[page_file.stem]
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +160,7 @@ CHOICE = """([flops, tail]) => { const a = bayescale.law.allocation(flops, tail)
   return a; }"""
 
 
+@of("additive", "default", "hierarchy")
 def test_the_page_decides_as_python_does(opened: Any, table: Tabulated) -> None:
     page = opened()
     for flops in BUDGETS:
@@ -98,6 +168,22 @@ def test_the_page_decides_as_python_does(opened: Any, table: Tabulated) -> None:
             same(table.allocation(flops, tail), page.evaluate(CHOICE, [flops, tail]))
 
 
+@of("default")
+def test_the_errors_of_a_law_are_on_the_page_and_change_the_loss(opened: Any, table: Tabulated) -> None:
+    """So that the comparison with Python follows the path of a model with discrepancies."""
+    page = opened()
+    sent = page.evaluate("JSON.parse(document.getElementById('explorer-data').textContent).table")
+    steps = np.frombuffer(base64.b64decode(sent["error"]), "<i2").reshape(sent["draws"], len(sent["ln_flops"]))
+    assert sent["steps"]["error"] * steps == pytest.approx(table.error)
+    assert np.abs(steps).max(axis=0).min() > 0
+    lawful = replace(table, error=np.zeros_like(table.error)).allocation(FLOPS, TAILS[-1])
+    found = table.allocation(FLOPS, TAILS[-1])
+    assert abs(found["expected_loss"] / lawful["expected_loss"] - 1) > 1e-6
+    curve = page.evaluate("bayescale.law.curve().map((row) => row.q)")
+    np.testing.assert_allclose(np.array(curve).T, table.curve, rtol=1e-9)
+
+
+@of("additive", "default")
 def test_the_page_serves_as_python_does(opened: Any, table: Tabulated) -> None:
     page = opened()
     for demand, tail in ((1e11, 1.0), (2e12, 1.0), (2e13, 0.1)):
@@ -128,12 +214,24 @@ def test_the_keys_of_a_picture_follow_the_sliders(opened: Any) -> None:
     assert key.is_hidden()
 
 
+CUT = """() => [...document.querySelectorAll('main *')].filter((one) => {
+  if (one.closest('.box, .scroll, svg, select') || !one.getClientRects().length) return false;
+  const { left, right } = one.getBoundingClientRect();
+  return left < 0 || right > innerWidth + 0.5;
+}).map((one) => one.tagName + ' ' + one.textContent.slice(0, 40))"""
+
+
+@of("additive", "comparison", "target")
 @pytest.mark.parametrize(("width", "height"), SIZES)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nothing_is_cut_and_nothing_is_inaccessible(opened: Any, width: int, height: int, scheme: str) -> None:
+    """But tables and figures wider than a phone, which have their own scroll bar."""
     page = opened(width, height, color_scheme=scheme)
     page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
-    move(page, flops=2e23, serve=2e12, plan=5e10)
+    if page.evaluate("'bayescale' in window"):
+        start = page.evaluate("bayescale.state.flops")
+        move(page, flops=start / 3, serve=2e12, plan=5e10)
+    assert page.evaluate(CUT) == []
     assert page.evaluate("document.documentElement.scrollWidth") == width
     assert page.errors == []
     found = axe_sync.Axe().run(page)
@@ -162,7 +260,16 @@ def test_no_request_leaves_the_page(opened: Any, page_file: Path) -> None:
     move(page, flops=1e23)
     assert {url.split(":")[0] for url in page.asked} <= {"file", "data", "blob"}
     assert [url for url in page.asked if url.startswith("file")] == [page_file.as_uri()]
-    assert page_file.stat().st_size < 500_000
+
+
+@of("additive", "default", "hierarchy", "comparison", "target")
+def test_a_page_is_small_and_has_no_raster_picture(page_file: Path) -> None:
+    written = page_file.read_text(encoding="utf-8")
+    assert len(written.encode()) < 500_000
+    drawn = [base64.b64decode(one).decode() for one in re.findall(r"data:image/svg\+xml;base64,([\w+/=]+)", written)]
+    assert drawn
+    assert all("data:image/" not in one and "<image" not in one for one in drawn)
+    assert set(re.findall(r"data:image/[\w+]+", written)) <= {"data:image/svg+xml"}
 
 
 def test_without_scripts_the_page_is_complete(opened: Any) -> None:
@@ -177,14 +284,24 @@ def test_without_scripts_the_page_is_complete(opened: Any) -> None:
     assert page.is_visible("#appendix")
 
 
-def test_two_pages_are_printed(opened: Any) -> None:
-    page = opened()
-    move(page, flops=2e23)
+def check_printed(page: Any) -> None:
+    """Two pages of A4."""
     printed = page.pdf(prefer_css_page_size=True)
     assert len(re.findall(rb"/Type\s*/Page[^s]", printed)) == 2
     boxes = {tuple(map(float, one.split())) for one in re.findall(rb"/MediaBox\s*\[([^\]]*)\]", printed)}
     ((_, _, width, height),) = boxes
     assert (width, height) == pytest.approx((595, 842), abs=1)
+
+
+@of("default", "hierarchy", "comparison", "target")
+def test_any_report_is_printed_on_two_pages(opened: Any) -> None:
+    check_printed(opened())
+
+
+def test_two_pages_are_printed(opened: Any) -> None:
+    page = opened()
+    move(page, flops=2e23)
+    check_printed(page)
     page.emulate_media(media="print")
     assert page.is_visible("#printed")
     assert "2×10²³ FLOP" in page.inner_text("#printed")

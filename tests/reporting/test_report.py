@@ -305,7 +305,7 @@ def test_every_table_figure_and_failure_is_on_the_page(page: Page, comparison: b
     for fit in comparison.fits.values():
         assert fit.spec.digest in page.text
     for failure in comparison.failures["sentence"]:
-        assert failure in page.text
+        assert words.raised(failure) in page.text
     assert "repetition: FAILED" in page.text
     for row in comparison.cross.itertuples():
         assert f"{words.percent(row.waste)} ({words.signed(row.extra_loss)})" in page.text
@@ -323,7 +323,9 @@ def test_the_checklist_is_filled_in_from_the_objects(comparison: bs.Comparison) 
     answers = {question: answer for _, group in section.pairs for question, answer in group}
     fit = comparison.fits["additive"]
     assert all(answers.values())
-    assert r"additive: L(N, D) = E + A N^{-\alpha} + B D^{-\beta}" in answers["What is the form of the law?"]
+    said = "additive: Additive law of Hoffmann et al. (2022), approach 3 (its formula is under Models)"
+    assert said in answers["What is the form of the law?"]
+    assert not re.search(r"\\[a-z]|[\^_]\{", " ".join(answers.values()))
     assert fit.meta["runs_digest"] in answers["Which data exactly?"]
     assert fit.spec.digest in answers["Which spec exactly?"]
     assert answers["Which seeds?"] == "0"
@@ -441,6 +443,20 @@ def test_the_formats_say_the_same(content: pages.Content) -> None:
 )  # fmt: skip
 def test_a_number_is_written_for_people(value: float, text: str) -> None:
     assert words.number(value) == text
+
+
+def test_a_weight_that_rounds_to_zero_is_said_to_be_less() -> None:
+    assert list(map(words.hundredth, (0.0, 0.004, 0.006, 0.994, None))) == ["0.00", "< 0.01", "0.01", "0.99", "–"]
+
+
+LARGE = re.compile(r"(?<![\w.=+-])\d+(?:\.\d+)?e[+-]?\d+\b")
+
+
+def test_large_numbers_are_written_in_one_style_but_for_options_of_commands(source: str) -> None:
+    seen = Page(re.sub(r"<(script|style|svg)\b.*?</\1>", "", source, flags=re.DOTALL)).text
+    assert "1×10²³ FLOP" in seen
+    assert set(LARGE.findall(re.sub(r"--[a-z-]+ \S+", "", seen))) == set()
+    assert words.raised("--flops 5.76e+23 and params_below=2e6") == "--flops 5.76e+23 and params_below=2e6"
 
 
 def test_powers_of_ten_in_a_text_are_raised() -> None:
