@@ -435,7 +435,7 @@ class Split(AbstractDetails):
             (
                 "expected",
                 f"loss {self.expected_loss:.3f} nats/token, "
-                f"90% interval {self.loss['q05']:.3f} to {self.loss['q95']:.3f}",
+                f"90% interval {self.loss['q05']:.3f} to {self.loss['q95']:.3f}, without the noise of a run",
             ),
             ("regret", self._regret),
             ("safe range", f"{band}{free}"),
