@@ -130,13 +130,13 @@ def test_multiplicative_law_is_worth_more_data_where_there_are_more_params():
 
 
 @pytest.mark.slow
-def test_busbridge_2025_losses_of_students_are_recovered_at_a_teacher_that_no_run_had():
+def test_busbridge_2025_parameters_and_losses_are_recovered_at_a_teacher_that_no_run_had():
     grid = pd.MultiIndex.from_product([[1e8, 4e8, 1.6e9], [2e9, 8e9, 3.2e10, 1.3e11], [0.0, 2.2, 2.5, 2.9]],
                                       names=["params", "tokens", "teacher_loss"])  # fmt: skip
     runs = grid.to_frame(index=False)
     runs["loss"] = noisy(student(*(runs[name].to_numpy() for name in grid.names)), 3)
     fit = bs.fit(bs.load_runs(runs), "distillation", seed=0, progress=False)
-    assert fit.converged
+    within(fit, BUSBRIDGE)
     params, tokens = np.array([2e8, 8e8, 8e8]), np.array([5e9, 2e10, 6e10])
     forecast = bs.forecast(fit, params=params, tokens=tokens, teacher_loss=2.35)
     truth = student(params, tokens, np.full(3, 2.35))

@@ -27,7 +27,7 @@ class Distillation(AbstractPenalty):
     source = BUSBRIDGE
     use = "Students of several sizes are distilled from teachers of several losses, and some students have no teacher."
     avoid = "One teacher only: how the student depends on it is then the prior."
-    reproduced = "No published figure but the base law; from simulated students, losses at a teacher that no run had."
+    reproduced = "No published figure; from simulated students, parameters, and losses under a new teacher."
     reads = ("params", "tokens")
     requires = ("teacher_loss",)
     columns = {
