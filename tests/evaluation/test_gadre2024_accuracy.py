@@ -36,7 +36,7 @@ def falling(loss: np.ndarray, k: float, gamma: float, limit: float) -> np.ndarra
     return limit - k * np.exp(-gamma * loss)
 
 
-def test_the_two_point_fits_have_the_published_errors(table: pd.DataFrame) -> None:
+def test_gadre_2024_two_point_fits_have_the_published_errors(table: pd.DataFrame) -> None:
     """Five runs for the loss and six for the error: 3.64% at 640 tokens per param, and 0.05% at 6.9B params."""
     smallest = table["params"] == table["params"].min()
     known = ((table["ratio"] == 20) | ((table["ratio"] == 320) & smallest)) & (table["params"] < 2e9)
@@ -63,7 +63,7 @@ def test_every_score_is_in_the_table_of_observations_once() -> None:
 
 
 @pytest.mark.slow
-def test_the_posterior_of_all_benchmarks_covers_the_accuracies_of_the_largest_models() -> None:
+def test_gadre_2024_posterior_of_all_benchmarks_covers_the_accuracies_of_the_largest_models() -> None:
     """Fitted without the three 6.9B models: 90% intervals of 46 accuracies of each, the loss of a run counted once."""
     runs = bs.load_runs("gadre2024-benchmarks")
     fit = bs.fit(runs.where(params_below="5B"), "benchmarks", seed=0, draws=500)
