@@ -197,6 +197,8 @@ class AbstractFit(ABC):
     def _same_in_all_runs(self) -> dict[str, float]:
         needed = {column for name in self.responses for asked, column in self.response(name).requires.items()
                   if asked != "loss_error"}  # fmt: skip
+        if not needed:
+            return {}
         runs = self.design_frame
         values = {column: runs[column].dropna().unique() for column in sorted(needed & set(runs))}
         return {column: float(found[0]) for column, found in values.items() if len(found) == 1}
