@@ -172,3 +172,18 @@ def test_chains_that_stood_still_leave_the_sensitivity_open(chinchilla_fit):
     (finding,) = bs.check(replace(chinchilla_fit, tree=tree), "sensitivity")
     assert not finding.passed
     assert "too few draws" in finding.sentence
+
+
+def test_priors_of_other_families_add_nothing_to_the_sensitivity_of_one_that_is_fitted_alone(trio: bs.Runs) -> None:
+    """Wide draws of the others make the total of the log priors scatter, and would pass for sensitivity."""
+    random, count = np.random.default_rng(0), len(trio.families)
+    middle = {"level": 1.0, "ratio_A": 1.0, "ratio_B": 1.0, "alpha_N": 0.33, "beta_D": 0.33, "sigma": 0.01, "nu": 5.0}
+    spread = np.array([0.05, 1.0, 1.0])  # of the logs, by family
+    draws = {name: x * np.exp(spread * random.standard_normal((4, 500, count))) for name, x in middle.items()}
+    draws["nu"] = 1.0 + draws["nu"]
+    of_all = bs.check(bs.Fit.from_samples(draws, "additive-unpooled", trio), "sensitivity")
+    name = trio.families[0]
+    alone = bs.Fit.from_samples({k: v[..., 0] for k, v in draws.items()}, "additive-unpooled", trio.where(family=name))
+    found = {one.subject.removesuffix(f"[{name}]"): one.figure for one in of_all if one.subject.endswith(f"[{name}]")}
+    assert found == pytest.approx({one.subject: one.figure for one in bs.check(alone, "sensitivity")}, rel=1e-6)
+    assert len(found) == 5

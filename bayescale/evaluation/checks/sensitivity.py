@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
+import xarray as xr
 from arviz_stats import psense
 
+from bayescale.core.dims import FAMILY, RUN
 from bayescale.core.precision import float64
 from bayescale.evaluation.checks.base import AbstractCheck, Finding
 from bayescale.inference.diagnostics import scalars
+from bayescale.inference.fit import Fit
+from bayescale.modelling.grouping import together
 from bayescale.parts.priors import Prior
 
 _SENSITIVE = 0.05  # of the power-scaling diagnostic: Kallioinen et al.'s threshold
+_WEIGHED = ("posterior", "log_prior", "log_likelihood")
 _UNLIKE = 1.96  # SDs of a prior: one family of twenty lies beyond
 
 
@@ -37,7 +44,12 @@ class Sensitivity(AbstractCheck):
             with warnings.catch_warnings():
                 warnings.simplefilter("error", UserWarning)  # ArviZ's: the tails have too few draws
                 prior, likelihood = (
-                    scalars(psense(fit.tree, var_names=names, group=group)) for group in ("prior", "likelihood")
+                    {
+                        k: v
+                        for tree in _alone(fit)
+                        for k, v in scalars(psense(tree, var_names=names, group=group)).items()
+                    }
+                    for group in ("prior", "likelihood")
                 )
         except (UserWarning, ValueError) as reason:  # ValueError if chains stood still
             return [_unanswered(str(reason))]
@@ -50,6 +62,26 @@ class Sensitivity(AbstractCheck):
             else:
                 found.append(_finding(site, *weighed))
         return found
+
+
+def _alone(fit: Fit) -> Iterator[xr.DataTree]:
+    """Yield the tree of each family that depends on no other, or else that of all of them.
+
+    Priors and likelihoods of other families say nothing of a family that is fitted alone, and would add noise.
+    """
+    runs = fit.design_frame
+    lots = set(together([fit.spec], runs).values())
+    if len(lots) == 1 or any(len(lot) > 1 for lot in lots):
+        yield fit.tree
+        return
+    for family in fit.families:
+        mine = {FAMILY: [family], RUN: np.flatnonzero(runs["family"] == family)}
+        yield xr.DataTree.from_dict({group: _of(fit.tree[group].to_dataset(), mine) for group in _WEIGHED})
+
+
+def _of(group: xr.Dataset, mine: dict[str, Any]) -> xr.Dataset:
+    family, run = ({dim: mine[dim]} if dim in group.dims else {} for dim in (FAMILY, RUN))
+    return group.sel(family).isel(run)
 
 
 def _finding(site: str, prior: float, likelihood: float) -> Finding:
