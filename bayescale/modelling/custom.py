@@ -61,6 +61,7 @@ class _Noise:
     requires: tuple[str, ...] = ()
     basis: None = None
     parameters: ClassVar[Mapping[str, Parameter]] = {}
+    ranges: ClassVar[Mapping[str, tuple[float, float]]] = {}
 
 
 @dataclass(frozen=True, eq=False)
