@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import shutil
+import struct
 from pathlib import Path
 
 import pytest
@@ -55,6 +57,26 @@ def test_notebook_is_committed_as_it_ran(path):
     assert failures(notebook) == []
     assert notebook.metadata.kernelspec.name == "python3"
     assert path.stat().st_size < MOST_BYTES
+
+
+def pictures(notebook):
+    """Size in pixels of every stored picture, and the size at which it is shown."""
+    for cell in code(notebook):
+        for output in cell.outputs:
+            if drawn := output.get("data", {}).get("image/png"):
+                shown = output.metadata.get("image/png", {})
+                yield struct.unpack(">II", base64.b64decode(drawn)[16:24]), (shown.get("width"), shown.get("height"))
+
+
+@each
+def test_pictures_have_two_pixels_for_each_that_is_shown(path):
+    """So that they are sharp on the screens of today."""
+    for stored, shown in pictures(nbformat.read(path, as_version=4)):
+        assert tuple(size // 2 for size in stored) == shown
+
+
+def test_some_notebook_has_pictures():
+    assert any(list(pictures(nbformat.read(path, as_version=4))) for path in NOTEBOOKS)
 
 
 @each

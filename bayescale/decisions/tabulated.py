@@ -41,7 +41,7 @@ _FINE = 121  # sizes between which each draw's best one is found along all budge
 _LIKE = 0.05 * np.arange(-60, 9)  # log sizes over that of the quality: serving makes smaller ones better
 _TOKENS = np.linspace(-4.0, 6.0, 50)  # log tokens over those of the quality
 _SHIFT = 0.02  # e-folds of params, for the slope at constant compute
-_TERMS = 40  # 250 kB of a page
+_TERMS = 28  # 200 kB of a page
 _SHORT = 32767.0  # largest short integer
 _MEAN = 1.0  # tail of the draws that is all of them
 
@@ -61,7 +61,7 @@ class Products:
 
     @classmethod
     def of(cls, values: np.ndarray) -> Products:
-        """Keep as few terms, in single precision, as reproduce the values to 4e-6; at most 40.
+        """Keep as few terms, in single precision, as reproduce the values to 4e-6; at most 28.
 
         Only draws that differ widely need more: what is left out is then small next to their spread.
 

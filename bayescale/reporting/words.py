@@ -25,6 +25,10 @@ _RAISED = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 _POWER = re.compile(r"--[a-z-]+ \S+|(?<![\w.=])(-?\d+(?:\.\d+)?)e([+-]?\d+)\b")  # not in what a reader copies
 _PLAIN = 1e-4, 1e6  # between them a number is written without an exponent
 _DPI = 160
+_FONTS = ["DejaVu Sans", "Verdana"]  # of equal widths; every text of a figure repeats the list
+_NO_METADATA = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+_BETWEEN = re.compile(rb"(?<=>)(?:\s|<!--.*?-->)+(?=<)", re.DOTALL)  # elements: spaces, and comments that repeat texts
+_PLACES, _FINE = re.compile(rb' (?:d|x|y|transform)="[^"]+"'), re.compile(rb"(\.\d\d)\d+")  # to 0.01 of a point
 _LEAST_HUNDREDTH = 0.005  # that two decimals show
 _WORDS = ("text", "unit")  # writers of text; all others write numbers
 _UNSEEN = ("svg", "explorer", "figures", "controls", "command", "address", "name", "id", "tex", "state")
@@ -185,6 +189,7 @@ def drawn(ax: Axes, alt: str, caption: str, wide: bool = False) -> Picture:
     figure = ax.get_figure(root=True)
     if not isinstance(figure, Figure):
         raise TypeError("the Axes belong to no figure")
+    make_plain(figure)
     return Picture(svg(figure), alt, caption, wide)
 
 
@@ -193,8 +198,8 @@ def svg(figure: Figure, **settings: Any) -> str:
     import matplotlib.pyplot as plt
 
     file = io.BytesIO()
-    with mpl.rc_context({"svg.hashsalt": "bayescale", "svg.fonttype": "none"}):
-        make_plain(figure)
-        figure.savefig(file, format="svg", dpi=_DPI, metadata={"Date": None}, transparent=True, **settings)
+    with mpl.rc_context({"svg.hashsalt": "bayescale", "svg.fonttype": "none", "font.sans-serif": _FONTS}):
+        figure.savefig(file, format="svg", dpi=_DPI, metadata=_NO_METADATA, transparent=True, **settings)
     plt.close(figure)
-    return "data:image/svg+xml;base64," + base64.b64encode(file.getvalue()).decode("ascii")
+    short = _PLACES.sub(lambda found: _FINE.sub(rb"\1", found[0]), _BETWEEN.sub(b"", file.getvalue()))
+    return "data:image/svg+xml;base64," + base64.b64encode(short).decode("ascii")

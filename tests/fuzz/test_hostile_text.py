@@ -62,6 +62,7 @@ PAYLOADS = [
 JOINED = " ".join(PAYLOADS)
 MARKDOWN = ["*x* _y_ __z__", "[a](http://x)", "![a](http://x)", "<http://x>", "# x", "- x", "1. x", "> x", "~~x~~",
             "a | b", "a\\|b", "in_a_word", "&#42;", "===", "---", "a\n\n# b", "    x", "`x`", "``"]  # fmt: skip
+MARKUP = re.compile(r"<script>alert|<img src=x")
 READER = MarkdownIt("commonmark").enable(["table", "strikethrough"])
 BLOCKS = {"heading", "paragraph", "inline", "bullet_list", "list_item", "table", "thead", "tbody", "tr", "th", "td"}
 UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u202e\u2028]")
@@ -122,15 +123,13 @@ def test_a_name_is_text_on_a_page_and_in_a_notebook(chinchilla_fit: bs.Fit, tmp_
     choice = bs.decide(bs.Allocation("1e22", family=JOINED), fit)
     page = bs.report(choice, tmp_path / "page.html").read_text(encoding="utf-8")
     for thing in (bs.forecast(fit, params="7B", tokens="1T"), fit, choice, examine({JOINED: fit}, flops=1e22)):
-        check_text(thing._repr_html_())
-    check_text(page)
+        shown = thing._repr_html_()
+        assert "alert(1)" in shown
+        assert not MARKUP.search(shown)
+    assert "alert(1)" in page
+    assert not MARKUP.search(page)
     pytest.importorskip("anywidget", reason="anywidget is not installed: pip install bayescale[explore]")
-    check_text(fit.explore(flops=1e22).page)
-
-
-def check_text(html: str) -> None:
-    assert "alert(1)" in html
-    assert not re.search(r"<script>alert|<img src=x|<td><script", html)
+    assert not MARKUP.search(fit.explore(flops=1e22).page)
 
 
 @pytest.mark.parametrize("name", [*PAYLOADS, JOINED, *MARKDOWN])

@@ -14,8 +14,10 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 import bayescale as bs
+from bayescale.cli import main
 from bayescale.core.precision import float64
 from bayescale.decisions.tabulated import Tabulated, tabulated
 from bayescale.modelling.design import design
@@ -64,7 +66,12 @@ def of_comparison(comparison: bs.Comparison, folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def of_target(chinchilla_fit: bs.Fit, folder: Path) -> Path:
-    return bs.report(bs.decide("target", chinchilla_fit, loss=2.0), folder / "target.html")
+    """Another decision than an allocation, by the command."""
+    saved, page = chinchilla_fit.save(folder / "fit.nc"), folder / "target.html"
+    command = ["report", str(saved), "--out", str(page), "--decision", "target", "--set", "loss", "2.0"]
+    done = CliRunner().invoke(main, command, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return page
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -17,9 +19,9 @@ from bayescale.cli import main
 from bayescale.core.errors import QueryError
 from bayescale.core.quantities import count
 from bayescale.decisions.hardware import hardware
-from bayescale.decisions.solver import named
+from bayescale.decisions.solver import named, read_settings
 from bayescale.decisions.tabulated import tabulated
-from bayescale.reporting import explorer, front, pages, sentences, words
+from bayescale.reporting import explorer, front, pages, sentences, texts, words
 from bayescale.reporting import html as writing
 from bayescale.reporting.choices import pictures
 from bayescale.reporting.pictures import run_interval
@@ -275,6 +277,45 @@ def test_a_lifetime_has_sliders_that_begin_with_its_tokens_served(chinchilla_fit
 )
 def test_a_line_is_split_into_its_figure_and_the_rest(said: str, parts: tuple[str, str]) -> None:
     assert front._parted(said) == parts
+
+
+OTHERS = {
+    "target": {"loss": "2.0"},
+    "lifetime": {"demand": "2T", "loss": "2.1"},
+    "data-cap": {"flops": "1e21", "unique_tokens": "100B"},
+}
+"""Decisions other than an allocation, with their settings as a command gives them."""
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_another_decision_says_the_same_in_every_format(name: str, chinchilla_fit: bs.Fit) -> None:
+    choice = bs.decide(name, chinchilla_fit, **read_settings(name, OTHERS[name].items()))
+    content = pages.of_choice(choice)
+    page, plain, marked = (writing.WRITERS[one](content) for one in ("html", "json", "md"))
+    assert words.counted(choice.action["params"]) in content.front.headline
+    for said in (content.front.headline, *(card.value for card in content.front.cards)):
+        assert said in html.unescape(page)
+        assert texts.plain(said) in marked
+    found = json.loads(plain, parse_constant=pytest.fail)
+    assert [card["value"] for card in found["cards"]] == [card.value for card in content.front.cards]
+    assert found["headline"] == content.front.headline
+    assert found["decision"]["decision"] == name
+    assert "()" not in marked
+    assert not re.search(r"^#+ [^\n]*\n+(?=## |\Z)", marked, re.MULTILINE)  # a heading of nothing
+    plt.close("all")
+
+
+def test_the_command_reports_another_decision_with_its_settings(chinchilla_fit: bs.Fit, tmp_path: Path) -> None:
+    saved, out = chinchilla_fit.save(tmp_path / "fit.nc"), tmp_path / "target.md"
+    command = ["report", str(saved), "--out", str(out), "--decision", "target", "--set", "loss", "2.0"]
+    done = CliRunner().invoke(main, command, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    marked = out.read_text(encoding="utf-8")
+    assert "Target loss 2 nats/token with probability 0.9: choose " in marked
+    assert "--decision target --set loss 2.0" in marked
+    refused = CliRunner().invoke(main, [*command[:-2], "los", "2.0"])
+    assert refused.exit_code == 2
+    assert "did you mean 'loss'" in refused.stderr
 
 
 def test_a_choice_that_is_withheld_is_not_reported(tmp_path: Path, chinchilla: bs.Runs) -> None:

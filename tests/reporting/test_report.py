@@ -482,5 +482,15 @@ def test_figures_have_no_background_and_follow_the_dark(page: Page, source: str)
     assert "img { filter: invert(1)" in dark[1]
 
 
+def test_formulas_are_drawn_as_mathematics(content: pages.Content) -> None:
+    (models,) = [one for one in content.appendix if one.id == "models"]
+    assert len(models.pictures) == 2
+    for one in models.pictures:
+        drawn = base64.b64decode(one.address.partition(",")[2]).decode()
+        assert "α" in drawn
+        assert not re.search(r"[$\\]", drawn)
+        assert f"$$\n{one.tex}\n$$" in texts.as_markdown(content)
+
+
 def test_a_comparison_shows_its_tables_in_a_notebook(comparison: bs.Comparison) -> None:
     assert comparison._repr_html_().count("<table") == len(comparison.tables)
