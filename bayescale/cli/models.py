@@ -198,7 +198,7 @@ def calibrate(
 
     def each(batch: Batch) -> None:
         """Print how many simulations are done, as a message: what is finished is known if the rest is not."""
-        ranked.update(done=len(batch.fits), bad=sum(not fit.converged for fit in batch.fits.values()))
+        ranked.update(done=len(batch.verdicts), bad=sum(not verdict.ok for verdict in batch.verdicts.values()))
         echo(f"done: {ranked['done']} of {counted(simulations, 'simulation')}, {ranked['bad']} not converged", err=True)
 
     with keeping(folder):

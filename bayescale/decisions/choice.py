@@ -191,6 +191,11 @@ class Choice:
         risk = risk_of(risk) if isinstance(risk, str) else risk
         return preferred(risk, self._read_by(risk), self.allowed)
 
+    @property
+    def score(self) -> np.ndarray:
+        """Score of each action under the attitude to risk, shape (action,): the chosen one has the highest allowed."""
+        return self.risk.score(self._read_by(self.risk))
+
     def _read_by(self, risk: AbstractRisk) -> np.ndarray:
         """Utilities in the scope that an attitude to risk reads, shape (draw, action)."""
         scope = self.decision.chosen_in if risk == Mean() else risk.scope
@@ -212,7 +217,7 @@ class Choice:
             allowed = allowed_by(limits, self.actions)
             return preferred(self.risk, utility, allowed) if allowed.any() else self.best.action
 
-        found = bindings(limits, self.best.action, choose, self.risk.score(utility))
+        found = bindings(limits, self.best.action, choose, self.score)
         return [one for one in found if one.worth > self.best.regret_mcse]
 
     @cached_property

@@ -563,7 +563,7 @@ def _worth(choice: Choice, *, modelled: bool = False) -> tuple[str, ...]:
 
 def _tables(choice: Choice) -> tuple[Table, ...]:
     """The chosen action and its neighbours by expected utility."""
-    utility = choice.utility.to_numpy().mean(axis=0)
+    utility = choice.score
     order = np.argsort(np.where(choice.allowed, -utility, np.inf), kind="stable")[:8]
     named = [{"action": choice.name_of(int(i)), "behind": float(utility[order[0]] - utility[i])} for i in order]
     unit = choice.decision.unit

@@ -391,7 +391,8 @@ def fits(chinchilla_fit: bs.Fit, tmp_path_factory: pytest.TempPathFactory) -> Pa
     _with_meta(here / "future.nc", lambda meta: meta | {"schema": 99})
     _with_meta(here / "stranger.nc", lambda meta: {"schema": 99, "contents": "of another shape"})
     _with_meta(here / "listed.nc", lambda meta: list(meta))
-    _with_meta(here / "misnamed.nc", lambda meta: meta | {"spec": meta["spec"] | {"law": "of the future"}})
+    _with_meta(here / "misnamed.nc", lambda meta: {key: meta[key] for key in meta if key != "spec_code"} | {
+        "spec": meta["spec"] | {"law": "of the future"}})  # fmt: skip
     _with_meta(here / "anchorless.nc", lambda meta: {key: meta[key] for key in meta if key != "anchor"})
     with h5py.File(here / "gutted.nc", "r+") as opened:
         del opened["posterior"]

@@ -129,7 +129,7 @@ def test_a_backtest_of_several_models_prints_each_family_as_it_comes(
 ) -> None:
     """With ready fits and scores, the second of which fails: what was scored before is known."""
     monkeypatch.setattr(stacking, "fit_tasks", lambda runs, spec, tasks, *_, **__: Batch(
-        dict.fromkeys(tasks, chinchilla_fit), {}, {}))  # fmt: skip
+        dict.fromkeys(tasks, chinchilla_fit), {}, {}, {}))  # fmt: skip
     monkeypatch.setattr(stacking, "leave_future_out", lambda *_, **__: SimpleNamespace(weights=lambda *_, **__: None))
     verdict = Verdict(Status.CONVERGED, (), (), ())
     monkeypatch.setattr(stacking, "average", lambda *_: SimpleNamespace(verdict=verdict, name="both"))
@@ -153,7 +153,7 @@ def test_a_backtest_of_several_models_prints_each_family_as_it_comes(
 def test_calibrate_says_what_is_done_after_each_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     def calibrate(*_: object, each: Any, **__: object) -> None:
         for fine in (False, True):
-            each(Batch({f"{fine} {i}": SimpleNamespace(converged=fine or i > 1) for i in range(100)}, {}, {}))
+            each(Batch({}, {f"{fine} {i}": SimpleNamespace(ok=fine or i > 1) for i in range(100)}, {}, {}))
         raise FitError("enough")
 
     monkeypatch.setattr(sbc, "calibrate", calibrate)

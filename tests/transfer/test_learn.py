@@ -325,7 +325,8 @@ def test_nothing_is_learnt_from_a_cut_whose_chains_do_not_agree(learner, base, m
         batch = fit_many(tables, specs, draws=draws, **settings)
         mine = {k: table for k, table in tables.items() if k.startswith(name)}
         own = fit_many(mine, {k: specs[k] for k in mine}, draws=20, **settings | {"longer": 1}).fits if mine else {}
-        return replace(batch, fits=batch.fits | own)
+        verdicts = batch.verdicts | {k: fit.verdict for k, fit in own.items()}
+        return replace(batch, fits=batch.fits | own, verdicts=verdicts)
 
     monkeypatch.setattr(learning, "fit_many", briefly)
     found = study(learner.runs, base, **QUICK)
