@@ -11,16 +11,15 @@ import xarray as xr
 from jax import Array
 from numpyro import handlers
 
-from bayescale.core.dims import CHAIN, DRAW, FAMILY, RUN, SUITE, to_datatree
+from bayescale.core.dims import CHAIN, DRAW, RUN, to_datatree
 from bayescale.core.errors import QueryError
 from bayescale.core.precision import float64
 from bayescale.inference.aot import use_cache
 from bayescale.inference.fit import Fit
 from bayescale.modelling.design import Design, logged
-from bayescale.modelling.grouping import lots_of, suites_of
 from bayescale.modelling.interpreter import interpret
 from bayescale.modelling.model import Model
-from bayescale.modelling.sites import LAW, labels_of, log_density_of, sites_of
+from bayescale.modelling.sites import LAW, log_density_of
 from bayescale.modelling.spec import Spec
 from bayescale.prediction.predict import design_at, predict
 from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN
@@ -62,9 +61,9 @@ def predictive(fit: Fit, *, seed: int = 0, prior_draws: int = 500) -> xr.DataTre
         "posterior_predictive": {k: v.reshape(sizes[CHAIN], sizes[DRAW], -1) for k, v in posterior.items()},
     }
     tree = fit.tree.copy()
-    coords = {FAMILY: fit.families, SUITE: suites_of(fit.spec, runs), **labels_of(fit.spec)}
-    declared = sites_of(fit.spec, len(fit.families), lots_of(fit.spec, runs))
-    dims = {name: site.dims for name, site in declared.items()} | dict.fromkeys(sites, (RUN,))
+    of = fit.tree["posterior"].to_dataset()  # a custom model declares no dims: they are those of the draws
+    coords = {str(name): of[name].to_numpy() for name in of.coords if name not in (CHAIN, DRAW)}
+    dims = {str(name): tuple(map(str, x.dims[2:])) for name, x in of.items()} | dict.fromkeys(sites, (RUN,))
     made = to_datatree(groups, dims, coords)
     for name, group in made.children.items():
         tree[name] = group.copy()

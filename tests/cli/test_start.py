@@ -183,7 +183,7 @@ def test_every_verb_and_every_decision_shows_examples() -> None:
 @pytest.mark.parametrize("name", ["", *EXAMPLES])
 def test_help_is_as_wide_as_the_terminal(name: str, width: int, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     """No line of prose is wider, what has a lot to say uses the width, and no name of a value is broken."""
-    monkeypatch.setattr(shutil, "get_terminal_size", lambda *_: os.terminal_size((width, 24)))
+    monkeypatch.setattr(shutil, "get_terminal_size", lambda *_, **__: os.terminal_size((width, 24)))
     main([*name.split(), "--help"], standalone_mode=False)  # click's runner has a width of its own
     printed = capsys.readouterr().out
     widths = [len(line) for line in printed.split("Examples:", maxsplit=1)[0].splitlines()]

@@ -145,6 +145,14 @@ def test_checks_say_what_public_models_cannot_tell_apart(fit: bs.Fit, runs: bs.R
 
 
 @pytest.mark.slow
+def test_draws_from_the_prior_have_the_dims_of_the_posterior(fit: bs.Fit) -> None:
+    prior = bs.predictive(fit, prior_draws=5)["prior"]
+    assert prior.data_vars
+    for name, draws in prior.data_vars.items():
+        assert draws.dims == fit.posterior[name].dims
+
+
+@pytest.mark.slow
 def test_the_check_fails_where_date_is_compute_where_gaps_and_floors_are_chosen(fit: bs.Fit) -> None:
     """The same posterior, read on a table that makers chose: large models are new, and hide their hard scores."""
     tree = fit.tree.copy()
