@@ -149,7 +149,7 @@ def test_options_reach_the_fits(trio: bs.Runs, monkeypatch: pytest.MonkeyPatch) 
 
     for module in (backtesting, sbc, comparing, learning):
         monkeypatch.setattr(module, "fit_many", spy)
-    monkeypatch.setattr(averaging, "sampled", None)
+    monkeypatch.setattr(averaging, "fit_once", None)
     options = {"chains": 3, "warmup": 33, "draws": RANKED, "device": "cpu", "workers": 2, "scheduler": None}
     asked = options | {"seed": 7, "progress": False, "folder": "kept"}
     spec = bs.load_spec("additive-unpooled")

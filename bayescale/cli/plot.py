@@ -33,6 +33,7 @@ def plot(
     """Draw figures of a fit; without KIND, every kind that the fit has."""
     with waiting(LOADING):
         import matplotlib as mpl
+        import matplotlib.pyplot as plt
 
         from bayescale.inference.fit_io import load_fit
         from bayescale.reporting import plots
@@ -62,6 +63,7 @@ def plot(
                 path = out / f"{kind.replace('-', '_')}.png"
                 if not isinstance(drawn, str):
                     save(drawn, path)
+                    plt.close("all")  # of twenty kinds and more
         except QueryError as error:
             if kinds:  # it was asked for by name
                 raise

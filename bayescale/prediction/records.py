@@ -329,7 +329,8 @@ def _looked_at(content: dict[str, Any]) -> Record:
             counts = row["n_test"], row["families"]
             if not (all(type(n) is int for n in counts) and 0 <= counts[1] <= counts[0] and row["horizon"] in HORIZONS):
                 raise ValueError("the number of backtests in a bin is no count")
-            if counts[0] and not 0 <= row["coverage_90"] <= 1:
+            error = row.get("coverage_90_se", np.nan)
+            if counts[0] and not (0 <= row["coverage_90"] <= 1 and (np.isnan(error) or 0 <= error <= 1)):
                 raise ValueError("a coverage is no share")
     if not (isinstance(record.spec, str) and isinstance(record.spec_digest, str)):
         raise TypeError("the name or the digest of the spec is no text")

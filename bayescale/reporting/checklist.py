@@ -33,7 +33,7 @@ def section(c: Comparison, formulas: Mapping[str, str]) -> Section:
 
 def _law(c: Comparison, formulas: Mapping[str, str]) -> Answers:
     laws = {law.name: law for fit in c.fits.values() if (law := fit.spec.law_part)}
-    forms = "; ".join(f"{name}: {_form(law, formulas[name])}" for name, law in laws.items())
+    forms = "; ".join(f"{name}: {_form(law, formulas.get(name, ''))}" for name, law in laws.items())
     return (
         ("What is the form of the law?", forms or SILENT),
         ("Which variables does it relate?", _each(c, _variables)),

@@ -86,7 +86,7 @@ def number(value: float, digits: int = 3) -> str:
 
 
 def raised(words: str) -> str:
-    """Text whose powers of ten are raised, but for those in options: 5.76e+23 becomes 5.76×10²³."""
+    """Text whose powers of ten are raised, except those in options: 5.76e+23 becomes 5.76×10²³."""
     return _POWER.sub(
         lambda found: f"{found[1]}×10{str(int(found[2])).translate(_RAISED)}" if found[1] else found[0], words
     )

@@ -365,7 +365,7 @@ def test_pilots_are_bought_while_they_are_worth_their_cost(pilots: bs.Choice, ch
 
 
 def test_worth_is_the_compute_that_lowers_the_loss_by_a_nat(pilots: bs.Choice, chinchilla_fit: bs.Fit) -> None:
-    more, now = (float(bs.decide(bs.Allocation(5.76e23 * times), chinchilla_fit).run_utility.mean("draw").max())
+    more, now = (float(bs.decide(bs.Allocation(5.76e23 * times), chinchilla_fit).utility.mean("draw").max())
                  for times in (1.1, 1.0))  # fmt: skip
     assert pilots.worth * (more - now) == pytest.approx(5.76e22)
 

@@ -37,7 +37,7 @@ def _backtests(rng: random.Random, folder: Path) -> Case:
     def use() -> None:
         record = load_record(path)
         for horizon in HORIZONS:
-            covered, count, families = record.measured(horizon)
+            covered, count, families, _ = record.measured(horizon)
             if count and not (0 <= covered <= 1 and 0 <= families <= count):
                 raise Shortfall("a coverage that is no share")
 

@@ -68,8 +68,8 @@ def test_what_is_no_record_is_not_replaced(tmp_path):
 
 def test_a_new_family_is_measured_by_families_left_out_and_by_nothing_else():
     record = Record("mine", "d" * 64, (FITTED, UNSEEN))
-    assert record.measured("10-30×") == (0.75, 40, 4)
-    assert record.measured("inside", new=True) == (0.5, 40, 4)
+    assert record.measured("10-30×")[:3] == (0.75, 40, 4)
+    assert record.measured("inside", new=True)[:3] == (0.5, 40, 4)
     for horizon, new in (("inside", False), ("10-30×", True), ("30-100×", False)):
         found = record.measured(horizon, new=new)
         assert np.isnan(found.coverage_90)
@@ -104,7 +104,7 @@ def test_a_forecast_says_how_often_such_intervals_covered(chinchilla_fit, record
     for row in table.itertuples():
         expected = record.measured(str(horizon_of(row.reach_decades)))
         expected = records.NOTHING if row.Index == 3 else expected  # below the runs nothing was measured
-        assert (row.backtests, row.backtest_families) == expected[1:]
+        assert (row.backtests, row.backtest_families) == expected[1:3]
         assert row.covered_90 == pytest.approx(expected[0], nan_ok=True)
 
 

@@ -40,7 +40,7 @@ _COUNTED = 1e4  # from here on, a number is written as a count
 _DERIVED = ("unique_tokens", "flops")  # columns that follow from params and tokens
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Effect:
     """Losses of the law by one column, at levels of another, with all others held."""
 
