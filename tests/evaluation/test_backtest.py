@@ -222,7 +222,7 @@ def test_an_option_that_a_way_does_not_read_is_refused(pool: bs.Runs) -> None:
 
 
 def test_priors_are_learned_again_without_the_other_families_of_a_suite_that_are_not_in_the_table(monkeypatch) -> None:
-    """The errors of a suite are correlated: a mate's larger runs would tell of those that are to be forecast."""
+    """The errors of a suite are correlated: a mate's larger runs would give away the forecast runs."""
     spec, asked = bs.load_spec("default"), []
     learner = SimpleNamespace(learn=lambda without: asked.extend(without) or [spec] * len(without), left_out={})
     monkeypatch.setattr(backtesting, "recall", lambda source, base: learner)

@@ -46,7 +46,7 @@ def _runs(sigma: float) -> bs.Runs:
 
 @cache
 def fit_of(sigma: float, midpoint_spread: float = 0.0, midpoint: float = MIDPOINT) -> bs.Fit:
-    """A fit whose every draw is the truth, but for the midpoint of calm; the ceiling of low is drawn from its prior."""
+    """A fit whose every draw is the truth, except the midpoint of calm; the ceiling of low is drawn from its prior."""
     runs, random = _runs(sigma), np.random.default_rng(1)
     responses = {"loss": "gaussian", "tests": {"response": "accuracy", "noise": "binomial", "of": list(FIXED)},
                  "learned": {"response": "benchmark", "noise": "over-dispersed"}}  # fmt: skip
