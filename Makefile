@@ -41,10 +41,10 @@ SEED ?= 0
 fuzz: setup
 	$(BIN)/python tests/fuzz/run.py $(KINDS) --seed $(SEED) $(if $(CASES),--cases $(CASES))
 
-# Share of the changes to the code of a module that its tests find; make mutation MODULES=bayescale/evaluation/scores.py
+# Share of the changes to the code of a module that its tests find; make mutation MODULES=bayescale/evaluation/scores.py SAMPLE=200
 mutation: setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[mutation]'
-	$(BIN)/python tests/mutation/mutate.py $(MODULES)
+	$(BIN)/python tests/mutation/mutate.py $(MODULES) $(if $(SAMPLE),--sample $(SAMPLE))
 
 release-tools: setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[release]'

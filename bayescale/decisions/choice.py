@@ -17,6 +17,7 @@ from bayescale.core.rich import paired, rich
 from bayescale.core.verdict import Verdict
 from bayescale.decisions.base import REALISED, AbstractDecision, Details, quantiles
 from bayescale.decisions.bills import bill, card_of, uncertain
+from bayescale.decisions.influence import Sway, swayed
 from bayescale.decisions.limits import Binding, allowed_by, bindings, limits_of, shape_lines
 from bayescale.decisions.risk import RISKS, AbstractRisk, Mean, risk_of
 from bayescale.decisions.unknowns import partial_information, unknowns_of
@@ -221,6 +222,37 @@ class Choice:
         return [one for one in found if one.worth > self.best.regret_mcse]
 
     @cached_property
+    def sways(self) -> list[Sway]:
+        """What would be chosen without the runs that decide the choice most, and without the marked runs.
+
+        Empty if nothing is settled, and for an allocation, whose details have the change of the split itself.
+        """
+        if self.unsettled or not self.decision.scoped or hasattr(self.details, "influence"):
+            return []
+        family = resolve_family(self.fit, self.decision.family) if hasattr(self.decision, "family") else None
+        found = swayed(
+            self.fit, family, self._read_by(self.risk), self.risk, self.best.action, self.regret, self.allowed
+        )
+        return [one for one in found if one.matters or one.runs.all_marked]
+
+    def without(self, sway: Sway) -> str:
+        """Return what would be chosen without some runs, in words.
+
+        Parameters
+        ----------
+        sway : Sway
+
+        Returns
+        -------
+        str
+        """
+        rough = "" if sway.reliable else "; a rough estimate, so fit without them"
+        if sway.action == self.best.action:
+            return f"the choice is the same{rough}"
+        chosen, unit = self.name_of(self.best.action), self.decision.unit
+        return f"choose {self.name_of(sway.action)}; {chosen} would cost {measured(sway.cost, unit)} more{rough}"
+
+    @cached_property
     def unknowns(self) -> pd.DataFrame:
         """What it is worth to settle each unknown, and what would be chosen if it were low or high.
 
@@ -333,9 +365,15 @@ class Choice:
             "by_risk": self.by_risk,
             "settle": [] if self.unsettled else self.unknowns.reset_index().to_dict("records"),
             "limits_that_bind": [one.to_dict() for one in self.limits],
+            **({} if hasattr(self.details, "influence") else {"influence": [self._sway(one) for one in self.sways]}),
             "excluded": self.fit.excluded,
             "verdict": str(self.verdict),
         }
+
+    def _sway(self, one: Sway) -> dict[str, Any]:
+        """Plain numbers of a sway, for JSON."""
+        return {"runs": one.runs.to_dict(), "choose": _plain(self.actions.iloc[one.action]), "cost": one.cost,
+                "matters": one.matters, "pareto_shape": one.shape if np.isfinite(one.shape) else None}  # fmt: skip
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or name == "details":
@@ -357,6 +395,7 @@ class Choice:
             *[("limit", one.sentence(partial(measured, unit=self.decision.unit), self.name_of)) for one in self.limits],
             *([] if self.risk == Mean() else [("risk", f"chosen by {self.risk.about}")]),
             *self._other_attitudes,
+            *[("influence", f"without {one.runs.which}: {self.without(one)}; {one.runs.about}") for one in self.sways],
             ("verdict", str(self.verdict)),
             *([("excluded", f"{words}; {LEAVE_OUT}")] if words else []),
         ]

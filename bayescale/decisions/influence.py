@@ -1,4 +1,4 @@
-"""Influence: the few runs without which the best split of a budget, or its loss, would change most."""
+"""Influence: the few runs without which the best split of a budget, its loss, or any choice would change most."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from bayescale.core.dims import RUN
 from bayescale.core.errors import QueryError
 from bayescale.core.quantities import count
 from bayescale.decisions.derived import frontier
+from bayescale.decisions.risk import AbstractRisk
+from bayescale.inference.average import AbstractFit
 from bayescale.inference.fit import Fit
-from bayescale.prediction.queries import counts_flops
+from bayescale.prediction.queries import NEW, counts_flops
 from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN
 
 MARKED = "marked as excluded"
@@ -25,6 +27,8 @@ _RELIABLE = 0.7  # largest Pareto shape at which reweighted draws are used: Veht
 _CLUSTER = 5  # runs that lie together
 _LEAST_LEFT = 4  # runs of a family for each run that is left out
 _ANSWERS = {"tokens_per_param": "the best tokens per param", "loss": "the loss of the best split"}
+_CHOICE = "choice"
+_MOVED = _ANSWERS | {_CHOICE: "the choice"}
 _SHORT = {
     "tokens_per_param": "a median of {:.3g} tokens per param instead of {:.3g} ({} params instead of {})",
     "loss": "a loss of {:.3f} instead of {:.3f}",
@@ -79,8 +83,17 @@ class Few:
     @property
     def moving(self) -> str:
         """Which answers they move most, in words; empty if none."""
-        of = " and ".join(_ANSWERS[name] for name in self.moves)
+        of = " and ".join(_MOVED[name] for name in self.moves)
         return f"no other run or cluster changes {of} more" * bool(self.moves)
+
+    @property
+    def about(self) -> str:
+        """Where they lie, what they move most, and how many of them are marked, in words."""
+        return "; ".join(filter(None, [self.place, self.moving, self.overlap * bool(self.moves)]))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
 
 @dataclass(frozen=True)
@@ -126,8 +139,7 @@ class Change:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
-        runs = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self.runs).items()}
-        return asdict(self) | {"runs": runs}
+        return asdict(self) | {"runs": self.runs.to_dict()}
 
     @property
     def matters(self) -> bool:
@@ -143,6 +155,41 @@ class Change:
         if self.shape <= _RELIABLE:
             return said
         return f"{said}, to first order; reweighting is not reliable here (Pareto shape {self.shape:.2f})"
+
+
+@dataclass(frozen=True)
+class Sway:
+    """What leaving out some runs does to a choice.
+
+    Attributes
+    ----------
+    runs : Few
+        The runs that are left out.
+    action : int
+        Row of the action that would be chosen without them.
+    cost : float
+        What the chosen action scores below that one without them, in the unit of the utility; zero if it is the same.
+    regret : float
+        Expected regret of the chosen action with all runs.
+    shape : float
+        Pareto shape of the weights; above 0.7 the change is one of first order.
+    """
+
+    runs: Few
+    action: int
+    cost: float
+    regret: float
+    shape: float
+
+    @property
+    def matters(self) -> bool:
+        """Whether the runs decide more than is unknown anyway: the cost is over the expected regret."""
+        return self.cost > self.regret
+
+    @property
+    def reliable(self) -> bool:
+        """Whether the draws could be reweighted."""
+        return self.shape <= _RELIABLE
 
 
 def influence(fit: Fit, family: str, flops: float) -> list[Change]:
@@ -184,6 +231,64 @@ def influence(fit: Fit, family: str, flops: float) -> list[Change]:
               for few in dict.fromkeys([*most, *[marked] * bool(marked)])}  # fmt: skip
     return [_changed(name, answer, likelihood, rows, few, flops) for name, answer in answers.items()
             for rows, few in chosen.items()]  # fmt: skip
+
+
+def swayed(
+    fit: AbstractFit,
+    family: str | None,
+    utility: np.ndarray,
+    risk: AbstractRisk,
+    chosen: int,
+    regret: float,
+    allowed: np.ndarray,
+) -> list[Sway]:
+    """Return what any choice would be without the runs that decide it most, and without the marked runs.
+
+    The groups of runs are those of :func:`influence`. To first order, leaving out runs moves the score of every action.
+    The group for which the chosen action then falls behind most is found, and the draws are reweighted for it.
+
+    Parameters
+    ----------
+    fit : Fit or Average
+    family : str or None
+        Whose runs are left out; of every family if None or ``"new"``.
+    utility : ndarray, shape (draw, action)
+        In the scope that the attitude to risk reads.
+    risk : AbstractRisk
+    chosen : int
+        Row of the chosen action.
+    regret : float
+        Its expected regret.
+    allowed : ndarray of bool, shape (action,)
+
+    Returns
+    -------
+    list of Sway
+        Empty for an average, for a fit without log likelihood by run, params or tokens, for fewer than eight runs, and
+        if an outcome is infinite.
+    """
+    one, *others = fit.members.values()
+    runs, columns = one.design_frame, np.flatnonzero(allowed)
+    mine = np.ones(len(runs), bool) if family in (None, NEW) else (runs["family"] == family).to_numpy()
+    rows, utility = np.flatnonzero(mine), utility[:, columns]
+    by_run = "log_likelihood" in one.tree and RUN in one.tree["log_likelihood"].dims
+    if others or not by_run or len(rows) < 2 * _LEAST_LEFT or not {"params", "tokens"} <= set(runs):
+        return []
+    likelihood = _log_likelihoods(one, len(utility))
+    if len(likelihood) != len(utility) or not np.isfinite(utility).all():
+        return []
+    stays, score = int(np.flatnonzero(columns == chosen)[0]), risk.score(utility)
+    slope = (utility - utility.mean(axis=0)).T @ (likelihood - likelihood.mean(axis=0)) / len(utility)
+    groups, marked = _groups(runs, rows), _marked(runs, rows)
+    costs = [_behind(score - slope[:, list(group)].sum(axis=1), stays) for group in groups]
+    most = groups[int(np.argmax(costs))] if max(costs) > 0 else ()
+    found = []
+    for few in dict.fromkeys(filter(None, [most, marked])):
+        weights, shape = _reweighted(likelihood[:, list(few)].sum(axis=1))
+        after = score - slope[:, list(few)].sum(axis=1) if weights is None else risk.score(utility[_drawn(weights)])
+        named = _few(runs, few, (_CHOICE,) * (few == most), marked)
+        found.append(Sway(named, int(columns[after.argmax()]), _behind(after, stays), regret, shape))
+    return found
 
 
 def influence_lines(changes: list[Change], settled: bool = True) -> list[tuple[str, str]]:
@@ -231,8 +336,7 @@ def without(changes: list[Change], few: Few, settled: bool = True) -> str:
     -------
     str
     """
-    about = "; ".join(filter(None, [few.place, few.moving, few.overlap * bool(few.moves)]))
-    return f"without {few.which}: {answers_without(changes, few, settled)}; {about}"
+    return f"without {few.which}: {answers_without(changes, few, settled)}; {few.about}"
 
 
 def answers_without(changes: list[Change], few: Few, settled: bool = True) -> str:
@@ -295,15 +399,34 @@ def _changed(
     name: str, answer: np.ndarray, likelihood: np.ndarray, rows: tuple[int, ...], few: Few, flops: float
 ) -> Change:
     left_out, middle = likelihood[:, list(rows)].sum(axis=1), answer.mean()
-    moved, shape = -float((answer - middle) @ (left_out - left_out.mean()) / len(answer)), np.inf
-    if len(answer) >= _FEWEST:
-        log_weights, shape = array_stats.psislw(left_out)  # draws are weighted against the likelihood that it is given
-    if shape <= _RELIABLE:
-        weights = np.exp(log_weights - log_weights.max())
-        moved = float(weights @ answer / weights.sum() - middle)
+    moved = -float((answer - middle) @ (left_out - left_out.mean()) / len(answer))
+    weights, shape = _reweighted(left_out)
+    if weights is not None:
+        moved = float(weights @ answer - middle)
     before = float(np.exp(np.median(answer)))
     return Change(name, few, flops, before, before * float(np.exp(moved)), abs(moved) / float(answer.std()),
-                  float(shape))  # fmt: skip
+                  shape)  # fmt: skip
+
+
+def _reweighted(left_out: np.ndarray) -> tuple[np.ndarray | None, float]:
+    """Return weights of the draws without some runs, from the log likelihood of these; None if not reliable."""
+    if len(left_out) < _FEWEST:
+        return None, np.inf
+    log_weights, shape = array_stats.psislw(left_out)  # draws are weighted against the likelihood that it is given
+    if shape > _RELIABLE:
+        return None, float(shape)
+    weights = np.exp(log_weights - log_weights.max())
+    return weights / weights.sum(), float(shape)
+
+
+def _drawn(weights: np.ndarray) -> np.ndarray:
+    """Return draws in proportion to their weights, each at equal steps of the cumulative weight."""
+    steps = (np.arange(len(weights)) + 0.5) / len(weights)
+    return np.searchsorted(np.cumsum(weights), steps).clip(max=len(weights) - 1)
+
+
+def _behind(score: np.ndarray, action: int) -> float:
+    return float(score.max() - score[action])
 
 
 def _counted(rows: Sized) -> str:

@@ -16,7 +16,7 @@ from bayescale.decisions.amounts import amount
 from bayescale.decisions.base import quantiles
 from bayescale.decisions.bills import card_of
 from bayescale.decisions.choice import Choice, Withheld
-from bayescale.decisions.influence import Change, answers_without, that_matter, without
+from bayescale.decisions.influence import Change, Sway, answers_without, that_matter, without
 from bayescale.evaluation.checks.base import EXCLUDED, FAIL, PASS, REVIEW, Answer, covered
 from bayescale.evaluation.comparison import data_card
 from bayescale.inference.average import LEAVE_OUT
@@ -330,7 +330,7 @@ def lasting(choice: Choice, answers: Sequence[Answer]) -> list[str]:
     list of str
     """
     failed = [f"the check of {one.question} fails" for one in answers if one.state == FAIL]
-    changes = _changes(choice)
+    changes: list[Change | Sway] = [*_changes(choice), *choice.sways]
     move = {one.runs.all_marked for one in changes if one.matters}
     # Where no influence is known, the marked runs may change the answer.
     marked = bool(choice.fit.excluded) and (True in move or not changes)
@@ -502,9 +502,11 @@ def _reach_card(decades: float, flops: float) -> Card:
 
 
 def _influential(choice: Choice) -> list[Answer]:
-    """What leaving out the runs that move the answer most changes, for an allocation of one fit."""
+    """What leaving out the runs that move the answer most changes, for a choice from one fit."""
     changes, action = _changes(choice), "look at these runs; fit without them (--exclude), and report both answers"
     said = [without(changes, few, choice.settled) for few in that_matter(changes) if not few.all_marked]
+    said += [f"without {one.runs.which}: {choice.without(one)}; {one.runs.about}"
+             for one in choice.sways if not one.runs.all_marked]  # fmt: skip
     return [Answer("influence", REVIEW, one[:1].upper() + one[1:], action) for one in said]
 
 
@@ -517,10 +519,11 @@ def _marked(choice: Choice) -> list[Answer]:
     words, changes = choice.fit.excluded_words, _changes(choice)
     if not words:
         return []
+    left_out = [(few, answers_without(changes, few, choice.settled)) for few in that_matter(changes)]
+    left_out += [(one.runs, choice.without(one)) for one in choice.sways]
     changed = "".join(
-        f". Without {'them' if few.count > 1 else 'it'}: {answers_without(changes, few, choice.settled)}; "
-        f"{'; '.join(filter(None, [few.place, few.moving]))}"
-        for few in that_matter(changes)
+        f". Without {'them' if few.count > 1 else 'it'}: {said}; {'; '.join(filter(None, [few.place, few.moving]))}"
+        for few, said in left_out
         if few.all_marked
     )
     return [Answer(EXCLUDED, REVIEW, words[:1].upper() + words[1:] + changed, LEAVE_OUT)]

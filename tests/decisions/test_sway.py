@@ -1,0 +1,104 @@
+"""What any choice would be without the runs that decide it: exact in a model of one mean."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+import bayescale as bs
+from bayescale.decisions.influence import Sway, swayed
+from bayescale.decisions.risk import CVaR, Mean
+
+N = 40
+STRAYS = [3, 4, 5, 6, 7]
+ACTIONS = np.linspace(-1.0, 2.0, 301)
+
+
+def values(high: float) -> np.ndarray:
+    y = np.random.default_rng(0).normal(size=N)
+    y[STRAYS] += high
+    return y
+
+
+def one_mean(high: float = 3.0, draws: int = 4000) -> tuple[Any, np.ndarray]:
+    """The exact posterior of a mean under unit noise and a flat prior; five runs that lie together are too high."""
+    y = values(high)
+    mean = y.mean() + np.random.default_rng(1).normal(size=draws) / np.sqrt(N)
+    likelihood = -0.5 * (y - mean[:, None]) ** 2
+    runs = pd.DataFrame({"family": "A", "params": np.geomspace(1e8, 1e10, N), "tokens": 1e10, "exclusion": ""})
+    tree = xr.DataTree.from_dict(
+        {"log_likelihood": xr.Dataset({"loss": (("chain", "draw", "run"), likelihood.reshape(4, -1, N))})}
+    )
+    fit = SimpleNamespace(design_frame=runs, tree=tree)
+    fit.members = {"mean": fit}
+    return fit, -((ACTIONS - mean[:, None]) ** 2)
+
+
+def sways(fit: Any, utility: np.ndarray, risk: Any = None, allowed: np.ndarray | None = None) -> list[Sway]:
+    risk = risk or Mean()
+    allowed = np.ones(len(ACTIONS), bool) if allowed is None else allowed
+    columns = np.flatnonzero(allowed)
+    chosen = int(columns[risk.score(utility[:, columns]).argmax()])
+    regret = float(-utility[:, chosen].mean())
+    return swayed(fit, "A", utility, risk, chosen, regret, allowed)
+
+
+@pytest.mark.parametrize(("high", "reliable"), [(2.0, True), (4.0, False)])
+def test_the_runs_that_decide_a_choice_are_found_with_the_choice_of_the_others(high: float, reliable: bool) -> None:
+    """The mean of the others, or to first order the step towards it that counts all runs."""
+    fit, utility = one_mean(high)
+    y = values(high)
+    (one,) = sways(fit, utility)
+    assert one.runs.count == 5
+    assert one.runs.params == (fit.design_frame["params"][3], fit.design_frame["params"][7])
+    assert one.matters
+    assert one.reliable is reliable
+    moved = (np.delete(y, STRAYS).mean() if reliable else y.mean() - 5 * (y[STRAYS].mean() - y.mean()) / N) - y.mean()
+    # Half a step of the grid, and two Monte Carlo errors: of a mean whose draws have weights, and of a covariance.
+    assert ACTIONS[one.action] - y.mean() == pytest.approx(moved, abs=0.005 + 2 * 0.0075)
+    assert one.cost == pytest.approx(moved**2, rel=0.15)
+
+
+@pytest.mark.parametrize("risk", [Mean(), CVaR()], ids=["mean", "cvar"])
+def test_marked_runs_are_named_although_others_decide_more(risk: Any) -> None:
+    fit, utility = one_mean()
+    fit.design_frame["exclusion"] = ["odd" if i == N - 1 else "" for i in range(N)]
+    most, marked = sways(fit, utility, risk)
+    assert (most.runs.marked, most.runs.all_marked) == (0, False)
+    assert marked.runs.all_marked
+    assert not marked.matters
+    assert marked.cost < most.cost
+
+
+def test_what_limits_forbid_is_not_chosen_without_the_runs_either() -> None:
+    fit, utility = one_mean()
+    allowed = ACTIONS > 0.2
+    (one,) = sways(fit, utility, allowed=allowed)
+    assert allowed[one.action]
+
+
+def test_too_few_runs_and_infinite_outcomes_have_no_answer() -> None:
+    fit, utility = one_mean()
+    assert sways(fit, np.where(ACTIONS > 1.9, -np.inf, utility)) == []
+    assert sways(fit, np.where(ACTIONS > 1.9, -np.inf, utility), allowed=ACTIONS < 1.5)
+    fit.design_frame = fit.design_frame.head(7)
+    assert sways(fit, utility) == []
+
+
+def test_a_decision_says_what_would_be_chosen_without_the_marked_runs(chinchilla_fit: bs.Fit) -> None:
+    """All but an allocation, which gives the change of the split itself."""
+    choice = bs.decide("target", chinchilla_fit, loss=2.1)
+    (marked,) = [one for one in choice.sways if one.runs.all_marked]
+    (said,) = [text for label, text in choice.lines if label == "influence" and "marked as excluded" in text]
+    assert said.startswith(
+        f"without 5 runs marked as excluded: {choice.without(marked)}; they have 2.0B to 6.8B params"
+    )
+    (written,) = [one for one in choice.to_dict()["influence"] if one["runs"]["all_marked"]]
+    assert written["cost"] == marked.cost
+    assert written["choose"]["params"] == choice.actions["params"].iloc[marked.action]
+    assert bs.decide("allocation", chinchilla_fit, flops="1e24").sways == []
