@@ -126,7 +126,7 @@ class Mixture(AbstractDecision):
         return Details(problem, asked, lines, figures, _unsettled(choice), _notes(fit, chosen))
 
     def _as_good(self, fit: AbstractFit, chosen: pd.Series) -> dict[str, list[float]]:
-        """Least and largest share of each domain, the others in proportion, whose expected loss is hardly higher."""
+        """Least and largest allowed share of each domain, the others in proportion, with hardly more expected loss."""
         columns, shares = list(chosen.index), chosen.to_numpy()
         steps = np.concatenate([-_MOVES[::-1], _MOVES])
         moved = []
@@ -137,13 +137,23 @@ class Mixture(AbstractDecision):
             moved.append(mixtures)
         table = pd.DataFrame(np.concatenate([shares[None], *moved]), columns=columns)
         loss = self.outcome(fit, table, "law").mean("draw").to_numpy()
-        good = (loss[1:] <= loss[0] * (1 + _NEAR)).reshape(len(columns), len(steps))
+        good = (loss[1:] <= loss[0] * (1 + _NEAR)) & self._allowed(fit, table)[1:]
+        good = good.reshape(len(columns), len(steps))
         half = len(_MOVES)
         down = np.logical_and.accumulate(good[:, :half][:, ::-1], axis=1).sum(axis=1)  # moves until it costs too much
         up = np.logical_and.accumulate(good[:, half:], axis=1).sum(axis=1)
         return {name: [float(moved[i][half - down[i], i]) if down[i] else float(shares[i]),
                        float(moved[i][half + up[i] - 1, i]) if up[i] else float(shares[i])]
                 for i, name in enumerate(columns)}  # fmt: skip
+
+    def _allowed(self, fit: AbstractFit, mixtures: pd.DataFrame) -> np.ndarray:
+        """Which mixtures are within the limits of shares, and of expected losses on texts."""
+        low, high = self._bounds(self.limits, list(mixtures))
+        allowed = ((mixtures >= low - _TINY) & (mixtures <= high + _TINY)).all(axis=1).to_numpy()
+        for text in self._limited(fit):
+            most = number_of(text, self.limits[f"max_loss_{text}"])
+            allowed = allowed & (self._losses(fit, mixtures, text, "law").mean(axis=0) <= most)
+        return allowed
 
     def _texts(self, fit: AbstractFit) -> dict[str, float]:
         """Weights of the evaluation texts, which add up to 1."""

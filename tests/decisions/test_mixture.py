@@ -111,6 +111,7 @@ def test_a_limit_of_a_share_binds_and_says_what_it_costs(two: tuple[bs.Fit, np.n
     mean = losses.mean(axis=0)
     choice = bs.decide("mixture", fit, limits={"max_share_b": "0.1"})
     assert choice.action["share_b"] == pytest.approx(0.1, abs=1e-6)
+    assert choice.as_good["share_b"][1] == pytest.approx(0.1, abs=1e-6)  # more of it would be better
     (binding,) = choice.limits
     assert binding.worth == pytest.approx(mean[2000] - mean.min(), rel=1e-3)
     assert binding.looser == pytest.approx(mean[2000] - mean[2200], rel=1e-3)
@@ -130,6 +131,9 @@ def test_texts_are_weighted_and_the_loss_on_another_text_can_be_limited() -> Non
     limited = bs.decide("mixture", fit, family="prose", limits={"max_loss_code": str(limit)})
     assert limited.action["loss_code"] <= limit * (1 + 1e-6)
     within = code <= limit
+    low, high = limited.as_good["share_a"]
+    assert within[round(low * 20_000) + 1 : round(high * 20_000)].all()
+    assert low < high
     assert -limited.best.expected >= prose[within].min() - 1e-9
     assert -limited.best.expected <= prose[within].min() + 1e-3 * (prose[within].min() - prose.min())
     assert alone.best.expected > limited.best.expected

@@ -24,10 +24,25 @@ def test_the_error_of_the_median_is_relative_to_what_was_observed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("observed", "inside"), [(3.0, (1, 1, 1)), (4.3, (0, 1, 1)), (4.7, (0, 0, 1)), (4.9, (0, 0, 0)), (1.1, (0, 0, 0))]
+    ("observed", "inside"),
+    [
+        (3.0, (1, 1, 1)),
+        (2.0, (1, 1, 1)),
+        (4.0, (1, 1, 1)),
+        (4.3, (0, 1, 1)),
+        (4.7, (0, 0, 1)),
+        (4.9, (0, 0, 0)),
+        (1.1, (0, 0, 0)),
+    ],
 )
 def test_a_run_is_inside_the_intervals_whose_ends_are_quantiles(observed: float, inside: tuple[int, ...]) -> None:
     """Quantiles of these draws are 1 + 4 p: the ends are 2 and 4, 1.4 and 4.6, 1.2 and 4.8."""
     found = scores(DRAWS, np.array([observed]))
     assert tuple(found[[f"coverage_{level}" for level in (50, 80, 90)]].iloc[0]) == inside
     assert found["width_90"].item() == pytest.approx(3.6)
+
+
+def test_the_interval_score_is_the_width_and_twenty_times_the_miss() -> None:
+    """Gneiting and Raftery 2007, equation 43, at a level of 0.1."""
+    found = [scores(DRAWS, np.array([observed]))["interval_score_90"].item() for observed in (3.0, 5.3, 1.0)]
+    assert found == pytest.approx([3.6, 3.6 + 20 * 0.5, 3.6 + 20 * 0.2])
