@@ -120,11 +120,11 @@ def _unpacked(content: bytes, refuse: Refuse) -> tuple[bytes, str]:
 
 
 def _parquet(content: bytes, refuse: Refuse) -> Table:
-    return Table(_by_arrow(arrow.from_parquet, content, refuse))
+    return Table(_by_arrow(arrow.from_parquet, content, refuse), ("Parquet",))
 
 
 def _feather(content: bytes, refuse: Refuse) -> Table:
-    return Table(_by_arrow(arrow.from_feather, content, refuse))
+    return Table(_by_arrow(arrow.from_feather, content, refuse), ("Feather",))
 
 
 def _by_arrow(read: Callable[..., pd.DataFrame], content: bytes, refuse: Refuse) -> pd.DataFrame:

@@ -233,6 +233,7 @@ def _parsed(
         cells = frame[column]
         if column in (*NUMBERS, *said.optional, "bytes_per_token"):
             parsed[column] = _numbers(cells, failures, {*OPTIONAL, *said.optional}, own=column not in sizes)
+            notes += _small_suffix(cells, parsed[column])
         elif column in TEXTS or not pd.api.types.is_numeric_dtype(cells):
             parsed[column] = _texts(cells, failures)
         else:
@@ -315,6 +316,13 @@ def _numbers(cells: pd.Series, failures: list[str], optional: Collection[str], *
             failures.append(f"row {row}, {cells.name}: {error}")
             values.append(np.nan)
     return pd.Series(values, index=cells.index, dtype=float)
+
+
+def _small_suffix(cells: pd.Series, values: pd.Series) -> list[str]:
+    """Say how a suffix in lower case was read, by the first cell that has one: elsewhere, m is a thousandth."""
+    read = zip(cells, values, strict=True)
+    return [f"{cells.name}: {cell.strip()!r} is {value:g}" for cell, value in read
+            if isinstance(cell, str) and cell.strip()[-1:].islower()][:1]  # fmt: skip
 
 
 def _one(cell: Any, own: bool) -> float:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from known import CHAINS, DRAWS, known_fit
 
 import bayescale as bs
 from bayescale.core.errors import QueryError
+from bayescale.core.quantities import count
 from bayescale.decisions.bills import SEED
 from bayescale.decisions.hardware import hardware
+from bayescale.decisions.tabulated import tabulated
+from bayescale.decisions.waste import MOST_WASTE, WIDEST, why_unsettled
 
 CARD = "512xH100"
 KNOWN = """
@@ -88,3 +92,39 @@ def test_a_budget_is_in_one_unit_that_can_be_bought(asked, words: str, chinchill
     with pytest.raises(QueryError) as caught:
         bs.decide(bs.Allocation(**asked), chinchilla_fit)
     assert words in str(caught.value)
+
+
+def spread_ratio(chinchilla: bs.Runs, sd: float) -> tuple[bs.Fit, np.ndarray]:
+    """A fit whose draws differ in the best tokens per param alone, and these: with equal exponents, (B/A)^(1/alpha)."""
+    alpha, scale = 0.3, 400.0
+    a = np.exp(0.5 * alpha * sd * np.random.default_rng(0).standard_normal((CHAINS, DRAWS)))
+    law = {"E": 1.7, "A": scale * a, "B": scale / a, "alpha": alpha, "beta": alpha}
+    return known_fit(chinchilla, "additive", law), a.ravel() ** (-2 / alpha)
+
+
+@pytest.mark.parametrize(("sd", "settled"), [(0.8, True), (1.2, False)])
+def test_a_wide_interval_of_the_ratio_alone_leaves_a_split_unsettled(
+    chinchilla: bs.Runs, sd: float, settled: bool
+) -> None:
+    """Waste is far below its limit: near the best split the loss is flat, however little is known of the ratio."""
+    fit, ratio = spread_ratio(chinchilla, sd)
+    choice = bs.decide(bs.Allocation("1e23"), fit)
+    low, high = np.quantile(ratio, [0.05, 0.95])
+    found = choice.optimum["tokens_per_param"]
+    assert (found["q05"], found["q95"]) == pytest.approx((low, high), rel=1e-3)
+    assert choice.waste_fraction < 0.5 * MOST_WASTE
+    assert choice.settled is settled is bool(high / low <= WIDEST)
+    wide = f"the 90% interval of tokens per param spans a factor of {count(high / low, 2)}"
+    assert choice.unsettled == ("" if settled else wide)
+    assert tabulated(fit, choice.flops, choice.family).allocation(choice.flops)["settled"] is settled
+
+
+@pytest.mark.parametrize(
+    ("high", "waste", "reasons"),
+    [(30.0, 0.5, ""), (31.0, 0.5, "spans a factor of 31"), (30.0, 0.51, "expected waste is 51% of compute"),
+     (31.0, 0.51, "expected waste is 51% of compute and the 90% interval"), (np.nan, 0.0, "spans a factor of nan")],
+)  # fmt: skip
+def test_either_limit_alone_leaves_a_split_unsettled(high: float, waste: float, reasons: str) -> None:
+    said = why_unsettled({"q05": 1.0, "q95": high}, waste)
+    assert reasons in said
+    assert bool(said) is bool(reasons)

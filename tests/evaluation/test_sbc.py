@@ -342,7 +342,7 @@ def test_the_figure_shows_every_quantity_and_names_what_fails(result: Calibratio
     ranks = result.ranks.assign(level=0)
     ax = figures.plot_calibration(replace(result, ranks=ranks))
     lines = [line for line in ax.lines if len(line.get_xdata()) == RANKED]
-    assert len(lines) == len(result.table)
+    assert len(lines) == len(result.table) + 2  # and the edges of the band
     legend = ax.get_legend()
     assert legend is not None
     assert any(text.get_text().startswith("level, p =") for text in legend.get_texts())

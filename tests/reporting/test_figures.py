@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from dataclasses import replace
 from types import SimpleNamespace
@@ -22,6 +23,7 @@ from bayescale.evaluation import comparison_tables
 from bayescale.evaluation.backtest import SCORES, Backtest
 from bayescale.evaluation.comparison import examine
 from bayescale.evaluation.comparison_tables import POPULATION
+from bayescale.evaluation.sbc import RANKED, Calibration
 from bayescale.prediction.predict import predict
 from bayescale.reporting.plots import comparison as compared
 from bayescale.reporting.plots import figures
@@ -199,9 +201,10 @@ def test_the_band_of_residuals_holds_90_percent_of_the_noise(apart: bs.Fit) -> N
             assert student.cdf(at[:, None] / sigma, nu).mean(axis=1) == pytest.approx(share, abs=5 * error)
 
 
-def test_panels_take_the_place_of_the_axes_that_they_are_given(apart: bs.Fit) -> None:
+@pytest.mark.parametrize("name", ["plot_residuals", "plot_families"])
+def test_panels_take_the_place_of_the_axes_that_they_are_given(apart: bs.Fit, name: str) -> None:
     figure, (left, right) = plt.subplots(1, 2)
-    first = bs.plots.plot_residuals(apart, ax=left)
+    first = bs.plots.catalogue()[name](apart, ax=left)
     figure.canvas.draw()
     panels = [ax for ax in figure.axes if ax is not right]
     assert len(panels) == len(apart.families)
@@ -334,23 +337,69 @@ def test_a_backtest_of_one_family_has_one_row_and_no_mean() -> None:
     assert ax.get_figure().get_figheight() < 3
 
 
-def kinds_with_bands(fit: bs.Fit, choice: bs.Choice) -> dict[str, Axes]:
-    of_fit = ("loss", "forecast", "effects", "slopes", "prior_predictive", "residuals", "approaches")
-    of_choice = ("allocation", "regret", "optimum", "overhead")
-    found = {name: getattr(bs.plots, f"plot_{name}")(fit) for name in of_fit}
-    found |= {name: getattr(bs.plots, f"plot_{name}")(choice) for name in of_choice}
-    return found | {"prior_loss": bs.plots.plot_prior_loss(fit.spec)}
+def mixed() -> bs.Fit:
+    """Draws of a law of two domains, of which the second is of uncertain worth."""
+    rng, wide = np.random.default_rng(0), (4, 250)
+    spec = bs.make_spec("mixed", law="mixture-additive", fields={"mixture-additive": {"domains": ["a", "b"]}},
+                        pooling={"default": "none"})  # fmt: skip
+    first = rng.uniform(0.1, 0.9, 40)
+    runs = pd.DataFrame({"share_a": first, "share_b": 1 - first, "params": 1e8, "tokens": 2e9, "loss": 3.0 + first})
+    sites = {"level": 1.0, "power": 0.5, "sigma": 0.005, "nu": 5.0, "part_a": 2.0, "power_a": 1.0, "power_b": 1.0}
+    drawn = {name: value * np.exp(1e-9 * rng.standard_normal(wide)) for name, value in sites.items()}
+    worth = np.exp(0.3 * rng.standard_normal(wide))
+    return bs.Fit.from_samples(drawn | {"part_b": worth}, spec, bs.load_runs(runs, loss_unit="nats"))
 
 
-def test_every_band_has_edges(chinchilla_fit: bs.Fit) -> None:
+@pytest.fixture(scope="module")
+def subjects(chinchilla_fit: bs.Fit) -> dict[str, object]:
+    """What each figure is drawn of, by the name of its first argument, or by its own where the kind matters."""
+    backtests = {"additive": backtested(HITS)}
+    _, horizons = comparison_tables.beyond(backtests)
+    ranks = pd.DataFrame({"alpha_N": np.random.default_rng(0).integers(0, RANKED + 1, 100)})
+    spec = chinchilla_fit.spec
+    return {
+        "fit": chinchilla_fit, "spec": spec, "result": backtests["additive"],
+        "plot_calibration": Calibration(spec, ranks, pd.DataFrame(), {}, {}, {}),
+        "comparison": replace(examine({"additive": chinchilla_fit}), backtests=backtests, horizons=horizons),
+        "choice": bs.decide(bs.Allocation("5.76e23"), chinchilla_fit),
+        "plot_information": bs.decide(bs.NextRun("5.76e23", most_flops="1e20"), chinchilla_fit),
+        "plot_mixture": bs.decide("mixture", mixed()), "plot_plan": bs.decide("target", chinchilla_fit, loss=2.1),
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=bs.plots.catalogue())
+def drawn(request: pytest.FixtureRequest, subjects: dict[str, object]) -> SimpleNamespace:
+    """A figure of the catalogue on the left one of two axes."""
+    plot = bs.plots.catalogue()[request.param]
+    figure, (left, right) = plt.subplots(1, 2)
+    of = subjects.get(request.param, subjects[next(iter(inspect.signature(plot).parameters))])
+    ax = plot(of, ax=left)
+    return SimpleNamespace(name=request.param, figure=figure, left=left, right=right, ax=ax, open=plt.get_fignums())
+
+
+def test_each_figure_is_drawn_on_the_axes_that_it_is_given_and_returns_them(drawn: SimpleNamespace) -> None:
+    assert drawn.ax is drawn.left
+    assert drawn.ax.has_data() or drawn.ax.texts
+    assert drawn.ax.get_title()
+    assert not drawn.right.has_data()
+    assert not drawn.right.texts
+    assert drawn.open == [drawn.figure.number]  # no figure of its own
+
+
+BANDED = {"plot_allocation", "plot_approaches", "plot_calibration", "plot_components", "plot_effects", "plot_forecast",
+          "plot_loss", "plot_losses", "plot_optimum", "plot_overhead", "plot_prior_loss", "plot_prior_predictive",
+          "plot_regret", "plot_residuals", "plot_slopes"}  # fmt: skip
+
+
+def test_every_band_has_edges(drawn: SimpleNamespace) -> None:
     """Without edges, bands are lost where they overlap, and in grey: a light area on white has a contrast of 1.3."""
-    for name, ax in kinds_with_bands(chinchilla_fit, bs.decide(bs.Allocation("5.76e23"), chinchilla_fit)).items():
-        bands = [found for found in ax.collections if isinstance(found, PolyCollection)]
-        lines = {tuple(np.round(at, 9)) for line in ax.get_lines() for at in line.get_xydata()}
-        assert bands, name
-        for band in bands:
-            corners = {tuple(np.round(at, 9)) for at in band.get_paths()[0].vertices}
-            assert corners <= lines, name
+    ax = drawn.ax
+    bands = [found for found in ax.collections if isinstance(found, PolyCollection)]
+    lines = {tuple(np.round(at, 9)) for line in ax.get_lines() for at in line.get_xydata()}
+    assert bool(bands) is (drawn.name in BANDED)
+    for band in bands:
+        corners = {tuple(np.round(at, 9)) for at in band.get_paths()[0].vertices if at[1] >= min(ax.get_ylim())}
+        assert corners <= lines
 
 
 def test_runs_are_coloured_by_their_distance_from_the_best_size(chinchilla_fit: bs.Fit) -> None:

@@ -473,8 +473,7 @@ def plot_calibration(result: Calibration, *, ax: Axes | None = None) -> Axes:
     """
     ax = _axes(ax)
     points, low, high = uniformity.band(len(result.ranks), RANKED, 1 - result.alpha)
-    ax.fill_between(points, low - points, high - points, step="mid", color=_GREY, alpha=0.2, lw=0,
-                    label=f"{1 - result.alpha:.2%} band of each")  # fmt: skip
+    banded(ax, points, low - points, high - points, _GREY, label=f"{1 - result.alpha:.2%} band of each")
     table = result.table.sort_values("p", ascending=False)
     label = f"{int(table['passed'].sum())} quantities inside"
     for row in table.itertuples():
