@@ -61,6 +61,7 @@ LABELS = {
     "sd": "SD", "q05": "5%", "q50": "median", "q95": "95%", "epred_q05": "curve 5%", "epred_q95": "curve 95%",
     "reach_decades": "reach", "r_hat": "R-hat", "ess_bulk": "ESS", "ess_tail": "tail ESS", "n_train": "fitted",
     "n_test": "scored", "coverage_50": "in 50%", "coverage_80": "in 80%", "coverage_90": "in 90%",
+    "coverage_50_se": "SE of it", "coverage_80_se": "SE of it", "interval_score_90": "interval score",
     "coverage_90_se": "SE of it", "width_90": "width", "crps": "CRPS", "crps_se": "SE of CRPS", "are": "error",
     "log_score": "log score", "elpd": "ELPD", "se": "SE", "elpd_diff": "difference", "dse": "SE of it",
     "k_above": "k > 0.7", "k_worst": "largest k", "worst_run": "most influential run", "weight_se": "SE",
