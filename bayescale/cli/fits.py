@@ -93,17 +93,17 @@ def fit(
         about = _average_dict(result) if isinstance(result, Average) else _fit_dict(result)
         print_json(_said(result, out) | about | {"seconds": seconds})
     else:
-        _print_fit(result, out, seconds)
+        _print_fit(result, out, time.perf_counter() - started)
     finish(result.converged, str(result.verdict))
 
 
-def _print_fit(result: Any, out: Path, seconds: dict[str, float]) -> None:
+def _print_fit(result: Any, out: Path, took: float) -> None:
     """Print a fit or an average, its runs that are marked as excluded, the time that it took, and what comes next."""
     warn(result.verdict)
     several = len(result.members) > 1
     named = result.summary if several else result.summary.rename_axis("parameter")
     print_posterior(named.reset_index(), several=several, about=repr(result), marked=marked_words(result, out))
-    echo(f"took {', '.join(f'{name} {value:.1f} s' for name, value in seconds.items())}\nsaved {out}")
+    echo(f"took {took:.0f} s\nsaved {out}")  # --json has the seconds of each stage
     print_next(out, result.columns, result.design_frame)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from bayescale.core.progress import FINISHED
 from bayescale.core.quantities import counted
 
 INTERRUPTED, TIMED_OUT = 130, 124
@@ -50,7 +51,7 @@ def ended_by_interrupt() -> Iterator[None]:
 
 @contextmanager
 def keeping(folder: str | None) -> Iterator[None]:
-    """Say which fits are kept, and where, if this block of many fits fails or is ended.
+    """Say how many fits were finished, and where they are kept, if this block of many fits fails or is ended.
 
     Parameters
     ----------
@@ -58,10 +59,11 @@ def keeping(folder: str | None) -> Iterator[None]:
         Folder of the finished fits; None if they are not kept.
     """
     _RUNNING.append(folder)
+    FINISHED.clear()
     try:
         yield
     except Exception:
-        if folder is not None:
+        if folder is not None or FINISHED["fits"]:  # else the error is of the input
             click.echo(_kept(folder), err=True)
         _RUNNING.clear()
         raise
@@ -70,7 +72,7 @@ def keeping(folder: str | None) -> Iterator[None]:
 
 def _kept(folder: str | None) -> str:
     if folder is None:
-        return "bayescale: no fit is kept; --folder FOLDER keeps finished fits"
+        return f"bayescale: {counted(FINISHED['fits'], 'fit')} finished, none kept: --folder FOLDER keeps finished fits"
     finished = sum(1 for _ in Path(folder).rglob("*.nc"))
     return f"bayescale: {counted(finished, 'finished fit')} kept in {folder}; the same command reads them from there"
 

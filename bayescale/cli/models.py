@@ -41,6 +41,7 @@ from bayescale.core.quantities import counted
 if TYPE_CHECKING:
     import pandas as pd
 
+    from bayescale.core.verdict import Verdict
     from bayescale.evaluation.backtest import Backtest
     from bayescale.inference.batch import Batch
 
@@ -247,7 +248,7 @@ def compare(
         table = read_runs(runs, reading)
     with keeping(folder):
         result = comparison.compare(table, specs, flops=flops, family=family, response=response, seed=seed,
-                                    workers=workers, scheduler=scheduler, folder=folder)  # fmt: skip
+                                    workers=workers, scheduler=scheduler, folder=folder, each=_print_model)  # fmt: skip
     if out is not None:
         write_csv(result.table, out)
     if page is not None:
@@ -259,6 +260,16 @@ def compare(
         print_tables(result.tables)
         echo(f"{result!r}" + f"\nreport: {page}" * (page is not None))
     finish(result.converged, str(result.verdict))
+
+
+def _print_model(name: str, verdict: Verdict, test: Backtest | None) -> None:
+    """Print a model that is fitted and tested, as a message: what is finished is known if the rest is not."""
+    said = f"done: {name}: {verdict}"
+    if test is not None:
+        mean = test.mean
+        said += (f"; {len(test.runs)} forecasts, {mean['coverage_90']:.0%} inside their 90% interval, CRPS "
+                 f"{mean['crps']:.3g}, bias {mean['bias']:+.2g}")  # fmt: skip
+    echo(said, err=True)
 
 
 @click.command()

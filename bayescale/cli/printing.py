@@ -11,6 +11,7 @@ import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
 _HDF5 = b"\x89HDF\r\n\x1a\n"  # the first bytes of every file that Fit.save writes
 _PLAIN = Reading()
 _COUNTED_FROM = 9999.5  # from here on four digits need a power of ten or a suffix; a suffix is read faster
+_COUNTS = 999.5  # from here on a count has a suffix where a larger one in its row has one
+_SMALLEST = 1e-8  # smaller figures need a power of ten to be read at all
+_OF_ONE = ("mean", "sd", "q05", "q50", "q95", "epred_q05", "epred_q95")
+"""Columns of a row that are figures of one quantity."""
 _PERCENT = ("coverage_50", "coverage_80", "coverage_90", "coverage_90_se", "waste_fraction", "waste")
 _FORMULAS = ("=", "+", "-", "@")
 """What begins a formula in some spreadsheet."""
@@ -56,6 +61,7 @@ LABELS = {
     "sd": "SD", "q05": "5%", "q50": "median", "q95": "95%", "epred_q05": "curve 5%", "epred_q95": "curve 95%",
     "reach_decades": "reach", "r_hat": "R-hat", "ess_bulk": "ESS", "ess_tail": "tail ESS", "n_train": "fitted",
     "n_test": "scored", "coverage_50": "in 50%", "coverage_80": "in 80%", "coverage_90": "in 90%",
+    "coverage_50_se": "SE of it", "coverage_80_se": "SE of it", "interval_score_90": "interval score",
     "coverage_90_se": "SE of it", "width_90": "width", "crps": "CRPS", "crps_se": "SE of CRPS", "are": "error",
     "log_score": "log score", "elpd": "ELPD", "se": "SE", "elpd_diff": "difference", "dse": "SE of it",
     "k_above": "k > 0.7", "k_worst": "largest k", "worst_run": "most influential run", "weight_se": "SE",
@@ -137,22 +143,21 @@ def _drawn(table: pd.DataFrame) -> Table:
     for column in table:
         text = table[column].dtype.kind not in "if"
         drawn.add_column(label(column), justify="left" if text else "right", no_wrap=True)
-    for row in table.itertuples(index=False):
-        drawn.add_row(*(cell(name, value) for name, value in zip(table, row, strict=True)))
+    for row in cells(table):
+        drawn.add_row(*row)
     return drawn
 
 
 def _records(table: pd.DataFrame, width: int) -> Iterator[str]:
     """Write each row as lines of column name and value; wrap long lines between words."""
     width_of_names = max(len(label(name)) for name in table) + 2
-    for row in table.itertuples(index=False):
-        cells = zip(table, row, strict=True)
+    for row in cells(table):
         yield "\n".join(
-            textwrap.fill(cell(name, value), max(width, width_of_names + 1),
+            textwrap.fill(text, max(width, width_of_names + 1),
                           initial_indent=f"{label(name):{width_of_names}}", subsequent_indent=" " * width_of_names,
                           break_long_words=False, break_on_hyphens=False)
             or label(name)
-            for name, value in cells
+            for name, text in zip(table, row, strict=True)
         )  # fmt: skip
 
 
@@ -337,13 +342,41 @@ def _plain(thing: Any) -> Any:
     return thing if isinstance(thing, str | int | float | None) else str(thing)
 
 
-def cell(name: str, value: Any) -> str:
-    """Write a value of a column: counts as people write them, other numbers to four significant digits."""
+def cells(table: pd.DataFrame) -> list[list[str]]:
+    """Write each row of a table; figures of one quantity, such as its mean and its quantiles, in one notation.
+
+    Parameters
+    ----------
+    table : DataFrame
+
+    Returns
+    -------
+    list of list of str
+    """
+    found = []
+    for row in table.itertuples(index=False):
+        named = dict(zip(table, row, strict=True))
+        largest = max((abs(value) for name, value in named.items() if name in _OF_ONE and value == value), default=0)
+        found.append([cell(name, value, largest if name in _OF_ONE else 0) for name, value in named.items()])
+    return found
+
+
+def cell(name: str, value: Any, largest: float = 0) -> str:
+    """Write a value of a column: counts as people write them, other numbers to four significant digits.
+
+    Parameters
+    ----------
+    name : str
+    value : object
+    largest : float
+        The largest of the figures that are read together with this one: it decides where counts begin.
+    """
     if isinstance(value, str):
         return printable(value, newlines=False)
     if str(value) == "<NA>" or value != value:
         return ""
-    if name in ("params", "tokens", "flops", "unique_tokens") or abs(value) >= _COUNTED_FROM:
+    counts = abs(value) >= (_COUNTS if largest >= _COUNTED_FROM else _COUNTED_FROM)
+    if name in ("params", "tokens", "flops", "unique_tokens") or counts:
         return count(float(value))
     if name == "reach_decades":
         return f"{factor(value)}×" if value > 0 else "inside"
@@ -353,4 +386,10 @@ def cell(name: str, value: Any) -> str:
         return f"{100 * value:.3g}%"
     if name.startswith("ess") or (float(value).is_integer() and abs(value) >= 1):
         return f"{value:.0f}"
-    return f"{value:.4g}"
+    return _significant(float(value))
+
+
+def _significant(value: float) -> str:
+    """Write four significant digits: with zeros rather than a power of ten, unless there would be more than eight."""
+    text = f"{value:.4g}"
+    return text if "e" not in text or abs(value) < _SMALLEST else f"{Decimal(text):f}"

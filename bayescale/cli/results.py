@@ -32,7 +32,7 @@ def print_posterior(table: pd.DataFrame, *, several: bool, about: str, marked: s
     several : bool
         Whether it is of an average.
     about, marked : str
-        The fit in words; and its runs that are marked as excluded, with how to see what they change.
+        The fit in words; and its runs that are marked as excluded, with what they change.
     """
     echo(paragraph(_MEMBERS if several else _POSTERIOR))
     print_table(table)
@@ -40,7 +40,7 @@ def print_posterior(table: pd.DataFrame, *, several: bool, about: str, marked: s
 
 
 def marked_words(fit: Any, out: Path) -> str:
-    """Return which fitted runs are marked as excluded, how to leave them out, and what shows what that would change.
+    """Return which fitted runs are marked as excluded, how to leave them out, and what that would change.
 
     Parameters
     ----------
@@ -53,6 +53,7 @@ def marked_words(fit: Any, out: Path) -> str:
     str
         Empty if there are none.
     """
+    from bayescale.decisions.marked import without_marked
     from bayescale.inference.average import LEAVE_OUT
 
     if not fit.excluded:
@@ -60,9 +61,10 @@ def marked_words(fit: Any, out: Path) -> str:
     said = f"{fit.excluded_words}; {LEAVE_OUT}"
     if not fit.converged or not {"params", "tokens"} <= set(fit.columns):
         return said  # nothing is decided by such a fit
-    if len(fit.members) == len(fit.families) == 1:
-        return f"{said}; what that would change is the line 'influence' of: {_decide(out, fit.design_frame)}"
-    return f"{said}; what that would change is under 'influence' in: bayescale check {out} --verbose"
+    if len(fit.members) > 1 or len(fit.families) > 1:
+        # Each member and family costs the posterior of a best split: seconds for several, under one for one.
+        return f"{said}; what that would change is under 'excluded runs' in: bayescale check {out}"
+    return ". ".join(filter(None, [said, without_marked(fit)]))
 
 
 def _decide(out: Path, runs: pd.DataFrame) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from bayescale.cli.options import Reading, as_json_option, reading_options
-from bayescale.cli.printing import echo, paragraph, print_json, read_runs, states, waiting
+from bayescale.cli.printing import LABELS, echo, paragraph, print_json, read_runs, states, waiting
 from bayescale.core.errors import QueryError, why_unwritten
 
 _TEMPLATE = """\
@@ -66,8 +66,9 @@ def validate(runs: str, reading: Reading, as_json: bool) -> None:
 @click.command()
 @click.argument("term", nargs=-1, required=True)
 def explain(term: tuple[str, ...]) -> None:
-    """Explain a TERM of the glossary."""
+    """Explain a TERM of the glossary, or a column of a table."""
     from bayescale.core import glossary
 
-    name, text = glossary.explain(" ".join(term))
+    asked = " ".join(term)
+    name, text = glossary.explain(LABELS.get(asked, asked))  # JSON and CSV have other names of columns
     echo(f"{name}\n{paragraph(text, indent='  ')}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,6 +23,9 @@ _WORDS = {
 """What a stage waits for, by its name in ``meta["seconds"]``."""
 _ONCE_FOUND = {"trace and compile": "compiling the sampler (if it is new)"}
 """What a stage of the same name waits for once the mode is found."""
+
+FINISHED = Counter[str]()
+"""How many ``"fits"`` the process has finished since a command began: what one that is ended says it has done."""
 
 _BAR = 20  # characters: with the longest words and both times, a line of 80
 

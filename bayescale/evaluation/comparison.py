@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,8 @@ INTERPOLATION_ONLY = "interpolation only: it cannot rank extrapolators"
 FORM_CAVEAT = "E depends on the law's form: it is a coefficient, not a constant of nature"
 
 
+Each = Callable[[str, Verdict, Backtest | None], object]
+"""What is called with each model as soon as it is fitted and tested."""
 _LOO = ("model", "elpd", "se", "elpd_diff", "dse", "k_above", "k_worst", "worst_run")
 _SCORES = ("n_test", "coverage_50", "coverage_80", "coverage_90", "width_90", "crps", "log_score", "are", "bias")
 _COEFFICIENTS = ("model", "family", "name", "q05", "q50", "q95")
@@ -266,6 +268,7 @@ def compare(
     workers: int | None = None,
     scheduler: str | None = None,
     folder: str | Path | None = None,
+    each: Each | None = None,
 ) -> Comparison:
     """Fit several models to one table of runs, test their forecasts, and compare their decisions.
 
@@ -290,6 +293,8 @@ def compare(
         As in :func:`backtest`.
     seed, chains, warmup, draws, device, progress, workers, scheduler, folder
         As in :func:`fit_many`.
+    each : callable, optional
+        Called with the name of each model, its verdict, and its backtest or None, as soon as they are known.
 
     Returns
     -------
@@ -320,7 +325,7 @@ def compare(
     options = Options(train_quantile, None, beyond)
     cuts = Cuts.of(runs, list(dict.fromkeys([*CUTS, train_quantile])), beyond, None if family == NEW else family, of)
     how = FitOptions(chains, warmup, draws, device, workers, scheduler, folder)
-    made = _fitted_and_tested(runs, models, cuts, options, how, seed=seed, progress=progress)
+    made = _fitted_and_tested(runs, models, cuts, options, how, seed=seed, progress=progress, each=each)
     if not made.fits:
         raise next(iter(made.failed.values()))
     chosen = {"flops": flops, "family": family, "seed": seed, "train_quantile": train_quantile, "beyond": beyond,
@@ -347,7 +352,7 @@ class _Made:
 
 def _fitted_and_tested(
     runs: Runs, models: Mapping[str, Model], cuts: Cuts, options: Options, how: FitOptions, *, seed: int,
-    progress: bool | None,
+    progress: bool | None, each: Each | None,
 ) -> _Made:  # fmt: skip
     """Fit each model to all runs and below each cut; an error of one model leaves the others."""
     made = _Made()
@@ -359,6 +364,7 @@ def _fitted_and_tested(
             made.fits.update(batch.fits)
             made.failed.update(batch.failed)
             if name in batch.failed:
+                _say(each, name, batch.verdict, None)
                 continue
             try:
                 one = cuts.forecasts(runs, spec, how.within("leave-future-out", name), seed=seed, progress=progress,
@@ -367,7 +373,13 @@ def _fitted_and_tested(
                 made.found[name] = one
             except BayescaleError as error:
                 made.untested[name] = str(error)
+            _say(each, name, batch.verdict, made.tests.get(name))
     return made
+
+
+def _say(each: Each | None, name: str, verdict: Verdict, test: Backtest | None) -> None:
+    if each is not None:
+        each(name, verdict, test)
 
 
 def examine(

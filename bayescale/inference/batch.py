@@ -15,7 +15,7 @@ import jax
 
 from bayescale.core.errors import BayescaleError, ConvergenceWarning, FitError
 from bayescale.core.executors import AbstractEngine, Shelf, Tasks, Threads, engine, sweep
-from bayescale.core.progress import Stages, on_terminal
+from bayescale.core.progress import FINISHED, Stages, on_terminal
 from bayescale.core.verdict import Status, Verdict, joined
 from bayescale.inference.aot import devices_for
 from bayescale.inference.fit import Fit, sampled, sampled_many
@@ -256,6 +256,7 @@ def _fit_once(
             if isinstance(result, Fit):
                 _check_same(name, result, **tasks[name])
                 verdicts[name] = result.verdict
+                FINISHED["fits"] += 1
                 seconds.update(result.meta["seconds"])
                 if shelf is None:
                     fits[name] = result
@@ -291,6 +292,7 @@ def fit_once(name: str, task: Mapping[str, Any], folder: str | Path | None) -> F
     if isinstance(result, BaseException):
         raise result
     _check_same(name, result, **task)
+    FINISHED["fits"] += 1
     return result
 
 

@@ -23,8 +23,11 @@ from bayescale.cli.options import Reading
 from bayescale.cli.printing import print_table, read_runs
 from bayescale.cli.results import marked_words
 from bayescale.core import shipped
+from bayescale.core.quantities import count
 from bayescale.decisions import waste
+from bayescale.decisions.allocation import default_budget
 from bayescale.decisions.hardware import hardware
+from bayescale.decisions.influence import influence
 from bayescale.runs.splits import WAYS
 
 COMMANDS = (
@@ -483,23 +486,26 @@ def test_runs_marked_as_excluded_are_named_wherever_they_are_relied_on(saved: Pa
         assert parsed(run(*command, "--json"))["excluded"] == {_REASON: 5}
 
 
-def test_fit_names_the_command_that_shows_what_the_marked_runs_change(
+def test_fit_and_check_say_what_leaving_out_the_marked_runs_changes(
     saved: Path, chinchilla_fit: bs.Fit, hasty: tuple[Path, Result]
 ) -> None:
-    said = marked_words(chinchilla_fit, saved)
-    (command,) = re.findall(r"what that would change is the line 'influence' of: bayescale (.*)", said)
-    assert command.split()[:3] == ["decide", "allocation", str(saved)]
-    changes = " ".join(run(*command.split()).stdout.split())
-    assert re.search(r"without 5 runs marked as excluded: a median of [\d.]+ tokens per param instead of", changes)
-    assert "influence" not in hasty[1].stdout  # no choice is made by chains that do not agree
+    """As the decision at the same budget says it."""
+    family = chinchilla_fit.families[0]
+    changes = influence(chinchilla_fit, family, default_budget(chinchilla_fit, family))
+    (ratio,) = (one for one in changes if one.runs.all_marked and one.answer == "tokens_per_param")
+    wanted = f"Without them: at {count(ratio.flops)} FLOP, a median of {ratio.after:.3g} tokens per param instead of"
+    assert ratio.after != pytest.approx(ratio.before, rel=0.01)
+    assert f"{wanted} {ratio.before:.3g}" in marked_words(chinchilla_fit, saved)
+    assert f"{wanted} {ratio.before:.3g}" in run("check", saved).stdout
+    assert "Without them" not in hasty[1].stdout  # no choice is made by chains that do not agree
 
 
 def test_what_shows_the_marked_runs_of_several_families_is_the_check() -> None:
     of = {"excluded": {"too hot": 1}, "excluded_words": "the table marks 1 of these runs"}
     several = SimpleNamespace(**of, converged=True, columns=("params", "tokens"), members={"a": 1}, families=["a", "b"])
-    assert marked_words(several, Path("f.nc")).endswith("under 'influence' in: bayescale check f.nc --verbose")
+    assert marked_words(several, Path("f.nc")).endswith("under 'excluded runs' in: bayescale check f.nc")
     by_compute = SimpleNamespace(**of, converged=True, columns=("flops",), members={"a": 1}, families=["a"])
-    assert "influence" not in marked_words(by_compute, Path("f.nc"))
+    assert "excluded runs" not in marked_words(by_compute, Path("f.nc"))
 
 
 def test_a_budget_in_hours_on_hardware_is_forecast_at_its_median_compute(saved: Path, chinchilla_fit: bs.Fit) -> None:

@@ -15,7 +15,8 @@ from click.testing import CliRunner, Result
 import bayescale as bs
 from bayescale.cli import main
 from bayescale.cli.interrupts import INTERRUPTED, TIMED_OUT
-from bayescale.core.errors import FitError
+from bayescale.cli.models import _print_model
+from bayescale.core.errors import FitError, QueryError
 from bayescale.core.verdict import Status, Verdict
 from bayescale.evaluation import sbc, stacking
 from bayescale.inference import batch
@@ -25,6 +26,7 @@ from bayescale.transfer import learn
 TWO = ("hoffmann2022", "--model", "additive", "--model", "coupled")
 LONG = {"compare": ("compare", *TWO), "fit": ("fit", *TWO, "--out", "average.nc")}
 KEPT = "1 finished fit kept in fits; the same command reads them from there"
+FINISHED = "1 fit finished, none kept: --folder FOLDER keeps finished fits"
 # The first fit is a saved one; the second is interrupted, or lasts too long, as `end` says.
 ENDED = """
 import os, signal, sys, time
@@ -63,6 +65,9 @@ def test_what_is_ended_says_where_its_first_fit_is(
     done = subprocess.run(args, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == code, done.stderr
     assert done.stderr.splitlines()[-1] == f"bayescale: {KEPT}"
+    if end == "interrupt":
+        again = subprocess.run(args[:-2], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
+        assert again.stderr.splitlines()[-1] == f"bayescale: {FINISHED}"
     kept = bs.load_fit(tmp_path / "fits" / "all runs" / "additive.nc")
     assert kept.posterior.equals(chinchilla_fit.posterior)
 
@@ -98,7 +103,39 @@ def test_what_fails_keeps_its_first_fit_and_goes_on_from_it(
     assert ("additive", 245) not in second_fails[before:]
     assert len(second_fails) > before
     without = run(*LONG[verb])
-    assert "kept" not in without.stderr
+    assert FINISHED in without.stderr
+
+
+def test_compare_prints_each_model_as_it_comes(
+    second_fails: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first model has no forecasts to score, and the second one fails."""
+
+    def forecasts(*_: object, **__: object) -> None:
+        raise QueryError("no run is left to score")
+
+    monkeypatch.setattr(stacking.Cuts, "forecasts", forecasts)
+    result = run(*LONG["compare"])
+    assert isinstance(result.exception, RuntimeError)
+    assert second_fails == [("additive", 245), ("coupled", 245)]
+    assert result.stderr.splitlines() == ["done: additive: converged", f"bayescale: {FINISHED}"]
+
+
+def test_an_error_of_the_input_says_nothing_of_fits() -> None:
+    refused = run("compare", "hoffmann2022", "--model", "additive")
+    assert refused.exit_code == 2
+    assert "--folder" not in refused.stderr
+
+
+def test_a_model_of_a_comparison_is_a_message_with_its_backtest(comparison: bs.Comparison, capsys) -> None:
+    (name, test), *_ = comparison.backtests.items()
+    _print_model(name, comparison.fits[name].verdict, test)
+    out, err = capsys.readouterr()
+    assert out == ""
+    mean = test.mean
+    assert err == (f"done: {name}: {comparison.fits[name].verdict}; {len(test.runs)} forecasts, "
+                   f"{mean['coverage_90']:.0%} inside their 90% interval, CRPS {mean['crps']:.3g}, "
+                   f"bias {mean['bias']:+.2g}\n")  # fmt: skip
 
 
 def test_learn_passes_its_folder_on_and_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,10 +39,8 @@ def every_cell_is_whole(table: pd.DataFrame, printed: str, width: int) -> None:
     """Every cell and every column's name stands in what was printed, and no line is wider than the terminal."""
     assert "…" not in printed
     words = set(printed.split())
-    for name in table:
-        assert set(printing.label(name).split()) <= words
-        for value in table[name]:
-            assert set(printing.cell(name, value).split()) <= words
+    assert {word for name in table for word in printing.label(name).split()} <= words
+    assert {word for row in printing.cells(table) for text in row for word in text.split()} <= words
     assert max(map(len, printed.splitlines())) <= width
 
 
@@ -124,6 +122,14 @@ def test_a_check_is_printed_as_recorded(width: int, capsys) -> None:
     is_as_recorded("check", printed, width)
     print_findings(findings, verbose=True)
     assert capsys.readouterr().out.count("R-hat") == 6
+
+
+def test_figures_of_one_quantity_have_one_notation() -> None:
+    (named,) = printing.cells(pd.DataFrame({"mean": [45780.0], "sd": [4188.0], "q05": [39.9], "ess_bulk": [6030.0]}))
+    assert named == ["45.8k", "4.19k", "39.9", "6030"]
+    assert printing.cells(pd.DataFrame({"mean": [4578.0], "sd": [418.8]})) == [["4578", "418.8"]]
+    small = pd.DataFrame({"regret_nats": [3.21e-5, 0.0011, -5.283e-6], "mean": [1.5e-12, 3.0e-8, 0.0]})
+    assert printing.cells(small) == [["0.0000321", "1.5e-12"], ["0.0011", "0.00000003"], ["-0.000005283", "0"]]
 
 
 def test_states_have_colours_on_a_terminal_only_and_not_under_no_color(monkeypatch) -> None:

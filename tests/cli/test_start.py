@@ -16,14 +16,20 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
 
+import bayescale as bs
 from bayescale.cli import main
 from bayescale.cli.examples import EXAMPLES
 from bayescale.cli.options import Budget, Reading
-from bayescale.cli.printing import as_text, read_runs
+from bayescale.cli.printing import LABELS, as_text, label, read_runs
+from bayescale.cli.results import _FORECAST
 from bayescale.core import glossary
 from bayescale.core.errors import QueryError
+from bayescale.decisions import derived
 from bayescale.decisions.hardware import hardware
+from bayescale.evaluation.backtest import SCORES, Backtest, Scored, rows_of
+from bayescale.evaluation.comparison import _BUDGET, _COEFFICIENTS, _CROSS, _LOO
 from bayescale.runs.readers import load_again
+from bayescale.runs.splits import Cut
 
 
 def run(*args: str | Path) -> Result:
@@ -148,6 +154,38 @@ def test_explain_knows_every_term_of_the_glossary_in_any_form() -> None:
         assert text in run("explain", *term.split()).stdout
     assert run("explain", "Regrets").stdout == run("explain", "regret").stdout
     assert run("explain", "indifference-band").stdout == run("explain", "indifference", "band").stdout
+
+
+def columns_of_tables(fit: bs.Fit) -> set[str]:
+    """Columns of the tables that commands print, and the questions of their states."""
+    one, verdict = Cut("F", "", np.ones(2, bool), np.ones(2, bool)), fit.verdict
+    scored = [Scored(one._replace(family=family), pd.DataFrame([dict.fromkeys(SCORES, 0.5)] * 2), verdict)
+              for family in "FG"]  # fmt: skip
+    runs = pd.concat([test.scores.assign(family=test.cut.family) for test in scored], ignore_index=True)
+    tested = Backtest(rows_of(scored), runs, {}, {})
+    tables = (fit.summary, derived.frontier(fit, 1e23).table, derived.limit(fit).table, tested.families,
+              tested.horizons)  # fmt: skip
+    questions = {answer.question for answer in bs.check(fit).status}
+    named = {"parameter", *_FORECAST, *_LOO, *_BUDGET, *_CROSS, *_COEFFICIENTS, "check", "failed", "weight"}
+    return named | questions | {str(column) for table in tables for column in table}
+
+
+def test_explain_knows_every_word_that_a_table_prints(drawn_fit: bs.Fit) -> None:
+    columns = columns_of_tables(drawn_fit)
+    assert {"r_hat", "coverage_50_se", "unit", "cut", "influence", "excluded runs"} <= columns
+    for column in columns | set(LABELS):
+        asked = run("explain", *label(column).split())
+        assert asked.exit_code == 0, f"{column}: {asked.stderr}"
+        assert asked.stdout == run("explain", column).stdout
+        assert len(asked.stdout.splitlines()) == 2
+
+
+def test_the_words_of_tables_are_in_order_and_no_terms() -> None:
+    found = list(glossary.words_of_tables())
+    assert len(found) > 40
+    assert found == sorted(found, key=str.lower)
+    assert not {name.lower() for name in found} & {name.lower() for name in glossary.entries()}
+    assert all(text.endswith(".") for text in glossary.words_of_tables().values())
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import pandas as pd
 from bayescale.core.errors import UnknownName, nearest
 from bayescale.core.quantities import counted
 from bayescale.core.verdict import Verdict
+from bayescale.decisions.marked import without_marked
 from bayescale.inference.average import LEAVE_OUT, AbstractFit
 from bayescale.parts.catalogue import catalogue
 from bayescale.prediction.extrapolation import size_name
@@ -193,7 +194,8 @@ def check(fit: AbstractFit, *names: str) -> Findings:
         if name not in checks:
             raise UnknownName(f"no check is called {name!r}", hint=nearest(name, checks))
     found = [finding for name in names or checks for finding in _asked(checks[name], fit)]
-    further = () if names else (covered(_DEFAULT_REACH, _measured(fit), fit.name, sized=size_name(fit)), *marked(fit))
+    coverage = covered(_DEFAULT_REACH, _measured(fit), fit.name, sized=size_name(fit))
+    further = () if names else (coverage, *marked(fit, without_marked(fit)))
     return Findings(tuple(found), fit.verdict, fit.excluded, further)
 
 
@@ -217,18 +219,21 @@ def statuses(findings: Iterable[Finding]) -> tuple[Answer, ...]:
     return tuple(_status(name, group) for name, group in groups.items())
 
 
-def marked(fit: AbstractFit) -> tuple[Answer, ...]:
+def marked(fit: AbstractFit, changed: str = "") -> tuple[Answer, ...]:
     """Return a state that names fitted runs marked as excluded by their table; empty if there are none.
 
     Parameters
     ----------
     fit : Fit or Average
+    changed : str
+        What leaving them out would change.
 
     Returns
     -------
     tuple of Answer
     """
-    return (Answer(EXCLUDED, REVIEW, fit.excluded_words, LEAVE_OUT),) if fit.excluded else ()
+    said = ". ".join(filter(None, [fit.excluded_words, changed]))
+    return (Answer(EXCLUDED, REVIEW, said, LEAVE_OUT),) if fit.excluded else ()
 
 
 def covered(reach_decades: float, found: Measured, model: str, *, new: bool = False, sized: str = "compute") -> Answer:
