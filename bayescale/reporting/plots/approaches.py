@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -75,7 +76,7 @@ def _overlay(
     points, left_out = found.points, ""
     if found.left_out:
         left_out = f", {counted(found.left_out, 'budget')} left out"
-    style = {"color": color, "marker": marker, "ms": 4}
+    style: dict[str, Any] = {"color": color, "marker": marker, "ms": 4}
     ax.plot(points["flops"], points["params"], ls="none", **style, zorder=3)
     ax.plot(flops, found.params_at(flops), color=color, ls="--", lw=1)
     ax.plot([], [], ls="--", lw=1, **style, label=f"{name}, exponent {found.exponent:.2f}{left_out}")
