@@ -20,6 +20,7 @@ from bayescale.decisions.bills import bill, card_of, uncertain
 from bayescale.decisions.influence import Sway, swayed
 from bayescale.decisions.limits import Binding, allowed_by, bindings, limits_of, shape_lines
 from bayescale.decisions.risk import RISKS, AbstractRisk, Mean, risk_of
+from bayescale.decisions.surface import Scope
 from bayescale.decisions.unknowns import partial_information, unknowns_of
 from bayescale.decisions.words import DOLLARS, labelled, measured, most_saved, wrapped
 from bayescale.inference.average import LEAVE_OUT, AbstractFit
@@ -195,13 +196,25 @@ class Choice:
     @property
     def score(self) -> np.ndarray:
         """Score of each action under the attitude to risk, shape (action,): the chosen one has the highest allowed."""
-        return self.risk.score(self._read_by(self.risk))
+        return self.risk.score(self.read)
+
+    @property
+    def read(self) -> np.ndarray:
+        """Utilities by which the action was chosen, shape (draw, action), in the scope :attr:`read_in`."""
+        return self._read_by(self.risk)
+
+    @property
+    def read_in(self) -> Scope:
+        """Scope of the utilities by which the action was chosen: that of the law, or that of a run."""
+        return self._scope_of(self.risk)
 
     def _read_by(self, risk: AbstractRisk) -> np.ndarray:
         """Utilities in the scope that an attitude to risk reads, shape (draw, action)."""
+        return (self.utility if self._scope_of(risk) == "law" else self.run_utility).to_numpy()
+
+    def _scope_of(self, risk: AbstractRisk) -> Scope:
         scope = self.decision.chosen_in if risk == Mean() else risk.scope
-        law = scope == "law" and (risk.linear or not self._controlled)
-        return (self.utility if law else self.run_utility).to_numpy()
+        return "law" if scope == "law" and (risk.linear or not self._controlled) else "run"
 
     @property
     def _controlled(self) -> bool:
@@ -212,7 +225,7 @@ class Choice:
     def limits(self) -> list[Binding]:
         """Limits that cost more than Monte Carlo error, each with what it costs; the most costly one is first."""
         limits = limits_of(self.decision)
-        utility = self._read_by(self.risk)
+        utility = self.read
 
         def choose(limits: Mapping[str, str]) -> int:
             allowed = allowed_by(limits, self.actions)

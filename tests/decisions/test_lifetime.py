@@ -7,6 +7,7 @@ import math
 from dataclasses import replace
 from types import SimpleNamespace
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -203,6 +204,24 @@ def test_the_size_for_a_loss_is_the_one_whose_run_costs_least_on_average(chinchi
     reached = (drawn < 1e14).all(axis=1)  # one noise for all sizes, whatever else is on the menu
     np.testing.assert_allclose(noise[0][reached], noise[1][reached], rtol=1e-6)
     assert np.std(noise[0][reached]) == pytest.approx(0.02 * (50 / 48) ** 0.5, rel=0.15)
+
+
+def test_the_figure_of_regret_is_in_the_scope_of_the_choice(chinchilla: bs.Runs) -> None:
+    """Under the law alone the curve would be lowest at a smaller size than the one that is marked as chosen."""
+    fit = known_fit(chinchilla, "additive", SARDANA, sigma=0.02, nu=50.0)
+    choice = bs.decide(Lifetime(demand=MEAN, loss=1.98, most_tokens="100T", probability=0.8), fit)
+    ax = bs.plots.plot_regret(choice)
+    params, tokens = choice.actions["params"].to_numpy(), choice.run_outcome.to_numpy()
+    cost = 6 * params * tokens + 2 * params * MEAN
+    regret = (cost - cost.min(axis=1, keepdims=True)).mean(axis=0)
+    (line,) = (line for line in ax.get_lines() if line.get_label() == "expected regret")
+    x, shown = (np.asarray(values) for values in line.get_data())
+    assert shown == pytest.approx(np.interp(x, params, regret), rel=1e-9)
+    assert x[shown.argmin()] == choice.params
+    assert (choice.read_in, ax.get_ylabel()) == ("run", "regret of a run (FLOP)")
+    of_a_model = bs.decide(Lifetime(demand=MEAN, like="13B"), fit)
+    assert bs.plots.plot_regret(of_a_model).get_ylabel() == "regret under the law (FLOP)"
+    plt.close("all")
 
 
 def test_a_better_loss_costs_what_its_tokens_cost(fit: bs.Fit) -> None:

@@ -6,6 +6,7 @@ import html
 import json
 import re
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -372,6 +373,27 @@ def overlaps(texts: list) -> int:
     """Count texts that overlap the next one, from the top down."""
     boxes = [one.get_window_extent() for one in texts]
     return sum(above.overlaps(below) for above, below in zip(boxes, boxes[1:], strict=False))
+
+
+def test_a_plan_has_no_text_over_another(chinchilla_fit: bs.Fit) -> None:
+    ax = bs.plots.plot_plan(bs.decide("target", chinchilla_fit, loss=2.0))
+    ax.get_figure().canvas.draw()
+    boxes = [one.get_window_extent() for one in (ax.title, *ax.texts) if one.get_text()]
+    assert len(boxes) == 1 + 4 * 4 + 1  # the title; a box, a stop and two shares a stage; giving up
+    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+    assert all(ax.figure.bbox.x0 <= box.x0 and box.x1 <= ax.figure.bbox.x1 for box in boxes)
+    plt.close("all")
+
+
+def test_a_regret_of_zero_at_the_choice_is_drawn_with_its_surroundings(chinchilla_fit: bs.Fit) -> None:
+    """More compute is always better: the largest budget below a threshold is best in every draw."""
+    choice = bs.decide("threshold", chinchilla_fit)
+    ax = bs.plots.plot_regret(choice)
+    line = next(one for one in ax.get_lines() if one.get_label() == "expected regret")
+    assert list(line.get_xdata()) == sorted(choice.actions["flops"][choice.allowed])[-12:]
+    with pytest.raises(QueryError, match="one action is best in every draw"):
+        bs.plots.plot_unknowns(choice)
+    plt.close("all")
 
 
 def test_actions_of_several_numbers_are_dots_in_the_order_of_their_regret(trio_fit: bs.Fit) -> None:

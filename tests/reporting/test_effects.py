@@ -18,8 +18,8 @@ import bayescale as bs
 from bayescale.core.errors import QueryError
 from bayescale.core.quantities import count
 from bayescale.reporting.plots import effects, figures
-from bayescale.reporting.plots.comparison import STYLES
 from bayescale.reporting.plots.figures import _BLUE, _GREY, _ORANGE
+from bayescale.reporting.plots.keys import STYLES
 
 # What protanopes and deuteranopes see of linear RGB: Viénot, Brettel and Mollon 1999.
 PROTANOPE = np.array([[0.11238, 0.88762, 0.0], [0.11238, 0.88762, 0.0], [0.00401, -0.00401, 1.0]])

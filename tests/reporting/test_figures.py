@@ -13,6 +13,8 @@ import pandas as pd
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection, PolyCollection
+from matplotlib.colors import to_hex
+from matplotlib.legend import Legend
 from scipy.stats import t as student
 
 import bayescale as bs
@@ -26,7 +28,7 @@ from bayescale.evaluation.comparison_tables import POPULATION
 from bayescale.evaluation.sbc import RANKED, Calibration
 from bayescale.prediction.predict import predict
 from bayescale.reporting.plots import comparison as compared
-from bayescale.reporting.plots import figures
+from bayescale.reporting.plots import figures, keys
 from bayescale.reporting.words import number
 
 
@@ -112,14 +114,6 @@ def test_an_axis_of_tokens_is_beside_that_of_params(chinchilla_fit: bs.Fit) -> N
         place = above.transData.transform((tokens, 0))[0]
         params = ax.transData.inverted().transform((place, 0))[0]
         assert 6 * params * tokens == pytest.approx(5.76e23)
-
-
-@pytest.mark.parametrize("more", [0.0, 10.0], ids=["settled", "not settled"])
-def test_the_legend_of_an_allocation_is_off_the_data(chinchilla_fit: bs.Fit, more: float) -> None:
-    choice = bs.decide(bs.Allocation("5.76e23"), chinchilla_fit)
-    ax = figures.plot_allocation(replace(choice, details=replace(choice.details, waste=choice.waste + more)))
-    ax.get_figure().canvas.draw()
-    assert ax.get_legend().get_window_extent().y1 < ax.get_window_extent().y0
 
 
 def test_an_allocation_that_is_not_settled_is_drawn_and_says_why(chinchilla_fit: bs.Fit) -> None:
@@ -429,10 +423,100 @@ def test_a_curve_ends_near_the_runs_of_its_budget(apart: bs.Fit) -> None:
         assert line.get_xdata().max() == pytest.approx(max(sizes) * 1.5)
 
 
-def test_a_forecast_of_a_new_family_says_whose_runs_it_shows_off_the_data(apart: bs.Fit) -> None:
+def legends(ax: Axes) -> list[Legend]:
+    return ax.get_figure(root=True).findobj(Legend)
+
+
+def check_legends(ax: Axes, name: str) -> None:
+    """Every legend lies inside the figure, and covers no axes, no label and no other legend."""
+    figure = ax.get_figure(root=True)
+    figure.canvas.draw()
+    found = [legend.get_window_extent() for legend in legends(ax)]
+    axes = [one.get_window_extent() for one in figure.axes]
+    texts = [text.get_window_extent() for one in figure.axes for axis in (one.xaxis, one.yaxis)
+             for text in (axis.label, *axis.get_ticklabels()) if text.get_text()]  # fmt: skip
+    for i, box in enumerate(found):
+        assert not any(box.overlaps(other) for other in (*axes, *texts, *found[:i])), name
+        assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1, name
+        assert figure.bbox.y0 <= box.y0 < box.y1 <= figure.bbox.y1, name
+
+
+def test_no_legend_covers_anything(chinchilla_fit: bs.Fit) -> None:
+    choice = bs.decide(bs.Allocation("5.76e23"), chinchilla_fit)
+    unsettled = replace(choice, details=replace(choice.details, waste=choice.waste + 10.0))
+    kinds = kinds_with_bands(chinchilla_fit, choice)
+    kinds |= {name: getattr(bs.plots, f"plot_{name}")(chinchilla_fit) for name in ("prior_posterior", "components")}
+    for name, ax in kinds.items():
+        check_legends(ax, name)
+        assert len(legends(ax)) == (name != "residuals"), name
+    plt.close("all")
+    both = examine({"additive": chinchilla_fit, "the same": chinchilla_fit})
+    kinds = {name: getattr(compared, f"plot_{name}")(both) for name in ("losses", "exponents", "splits")}
+    kinds |= {"not settled": figures.plot_allocation(unsettled), "unknowns": bs.plots.plot_unknowns(choice)}
+    kinds |= {name: drawn_coverage(name) for name in ("horizons", "coverage")}
+    for name, ax in kinds.items():
+        check_legends(ax, name)
+        assert len(legends(ax)) == 1, name
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_a_legend_stays_below_its_own_axes_in_a_figure_of_two(chinchilla_fit: bs.Fit, side: str) -> None:
+    _, axes = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
+    mine, other = axes if side == "left" else axes[::-1]
+    check_legends(figures.plot_loss(chinchilla_fit, ax=mine), side)
+    assert not legends(mine)[0].get_window_extent().overlaps(other.get_window_extent())
+
+
+def told_apart(ax: Axes, families: list[str]) -> None:
+    """Every family has a marker of its own, and every run is drawn with that of its family."""
+    named = {found.get_label(): found for found in points(ax)}
+    assert set(named) == set(families)
+    shapes = [
+        found.get_paths()[0].vertices.tobytes() + found.get_paths()[0].codes.tobytes() for found in named.values()
+    ]
+    assert len(set(shapes)) == len(families)
+    (key,) = (legend for legend in legends(ax) if legend.get_title().get_text())
+    assert key.get_title().get_text() == f"runs of {len(families)} families"
+    assert {text.get_text() for text in key.get_texts()} == set(families)
+
+
+def test_a_forecast_of_a_new_family_tells_the_families_of_its_runs_apart(apart: bs.Fit) -> None:
     ax = figures.plot_forecast(apart, family="new")
-    ax.get_figure().canvas.draw()
-    assert ax.get_legend().get_title().get_text() == "runs of 2 families"
-    assert ax.get_legend().get_window_extent().y1 < ax.get_window_extent().y0
+    told_apart(ax, apart.families)
+    check_legends(ax, "forecast")
+    for drawn in points(ax):
+        mine = apart.design_frame["family"] == drawn.get_label()
+        assert sorted(drawn.get_offsets()[:, 1]) == sorted(apart.design_frame["loss"][mine])
     shown = np.concatenate([drawn.get_offsets()[:, 1] for drawn in points(ax)])
     assert shown.max() < ax.get_ylim()[1] < 3 * shown.max()
+
+
+def test_losses_of_a_new_family_tell_the_families_of_its_runs_apart(apart: bs.Fit) -> None:
+    """A colour is a model's or a family's, never both."""
+    ax = compared.plot_losses(examine({"additive-unpooled": apart}))
+    told_apart(ax, apart.families)
+    check_legends(ax, "losses")
+    of_models = {to_hex(line.get_color()) for line in ax.get_lines() if not line.get_label().startswith("_")}
+    of_families = {to_hex(drawn.get_facecolor()[0]) for drawn in points(ax)}
+    assert not of_models & of_families
+
+
+def test_losses_of_a_family_name_it(apart: bs.Fit) -> None:
+    ax = compared.plot_losses(examine({"additive-unpooled": apart}, family="OpenLM-C4"))
+    (legend,) = legends(ax)
+    assert "runs of OpenLM-C4" in {text.get_text() for text in legend.get_texts()}
+
+
+@pytest.mark.parametrize("number", [2, 11, 14])
+@pytest.mark.parametrize("models", range(7))
+def test_up_to_eleven_families_have_markers_and_the_smallest_of_more_are_one(number: int, models: int) -> None:
+    names = [f"family {i}" for i in range(number)]
+    runs = pd.DataFrame({"family": np.repeat(names, np.arange(number, 0, -1)), "x": 1.0, "y": 2.0})
+    ax = plt.subplots()[1]
+    taken = [str(style["color"]) for style in keys.STYLES[:models]]
+    handles = keys.scatter_families(ax, runs, "x", "y", taken)
+    assert [handle.get_label() for handle in handles] == names if number < 12 else [*names[:10], "4 families more"]
+    shapes = {handle.get_paths()[0].vertices.tobytes() for handle in handles}
+    assert len(shapes) == len(handles) <= 11
+    assert sum(len(handle.get_offsets()) for handle in handles) == len(runs)
+    assert not {to_hex(handle.get_facecolor()[0]) for handle in handles} & set(taken)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from bayescale.decisions.derived import frontier
 from bayescale.inference.average import AbstractFit
 from bayescale.prediction.queries import resolve_family
 from bayescale.reporting.plots.figures import _BLUE, _GREY, _ORANGE, _axes, _log_axis, _title, banded
+from bayescale.reporting.plots.keys import legend_below, runs_of
 from bayescale.runs.approaches import Approach, envelope_of, parabolas_of
 from bayescale.runs.columns import size_column
 
@@ -54,9 +56,10 @@ def plot_approaches(fit: AbstractFit, *, family: str | None = None, ax: Axes | N
     _overlay(ax, "2: parabolas", parabolas_of, runs, flops, color=_ORANGE, marker="o")
     ax.axvline(runs["flops"].max(), color=_GREY, ls=":", lw=1)
     title = f"{family}: optimal size by three approaches\n1 and 2 are biased, even without noise"
+    title += "" if family in fit.families else f"\n{runs_of(runs['family'].unique())}"
     ax.set(xscale="log", xlabel="compute (FLOP)", title=_title(fit, title))
     _log_axis(ax, "y", "optimal params")
-    ax.legend(fontsize="small", frameon=False, title="approach")
+    legend_below(ax, title="approach")
     return ax
 
 
@@ -73,12 +76,7 @@ def _overlay(
     points, left_out = found.points, ""
     if found.left_out:
         left_out = f", {counted(found.left_out, 'budget')} left out"
-    ax.scatter(points["flops"], points["params"], color=color, marker=marker, s=16, zorder=3)
-    ax.plot(
-        flops,
-        found.params_at(flops),
-        color=color,
-        ls="--",
-        lw=1,
-        label=f"{name}, exponent {found.exponent:.2f}{left_out}",
-    )
+    style: dict[str, Any] = {"color": color, "marker": marker, "ms": 4}
+    ax.plot(points["flops"], points["params"], ls="none", **style, zorder=3)
+    ax.plot(flops, found.params_at(flops), color=color, ls="--", lw=1)
+    ax.plot([], [], ls="--", lw=1, **style, label=f"{name}, exponent {found.exponent:.2f}{left_out}")

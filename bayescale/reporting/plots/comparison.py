@@ -23,29 +23,15 @@ from bayescale.reporting.plots.figures import (
     banded,
     draw_above,
     draw_coverage,
-    legend_below,
     near_optimal,
 )
+from bayescale.reporting.plots.keys import FEW, STYLES, legend_below, legends_below, runs_of, scatter_families
 from bayescale.reporting.words import number
 
-# Colours that colour-blind readers can distinguish, as a test simulates; the first three differ in grey as well;
-# line and marker distinguish models without colour.
-STYLES = tuple(
-    {"color": color, "ls": line, "marker": marker}
-    for color, line, marker in (
-        ("#2a6f97", "-", "o"),
-        ("#e07a2f", "--", "s"),
-        ("#3b3b3b", "-.", "^"),
-        ("#7f3b08", ":", "D"),
-        ("#009e73", (0, (6, 1, 1, 1, 1, 1)), "v"),
-        ("#17becf", (0, (1, 3)), "P"),
-    )
-)
 _WHOSE = {NEW: "a new family", POPULATION: "its population", "all": "shared by all families"}
 _DECADES = 0.5  # beyond the budget, so that it lies inside the figure
 _MOST_WASTE = 0.15  # of compute: a split that wastes more is no candidate,
 _MOST_TIMES = 2.0  # unless the best one wastes half of that
-_FEW = 2000  # points of a scatter that a vector figure can hold
 
 
 def plot_losses(comparison: Comparison, *, beyond: bool = False, ax: Axes | None = None) -> Axes:
@@ -68,7 +54,8 @@ def plot_losses(comparison: Comparison, *, beyond: bool = False, ax: Axes | None
     ax = _axes(ax)
     family, budget = _family(comparison), comparison.settings["flops"]
     runs = next(iter(comparison.fits.values())).design_frame
-    runs = runs[runs["family"] == family] if family in set(runs["family"]) else runs
+    known = family in set(runs["family"])
+    runs = runs[runs["family"] == family] if known else runs
     most = runs["flops"].max()
     least = most * 10**-_DECADES if beyond else runs["flops"].min()
     flops = np.geomspace(least, max(most, budget) * 10**_DECADES, _GRID)
@@ -83,8 +70,11 @@ def plot_losses(comparison: Comparison, *, beyond: bool = False, ax: Axes | None
         banded(ax, flops, low, high, style["color"], ls=style["ls"])
         ax.plot(flops, middle, color=style["color"], ls=style["ls"], lw=1.8, label=_label(comparison, name))
         top = max(top, 1.1 * float(high.max()))
-    ax.scatter(runs["flops"], runs["loss"], s=7, color=_GREY, alpha=0.7, label="runs", zorder=3,
-               rasterized=len(runs) > _FEW)  # fmt: skip
+    whose, taken = runs_of(runs["family"].unique()), [style["color"] for _, style in _styled(comparison.choices)]
+    families = [] if known else scatter_families(ax, runs, "flops", "loss", taken)
+    if known:
+        ax.scatter(runs["flops"], runs["loss"], s=7, color=_GREY, alpha=0.7, label=whose, zorder=3,
+                   rasterized=len(runs) > FEW)  # fmt: skip
     ax.axvline(most, color=_GREY, ls=":", lw=1)
     ax.axvline(budget, color="black", lw=0.8)
     for at, text in ((most, "largest run"), (budget, "budget")):
@@ -96,7 +86,7 @@ def plot_losses(comparison: Comparison, *, beyond: bool = False, ax: Axes | None
     where = "beyond the runs" if beyond else "against compute"
     ax.set(xscale="log", xlabel="compute (FLOP)", ylabel="loss of a run (nats/token)", title=f"{family}: loss {where}")
     ax.set_ylim(top=top)
-    legend_below(ax, 2)
+    legends_below(ax, families, whose)
     return ax
 
 
@@ -133,7 +123,7 @@ def plot_coverage(comparison: Comparison, *, ax: Axes | None = None) -> Axes:
     ax.set(xlim=(-0.5, len(bins) - 0.5), ylim=(-3, 103), xlabel="compute over that of the largest fitted run",
            ylabel="runs in the interval (%), ± one SE",
            title="coverage beyond the fitted runs; grey: nominal")  # fmt: skip
-    legend_below(ax, len(comparison.backtests), 0.24)
+    legend_below(ax)
     return ax
 
 
@@ -175,7 +165,7 @@ def plot_exponents(comparison: Comparison, *, ax: Axes | None = None) -> Axes:
         title += "\nno fitted run informs the exponents of its law"
     ax.set(xlabel="exponent (median and 90% interval)", title=title)
     if len(table):
-        ax.legend(fontsize="small", frameon=False)
+        legend_below(ax)
     return ax
 
 
@@ -208,7 +198,7 @@ def plot_splits(comparison: Comparison, *, ax: Axes | None = None) -> Axes:
     _log_axis(ax, "x", "params")
     ax.set(ylabel="expected compute wasted (%)", ylim=(0, None),
            title=f"{_family(comparison)}: splits of {number(comparison.settings['flops'])} FLOP")  # fmt: skip
-    legend_below(ax, max(len(comparison.choices), 1))
+    legend_below(ax)
     return ax
 
 

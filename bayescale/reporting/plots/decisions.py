@@ -8,6 +8,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, PercentFormatter
 
 from bayescale.core.errors import QueryError
@@ -16,6 +17,7 @@ from bayescale.decisions.choice import Choice
 from bayescale.decisions.surface import surface
 from bayescale.reporting.front import budget_words
 from bayescale.reporting.plots.figures import _BLUE, _GREY, _ORANGE, _axes, _log_axis, _of, _title, banded
+from bayescale.reporting.plots.keys import legend_below
 from bayescale.reporting.words import number, raised
 
 _TIMES, _SHARE = 60.0, 0.1  # times the smallest mean regret, and share of actions: others are of no interest
@@ -24,18 +26,22 @@ _CLEAR = 2.0  # standard errors
 _FEW_ACTIONS = 8  # drawn as bars
 _BEST_ACTIONS = 12  # drawn as dots, where actions have no order
 _MOST_UNKNOWNS = 8
-_LABEL, _NARROW = 28, 42  # characters of a label's line, and of a title's next to labels
+_LABEL, _SMALL_LABEL, _NARROW = 28, 34, 42  # characters of a line: of labels, and of a title next to labels
 _LINE, _ROW = 0.16, 0.45  # inches of a line of a label, and of a row at least
+_SMALL = 1e-3  # largest number of an axis whose numbers have a power of ten
 _LOG_SPAN = 10.0  # ratio of the largest to the smallest value, from which an axis is logarithmic
 _CHINCHILLA = 20.0  # tokens per param, Hoffmann et al. 2022
 _SIZES = np.linspace(np.log(0.2), np.log(3.0), 60)  # of params over those of the best split
 _MOST_OVERHEAD = 3.0
+_PLAN = (9.0, 3.6)  # inches of a plan: its stages side by side
 _WIDTH = 60  # characters of a title's line
 _TOKENS = 64  # points of a surface along tokens
 
 
 def plot_regret(choice: Choice, *, ax: Axes | None = None) -> Axes:
-    """Regret of each action under the law: mean and 90% interval over draws, with the chosen action.
+    """Regret of each action in the scope of the choice: mean and 90% interval over draws, with the chosen action.
+
+    The label says whether that is the law or a run, as of a lifetime until a loss.
 
     Parameters
     ----------
@@ -49,7 +55,7 @@ def plot_regret(choice: Choice, *, ax: Axes | None = None) -> Axes:
     -------
     Axes
     """
-    utility, columns = choice.utility.to_numpy(), np.flatnonzero(choice.allowed)
+    utility, columns = choice.read, np.flatnonzero(choice.allowed)
     regret = utility[:, columns].max(axis=1, keepdims=True) - utility[:, columns]
     mean, (low, high) = regret.mean(axis=0), np.quantile(regret, [0.05, 0.95], axis=0)
     chosen = int(np.flatnonzero(columns == choice.best.action)[0])
@@ -63,15 +69,23 @@ def plot_regret(choice: Choice, *, ax: Axes | None = None) -> Axes:
         return _dots(choice, columns, np.stack([low, mean, high]), ax)
     ax = _axes(ax)
     order = np.argsort(x)
-    near = order[mean[order] <= max(_TIMES * mean.min(), np.quantile(mean, _SHARE))]
-    banded(ax, x[near], low[near], high[near], _BLUE, label="90% of draws")
+    most = max(_TIMES * mean.min(), np.quantile(mean, _SHARE), np.sort(mean)[:_BEST_ACTIONS][-1])
+    near = order[mean[order] <= most]
+    banded(ax, x[near], low[near], high[near], _BLUE, label="90% of draws" * bool((high > low)[near].any()))
     ax.plot(x[near], mean[near], color=_BLUE, label="expected regret")
-    ax.axvline(x[chosen], color=_ORANGE, label=f"chosen: {choice.name_of(choice.best.action)}")
+    ax.axvline(x[chosen], color=_ORANGE, label=f"chosen: {raised(choice.name_of(choice.best.action))}")
     _scale(ax, name, x[near])
-    ax.set(ylabel=f"regret ({choice.decision.unit})", title=_asked(choice))
+    ax.set(ylabel=_regret(choice), title=_asked(choice))
     ax.set_ylim(bottom=0)
-    ax.legend(fontsize="small", framealpha=0.9)
+    _write_numbers(ax.yaxis)
+    legend_below(ax)
     return ax
+
+
+def _regret(choice: Choice) -> str:
+    """Return the label of an axis of regret, with its scope."""
+    scope = {"law": "under the law", "run": "of a run"}[choice.read_in] if choice.decision.scoped else ""
+    return f"regret {scope}".strip() + f" ({choice.decision.unit})"
 
 
 def _bars(choice: Choice, columns: np.ndarray, regret: np.ndarray, ax: Axes | None) -> Axes:
@@ -82,7 +96,7 @@ def _bars(choice: Choice, columns: np.ndarray, regret: np.ndarray, ax: Axes | No
     ax.barh(at, mean, color=[_ORANGE if i == choice.best.action else _BLUE for i in columns], height=0.6)
     ax.hlines(at, low, high, color=_GREY, lw=1)
     _label(ax, labels)
-    ax.set_xlabel(f"regret ({choice.decision.unit}), 90% of draws")
+    ax.set_xlabel(f"{_regret(choice)}, 90% of draws")
     ax.set_title(_asked(choice, _NARROW), fontsize="medium")
     return ax
 
@@ -99,7 +113,7 @@ def _dots(choice: Choice, columns: np.ndarray, regret: np.ndarray, ax: Axes | No
     ax.scatter(mean, at, s=28, color=[_ORANGE if i == chosen else _BLUE for i in shown], zorder=3)
     _label(ax, labels)
     ax.set_xlim(left=0)
-    ax.set_xlabel(f"regret ({choice.decision.unit}), 90% of draws\nof the best {len(shown)} of {len(columns)} actions")
+    ax.set_xlabel(f"{_regret(choice)}, 90% of draws\nof the best {len(shown)} of {len(columns)} actions")
     ax.set_title(_asked(choice, _NARROW), fontsize="medium")
     return ax
 
@@ -129,7 +143,7 @@ def plot_mixture(choice: Choice, *, ax: Axes | None = None) -> Axes:
     ax.invert_yaxis()
     ax.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     ax.set(xlabel="share of tokens", title=_asked(choice))
-    ax.legend(fontsize="small", frameon=False, loc="lower right")
+    legend_below(ax)
     return ax
 
 
@@ -150,11 +164,13 @@ def plot_unknowns(choice: Choice, *, ax: Axes | None = None) -> Axes:
     Raises
     ------
     QueryError
-        If the decision has no unknowns.
+        If the decision has no unknowns, or none that could change the choice.
     """
     table = choice.unknowns.head(_MOST_UNKNOWNS)
     if table.empty:
         raise QueryError(f"decision {choice.decision.name!r} has no unknowns to draw")
+    if choice.evpi <= 0:
+        raise QueryError("no unknown is worth settling: one action is best in every draw")
     words = [_choices(row.choose_low, row.choose_high) for row in table.itertuples()]
     ax, at = _rows(ax, words), np.arange(len(table))
     ax.barh(at, table["worth"].clip(lower=0), color=_BLUE, height=0.5, xerr=table["mcse"], ecolor=_GREY)
@@ -170,14 +186,14 @@ def plot_unknowns(choice: Choice, *, ax: Axes | None = None) -> Axes:
     ax.set_xlabel(f"worth of knowing it ({choice.decision.unit})" + f"\nand {more} more, of less worth" * (more > 0))
     ax.set_title(_asked(choice, _NARROW), fontsize="medium")
     ax.set_xlim(0, 1.1 * max(choice.evpi, table["worth"].max(), np.finfo(float).tiny))
-    ax.legend(fontsize="x-small", framealpha=1.0, loc="lower right")
+    legend_below(ax)
     return ax
 
 
 def _choices(low: str, high: str) -> str:
     """Return what is chosen if an unknown is low and if it is high, in lines that fit next to a bar."""
-    said = [f"low or high: {low}"] if low == high else [f"low: {low}", f"high: {high}"]
-    return "\n".join(map(_lines, said))
+    said = ["low or high:", low] if low == high else [f"low: {low}", f"high: {high}"]
+    return "\n".join("\n".join(textwrap.wrap(raised(one), _SMALL_LABEL, break_on_hyphens=False)) for one in said)
 
 
 def plot_optimum(choice: Choice, *, ax: Axes | None = None) -> Axes:
@@ -210,7 +226,7 @@ def plot_optimum(choice: Choice, *, ax: Axes | None = None) -> Axes:
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     ax.set_ylabel("tokens per param")
     ax.set(xlabel="compute (FLOP)", title=_title(choice.fit, f"{choice.family}: best split by budget"))
-    ax.legend(fontsize="small", framealpha=0.9)
+    legend_below(ax)
     return ax
 
 
@@ -247,7 +263,7 @@ def plot_overhead(choice: Choice, *, ax: Axes | None = None) -> Axes:
     ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     ax.set(ylabel="extra compute for the same loss", ylim=(0, top),
            title=_title(choice.fit, f"{choice.family}: at the loss of {budget_words(choice)}"))  # fmt: skip
-    ax.legend(fontsize="small", framealpha=0.9)
+    legend_below(ax)
     return ax
 
 
@@ -274,12 +290,13 @@ def plot_information(choice: Choice, *, ax: Axes | None = None) -> Axes:
     shown = ax.scatter(plane["params"][clear], plane["tokens"][clear], c=plane["evsi"][clear], s=60, marker="s",
                        cmap="viridis", vmin=0)  # fmt: skip
     ax.scatter(chosen["params"], chosen["tokens"], s=140, marker="*", color=_ORANGE, edgecolor="white", zorder=4,
-               label="buy")  # fmt: skip
-    ax.figure.colorbar(shown, ax=ax, label=f"value of one run ({choice.utility_unit})")
+               label="buy" * bool(len(chosen)))  # fmt: skip
+    bar = ax.figure.colorbar(shown, ax=ax, label=f"value of one run ({choice.utility_unit})")
+    _write_numbers(bar.ax.yaxis)
     _log_axis(ax, "x", "params")
     _log_axis(ax, "y", "tokens")
     ax.set_title(_asked(choice))
-    ax.legend(fontsize="small", loc="best", framealpha=0.9)
+    legend_below(ax)
     return ax
 
 
@@ -297,12 +314,13 @@ def plot_plan(choice: Choice, *, ax: Axes | None = None) -> Axes:
     -------
     Axes
     """
-    params, ax = _of(choice, "sequential_params", "a target"), _axes(ax)
+    params = _of(choice, "sequential_params", "a target")
     target: Any = choice.decision
     needed = target.needed(choice.fit, np.log([params]))[:, 0]
     last = float(np.quantile(needed, float(target.probability), method="inverted_cdf"))
     if not np.isfinite(last):
         raise QueryError("there is no plan to draw", got=choice.unsettled)
+    ax = ax or plt.subplots(figsize=_PLAN, layout="constrained")[1]
     stages = [*np.quantile(needed[needed < last], np.array(_STAGES)), last]
     left = 1.0
     for i, stage in enumerate(stages):
@@ -311,19 +329,25 @@ def plot_plan(choice: Choice, *, ax: Axes | None = None) -> Axes:
         tokens = np.exp(stage)
         ax.annotate(f"{count(tokens)} tokens\n{number(6 * params * tokens)} FLOP", (i, 1), ha="center", va="center",
                     fontsize="small", bbox={"boxstyle": "round", "fc": "white", "ec": _BLUE})  # fmt: skip
-        for end, share, words in (((i, 0), stop, f"stop: reached\n{reached:.0%} of draws by now"),
-                                  ((i + 1, 1), 1 - stop, "")):  # fmt: skip
-            ax.annotate("", end, (i, 1), arrowprops={"arrowstyle": "->", "color": _GREY, "shrinkA": 22, "shrinkB": 18})
-            ax.annotate(f"{share:.0%}", (0.5 * (i + end[0]), 0.5 * (1 + end[1]) + 0.06), ha="center", fontsize="small",
-                        color=_ORANGE)  # fmt: skip
-            if words:
-                ax.annotate(words, end, ha="center", va="center", fontsize="small")
+        ax.annotate(f"stop: reached\n{reached:.0%} of draws by now", (i, 0), ha="center", va="center", fontsize="small")
+        _arrow(ax, (i, 1), (i, 0), f"{stop:.0%}")
+        _arrow(ax, (i, 1), (i + 1, 1), f"{1 - stop:.0%}")
         left = 1 - reached
     ax.annotate(f"give up\n{left:.0%} of draws", (len(stages), 1), ha="center", va="center", fontsize="small")
-    ax.set(xlim=(-0.6, len(stages) + 0.6), ylim=(-0.3, 1.4), xticks=[], yticks=[],
+    ax.set(xlim=(-0.6, len(stages) + 0.6), ylim=(-0.3, 1.3), xticks=[], yticks=[],
            title=f"{_asked(choice)}\ntrain {count(params)} params until it is reached")  # fmt: skip
     ax.set_frame_on(False)
     return ax
+
+
+def _arrow(ax: Axes, start: tuple[float, float], end: tuple[float, float], share: str) -> None:
+    """Draw an arrow between two boxes of a plan, down or to the right, with the share of draws beside it."""
+    down = start[0] == end[0]
+    shrink = {"shrinkA": 22, "shrinkB": 18} if down else {"shrinkA": 42, "shrinkB": 42}  # points: half a box
+    ax.annotate("", end, start, arrowprops={"arrowstyle": "->", "color": _GREY, **shrink})
+    ax.annotate(share, (0.5 * (start[0] + end[0]), 0.5 * (start[1] + end[1])), xytext=(5, 0) if down else (0, 5),
+                textcoords="offset points", ha="left" if down else "center", va="center" if down else "bottom",
+                fontsize="small", color=_ORANGE)  # fmt: skip
 
 
 def _asked(choice: Choice, width: int = _WIDTH) -> str:
@@ -345,7 +369,16 @@ def _label(ax: Axes, labels: list[str]) -> None:
     ax.set_yticks(np.arange(len(labels)), labels, fontsize="small")
     ax.invert_yaxis()
     ax.xaxis.set_major_locator(MaxNLocator(4))
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
+    _write_numbers(ax.xaxis)
+
+
+def _write_numbers(axis: Axis) -> None:
+    """Write a number at each tick of a linear axis; if they are small, all but zero have a power of ten."""
+
+    def written(value: float, _: Any) -> str:
+        return raised(f"{value:.1e}" if value and axis.get_view_interval()[1] < _SMALL else f"{value:.3g}")
+
+    axis.set_major_formatter(FuncFormatter(written))
 
 
 def _lines(text: str) -> str:
@@ -360,7 +393,10 @@ def _axis_of(choice: Choice) -> str | None:
 
 
 def _scale(ax: Axes, name: str, x: np.ndarray) -> None:
-    if (x.min() > 0 and x.max() > _LOG_SPAN * x.min()) or name in ("params", "tokens"):
+    if name == "flops":
+        ax.set(xscale="log", xlabel="compute (FLOP)")
+    elif (x.min() > 0 and x.max() > _LOG_SPAN * x.min()) or name in ("params", "tokens"):
         _log_axis(ax, "x", name)
     else:
         ax.set_xlabel(name.replace("_", " "))
+        _write_numbers(ax.xaxis)

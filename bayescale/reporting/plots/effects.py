@@ -27,9 +27,12 @@ from bayescale.reporting.plots.figures import (
     banded,
     near_optimal,
     panelled,
+    plain_ticks,
 )
+from bayescale.reporting.plots.keys import legend_below
 from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN, size_column
 
+_LINES = ("-", "--", ":")  # of levels: seen where their medians coincide, as slopes of an additive law do
 PALETTE = ("#0b5394", "#c2620b", "#4d4d4d", "#4aa3df")
 """Colours of lines that stay apart for people with any usual colour blindness, in order of use."""
 _POINTS = 40
@@ -165,7 +168,7 @@ def plot_components(fit: AbstractFit, *, family: str | None = None, ax: Axes | N
     ax.set(xscale="log", ylim=(0.9 * float(floor.min()), None), xlabel="compute (FLOP)",
            ylabel="loss of the law (nats/token)")  # fmt: skip
     ax.set_title(_title(fit, f"{family}: components at the best split"))
-    ax.legend(fontsize="small", frameon=False)
+    legend_below(ax)
     return ax
 
 
@@ -198,7 +201,8 @@ def plot_prior_predictive(fit: AbstractFit, *, ax: Axes | None = None) -> Axes:
     ax.scatter(size, runs["loss"], s=9, color=_GREY, label="runs", zorder=3)
     ax.set(xscale="log", yscale="log", xlabel="compute (FLOP)", ylabel="loss (nats/token)",
            title="what the prior expects at the fitted runs")  # fmt: skip
-    ax.legend(fontsize="small", frameon=False)
+    plain_ticks(ax.yaxis)
+    legend_below(ax)
     return ax
 
 
@@ -316,10 +320,17 @@ def _written(value: float | str) -> str:
 def _by_level(found: _Effect, draws: np.ndarray, ax: Axes | None) -> Axes:
     """Draw a median with its band for each level of the other column; draws have the shape (level, draw, value)."""
     ax = _axes(ax)
-    for level, of_level, colour in zip(found.levels, draws, PALETTE, strict=False):
+    for level, of_level, colour, line in zip(found.levels, draws, PALETTE, _LINES, strict=False):
         low, middle, high = np.quantile(of_level, [0.05, 0.5, 0.95], axis=0)
         banded(ax, found.x, low, high, colour, alpha=0.25)
-        ax.plot(found.x, middle, color=colour, label=f"{_written(level)} {found.by}" if found.by else "median")
+        ax.plot(
+            found.x,
+            middle,
+            color=colour,
+            ls=line,
+            lw=1.8,
+            label=f"{_written(level)} {found.by}" if found.by else "median",
+        )
     _x_axis(ax, found.column, found.x)
-    ax.legend(fontsize="small", frameon=False)
+    legend_below(ax)
     return ax

@@ -27,6 +27,7 @@ from bayescale.prediction.predict import predict
 from bayescale.prediction.queries import resolve_family
 from bayescale.reporting.front import budget_words
 from bayescale.reporting.lettering import make_plain
+from bayescale.reporting.plots.keys import GREY, legend_below, legends_below, runs_of, scatter_families
 from bayescale.reporting.words import number
 from bayescale.runs.approaches import budgets as budgets_of
 from bayescale.runs.columns import DATE, FLOPS_PER_PARAM_TOKEN, size_column
@@ -43,7 +44,7 @@ _ONE_SE = 0.6827  # of a Normal within one standard error
 _FAINT = 0.3  # opacity of a bin with one forecast
 _COLUMNS, _MANY, _MOST_COLUMNS = 3, 12, 5  # of panels: up to so many families, and of more
 _FEW_DRAWS = 400  # enough to locate a median's minimum on a coarse grid
-_BLUE, _ORANGE, _GREY = "#2a6f97", "#e07a2f", "#5a5f66"
+_BLUE, _ORANGE, _GREY = "#2a6f97", "#e07a2f", GREY
 
 
 def plot_loss(
@@ -91,10 +92,11 @@ def plot_loss(
             ax.scatter(near["params"], _brought(fit, near, float(budget)), color=color, s=14, edgecolor="white",
                        linewidth=0.4, zorder=3)  # fmt: skip
     _log_axis(ax, "x", "params")
-    shown = f"{(whose >= 0).sum()} of {len(runs)} runs, moved to the nearest budget"
+    of = "runs" if family in fit.families else runs_of(runs["family"].unique())
+    shown = f"{(whose >= 0).sum()} of {len(runs)} {of}, moved to the nearest budget"
     title = f"{family}: loss at fixed compute, 90% band of the curve\n{shown}"
     ax.set(ylabel="loss (nats/token)", title=_title(fit, title))
-    ax.legend(title="compute", fontsize="small", frameon=False)
+    legend_below(ax, title="compute")
     return ax
 
 
@@ -134,7 +136,9 @@ def plot_forecast(fit: AbstractFit, *, family: str | None = None, decades: float
     banded(ax, sizes, q[1], q[3], _BLUE, alpha=0.35, label="50%")
     split = ", near-optimal split" if "tokens" in table else ""
     ax.plot(sizes, q[2], color=_BLUE, label=f"median{split}")
-    _scattered(ax, shown, sized, of.site, table)
+    families = [] if family in fit.families else scatter_families(ax, shown, sized, of.site, [_BLUE])
+    if not families:
+        _scattered(ax, shown, sized, of.site, table)
     ax.axvline(most, color=_GREY, ls=":", lw=1)
     ax.annotate("beyond the runs →", (most, 0.97), xycoords=("data", "axes fraction"), fontsize="small",
                 xytext=(4, 0), textcoords="offset points", va="top", color=_GREY)  # fmt: skip
@@ -150,7 +154,7 @@ def plot_forecast(fit: AbstractFit, *, family: str | None = None, decades: float
         ylabel=f"{of.name} of a run ({of.response.unit})",
         title=_title(fit, f"{family}: forecast{held}"),
     )
-    legend_below(ax, 3, title="" if family in fit.families else f"runs of {counted(len(fit.families), 'family')}")
+    legends_below(ax, families, runs_of(shown["family"].unique()))
     return ax
 
 
@@ -166,21 +170,6 @@ def in_order(number: int) -> np.ndarray:
     ndarray, shape (number, 4)
     """
     return plt.get_cmap("viridis")(np.linspace(0.05, 0.85, number))
-
-
-def legend_below(ax: Axes, columns: int, down: float = 0.16, *, title: str = "") -> None:
-    """Put the legend below the axes, where it covers no data.
-
-    Parameters
-    ----------
-    ax : Axes
-    columns : int
-    down : float
-        From the axes to the legend, as a share of their height.
-    title : str
-    """
-    ax.legend(fontsize="small", frameon=False, loc="upper center", bbox_to_anchor=(0.5, -down), ncols=columns,
-              title=title, title_fontsize="small")  # fmt: skip
 
 
 def draw_above(ax: Axes, runs: int) -> None:
@@ -254,7 +243,7 @@ def plot_allocation(choice: Choice, *, ax: Axes | None = None) -> Axes:
     title = f"{choice.family}: {budget_words(choice)}"
     title += "" if choice.settled else f"\nnot settled: {choice.unsettled.replace(' and ', '\nand ')}"
     ax.set_title(_title(choice.fit, title))
-    legend_below(ax, 2)
+    legend_below(ax)
     return ax
 
 
@@ -319,7 +308,7 @@ def plot_prior_posterior(
     ax.set(xlabel=site if row.unit == "1" else f"{site} ({row.unit})", title=_title(one, title))
     ax.set(ylabel="density, relative to its peak", yticks=[], ylim=(0, None))
     ax.xaxis.set_major_locator(MaxNLocator(5))
-    ax.legend(fontsize="small", frameon=False)
+    legend_below(ax)
     return ax
 
 
@@ -420,10 +409,10 @@ def plot_horizons(result: Backtest, *, ax: Axes | None = None) -> Axes:
               for r in table.itertuples()]  # fmt: skip
     ax.set_xticks(range(len(table)), labels)
     ax.set_yticks(range(0, 101, 20))
-    ax.set(xlabel="compute over that of the largest fitted run", xlim=(-0.5, len(table) - 0.5), ylim=(-3, 122),
+    ax.set(xlabel="compute over that of the largest fitted run", xlim=(-0.5, len(table) - 0.5), ylim=(-3, 103),
            ylabel="inside the interval (%); dotted: nominal",
            title=_backtested(result, "coverage beyond the runs"))  # fmt: skip
-    ax.legend(fontsize="small", frameon=False, loc="upper center", ncols=3)
+    legend_below(ax)
     return ax
 
 
@@ -484,7 +473,7 @@ def plot_calibration(result: Calibration, *, ax: Axes | None = None) -> Axes:
     ax.axhline(0, color=_GREY, lw=1)
     ax.set(xlabel="rank of the truth among posterior draws, as a share", ylabel="share of truths up to it, minus it",
            xlim=(0, 1), title=f"{result.spec.name}: {len(result.ranks)} simulations")  # fmt: skip
-    ax.legend(fontsize="small", frameon=False, loc="upper right")
+    legend_below(ax)
     return ax
 
 
@@ -525,7 +514,7 @@ def _of(choice: Choice, name: str, whose: str) -> Any:
 
 
 def _axes(ax: Axes | None) -> Axes:
-    return ax if ax is not None else plt.subplots(figsize=(6.4, 4.2), layout="constrained")[1]
+    return ax if ax is not None else plt.subplots(figsize=(6.4, 4.8), layout="constrained")[1]
 
 
 def panelled(ax: Axes | None, names: Sequence[str], *, x: str, y: str, title: str, sharey: bool = False) -> list[Axes]:
@@ -616,6 +605,18 @@ def _count_ticks(chosen: Axis, low: float, high: float) -> None:
     chosen.set_major_locator(LogLocator(subs=subs))
     chosen.set_major_formatter(FuncFormatter(lambda value, _: count(value, 1)))
     chosen.set_minor_formatter(NullFormatter())
+
+
+def plain_ticks(axis: Axis) -> None:
+    """Write the ticks of a log axis of losses or of ratios as plain numbers: 1.5, 2, 3.
+
+    Parameters
+    ----------
+    axis : Axis
+    """
+    axis.set_major_locator(LogLocator(subs=(1.0, 1.5, 2.0, 3.0, 5.0, 7.0)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _curve(fit: AbstractFit, family: str, params: np.ndarray, tokens: np.ndarray) -> np.ndarray:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from bayescale.modelling.spec import Spec
 from bayescale.prediction.predictive import prior_curve, swept
 from bayescale.reporting.plots import figures
+from bayescale.reporting.plots.keys import legend_below
 
 
 def plot_prior_loss(spec: Spec, column: str | None = None, *, ax: Axes | None = None) -> Axes:
@@ -37,9 +37,7 @@ def plot_prior_loss(spec: Spec, column: str | None = None, *, ax: Axes | None = 
     ax.plot(x, curve["q50"], color=figures._BLUE, label="median")
     ax.axhline(1.0, color=figures._GREY, lw=0.8, ls=":")
     ax.set(yscale="log", ylabel="loss / loss of the usual run", title=f"{spec.name}: before any run is seen")
-    ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 1.5, 2.0, 3.0, 5.0, 7.0)))
-    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    ax.yaxis.set_minor_formatter(NullFormatter())
+    figures.plain_ticks(ax.yaxis)
     figures._x_axis(ax, column, x)
-    ax.legend(fontsize="small", frameon=False)
+    legend_below(ax)
     return ax
