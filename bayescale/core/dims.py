@@ -31,6 +31,22 @@ MADE |= {VERDICT, PROVISIONAL}
 DATA_GROUPS = ("observed_data", "constant_data")
 
 
+def runs_of(site: str) -> str:
+    """Return the dim of the runs that have a value of a site, where others have none.
+
+    Parameters
+    ----------
+    site : str
+        An observed site.
+
+    Returns
+    -------
+    str
+        Its labels are the places of these runs among all runs, which are the labels of the dim ``run``.
+    """
+    return f"{RUN}_of_{site}"
+
+
 def to_datatree(
     groups: Mapping[str, Mapping[str, Any]],
     dims: Mapping[str, Sequence[str]],

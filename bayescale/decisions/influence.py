@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from arviz_stats.base import array_stats
 
-from bayescale.core.dims import RUN
+from bayescale.core.dims import FAMILY, RUN
 from bayescale.core.errors import QueryError
 from bayescale.core.quantities import count
 from bayescale.decisions.derived import frontier
@@ -169,7 +169,7 @@ def influence(fit: Fit, family: str, flops: float) -> list[Change]:
     """
     runs = fit.design_frame
     rows = np.flatnonzero((runs["family"] == family).to_numpy())
-    by_run = "log_likelihood" in fit.tree and RUN in fit.tree["log_likelihood"].dims
+    by_run = "log_likelihood" in fit.tree and FAMILY not in fit.tree["log_likelihood"].dims
     if not by_run or len(rows) < 2 * _LEAST_LEFT or not counts_flops(fit) or not {"params", "tokens"} <= set(runs):
         return []
     try:
@@ -177,7 +177,7 @@ def influence(fit: Fit, family: str, flops: float) -> list[Change]:
     except QueryError:
         return []  # the law has no best split
     answers = {name: np.log(draws[name].to_numpy()[:, 0]) for name in _ANSWERS}
-    likelihood = _log_likelihoods(fit, len(answers["loss"]))
+    likelihood = _log_likelihoods(fit, len(answers["loss"]), len(runs))
     groups, marked = _groups(runs, rows), _marked(runs, rows)
     most = [_most_influential(answer, likelihood, groups) for answer in answers.values()]
     chosen = {few: _few(runs, few, tuple(name for name, of in zip(answers, most, strict=True) if of == few), marked)
@@ -256,9 +256,11 @@ def answers_without(changes: list[Change], few: Few, settled: bool = True) -> st
     return left + ("" if all(one.shape <= _RELIABLE for one in of) else "; a rough estimate, so fit without them")
 
 
-def _log_likelihoods(fit: Fit, draws: int) -> np.ndarray:
+def _log_likelihoods(fit: Fit, draws: int, runs: int) -> np.ndarray:
     """Return the log likelihood of each run, summed over responses, shape (draw, run), of the draws of an answer."""
-    total = np.sum([values.fillna(0.0).to_numpy() for values in fit.tree["log_likelihood"].data_vars.values()], axis=0)
+    by_site = fit.tree["log_likelihood"].data_vars.values()
+    placed = [values.rename({values.dims[-1]: RUN}).reindex({RUN: range(runs)}, fill_value=0.0) for values in by_site]
+    total = np.sum(placed, axis=0)
     chains, length = total.shape[:2]
     thin = -(-chains * length // draws)
     return total[:, ::thin].reshape(draws, -1)

@@ -51,7 +51,7 @@ def interpolation(fits: Mapping[str, Fit], site: str) -> tuple[pd.DataFrame, dic
     left_out = {
         name: "its log likelihood is summed by family, as for all large tables"
         for name, fit in fits.items()
-        if RUN not in fit.tree["log_likelihood"][site].dims
+        if FAMILY in fit.tree["log_likelihood"][site].dims
     }
     found = {}
     with warnings.catch_warnings():
@@ -259,14 +259,16 @@ def _row(
 
 
 def _seen(fit: Fit, site: str) -> np.ndarray:
-    """Return the places of the runs that have a value of a column; the likelihood of the others is 1."""
+    """Return the places of the runs that have a value of a column."""
     return np.flatnonzero(fit.tree["observed_data"][site].notnull().to_numpy())
 
 
 def _observed(fit: Fit, site: str) -> xr.DataTree:
-    """Return the tree of a fit with the log likelihood of the runs that have a value of a column."""
-    seen = _seen(fit, site)
-    likelihood = fit.tree["log_likelihood"].to_dataset()[[site]].isel({RUN: seen})
+    """Return the tree of a fit with the log likelihood of the runs that have a value of a column.
+
+    A fit that an older version has saved has that of all runs.
+    """
+    likelihood = fit.tree["log_likelihood"].to_dataset()[[site]].isel({RUN: _seen(fit, site)}, missing_dims="ignore")
     return xr.DataTree.from_dict({"posterior": fit.tree["posterior"].to_dataset(), "log_likelihood": likelihood})
 
 

@@ -122,7 +122,7 @@ def simulate(spec: Model, runs: Runs | None = None, *, simulations: int, seed: i
     if not isinstance(spec, Spec):
         raise TypeError(f"not a model: {spec!r}")
     runs = sweep_for(spec) if runs is None else conformed(spec, runs)
-    spec, probes, count = _anchored(spec, runs), _probes(spec, runs), len(runs)
+    spec, probes, count = anchored(spec, runs), _probes(spec, runs), len(runs)
     points = Design.build(spec, pd.concat([runs.frame, probes], ignore_index=True), runs.frame)
     names = pd.Index([f"{i:04d}" for i in range(simulations)], name="simulation")
     with use_cache(), float64():
@@ -269,8 +269,23 @@ def _shares(spec: Spec, count: int) -> dict[str, np.ndarray]:
     return found
 
 
-def _anchored(spec: Spec, runs: Runs) -> Spec:
-    """Return the spec with its anchor fixed at that of the runs; discrepancies use a usual slope."""
+def anchored(spec: Spec, runs: Runs) -> Spec:
+    """Return the spec with its anchor fixed at that of the runs; discrepancies use a usual slope.
+
+    Parameters
+    ----------
+    spec : Spec
+    runs : Runs
+
+    Returns
+    -------
+    Spec
+
+    Raises
+    ------
+    RunsError
+        If the runs cannot identify the law.
+    """
     check_identified(spec, runs)
     anchor = {column: float(np.exp(value)) for column, value in anchor_of(spec, runs.frame).items()}
     slope = {"slope": USUAL_SLOPE} if spec.discrepancy else {}

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayescale.core.dims import CHAIN, DRAW, FAMILY, RUN, SUITE, to_datatree
+from bayescale.core.dims import CHAIN, DRAW, FAMILY, RUN, SUITE, runs_of, to_datatree
 from bayescale.core.errors import ConvergenceWarning, DefinitionError, FitError
 from bayescale.core.precision import float64
 from bayescale.core.progress import Stages, on_terminal
@@ -56,7 +56,8 @@ class Fit(AbstractFit):
     ----------
     tree : xarray.DataTree
         ArviZ groups ``posterior``, ``sample_stats``, ``log_likelihood``, ``log_prior``, ``observed_data``
-        and ``constant_data``; dims ``chain draw run family``. For large tables, ``log_likelihood`` is summed
+        and ``constant_data``; dims ``chain draw run family``. The ``log_likelihood`` of a site that some runs have no
+        value of is over the others (dim ``run_of_SITE``). For large tables, ``log_likelihood`` is summed
         by family (dims ``chain draw family``), because draws × runs would not fit into memory.
     spec : Spec or CustomModel
         The model.
@@ -405,10 +406,12 @@ def _collect(runs: Runs, spec: Model, points: Design, samples: nuts.Samples, see
     kept = dict.fromkeys((*_KEEP, *spec.columns, *spec.labels, *sorting))
     constant = {k: runs[k] for k in kept if k in runs.frame and k not in points.observed}
     constant |= {k: points.columns[k] for k in dict(spec.covariates)} | {"family": points.family}
+    # A run without a value has no likelihood: ArviZ refuses one that is the same in all draws.
+    seen = {k: np.flatnonzero(there) for k, there in points.present.items()} if samples.pointwise else {}
     groups = {
         "posterior": posterior,
         "sample_stats": samples.stats,
-        "log_likelihood": samples.log_likelihood,
+        "log_likelihood": {k: v[..., seen[k]] if k in seen else v for k, v in samples.log_likelihood.items()},
         # Power-scaling needs only the priors at the top of the hierarchy; with the families' it flags everything.
         "log_prior": prior if spec.law else {k: v.sum(axis=tuple(range(2, v.ndim))) for k, v in prior.items()},
         "observed_data": {k: np.asarray(runs[k]) for k in points.observed},
@@ -419,7 +422,9 @@ def _collect(runs: Runs, spec: Model, points: Design, samples: nuts.Samples, see
     dims |= {} if spec.law else {f"log_prior/{name}": () for name in prior}
     if not samples.pointwise:
         dims |= {f"log_likelihood/{name}": (FAMILY,) for name in samples.log_likelihood}
-    coords = {FAMILY: runs.families, SUITE: suites_of(spec, runs.frame), **labels_of(spec)}
+    dims |= {f"log_likelihood/{name}": (runs_of(name),) for name in seen}
+    coords: dict[str, Any] = {FAMILY: runs.families, SUITE: suites_of(spec, runs.frame), **labels_of(spec)}
+    coords |= {runs_of(name): rows for name, rows in seen.items()}
     tree = to_datatree(groups, dims, coords)
     made = {"created_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
     inference = {"inference_library": "numpyro", "inference_library_version": version("numpyro")}

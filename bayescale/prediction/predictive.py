@@ -11,7 +11,7 @@ import xarray as xr
 from jax import Array
 from numpyro import handlers
 
-from bayescale.core.dims import CHAIN, DRAW, RUN, to_datatree
+from bayescale.core.dims import CHAIN, DRAW, RUN, runs_of, to_datatree
 from bayescale.core.errors import QueryError
 from bayescale.core.precision import float64
 from bayescale.inference.aot import use_cache
@@ -39,7 +39,8 @@ def predictive(fit: Fit, *, seed: int = 0, prior_draws: int = 500) -> xr.DataTre
     Returns
     -------
     DataTree
-        The tree of the fit with three more groups.
+        The tree of the fit with three more groups. Where runs have no value of an observed site, the predictive
+        groups and ``observed_data`` have the others (dim ``run_of_SITE``), as ``log_likelihood`` has.
 
     Examples
     --------
@@ -55,15 +56,20 @@ def predictive(fit: Fit, *, seed: int = 0, prior_draws: int = 500) -> xr.DataTre
     with use_cache(), float64():
         keys = jax.random.split(jax.random.key(seed), prior_draws)
         drawn = {k: np.asarray(v)[None] for k, v in from_prior(keys, points, spec=fit.spec.structure).items()}
+    seen = {name: np.flatnonzero(runs[name].notna()) for name in sites if runs[name].isna().any()}
+    at = {name: seen.get(name, slice(None)) for name in sites}
     groups = {
         "prior": {k: v for k, v in drawn.items() if k in fit.sampled},
-        "prior_predictive": {k: v for k, v in drawn.items() if k in sites},
-        "posterior_predictive": {k: v.reshape(sizes[CHAIN], sizes[DRAW], -1) for k, v in posterior.items()},
+        "prior_predictive": {k: drawn[k][..., at[k]] for k in sites},
+        "posterior_predictive": {k: v.reshape(sizes[CHAIN], sizes[DRAW], -1)[..., at[k]] for k, v in posterior.items()},
+        "observed_data": {k: runs[k].to_numpy()[at[k]] for k in sites},
     }
     tree = fit.tree.copy()
     of = fit.tree["posterior"].to_dataset()  # a custom model declares no dims: they are those of the draws
     coords = {str(name): of[name].to_numpy() for name in of.coords if name not in (CHAIN, DRAW)}
     dims = {str(name): tuple(map(str, x.dims[2:])) for name, x in of.items()} | dict.fromkeys(sites, (RUN,))
+    for name, rows in seen.items():
+        dims[name], coords[runs_of(name)] = (runs_of(name),), rows
     made = to_datatree(groups, dims, coords)
     for name, group in made.children.items():
         tree[name] = group.copy()

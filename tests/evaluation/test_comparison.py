@@ -110,14 +110,16 @@ def test_a_likelihood_summed_by_family_is_left_out_of_leave_one_out(comparison: 
     assert "summed by family" in left_out["large"]
 
 
-def test_a_run_without_a_value_is_no_part_of_leave_one_out(comparison: bs.Comparison) -> None:
+@pytest.mark.parametrize("older", [False, True], ids=["left out", "zero, as an older version saved it"])
+def test_a_run_without_a_value_is_no_part_of_leave_one_out(older: bool, comparison: bs.Comparison) -> None:
     fit = comparison.fits["additive"]
     tree = fit.tree.copy()
     gone, before = 3, comparison_tables.interpolation({"additive": fit}, "loss")[0].iloc[0]
     observed, likelihood = tree["observed_data"].to_dataset(), tree["log_likelihood"].to_dataset()
     there = xr.DataArray(np.arange(observed.sizes["run"]) != gone, dims="run")
     tree["observed_data"] = xr.DataTree(observed.assign(loss=observed["loss"].where(there)))
-    tree["log_likelihood"] = xr.DataTree(likelihood.assign(loss=likelihood["loss"].where(there, 0.0)))
+    zero, others = likelihood.where(there, 0.0), likelihood.isel(run=there).rename(run="run_of_loss")
+    tree["log_likelihood"] = xr.DataTree(zero if older else others)
     table, left_out = comparison_tables.interpolation({"additive": replace(fit, tree=tree)}, "loss")
     assert not left_out
     weights = np.exp(-likelihood["loss"].isel(run=gone).to_numpy())

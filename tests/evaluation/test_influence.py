@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 
 import bayescale as bs
+from bayescale.evaluation.checks import sensitivity
 
 
 def one_law(seed: int, rows: int = 40) -> pd.DataFrame:
@@ -65,6 +68,27 @@ def test_runs_that_the_table_marks_are_left_out_together(hoffmann: tuple[bs.Runs
     found = [f for f in bs.check(hoffmann[1], "influence") if "5 runs marked as excluded" in f.sentence]
     assert len(found) == 2
     assert all(f.passed for f in found)  # under the additive law and Student-t noise, the strays hardly matter
+
+
+def test_a_likelihood_is_that_of_its_run_where_others_have_none(hoffmann: tuple[bs.Runs, bs.Fit]) -> None:
+    fit = hoffmann[1]
+    likelihood = fit.tree["log_likelihood"].to_dataset()
+    there = xr.DataArray(np.arange(likelihood.sizes["run"]) % 7 != 0, dims="run")
+    said = []
+    for form in (likelihood.where(there, 0.0), likelihood.isel(run=there).rename(run="run_of_loss")):
+        tree = fit.tree.copy()
+        tree["log_likelihood"] = xr.DataTree(form)
+        said.append([f.sentence for f in bs.check(replace(fit, tree=tree), "influence")])
+    assert said[0]
+    assert said[0] == said[1]
+
+
+def test_the_likelihood_of_a_family_alone_is_that_of_its_runs_that_have_values() -> None:
+    group = xr.Dataset({"loss": ("run", [0, 1, 2, 3]), "score": ("run_of_score", [1, 3])},
+                       {"run": range(4), "run_of_score": [1, 3], "family": ["a", "b"]})  # fmt: skip
+    mine = sensitivity._of(group, {"family": ["b"], "run": np.array([2, 3])})
+    assert mine["loss"].to_numpy().tolist() == [2, 3]
+    assert mine["score"].to_numpy().tolist() == [3]
 
 
 @pytest.mark.slow

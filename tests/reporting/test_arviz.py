@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import re
+import warnings
+from collections.abc import Iterator
+from dataclasses import replace
+
 import arviz as az
 import arviz_plots as azp
+import jax
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import xarray as xr
 
 import bayescale as bs
+from bayescale.core import shipped
+from bayescale.core.precision import float64
+from bayescale.evaluation.simulation import anchored, sweep_for
+from bayescale.inference.aot import use_cache
+from bayescale.modelling.design import conformed, design
+from bayescale.modelling.sites import log_density_of
+from bayescale.prediction.predictive import from_prior
+from bayescale.runs.table import Runs
 
 OF_DRAWS = {
     "trace": azp.plot_trace,
@@ -60,6 +74,64 @@ def test_a_plot_of_draws(name: str, fit: bs.Fit) -> None:
 def test_a_plot_of_predictions(name: str, predictive: xr.DataTree) -> None:
     names = {"var_names": NAMES} if name == "prior_posterior" else {}
     check_drawn(OF_PREDICTIONS[name](predictive, backend="matplotlib", **names))
+
+
+QUICK = {"kaplan", "default", "accuracy", "eci"}  # a law; pooled, with discrepancies; a response; scores with gaps
+SHIPPED = [pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK)) for name in shipped.names("models")]
+CHAINS, DRAWS = 4, 100
+FEW = 10  # scalars of a variable
+
+
+def simulated(name: str) -> bs.Fit:
+    """A fit of a shipped model to runs drawn from its prior: its draws lie about the true values."""
+    spec = bs.load_spec(name)
+    runs = conformed(spec, sweep_for(spec) if spec.law else bs.load_runs("obsscaling"))
+    spec = anchored(spec, runs) if spec.law else spec
+    points = replace(design(spec, runs), observed={}, present={})
+    with use_cache(), float64():
+        sites = from_prior(jax.random.split(jax.random.key(0), 2 * CHAINS * DRAWS), points, spec=spec.structure)
+    drawn = {k: np.asarray(v) for k, v in sites.items()}
+    of_runs = [drawn[k] for one in spec.observed for k in (one, log_density_of(one))]
+    true, *others = np.flatnonzero(np.all([np.isfinite(x).all(axis=1) for x in of_runs], axis=0))[: CHAINS * DRAWS + 1]
+    seen = {k: np.where(runs.frame[k].isna(), np.nan, drawn[k][true]) for k in spec.observed}
+    near = {k: v[true] + 1e-4 * (v[others] - v[true]) for k, v in drawn.items()}
+    draws = {k: v.reshape(CHAINS, DRAWS, *v.shape[1:]) for k, v in near.items()}
+    return bs.Fit.from_samples(draws, spec, Runs(runs.frame.assign(**seen), name))
+
+
+REMARKS = re.compile("Estimated shape parameter of Pareto|look (binary|discrete)")
+"""What ArviZ may say of draws and observations that a prior has made."""
+
+
+@pytest.fixture
+def remarks() -> Iterator[None]:
+    """Any other warning than a remark fails the test."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        yield
+    assert [str(one.message) for one in said if not REMARKS.search(str(one.message))] == []
+
+
+@pytest.mark.usefixtures("remarks")
+@pytest.mark.parametrize("name", SHIPPED)
+def test_arviz_reads_every_shipped_model(name: str) -> None:
+    fit = simulated(name)
+    tree = bs.predictive(fit, prior_draws=2 * CHAINS * DRAWS)
+    table = az.summary(fit.tree, kind="stats")
+    assert {row.partition("[")[0] for row in table.index} == set(fit.posterior)
+    for site in fit.spec.observed:
+        found = az.loo(fit.tree, var_name=site)
+        assert np.isfinite(found.elpd)
+        assert found.n_data_points == fit.design_frame[site].notna().sum()
+        assert len(az.compare({"one": fit.tree, "same": fit.tree}, var_name=site)) == 2
+        for of in ("ppc", "loo_pit"):
+            check_drawn(OF_PREDICTIONS[of](tree, backend="matplotlib", var_names=[site]))
+    # One variable of each kind of dims, since every scalar is a panel.
+    small = sorted(one for one in fit.sampled if fit.posterior[one][0, 0].size <= FEW)
+    names = list({fit.posterior[one].dims: one for one in small}.values())
+    for plot in OF_DRAWS.values():
+        check_drawn(plot(fit.tree, backend="matplotlib", var_names=names))
+    check_drawn(azp.plot_prior_posterior(tree, backend="matplotlib", var_names=names))
 
 
 def check_drawn(plot: azp.PlotCollection) -> None:

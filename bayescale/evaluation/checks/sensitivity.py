@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 from arviz_stats import psense
 
-from bayescale.core.dims import FAMILY, RUN
+from bayescale.core.dims import FAMILY, RUN, runs_of
 from bayescale.core.precision import float64
 from bayescale.evaluation.checks.base import AbstractCheck, Finding
 from bayescale.inference.diagnostics import scalars
@@ -80,8 +80,9 @@ def _alone(fit: Fit) -> Iterator[xr.DataTree]:
 
 
 def _of(group: xr.Dataset, mine: dict[str, Any]) -> xr.Dataset:
-    family, run = ({dim: mine[dim]} if dim in group.dims else {} for dim in (FAMILY, RUN))
-    return group.sel(family).isel(run)
+    family = {FAMILY: mine[FAMILY]} if FAMILY in group.dims else {}
+    over_runs = {RUN, *(runs_of(str(site)) for site in group)} & set(group.dims)
+    return group.sel(family).isel({dim: np.isin(group[dim], mine[RUN]) for dim in over_runs})
 
 
 def _finding(site: str, prior: float, likelihood: float) -> Finding:

@@ -185,7 +185,7 @@ def plot_prior_predictive(fit: AbstractFit, *, ax: Axes | None = None) -> Axes:
     """
     _check_law(fit, "a prior predictive")
     one = next(iter(fit.members.values()))
-    runs = one.design_frame
+    runs = one.design_frame.dropna(subset="loss")
     drawn = predictive(one, prior_draws=_PRIOR_DRAWS)["prior_predictive"]["loss"].to_numpy()[0]
     size = runs[size_column(runs)].to_numpy(float)
     order = np.argsort(size, kind="stable")
