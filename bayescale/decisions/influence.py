@@ -199,7 +199,8 @@ def influence(fit: Fit, family: str, flops: float) -> list[Change]:
     first order, leaving out runs :math:`G` moves the mean of an answer :math:`g` by
     :math:`-\sum_{i \in G} \operatorname{cov}(g, \ln p(y_i))` over the draws. This finds the runs with the largest
     effect. For these, the draws are reweighted by Pareto-smoothed importance sampling. Where its shape says that the
-    weights are not reliable, the first-order change is returned, which may be half or twice the true one.
+    weights are not reliable, the first-order change is returned. It may be half or twice the true one, and a change of
+    a fraction of a posterior SD may have the wrong sign.
 
     Parameters
     ----------
