@@ -166,7 +166,7 @@ def columns_of_tables(fit: bs.Fit) -> set[str]:
     tables = (fit.summary, derived.frontier(fit, 1e23).table, derived.limit(fit).table, tested.families,
               tested.horizons)  # fmt: skip
     questions = {answer.question for answer in bs.check(fit).status}
-    named = {"parameter", *_FORECAST, *_LOO, *_BUDGET, *_CROSS, *_COEFFICIENTS, "check", "failed", "weight"}
+    named = {"parameter", *_FORECAST, *_LOO, *_BUDGET, *_CROSS, *_COEFFICIENTS, "check", "failed", "weight", "p"}
     return named | questions | {str(column) for table in tables for column in table}
 
 
