@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import bayescale
 from bayescale.core import shipped, toml
-from bayescale.core.quantities import count
+from bayescale.core.quantities import count, counted
 from bayescale.modelling.spec import Spec
 from bayescale.modelling.spec_io import load_spec
 from bayescale.parts.base import Parameter
@@ -299,7 +299,10 @@ def _card(name: str) -> dict[str, Any]:
 
 def _card_words(card: dict[str, Any]) -> str:
     plain = ("summary", "source", "citation", "licence", "licence_note", "made")
-    lines = [card["title"], f"{card['rows']} rows, {card['families']} families; sha256 {card['sha256'][:16]}…"]
+    lines = [
+        card["title"],
+        f"{card['rows']} rows, {counted(card['families'], 'family')}; sha256 {card['sha256'][:16]}…",
+    ]
     lines += [f"{key + ':':14} {card[key]}" for key in plain if card.get(key)]
     lines += ["columns"] + [f"  {name:16} [{c['unit']}] {c['meaning']}" for name, c in card["columns"].items()]
     lines += ["exclusions"] * bool(card["exclusions"])
