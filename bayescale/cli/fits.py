@@ -30,6 +30,7 @@ from bayescale.cli.printing import (
     check_out,
     echo,
     finish,
+    paragraph,
     print_json,
     print_table,
     read_queries,
@@ -245,7 +246,7 @@ def _print_law(
         print_json({"kind": found.kind, "rows": table.to_dict("records")})
     else:
         warn(found.verdict)
-        echo(f"{found.kind} of the law alone, without the noise of a run; fit {found.verdict.status}")
+        echo(paragraph(f"{found.kind} of the law alone, without the noise of a run; fit {found.verdict.status}"))
         print_table(found.table)
     finish(fit.converged, str(fit.verdict))
 

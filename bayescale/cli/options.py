@@ -149,17 +149,19 @@ class Group(click.Group):
 @contextmanager
 def _printed(ctx: click.Context | None = None) -> Iterator[None]:
     """Print typed errors and wrong usage on standard error, and end with exit code 2."""
+    from bayescale.cli.printing import echo  # which imports this module
+
     try:
         yield
     except BayescaleError as error:
-        click.echo(f"bayescale: {error}", err=True)
+        echo(f"bayescale: {error}", err=True)
         raise click.exceptions.Exit(2) from None
     except click.exceptions.NoArgsIsHelpError:
         raise  # click prints the help
     except click.UsageError as error:
         asked = error.ctx or ctx
         hint = f"\n  hint:     {asked.command_path} --help" if asked else ""
-        click.echo(f"bayescale: {error.format_message()}{hint}", err=True)
+        echo(f"bayescale: {error.format_message()}{hint}", err=True)
         raise click.exceptions.Exit(2) from None
 
 

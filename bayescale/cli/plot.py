@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from bayescale.cli.options import BUDGET, Budget
-from bayescale.cli.printing import LOADING, echo, finish, waiting
+from bayescale.cli.printing import LOADING, echo, finish, print_wrapped, waiting
 from bayescale.core.errors import QueryError, nearest, why_unwritten
 
 
@@ -42,8 +42,7 @@ def plot(
         available = plots.kinds()
     given = {"family": family, "name": parameter, "column": column, "by": by}
     if only_list:
-        for name, function in available.items():
-            echo(f"{name:20} {(inspect.getdoc(function) or '').partition(chr(10))[0]}")
+        print_wrapped("\n".join(_listed(available, plots.others())))
         return
     for kind in kinds:
         if kind not in available:
@@ -73,6 +72,17 @@ def plot(
             continue
         echo(path)
     finish(loaded.converged, str(loaded.verdict))
+
+
+def _listed(available: dict[str, Any], others: dict[str, tuple[str, Any]]) -> list[str]:
+    """Return a line for each figure: those of a fit, then those that Python draws of something else."""
+    lines = [f"{name:20}  {_first_line(function)}" for name, function in available.items()]
+    lines += ["", "in Python, as bs.plots.plot_NAME of a comparison, a backtest, a calibration or a spec:"]
+    return lines + [f"{name:20}  {_first_line(function)} Of a {of.lower()}." for name, (of, function) in others.items()]
+
+
+def _first_line(function: Any) -> str:
+    return (inspect.getdoc(function) or "").partition("\n")[0]
 
 
 def _draw(function: Any, fit: Any, flops: float | None, given: dict[str, str | None]) -> Any:

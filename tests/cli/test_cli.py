@@ -486,6 +486,18 @@ def test_runs_marked_as_excluded_are_named_wherever_they_are_relied_on(saved: Pa
         assert parsed(run(*command, "--json"))["excluded"] == {_REASON: 5}
 
 
+def test_the_head_of_a_table_is_shown_after_its_card() -> None:
+    card, head = (run("show", "data", "hoffmann2022", *more).stdout for more in ((), ("--head",)))
+    assert head.startswith(card)
+    first = bs.load_runs("hoffmann2022").frame.head()
+    assert all(f" {row.run_id} " in head and count(row.params) in head for row in first.itertuples())
+    rows = parsed(run("show", "data", "hoffmann2022", "--head", "--json"))["head"]
+    assert [row["loss"] for row in rows] == first["loss"].to_list()
+    for other in (("models",), ("data",), ("models", "additive")):
+        refused = run("show", *other, "--head")
+        assert (refused.exit_code, "--head is of one table" in refused.stderr) == (2, True)
+
+
 def test_fit_and_check_say_what_leaving_out_the_marked_runs_changes(
     saved: Path, chinchilla_fit: bs.Fit, hasty: tuple[Path, Result]
 ) -> None:
