@@ -91,10 +91,22 @@ def test_runs_that_the_table_marks_are_left_out_together(hoffmann: tuple[bs.Runs
             assert 0.5 * (moved - 2 * error) < np.log(after / before) < 2 * (moved + 2 * error)
 
 
+def assert_names_the_strays(runs: bs.Runs) -> None:
+    found = list(bs.check(bs.fit(runs, "default", seed=0, progress=False), "influence"))
+    strays = runs.frame["run_id"][runs.frame["exclusion"] != ""].tolist()
+    assert len(strays) == 5
+    assert not any(f.passed for f in found)
+    assert all(named(f) == strays for f in found)
+
+
+def test_the_default_model_names_the_five_strays_among_a_fifth_of_the_others(
+    hoffmann: tuple[bs.Runs, bs.Fit],
+) -> None:
+    frame = hoffmann[0].frame
+    kept = [frame[frame["exclusion"] != ""], frame[frame["exclusion"] == ""].iloc[::5]]
+    assert_names_the_strays(bs.load_runs(pd.concat(kept), loss_unit="nats"))
+
+
 @pytest.mark.slow
 def test_the_default_model_names_the_five_strays_of_hoffmann_2022(hoffmann: tuple[bs.Runs, bs.Fit]) -> None:
-    runs, _ = hoffmann
-    found = list(bs.check(bs.fit(runs, "default", seed=0, progress=False), "influence"))
-    assert not any(f.passed for f in found)
-    strays = [f"run-{i}" for i in np.flatnonzero(runs.frame["exclusion"] != "")]
-    assert all(named(f) == strays for f in found)
+    assert_names_the_strays(hoffmann[0])
