@@ -336,7 +336,8 @@ def show(kind: str, name: str | None, head: bool, as_json: bool) -> None:
         words = showing.list_words(kind, content) if isinstance(content, list) else showing.words(kind, content)
         first = read_runs(str(name)).frame.head() if head else None
     if as_json:
-        print_json(content if first is None else {**dict(content), "head": first.to_dict("records")})
+        head_of = {} if first is None else {"head": first.to_dict("records")}
+        print_json(content | head_of if isinstance(content, dict) else content)
         return
     print_wrapped(words)
     if first is not None:
