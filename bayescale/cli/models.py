@@ -335,10 +335,9 @@ def show(kind: str, name: str | None, head: bool, as_json: bool) -> None:
         content = showing.list_of(kind) if name is None else showing.one(kind, name)
         words = showing.list_words(kind, content) if isinstance(content, list) else showing.words(kind, content)
         first = read_runs(str(name)).frame.head() if head else None
-        if first is not None and isinstance(content, dict):
-            content = {**content, "head": first.to_dict("records")}
     if as_json:
-        print_json(content)
+        head_of = {} if first is None else {"head": first.to_dict("records")}
+        print_json(content | head_of if isinstance(content, dict) else content)
         return
     print_wrapped(words)
     if first is not None:

@@ -12,11 +12,13 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, NamedTuple
+from typing import Any
 
 import click
 
 from bayescale.cli.interrupts import ended_by_interrupt
+from bayescale.cli.printing import echo
+from bayescale.cli.reading import Reading
 from bayescale.core.errors import BayescaleError, ConvergenceWarning
 from bayescale.core.quantities import LEAST, MOST, quantity
 from bayescale.core.units import LOSS_UNITS
@@ -149,8 +151,6 @@ class Group(click.Group):
 @contextmanager
 def _printed(ctx: click.Context | None = None) -> Iterator[None]:
     """Print typed errors and wrong usage on standard error, and end with exit code 2."""
-    from bayescale.cli.printing import echo  # which imports this module
-
     try:
         yield
     except BayescaleError as error:
@@ -237,20 +237,6 @@ _READING = (
                  help="A column of RUNS that is an observation, as in a wide table of scores. May be repeated. With "
                  "what is the same in all runs: hellaswag:n_items=10042,chance=0.25."),
 )  # fmt: skip
-
-
-class Reading(NamedTuple):
-    """How a table of runs is read, and which of its runs: the options of every verb that reads runs."""
-
-    columns: tuple[tuple[str, str], ...] = ()
-    units: tuple[tuple[str, str], ...] = ()
-    loss_unit: str | None = None
-    bytes_per_token: float | None = None
-    decimal: str | None = None
-    conditions: tuple[tuple[str, str], ...] = ()
-    excluded: tuple[str, ...] = ()
-    observations: str | None = None
-    melt: tuple[tuple[str, dict[str, float]], ...] = ()
 
 
 def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:

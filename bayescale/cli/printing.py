@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bayescale.cli.options import Reading
+from bayescale.cli.reading import Reading
 from bayescale.core import progress
 from bayescale.core.errors import QueryError, why_unwritten
 from bayescale.core.escapes import printable

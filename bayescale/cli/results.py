@@ -53,7 +53,7 @@ def marked_words(fit: Any, out: Path) -> str:
     str
         Empty if there are none.
     """
-    from bayescale.decisions.marked import without_marked
+    from bayescale.evaluation.marked import without_marked
     from bayescale.inference.average import LEAVE_OUT
 
     if not fit.excluded:

@@ -64,6 +64,7 @@ from bayescale.reporting.words import (
 )
 from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN
 
+_POOLED = re.compile(r", (?:partially )?pooled (?:over families|within suites)")  # of titles of specs
 _RIVALS = ("additive", "coupled")  # laws of params and tokens that most tables can feed
 _CARD = ("source", "citation", "url", "licence", "licence_note", "params_kind", "tokens_kind", "flops_kind",
          "loss_unit", "made")  # fmt: skip
@@ -388,7 +389,7 @@ def _plain(key: str) -> Column:
 def _spec_words(fit: Fit) -> tuple[tuple[str, str], ...]:
     spec, learned, law = fit.spec, dict(fit.spec.learned), fit.spec.law_part
     return (
-        ("title", spec.title),
+        ("title", spec.title if len(fit.families) > 1 else _POOLED.sub("", spec.title)),
         ("law", f"{law.name} of {', '.join(spec.inputs)}; {law.source}" if law else "none: a custom NumPyro model"),
         ("resources", ", ".join(spec.resources) or "none"),
         ("penalties", ", ".join(spec.penalties) or "none"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,11 +18,12 @@ import bayescale as bs
 from bayescale.cli import fits, main, printing
 from bayescale.cli.findings import print_findings
 from bayescale.cli.models import _BACKTEST, _print_backtest, _print_scored
+from bayescale.cli.results import _FORECAST
 from bayescale.core.verdict import Status, Verdict
 from bayescale.evaluation import sbc
 from bayescale.evaluation.backtest import SCORES, Backtest
 from bayescale.evaluation.checks.base import REVIEW, Answer, Finding, Findings
-from bayescale.evaluation.comparison import _BUDGET, Comparison
+from bayescale.evaluation.comparison import _BUDGET, _CROSS, _LOO, Comparison
 from bayescale.evaluation.sbc import RANKED, Calibration
 from bayescale.inference import fit as fitting
 from bayescale.transfer import learn
@@ -277,3 +280,32 @@ def test_a_family_that_is_scored_is_a_message_at_once(capsys) -> None:
         "done: OPT (up to 0.5): 12 forecasts, 75% inside their 90% interval, CRPS 0.0123, bias -0.004",
         "done: Pythia: 12 forecasts, 75% inside their 90% interval, CRPS 0.0123, bias -0.004",
     ]
+
+
+PLURALS = r"(?<![\d.,-])1 (?:families|runs|findings|tests|models|draws|failures|entries|fits|forecasts|files)\b"
+NOBODY_SAYS = {"are", "dse", "epred", "decades", "nats", "q05", "q50", "q95", "hindsight", "sd", "mcse"}
+
+
+def test_one_is_not_a_plural_and_no_list_of_choices_is_empty() -> None:
+    """In what every command prints of one family with one marked run."""
+    for path in RECORDED.glob("*.txt"):
+        text = " ".join(path.read_text(encoding="utf-8").split())
+        assert not re.search(PLURALS, text), path.name
+        assert not re.search(r"one of:(?! \w)", text), path.name
+    assert re.search(PLURALS, "245 rows, 1 families")
+
+
+def test_columns_have_words_rather_than_the_names_of_the_code() -> None:
+    shown = {*_FORECAST, *_BACKTEST, *_BUDGET, *_CROSS, *_LOO, *POSTERIOR}
+    for column in shown:
+        assert "_" not in printing.label(column)
+        assert not NOBODY_SAYS & set(printing.label(column).split()), column
+
+
+@pytest.mark.parametrize(("name", "most"), [("fit", 8), ("forecast", 9), ("backtest", 11), ("frontier", 7)])
+def test_a_table_has_few_columns_and_fits_a_terminal_of_120(name: str, most: int) -> None:
+    """Where a table does not fit, there are records, and no rule below a head."""
+    lines = (RECORDED / f"{name}-120.txt").read_text(encoding="utf-8").splitlines()
+    heads = [line for line, rule in itertools.pairwise(lines) if set(rule.strip()) == {"─"}]
+    assert heads
+    assert max(len(re.split(r" {2,}", head.strip())) for head in heads) <= most
