@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Mapping
 from dataclasses import fields
 
 import pandas as pd
 from matplotlib.axes import Axes
 
 from bayescale.core.errors import QueryError
+from bayescale.decisions.base import AbstractDecision
 from bayescale.decisions.choice import Choice
 from bayescale.decisions.risk import RISKS
 from bayescale.reporting.plots import of_choices
@@ -27,6 +30,29 @@ def sections(choice: Choice) -> list[Section]:
     """
     found = [_decision(choice), _risks(choice), _unknowns(choice), _asked(choice)]
     return [one for one in found if one is not None]
+
+
+def options(decision: AbstractDecision) -> str:
+    """Return the settings of a decision that are not its defaults, as options of its command.
+
+    Parameters
+    ----------
+    decision : AbstractDecision
+
+    Returns
+    -------
+    str
+        Begins with a space, unless it is empty. A setting that no option can give, such as a distribution, is written
+        as it is.
+    """
+    written = []
+    for one in fields(decision):  # type: ignore[arg-type]  # every decision is a dataclass
+        value, flag = getattr(decision, one.name), f"--{one.name.replace('_', '-')}"
+        if value in (None, one.default) or value == {}:
+            continue
+        several = value.items() if isinstance(value, Mapping) else [(value,)]
+        written += [(flag,)] if value is True else [(flag, *map(str, each)) for each in several]
+    return "".join(f" {shlex.join(each)}" for each in written)
 
 
 def pictures(choice: Choice) -> dict[str, Axes]:
