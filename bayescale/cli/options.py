@@ -224,8 +224,18 @@ def command_of(ctx: click.Context) -> str:
             parts += flag
             continue
         for each in value if getattr(one, "multiple", False) or one.nargs == -1 else [value]:
-            parts += [*flag, *map(_written, each if isinstance(each, tuple) else [each])]
+            parts += [*flag, *map(_written, _given(one.type, each))]
     return " ".join(parts)
+
+
+def _given(kind: click.ParamType, value: Any) -> tuple[Any, ...]:
+    """Return the words of a value on a command line."""
+    if isinstance(kind, Condition):
+        return ("=".join(value),)
+    if isinstance(kind, Melted):
+        column, same = value
+        return (f"{column}{':' * bool(same)}{','.join(f'{name}={number:.15g}' for name, number in same.items())}",)
+    return value if isinstance(value, tuple) else (value,)
 
 
 def _written(value: Any) -> str:

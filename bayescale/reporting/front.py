@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from bayescale.core.quantities import count, quantity
-from bayescale.decisions.allocation import CUSTOMARY, Split
+from bayescale.decisions.allocation import Split
 from bayescale.decisions.amounts import amount
 from bayescale.decisions.base import quantiles
 from bayescale.decisions.bills import card_of
@@ -26,7 +26,7 @@ from bayescale.prediction.queries import NEW
 from bayescale.prediction.records import HORIZONS, NOTHING, Measured, horizon_of, record_of
 from bayescale.reporting.pictures import Shown
 from bayescale.reporting.sentences import COSTLY, FAR, say
-from bayescale.reporting.words import PERCENT, Column, Table, counted, loss, number, percent, signed, tabled, text
+from bayescale.reporting.words import Column, Table, counted, loss, number, percent, tabled, text
 from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN, size_column
 
 GOOD, CARE, OPEN = "good", "care", "open"
@@ -122,7 +122,7 @@ def front(choice: Choice, answers: Sequence[Answer], *, title: str, measured: Ma
     return Front(
         title, _subtitle(choice), state, why, headline, confidence, _cards(choice, trust, run, measured), chips,
         _most(wrong), _worth(choice, modelled=any(one.state == FAIL for one in asked)),
-        _kept(choice) if split else _tables(choice), tuple(pictures), _assumed(choice),
+        () if split else _tables(choice), tuple(pictures), _assumed(choice),
         say("static", budget=budget_words(choice)) if split else "",
     )  # fmt: skip
 
@@ -179,7 +179,6 @@ def served(choice: Choice, allocated: Front, measured: Mapping[str, Measured] | 
     return replace(
         allocated, headline=headline, confidence=saving, worth=_worth(choice),
         static=say("static", budget=f"{counted(demand_of(choice))} tokens served, and the split for training alone"),
-        tables=(),  # of the split for training alone
         cards=tuple(replace(cards.get(one.name, one), title=one.title) for one in allocated.cards),
     )  # fmt: skip
 
@@ -567,25 +566,6 @@ def _worth(choice: Choice, *, modelled: bool = False) -> tuple[str, ...]:
         command = f"bayescale decide next-run FIT.nc {asked}"
         return (" ".join(worth), *said, say("next_run", command=command))
     return tuple(said)
-
-
-def _kept(choice: Choice) -> tuple[Table, ...]:
-    """What the budget costs at the customary tokens per param, next to the choice; none with limits."""
-    of = choice.details
-    if of.limited or not of.customary:
-        return ()
-    own = [] if choice.unsettled else [{"size": f"{number(of.tokens / of.params)} (this choice)",
-                                        **of.at_ratio(of.tokens / of.params)}]  # fmt: skip
-    rows = [*own, {"size": number(CUSTOMARY), **of.customary}]
-    columns: list[Column] = [
-        ("tokens per parameter", "", text, lambda r: r.size),
-        ("parameters", "", counted, lambda r: r.params),
-        ("extra compute", "expected", percent, lambda r: r.waste_fraction),
-        (f"95{PERCENT} of draws", "under", percent, lambda r: r.waste["q95"]),
-        ("extra loss", "nats/token", signed, lambda r: r.extra_loss),
-    ]  # fmt: skip
-    caption = say("kept", ratio=number(CUSTOMARY, 2), budget=budget_words(choice))
-    return (tabled(caption, pd.DataFrame(rows), columns),)
 
 
 def _tables(choice: Choice) -> tuple[Table, ...]:

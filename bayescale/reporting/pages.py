@@ -210,8 +210,9 @@ def _content(
     if several and c.choices:
         splits = evidence.splits(c, "The split under each model", short=True)
         side = [Section("side", "Models side by side", tuple(_disagreement(c)), (splits,))]
-    if isinstance(choice, Choice) and not isinstance(choice.details, Split):
-        side = [choices.figures(choice), *side]
+    if isinstance(choice, Choice):
+        own = choices.customary(choice) if isinstance(choice.details, Split) else [choices.figures(choice)]
+        side = [*own, *side]
     found = measured or (measured_by(choice) if isinstance(choice, Choice) else {})
     held = coverage(found, "How often past intervals held")
     silent = () if held else ("No backtest of this model measured how often its intervals hold beyond the runs.",)

@@ -55,7 +55,9 @@ WORDS = {
     "largest_do": "fit without it (--exclude), and report both answers",
     "static": "This part and the next are for {budget}, the setting with which the page was written. The sliders "
     "change neither of them.",
-    "kept": "If you keep {ratio} tokens per parameter instead, with {budget}: the cost over each draw's best split",
+    "kept": "With {budget}, {ratio} tokens per parameter are {params} parameters on {tokens} tokens. That is expected "
+    "to cost {waste} more compute than the best split, or {loss} nats/token more loss.",
+    "kept_own": "This choice is expected to cost {waste} and {loss} nats/token more than the best split.",
     "assumed": "{accelerator}-days as written rest on {figures}.",
     "faults": "known faults of these runs: {count} (listed in the appendix), the first: {first}",
     "good": "Settled",

@@ -593,8 +593,10 @@ def test_a_comparison_reports_the_command_that_makes_its_page_again(tmp_path: Pa
     made = SimpleNamespace(tables={}, converged=True, verdict="converged")
     monkeypatch.setattr("bayescale.evaluation.comparison.compare", lambda *given, **settings: made)
     monkeypatch.setattr("bayescale.reporting.report", write)
+    monkeypatch.setattr("bayescale.cli.models.read_runs", lambda runs, reading: runs)
     asked = ["compare", "hoffmann2022", "--model", "additive", "--model", "coupled", "--columns", "params=params",
-             "--where", "params_below=1B", "--exclude", "c018", "--flops", "1e+23", "--family", "Chinchilla",
+             "--where", "params_below=1B", "--exclude", "c018",
+             "--melt", "hellaswag:n_items=10042,chance=0.25", "--flops", "1e+23", "--family", "Chinchilla",
              "--report", str(tmp_path / "page.html"), "--seed", "3"]  # fmt: skip
     done = run(*asked)
     assert done.exit_code == 0, done.output
