@@ -560,7 +560,8 @@ def _worth(choice: Choice, *, modelled: bool = False) -> tuple[str, ...]:
         runs, family = choice.fit.design_frame, choice.details.family
         mine = runs if family == NEW else runs[runs["family"] == family]
         times = most / float(mine[size_column(runs)].max())  # a budget inside the runs has no reach to divide by
-        worth = [say("most_worth", right=if_right(choice), saved=saved, flops=number(most), times=percent(times)),
+        worth = [say("most_worth", right=if_right(choice), saved=saved, flops=number(most), times=percent(times),
+                     unknown=choice.details.unknown),
                  say("may_pay" if times >= 1 else "too_dear"), *[say("model_first")] * modelled]  # fmt: skip
         asked = f"--flops {choice.details.flops:.6g} --family {shlex.quote(family)}"
         command = f"bayescale decide next-run FIT.nc {asked}"

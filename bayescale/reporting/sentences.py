@@ -68,7 +68,7 @@ WORDS = {
     "moved": "leaving out a few runs changes the answer",
     "marked": "the fit includes runs that the table marks as not to be fitted, and they change the answer",
     "most_worth": "Upper bound: {saved} ({flops} FLOP, {times} of your largest run). {right}, no experiment that only "
-    "improves this split is worth more, for that is what knowing the law exactly would save; one run is worth less.",
+    "improves this split is worth more, for that is what knowing {unknown} exactly would save; one run is worth less.",
     "too_dear": "Another run as large as your largest costs more than that.",
     "may_pay": "Another run as large as your largest costs less than that, so it may pay.",
     "next_run": "To find the best next run and what it is worth: {command}",
