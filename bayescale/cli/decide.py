@@ -110,7 +110,9 @@ def command(name: str, about: str, settings: Mapping[str, Mapping[str, Any]], lo
     """
 
     def run(fit_file: str, risk: str, plot: Path | None, page: Path | None, as_json: bool, **given: Any) -> None:
-        values = {key: dict(given[key]) if how["kind"] in _PAIRS else given[key] for key, how in settings.items()}
+        values: dict[str, Any] = {
+            key: dict(given[key]) if how["kind"] in _PAIRS else given[key] for key, how in settings.items()
+        }
         if isinstance(values.get("flops"), Bought):
             values |= {"flops": None, **spending(values["flops"], settings, values.get("hardware"))}
         with waiting(LOADING):

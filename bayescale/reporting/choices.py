@@ -60,7 +60,7 @@ def options(decision: AbstractDecision) -> str:
         Begins with a space, unless it is empty. A setting that no option can give, such as a distribution, is written
         as it is.
     """
-    written = []
+    written: list[tuple[str, ...]] = []
     for one in fields(decision):  # type: ignore[arg-type]  # every decision is a dataclass
         value, flag = getattr(decision, one.name), f"--{one.name.replace('_', '-')}"
         if value in (None, one.default) or value == {}:

@@ -124,7 +124,7 @@ def of_fit(
     Content
     """
     given = {"flops": flops, "dollars": dollars, "days": days, "family": family, "hardware": hardware}
-    asked = {name: value for name, value in given.items() if value is not None}
+    asked: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     bought = float(np.median(Allocation(**asked).spent(fit))) if {"dollars", "days"} & set(asked) else flops
     members = fit.members
     c = examine(dict(members), flops=bought, family=family)
