@@ -15,6 +15,7 @@ from bayescale.cli.options import (
     Budget,
     Reading,
     as_json_option,
+    command_of,
     models_option,
     reading_options,
     response_option,
@@ -257,7 +258,7 @@ def compare(
         write_csv(result.table, out)
     if page is not None:
         with waiting("checking the fits and drawing the report"):
-            reporting.report(result, page)
+            reporting.report(result, page, command=command_of(click.get_current_context()))
     if as_json:
         print_json(result.to_dict())
     else:

@@ -10,7 +10,7 @@ import re
 import shlex
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -57,6 +57,21 @@ class Quantity(click.ParamType):
         return number
 
 
+class Bought(float):
+    """FLOP that an amount buys, with the amount, its unit and hardware, and the text in which they were given."""
+
+    amount: float
+    unit: str
+    hardware: str
+    said: str
+
+    def __new__(cls, flops: float, amount: float, unit: str, hardware: str, said: str) -> Bought:
+        """Keep what was asked for next to its FLOP."""
+        bought = super().__new__(cls, flops)
+        bought.amount, bought.unit, bought.hardware, bought.said = amount, unit, hardware, said
+        return bought
+
+
 class Budget(Quantity):
     """Compute as FLOP, or as dollars, accelerator-hours or days on hardware: ``2M dollars @ 512xH100``."""
 
@@ -75,7 +90,32 @@ class Budget(Quantity):
         of = "accelerator-hours" if unit == "hours" else unit
         click.echo(f"{match['amount'].strip()} {of} on {match['hardware'].strip()}: {middle:.3g} FLOP, the median "
                    f"(90% interval {low:.3g} to {high:.3g})", err=True)  # fmt: skip
-        return float(middle)
+        return Bought(middle, amount, unit, match["hardware"].strip(), str(value))
+
+
+def spending(flops: float | None, known: Container[str], hardware: str | None = None) -> dict[str, Any]:
+    """Return a budget as settings of a decision: in its own unit if the decision has it, else in FLOP.
+
+    Parameters
+    ----------
+    flops : float, optional
+        What :class:`Budget` has read.
+    known : container of str
+        Names of the decision's settings.
+    hardware : str, optional
+        As given by another option.
+
+    Returns
+    -------
+    dict
+    """
+    given = {"hardware": hardware} if hardware else {}
+    if not isinstance(flops, Bought):
+        return given if flops is None else {"flops": flops, **given}
+    if hardware not in (None, flops.hardware):
+        raise click.UsageError(f"--flops is on {flops.hardware}, and --hardware is {hardware}: give one of them")
+    on = {"hardware": flops.hardware} if "hardware" in known else given
+    return {flops.unit: flops.amount, **on} if flops.unit in known else {"flops": float(flops), **on}
 
 
 class Condition(click.ParamType):
@@ -186,11 +226,23 @@ def command_of(ctx: click.Context) -> str:
             parts += flag
             continue
         for each in value if getattr(one, "multiple", False) or one.nargs == -1 else [value]:
-            parts += [*flag, *map(_written, each if isinstance(each, tuple) else [each])]
+            parts += [*flag, *map(_written, _given(one.type, each))]
     return " ".join(parts)
 
 
+def _given(kind: click.ParamType, value: Any) -> tuple[Any, ...]:
+    """Return the words of a value on a command line."""
+    if isinstance(kind, Condition):
+        return ("=".join(value),)
+    if isinstance(kind, Melted):
+        column, same = value
+        return (f"{column}{':' * bool(same)}{','.join(f'{name}={number:.15g}' for name, number in same.items())}",)
+    return value if isinstance(value, tuple) else (value,)
+
+
 def _written(value: Any) -> str:
+    if isinstance(value, Bought):
+        return shlex.quote(value.said)
     return shlex.quote(f"{value:.6g}" if isinstance(value, float) else str(value))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from bayescale.cli.options import BUDGET, Budget
+from bayescale.cli.options import BUDGET, Budget, spending
 from bayescale.cli.printing import LOADING, echo, finish, print_wrapped, waiting
 from bayescale.core.errors import QueryError, nearest, why_unwritten
 
@@ -87,7 +87,7 @@ def _first_line(function: Any) -> str:
 
 def _draw(function: Any, fit: Any, flops: float | None, given: dict[str, str | None]) -> Any:
     """Call a plot with the options that it takes; return a sentence if there is no choice to draw."""
-    from bayescale.decisions.allocation import Allocation, default_budget
+    from bayescale.decisions.allocation import UNITS, Allocation, default_budget
     from bayescale.decisions.choice import Choice
     from bayescale.decisions.solver import decide
 
@@ -96,5 +96,6 @@ def _draw(function: Any, fit: Any, flops: float | None, given: dict[str, str | N
     options = {name: value for name, value in given.items() if name in others and value is not None}
     if first == "fit":
         return function(fit, **options)
-    choice = decide(Allocation(flops or default_budget(fit, family), family), fit)
+    spent = spending(flops or default_budget(fit, family), (*UNITS, "hardware"))
+    choice = decide(Allocation(family=family, **spent), fit)
     return function(choice, **options) if isinstance(choice, Choice) else choice.reason
