@@ -104,7 +104,7 @@ def _rows(sheet: Any) -> Rows:
 
 
 def _trimmed(cells: tuple[Any, ...]) -> list[Any]:
-    """Return the cells of a row up to the last one with content; whole numbers are integers, as a sheet shows them."""
+    """Return the cells of a row up to the last one with content; 2.0 becomes 2, as a sheet shows it."""
     last = max((place for place, cell in enumerate(cells, start=1) if cell not in (None, "")), default=0)
     return [
         "" if cell is None else int(cell) if isinstance(cell, float) and cell.is_integer() else cell

@@ -292,7 +292,7 @@ def _rows(lines: list[str], separator: str, skipped: list[int], refuse: Refuse) 
     except csv.Error as error:
         got = next((words for start, words in _CSV_FAULTS.items() if str(error).startswith(start)), str(error))
         raise refuse(
-            expected='quotes around a whole cell, and "" for a quote in it',
+            expected='quotes at both ends of a cell, and "" for a quote in it',
             got=f"{got}, in the row that starts on line {line}",
             hint="close or remove the quote",
         ) from None

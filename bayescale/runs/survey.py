@@ -80,11 +80,11 @@ def _columns(runs: Runs) -> Iterator[Remark]:
 
 
 def _families(runs: Runs) -> Iterator[Remark]:
-    """Say which runs may be in the wrong family: names that look alike, and runs that name none."""
-    alike: dict[str, list[str]] = {}
+    """Say which runs may be in the wrong family: names that look the same, and runs that name none."""
+    known: dict[str, list[str]] = {}
     for family in runs.families:
-        alike.setdefault(_folded(family), []).append(family)
-    for names in [names for names in alike.values() if len(names) > 1][:_SHOWN]:
+        known.setdefault(_folded(family), []).append(family)
+    for names in [names for names in known.values() if len(names) > 1][:_SHOWN]:
         yield Remark("families", REVIEW, f"{', '.join(map(ascii, names))} are {len(names)} families, and differ only "
                      "in case, spaces or the encoding of letters",
                      "give them one name if they are one family")  # fmt: skip
