@@ -305,3 +305,24 @@ def test_a_budget_may_be_hours_or_days_and_is_refused_without_what_it_needs() ->
     assert Budget().convert("5.76e23", None, None) == 5.76e23
     with pytest.raises(QueryError, match="count of accelerators"):
         Budget().convert("1 day @ H100", None, None)
+
+
+ALIKE = {"case": ("Qwen", "qwen"), "letters": ("Caf\u00e9", "Cafe\u0301"), "width": ("Qwen", "Qw\u200ben"),
+         "spaces": ("Qwen 2", "Qwen\u00a02")}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ALIKE)
+def test_families_that_look_alike_are_pointed_out(name: str, tmp_path: Path) -> None:
+    family = [ALIKE[name][0]] * 8 + [ALIKE[name][1]] * 7
+    state, sentence = said(sweep().assign(family=family), tmp_path / "runs.csv")["families"]
+    assert state == "REVIEW"
+    assert all(ascii(name) in sentence for name in family)
+    assert "families" not in said(sweep().assign(family=["Qwen"] * 8 + ["Qwen2"] * 7), tmp_path / "runs.csv")
+
+
+def test_runs_without_a_family_are_pointed_out(tmp_path: Path) -> None:
+    few = sweep().assign(family=["F"] * 13 + [""] * 2)
+    assert said(few, tmp_path / "runs.csv")["families"] == (
+        "REVIEW", "family 'runs' where there is none (2 of 15 rows)"
+    )  # fmt: skip
+    assert "families" not in said(sweep().drop(columns="family"), tmp_path / "runs.csv")
