@@ -319,7 +319,7 @@ USAGE = {
     ),
     "backtest quantile NaN": (
         ("backtest", "runs.csv", "--model", "additive", "--train-quantile", "nan"),
-        ("quantile", "between 0 and 1"),
+        ("--train-quantile", "a finite number", "'nan'"),
     ),
     "backtest quantile as text": (
         ("backtest", "runs.csv", "--model", "additive", "--train-quantile", "most"),
@@ -346,6 +346,16 @@ USAGE = {
     ),
     "backtest over what is no record": (
         ("backtest", "runs.csv", "--model", "additive", "--out", "few.csv"), ("few.csv is not a record of backtests",),
+    ),
+    "calibration over what is none": (
+        ("calibrate", "additive", "--out", "few.csv"), ("few.csv exists and is not a calibration",),
+    ),
+    "learned model over a spec of one's own": (
+        ("learn", "open-families", "--out", "mine.TOML"), ("mine.TOML exists and is not a learned model",),
+    ),
+    "compare over a table of runs": (
+        ("compare", "runs.csv", "--model", "additive", "--model", "coupled", "--out", "few.csv"),
+        ("few.csv exists and is not a table of results",),
     ),
     "backtest out in no folder": (
         ("backtest", "runs.csv", "--model", "additive", "--out", "nowhere/a.toml"), ("cannot write nowhere/a.toml",),
@@ -492,7 +502,18 @@ QUERIES = {
     ),
     "empty out": ((*FORECAST, *ASKED["forecast"], "--out", ""), ("cannot write", "a file in a folder that exists")),
     "out over the fit": ((*FORECAST, *ASKED["forecast"], "--out", "fit.nc"), ("fit.nc", "an input")),
-    "out over another fit": ((*FORECAST, *ASKED["forecast"], "--out", "other.nc"), ("other.nc exists and is a fit",)),
+    "out over another fit": (
+        (*FORECAST, *ASKED["forecast"], "--out", "other.nc"),
+        ("other.nc exists and is not a table of results",),
+    ),
+    "out over a table of runs": (
+        (*FORECAST, *ASKED["forecast"], "--out", "good.csv"),
+        ("good.csv exists and is not a table of results", "will not be overwritten"),
+    ),
+    "a report of a suffix that it cannot have": (
+        ("report", "fit.nc", "--out", "r.pdf"),
+        ("r.pdf cannot be a report", ".html", "got:      .pdf"),
+    ),
     "budget beyond all counts": ((*DECIDE, "--flops", "1e300"), ("--flops", "1e+40", "'1e300'")),
     "out in no folder": (
         (*FORECAST, *ASKED["forecast"], "--out", "nowhere/a.csv"),
