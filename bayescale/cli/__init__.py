@@ -17,7 +17,7 @@ import click
 
 from bayescale.cli import cache, decide, fits, interrupts, models, plot, start
 from bayescale.cli.examples import epilog
-from bayescale.cli.options import Group
+from bayescale.cli.options import Group, Real
 
 
 @contextmanager
@@ -31,6 +31,7 @@ def _set(variable: ContextVar[bool]) -> Iterator[None]:
 
 # The longest lines of help, in characters: as wide as the terminal, but still easy to read.
 _WIDEST = 160
+_LONGEST = 366 * 86_400  # seconds: a year; a timer counts no more than some hundred of them
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": _WIDEST})
@@ -38,7 +39,7 @@ _WIDEST = 160
 @click.option("--allow-code", is_flag=True, help="Let specs and fits import the code that they name as module:Class.")
 @click.option(
     "--timeout",
-    type=click.FloatRange(0, min_open=True),
+    type=Real(0, _LONGEST, min_open=True),
     metavar="SECONDS",
     help="End a command that takes longer than this, and exit with code 124; finished fits of a --folder are kept.",
 )

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from bayescale.cli.examples import epilog
-from bayescale.cli.options import BUDGETS, Bought, Budget, Quantity, as_json_option, command_of, spending
+from bayescale.cli.options import BUDGETS, Bought, Budget, Quantity, Target, as_json_option, command_of, spending
 from bayescale.cli.printing import LOADING, finish, print_json, print_wrapped, waiting
 from bayescale.core.errors import QueryError, why_unwritten
 
@@ -142,7 +142,7 @@ def command(name: str, about: str, settings: Mapping[str, Mapping[str, Any]], lo
                                 "utility that nine draws of ten reach, or the smallest maximum regret."))  # fmt: skip
     options.append(click.Option(["--plot"], type=click.Path(file_okay=False, path_type=Path), metavar="FOLDER",
                                 help="Folder for the figures of the choice, one PNG file each."))  # fmt: skip
-    options.append(click.Option(["--report", "page"], type=click.Path(dir_okay=False, path_type=Path), metavar="PAGE",
+    options.append(click.Option(["--report", "page"], type=Target(), metavar="PAGE",
                                 help="Report to write: HTML, or JSON or Markdown by its suffix."))  # fmt: skip
     fit_file = click.Argument(["fit_file"], metavar="FIT.nc")
     return as_json_option(
@@ -168,9 +168,6 @@ def _written(choice: Any, plot: Path | None, page: Path | None, command: str, fi
 
 def _draw(choice: Any, folder: Path) -> list[Path]:
     """Write the figures of a choice; return their paths."""
-    import matplotlib as mpl
-
-    mpl.use("agg")
     from bayescale.reporting.choices import pictures
     from bayescale.reporting.plots.figures import save
 

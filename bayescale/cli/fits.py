@@ -18,6 +18,8 @@ from bayescale.cli.options import (
     Condition,
     Quantity,
     Reading,
+    Real,
+    Target,
     as_json_option,
     command_of,
     models_option,
@@ -46,10 +48,10 @@ from bayescale.cli.results import marked_words, print_forecast, print_next, prin
 @click.argument("runs")
 @models_option
 @reading_options
-@click.option("--horizon", type=click.FloatRange(1, min_open=True),
+@click.option("--horizon", type=Real(1, min_open=True),
               help="Weight models by forecasts at this multiple of the fitted compute; by default, all.")  # fmt: skip
 @sweep_options
-@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="File to write.")
+@click.option("--out", required=True, type=Target(), help="File to write.")
 @seed_option
 @click.option("--chains", type=click.IntRange(1), default=4, show_default=True, help="Markov chains.")
 @click.option("--warmup", type=click.IntRange(20), help="Warm-up iterations per chain; by default, as many as needed.")
@@ -70,7 +72,7 @@ def fit(
     of_several: dict[str, Any] = {"horizon": horizon, "workers": workers, "scheduler": scheduler, "folder": folder}
     if len(specs) == 1 and (given := [name for name, value in of_several.items() if value is not None]):
         raise click.UsageError(f"--{given[0]} is for several models: give --model more than once")
-    check_out(out, runs, *specs, fit=True)
+    check_out(out, runs, *specs, kind="a fit")
     started = time.perf_counter()
     with waiting(LOADING):
         from bayescale.core import progress
@@ -165,7 +167,7 @@ def check(fit_file: str, verbose: bool, as_json: bool) -> None:
 @click.option("--set", "settings", type=Condition(), multiple=True, metavar="COLUMN=VALUE",
               help="Another column of the query that the model reads: flops=1e23, experts=64.")  # fmt: skip
 @click.option("--response", help="What to forecast; by default the model's first response.")
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="CSV file to write.")
+@click.option("--out", type=Target(), help="CSV file to write.")
 @click.option("--record", type=click.Path(path_type=Path),
               help="Record written by backtest --out; by default, the one that ships with the model.")  # fmt: skip
 @seed_option
@@ -186,7 +188,7 @@ def forecast(
     if not of_law and (at is None) == (params is None and tokens is None and not settings):
         raise click.UsageError("give either --params and --tokens (or --set COLUMN=VALUE), or --at QUERIES.csv")
     if out is not None:
-        check_out(out, fit_file, fit=False)
+        check_out(out, fit_file, kind="a table of results")
     with waiting(LOADING):
         from bayescale.inference import fit_io
         from bayescale.prediction import extrapolation, forecast
@@ -256,7 +258,7 @@ def _print_law(
 
 @click.command()
 @click.argument("fit_file", metavar="FIT.nc")
-@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="File to write.")
+@click.option("--out", required=True, type=Target(), help="File to write.")
 @click.option("--flops", type=Budget(), help=BUDGET)
 @click.option("--family", help="A fitted family, or 'new'; by default the only family, else 'new'.")
 @click.option("--hardware", help="Accelerators (512xH100, or a TOML file): costs in accelerator-days and dollars.")
@@ -266,7 +268,7 @@ def _print_law(
 @click.option("--set", "settings", type=(str, str), multiple=True, metavar="NAME VALUE",
               help="Setting of another decision; may be repeated.")  # fmt: skip
 @click.option("--format", "written_as", type=click.Choice(("html", "json", "md")),
-              help="By default that of the file's suffix.")  # fmt: skip
+              help="By default that of the file's suffix; HTML without one.")  # fmt: skip
 @click.pass_context
 def report(
     ctx: click.Context, fit_file: str, out: Path, flops: float | None, family: str | None, hardware: str | None,
@@ -280,7 +282,7 @@ def report(
         from bayescale.inference import fit_io
         from bayescale.parts.catalogue import find
 
-        reporting.check_target(out)
+        reporting.check_target(out, written_as)
         own = read_settings(decision, settings)
         given = spending(flops, settings_of(find("bayescale.decisions", decision)), hardware)
         given |= {"family": family} if family else {}

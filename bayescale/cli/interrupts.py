@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import util
 from pathlib import Path
 from typing import Any
 
@@ -89,4 +90,5 @@ def _leave(code: int, message: str = "") -> None:
         click.echo(line, err=True)
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
+    util._run_finalizers(0)  # as at any other exit: else the semaphores of worker processes are left, with a warning
     os._exit(code)  # threads of XLA cannot be interrupted

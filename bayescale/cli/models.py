@@ -14,6 +14,8 @@ from bayescale.cli.options import (
     BUDGET,
     Budget,
     Reading,
+    Real,
+    Target,
     as_json_option,
     command_of,
     models_option,
@@ -63,15 +65,15 @@ _WAYS = ("quantile", "expanding", "leave-largest-out", "leave-family-out", "by-d
               "(expanding); all but the largest model size (leave-largest-out); only other families "
               "(leave-family-out); what was released first (by-date); a family's smallest runs and other families "
               "(alongside).")  # fmt: skip
-@click.option("--train-quantile", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.7,
+@click.option("--train-quantile", type=Real(0, 1, min_open=True, max_open=True), default=0.7,
               show_default=True, help="Quantile of a family's compute up to which runs are fitted.")  # fmt: skip
 @click.option("--smallest", type=click.IntRange(2),
               help="Fit this many of each family's smallest-compute runs instead.")  # fmt: skip
-@click.option("--beyond", type=click.FloatRange(1), default=1.05, show_default=True,
+@click.option("--beyond", type=Real(1), default=1.05, show_default=True,
               help="Score runs above this multiple of the largest fitted compute.")  # fmt: skip
 @click.option("--family", help="Score this family only.")
 @sweep_options
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path),
+@click.option("--out", type=Target(),
               help="TOML record to write, for forecast --record; results of other ways in it are kept.")  # fmt: skip
 @click.option("--keep", is_flag=True, help="Write the record next to a built-in model; its forecasts then show it.")
 @click.option("--verbose", is_flag=True, help="Print every score.")
@@ -138,7 +140,7 @@ def _record_paths(runs: str, specs: tuple[str, ...], out: Path | None, keep: boo
             f"{spec} is not a built-in model: its record is not kept", hint="write the record with --out FILE"
         )
     if out is not None:
-        check_out(out, runs, spec, fit=False)
+        check_out(out, runs, spec, kind="a record")
         if out.is_file() and out.stat().st_size:
             records.load_record(out)
     return [*([out] if out else []), *([records.home() / f"{spec}.toml"] if keep else [])]
@@ -182,7 +184,7 @@ def _print_backtest(result: Backtest, verbose: bool = False) -> None:
 )
 @click.option("--draws", type=click.IntRange(25), default=500, show_default=True, help="Draws per chain.")
 @sweep_options
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="TOML record to write.")
+@click.option("--out", type=Target(), help="TOML record to write.")
 @seed_option
 @as_json_option
 def calibrate(
@@ -191,7 +193,7 @@ def calibrate(
 ) -> None:  # fmt: skip
     """Calibrate SPEC by simulation: fit runs drawn from its prior, test the ranks of the truths. Exit 1 on failure."""
     if out is not None:
-        check_out(out, spec, *([runs] if runs else []), fit=False)
+        check_out(out, spec, *([runs] if runs else []), kind="a calibration")
     with waiting(LOADING):
         from bayescale.core import toml as recording
         from bayescale.evaluation import sbc
@@ -230,8 +232,8 @@ def calibrate(
     "--family", help="Family whose budget is split and whose forecasts are scored, or 'new'; by default, all."
 )
 @sweep_options
-@click.option("--report", "page", type=click.Path(dir_okay=False, path_type=Path), help="HTML report to write.")
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="CSV file to write, one model per row.")
+@click.option("--report", "page", type=Target(), help="HTML report to write.")
+@click.option("--out", type=Target(), help="CSV file to write, one model per row.")
 @seed_option
 @as_json_option
 def compare(
@@ -243,7 +245,7 @@ def compare(
     if out is not None:
         if page is not None and out.absolute() == page.absolute():
             raise click.UsageError("--out and --report name the same file")
-        check_out(out, runs, *specs, fit=False)
+        check_out(out, runs, *specs, kind="a table of results")
     with waiting(LOADING):
         from bayescale import reporting
         from bayescale.evaluation import comparison
@@ -282,7 +284,7 @@ def _print_model(name: str, verdict: Verdict, test: Backtest | None) -> None:
 @click.option("--model", "spec", default="coupled-unpooled", show_default=True,
               help="Model with wide priors and no pooling: a built-in name, or the path of a TOML file.")  # fmt: skip
 @reading_options
-@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="TOML model to write.")
+@click.option("--out", required=True, type=Target(), help="TOML model to write.")
 @click.option("--title", help="Title of the new model; by default, that of the model with wide priors.")
 @click.option("--keep", is_flag=True, help="Keep each family's evidence in learned/ next to the new model.")
 @sweep_options
@@ -292,7 +294,7 @@ def learn(
     scheduler: str | None, folder: str | None, seed: int,
 ) -> None:  # fmt: skip
     """Learn priors from the families of RUNS, for a family that is not among them."""
-    check_out(out, runs, spec, fit=False)
+    check_out(out, runs, spec, kind="a learned model")
     with waiting(LOADING):
         from bayescale.core import toml
         from bayescale.modelling.spec_io import load_spec, write_spec

@@ -12,6 +12,7 @@ import sys
 import warnings
 from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import click
@@ -33,6 +34,7 @@ BUDGETS = ("Also dollars, GPU-hours or days on hardware: '2M dollars @ 512xH100'
            "'30 days @ 8xH100'.")  # fmt: skip
 """What every help of a budget says of its other units."""
 BUDGET = f"Budget in FLOP; by default, ten times the largest run's. {BUDGETS}"
+_NO_BACKEND = "Unable to initialize backend"  # what JAX says if JAX_PLATFORMS names what is not there
 _DRAWS = 4000  # of the hardware's figures: their median is known to about a percent
 
 
@@ -133,6 +135,30 @@ class Condition(click.ParamType):
         return column.strip(), wanted[1:-1] if quoted else wanted
 
 
+class Real(click.FloatRange):
+    """A finite number of a range."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        """Parse the number; NaN, which lies in every range, and infinity fail as wrong usage."""
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"expected a finite number, got {value!r}", param, ctx)
+        return number
+
+
+class Target(click.Path):
+    """A file to write."""
+
+    def __init__(self) -> None:
+        super().__init__(dir_okay=False, path_type=Path)
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        """Return the path; a dash, which many programs take for standard output, fails as wrong usage."""
+        if str(value) == "-":
+            self.fail("expected the name of a file, or /dev/stdout, got '-'", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 class Melted(click.ParamType):
     """A column that is a response, with what is the same in all runs: ``hellaswag:n_items=10042,chance=0.25``."""
 
@@ -163,6 +189,10 @@ class Group(click.Group):
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run the command line on terminals of any encoding: what they cannot show becomes a question mark."""
+        for name in ("stdout", "stderr"):
+            if getattr(sys, name) is None:  # the process was started without it
+                setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
+        os.environ["MPLBACKEND"] = "agg"  # figures are files here, whatever else draws on this machine
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper) and stream.encoding.lower() not in ("utf-8", "utf8"):
                 stream.reconfigure(errors="replace")
@@ -195,6 +225,11 @@ def _printed(ctx: click.Context | None = None) -> Iterator[None]:
         yield
     except BayescaleError as error:
         echo(f"bayescale: {error}", err=True)
+        raise click.exceptions.Exit(2) from None
+    except RuntimeError as error:
+        if _NO_BACKEND not in str(error):
+            raise
+        echo(f"bayescale: {error}\n  hint:     unset JAX_PLATFORMS, or name what this machine has: cpu", err=True)
         raise click.exceptions.Exit(2) from None
     except click.exceptions.NoArgsIsHelpError:
         raise  # click prints the help
@@ -272,7 +307,7 @@ _READING = (
                  help="Unit of a column: params=millions, tokens=billions, flops=EFLOP, flops=PF-days."),
     click.option("--loss-unit", type=click.Choice(tuple(LOSS_UNITS)),
                  help="Unit of the losses in RUNS; by default, the unit on the table's card, else nats per token."),
-    click.option("--bytes-per-token", type=click.FloatRange(0, min_open=True),
+    click.option("--bytes-per-token", type=Real(0, min_open=True),
                  help="Average bytes of a token, for losses in bits per byte; by default a column of RUNS."),
     click.option("--decimal", type=click.Choice((".", ",")),
                  help="Mark of decimals in RUNS, if its numbers can be read either way."),

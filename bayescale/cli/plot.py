@@ -32,7 +32,6 @@ def plot(
 ) -> None:  # fmt: skip
     """Draw figures of a fit; without KIND, every kind that the fit has."""
     with waiting(LOADING):
-        import matplotlib as mpl
         import matplotlib.pyplot as plt
 
         from bayescale.inference.fit_io import load_fit
@@ -48,7 +47,6 @@ def plot(
         if kind not in available:
             raise QueryError(f"no kind of figure is called {kind!r}", expected=f"one of: {', '.join(available)}",
                              hint=nearest(kind, available))  # fmt: skip
-    mpl.use("agg")
     with waiting("reading the fit"):
         loaded = load_fit(fit_file)
     try:
@@ -56,21 +54,21 @@ def plot(
     except OSError as error:
         raise QueryError(f"cannot make {out}", **why_unwritten(error)) from None
     for kind in kinds or available:
-        try:
-            with waiting(f"drawing {kind}"):
+        with waiting(f"drawing {kind}"):
+            try:
                 drawn = _draw(available[kind], loaded, flops, given)
-                path = out / f"{kind.replace('-', '_')}.png"
-                if not isinstance(drawn, str):
-                    save(drawn, path)
-                    plt.close("all")  # of twenty kinds and more
-        except QueryError as error:
-            if kinds:  # it was asked for by name
-                raise
-            drawn = str(error).partition("\n")[0]
+            except QueryError as error:
+                if kinds:  # it was asked for by name
+                    raise
+                drawn = str(error).partition("\n")[0]
+            path = out / f"{kind.replace('-', '_')}.png"
+            if not isinstance(drawn, str):
+                save(drawn, path)
+                plt.close("all")  # of twenty kinds and more
         if isinstance(drawn, str):
             echo(f"{kind}: {drawn}", err=True)
-            continue
-        echo(path)
+        else:
+            echo(path)
     finish(loaded.converged, str(loaded.verdict))
 
 

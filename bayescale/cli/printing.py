@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import math
 import os
@@ -9,7 +10,7 @@ import re
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from decimal import Decimal
 from functools import partial
@@ -22,7 +23,7 @@ from bayescale.cli.reading import Reading
 from bayescale.core import progress
 from bayescale.core.errors import QueryError, why_unwritten
 from bayescale.core.escapes import printable
-from bayescale.core.files import atomic_write
+from bayescale.core.files import atomic_write, takes_a_stream
 from bayescale.core.quantities import count, factor
 
 if TYPE_CHECKING:
@@ -320,23 +321,52 @@ def _conditions(reading: Reading) -> dict[str, Any]:
     return {column: found[0] if len(found) == 1 else found for column, found in values.items()}
 
 
-def check_out(out: Path, *sources: str, fit: bool) -> None:
-    """Before any work, refuse a path that cannot be written or that holds something to keep."""
-    if out.is_dir() or not out.absolute().parent.is_dir():
+def check_out(out: Path, *sources: str, kind: str) -> None:
+    """Before any work, refuse a path that cannot be written or that holds something to keep.
+
+    Parameters
+    ----------
+    out : Path
+    *sources : str
+        Files that the command reads.
+    kind : str
+        What the command writes: one of the keys of ``_HOLDS``. Only a file that holds the same is replaced.
+    """
+    if out.is_dir() or not Path(os.path.realpath(out)).parent.is_dir():
         raise QueryError(
             f"cannot write {out}", expected="a file in a folder that exists", got=str(out.absolute().parent)
         )
-    if not out.is_file() or not out.stat().st_size:
-        return
-    if any(Path(source).exists() and out.samefile(source) for source in sources):
-        raise QueryError(f"--out {out} would overwrite an input file", hint="choose another name")
-    with out.open("rb") as file:
-        holds_fit = file.read(len(_HDF5)) == _HDF5
-    if holds_fit != fit:
-        kind = "a fit" if holds_fit else "not a fit"
+    try:
+        if takes_a_stream(out) or not out.exists() or not out.stat().st_size:
+            return
+        if any(Path(source).exists() and out.samefile(source) for source in sources):
+            raise QueryError(f"--out {out} would overwrite an input file", hint="choose another name")
+        with out.open("rb") as file:
+            same = _HOLDS[kind](file.read(_HEAD))
+    except OSError as error:
+        raise QueryError(f"cannot write {out}", **why_unwritten(error)) from None
+    if not same:
         raise QueryError(
-            f"{out} exists and is {kind}; it will not be overwritten", hint="choose another name, or remove the file"
+            f"{out} exists and is not {kind}; it will not be overwritten",
+            hint="choose another name, or remove the file",
         )
+
+
+def _is_results(head: bytes) -> bool:
+    """Whether a CSV file is one of bayescale's: every result carries its verdict, and no table of runs has one."""
+    header = next(csv.reader(head.decode("utf-8", "replace").splitlines()), [])
+    return "verdict" in header
+
+
+_HEAD = 1_000_000  # bytes: more than any TOML file that is written here has
+_HOLDS: dict[str, Callable[[bytes], bool]] = {
+    "a fit": lambda head: head.startswith(_HDF5),
+    "a table of results": _is_results,
+    "a calibration": lambda head: re.search(rb"^spec_digest = .*^simulations = ", head, re.M | re.S) is not None,
+    "a learned model": lambda head: re.search(rb"^\[learned\]", head, re.M) is not None,
+    "a record": lambda head: not head.startswith(_HDF5),  # whoever adds to it reads it, and says what is wrong
+}
+"""Whether a file that exists holds what a command writes there, from its first bytes."""
 
 
 def finish(fine: bool, verdict: str) -> None:

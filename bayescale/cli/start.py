@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from bayescale.cli.options import Reading, as_json_option, reading_options
+from bayescale.cli.options import Reading, Target, as_json_option, reading_options
 from bayescale.cli.printing import LABELS, echo, paragraph, print_json, read_runs, states, waiting
 from bayescale.core.errors import QueryError, why_unwritten
 
@@ -26,7 +26,7 @@ ours,example,125M,2.5B,3.384,
 
 
 @click.command()
-@click.argument("path", metavar="[RUNS.csv]", default="runs.csv", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("path", metavar="[RUNS.csv]", default="runs.csv", type=Target())
 def init(path: Path) -> None:
     """Write a template for a table of runs: a CSV file with comments and one made-up row."""
     if path.exists():

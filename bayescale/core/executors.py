@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import queue
+import signal
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -72,6 +75,8 @@ class Processes(AbstractEngine):
 
         def elsewhere(**task: Any) -> Any:
             process = idle.get()
+            if hasattr(signal, "pthread_sigmask"):  # inherited by the worker that this thread starts
+                signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
             try:
                 return process.submit(function, **task).result()
             except BrokenProcessPool:
@@ -92,7 +97,21 @@ class Processes(AbstractEngine):
 
     @staticmethod
     def _fresh() -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(1, mp_context=get_context("spawn"))  # the threads of JAX do not survive a fork
+        context = get_context("spawn")  # the threads of JAX do not survive a fork
+        return ProcessPoolExecutor(1, mp_context=context, initializer=_led_by_parent)
+
+
+def _led_by_parent() -> None:
+    """Ignore Ctrl-C, which a terminal sends to workers too, and end with the parent, which decides what it means."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)  # what it computes has nobody to go to
 
 
 @dataclass(frozen=True)

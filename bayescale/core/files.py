@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -24,6 +26,9 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     writes the target takes it over: its lock shows that nobody is writing it. Processes that write one target at the
     same time write one after another.
 
+    A link stays, and the file that it names is written. A pipe, a character device and this process's own output are
+    never replaced: what was written is sent there.
+
     Parameters
     ----------
     path : str or Path
@@ -37,10 +42,14 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     Raises
     ------
     OSError
-        If the folder does not exist or cannot be written.
+        If the folder does not exist or cannot be written, or the path is a folder, a disk or a socket.
     """
-    path = Path(path)
-    handle, temporary = _opened(path.absolute())
+    if takes_a_stream(path):
+        with _sent(path) as temporary:
+            yield temporary
+        return
+    path = Path(os.path.realpath(path))
+    handle, temporary = _opened(path)
     try:
         yield temporary
         os.fsync(handle)  # else a power failure soon after the move may leave an empty file
@@ -51,6 +60,58 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         raise
     finally:
         os.close(handle)  # last: whoever waits for the lock must find the file moved or removed
+
+
+def takes_a_stream(path: str | Path) -> bool:
+    """Whether a path is a pipe, a character device or this process's own output: what is written there is sent.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Returns
+    -------
+    bool
+        False for a regular file, and for a path where nothing is.
+
+    Raises
+    ------
+    OSError
+        If the path is a folder, a disk or a socket, or cannot be looked at.
+    """
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return False
+    if stat.S_ISFIFO(found.st_mode) or stat.S_ISCHR(found.st_mode) or _own(found) is not None:
+        return True
+    if stat.S_ISDIR(found.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "neither a file nor a pipe", str(path))
+    return False
+
+
+def _own(found: os.stat_result) -> int | None:
+    """Return which of standard output and standard error this is; None if neither."""
+    for handle in (1, 2):
+        with suppress(OSError):  # it may be closed
+            if os.path.samestat(found, os.fstat(handle)):
+                return handle
+    return None
+
+
+@contextmanager
+def _sent(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary file; send its content to a stream once it is complete."""
+    with tempfile.TemporaryDirectory() as folder:
+        temporary = Path(folder) / "content"
+        temporary.touch()
+        yield temporary
+        own = _own(os.stat(path))
+        # /dev/stdout that is a file must go on where it is: opened once more, it would begin anew.
+        with open(path if own is None else os.dup(own), "wb") as stream:
+            stream.write(temporary.read_bytes())
 
 
 def _opened(path: Path) -> tuple[int, Path]:

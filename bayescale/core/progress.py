@@ -101,4 +101,4 @@ class Stages:
 
 def on_terminal() -> bool:
     """Whether standard error is a terminal."""
-    return sys.stderr.isatty()
+    return sys.stderr is not None and sys.stderr.isatty()  # None if the process was started without it

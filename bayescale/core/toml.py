@@ -78,9 +78,12 @@ def load(path: str | Path) -> dict[str, Any]:
     OSError
         If the file cannot be read.
     ValueError
-        If it is not TOML, or is larger or more deeply nested than any file of bayescale.
+        If it is not TOML, is larger or more deeply nested than any file of bayescale, or is a pipe or a device.
     """
-    with Path(path).open("rb") as file:
+    path = Path(path)
+    if path.exists() and not path.is_file():  # a pipe may never end
+        raise ValueError("a folder, a pipe or a device, not a file")
+    with path.open("rb") as file:
         content = file.read(_MOST_BYTES + 1)
     if len(content) > _MOST_BYTES:
         raise ValueError(f"more than {_MOST_BYTES} bytes")
@@ -128,7 +131,8 @@ def read[Content](path: str | Path, kind: str, look: Callable[[dict[str, Any]], 
     except FileNotFoundError:
         return None
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise QueryError(f"{path} is not a record of {kind}", got=f"{type(error).__name__}: {error}",
+        got = f"a file without {error.args[0]!r}" if isinstance(error, KeyError) else str(error)
+        raise QueryError(f"{path} is not a record of {kind}", expected="a TOML file that bayescale wrote", got=got,
                          hint="create it again, or choose another file") from None  # fmt: skip
 
 

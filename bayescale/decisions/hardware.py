@@ -261,7 +261,7 @@ def _own(name: str) -> tuple[dict[str, Any], str]:
     try:
         own = toml.load(name)
     except (OSError, ValueError) as error:
-        raise QueryError(f"{name} is not a card of hardware", got=f"{type(error).__name__}: {error}",
+        raise QueryError(f"{name} is not a card of hardware", got=str(error),
                          hint=f"choose another file, or one of: {', '.join(accelerators())}") from None  # fmt: skip
     if unknown := own.keys() - set(_KEYS):
         key = min(unknown)

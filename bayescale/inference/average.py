@@ -27,8 +27,9 @@ from bayescale.core.verdict import Verdict, of_chains
 from bayescale.inference.container import packed
 from bayescale.inference.weights import Weights, given
 
-SCHEMA = 3
-"""Format of the files that are written, and the newest that is read. Formats 1 and 2 have no seal."""
+SCHEMA = 4
+"""Format of the files that are written, and the newest that is read. Formats 1 and 2 have no seal, and 3 may lack a
+digest: it is written for a fit that was read from such a file."""
 
 MEMBER = "member_{}"
 """Name of the group that holds a member of an average in a file."""

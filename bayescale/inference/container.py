@@ -11,7 +11,7 @@ import hashlib
 import io
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import h5py
@@ -28,6 +28,8 @@ MOST_BYTES = 1 << 33
 
 # Draws do not compress below half of their size. Constant columns do, by up to 1000, but they are few.
 _MOST_RATIO, _MOST_FREE = 64, 1 << 26
+CHECKED_FROM = 4
+"""First format whose files must have every digest."""
 _DEEPEST = 3  # levels of groups: root, member of an average, group of ArviZ
 _MOST_OBJECTS = 50_000
 _FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}  # others load plugins
@@ -105,20 +107,22 @@ def unpacked(content: bytes) -> Opened:
         raise ValueError(str(error).partition("\n")[0] or type(error).__name__) from None
 
 
-def data_digest(tree: xr.DataTree) -> str:
+def data_digest(tree: xr.DataTree, table: str = "") -> str:
     """Return the SHA-256 of the fitted runs and their observations.
 
     Parameters
     ----------
     tree : DataTree
         With the groups :data:`~bayescale.core.dims.DATA_GROUPS`.
+    table : str
+        Digest of the table that they were read from; empty up to format 3.
 
     Returns
     -------
     str
         It does not depend on the types in which numbers and text are kept.
     """
-    found = hashlib.sha256()
+    found = hashlib.sha256(table.encode())
     for group in DATA_GROUPS:
         for name, array in sorted(tree[group].data_vars.items()):
             values = array.to_numpy()
@@ -128,6 +132,21 @@ def data_digest(tree: xr.DataTree) -> str:
             else:
                 found.update(json.dumps([str(value) for value in values.ravel()]).encode())
     return found.hexdigest()
+
+
+def digests_of(spec: Mapping[str, Any]) -> set[str]:
+    """Return the names of the digests that a file has from format :data:`CHECKED_FROM` on.
+
+    Parameters
+    ----------
+    spec : mapping
+        Content of the spec. A custom model, which is code, has no parts.
+
+    Returns
+    -------
+    set of str
+    """
+    return {"runs_digest", "data_digest", "spec_digest"} | (set() if "model" in spec else {"spec_code"})
 
 
 def _inspect(file: h5py.File, most: int) -> None:

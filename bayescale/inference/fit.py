@@ -27,7 +27,7 @@ from bayescale.core.quantities import counted
 from bayescale.inference import nuts, ordinary
 from bayescale.inference.aot import TRACING, devices_for, use_cache
 from bayescale.inference.average import SCHEMA, AbstractFit
-from bayescale.inference.container import data_digest
+from bayescale.inference.container import CHECKED_FROM, data_digest, digests_of
 from bayescale.inference.diagnostics import Criterion, criteria, summarised
 from bayescale.inference.nuts import Care
 from bayescale.inference.vectorized import sample_side_by_side
@@ -205,9 +205,12 @@ class Fit(AbstractFit):
         DataTree
         """
         tree = self.tree.copy()
-        said = {"schema": SCHEMA, "spec": _spec_dict(self.spec), **self.meta, "data_digest": data_digest(tree)}
+        said = {"spec": _spec_dict(self.spec), **self.meta}
         if isinstance(self.spec, Spec) and self.spec.digest == self.meta["spec_digest"]:  # not of an older version
             said["spec_code"] = self.spec.code
+        lacking = digests_of(said["spec"]) - {"data_digest"} - said.keys()
+        said["schema"] = CHECKED_FROM - 1 if lacking else SCHEMA
+        said["data_digest"] = data_digest(tree, "" if lacking else said["runs_digest"])
         tree.attrs["bayescale"] = json.dumps(said, default=str)  # a card may hold dates
         return tree
 

@@ -68,7 +68,7 @@ def _meta(tree: xr.DataTree, path: Path, sealed: bool) -> dict[str, Any]:
     """Return the metadata of a file, if this version of bayescale reads its format."""
     try:
         meta = loads(tree.attrs["bayescale"])
-        schema = meta.pop("schema")
+        schema = meta["schema"]
         if type(schema) is not int or schema < 1:
             raise ValueError
     except (AttributeError, KeyError, TypeError, ValueError):
@@ -91,12 +91,14 @@ def _read(tree: xr.DataTree, meta: dict[str, Any], path: Path, allow_code: bool)
         raise FitError(f"{path} does not hold a complete fit", got=str(error), hint="fit again") from None
     try:
         content = meta.pop("spec")
-        meta = {name: value for name, value in meta.items() if name not in ("data_digest", "spec_code")}
+        meta = {name: value for name, value in meta.items() if name not in ("data_digest", "schema")}
         if allow_code or CODE_ALLOWED.get():
             permit_code(content)
         spec = make_spec(content.pop("name"), **content)
     except (BayescaleError, AttributeError, KeyError, TypeError) as error:
         raise FitError(f"{path}: its spec cannot be read: {error}") from None
+    if spec.digest == meta.get("spec_digest"):  # else the code is kept that made the fit, to be saved with it again
+        meta.pop("spec_code", None)
     fit = Fit(tree, spec, meta)
     try:
         check_sites(fit)

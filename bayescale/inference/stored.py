@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from bayescale.core.dims import CHAIN, DATA_GROUPS, DRAW, FAMILY, RUN
-from bayescale.inference.container import data_digest
+from bayescale.inference.container import CHECKED_FROM, data_digest, digests_of
 from bayescale.inference.fit import Fit
 from bayescale.modelling.custom import CustomModel
 from bayescale.modelling.design import Design
@@ -175,7 +175,7 @@ def _check_observed(observed: xr.Dataset) -> None:
 
 
 def check_digests(tree: xr.DataTree, meta: Mapping[str, Any]) -> None:
-    """Check the digests of the fitted runs and of the spec, if the file has them.
+    """Check the digests of the fitted runs and of the spec, which a file of an old format may lack.
 
     The digest of a spec covers the code of its parts. The file says what that code was, so that a fit of another
     version, whose parts compute something else, can be checked and read.
@@ -192,7 +192,10 @@ def check_digests(tree: xr.DataTree, meta: Mapping[str, Any]) -> None:
     ValueError
         If a digest is not that of what the file holds.
     """
-    if "data_digest" in meta and meta["data_digest"] != data_digest(tree):
+    new = meta["schema"] >= CHECKED_FROM
+    if new and (lacking := digests_of(meta["spec"]) - meta.keys()):
+        _wrong(f"a file without {min(lacking)}")
+    if "data_digest" in meta and meta["data_digest"] != data_digest(tree, meta["runs_digest"] if new else ""):
         _wrong("runs that are not those of its data_digest")
     content = {name: value for name, value in meta["spec"].items() if name not in _PROSE}
     if "spec_code" in meta and meta.get("spec_digest") != digest_of(content, meta["spec_code"]):

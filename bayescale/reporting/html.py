@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import jinja2
 from markupsafe import Markup, escape
 
 from bayescale.core.errors import QueryError, why_unwritten
-from bayescale.core.files import atomic_write
+from bayescale.core.files import atomic_write, takes_a_stream
 from bayescale.decisions.choice import Choice, Withheld
 from bayescale.evaluation.comparison import Comparison
 from bayescale.inference.average import AbstractFit
@@ -50,7 +51,7 @@ def report(thing: Comparison | AbstractFit | Choice | Withheld, path: str | Path
     fit_file : str, optional
         File of the fit, for the commands on the page; by default they name ``FIT.nc``.
     format : {"html", "json", "md"}, optional
-        By default that of the file's suffix, else HTML.
+        By default that of the file's suffix; HTML for a file without one.
 
     Returns
     -------
@@ -70,7 +71,7 @@ def report(thing: Comparison | AbstractFit | Choice | Withheld, path: str | Path
     --------
     >>> report(compare("hoffmann2022", ["additive", "coupled"]), "laws.html")  # doctest: +SKIP
     """
-    path = check_target(path)
+    path = check_target(path, format)
     if isinstance(thing, AbstractFit):
         content = pages.of_fit(thing, flops=flops, dollars=dollars, days=days, family=family, hardware=hardware)
     elif isinstance(thing, Choice):
@@ -86,7 +87,7 @@ def report(thing: Comparison | AbstractFit | Choice | Withheld, path: str | Path
     if fit_file is not None:
         named = partial(_FIT.sub, lambda _: shlex.quote(fit_file))
         content = replace(rewritten(content, named), command=named(content.command))
-    _write(WRITERS[format or _FORMATS.get(path.suffix, "html")](content), path)
+    _write(WRITERS[format or _FORMATS[path.suffix.lower()]](content), path)
     return path
 
 
@@ -111,15 +112,17 @@ def rendered(content: Content) -> str:
 
 WRITERS: dict[str, Callable[[Content], str]] = {"html": rendered, "json": as_json_text, "md": as_markdown}
 """Functions that write a report, by format."""
-_FORMATS = {".json": "json", ".md": "md"}
+_FORMATS = {"": "html", ".html": "html", ".htm": "html", ".json": "json", ".md": "md"}
 
 
-def check_target(path: str | Path) -> Path:
+def check_target(path: str | Path, format: str | None = None) -> Path:  # noqa: A002  # the name of the option
     """Before any work, refuse a path that a report cannot be written to.
 
     Parameters
     ----------
     path : path
+    format : {"html", "json", "md"}, optional
+        By default that of the file's suffix.
 
     Returns
     -------
@@ -128,12 +131,19 @@ def check_target(path: str | Path) -> Path:
     Raises
     ------
     QueryError
-        If the folder does not exist, or the path holds another file.
+        If the folder does not exist, the path holds another file, or its suffix is of another format.
     """
     path = Path(path)
-    if path.is_dir() or not path.absolute().parent.is_dir():
+    if format is None and path.suffix.lower() not in _FORMATS:
+        raise QueryError(f"{path} cannot be a report", expected="a file of suffix .html, .json or .md",
+                         got=path.suffix, hint="choose another suffix, or state the format")  # fmt: skip
+    if path.is_dir() or not Path(os.path.realpath(path)).parent.is_dir():
         raise QueryError(f"cannot write {path}", expected="a file in a folder that exists")
-    if path.exists() and path.stat().st_size and not _is_report(path):
+    try:
+        kept = not takes_a_stream(path) and path.exists() and path.stat().st_size and not _is_report(path)
+    except OSError as error:
+        raise QueryError(f"cannot write {path}", **why_unwritten(error)) from None
+    if kept:
         raise QueryError(
             f"{path} exists and is not a report; it will not be overwritten",
             hint="choose another name, or remove the file",

@@ -319,7 +319,7 @@ USAGE = {
     ),
     "backtest quantile NaN": (
         ("backtest", "runs.csv", "--model", "additive", "--train-quantile", "nan"),
-        ("quantile", "between 0 and 1"),
+        ("--train-quantile", "a finite number", "'nan'"),
     ),
     "backtest quantile as text": (
         ("backtest", "runs.csv", "--model", "additive", "--train-quantile", "most"),
@@ -346,6 +346,16 @@ USAGE = {
     ),
     "backtest over what is no record": (
         ("backtest", "runs.csv", "--model", "additive", "--out", "few.csv"), ("few.csv is not a record of backtests",),
+    ),
+    "calibration over what is none": (
+        ("calibrate", "additive", "--out", "few.csv"), ("few.csv exists and is not a calibration",),
+    ),
+    "learned model over a spec of one's own": (
+        ("learn", "open-families", "--out", "mine.TOML"), ("mine.TOML exists and is not a learned model",),
+    ),
+    "compare over a table of runs": (
+        ("compare", "runs.csv", "--model", "additive", "--model", "coupled", "--out", "few.csv"),
+        ("few.csv exists and is not a table of results",),
     ),
     "backtest out in no folder": (
         ("backtest", "runs.csv", "--model", "additive", "--out", "nowhere/a.toml"), ("cannot write nowhere/a.toml",),
@@ -391,8 +401,9 @@ def fits(chinchilla_fit: bs.Fit, tmp_path_factory: pytest.TempPathFactory) -> Pa
     _with_meta(here / "future.nc", lambda meta: meta | {"schema": 99})
     _with_meta(here / "stranger.nc", lambda meta: {"schema": 99, "contents": "of another shape"})
     _with_meta(here / "listed.nc", lambda meta: list(meta))
-    _with_meta(here / "misnamed.nc", lambda meta: {key: meta[key] for key in meta if key != "spec_code"} | {
-        "spec": meta["spec"] | {"law": "of the future"}})  # fmt: skip
+    older = ("spec_code", "data_digest")  # which a file of format 3 may lack
+    _with_meta(here / "misnamed.nc", lambda meta: {key: meta[key] for key in meta if key not in older} | {
+        "schema": 3, "spec": meta["spec"] | {"law": "of the future"}})  # fmt: skip
     _with_meta(here / "anchorless.nc", lambda meta: {key: meta[key] for key in meta if key != "anchor"})
     with h5py.File(here / "gutted.nc", "r+") as opened:
         del opened["posterior"]
@@ -492,7 +503,18 @@ QUERIES = {
     ),
     "empty out": ((*FORECAST, *ASKED["forecast"], "--out", ""), ("cannot write", "a file in a folder that exists")),
     "out over the fit": ((*FORECAST, *ASKED["forecast"], "--out", "fit.nc"), ("fit.nc", "an input")),
-    "out over another fit": ((*FORECAST, *ASKED["forecast"], "--out", "other.nc"), ("other.nc exists and is a fit",)),
+    "out over another fit": (
+        (*FORECAST, *ASKED["forecast"], "--out", "other.nc"),
+        ("other.nc exists and is not a table of results",),
+    ),
+    "out over a table of runs": (
+        (*FORECAST, *ASKED["forecast"], "--out", "good.csv"),
+        ("good.csv exists and is not a table of results", "will not be overwritten"),
+    ),
+    "a report of a suffix that it cannot have": (
+        ("report", "fit.nc", "--out", "r.pdf"),
+        ("r.pdf cannot be a report", ".html", "got:      .pdf"),
+    ),
     "budget beyond all counts": ((*DECIDE, "--flops", "1e300"), ("--flops", "1e+40", "'1e300'")),
     "out in no folder": (
         (*FORECAST, *ASKED["forecast"], "--out", "nowhere/a.csv"),

@@ -7,10 +7,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from bayescale.cli import main
 from bayescale.cli.interrupts import INTERRUPTED, TIMED_OUT
 
 FIT = ("fit", "open-families", "--model", "default", "--out", "fit.nc")  # minutes
@@ -39,3 +42,50 @@ def test_a_timeout_ends_a_fit(tmp_path: Path) -> None:
     assert (process.returncode, out) == (TIMED_OUT, "")
     assert err.endswith("bayescale: ended after --timeout 3 s\n")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "1e300", "0"])
+def test_a_timeout_is_a_number_of_seconds_that_can_be_waited(seconds: str) -> None:
+    done = CliRunner().invoke(main, ["--timeout", seconds, "explain", "regret"])
+    assert done.exit_code == 2
+    assert "--timeout" in done.stderr
+
+
+OF_WORKERS = """
+import os, sys, time
+from pathlib import Path
+from bayescale.cli.interrupts import ended_by_interrupt
+from bayescale.core.executors import Processes
+
+def work(name):
+    Path(name).write_text(str(os.getpid()))
+    if name != "idle.pid":
+        time.sleep(120)
+
+if __name__ == "__main__":
+    with ended_by_interrupt():
+        dict(Processes(2).run(work, {name: {"name": name} for name in ("idle.pid", "busy.pid")}))
+"""
+
+
+@pytest.mark.parametrize("whom", [os.killpg, os.kill], ids=["all of them", "the parent alone"])
+def test_an_interrupt_ends_workers_in_silence(whom, tmp_path: Path) -> None:
+    """A terminal sends Ctrl-C to the workers too."""
+    (tmp_path / "of_workers.py").write_text(OF_WORKERS, encoding="utf-8")
+    marks = [tmp_path / "idle.pid", tmp_path / "busy.pid"]
+    with subprocess.Popen([sys.executable, "of_workers.py"], cwd=tmp_path, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, text=True, start_new_session=True) as process:  # fmt: skip
+        until(lambda: all(mark.exists() and mark.read_text(encoding="utf-8") for mark in marks))
+        time.sleep(0.5)  # until the one waits for another task
+        whom(process.pid, signal.SIGINT)
+        out, err = process.communicate(timeout=30)  # until the last of those who hold the pipes has ended
+    assert (process.returncode, out, err) == (INTERRUPTED, "", "")
+    until(lambda: not any(Path(f"/proc/{mark.read_text(encoding='utf-8')}").exists() for mark in marks))
+
+
+def until(happened: Callable[[], bool]) -> None:
+    for _ in range(300):
+        if happened():
+            return
+        time.sleep(0.1)
+    raise AssertionError("it did not happen within half a minute")

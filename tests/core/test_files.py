@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
+import stat
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -62,6 +66,65 @@ def test_a_link_in_place_of_the_temporary_file_is_not_followed(tmp_path: Path) -
         temporary.write_text("new", encoding="utf-8")
     assert (tmp_path / "victim").read_text(encoding="utf-8") == "keep"
     assert (tmp_path / "x").read_text(encoding="utf-8") == "new"
+
+
+def test_a_link_stays_and_its_target_is_written(tmp_path: Path) -> None:
+    (tmp_path / "far").mkdir()
+    (tmp_path / "far" / "target").write_text("old", encoding="utf-8")
+    (tmp_path / "link").symlink_to("far/target")
+    (tmp_path / "dangling").symlink_to("far/fresh")
+    for name in ("link", "dangling"):
+        with atomic_write(tmp_path / name) as temporary:
+            temporary.write_text("new", encoding="utf-8")
+        assert (tmp_path / name).is_symlink()
+    assert {path.name: path.read_text(encoding="utf-8") for path in (tmp_path / "far").iterdir()} == {
+        "target": "new", "fresh": "new"}  # fmt: skip
+
+
+def test_a_pipe_is_sent_what_was_written(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    received: list[str] = []
+    reader = threading.Thread(target=lambda: received.append((tmp_path / "pipe").read_text(encoding="utf-8")))
+    reader.start()
+    with atomic_write(tmp_path / "pipe") as temporary:
+        temporary.write_text("table", encoding="utf-8")
+    reader.join(timeout=10)
+    assert received == ["table"]
+    assert (tmp_path / "pipe").is_fifo()
+    assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
+
+
+def test_a_terminal_is_sent_what_was_written() -> None:
+    ours, terminal = os.openpty()  # a character device of our own
+    with atomic_write(os.ttyname(terminal)) as temporary:
+        temporary.write_text("table", encoding="utf-8")
+    assert os.read(ours, 100) == b"table"
+    assert stat.S_ISCHR(os.stat(os.ttyname(terminal)).st_mode)
+    os.close(terminal)
+    os.close(ours)
+
+
+def test_an_output_that_is_a_file_keeps_what_is_printed(tmp_path: Path) -> None:
+    script = """
+from bayescale.core.files import atomic_write
+print("before", flush=True)
+with atomic_write("/dev/stdout") as temporary:
+    temporary.write_text("table\\n", encoding="utf-8")
+print("after")
+"""
+    with (tmp_path / "out.txt").open("w") as file:
+        subprocess.run([sys.executable, "-c", script], stdout=file, check=True)
+    assert (tmp_path / "out.txt").read_text(encoding="utf-8") == "before\ntable\nafter\n"
+
+
+def test_a_folder_and_a_socket_are_refused_before_anything_is_written(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(str(tmp_path / "socket"))
+        for name in ("folder", "socket"):
+            with pytest.raises(OSError, match=name), atomic_write(tmp_path / name):
+                raise AssertionError
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "socket"]
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 100 + "1" + "}" * 100, "[" * 50 + "]" * 50])

@@ -86,6 +86,16 @@ def test_a_key_of_many_parts_is_refused_in_one_error(read, tmp_path: Path) -> No
         read(str(tmp_path / "a.toml"))
 
 
+@pytest.mark.parametrize("read", [bs.load_spec, bs.load_record, bs.hardware, rules, toml.load],
+                         ids=["spec", "record", "hardware", "rules", "file"])  # fmt: skip
+@pytest.mark.parametrize("path", ["pipe.toml", "folder.toml"])
+def test_what_is_no_file_is_refused_and_not_waited_for(read, path: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.toml")
+    (tmp_path / "folder.toml").mkdir()
+    with pytest.raises(ValueError, match="a folder, a pipe or a device, not a file"):
+        read(str(tmp_path / path))
+
+
 MARKS = "[{." * 20
 SHALLOW = [
     f"# {MARKS}",

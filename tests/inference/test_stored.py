@@ -75,8 +75,22 @@ def saved(chinchilla_fit: bs.Fit, tmp_path: Path) -> Path:
         (said(lambda meta: meta.update(spec_digest="0" * 64)), "spec_digest"),
         (said(lambda meta: meta.pop("spec_digest")), "spec_digest"),
         (said(lambda meta: meta["spec_code"].popitem()), "spec_digest"),
+        (said(lambda meta: meta.update(runs_digest="0" * 64)), "data_digest"),
+        *((said(lambda meta, of=of: meta.pop(of)), of) for of in ("data_digest", "runs_digest", "spec_code")),
     ],
-    ids=["a loss", "params", "a name", "a prior", "the digest", "no digest", "the code"],
+    ids=[
+        "a loss",
+        "params",
+        "a name",
+        "a prior",
+        "the digest",
+        "no digest",
+        "the code",
+        "another table",
+        "no digest of the runs",
+        "no digest of the table",
+        "no code",
+    ],
 )
 def test_a_file_that_does_not_hold_what_it_says_is_refused(change, digest: str, saved: Path) -> None:
     with pytest.raises(FitError, match=rf"does not hold a complete fit\n.*{digest}\n.*fit again"):
@@ -94,10 +108,16 @@ def test_a_member_that_was_changed_is_refused(chinchilla_fit: bs.Fit, tmp_path: 
 def test_a_fit_of_before_has_no_digests_and_is_read(saved: Path) -> None:
     def without(meta: Meta) -> None:
         del meta["data_digest"], meta["spec_code"]
+        meta |= {"schema": 3, "spec_digest": "of code that is not known"}
 
     path = changed(saved, said(without))
     fit = bs.load_fit(changed(path, nudge("observed_data/loss")))
     assert fit.spec == bs.load_spec("additive")
+    again = fit.save(saved.with_name("again.nc"))
+    assert meta_of(again)["schema"] == 3  # the code that made it cannot be found again
+    assert bs.load_fit(again).meta == fit.meta
+    with pytest.raises(FitError, match="data_digest"):
+        bs.load_fit(changed(again, nudge("observed_data/loss")))
 
 
 def test_a_fit_of_other_code_is_read_and_keeps_its_digest(saved: Path, tmp_path: Path) -> None:
@@ -113,7 +133,7 @@ def test_a_fit_of_other_code_is_read_and_keeps_its_digest(saved: Path, tmp_path:
     assert fit.spec == bs.load_spec("additive")
     assert fit.meta["spec_digest"] != fit.spec.digest
     again = fit.save(tmp_path / "again.nc")
-    assert "spec_code" not in meta_of(again)  # the code of today is not the one that made the fit
+    assert meta_of(again)["spec_code"] == meta_of(saved)["spec_code"]  # not the code of today
     assert bs.load_fit(again).meta == fit.meta
 
 

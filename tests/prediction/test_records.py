@@ -61,7 +61,7 @@ def test_writing_keeps_the_models_other_ways_and_drops_another_models(tmp_path):
 def test_what_is_no_record_is_not_replaced(tmp_path):
     path = tmp_path / "spec.toml"
     path.write_text('law = "additive"\n', encoding="utf-8")
-    with pytest.raises(QueryError, match="is not a record"):
+    with pytest.raises(QueryError, match=r"is not a record of backtests\n.*\n  got:      a file without 'spec'"):
         write_record(Record("mine", "d" * 64, (FITTED,)), path)
     assert path.read_text(encoding="utf-8") == 'law = "additive"\n'
 

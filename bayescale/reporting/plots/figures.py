@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -15,7 +16,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from scipy.stats import binomtest
 
 from bayescale.core.dims import FAMILY
-from bayescale.core.errors import QueryError
+from bayescale.core.errors import QueryError, why_unwritten
+from bayescale.core.files import atomic_write
 from bayescale.core.quantities import count, counted
 from bayescale.decisions.choice import Choice
 from bayescale.evaluation import uniformity
@@ -664,8 +666,17 @@ def save(ax: Axes, path: Any) -> None:
     ax : Axes
     path : path
         File to write.
+
+    Raises
+    ------
+    QueryError
+        If the file cannot be written.
     """
-    figure = ax.get_figure(root=True)
+    figure, path = ax.get_figure(root=True), Path(path)
     if figure is not None:
         make_plain(figure)
-        figure.savefig(path, dpi=160)
+        try:
+            with atomic_write(path) as temporary:
+                figure.savefig(temporary, format=path.suffix[1:] or "png", dpi=160)
+        except OSError as error:
+            raise QueryError(f"cannot write {path}", **why_unwritten(error)) from None
