@@ -17,7 +17,7 @@ import numpy as np
 from scipy import stats
 
 from bayescale.core.errors import QueryError, nearest
-from bayescale.core.quantities import NotFinite, quantity
+from bayescale.core.quantities import MOST, NotFinite, quantity
 
 
 class _Kind(NamedTuple):
@@ -27,17 +27,29 @@ class _Kind(NamedTuple):
     distribution: Callable[[float, float], Any]
 
 
+# Products of several figures, and their squares, are finite. Nobody is unsure of a figure by a factor of e¹⁰, and the
+# quantiles of a narrower beta distribution are not found.
+_WIDEST, _NARROWEST = 10.0, 1e-6
+
+
+def _total(mean: float, sd: float) -> float:
+    """Return the sum of the two shape parameters of a beta distribution, from its variance."""
+    return mean * (1 - mean) / sd**2 - 1
+
+
 def _beta(mean: float, sd: float) -> Any:
-    total = mean * (1 - mean) / sd**2 - 1  # the sum of the two shape parameters, from the variance
+    total = _total(mean, sd)
     return stats.beta(mean * total, (1 - mean) * total)
 
 
 _KINDS = {
-    "lognormal": _Kind("lognormal(median, SD of the log)", "a positive median and SD", lambda m, s: m > 0 and s > 0,
-                       lambda m, s: stats.lognorm(s, scale=m)),
+    "lognormal": _Kind("lognormal(median, SD of the log)",
+                       f"a positive median, and a positive SD of at most {_WIDEST:g}",
+                       lambda m, s: m > 0 and 0 < s <= _WIDEST, lambda m, s: stats.lognorm(s, scale=m)),
     "normal": _Kind("normal(mean, SD)", "a positive SD", lambda m, s: s > 0, lambda m, s: stats.norm(m, s)),
-    "beta": _Kind("beta(mean, SD)", "a mean between 0 and 1, and an SD below the root of mean × (1 - mean)",
-                  lambda m, s: 0 < m < 1 and 0 < s < math.sqrt(m * (1 - m)), _beta),
+    "beta": _Kind("beta(mean, SD)", "a mean between 0 and 1, and an SD below the root of mean × (1 - mean) "
+                  f"and not below {_NARROWEST:g}",
+                  lambda m, s: 0 < m < 1 and s >= _NARROWEST and _total(m, s) > 0, _beta),
     "uniform": _Kind("uniform(low, high)", "low below high", lambda a, b: a < b, lambda a, b: stats.uniform(a, b - a)),
 }  # fmt: skip
 _CALL = re.compile(r"\s*([a-z]+)\s*\((.*)\)\s*", re.IGNORECASE)
@@ -64,6 +76,8 @@ class Amount:
             raise _wrong(str(self))
         if len(self.values) != count or not all(map(math.isfinite, self.values)):
             raise _wrong(str(self), f"give {count} finite number{'s' * (count > 1)}")
+        if not all(value == 0 or 1 / MOST <= abs(value) <= MOST for value in self.values):
+            raise _wrong(str(self), f"give 0, or numbers from {1 / MOST:g} to {MOST:g} in size")
         if self.kind in _KINDS and not _KINDS[self.kind].valid(*self.values):
             raise _wrong(str(self), f"{_KINDS[self.kind].form} needs {_KINDS[self.kind].needs}")
 

@@ -152,6 +152,9 @@ def solve(decision: AbstractDecision, fit: AbstractFit, risk: AbstractRisk) -> C
     if (risk, decision.chosen_in) != (Mean(), "law"):
         found = best(utility.to_numpy(), fit.shape[0], choice.preferred(risk), allowed)
         choice = replace(choice, best=found)
+    if np.isnan([found.expected, found.regret]).any():
+        raise QueryError(f"decision {decision.name!r} has no finite utility to compare actions by",
+                         hint="check the fit (bayescale check FIT.nc) and the settings")  # fmt: skip
     return replace(choice, details=decision.details(choice)) if decision.details else choice
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from bayescale.core.dims import CHAIN, DRAW, KINDS, MADE, PROVISIONAL, QUANTILES, QUERY, VERDICT
+from bayescale.core.errors import QueryError
 from bayescale.core.rich import rich
 from bayescale.core.verdict import Verdict
 from bayescale.inference.average import AbstractFit
@@ -21,6 +22,7 @@ from bayescale.prediction.queries import NEW, queries_of
 from bayescale.prediction.records import Record, measured, record_of, sentences
 
 _TAIL = 0.001  # share of each tail that mean and SD leave out
+_LARGEST = 1e150  # squares of larger draws, in an SD, are not finite
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,7 +139,8 @@ def forecast(
     Raises
     ------
     QueryError
-        If a column is missing or out of range, a family or response is unknown, or the record is of another model.
+        If a column is missing, unknown or out of range, a family or response is unknown, the record is of another
+        model, or the fit gives no finite forecast.
 
     Examples
     --------
@@ -161,5 +164,20 @@ def forecast(
         coords={QUERY: np.arange(len(table))},
         attrs={VERDICT: str(fit.verdict), "unit": chosen.response.unit},
     )
+    _check_finite(draws)
     about = measured(reach(fit, table), kept if chosen.name == "loss" else None, (table["family"] == NEW).to_numpy())
     return Forecast(about, draws, chosen.name, chosen.response.unit, fit.verdict, kept)
+
+
+def _check_finite(draws: xr.Dataset) -> None:
+    """Refuse draws without finite quantiles, mean and SD: NaN, or too many numbers that are no loss of any run."""
+    for kind, values in draws.data_vars.items():
+        x = values.to_numpy().reshape(-1, values.sizes[QUERY])
+        bad = np.isnan(x).any(axis=0) | ((np.abs(x) > _LARGEST).mean(axis=0) > _TAIL)
+        if bad.any():
+            raise QueryError(
+                "the fit gives no finite forecast",
+                expected=f"draws below {_LARGEST:g}",
+                got=f"{kind} from {x[:, bad].min():g} to {x[:, bad].max():g} at query {int(bad.argmax())}",
+                hint="ask for a run nearer to the fitted ones, or check the fit: bayescale check FIT.nc",
+            )

@@ -11,7 +11,17 @@ from bayescale.core.errors import QueryError, nearest
 from bayescale.core.quantities import LEAST, MOST
 from bayescale.inference.average import AbstractFit
 from bayescale.modelling.model import incomplete
-from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN, LABELS, SPANS, is_empty, number, size_column, text
+from bayescale.runs.columns import (
+    FLOPS_FACTOR,
+    FLOPS_PER_PARAM_TOKEN,
+    LABELS,
+    RUN_KEY,
+    SPANS,
+    is_empty,
+    number,
+    size_column,
+    text,
+)
 
 _BOUNDS = {"chance": (0.0, 1.0), "loss_error": (0.0, MOST)}
 NEW = "new"
@@ -46,12 +56,13 @@ def queries_of(
     Raises
     ------
     QueryError
-        If there are no queries, a column is missing or out of range, or a family is unknown.
+        If there are no queries, a column is missing, unknown or out of range, the compute is not that of the params
+        and tokens, or a family is unknown.
     """
-    if queries is None:
-        sized = any(isinstance(v, Iterable) and not isinstance(v, str) for v in columns.values())
-        queries = pd.DataFrame(dict(columns), index=None if sized else [0])
-    table = queries.drop(columns=[c for c in queries if c in made])
+    table = _as_table(fit, columns) if queries is None else queries
+    if queries is not None and columns:
+        raise QueryError("queries are given twice", expected="a table, or columns", got=f"a table and {min(columns)}")
+    table = table.drop(columns=[c for c in table if c in made])
     if not len(table):
         raise QueryError("there are no queries", expected="at least one row")
     if not table.columns.is_unique:
@@ -69,8 +80,9 @@ def queries_of(
             came = [str(c) for c in table]
             raise QueryError(f"a query needs {column!r}", expected=", ".join(needed), got=", ".join(came),
                              hint=nearest(column, came, otherwise=f"give {column} with every query"))  # fmt: skip
-    for column in [c for c in table if c in {*needed, *SPANS}]:
+    for column in [c for c in table if c in {*needed, *SPANS, "active_params"}]:
         table[column] = _column(table, column, *_bounds(fit, column))
+    _check_compute(table)
     if wrong := incomplete(fit.declared, table):
         raise QueryError(wrong, expected="1", hint="give every share; one that is left out has an equal share")
     for column in [c for c in table if c in LABELS]:
@@ -81,6 +93,33 @@ def queries_of(
         table["flops"] = flops_of(table)
     table["family"] = _families(fit, table, family)
     return table.reset_index(drop=True)
+
+
+def _as_table(fit: AbstractFit, columns: Mapping[str, Any]) -> pd.DataFrame:
+    """Return columns as a table; refuse what neither the model nor the reach reads, which only a table may hold."""
+    read = {*fit.columns, *fit.declared, *fit.observed, *_errors(fit), *SPANS, "active_params", *RUN_KEY}
+    read |= {label for member in fit.members.values() for of in member.spec.penalizing for label in of.labels}
+    read |= {label for label in LABELS if label in fit.design_frame}
+    for column in columns:
+        if column not in read:
+            raise QueryError(f"the model reads no column {column!r}", expected=f"among {', '.join(sorted(read))}",
+                             hint=nearest(column, read, otherwise="leave it out"))  # fmt: skip
+    sized = any(isinstance(v, Iterable) and not isinstance(v, str) for v in columns.values())
+    return pd.DataFrame(dict(columns), index=None if sized else [0])
+
+
+def _check_compute(table: pd.DataFrame) -> None:
+    """Refuse compute far from that of the params and tokens beside it: one of the three is wrong."""
+    if not {"params", "tokens", "flops"} <= set(table):
+        return
+    expected = flops_of(table.drop(columns="flops"))
+    for row, (flops, usual) in enumerate(zip(table["flops"], expected, strict=True)):
+        if not usual / FLOPS_FACTOR <= flops <= usual * FLOPS_FACTOR:
+            raise QueryError(
+                f"row {table.index[row]}, flops: not the compute of these params and tokens",
+                expected=f"within a factor of {FLOPS_FACTOR:g} of 6·params·tokens, {usual:.3g}", got=f"{flops:.3g}",
+                hint="leave flops out: it follows from params and tokens",
+            )  # fmt: skip
 
 
 def _with_defaults(fit: AbstractFit, table: pd.DataFrame, read: Collection[str]) -> pd.DataFrame:

@@ -33,6 +33,10 @@ Models of which nothing else is known are ordered by their dates.
 SPANS = (*REQUIRED, *SIZES)
 """Columns of resources in a table's summary; a table has the required ones, or one of the sizes."""
 
+FLOPS_FACTOR = 4.0
+"""Largest factor between FLOP and 6·params·tokens: attention, heads and embeddings change FLOP by less, and a missing
+factor of 6 is larger."""
+
 AMOUNTS = ("params", "tokens", "flops", "examples", "unique_tokens", "active_params")
 """Columns of counts that must be positive."""
 

@@ -13,6 +13,7 @@ from bayescale.core.quantities import counted
 from bayescale.core.units import LOSS_UNITS, LossUnit
 from bayescale.runs.columns import (
     AMOUNTS,
+    FLOPS_FACTOR,
     FLOPS_PER_PARAM_TOKEN,
     NUMBERS,
     OPTIONAL,
@@ -43,8 +44,6 @@ _SMALLEST_PARAMS, _SMALLEST_TOKENS = 1e4, 1e5  # smaller than any published run,
 
 _LARGEST_LOSS = 15.0  # nats/token: ln of a vocabulary of three million, more than the loss of an untrained model
 
-_FLOPS_FACTOR = 4.0  # attention, heads and embeddings change FLOP by less; a missing factor of 6 is larger
-
 RULES: tuple[Rule, ...] = (
     *((name, lambda x: x <= 0, "a positive number", "fix or remove the row")
       for name in (*AMOUNTS, "loss", "error_rate")),
@@ -71,12 +70,12 @@ def _expected_flops(frame: pd.DataFrame) -> pd.Series:
 
 def _far_from_expected(frame: pd.DataFrame) -> pd.Series:
     ratio = frame["flops"] / _expected_flops(frame)
-    return (ratio > _FLOPS_FACTOR) | (ratio < 1 / _FLOPS_FACTOR)
+    return (ratio > FLOPS_FACTOR) | (ratio < 1 / FLOPS_FACTOR)
 
 
 # A rule between columns, applied if every single cell is valid: column, other columns, which rows fail, as above.
 PAIRS: tuple[tuple[str, tuple[str, ...], Callable[[pd.DataFrame], pd.Series], str, str], ...] = (
-    ("flops", ("params", "tokens"), _far_from_expected, f"within a factor of {_FLOPS_FACTOR:g} of 6·params·tokens",
+    ("flops", ("params", "tokens"), _far_from_expected, f"within a factor of {FLOPS_FACTOR:g} of 6·params·tokens",
      "check the units of flops, params and tokens (or remove the column)"),
     ("n_correct", ("n_items",), lambda f: f["n_correct"] > f["n_items"], "at most n_items", "fix or remove the row"),
     ("unique_tokens", ("tokens",), lambda f: f["unique_tokens"] > f["tokens"], "at most tokens",

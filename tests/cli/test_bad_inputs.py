@@ -17,6 +17,7 @@ from click.testing import CliRunner
 import bayescale as bs
 from bayescale.cli import main
 from bayescale.core.errors import BayescaleError, FitError, QueryError
+from bayescale.decisions.fixed_params import FixedParams
 from bayescale.inference.container import sealed
 from bayescale.prediction import records
 
@@ -428,6 +429,8 @@ def fits(chinchilla_fit: bs.Fit, tmp_path_factory: pytest.TempPathFactory) -> Pa
         "ragged": "params,tokens\n7B,1T\n7B,1T,2T\n",
         "empty": "",
         "good": "params,tokens\n7B,1T\n",
+        "compute": "params,tokens,flops\n7B,1T,1e20\n",
+        "active": "params,tokens,active_params\n7B,1T,seven\n",
     }
     for name, text in queries.items():
         (here / f"{name}.csv").write_text(text, encoding="utf-8")
@@ -497,6 +500,30 @@ QUERIES = {
     "part of a param": ((*FORECAST, "--params", "0.5", "--tokens", "1T"), ("--params", "from 1 to", "'0.5'")),
     "params beyond all counts": ((*FORECAST, "--params", "1e300", "--tokens", "1T"), ("--params", "1e+40", "'1e300'")),
     "a column given twice": ((*FORECAST, *ASKED["forecast"], "--set", "params=8B"), ("params is given twice",)),
+    "a column that the model does not read": (
+        (*FORECAST, *ASKED["forecast"], "--set", "tokns=1"),
+        ("the model reads no column 'tokns'", "did you mean 'tokens'?"),
+    ),
+    "a column of the law alone that it does not read": (
+        (*FORECAST, "--flops", "1e24", "--set", "foo=1"),
+        ("the model reads no column 'foo'", "leave it out"),
+    ),
+    "compute that is not that of params and tokens": (
+        (*FORECAST, *ASKED["forecast"], "--set", "flops=1"),
+        ("row 0, flops", "within a factor of 4 of 6·params·tokens, 4.2e+22", "got:      1"),
+    ),
+    "compute of a file that is not that of params and tokens": (
+        (*FORECAST, "--at", "compute.csv"),
+        ("row 2, flops", "within a factor of 4"),
+    ),
+    "a file with other params in words": (
+        (*FORECAST, "--at", "active.csv"),
+        ("row 2, active_params", "'seven'"),
+    ),
+    "a worth without bound": (
+        ("decide", "fixed-params", "fit.nc", "--params", "7B", "--worth", "lognormal(1e25, 1e300)"),
+        ("a figure cannot be read", "1e+40"),
+    ),
     "an option as a column": (
         (*FORECAST, *ASKED["forecast"], "--set", "family=X"),
         ("family is not a column to set", "--family"),
@@ -575,3 +602,28 @@ def test_a_good_table_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.chdir(tmp_path)
     good_runs().to_csv("runs.csv", index=False)
     assert len(bs.load_runs("runs.csv")) == 20
+
+
+def test_a_forecast_without_finite_draws_is_refused(drawn_fit: bs.Fit, tmp_path: Path) -> None:
+    """Draws that a file may hold, of a fit that the seal and the digests do not contradict."""
+    path = drawn_fit.save(tmp_path / "fit.nc")
+    with h5py.File(path, "r+") as opened:
+        opened["posterior"]["sigma"][...] = opened["posterior"]["sigma"][...] * 1e5
+    path.write_bytes(sealed(path.read_bytes()))
+    done = CliRunner().invoke(main, ["forecast", str(path), "--params", "7B", "--tokens", "1T"])
+    assert (done.exit_code, done.stdout) == (2, ""), done.exception
+    assert "the fit gives no finite forecast" in done.stderr
+    assert "predictive from 0 to inf at query 0" in done.stderr
+
+
+def test_queries_come_as_a_table_or_as_columns(drawn_fit: bs.Fit) -> None:
+    with pytest.raises(QueryError, match="a table and params"):
+        bs.forecast(drawn_fit, pd.DataFrame({"params": [7e9], "tokens": [1e12]}), params="8B")
+    table = pd.DataFrame({"params": [7e9], "tokens": [1e12], "note": ["mine"], "flops": [6.1 * 7e21]})
+    assert bs.forecast(drawn_fit, table).queries["note"].item() == "mine"
+
+
+def test_a_choice_without_finite_utilities_is_refused(drawn_fit: bs.Fit, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FixedParams, "utility", lambda self, outcome, actions: outcome * np.nan)
+    with pytest.raises(QueryError, match="'fixed-params' has no finite utility"):
+        bs.decide(FixedParams(params="7B", worth=1e25), drawn_fit)

@@ -63,11 +63,15 @@ def test_draws_are_one_from_each_part() -> None:
         ("lognormal(1,000, 0.3)", "give 2 finite numbers"),
         ("lognormal(2.95, 0.35) + 1", "expected:"),
         ("lognormal(two, 0.35)", "expected:"),
-        ("lognormal(-1, 0.35)", "positive median and SD"),
-        ("lognormal(1, 0)", "positive median and SD"),
+        ("lognormal(-1, 0.35)", "positive median"),
+        ("lognormal(1, 0)", "positive median"),
         ("beta(0.4, 0.6)", "SD below the root"),
         ("beta(40, 6)", "mean between 0 and 1"),
+        ("beta(0.4, 1e-10)", "not below 1e-06"),
+        ("lognormal(1, 10.1)", "positive SD of at most 10"),
         ("normal(3, -1)", "positive SD"),
+        ("1e41", "1e-40 to 1e+40"),
+        ("normal(0, 1e-320)", "1e-40 to 1e+40"),
         ("uniform(4, 2)", "low below high"),
         ("logormal(1, 0.3)", "did you mean 'lognormal'"),
         ("__import__(os, 1)", "expected:"),
@@ -87,6 +91,14 @@ def test_an_amount_is_checked_however_it_is_made() -> None:
         Amount("cauchy", (0.0, 1.0))
     with pytest.raises(QueryError):
         Amount("uniform", (1.0, 0.0))
+
+
+@pytest.mark.parametrize("text", ["lognormal(1e40, 10)", "lognormal(1e-40, 10)", "beta(0.5, 0.49999999)",
+                                  "beta(1e-6, 1e-6)", "normal(0, 1e40)", "uniform(-1e40, 1e40)"])  # fmt: skip
+def test_squares_of_the_widest_figures_are_finite(text: str) -> None:
+    found = amount(text)
+    assert np.isfinite(found.draws(N) ** 2).all()
+    assert np.isfinite(found.mean**2)
 
 
 def test_a_figure_more_leaves_the_draws_of_the_others() -> None:
