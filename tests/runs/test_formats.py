@@ -480,8 +480,8 @@ TOO_LARGE: dict[str, tuple[str, Callable[[], str | bytes], str]] = {
     "columns": ("a.csv", lambda: wide(2_000), "2,003 columns, more than 2,000"),
     "lines": ("a.csv.gz", lambda: gzip.compress(b"params,tokens,loss\n" + b"\n" * 2_000_000), "2,000,000 rows, more"),
     "returns": ("a.csv", lambda: "params,tokens,loss\r" + "1e9,2e10,3\r" * 1_000_001, "1,000,001 rows, more"),
-    "cells": ("a.csv", lambda: "params,tokens,loss\n" + "," * 20_000_001, "20,000,003 cells, more"),
-    "values": ("a.json", lambda: f"[{'1,' * 20_000_000}1]", "20,000,001 cells, more"),
+    "cells": ("a.csv", lambda: "params,tokens,loss\n" + "," * 10_000_001, "10,000,003 cells, more"),
+    "values": ("a.json", lambda: f"[{'1,' * 10_000_000}1]", "10,000,001 cells, more"),
     "names": ("a.jsonl", lambda: "\n".join(json.dumps({f"c{i}": 1}) for i in range(2_001)), "2,001 columns, more"),
     "objects": ("a.json", lambda: json.dumps({f"c{i}": {f"r{i}": 1} for i in range(2_001)}), "2,001 columns, more"),
 }  # fmt: skip
