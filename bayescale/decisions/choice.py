@@ -190,15 +190,25 @@ class Choice:
             Row of the actions.
         """
         risk = risk_of(risk) if isinstance(risk, str) else risk
-        return preferred(risk, self._read_by(risk), self.allowed)
+        return preferred(risk, self.read_by(risk), self.allowed)
 
     @property
     def score(self) -> np.ndarray:
         """Score of each action under the attitude to risk, shape (action,): the chosen one has the highest allowed."""
-        return self.risk.score(self._read_by(self.risk))
+        return self.risk.score(self.read_by(self.risk))
 
-    def _read_by(self, risk: AbstractRisk) -> np.ndarray:
-        """Utilities in the scope that an attitude to risk reads, shape (draw, action)."""
+    def read_by(self, risk: AbstractRisk) -> np.ndarray:
+        """Return the utilities that an attitude to risk reads.
+
+        Parameters
+        ----------
+        risk : AbstractRisk
+
+        Returns
+        -------
+        ndarray, shape (draw, action)
+            Under the law, or of a run: in the scope of the attitude.
+        """
         scope = self.decision.chosen_in if risk == Mean() else risk.scope
         law = scope == "law" and (risk.linear or not self._controlled)
         return (self.utility if law else self.run_utility).to_numpy()
@@ -212,7 +222,7 @@ class Choice:
     def limits(self) -> list[Binding]:
         """Limits that cost more than Monte Carlo error, each with what it costs; the most costly one is first."""
         limits = limits_of(self.decision)
-        utility = self._read_by(self.risk)
+        utility = self.read_by(self.risk)
 
         def choose(limits: Mapping[str, str]) -> int:
             allowed = allowed_by(limits, self.actions)
@@ -231,7 +241,7 @@ class Choice:
             return []
         family = resolve_family(self.fit, self.decision.family) if hasattr(self.decision, "family") else None
         found = swayed(
-            self.fit, family, self._read_by(self.risk), self.risk, self.best.action, self.regret, self.allowed
+            self.fit, family, self.read_by(self.risk), self.risk, self.best.action, self.regret, self.allowed
         )
         return [one for one in found if one.matters or one.runs.all_marked]
 
@@ -414,7 +424,7 @@ class Choice:
             return []
         different = []
         for name, risk in ((name, of()) for name, of in RISKS.items() if name != self.risk.label):
-            utility = self._read_by(risk)
+            utility = self.read_by(risk)
             score = np.full(len(self.allowed), -np.inf)
             score[self.allowed] = risk.score(utility[:, self.allowed])
             if score.max() - score[self.best.action] > self.best.regret_mcse:
