@@ -191,7 +191,7 @@ class Choice:
             Row of the actions.
         """
         risk = risk_of(risk) if isinstance(risk, str) else risk
-        return preferred(risk, self._read_by(risk), self.allowed)
+        return preferred(risk, self.read_by(risk), self.allowed)
 
     @property
     def score(self) -> np.ndarray:
@@ -201,15 +201,25 @@ class Choice:
     @property
     def read(self) -> np.ndarray:
         """Utilities by which the action was chosen, shape (draw, action), in the scope :attr:`read_in`."""
-        return self._read_by(self.risk)
+        return self.read_by(self.risk)
 
     @property
     def read_in(self) -> Scope:
         """Scope of the utilities by which the action was chosen: that of the law, or that of a run."""
         return self._scope_of(self.risk)
 
-    def _read_by(self, risk: AbstractRisk) -> np.ndarray:
-        """Utilities in the scope that an attitude to risk reads, shape (draw, action)."""
+    def read_by(self, risk: AbstractRisk) -> np.ndarray:
+        """Return the utilities that an attitude to risk reads.
+
+        Parameters
+        ----------
+        risk : AbstractRisk
+
+        Returns
+        -------
+        ndarray, shape (draw, action)
+            Under the law, or of a run: in the scope of the attitude.
+        """
         return (self.utility if self._scope_of(risk) == "law" else self.run_utility).to_numpy()
 
     def _scope_of(self, risk: AbstractRisk) -> Scope:
@@ -244,7 +254,7 @@ class Choice:
             return []
         family = resolve_family(self.fit, self.decision.family) if hasattr(self.decision, "family") else None
         found = swayed(
-            self.fit, family, self._read_by(self.risk), self.risk, self.best.action, self.regret, self.allowed
+            self.fit, family, self.read_by(self.risk), self.risk, self.best.action, self.regret, self.allowed
         )
         return [one for one in found if one.matters or one.runs.all_marked]
 
@@ -427,7 +437,7 @@ class Choice:
             return []
         different = []
         for name, risk in ((name, of()) for name, of in RISKS.items() if name != self.risk.label):
-            utility = self._read_by(risk)
+            utility = self.read_by(risk)
             score = np.full(len(self.allowed), -np.inf)
             score[self.allowed] = risk.score(utility[:, self.allowed])
             if score.max() - score[self.best.action] > self.best.regret_mcse:

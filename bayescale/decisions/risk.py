@@ -62,9 +62,13 @@ class CVaR(AbstractRisk):
     def __post_init__(self) -> None:
         _check_share("tail", self.tail)
 
+    def worst(self, draws: int) -> int:
+        """Return how many of the draws are the worst ones."""
+        return max(1, round(self.tail * draws))
+
     def score(self, utility: np.ndarray) -> np.ndarray:
         """Mean over the worst draws of each action."""
-        count = max(1, round(self.tail * len(utility)))
+        count = self.worst(len(utility))
         return np.partition(utility, count - 1, axis=0)[:count].mean(axis=0)
 
 

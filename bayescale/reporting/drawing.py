@@ -94,6 +94,23 @@ class Drawing:
         )
         return self
 
+    def row(self, kind: str, y: float, label: str, low: float, middle: float, high: float) -> Drawing:
+        """Draw a labelled row: a level error bar with a point, at a height of the picture."""
+        a, b, c = (min(max(self.across(x), LEFT), WIDTH - RIGHT) for x in (low, middle, high))
+        self.parts.append(f'<text class="tick" x="{LEFT}" y="{y - 9:.1f}">{escape(label)}</text>'
+                          f'<line class="bar" x1="{a:.1f}" x2="{c:.1f}" y1="{y:.1f}" y2="{y:.1f}"/>'
+                          f'<circle class="{kind}" cx="{b:.1f}" cy="{y:.1f}" r="4"/>')  # fmt: skip
+        return self
+
+    def below(self, x: str, write_x: Callable[[float], str]) -> Drawing:
+        """Draw the horizontal axis with its ticks and their upright lines, under all that is drawn already."""
+        bottom, ticks = HEIGHT - BOTTOM, [(self.across(t), write_x(t)) for t in even_ticks(*self.x)]
+        parts = [f'<line class="grid" x1="{at:.1f}" x2="{at:.1f}" y1="{TOP}" y2="{bottom}"/>' for at, _ in ticks]
+        parts += [_tick(at, bottom + 16, word) for at, word in apart(ticks)]
+        parts.append(f'<line class="axis" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{bottom}" y2="{bottom}"/>')
+        self.parts = [*parts, _text(0.5 * (LEFT + WIDTH - RIGHT), HEIGHT - 8, x), *self.parts]
+        return self
+
     def axes(
         self, x: str, y: str, write_x: Callable[[float], str], write_y: Callable[[float], str],
         named: Sequence[tuple[float, str]] | None = None,
@@ -137,7 +154,8 @@ class Drawing:
         -------
         str
         """
-        return (f'<svg id="{name}" class="drawing" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
+        ends = f'data-x="{self.x[0]} {self.x[1]}" data-y="{self.y[0]} {self.y[1]}"'
+        return (f'<svg id="{name}" class="drawing" viewBox="0 0 {WIDTH} {HEIGHT}" {ends} role="img" '
                 f'aria-label="{escape(alt, quote=True)}">{"".join(self.parts)}</svg>')  # fmt: skip
 
 

@@ -16,19 +16,27 @@ from bayescale.reporting.front import NO_HARDWARE, Front, budget_words, if_right
 from bayescale.reporting.pictures import largest_note, runs_of
 from bayescale.reporting.sentences import COSTLY, FAR, TAILS, WORDS, say
 
-_SCRIPTS = ("vendor/d3lite.js", "page/law.js", "page/explorer.js")
+_SCRIPTS = {
+    "budget": ("vendor/d3lite.js", "page/tools.js", "page/law.js", "page/explorer.js"),
+    "actions": ("page/tools.js", "page/actions.js"),
+}
+"""Files of the scripts by kind of page: a budget that is split again, or the actions of any decision."""
 _DIGITS = 6  # of the runs in the picture
 
 
 @cache
-def scripts() -> str:
+def scripts(kind: str) -> str:
     """Return the scripts that a page contains.
+
+    Parameters
+    ----------
+    kind : {"budget", "actions"}
 
     Returns
     -------
     str
     """
-    return "\n".join((files("bayescale.reporting") / name).read_text("utf-8") for name in _SCRIPTS)
+    return "\n".join((files("bayescale.reporting") / name).read_text("utf-8") for name in _SCRIPTS[kind])
 
 
 @cache
@@ -72,14 +80,13 @@ def explorer_of(
     Returns
     -------
     dict
-        Empty for an allocation with limits, which the script does not know.
+        An allocation with limits has none: the script does not know them.
     """
     of = choice.details
-    if of.limited:
-        return {}
     runs = runs_of(choice, table)
     return {
-        "table": table.to_dict(), "flops": of.flops, "times": TIMES, "largest": of.flops / 10**of.reach_decades
+        "kind": "budget", "table": table.to_dict(),
+        "flops": of.flops, "times": TIMES, "largest": of.flops / 10**of.reach_decades
         if of.reach_decades else max(of.flops, float(runs["flops"].max() if len(runs) else of.flops)),
         "tails": TAILS, "far": FAR, "costly": COSTLY, "words": WORDS,
         "runs": [[_rounded(r.flops), _rounded(r.loss), r.kind] for r in runs.itertuples()],

@@ -104,7 +104,7 @@ def rendered(content: Content) -> str:
     """
     live = bool(content.explorer)
     return template("report.html.j2").render(
-        generator=GENERATOR, style=Markup(style()), scripts=Markup(scripts()) if live else "",
+        generator=GENERATOR, style=Markup(style()), scripts=Markup(scripts(content.explorer["kind"])) if live else "",
         explorer_json=Markup(as_json(content.explorer)) if live else "",
         numbers=(NUMBERS, Markup(numbers(content.figures))), **vars(content),
     )  # fmt: skip

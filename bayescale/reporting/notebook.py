@@ -59,7 +59,7 @@ def explore(
     page = f"<style>{style().replace(':root', ':host')}</style><main>{body}</main>"
 
     class Explorer(anywidget.AnyWidget):
-        _esm = scripts() + _RENDER
+        _esm = scripts("budget") + _RENDER
         page = traitlets.Unicode().tag(sync=True)
         explorer = traitlets.Dict().tag(sync=True)
 

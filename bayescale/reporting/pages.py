@@ -21,6 +21,7 @@ from bayescale.decisions.choice import Choice, Withheld
 from bayescale.decisions.lifetime import Life
 from bayescale.decisions.solver import decide
 from bayescale.decisions.tabulated import Tabulated, tabulated
+from bayescale.decisions.thinned import thinned
 from bayescale.evaluation.checks.base import REVIEW, Answer, check
 from bayescale.evaluation.comparison import Comparison, examine
 from bayescale.inference.average import AbstractFit
@@ -28,6 +29,7 @@ from bayescale.inference.fit import Fit
 from bayescale.parts.catalogue import part
 from bayescale.prediction.records import Measured
 from bayescale.reporting import checklist, choices, evidence
+from bayescale.reporting.actions import actions_of, regret_of
 from bayescale.reporting.checklist import fitted_sources
 from bayescale.reporting.explorer import explorer_of
 from bayescale.reporting.front import Front, demand_of, front, measured_by, none, served, withheld
@@ -42,7 +44,7 @@ from bayescale.reporting.pictures import (
     run_interval,
 )
 from bayescale.reporting.plots import comparison as figures
-from bayescale.reporting.sentences import say
+from bayescale.reporting.sentences import TAILS, say
 from bayescale.reporting.words import (
     MODEL,
     PERCENT,
@@ -292,16 +294,34 @@ def front_of(
     if isinstance(choice.details, Life) and choice.details.decision.plain:
         return _served(choice, answers, title, measured, others)
     if not isinstance(choice.details, Split):
-        return front(choice, answers, title=title, measured=measured, others=others), {}, ()
+        return _any(choice, answers, title, measured, others)
     table = tabulated(choice.fit, choice.details.flops, choice.details.family, choice.details.recipe)
     pictures = cost_of_sizes(choice), loss_by_compute(choice, table)
     others = [*_largest(choice, table), *others]
     run = run_interval(choice, table)
     shown = front(choice, answers, title=title, measured=measured, pictures=pictures, others=others, run=run)
     drifting = next((one.failed for one in answers if one.question == "residuals"), ())
-    explorer = explorer_of(choice, table, shown, measured)
-    shown = shown if explorer else replace(shown, static="")  # no slider, nothing that stays as it is
-    return shown, explorer, residuals(choice, table, drifting)
+    left = residuals(choice, table, drifting)
+    if not choice.details.limited:
+        return shown, explorer_of(choice, table, shown, measured), left
+    return *_with_actions(choice, shown), left
+
+
+def _any(
+    choice: Choice, answers: Sequence[Answer], title: str, measured: Mapping[str, Measured] | None,
+    others: Sequence[Answer],
+) -> tuple[Front, dict[str, Any], tuple[Shown, ...]]:  # fmt: skip
+    """First page of any decision: its script knows the utilities of the actions, and nothing else."""
+    return *_with_actions(choice, front(choice, answers, title=title, measured=measured, others=others)), ()
+
+
+def _with_actions(choice: Choice, shown: Front) -> tuple[Front, dict[str, Any]]:
+    """A first page with the picture of what other actions would cost, which replaces one that knows no limits."""
+    found = thinned(choice, TAILS)
+    if isinstance(found, str):
+        return replace(shown, static=say("no_actions", why=found)), {}
+    picture, places = regret_of(choice, found)
+    return replace(shown, pictures=(picture, *shown.pictures[1:]), static=""), actions_of(choice, found, places)
 
 
 def _served(
@@ -313,7 +333,7 @@ def _served(
     flops = FLOPS_PER_PARAM_TOKEN * quantity(of.decision.like) * float(np.median(of.optimal["tokens"]))
     same = decide(Allocation(flops, of.decision.family), choice.fit)
     if not isinstance(same, Choice) or same.unsettled:
-        return front(choice, answers, title=title, measured=measured, others=others), {}, ()
+        return _any(choice, answers, title, measured, others)
     shown, explorer, pictures = front_of(same, answers, title, measured, others)
     demand = demand_of(choice)
     said = explorer["printed"].replace("no tokens served", f"{counted(demand)} tokens served")

@@ -46,12 +46,13 @@ class Shown:
     """What its marks mean: the kind of mark, as the page's style names it, and words. Marks may come with a slider."""
 
 
-_BANDS = (("band50", "50% of the draws"), ("band90", "90% of the draws"))
-_COST_KEYS = (("mean", "expected"), *_BANDS, ("safe", "under 1% extra in half of the draws"), ("mark", "chosen size"),
+BANDS = (("band50", "50% of the draws"), ("band90", "90% of the draws"))
+"""Keys of the bands of a picture."""
+_COST_KEYS = (("mean", "expected"), *BANDS, ("safe", "under 1% extra in half of the draws"), ("mark", "chosen size"),
               ("plan", "your plan"))  # fmt: skip
 _LOSS_KEYS = (
     ("mean", "median of one run at the best split"),
-    *_BANDS,
+    *BANDS,
     ("run near", "run near the best split"),
     ("run middle", "run farther from it"),
     ("run far", "run over 3 times too large or too small"),

@@ -53,6 +53,19 @@ WORDS = {
     "largest_see": " The loss of the largest run is outside the noise around its own prediction: see what could "
     "be wrong, below.",
     "largest_do": "fit without it (--exclude), and report both answers",
+    "under_a": "{x} parameters: {mean} extra compute expected (90% of the draws {low} to {high}).",
+    "under_b": "{x} FLOP: a loss of {mean} (90% of the draws {low} to {high}).",
+    "regret_note": "Note: the regret of an action is what it loses against each draw's best action, under the law "
+    "alone. Actions with at most twice the least expected regret: {near} of {count}. The picture is of {draws} draws.",
+    "regret_run": " The choice itself is by the utility of a run, with its noise and the errors of the law.",
+    "regret_open": " No action is marked, because the runs do not settle one; so there is no control either.",
+    "regret_shown": "{action}: expected regret {regret} (90% of the draws {low} to {high}).",
+    "judged": "Judged by {how}, choose ",
+    "written": "As the page was written, choose ",
+    "taken": "If you choose ",
+    "all_draws": "all draws",
+    "worst_draws": "its worst {tail} of draws",
+    "no_actions": "This page has no picture of what other actions would cost: {why}.",
     "static": "This part and the next are for {budget}, the setting with which the page was written. The sliders "
     "change neither of them.",
     "kept": "With {budget}, {ratio} tokens per parameter are {params} parameters on {tokens} tokens. That is expected "
@@ -78,6 +91,8 @@ WORDS = {
     "costly": "the expected waste is over 10% of compute",
     "cautious": "chosen for the mean of the worst {tail} of the draws",
     "neutral": "chosen for the mean of all draws",
+    "thinned": "This control uses {draws} of the draws, so its choice may differ slightly from that of the page as "
+    "written.",
     "slid": "The sliders use {draws} of the draws, so figures may differ slightly from those of the page as written.",
 }
 """Text by its name, with names of values in braces."""

@@ -23,8 +23,9 @@ from bayescale.decisions.allocation import Split
 from bayescale.decisions.hardware import hardware
 from bayescale.decisions.solver import named, read_settings
 from bayescale.decisions.tabulated import tabulated
+from bayescale.decisions.thinned import Thinned, thinned
 from bayescale.prediction.records import NOTHING, Measured
-from bayescale.reporting import explorer, front, pages, sentences, texts, words
+from bayescale.reporting import actions, explorer, front, pages, sentences, texts, words
 from bayescale.reporting import html as writing
 from bayescale.reporting.choices import pictures
 from bayescale.reporting.drawing import Drawing
@@ -244,8 +245,49 @@ def test_another_decision_has_the_same_pages(chinchilla_fit: bs.Fit) -> None:
     assert not re.search(r"\de[+]\d", f"{found.front.confidence} {found.front.cards} {found.front.worth}")
     assert found.front.tables[0].rows[0][0] == served.name_of(served.best.action)
     assert len(found.evidence.sections[0].pictures) == 2
-    assert not found.explorer
+    (picture,) = found.front.pictures
+    assert picture.name == "regret"
+    assert picture.table.rows[0][0].endswith("params")
+    assert found.explorer["names"][found.explorer["chosen"]] == served.name_of(served.best.action)
+    assert writing.rendered(found).count('id="take"') == 1
     assert {"lines", "risk", "data", "checklist"} <= {one.id for one in found.appendix}
+    plt.close("all")
+
+
+def test_a_choice_that_is_not_settled_marks_no_action_and_has_no_control(chinchilla_fit: bs.Fit) -> None:
+    served = bs.decide("lifetime", chinchilla_fit, demand="2T", loss=2.1)
+    assert actions.actions_of(served, *_placed(served))
+    opened = replace(served, details=Unsettled())
+    found, _ = _placed(opened)
+    picture, places = actions.regret_of(opened, found)
+    assert actions.actions_of(opened, found, places) == {}
+    assert 'class="mark"' not in picture.svg
+    assert sentences.say("regret_open") in picture.note
+
+
+class Unsettled:
+    """Details of a choice that the runs do not settle."""
+
+    unsettled = "no run is large enough"
+
+
+def _placed(choice: bs.Choice) -> tuple[Thinned, list[float | None]]:
+    found = thinned(choice, sentences.TAILS)
+    assert isinstance(found, Thinned)
+    return found, actions.regret_of(choice, found)[1]
+
+
+def test_an_allocation_with_limits_has_a_picture_and_a_control_of_the_sizes_they_allow(chinchilla_fit: bs.Fit) -> None:
+    limited = bs.decide("allocation", chinchilla_fit, flops="5.76e23", limits={"max_params": "60B"})
+    found = pages.of_choice(limited)
+    assert [one.name for one in found.front.pictures] == ["regret", "b"]
+    assert found.explorer["kind"] == "actions"
+    assert all(limited.allowed[limited.actions.index[thinned(limited, sentences.TAILS).columns]])
+    alone = bs.decide("allocation", chinchilla_fit, flops="5.76e23", limits={"sizes": "13B"})
+    said = pages.of_choice(alone)
+    assert said.explorer == {}
+    assert said.front.static in html.unescape(writing.rendered(said))
+    assert said.front.static.startswith("This page has no picture of what other actions would cost: fewer than two")
     plt.close("all")
 
 

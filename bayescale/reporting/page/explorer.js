@@ -4,32 +4,7 @@ const bayescaleExplorer = (root, data) => {
   const W = 440, H = 330, L = 54, R = 14, T = 34, B = 44;
   const TAILS = data.tails;
 
-  // Numbers as bayescale/reporting/words.py writes them.
-  const counted = (v, digits = 3) => {
-    for (const [name, size] of [["T", 1e12], ["B", 1e9], ["M", 1e6], ["k", 1e3], ["", 1]]) {
-      const rounded = Number(Math.abs(v).toPrecision(digits));
-      if (size <= rounded && rounded < 1000 * size) {
-        const x = Number((v / size).toPrecision(digits));
-        return (v / size).toFixed(Math.max(digits - String(Math.trunc(Math.abs(x))).length, 0)) + name;
-      }
-    }
-    return number(v, digits);
-  };
-  const RAISED = "⁰¹²³⁴⁵⁶⁷⁸⁹";
-  const number = (v, digits = 3) => {
-    if (!Number.isFinite(v)) return "–";
-    if (v === 0 || (Math.abs(v) >= 1e-4 && Math.abs(v) < 1e6))
-      return (Math.abs(v) < 10 ** (digits - 1) ? v.toPrecision(digits) : Math.round(v).toLocaleString("en-US")).replace("-", "−");
-    const [m, e] = v.toExponential(digits - 1).split("e");
-    const raised = String(Math.abs(+e)).split("").map((c) => RAISED[+c]).join("");
-    return (m.replace(/\.?0+$/, "") + "×10" + (+e < 0 ? "⁻" : "") + raised).replace("-", "−");
-  };
-  const percent = (v) => {
-    if (!Number.isFinite(v)) return "–";
-    const share = 100 * v;
-    return (Math.abs(v) < 1 ? String(Number(share.toPrecision(2))) : share.toFixed(0)).replace("-", "−") + "%";
-  };
-  const loss = (v) => v.toFixed(3);
+  const { counted, number, percent, loss, csv, png, hover, curves } = bayescaleTools(root);
   const say = (name, values = {}) => words[name].replace(/{(\w+)}/g, (_, key) => values[key]);
   const read = (text) => {
     const match = /^\s*([\d.,_]*\d[\d.,_]*(?:e[+-]?\d+)?)\s*([kmbtq]?)\s*$/i.exec(text || "");
@@ -144,6 +119,7 @@ const bayescaleExplorer = (root, data) => {
   };
   const axes = (svg, x, y, xName, yName, writeX, writeY, ticks) => {
     const bottom = H - B;
+    svg.attr("data-x", x.domain().join(" ")).attr("data-y", y.domain().join(" "));
     for (const tick of y.ticks(6)) {
       svg.append("line").attr("class", "grid").attr("x1", L).attr("x2", W - R).attr("y1", y(tick)).attr("y2", y(tick));
       svg.append("text").attr("class", "tick").attr("x", L - 6).attr("y", y(tick) + 4).attr("text-anchor", "end").text(writeY(tick));
@@ -305,26 +281,16 @@ const bayescaleExplorer = (root, data) => {
   on("to-plan", "click", () => { const box = $("plan-box"); box.focus(); if (!state.plan) changed({ plan: Number((last || { allocation: law.allocation(state.flops) }).allocation.params.toPrecision(3)), ratio: 0 }); box.select(); });
 
   // What is shown, as files.
-  const offer = (name, address) => { const a = document.createElement("a"); a.href = address; a.download = name; a.click(); };
-  const csv = (head, rows) => offer("shown.csv", URL.createObjectURL(new Blob([[head, ...rows].map((r) => r.join(",")).join("\n") + "\n"], { type: "text/csv" })));
   on("csv-a", "click", () => { if (!last) draw(); csv(["params", "tokens", "expected_extra", "q05", "q95"], shownA.map((r) => [r.x, state.flops / 6 / r.x, r.mean, r.q[0], r.q[4]])); });
   on("csv-b", "click", () => { if (!last) draw(); csv(["flops", "q05", "q25", "q50", "q75", "q95"], shownB.map((r) => [r.x, ...r.q])); });
-  const STYLED = ["fill", "stroke", "stroke-width", "stroke-dasharray", "fill-opacity", "font-size", "font-family", "opacity"];
-  const png = (id) => {
-    const svg = $(id), copy = svg.cloneNode(true), from = [...svg.querySelectorAll("*")];
-    [...copy.querySelectorAll("*")].forEach((to, i) => { const style = getComputedStyle(from[i]); STYLED.forEach((name) => to.style.setProperty(name, style.getPropertyValue(name))); });
-    copy.setAttribute("xmlns", "http://www.w3.org/2000/svg"); copy.setAttribute("width", 2 * W); copy.setAttribute("height", 2 * H);
-    const image = new Image();
-    image.onload = () => {
-      const canvas = document.createElement("canvas"); canvas.width = 2 * W; canvas.height = 2 * H;
-      const context = canvas.getContext("2d");
-      context.fillStyle = getComputedStyle(document.body).backgroundColor; context.fillRect(0, 0, canvas.width, canvas.height);
-      context.drawImage(image, 0, 0); offer(id + ".png", canvas.toDataURL("image/png"));
-    };
-    image.src = "data:image/svg+xml;charset=utf-8," + encodeURIComponent(new XMLSerializer().serializeToString(copy));
-  };
   on("png-a", "click", () => png("picture-a"));
   on("png-b", "click", () => png("picture-b"));
+  const under = (name, words, write, of) => hover(name, (at) => {
+    const found = curves(name, at);
+    return say(words, { x: write(found.x), mean: of(found.mean), low: of(found.edges[0]), high: of(found.edges[3]) });
+  });
+  under("a", "under_a", counted, percent);
+  under("b", "under_b", (v) => number(v), loss);
 
   $("controls").hidden = false;
   root.querySelectorAll(".save").forEach((one) => { one.hidden = false; });

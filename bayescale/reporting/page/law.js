@@ -1,10 +1,7 @@
 // The decisions of bayescale/decisions/tabulated.py on the same table, line by line. tests/reporting/test_browser.py
 // compares the two. Arrays are rows of draws.
 const bayescaleLaw = (table) => {
-  const numbers = (text) => {
-    const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
-    return Float64Array.from(new Float32Array(bytes.buffer));
-  };
+  const { numbers, mean, quantile } = bayescaleTools();
   const { ln_flops: along, across, terms, draws } = table;
   const weights = numbers(table.weights), basis = numbers(table.basis);
   const shorts = (text, step, size) => {
@@ -32,8 +29,6 @@ const bayescaleLaw = (table) => {
     return sum;
   };
   const linspace = (low, high, n) => Float64Array.from({ length: n }, (_, i) => low + ((high - low) / (n - 1)) * i);
-  const mean = (x) => { let s = 0; for (const v of x) s += v; return s / x.length; };
-  const quantile = (x, q) => d3.quantileSorted(Float64Array.from(x).sort(), q);
   const quantiles = (x) => {
     const sorted = Float64Array.from(x).sort();
     return { q05: d3.quantileSorted(sorted, 0.05), q50: d3.quantileSorted(sorted, 0.5), q95: d3.quantileSorted(sorted, 0.95) };
