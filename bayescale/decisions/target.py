@@ -244,14 +244,15 @@ def _least(sizes: np.ndarray, needed: np.ndarray) -> np.ndarray:
 
 def _lines(plan: pd.Series, found: Mapping[str, Any], unsettled: str) -> list[tuple[str, str]]:
     low, middle, high = (written(x, f"over {count(found['within'])}") for x in found["flops_in_hindsight"].values())
-    by = "; ".join(f"{p}: {written(x, 'none')}" for p, x in found["flops_by_probability"].items())
+    first, *more = ((p, written(x, "none")) for p, x in found["flops_by_probability"].items())
+    by = "; ".join([f"{first[1]} FLOP for a probability of {first[0]}", *(f"{x} for {p}" for p, x in more)])
     ends, saved = found["outcome"], found["option_to_stop"] / plan["flops"]
     run = (f"{count(plan['params'])} params on {count(plan['tokens'])} tokens "
            f"({plan['tokens'] / plan['params']:.1f} tokens per param)")  # fmt: skip
     reached = (f"in {found['reached']:.1%} of {found['draws']} draws; ends at {ends['q50']:.4g} "
                f"(90% interval {ends['q05']:.4g} to {ends['q95']:.4g})")  # fmt: skip
     known = [("no plan", f"in {found['no_plan']:.1%} of draws, none within {count(found['within'])} FLOP reaches it"),
-             ("probability", f"and FLOP needed: {by}")]  # fmt: skip
+             ("needed", by)]  # fmt: skip
     if unsettled:
         return [("train", f"nothing: {unsettled}"), ("at best", run), ("reaches it", reached), *known]
     return [

@@ -89,7 +89,9 @@ def _curve(choice: Choice, found: Thinned, mean: np.ndarray) -> tuple[Drawing, l
     words, scaled = _unit_of(choice, top)
     drawn.axes("parameters" if found.axis == "params" else found.axis.replace("_", " "), words, write, scaled)
     places = [drawn.across(float(at)) if low <= k <= high else None for k, at in enumerate(found.x)]
-    return drawn, places, _CURVE_KEYS
+    spread, several = bool(np.ptp(levels, axis=0).max()), len(near) > 1
+    keys = tuple(key for key in _CURVE_KEYS if (spread or key not in BANDS) and (several or key[0] != "safe"))
+    return drawn, places, keys
 
 
 def _rows(choice: Choice, found: Thinned, mean: np.ndarray) -> tuple[Drawing, list[float | None], Keys]:
