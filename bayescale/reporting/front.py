@@ -551,7 +551,7 @@ def _worth(choice: Choice, *, modelled: bool = False) -> tuple[str, ...]:
     if choice.unsettled:
         return ("More runs come first: without them, no split is better than another by more than chance.",)
     lines = dict(choice.lines)
-    said = [f"Worth of settling one unknown: {lines['settle']}."] if "settle" in lines else []
+    said = [f"Worth of settling one unknown (they do not add up): {lines['settle']}."] if "settle" in lines else []
     if isinstance(choice.details, Split):
         dollars = choice.bill[1].get("dollars")
         money = f"${count(dollars['q50'] * choice.waste_fraction)}, " if dollars else ""

@@ -28,15 +28,15 @@ WORDS = {
     "more compute than the best split (90% interval {low} to {high}).",
     "outside": "Your plan is outside the sizes that this page knows at this budget.",
     "run_range": "90% interval of one run: {low} to {high}; ",
-    "loss_range": "90% interval of the average run: {low} to {high}",
+    "loss_range": "90% interval of the law alone: {low} to {high}",
     "ratio_range": "the best ratio has a 90% interval of {low} to {high}",
     "served_ratio": "90% interval {low} to {high}",
     "served_cost": "training and serving; ",
     "reach_over": "more compute than your largest run ({largest} FLOP)",
     "reach_inside": "your largest run has {largest} FLOP",
     "scenario": "too far for a forecast: read it as a scenario",
-    "cost_range": "{dollars} over the ranges of price and utilisation; price of {as_of}",
-    "days": "; {days} days on all accelerators",
+    "cost_range": "{dollars} over the ranges of price, utilisation and overhead; price of {as_of}",
+    "days": "; {days} days on {devices}",
     "hours_range": "90% interval {low} to {high}",
     "note_a": "Note: {params} parameters is the chosen size. Each size needs this much more compute than each draw's "
     "best size, for the same loss.",
@@ -56,7 +56,8 @@ WORDS = {
     "under_a": "{x} parameters: {mean} extra compute expected (90% of the draws {low} to {high}).",
     "under_b": "{x} FLOP: a loss of {mean} (90% of the draws {low} to {high}).",
     "regret_note": "Note: the regret of an action is what it loses against each draw's best action, under the law "
-    "alone. Actions with at most twice the least expected regret: {near} of {count}. The picture is of {draws} draws.",
+    "alone. The picture is of {draws} draws.",
+    "regret_near": " {near} of {count} actions have at most twice the least expected regret.",
     "regret_run": " The choice itself is by the utility of a run, with its noise and the errors of the law.",
     "regret_open": " No action is marked, because the runs do not settle one; so there is no control either.",
     "regret_shown": "{action}: expected regret {regret} (90% of the draws {low} to {high}).",
@@ -76,7 +77,7 @@ WORDS = {
     "good": "Settled",
     "care": "Use with care",
     "open": "Not settled",
-    "states": "PASS: nothing was found against the answer. REVIEW: something may change it; read the line and decide. "
+    "states": "PASS: this check found nothing against the answer. REVIEW: something may change it; read the line and decide. "
     "FAIL: the model does not describe these runs in this respect.",
     "moved": "leaving out a few runs changes the answer",
     "marked": "the fit includes runs that the table marks as not to be fitted, and they change the answer",
@@ -85,8 +86,8 @@ WORDS = {
     "too_dear": "Another run as large as your largest costs more than that.",
     "may_pay": "Another run as large as your largest costs less than that, so it may pay.",
     "next_run": "To find the best next run and what it is worth: {command}",
-    "model_first": "Before any run, follow the actions above: they cost no training, and they say whether the model is "
-    "right.",
+    "model_first": "Before any run, follow the actions above: they cost no training, and they can show where the model "
+    "is wrong.",
     "far": "the budget is over 100 times the largest run",
     "costly": "the expected waste is over 10% of compute",
     "cautious": "chosen for the mean of the worst {tail} of the draws",

@@ -87,7 +87,7 @@ def _finding(
     drift = "the errors drift with" if p < _LEAST_P else "the errors do not clearly drift with"
     return Finding(
         "residuals", subject, p >= _LEAST_P, p, _LEAST_P,
-        f"{drift} {subject} (by chance alone: p = {p:.3f}): at {subject} {labels[worst]}, observations are above "
-        f"{mean:.0%} of the predictions for them, on average; 50% is expected{size}",
+        f"{drift} {subject} (p = {p:.3f} if the model is right): at {subject} {labels[worst]}, an observation is on "
+        f"average above {mean:.0%} of the draws that predict it, where 50% is expected{size}",
         "another law may bend where this one does not: fit coupled or drift, and compare",
     )  # fmt: skip

@@ -53,7 +53,7 @@ def _finding(of: Instance, runs: pd.DataFrame, sites: dict[str, np.ndarray]) -> 
     size = f" is {np.median(seen):.3g} times that of independent items" if "n_items" in of.requires else ""
     return Finding(
         "scores", of.name, p >= _LEAST_P, p, _LEAST_P,
-        f"{of.name}: the scatter around the curve{size} (by chance alone: p = {p:.3f})",
+        f"{of.name}: the scatter around the curve{size} (p = {p:.3f} if the model is right)",
         "use the noise over-dispersed" if of.noise.name == "binomial"
         else "the curve misses the runs: let the floor be informed (benchmark), or let it bend (bent-accuracy)",
     )  # fmt: skip
