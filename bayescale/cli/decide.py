@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from bayescale.cli.examples import epilog
-from bayescale.cli.options import BUDGETS, Budget, Quantity, Target, as_json_option, command_of
+from bayescale.cli.options import BUDGETS, Bought, Budget, Quantity, Target, as_json_option, command_of, spending
 from bayescale.cli.printing import LOADING, finish, print_json, print_wrapped, waiting
 from bayescale.core.errors import QueryError, why_unwritten
 
@@ -110,7 +110,11 @@ def command(name: str, about: str, settings: Mapping[str, Mapping[str, Any]], lo
     """
 
     def run(fit_file: str, risk: str, plot: Path | None, page: Path | None, as_json: bool, **given: Any) -> None:
-        values = {key: dict(given[key]) if how["kind"] in _PAIRS else given[key] for key, how in settings.items()}
+        values: dict[str, Any] = {
+            key: dict(given[key]) if how["kind"] in _PAIRS else given[key] for key, how in settings.items()
+        }
+        if isinstance(values.get("flops"), Bought):
+            values |= {"flops": None, **spending(values["flops"], settings, values.get("hardware"))}
         with waiting(LOADING):
             from bayescale.decisions.risk import risk_of
             from bayescale.decisions.solver import decide
@@ -124,7 +128,7 @@ def command(name: str, about: str, settings: Mapping[str, Mapping[str, Any]], lo
         with waiting("comparing every action under every draw"):
             choice = decide(load()(**values), loaded, risk_of(risk))
             said = choice.to_dict() if as_json else f"{choice!r}"  # both compute which runs move the choice
-        written_to = _written(choice, plot, page, command_of(click.get_current_context()))
+        written_to = _written(choice, plot, page, command_of(click.get_current_context()), fit_file)
         if as_json:
             print_json(said)
         else:
@@ -146,7 +150,7 @@ def command(name: str, about: str, settings: Mapping[str, Mapping[str, Any]], lo
     )
 
 
-def _written(choice: Any, plot: Path | None, page: Path | None, command: str) -> list[Path]:
+def _written(choice: Any, plot: Path | None, page: Path | None, command: str, fit_file: str) -> list[Path]:
     """Write the figures and the report of a choice; return their paths."""
     from bayescale.decisions.choice import Choice
 
@@ -158,7 +162,7 @@ def _written(choice: Any, plot: Path | None, page: Path | None, command: str) ->
         from bayescale import reporting
 
         with waiting("checking the fit and drawing the report"):
-            found.append(reporting.report(choice, page, command=command))
+            found.append(reporting.report(choice, page, command=command, fit_file=fit_file))
     return found
 
 

@@ -25,7 +25,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "report": ("report fit.nc --flops 5.76e23 --out decision.html",
                "report fit.nc --flops '2M dollars @ 512xH100' --out decision.html"),
     "learn": ("learn families.csv --out mine.toml --folder fits", "learn open-families --keep --out models/mine.toml"),
-    "show": ("show models", "show laws additive", "show data hoffmann2022"),
+    "show": ("show models", "show laws additive", "show data hoffmann2022 --head"),
     "cache": ("cache", "cache --clear"),
     "decide allocation": tuple(f"decide {line}" for line in _ALLOCATION),
     "decide data-cap": ("decide data-cap fit.nc --flops 1e22 --unique-tokens 25B",),

@@ -25,6 +25,7 @@ from bayescale.cli.options import (
     models_option,
     reading_options,
     seed_option,
+    spending,
     sweep_options,
 )
 from bayescale.cli.printing import (
@@ -32,6 +33,7 @@ from bayescale.cli.printing import (
     check_out,
     echo,
     finish,
+    paragraph,
     print_json,
     print_table,
     read_queries,
@@ -88,6 +90,8 @@ def fit(
             from bayescale.evaluation import stacking
         with keeping(folder):
             result = stacking.stack(table, specs, stages=stages, **of_several, **settings)
+    for one in result.members.values():
+        one.meta["command"] = command_of(click.get_current_context())  # for reports: only this verb knows it
     with stages("save"), waiting("saving the fit"):
         result.save(out)
     seconds = {name: round(value, 3) for name, value in stages.seconds.items()}
@@ -247,7 +251,7 @@ def _print_law(
         print_json({"kind": found.kind, "rows": table.to_dict("records")})
     else:
         warn(found.verdict)
-        echo(f"{found.kind} of the law alone, without the noise of a run; fit {found.verdict.status}")
+        echo(paragraph(f"{found.kind} of the law alone, without the noise of a run; fit {found.verdict.status}"))
         print_table(found.table)
     finish(fit.converged, str(fit.verdict))
 
@@ -271,21 +275,21 @@ def report(
     decision: str, settings: tuple[tuple[str, str], ...], written_as: str | None,
 ) -> None:  # fmt: skip
     """Write a self-contained report: the answer on one page, the evidence on the next, and an appendix."""
-    given: dict[str, Any] = {"flops": flops, "family": family, "hardware": hardware}
     with waiting(LOADING):
         from bayescale import reporting
+        from bayescale.decisions.base import settings_of
         from bayescale.decisions.solver import decide, read_settings
         from bayescale.inference import fit_io
+        from bayescale.parts.catalogue import find
 
         reporting.check_target(out, written_as)
+        own = read_settings(decision, settings)
+        given = spending(flops, settings_of(find("bayescale.decisions", decision)), hardware)
+        given |= {"family": family} if family else {}
         loaded = fit_io.load_fit(fit_file)
     with waiting("checking and drawing the fit for its report"):
-        if decision == "allocation" and not settings:
-            written = reporting.report(loaded, out, **given, command=command_of(ctx), format=written_as)
-        else:
-            own = {name: value for name, value in given.items() if value is not None} | read_settings(
-                decision, settings
-            )
-            written = reporting.report(decide(decision, loaded, **own), out, command=command_of(ctx), format=written_as)
+        plain = decision == "allocation" and not settings
+        thing, asked = (loaded, given) if plain else (decide(decision, loaded, **given | own), {})
+        written = reporting.report(thing, out, command=command_of(ctx), fit_file=fit_file, format=written_as, **asked)
     echo(f"{written}")
     finish(loaded.converged, str(loaded.verdict))

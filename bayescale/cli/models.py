@@ -17,6 +17,7 @@ from bayescale.cli.options import (
     Real,
     Target,
     as_json_option,
+    command_of,
     models_option,
     reading_options,
     response_option,
@@ -33,6 +34,7 @@ from bayescale.cli.printing import (
     print_json,
     print_table,
     print_tables,
+    print_wrapped,
     read_runs,
     waiting,
     write_csv,
@@ -164,7 +166,7 @@ def _print_backtest(result: Backtest, verbose: bool = False) -> None:
     horizons = result.horizons
     print_table(horizons if verbose else horizons[[c for c in _BACKTEST if c in horizons]])
     for name, weights in result.weights.items():
-        echo(f"{name}: {weights!r}")
+        print_wrapped(f"{name}: {weights!r}")
     if not verbose:
         echo("--verbose prints every score")
 
@@ -212,7 +214,10 @@ def calibrate(
     if as_json:
         print_json(result.to_dict())
     else:
-        echo(repr(result))
+        first, *others = result.lines
+        echo(paragraph(first))
+        print_table(result.table)
+        print_wrapped("\n".join(others))
     finish(result.passed, str(result.verdict))
 
 
@@ -255,12 +260,12 @@ def compare(
         write_csv(result.table, out)
     if page is not None:
         with waiting("checking the fits and drawing the report"):
-            reporting.report(result, page)
+            reporting.report(result, page, command=command_of(click.get_current_context()))
     if as_json:
         print_json(result.to_dict())
     else:
         print_tables(result.tables)
-        echo(f"{result!r}" + f"\nreport: {page}" * (page is not None))
+        print_wrapped(f"{result!r}" + f"\nreport: {page}" * (page is not None))
     finish(result.converged, str(result.verdict))
 
 
@@ -308,7 +313,8 @@ def learn(
     named = {"model": spec, "runs": runs} | as_text(reading)
     origin = dict(learned.learned) | named
     path = write_spec(replace(learned, title=title or learned.title, learned=tuple(origin.items())), out)
-    echo(f"{path}: priors learned from {len(learner.families)} families of {runs}; {origin['population']}")
+    of = counted(len(learner.families), "family")
+    echo(paragraph(f"{path}: priors learned from {of} of {runs}; {origin['population']}"))
     if keep:
         echo(f"kept {evidence_io.remember(learner, out.parent / evidence_io.FOLDER / out.name)}")
 
@@ -316,19 +322,27 @@ def learn(
 @click.command()
 @click.argument("kind", metavar="KIND", type=click.Choice([*_KINDS, "model", "law", "decision", "check"]))
 @click.argument("name", required=False)
+@click.option("--head", is_flag=True, help="Print the first runs of a table, as they are read, after its card.")
 @as_json_option
-def show(kind: str, name: str | None, as_json: bool) -> None:
+def show(kind: str, name: str | None, head: bool, as_json: bool) -> None:
     """List what ships, or show one NAME in full.
 
     KIND is models, data, laws, resources, penalties, responses, noise, discrepancies, decisions or checks.
     """
     kind = kind if kind in _KINDS else f"{kind}s"
+    if head and (kind != "data" or name is None):
+        raise click.UsageError("--head is of one table: show data NAME --head")
     with waiting(LOADING):
         from bayescale.cli import show as showing
 
         content = showing.list_of(kind) if name is None else showing.one(kind, name)
         words = showing.list_words(kind, content) if isinstance(content, list) else showing.words(kind, content)
+        first = read_runs(str(name)).frame.head() if head else None
     if as_json:
-        print_json(content)
-    else:
-        echo(words)
+        head_of = {} if first is None else {"head": first.to_dict("records")}
+        print_json(content | head_of if isinstance(content, dict) else content)
+        return
+    print_wrapped(words)
+    if first is not None:
+        echo("first runs")
+        print_table(first)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import io
 import math
@@ -10,14 +11,16 @@ import re
 import shlex
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import click
 
 from bayescale.cli.interrupts import ended_by_interrupt
+from bayescale.cli.printing import echo
+from bayescale.cli.reading import Reading
 from bayescale.core.errors import BayescaleError, ConvergenceWarning
 from bayescale.core.quantities import LEAST, MOST, quantity
 from bayescale.core.units import LOSS_UNITS
@@ -57,6 +60,21 @@ class Quantity(click.ParamType):
         return number
 
 
+class Bought(float):
+    """FLOP that an amount buys, with the amount, its unit and hardware, and the text in which they were given."""
+
+    amount: float
+    unit: str
+    hardware: str
+    said: str
+
+    def __new__(cls, flops: float, amount: float, unit: str, hardware: str, said: str) -> Bought:
+        """Keep what was asked for next to its FLOP."""
+        bought = super().__new__(cls, flops)
+        bought.amount, bought.unit, bought.hardware, bought.said = amount, unit, hardware, said
+        return bought
+
+
 class Budget(Quantity):
     """Compute as FLOP, or as dollars, accelerator-hours or days on hardware: ``2M dollars @ 512xH100``."""
 
@@ -75,7 +93,32 @@ class Budget(Quantity):
         of = "accelerator-hours" if unit == "hours" else unit
         click.echo(f"{match['amount'].strip()} {of} on {match['hardware'].strip()}: {middle:.3g} FLOP, the median "
                    f"(90% interval {low:.3g} to {high:.3g})", err=True)  # fmt: skip
-        return float(middle)
+        return Bought(middle, amount, unit, match["hardware"].strip(), str(value))
+
+
+def spending(flops: float | None, known: Container[str], hardware: str | None = None) -> dict[str, Any]:
+    """Return a budget as settings of a decision: in its own unit if the decision has it, else in FLOP.
+
+    Parameters
+    ----------
+    flops : float, optional
+        What :class:`Budget` has read.
+    known : container of str
+        Names of the decision's settings.
+    hardware : str, optional
+        As given by another option.
+
+    Returns
+    -------
+    dict
+    """
+    given = {"hardware": hardware} if hardware else {}
+    if not isinstance(flops, Bought):
+        return given if flops is None else {"flops": flops, **given}
+    if hardware not in (None, flops.hardware):
+        raise click.UsageError(f"--flops is on {flops.hardware}, and --hardware is {hardware}: give one of them")
+    on = {"hardware": flops.hardware} if "hardware" in known else given
+    return {flops.unit: flops.amount, **on} if flops.unit in known else {"flops": float(flops), **on}
 
 
 class Condition(click.ParamType):
@@ -160,8 +203,11 @@ class Group(click.Group):
         except OSError as error:
             if error.filename is not None:  # not of a stream
                 raise
-            _give_up_output()
-            click.echo(f"bayescale: cannot write the output: {error.strerror}", err=True)
+            if error.errno == errno.ENOENT:  # libraries look for their settings there when they are imported
+                echo("bayescale: the working folder does not exist any more\n  hint:     change to another", err=True)
+            else:
+                _give_up_output()
+                click.echo(f"bayescale: cannot write the output: {error.strerror}", err=True)
             sys.exit(2)
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
@@ -182,19 +228,19 @@ def _printed(ctx: click.Context | None = None) -> Iterator[None]:
     try:
         yield
     except BayescaleError as error:
-        click.echo(f"bayescale: {error}", err=True)
+        echo(f"bayescale: {error}", err=True)
         raise click.exceptions.Exit(2) from None
     except RuntimeError as error:
         if _NO_BACKEND not in str(error):
             raise
-        click.echo(f"bayescale: {error}\n  hint:     unset JAX_PLATFORMS, or name what this machine has: cpu", err=True)
+        echo(f"bayescale: {error}\n  hint:     unset JAX_PLATFORMS, or name what this machine has: cpu", err=True)
         raise click.exceptions.Exit(2) from None
     except click.exceptions.NoArgsIsHelpError:
         raise  # click prints the help
     except click.UsageError as error:
         asked = error.ctx or ctx
         hint = f"\n  hint:     {asked.command_path} --help" if asked else ""
-        click.echo(f"bayescale: {error.format_message()}{hint}", err=True)
+        echo(f"bayescale: {error.format_message()}{hint}", err=True)
         raise click.exceptions.Exit(2) from None
 
 
@@ -219,11 +265,23 @@ def command_of(ctx: click.Context) -> str:
             parts += flag
             continue
         for each in value if getattr(one, "multiple", False) or one.nargs == -1 else [value]:
-            parts += [*flag, *map(_written, each if isinstance(each, tuple) else [each])]
+            parts += [*flag, *map(_written, _given(one.type, each))]
     return " ".join(parts)
 
 
+def _given(kind: click.ParamType, value: Any) -> tuple[Any, ...]:
+    """Return the words of a value on a command line."""
+    if isinstance(kind, Condition):
+        return ("=".join(value),)
+    if isinstance(kind, Melted):
+        column, same = value
+        return (f"{column}{':' * bool(same)}{','.join(f'{name}={number:.15g}' for name, number in same.items())}",)
+    return value if isinstance(value, tuple) else (value,)
+
+
 def _written(value: Any) -> str:
+    if isinstance(value, Bought):
+        return shlex.quote(value.said)
     return shlex.quote(f"{value:.6g}" if isinstance(value, float) else str(value))
 
 
@@ -270,20 +328,6 @@ _READING = (
                  help="A column of RUNS that is an observation, as in a wide table of scores. May be repeated. With "
                  "what is the same in all runs: hellaswag:n_items=10042,chance=0.25."),
 )  # fmt: skip
-
-
-class Reading(NamedTuple):
-    """How a table of runs is read, and which of its runs: the options of every verb that reads runs."""
-
-    columns: tuple[tuple[str, str], ...] = ()
-    units: tuple[tuple[str, str], ...] = ()
-    loss_unit: str | None = None
-    bytes_per_token: float | None = None
-    decimal: str | None = None
-    conditions: tuple[tuple[str, str], ...] = ()
-    excluded: tuple[str, ...] = ()
-    observations: str | None = None
-    melt: tuple[tuple[str, dict[str, float]], ...] = ()
 
 
 def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:

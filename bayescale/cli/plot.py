@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from bayescale.cli.options import BUDGET, Budget
-from bayescale.cli.printing import LOADING, echo, finish, waiting
+from bayescale.cli.options import BUDGET, Budget, spending
+from bayescale.cli.printing import LOADING, echo, finish, print_wrapped, waiting
 from bayescale.core.errors import QueryError, nearest, why_unwritten
 
 
@@ -41,8 +41,7 @@ def plot(
         available = plots.kinds()
     given = {"family": family, "name": parameter, "column": column, "by": by}
     if only_list:
-        for name, function in available.items():
-            echo(f"{name:20} {(inspect.getdoc(function) or '').partition(chr(10))[0]}")
+        print_wrapped("\n".join(_listed(available, plots.others())))
         return
     for kind in kinds:
         if kind not in available:
@@ -73,9 +72,20 @@ def plot(
     finish(loaded.converged, str(loaded.verdict))
 
 
+def _listed(available: dict[str, Any], others: dict[str, tuple[str, Any]]) -> list[str]:
+    """Return a line for each figure: those of a fit, then those that Python draws of something else."""
+    lines = [f"{name:20}  {_first_line(function)}" for name, function in available.items()]
+    lines += ["", "in Python, as bs.plots.plot_NAME of a comparison, a backtest, a calibration or a spec:"]
+    return lines + [f"{name:20}  {_first_line(function)} Of a {of.lower()}." for name, (of, function) in others.items()]
+
+
+def _first_line(function: Any) -> str:
+    return (inspect.getdoc(function) or "").partition("\n")[0]
+
+
 def _draw(function: Any, fit: Any, flops: float | None, given: dict[str, str | None]) -> Any:
     """Call a plot with the options that it takes; return a sentence if there is no choice to draw."""
-    from bayescale.decisions.allocation import Allocation, default_budget
+    from bayescale.decisions.allocation import UNITS, Allocation, default_budget
     from bayescale.decisions.choice import Choice
     from bayescale.decisions.solver import decide
 
@@ -84,5 +94,6 @@ def _draw(function: Any, fit: Any, flops: float | None, given: dict[str, str | N
     options = {name: value for name, value in given.items() if name in others and value is not None}
     if first == "fit":
         return function(fit, **options)
-    choice = decide(Allocation(flops or default_budget(fit, family), family), fit)
+    spent = spending(flops or default_budget(fit, family), (*UNITS, "hardware"))
+    choice = decide(Allocation(family=family, **spent), fit)
     return function(choice, **options) if isinstance(choice, Choice) else choice.reason

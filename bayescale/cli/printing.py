@@ -11,7 +11,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bayescale.cli.options import Reading
+from bayescale.cli.reading import Reading
 from bayescale.core import progress
 from bayescale.core.errors import QueryError, why_unwritten
 from bayescale.core.escapes import printable
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 _HDF5 = b"\x89HDF\r\n\x1a\n"  # the first bytes of every file that Fit.save writes
 _PLAIN = Reading()
 _COUNTED_FROM = 9999.5  # from here on four digits need a power of ten or a suffix; a suffix is read faster
+_ANSWERS = {"True": "yes", "False": "no"}
 _COUNTS = 999.5  # from here on a count has a suffix where a larger one in its row has one
 _SMALLEST = 1e-8  # smaller figures need a power of ten to be read at all
 _OF_ONE = ("mean", "sd", "q05", "q50", "q95", "epred_q05", "epred_q95")
@@ -49,8 +50,10 @@ def echo(text: object, *, err: bool = False) -> None:
     """Print a text on standard output or standard error, with control characters escaped.
 
     Names of families, columns and files come from others: on a terminal they could move the cursor or hide text.
+    Messages are wrapped to the terminal's width; data are wrapped by what prints them.
     """
-    click.echo(printable(str(text)), err=err)
+    said = printable(str(text))
+    click.echo("\n".join(_wrapped(line, err=True) for line in said.splitlines()) if err else said, err=err)
 
 
 def print_json(content: Any) -> None:
@@ -68,7 +71,8 @@ LABELS = {
     "k_above": "k > 0.7", "k_worst": "largest k", "worst_run": "most influential run", "weight_se": "SE",
     "tokens_per_param": "tokens/param", "tokens_per_param_q05": "from", "tokens_per_param_q95": "to",
     "expected_loss": "loss", "regret_nats": "regret", "waste_fraction": "waste", "band_low": "safe from",
-    "band_high": "safe to", "chosen_by": "chosen by", "judged_by": "if right", "extra_loss": "extra loss",
+    "band_high": "safe to", "chosen_by": "chosen by", "chi2_p": "chi-square p", "judged_by": "if right",
+    "extra_loss": "extra loss",
 }  # fmt: skip
 """What a terminal calls columns; JSON and CSV keep their names."""
 
@@ -127,13 +131,18 @@ LOADING = "loading the libraries and the data"
 """What every verb waits for first."""
 
 
-def columns() -> int | None:
-    """Return the terminal's width in characters; None if standard output is not a terminal."""
-    return shutil.get_terminal_size().columns if _is_terminal() else None
+def columns(*, err: bool = False) -> int | None:
+    """Return the width of the terminal in characters; None if standard output, or error, is not a terminal."""
+    if not _is_terminal(err=err):
+        return None
+    if err and not _is_terminal():  # the width that is usually asked for is that of standard output
+        with suppress(OSError):
+            return os.get_terminal_size(sys.stderr.fileno()).columns
+    return shutil.get_terminal_size().columns
 
 
-def _is_terminal() -> bool:
-    return sys.stdout.isatty()
+def _is_terminal(*, err: bool = False) -> bool:
+    return (sys.stderr if err else sys.stdout).isatty()
 
 
 def _drawn(table: pd.DataFrame) -> Table:
@@ -188,7 +197,7 @@ def coloured(text: str, state: str) -> str:
     return text if plain else click.style(text, fg=_COLOURS[state], bold=state != "PASS")
 
 
-def paragraph(text: str, before: int = 0, indent: str = "") -> str:
+def paragraph(text: str, before: int = 0, indent: str = "", *, err: bool = False) -> str:
     """Return text wrapped between words to the terminal's width; as one line if there is no terminal.
 
     Parameters
@@ -198,8 +207,10 @@ def paragraph(text: str, before: int = 0, indent: str = "") -> str:
         Characters that stand before the first line.
     indent : str
         What the first line begins with; others are indented by as much.
+    err : bool
+        Whether it is for standard error.
     """
-    width = columns()
+    width = columns(err=err)
     if width is None:
         return indent + text
     inner = max(width - before, len(indent) + 20)
@@ -220,9 +231,14 @@ def print_wrapped(text: str) -> None:
         else:
             joined.append(line)
     for line in joined if columns() else text.splitlines():
-        named = re.match(r" *\S+(?: \S+)? {2,}", line) or re.match(r" *", line)
-        start = named[0] if named else ""
-        echo(paragraph(line[len(start) :], indent=start))
+        echo(_wrapped(line))
+
+
+def _wrapped(line: str, *, err: bool = False) -> str:
+    """Wrap a line of a name and a text below the text."""
+    named = re.match(r" *\S+(?: \S+)? {2,}", line) or re.match(r" *", line)
+    start = named[0] if named else ""
+    return paragraph(line[len(start) :], indent=start, err=err)
 
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:
@@ -403,8 +419,10 @@ def cell(name: str, value: Any, largest: float = 0) -> str:
     """
     if isinstance(value, str):
         return printable(value, newlines=False)
-    if str(value) == "<NA>" or value != value:
+    if value is None or str(value) == "<NA>" or value != value:
         return ""
+    if str(value) in _ANSWERS:  # of Python or of NumPy
+        return _ANSWERS[str(value)]
     counts = abs(value) >= (_COUNTS if largest >= _COUNTED_FROM else _COUNTED_FROM)
     if name in ("params", "tokens", "flops", "unique_tokens") or counts:
         return count(float(value))

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bayescale.cli.printing import echo, paragraph, print_table
+from bayescale.cli.printing import echo, paragraph, print_table, print_wrapped
 from bayescale.core.quantities import count
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def marked_words(fit: Any, out: Path) -> str:
     str
         Empty if there are none.
     """
-    from bayescale.decisions.marked import without_marked
+    from bayescale.evaluation.marked import without_marked
     from bayescale.inference.average import LEAVE_OUT
 
     if not fit.excluded:
@@ -116,4 +116,5 @@ def _forecast_words(result: Any, table: Any) -> list[str]:
 def warn(verdict: Any) -> None:
     """Print first whether the numbers that follow are provisional, why, and what to do."""
     if verdict.caution:
-        echo(f"{verdict.caution}\n")
+        print_wrapped(verdict.caution)
+        echo("")

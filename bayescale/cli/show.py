@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import re
 from typing import Any, NamedTuple
 
 import bayescale
 from bayescale.core import shipped, toml
-from bayescale.core.quantities import count
+from bayescale.core.quantities import count, counted
 from bayescale.modelling.spec import Spec
 from bayescale.modelling.spec_io import load_spec
 from bayescale.parts.base import Parameter
@@ -210,11 +211,20 @@ def words(kind: str, content: dict[str, Any]) -> str:
 
 def _part_lines(content: dict[str, Any]) -> list[str]:
     """Return what a part says of itself, before its parameters."""
-    lines = ["", content["about"], "", f"source: {content['source']}"]
+    lines = ["", *_flowed(content["about"]), "", f"source: {content['source']}"]
     lines += [f"{head}: {content[key]}" for key, head in _PROVEN.items() if content.get(key)]
     if "runs" in content:
         lines += [f"proven on: {', '.join(content['runs']) or SIMULATED}"]
     return lines + ([f"fields: {_fields_words(content['fields'])}"] if "fields" in content else [])
+
+
+def _flowed(about: str) -> list[str]:
+    """Return a docstring with one line a paragraph, which a terminal wraps; what is indented keeps its lines."""
+    found: list[str] = []
+    for paragraph in about.split("\n\n"):
+        kept = re.search(r"^ |::|^---|^- ", paragraph, re.MULTILINE)
+        found += ["", *(paragraph.splitlines() if kept else [" ".join(paragraph.split())])]
+    return found[1:]
 
 
 def _model_lines(content: dict[str, Any]) -> list[str]:
@@ -289,7 +299,10 @@ def _card(name: str) -> dict[str, Any]:
 
 def _card_words(card: dict[str, Any]) -> str:
     plain = ("summary", "source", "citation", "licence", "licence_note", "made")
-    lines = [card["title"], f"{card['rows']} rows, {card['families']} families; sha256 {card['sha256'][:16]}…"]
+    lines = [
+        card["title"],
+        f"{card['rows']} rows, {counted(card['families'], 'family')}; sha256 {card['sha256'][:16]}…",
+    ]
     lines += [f"{key + ':':14} {card[key]}" for key in plain if card.get(key)]
     lines += ["columns"] + [f"  {name:16} [{c['unit']}] {c['meaning']}" for name, c in card["columns"].items()]
     lines += ["exclusions"] * bool(card["exclusions"])

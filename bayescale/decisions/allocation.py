@@ -51,11 +51,14 @@ from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN, size_column
 
 TIMES_LARGEST = 10.0
 """Default budget, as a multiple of the largest run's compute."""
+CUSTOMARY = 20.0
+"""Tokens per param that many keep to at any budget, after Hoffmann et al. (2022)."""
+UNITS = ("flops", "dollars", "days")
+"""Settings that each state the budget in a unit of its own."""
 _ACTIONS = 400  # grid in ln params; the vertex of a parabola refines each draw's optimum
 _DECADES = 3.0  # of params on either side of the anchor's path at this compute
 _CURVE = (-2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0)  # decades around the budget at which the optimum is reported
 _AROUND = np.union1d(BELOW, _CURVE)  # decades around the budget at which each draw's optimum is sought
-_UNITS = ("flops", "dollars", "days")
 _SPENT = ("tokens", "unique_tokens", "flops")  # columns that grow with what is spent on a size
 _LEAST_STEPS, _STEP = 6, 0.4  # of ln FLOP, between which losses are interpolated
 
@@ -115,7 +118,7 @@ class Allocation(AbstractDecision):
         QueryError
             If the budget is not in exactly one unit, or dollars or days lack the hardware.
         """
-        given = {name: getattr(self, name) for name in _UNITS if getattr(self, name) is not None}
+        given = {name: getattr(self, name) for name in UNITS if getattr(self, name) is not None}
         if len(given) != 1:
             raise QueryError("an allocation has its budget in one unit", expected="flops, dollars or days",
                              got=" and ".join(given) or "none")  # fmt: skip
@@ -267,6 +270,55 @@ class Split(AbstractDetails):
         """
         return safe_range(self.ln_params[:_ACTIONS], self.waste[:, :_ACTIONS])
 
+    def at_ratio(self, tokens_per_param: float) -> dict[str, Any]:
+        """Return what the budget costs at given tokens per param, relative to each draw's best split.
+
+        Parameters
+        ----------
+        tokens_per_param : float
+            At the median of what the budget buys.
+
+        Returns
+        -------
+        dict
+            ``tokens_per_param params tokens``; ``waste_fraction``, the expected extra compute that the best split does
+            not need for the same loss, with its quantiles ``waste``; and ``extra_loss``, the expected loss above that
+            of the best split, in nats/token.
+
+        Raises
+        ------
+        QueryError
+            If the size is not among the sizes that the decision compares.
+
+        Examples
+        --------
+        >>> split = bs.decide("allocation", fit, flops="5.76e23").details
+        >>> found = split.at_ratio(split.tokens / split.params)
+        >>> bool(abs(found["waste_fraction"] - split.waste_fraction) < 1e-6)
+        True
+        """
+        grid, now = self.ln_params[:_ACTIONS], int(np.flatnonzero(np.isclose(self.budgets, self.flops))[0])
+        params = np.sqrt(self.flops / (FLOPS_PER_PARAM_TOKEN * tokens_per_param)) if tokens_per_param > 0 else np.nan
+        if not grid[0] <= np.log(params) <= grid[-1]:
+            low, high = (count(self.flops / (FLOPS_PER_PARAM_TOKEN * np.exp(2 * end))) for end in grid[[-1, 0]])
+            raise QueryError("no size that was compared has these tokens per param", got=f"{tokens_per_param:g}",
+                             expected=f"a number from {low} to {high}")  # fmt: skip
+        at = interpolate(grid, self.losses[:, :_ACTIONS], np.full(len(self.losses), np.log(params)))[:, None]
+        waste = wasted(at, self.least_loss[:, : now + 1], np.log(self.budgets[: now + 1] / self.flops))[:, 0]
+        return {
+            "tokens_per_param": float(tokens_per_param), "params": float(params),
+            "tokens": float(tokens_per_param * params), "waste_fraction": float(waste.mean()),
+            "waste": quantiles(waste), "extra_loss": float((at[:, 0] - self.least_loss[:, now]).mean()),
+        }  # fmt: skip
+
+    @property
+    def customary(self) -> dict[str, Any]:
+        """What the budget costs at :data:`CUSTOMARY` tokens per param; empty if no such size was compared."""
+        try:
+            return self.at_ratio(CUSTOMARY)
+        except QueryError:
+            return {}
+
     @property
     def curve(self) -> pd.DataFrame:
         """Optimum at several budgets: quantiles over draws of params, tokens per param and lowest loss."""
@@ -395,6 +447,7 @@ class Split(AbstractDetails):
             "value_of_perfect_information_nats": self.evpi,
             "indifference_params": None if np.isnan(self.band[0]) else list(self.band),
             "optimum": self.optimum,
+            "at_20_tokens_per_param": self.customary,
             "influence": [one.to_dict() for one in self.influence],
             "curve": self.curve.to_dict("records"),
             "reach_decades": self.reach_decades,

@@ -555,11 +555,18 @@ class Withheld:
             raise AttributeError(name)
         raise AttributeError(f"there is no recommendation, so there is no {name}: {self.verdict}")
 
+    @property
+    def _rows(self) -> list[tuple[str, str]]:
+        """Why there is no recommendation, and what to do, each with its label."""
+        reasons, to_do = self.verdict.problems, self.verdict.advice
+        return [*(("reason", one) for one in reasons), *(("to do", one) for one in to_do)]
+
     def __repr__(self) -> str:
-        lines = [f"{self.verdict.status}: no recommendation", wrapped(self.problem, 2)]
-        lines += [wrapped(f"  reason       {problem}", 15) for problem in self.verdict.problems]
-        lines += [wrapped(f"  to do        {advice}", 15) for advice in self.verdict.advice]
-        return "\n".join(lines)
+        rows = [wrapped(f"  {label:12} {said}", 15) for label, said in self._rows]
+        return "\n".join([f"{self.verdict.status}: no recommendation", wrapped(self.problem, 2), *rows])
+
+    def _repr_html_(self) -> str:
+        return rich(f"{self.verdict.status}: no recommendation\n{self.problem}") + paired(self._rows)
 
 
 def _plain(action: pd.Series) -> dict[str, Any]:

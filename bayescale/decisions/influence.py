@@ -199,7 +199,8 @@ def influence(fit: Fit, family: str, flops: float) -> list[Change]:
     first order, leaving out runs :math:`G` moves the mean of an answer :math:`g` by
     :math:`-\sum_{i \in G} \operatorname{cov}(g, \ln p(y_i))` over the draws. This finds the runs with the largest
     effect. For these, the draws are reweighted by Pareto-smoothed importance sampling. Where its shape says that the
-    weights are not reliable, the first-order change is returned, which may be half or twice the true one.
+    weights are not reliable, the first-order change is returned. It may be half or twice the true one, and a change of
+    a fraction of a posterior SD may have the wrong sign.
 
     Parameters
     ----------
@@ -274,7 +275,7 @@ def swayed(
     by_run = "log_likelihood" in one.tree and RUN in one.tree["log_likelihood"].dims
     if others or not by_run or len(rows) < 2 * _LEAST_LEFT or not {"params", "tokens"} <= set(runs):
         return []
-    likelihood = _log_likelihoods(one, len(utility))
+    likelihood = _log_likelihoods(one, len(utility), len(runs))
     if len(likelihood) != len(utility) or not np.isfinite(utility).all():
         return []
     stays, score = int(np.flatnonzero(columns == chosen)[0]), risk.score(utility)
@@ -367,7 +368,7 @@ def _log_likelihoods(fit: Fit, draws: int, runs: int) -> np.ndarray:
     total = np.sum(placed, axis=0)
     chains, length = total.shape[:2]
     thin = -(-chains * length // draws)
-    return total[:, ::thin].reshape(draws, -1)
+    return total[:, ::thin].reshape(-1, runs)
 
 
 def _groups(runs: pd.DataFrame, rows: np.ndarray) -> list[tuple[int, ...]]:

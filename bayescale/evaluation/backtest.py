@@ -1,4 +1,4 @@
-"""Backtest: fit some of each family's runs, score forecasts of others."""
+"""Backtest: fit on smaller runs, score forecasts of larger ones."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ class Backtest:
         One family per row: ``family n_train n_test`` and the means of :data:`SCORES` over its test runs. If families
         have several cuts, one cut per row, with its ``cut``.
     runs : DataFrame
-        One test run per row, with its ``reach_decades``: decades of compute beyond the family's largest fitted run
-        (beyond all fitted runs, if the family has none); negative inside.
+        One test run per row, with its ``reach_decades``: log10 of its compute over that of the family's largest fitted
+        run (of the largest of all, if the family has none); negative inside.
     left_out : dict
         Families with too few runs to fit or to score, or whose fit failed, and the reason.
     verdicts : dict of Verdict

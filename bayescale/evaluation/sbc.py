@@ -145,18 +145,23 @@ class Calibration:
             "quantities": self.table.set_index("quantity").to_dict("index"),
         }
 
-    def __repr__(self) -> str:
+    @property
+    def lines(self) -> list[str]:
+        """What was simulated, and below its table: the regret, and the verdict."""
         lines = [
             f"Calibration of {self.spec.name!r}: {len(self.ranks)} simulations ranked, {len(self.dropped)} dropped, "
             f"{len(self.unconverged)} not converged",
-            self.table.to_string(index=False, float_format="{:.3f}".format),
         ]
         if check := self.regret_check:
             lines.append(
                 f"mean regret  expected {check['expected']:.2g}, realised {check['realised']:.2g} nats; "
                 f"difference {check['difference']:.2g} ± {check['mcse']:.1g}, p = {check['p']:.3f}"
             )
-        return "\n".join([*lines, f"verdict      {self.verdict} (a quantity fails below p = {self.alpha:.2g})"])
+        return [*lines, f"verdict      {self.verdict} (a quantity fails below p = {self.alpha:.2g})"]
+
+    def __repr__(self) -> str:
+        first, *others = self.lines
+        return "\n".join([first, self.table.to_string(index=False, float_format="{:.3f}".format), *others])
 
 
 def calibrate(

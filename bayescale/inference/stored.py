@@ -72,6 +72,7 @@ _OTHERS: dict[str, Callable[[Any], bool]] = {
     "device": _text,
     "precision": _text,
     "created_at": _text,
+    "command": _text,
     "engine": _table(_anything),
     "seconds": _table(lambda value: isinstance(value, int | float)),
 }

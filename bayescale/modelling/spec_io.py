@@ -100,7 +100,7 @@ def load_spec(source: str | Path, *, allow_code: bool = False) -> Any:
     try:
         content = toml.load(path)
     except FileNotFoundError:
-        raise UnknownName(f"no spec at {path}", expected="the path of a TOML file, or a shipped name") from None
+        raise UnknownName(f"no spec at {path}", expected="the path of a TOML file, or a built-in name") from None
     except (OSError, ValueError) as error:
         raise SpecError(f"{path} is not TOML", got=str(error), hint="see models/additive.toml") from None
     if allow_code or catalogue.CODE_ALLOWED.get():

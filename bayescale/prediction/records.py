@@ -166,7 +166,7 @@ def horizon_of(reach_decades: Any) -> np.ndarray:
     Parameters
     ----------
     reach_decades : array_like, shape (query,)
-        Decades of compute beyond the runs; at most 0 is inside.
+        Log10 of the compute over that of the largest run; at most 0 is inside.
 
     Returns
     -------

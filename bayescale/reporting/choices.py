@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Mapping
 from dataclasses import fields
 
 import pandas as pd
 from matplotlib.axes import Axes
 
 from bayescale.core.errors import QueryError
+from bayescale.decisions.allocation import CUSTOMARY
+from bayescale.decisions.base import AbstractDecision
 from bayescale.decisions.choice import Choice
 from bayescale.decisions.risk import RISKS
+from bayescale.reporting.front import budget_words
 from bayescale.reporting.plots import of_choices
-from bayescale.reporting.words import Column, Picture, Section, drawn, number, tabled, text
+from bayescale.reporting.sentences import say
+from bayescale.reporting.words import (
+    PERCENT,
+    Column,
+    Picture,
+    Section,
+    counted,
+    drawn,
+    number,
+    percent,
+    signed,
+    tabled,
+    text,
+)
 
 
 def sections(choice: Choice) -> list[Section]:
@@ -27,6 +45,29 @@ def sections(choice: Choice) -> list[Section]:
     """
     found = [_decision(choice), _risks(choice), _unknowns(choice), _asked(choice)]
     return [one for one in found if one is not None]
+
+
+def options(decision: AbstractDecision) -> str:
+    """Return the settings of a decision that are not its defaults, as options of its command.
+
+    Parameters
+    ----------
+    decision : AbstractDecision
+
+    Returns
+    -------
+    str
+        Begins with a space, unless it is empty. A setting that no option can give, such as a distribution, is written
+        as it is.
+    """
+    written: list[tuple[str, ...]] = []
+    for one in fields(decision):  # type: ignore[arg-type]  # every decision is a dataclass
+        value, flag = getattr(decision, one.name), f"--{one.name.replace('_', '-')}"
+        if value in (None, one.default) or value == {}:
+            continue
+        several = value.items() if isinstance(value, Mapping) else [(value,)]
+        written += [(flag,)] if value is True else [(flag, *map(str, each)) for each in several]
+    return "".join(f" {shlex.join(each)}" for each in written)
 
 
 def pictures(choice: Choice) -> dict[str, Axes]:
@@ -95,6 +136,40 @@ def _asked(choice: Choice) -> Section:
     card = [(f"{name} of the hardware", f"{one['value']}, as of {one['as_of'] or 'no date'}: {one['source']}")
             for name, one in figures.items() if isinstance(one, dict)]  # fmt: skip
     return Section("asked", "What was asked", pairs=(("", (*pairs, *card)),))
+
+
+def customary(choice: Choice) -> list[Section]:
+    """Return what the budget of an allocation costs at the customary tokens per param, next to the choice.
+
+    Parameters
+    ----------
+    choice : Choice
+        Of an allocation.
+
+    Returns
+    -------
+    list of Section
+        Empty with limits, which may forbid that size.
+    """
+    of, kept = choice.details, choice.details.customary
+    if of.limited or not kept:
+        return []
+    own = [] if choice.unsettled else [of.at_ratio(of.tokens / of.params)]
+    rows = pd.DataFrame([{"size": "this choice", **one} for one in own] + [{"size": "kept ratio", **kept}])
+    ratio, budget = number(CUSTOMARY, 2), budget_words(choice)
+    says = say("kept", ratio=ratio, budget=budget, params=counted(kept["params"]), tokens=counted(kept["tokens"]),
+               waste=percent(kept["waste_fraction"]), loss=number(kept["extra_loss"]))  # fmt: skip
+    said = [say("kept_own", waste=percent(one["waste_fraction"]), loss=number(one["extra_loss"])) for one in own]
+    columns: list[Column] = [
+        ("size", "", text, lambda r: r.size), ("tokens per parameter", "", number, lambda r: r.tokens_per_param),
+        ("parameters", "", counted, lambda r: r.params), ("tokens", "", counted, lambda r: r.tokens),
+        ("extra compute", "expected", percent, lambda r: r.waste_fraction),
+        (f"95{PERCENT} of draws", "under", percent, lambda r: r.waste["q95"]),
+        ("extra loss", "nats/token", signed, lambda r: r.extra_loss),
+    ]  # fmt: skip
+    caption = f"The cost over each draw's best split, with {budget}"
+    return [Section("ratio", f"If you keep {ratio} tokens per parameter instead", (says, *said),
+                    (tabled(caption, rows, columns),))]  # fmt: skip
 
 
 def figures(choice: Choice) -> Section:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from textwrap import shorten
 from typing import Any
 
@@ -68,8 +69,6 @@ class Front:
     worth: tuple[str, ...]
     tables: tuple[Table, ...] = ()
     pictures: tuple[Shown, ...] = ()
-    controls: Mapping[str, Any] = field(default_factory=dict)
-    """What the sliders begin with; empty if there are none."""
     assumed: str = ""
     """What the cost rests on, with sources and dates; empty without hardware."""
     static: str = ""
@@ -82,8 +81,8 @@ class Front:
 
 
 def front(choice: Choice, answers: Sequence[Answer], *, title: str, measured: Mapping[str, Measured] | None = None,
-          pictures: Sequence[Shown] = (), controls: Mapping[str, Any] | None = None,
-          others: Sequence[Answer] = (), run: tuple[float, float] | None = None) -> Front:  # fmt: skip
+          pictures: Sequence[Shown] = (), others: Sequence[Answer] = (),
+          run: tuple[float, float] | None = None) -> Front:  # fmt: skip
     """Return the first page of a choice.
 
     Parameters
@@ -96,7 +95,6 @@ def front(choice: Choice, answers: Sequence[Answer], *, title: str, measured: Ma
     measured : mapping of str to Measured, optional
         Coverage by horizon; by default that of the shipped record of the model.
     pictures : sequence of Shown
-    controls : mapping, optional
     others : sequence of Answer
         Further lines of what could be wrong, such as what another law says.
     run : (float, float), optional
@@ -122,9 +120,9 @@ def front(choice: Choice, answers: Sequence[Answer], *, title: str, measured: Ma
     state, why = _state(choice, [*asked, *lines])
     headline, confidence = _split_words(choice) if split else _words(choice)
     return Front(
-        title, _subtitle(choice), state, why, headline, confidence, _cards(choice, trust, run), chips, _most(wrong),
-        _worth(choice, modelled=any(one.state == FAIL for one in asked)), () if split else _tables(choice),
-        tuple(pictures), controls or {}, _assumed(choice),
+        title, _subtitle(choice), state, why, headline, confidence, _cards(choice, trust, run, measured), chips,
+        _most(wrong), _worth(choice, modelled=any(one.state == FAIL for one in asked)),
+        () if split else _tables(choice), tuple(pictures), _assumed(choice),
         say("static", budget=budget_words(choice)) if split else "",
     )  # fmt: skip
 
@@ -438,9 +436,10 @@ def _trust_card(of: Measured, answer: Answer) -> Card:
     return Card("trust", "Track record", f"{held / of.backtests:.0%} of {of.backtests}", answer.sentence)
 
 
-def _cards(choice: Choice, trust: Answer | None, run: tuple[float, float] | None) -> tuple[Card, ...]:
+def _cards(choice: Choice, trust: Answer | None, run: tuple[float, float] | None,
+           found: Mapping[str, Measured] | None) -> tuple[Card, ...]:  # fmt: skip
     if not isinstance(choice.details, Split):
-        return _usual_cards(choice, trust)
+        return _usual_cards(choice, trust, found)
     of, ratio = choice.details, choice.optimum["tokens_per_param"]
     open_ = bool(choice.unsettled)
     spread = say("run_range", low=loss(run[0]), high=loss(run[1])) if run else ""
@@ -451,15 +450,19 @@ def _cards(choice: Choice, trust: Answer | None, run: tuple[float, float] | None
         Card("ratio", "Tokens per parameter", "not settled" if open_ else number(of.tokens / of.params), ratios),
         _cost_card(choice),
         _reach_card(of.reach_decades, of.flops),
-        _trust_card(measured_at(choice, of.reach_decades), trust) if trust else Card("trust", "Track record", "", ""),
+        _trust_card(measured_at(choice, of.reach_decades, found), trust)
+        if trust
+        else Card("trust", "Track record", "", ""),
     )
 
 
-def _usual_cards(choice: Choice, trust: Answer | None) -> tuple[Card, ...]:
+def _usual_cards(
+    choice: Choice, trust: Answer | None, found: Mapping[str, Measured] | None
+) -> tuple[Card, ...]:  # fmt: skip
     lines = {k: v for k, v in choice.lines if k not in ("choose", "verdict", "excluded", "settle", "other risks")}
     shown = [Card(name, name.capitalize(), *_parted(said)) for name, said in lines.items()]
     reach = getattr(choice.details, "reach_decades", None)
-    last = [_trust_card(measured_at(choice, reach), trust)] if trust and reach is not None else []
+    last = [_trust_card(measured_at(choice, reach, found), trust)] if trust and reach is not None else []
     return (*shown[: 5 - len(last)], *last)
 
 
@@ -551,16 +554,18 @@ def _worth(choice: Choice, *, modelled: bool = False) -> tuple[str, ...]:
     said = [f"Worth of settling one unknown: {lines['settle']}."] if "settle" in lines else []
     if isinstance(choice.details, Split):
         dollars = choice.bill[1].get("dollars")
-        money = f", or ${count(dollars['q50'] * choice.waste_fraction)}" if dollars else ""
-        saved = f"{percent(choice.waste_fraction)} of the compute{money}"
+        money = f"${count(dollars['q50'] * choice.waste_fraction)}, " if dollars else ""
+        saved = f"{money}{percent(choice.waste_fraction)} of the compute"
         most = choice.waste_fraction * choice.details.flops
         runs, family = choice.fit.design_frame, choice.details.family
         mine = runs if family == NEW else runs[runs["family"] == family]
         times = most / float(mine[size_column(runs)].max())  # a budget inside the runs has no reach to divide by
-        worth = [say("most_worth", right=if_right(choice), saved=saved, flops=number(most), times=percent(times)),
+        worth = [say("most_worth", right=if_right(choice), saved=saved, flops=number(most), times=percent(times),
+                     unknown=choice.details.unknown),
                  say("may_pay" if times >= 1 else "too_dear"), *[say("model_first")] * modelled]  # fmt: skip
-        further = "To see which run to make next: bayescale decide next-run FIT.nc --help."
-        return (" ".join(worth), *said, further)
+        asked = f"--flops {choice.details.flops:.6g} --family {shlex.quote(family)}"
+        command = f"bayescale decide next-run FIT.nc {asked}"
+        return (" ".join(worth), *said, say("next_run", command=command))
     return tuple(said)
 
 

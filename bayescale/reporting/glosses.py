@@ -13,7 +13,6 @@ _UNTOUCHED = (
     "svg",
     "explorer",
     "figures",
-    "controls",
     "command",
     "address",
     "name",
@@ -21,6 +20,7 @@ _UNTOUCHED = (
     "title",
     "question",
     "state",
+    "failed",
 )
 _SYMBOL_COLUMN = "unknown"  # of tables whose first column holds symbols without their meaning
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -21,14 +22,17 @@ from bayescale.reporting import pages
 from bayescale.reporting.explorer import as_json, scripts, style
 from bayescale.reporting.pages import Content
 from bayescale.reporting.sentences import say
-from bayescale.reporting.texts import GENERATOR, MARKDOWN, as_json_text, as_markdown
+from bayescale.reporting.texts import GENERATOR, MARKDOWN, NUMBERS, as_json_text, as_markdown, numbers
+from bayescale.reporting.words import rewritten
 
 _OPTION = re.compile(r"(?<![\w-])(--[a-z][\w-]*)")
+_FIT = re.compile(r"(?<= )FIT\.nc\b")  # an argument of a command
 _HEAD = 2000  # characters that are searched for the generator's name
 
 
 def report(thing: Comparison | AbstractFit | Choice | Withheld, path: str | Path, *, flops: float | str | None = None,
-           family: str | None = None, hardware: str | None = None, command: str | None = None,
+           dollars: float | str | None = None, days: float | str | None = None, family: str | None = None,
+           hardware: str | None = None, command: str | None = None, fit_file: str | None = None,
            format: str | None = None) -> Path:  # noqa: A002  # the name of the option  # fmt: skip
     """Write a self-contained report of an allocation, of any other choice, or of a comparison; return its path.
 
@@ -40,10 +44,12 @@ def report(thing: Comparison | AbstractFit | Choice | Withheld, path: str | Path
         What to report. A fit is reported with the allocation of a budget. A choice that is withheld is refused.
     path : path
         File to write; an earlier report is replaced, any other file is not.
-    flops, family, hardware
-        For a fit: the budget in FLOP, its family, and accelerators, as in :class:`bayescale.Allocation`.
+    flops, dollars, days, family, hardware
+        For a fit: the budget in one of three units, its family, and accelerators, as in :class:`bayescale.Allocation`.
     command : str, optional
         Command that makes the report again.
+    fit_file : str, optional
+        File of the fit, for the commands on the page; by default they name ``FIT.nc``.
     format : {"html", "json", "md"}, optional
         By default that of the file's suffix; HTML for a file without one.
 
@@ -67,7 +73,7 @@ def report(thing: Comparison | AbstractFit | Choice | Withheld, path: str | Path
     """
     path = check_target(path, format)
     if isinstance(thing, AbstractFit):
-        content = pages.of_fit(thing, flops=flops, family=family, hardware=hardware)
+        content = pages.of_fit(thing, flops=flops, dollars=dollars, days=days, family=family, hardware=hardware)
     elif isinstance(thing, Choice):
         content = pages.of_choice(thing)
     elif isinstance(thing, Comparison):
@@ -78,6 +84,9 @@ def report(thing: Comparison | AbstractFit | Choice | Withheld, path: str | Path
         raise QueryError("this cannot be reported", expected="a Comparison, a Fit, an Average or a Choice",
                          got=type(thing).__name__)  # fmt: skip
     content = replace(content, command=command or content.command)
+    if fit_file is not None:
+        named = partial(_FIT.sub, lambda _: shlex.quote(fit_file))
+        content = replace(rewritten(content, named), command=named(content.command))
     _write(WRITERS[format or _FORMATS[path.suffix.lower()]](content), path)
     return path
 
@@ -96,7 +105,8 @@ def rendered(content: Content) -> str:
     live = bool(content.explorer)
     return template("report.html.j2").render(
         generator=GENERATOR, style=Markup(style()), scripts=Markup(scripts()) if live else "",
-        explorer_json=Markup(as_json(content.explorer)) if live else "", **vars(content),
+        explorer_json=Markup(as_json(content.explorer)) if live else "",
+        numbers=(NUMBERS, Markup(numbers(content.figures))), **vars(content),
     )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -64,6 +65,7 @@ from bayescale.reporting.words import (
 )
 from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN
 
+_POOLED = re.compile(r", (?:partially )?pooled (?:over families|within suites)")  # of titles of specs
 _RIVALS = ("additive", "coupled")  # laws of params and tokens that most tables can feed
 _CARD = ("source", "citation", "url", "licence", "licence_note", "params_kind", "tokens_kind", "flops_kind",
          "loss_unit", "made")  # fmt: skip
@@ -107,30 +109,44 @@ class Content:
 
 
 def of_fit(
-    fit: AbstractFit, *, flops: float | str | None = None, family: str | None = None, hardware: str | None = None
+    fit: AbstractFit, *, flops: float | str | None = None, dollars: float | str | None = None,
+    days: float | str | None = None, family: str | None = None, hardware: str | None = None,
 ) -> Content:  # fmt: skip
     """Return the report of an allocation of a fit or of an average.
 
     Parameters
     ----------
     fit : Fit or Average
-    flops, family, hardware
+    flops, dollars, days, family, hardware
         As in :class:`bayescale.Allocation`; by default ten times the largest run's compute.
 
     Returns
     -------
     Content
     """
+    given = {"flops": flops, "dollars": dollars, "days": days, "family": family, "hardware": hardware}
+    asked: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    bought = float(np.median(Allocation(**asked).spent(fit))) if {"dollars", "days"} & set(asked) else flops
     members = fit.members
-    c = examine(dict(members), flops=flops, family=family)
+    c = examine(dict(members), flops=bought, family=family)
     answers = next(iter(c.status.values())) if len(members) == 1 else check(fit).status
+    spent = asked if bought is not flops else {**asked, "flops": c.settings["flops"]}
+    command = f"report FIT.nc --out PAGE.html{_options(spent)}"
     try:
-        choice = decide(Allocation(c.settings["flops"], family, hardware=hardware), fit)
+        choice = decide(Allocation(**spent), fit)
     except QueryError as error:
         return _content(c, str(error).splitlines()[0], answers, "report FIT.nc --out PAGE.html")
-    given = {"flops": f"{c.settings['flops']:.6g}", "family": family, "hardware": hardware}
-    options = " ".join(f"--{name} {value}" for name, value in given.items() if value)
-    return _content(c, choice, answers, f"report FIT.nc --out PAGE.html {options}")
+    return _content(c, choice, answers, command)
+
+
+def _options(settings: Mapping[str, Any]) -> str:
+    """Settings as options of a command; an amount that buys FLOP is written with its hardware."""
+    given = {name: value for name, value in settings.items() if value is not None}
+    for bought in ("dollars", "days"):
+        if bought in given:
+            given["flops"] = f"{given.pop(bought)} {bought} @ {given.pop('hardware')}"
+    written = {name: f"{value:.6g}" if isinstance(value, float) else str(value) for name, value in given.items()}
+    return "".join(f" --{name} {shlex.quote(value)}" for name, value in written.items())
 
 
 def of_comparison(c: Comparison) -> Content:
@@ -144,7 +160,9 @@ def of_comparison(c: Comparison) -> Content:
     -------
     Content
     """
-    command = f"compare {c.runs} {' '.join(f'--model {name}' for name in c.models)} --report PAGE.html"
+    models, given = "".join(f" --model {name}" for name in c.models), ("flops", "family", "seed")
+    options = _options({name: c.settings[name] for name in given if c.settings[name] != 0})
+    command = f"compare {shlex.quote(c.runs)}{models}{options} --report PAGE.html"
     if not c.choices:
         why = "; ".join(f"{name}: {said}" for name, said in c.left_out["budget"].items())
         return _content(c, why, next(iter(c.status.values())), command)
@@ -170,7 +188,8 @@ def of_choice(choice: Choice) -> Content:
     flops = getattr(choice.details, "flops", None)
     c = examine(dict(fit.members), flops=flops, family=getattr(choice.details, "family", None))
     answers = next(iter(c.status.values())) if len(fit.members) == 1 else check(fit).status
-    return _content(c, choice, answers, f"decide {choice.decision.name} FIT.nc --report PAGE.html")
+    asked = choices.options(choice.decision)
+    return _content(c, choice, answers, f"decide {choice.decision.name} FIT.nc{asked} --report PAGE.html")
 
 
 def _content(
@@ -182,23 +201,26 @@ def _content(
     several = len(c.models) > 1
     sections = [
         *(choices.sections(choice) if isinstance(choice, Choice) else []),
-        _data(c), _models(c), evidence.checks(c), evidence.loo(c),
+        _data(c), _models(c), _questions(shown), evidence.checks(c), evidence.loo(c),
         *((evidence.beyond(c), evidence.weights(c)) if several and c.backtests else ()),
         evidence.exponents(c), evidence.budget(c), *([_pictures(c)] if several else ()),
         checklist.section(c, formulas(c)), _glossary(),
     ]  # fmt: skip
+    states = tuple(replace(one, sentence="", action="", failed=()) for one in shown.chips)  # the rest is in a section
     side = []
     if several and c.choices:
         splits = evidence.splits(c, "The split under each model", short=True)
         side = [Section("side", "Models side by side", tuple(_disagreement(c)), (splits,))]
-    if isinstance(choice, Choice) and not isinstance(choice.details, Split):
-        side = [choices.figures(choice), *side]
+    if isinstance(choice, Choice):
+        own = choices.customary(choice) if isinstance(choice.details, Split) else [choices.figures(choice)]
+        side = [*own, *side]
     found = measured or (measured_by(choice) if isinstance(choice, Choice) else {})
     held = coverage(found, "How often past intervals held")
     silent = () if held else ("No backtest of this model measured how often its intervals hold beyond the runs.",)
+    second = Evidence((*filter(None, [led]), *silent), tuple(filter(None, (held, *pictures))), tuple(side))
     content = Content(
-        shown, Evidence((*filter(None, [led]), *silent), tuple(filter(None, (held, *pictures))), tuple(side)),
-        tuple(sections), explorer, {} if isinstance(choice, str) else choice.to_dict(),
+        replace(shown, chips=states), second, tuple(sections), explorer,
+        {} if isinstance(choice, str) else choice.to_dict(),
         next(iter(c.fits.values())).meta["versions"]["bayescale"],
         max(fit.meta["created_at"] for fit in c.fits.values()), f"bayescale {command}",
     )  # fmt: skip
@@ -277,7 +299,9 @@ def front_of(
     run = run_interval(choice, table)
     shown = front(choice, answers, title=title, measured=measured, pictures=pictures, others=others, run=run)
     drifting = next((one.failed for one in answers if one.question == "residuals"), ())
-    return shown, explorer_of(choice, table, shown, measured), residuals(choice, table, drifting)
+    explorer = explorer_of(choice, table, shown, measured)
+    shown = shown if explorer else replace(shown, static="")  # no slider, nothing that stays as it is
+    return shown, explorer, residuals(choice, table, drifting)
 
 
 def _served(
@@ -297,6 +321,20 @@ def _served(
     alone = replace(cost, note=say("note_life", params=counted(same.params)))
     shown = replace(shown, pictures=(alone, *rest))
     return served(choice, shown, measured), explorer | {"start": {"serve": demand}, "printed": said}, pictures
+
+
+def _questions(shown: Front) -> Section:
+    """What was found for each question, with what to do: the first page has the states of all, and the worst lines."""
+    lines = {one.question: [line for line in shown.wrong if line.question == one.question] for one in shown.chips}
+    found = tuple(
+        (f"{one.question}: {one.state}", " ".join(map(_found, lines[one.question] or [one]))) for one in shown.chips
+    )
+    return Section("questions", "What was found for each question", pairs=(("", found),))
+
+
+def _found(one: Answer) -> str:
+    about = f" (about: {', '.join(one.failed)})" * bool(one.failed)
+    return f"{one.sentence}{about}. Action: {one.action}."
 
 
 def _glossary() -> Section:
@@ -388,7 +426,7 @@ def _plain(key: str) -> Column:
 def _spec_words(fit: Fit) -> tuple[tuple[str, str], ...]:
     spec, learned, law = fit.spec, dict(fit.spec.learned), fit.spec.law_part
     return (
-        ("title", spec.title),
+        ("title", spec.title if len(fit.families) > 1 else _POOLED.sub("", spec.title)),
         ("law", f"{law.name} of {', '.join(spec.inputs)}; {law.source}" if law else "none: a custom NumPyro model"),
         ("resources", ", ".join(spec.resources) or "none"),
         ("penalties", ", ".join(spec.penalties) or "none"),
@@ -397,6 +435,7 @@ def _spec_words(fit: Fit) -> tuple[tuple[str, str], ...]:
         ("priors learned from", f"{learned['runs']}, starting from {learned['model']}" if learned else "not learned"),
         ("digest of the spec", spec.digest),
         ("verdict of the fit", str(fit.verdict)),
+        *[("command of the fit", str(fit.meta.get("command")))] * ("command" in fit.meta),
     )
 
 
@@ -416,7 +455,7 @@ def _formula(law: str, tex: str) -> Picture:
     except ValueError:  # TeX that mathtext cannot parse is shown as text
         figure.texts[0].set_text(f"{law}:   {tex}".replace("$", r"\$"))
         address = svg(figure, bbox_inches="tight")
-    return Picture(address, f"formula of the law {law}: {tex}", "", tex=tex)
+    return Picture(address, f"formula of the law {law}", "", tex=tex)
 
 
 def _pictures(c: Comparison) -> Section:

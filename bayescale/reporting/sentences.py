@@ -55,6 +55,9 @@ WORDS = {
     "largest_do": "fit without it (--exclude), and report both answers",
     "static": "This part and the next are for {budget}, the setting with which the page was written. The sliders "
     "change neither of them.",
+    "kept": "With {budget}, {ratio} tokens per parameter are {params} parameters on {tokens} tokens. That is expected "
+    "to cost {waste} more compute than the best split, or {loss} nats/token more loss.",
+    "kept_own": "This choice is expected to cost {waste} and {loss} nats/token more than the best split.",
     "assumed": "{accelerator}-days as written rest on {figures}.",
     "faults": "known faults of these runs: {count} (listed in the appendix), the first: {first}",
     "good": "Settled",
@@ -64,10 +67,11 @@ WORDS = {
     "FAIL: the model does not describe these runs in this respect.",
     "moved": "leaving out a few runs changes the answer",
     "marked": "the fit includes runs that the table marks as not to be fitted, and they change the answer",
-    "most_worth": "{right}, no experiment that only improves this split is worth more than {saved} ({flops} FLOP, "
-    "{times} of your largest run): that is what knowing the law exactly would save.",
+    "most_worth": "Upper bound: {saved} ({flops} FLOP, {times} of your largest run). {right}, no experiment that only "
+    "improves this split is worth more, for that is what knowing {unknown} exactly would save; one run is worth less.",
     "too_dear": "Another run as large as your largest costs more than that.",
     "may_pay": "Another run as large as your largest costs less than that, so it may pay.",
+    "next_run": "To find the best next run and what it is worth: {command}",
     "model_first": "Before any run, follow the actions above: they cost no training, and they say whether the model is "
     "right.",
     "far": "the budget is over 100 times the largest run",

@@ -5,18 +5,23 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 from bayescale.core.escapes import printable
 from bayescale.reporting.pages import Content
+from bayescale.reporting.pictures import Shown
+from bayescale.reporting.sentences import say
 from bayescale.reporting.words import Section, Table, rewritten
 
 GENERATOR = "bayescale report"
 """Text in the head of each report; only a file that has it there is replaced."""
 MARKDOWN = f"<!-- {GENERATOR} -->"
 """First line of a report in Markdown."""
+NUMBERS = "Every number of the decision"
+"""Title of what a page and Markdown show of the decision as JSON."""
+_DRAWN = ("svg", "address", "keys", "numeric", "wide")  # drawings with their legends, and how a page lays them out
 _MARKUP = re.compile(r"[\\`*\[\]<>|~$]|(?<![^\W_])_|_(?![^\W_])|&(?=#?\w+;)|^(?:[-+#=]|\d+(?=[.)](?:\s|$)))")
 """Characters that begin or end markup of CommonMark and of GitHub. An underscore inside a word does not."""
 
@@ -32,16 +37,39 @@ def as_json_text(content: Content) -> str:
     -------
     str
     """
-    front = content.front
-    shown = {one.name: asdict(one.table) for one in (*front.pictures, *content.evidence.pictures)}
+    named = {"wrong": "could_be_wrong", "worth": "worth_knowing"}
+    front = {named.get(name, name): value for name, value in _said(content.front).items() if name != "chips"}
+    states = [{"question": one.question, "state": one.state} for one in content.front.chips]
     said = {
-        "generator": GENERATOR, "title": front.title, "state": front.word, "why": front.why,
-        "headline": front.headline, "confidence": front.confidence,
-        "cards": [asdict(one) for one in front.cards], "questions": [asdict(one) for one in front.chips],
-        "could_be_wrong": [asdict(one) for one in front.wrong], "worth_knowing": list(front.worth),
-        "tables": shown, "decision": content.figures, "version": content.version, "command": content.command,
+        "generator": GENERATOR, **front, "questions": states, "state": content.front.word, "states": say("states"),
+        "evidence": _said(content.evidence), "appendix": _said(content.appendix), "decision": content.figures,
+        "version": content.version, "created": content.created, "command": content.command,
     }  # fmt: skip
     return json.dumps(_finite(said), indent=2, allow_nan=False) + "\n"
+
+
+def numbers(figures: Mapping[str, Any]) -> str:
+    """Return the numbers of a decision as the JSON that a page and Markdown show.
+
+    Parameters
+    ----------
+    figures : mapping
+
+    Returns
+    -------
+    str
+        Without markup of HTML; empty if there are none.
+    """
+    text = json.dumps(_finite(figures), indent=0, allow_nan=False) if figures else ""
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _said(thing: Any) -> Any:
+    """Values of dataclasses by their names, without drawings and what only places them."""
+    if is_dataclass(thing):
+        named = ((one.name, getattr(thing, one.name)) for one in fields(thing) if one.name not in _DRAWN)
+        return {name: _said(value) for name, value in named}
+    return [_said(one) for one in thing] if isinstance(thing, tuple) else thing
 
 
 def _finite(value: Any) -> Any:
@@ -66,21 +94,28 @@ def as_markdown(content: Content) -> str:
     -------
     str
     """
-    command, content = content.command, rewritten(content, plain)
-    front = content.front
+    command, figures, content = content.command, numbers(content.figures), rewritten(content, plain)
+    front, evidence = content.front, content.evidence
     lines = [MARKDOWN, f"# {front.title}", front.subtitle, f"**{front.word}**{f': {front.why}' if front.why else ''}",
              f"**{front.headline}** {front.confidence}",
              "\n".join(f"- {one.title}: {one.value}{f' ({one.range})' * bool(one.range)}" for one in front.cards),
-             "## What could be wrong",
+             front.assumed, *_pictures(front.pictures), *map(_table, front.tables),
+             "## What could be wrong", front.static, plain(say("states")),
+             "\n".join(f"- {one.state}: {one.question}" for one in front.chips),
              "\n".join(f"- {one.state} {one.question}: {one.sentence}. Action: {one.action}." for one in front.wrong)
              or "Every question passes.", *["## Is it worth knowing more?"] * bool(front.worth), *front.worth,
-             "## Evidence", *content.evidence.sentences]  # fmt: skip
-    for one in (*front.pictures, *content.evidence.pictures):
-        lines += [f"### {one.title}", one.note, _table(one.table)]
-    for section in (*content.evidence.sections, *content.appendix):
+             *["## Evidence"] * bool(evidence.sentences or evidence.pictures),
+             *evidence.sentences, *_pictures(evidence.pictures)]  # fmt: skip
+    for section in (*evidence.sections, *content.appendix):
         lines += _section(section)
-    lines.append(f"bayescale {content.version}; made by {_code(command)}")
+    lines += [f"## {NUMBERS}", f"```json\n{figures}\n```"] * bool(figures)
+    lines.append(f"bayescale {content.version}, fits made {content.created}; made by {_code(command)}")
     return "\n\n".join(line for line in lines if line) + "\n"
+
+
+def _pictures(shown: Iterable[Shown]) -> list[str]:
+    """Pictures as their numbers, each with its title and its note."""
+    return [line for one in shown for line in (f"### {one.title}", one.note, _table(one.table))]
 
 
 def plain(words: str) -> str:
@@ -107,7 +142,8 @@ def _code(words: str) -> str:
 
 def _section(section: Section) -> list[str]:
     lines = [f"## {section.title}", *section.sentences]
-    lines += [f"$$\n{one.tex}\n$$" if one.tex else f"Figure: {one.alt}." for one in section.pictures]
+    for one in section.pictures:
+        lines += [f"Figure: {one.alt}.", f"$$\n{one.tex}\n$$" * bool(one.tex), one.caption]
     for title, answers in section.pairs:
         lines += [f"### {title}"] * bool(title)
         lines.append("\n".join(f"- {question}: {answer}" for question, answer in answers))
@@ -120,4 +156,4 @@ def _section(section: Section) -> list[str]:
 def _table(table: Table) -> str:
     head = [f"{name} ({unit})" if unit else name for name, unit in table.header]
     rows = [head, ["---:" if numeric else "---" for numeric in table.numeric], *table.rows]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return "\n".join([f"{table.caption}:\n", *(f"| {' | '.join(row)} |" for row in rows)])

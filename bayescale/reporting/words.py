@@ -28,10 +28,13 @@ _DPI = 160
 _FONTS = ["DejaVu Sans", "Verdana"]  # of equal widths; every text of a figure repeats the list
 _NO_METADATA = dict.fromkeys(("Date", "Creator", "Format", "Type"))
 _BETWEEN = re.compile(rb"(?<=>)(?:\s|<!--.*?-->)+(?=<)", re.DOTALL)  # elements: spaces, and comments that repeat texts
-_PLACES, _FINE = re.compile(rb' (?:d|x|y|transform)="[^"]+"'), re.compile(rb"(\.\d\d)\d+")  # to 0.01 of a point
+_PLACES, _DECIMAL = re.compile(rb' (?:d|x|y)="[^"]+"'), re.compile(rb"-?\d+\.\d+")  # to 0.1 of a point
+_GAPS = re.compile(rb"(?<=[MLCQ]) | ?\n")  # that a path does not need
+_MOVES, _FINE = re.compile(rb' transform="[^"]+"'), re.compile(rb"(\.\d\d)\d+")  # to 0.01, as they also scale
+_UNUSED = re.compile(rb' id="(?:line2d|text|xtick|ytick|matplotlib\.axis)_\d+"')  # names that nothing refers to
 _LEAST_HUNDREDTH = 0.005  # that two decimals show
 _WORDS = ("text", "unit")  # writers of text; all others write numbers
-_UNSEEN = ("svg", "explorer", "figures", "controls", "command", "address", "name", "id", "tex", "state")
+_UNSEEN = ("svg", "explorer", "figures", "command", "address", "name", "id", "tex", "state")
 """Fields of what a page is made of that are no text of a reader."""
 
 
@@ -201,5 +204,11 @@ def svg(figure: Figure, **settings: Any) -> str:
     with mpl.rc_context({"svg.hashsalt": "bayescale", "svg.fonttype": "none", "font.sans-serif": _FONTS}):
         figure.savefig(file, format="svg", dpi=_DPI, metadata=_NO_METADATA, transparent=True, **settings)
     plt.close(figure)
-    short = _PLACES.sub(lambda found: _FINE.sub(rb"\1", found[0]), _BETWEEN.sub(b"", file.getvalue()))
+    short = _UNUSED.sub(b"", _BETWEEN.sub(b"", file.getvalue()))
+    short = _MOVES.sub(lambda found: _FINE.sub(rb"\1", found[0]), _PLACES.sub(_placed, short))
     return "data:image/svg+xml;base64," + base64.b64encode(short).decode("ascii")
+
+
+def _placed(found: re.Match[bytes]) -> bytes:
+    """Coordinates without digits that nobody can see."""
+    return _GAPS.sub(b"", _DECIMAL.sub(lambda at: b"%g" % round(float(at[0]), 1), found[0]))

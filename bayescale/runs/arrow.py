@@ -8,13 +8,15 @@ cells refer to.
 from __future__ import annotations
 
 import io
+from collections import Counter
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from flatbuffers.table import Table as Entries
 
-_CELL = 8  # bytes of a number, or of the address of a text
+from bayescale.runs.limits import check_shape
+
 _MAGIC = 8  # bytes of a Feather file before its messages
 # Places of the entries of a message and of a batch in the format of Arrow: Message.fbs and Schema.fbs.
 _HEADER, _DATA, _BUFFERS, _COMPRESSION = (4 + 2 * place for place in (2, 1, 2, 3))
@@ -42,8 +44,9 @@ def from_parquet(content: bytes, most: int) -> pd.DataFrame:
 
     file = parquet.ParquetFile(io.BytesIO(content))
     about = file.metadata
+    check_shape(about.num_rows, len(file.schema_arrow))
+    _check_names(file.schema_arrow.names)
     sizes = [about.row_group(i).total_byte_size for i in range(about.num_row_groups)]
-    _check(_CELL * about.num_rows * about.num_columns, most)
     _check(sum(sizes), most)
     texts = [one.name for one in file.schema_arrow if types.is_string(one.type) or types.is_binary(one.type)]
     return _frame(parquet.read_table(io.BytesIO(content), read_dictionary=texts), most)
@@ -78,6 +81,12 @@ def _check(size: int, most: int) -> None:
         raise ValueError(f"cells of {size} bytes, more than {most}")
 
 
+def _check_names(names: list[str]) -> None:
+    ((name, times),) = Counter(names).most_common(1) or [("", 0)]
+    if times > 1:
+        raise ValueError(f"{times} columns called {name!r}; rename or remove one")
+
+
 def _size(message: Any) -> int:
     """Return the bytes of a message of Arrow after decompression."""
     if message.type == "schema":
@@ -105,8 +114,9 @@ def _decompressed(part: Any) -> int:
 
 def _frame(table: Any, most: int) -> pd.DataFrame:
     """Return the frame of a table of Arrow whose cells may refer to the same text many times."""
+    check_shape(table.num_rows, table.num_columns)
+    _check_names(table.schema.names)
     table.validate(full=True)
-    _check(_CELL * table.num_rows * table.num_columns, most)
     _check(sum(int(_lengths(part).sum()) for column in table.columns for part in column.chunks), most)
     return table.to_pandas()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
@@ -77,10 +78,12 @@ def number(cell: Any) -> float:
     Raises
     ------
     ValueError
-        If the cell is empty or is not a finite number.
+        If the cell is empty, is a truth value, or is not a finite number of full precision.
     """
     if is_empty(cell):
         raise ValueError("expected a number, got an empty cell; fill it in or remove the row")
+    if isinstance(cell, bool | np.bool_):
+        raise ValueError(f"expected a number, got {cell}; write 1 or 0 if it is meant as a number")
     try:
         value = quantity(_BANKERS.sub(r"\1\2", cell) if isinstance(cell, str) else cell)
     except NotFinite:
@@ -89,6 +92,8 @@ def number(cell: Any) -> float:
         raise ValueError(f"expected a number, got {_shown(cell)}; write 70B or 7e10") from None
     if not np.isfinite(value):
         raise ValueError(f"expected a finite number, got {_shown(cell)}; fix or remove the row")
+    if 0 < abs(value) < sys.float_info.min:
+        raise ValueError(f"expected a number of full precision, got {_shown(cell)}; fix or remove the row")
     return value
 
 

@@ -61,9 +61,14 @@ def with_points(
     return (_rewritten(frame, places) if mark == "," else frame), notes
 
 
+def is_number(cell: str) -> bool:
+    """Whether a cell of text is a number with either mark, such as 70B, 1.4e12 or 3,5."""
+    return any(pattern.fullmatch(cell) for pattern in _NUMBERS.values())
+
+
 def _is_text_of_numbers(cells: pd.Series) -> bool:
     filled = [cell for cell in cells if cell != ""]
-    return bool(filled) and all(isinstance(c, str) and any(p.fullmatch(c) for p in _NUMBERS.values()) for c in filled)
+    return bool(filled) and all(isinstance(cell, str) and is_number(cell) for cell in filled)
 
 
 def _ask(cell: str | None) -> None:

@@ -13,19 +13,17 @@ import gzip
 import io
 import lzma
 import re
-import warnings
-import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
 
-from bayescale.core import jsons
 from bayescale.core.errors import BayescaleError, RunsError
-from bayescale.runs import arrow
-from bayescale.runs.decimals import with_points
+from bayescale.runs import arrow, excel, nested
+from bayescale.runs.decimals import is_number, with_points
+from bayescale.runs.limits import check_cells, check_shape
 
 Refuse = Callable[..., BayescaleError]
 """Makes the error to raise from ``expected``, ``got`` and ``hint``."""
@@ -49,6 +47,10 @@ _SEPARATORS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "vertical ba
 # Where a comma may be a decimal mark, columns are separated by something else; Excel writes tabs in every country.
 _DOUBTFUL = {"columns separated by semicolons": ".,", "columns separated by tabs": ","}
 _SEP_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
+_CSV_FAULTS = {
+    "unexpected end of data": "a quote that is never closed",
+    "field larger than": f"a cell of more than {csv.field_size_limit():,} characters",
+}
 _FORMULA = re.compile(r'="(.*)"')
 
 
@@ -83,7 +85,7 @@ def read_table(path: Path, refuse: Refuse, decimal: str | None = None) -> Table:
         If the file is not a table, or could be read in two ways.
     """
     if not path.is_file():
-        raise refuse(expected="a regular file", got="a folder or a device")
+        raise refuse(expected="a regular file", **_odd(path))
     try:
         with path.open("rb") as file:
             content = file.read(_MOST_BYTES + 1)
@@ -99,10 +101,23 @@ def read_table(path: Path, refuse: Refuse, decimal: str | None = None) -> Table:
     if magic != _SUFFIX_OF.get(suffix, magic):
         raise refuse(expected=f"content of a {suffix} file", got="something else", hint="give the file another suffix")
     read = {_PARQUET: _parquet, _FEATHER: _feather, _EXCEL: _excel}.get(magic)
-    found = read(content, refuse) if read else _text(content, suffix, refuse)
+    try:
+        found = read(content, refuse) if read else _text(content, suffix, refuse)
+    except BayescaleError:
+        raise
+    except ValueError as error:
+        raise refuse(got=str(error)) from None
     doubtful = next((marks for note, marks in _DOUBTFUL.items() if note in found.notes), "")
     frame, decimals = with_points(found.frame, decimal, doubtful=doubtful)
     return Table(frame, tuple(note for note in (packed, *found.notes, *decimals) if note))
+
+
+def _odd(path: Path) -> dict[str, str]:
+    """Return what a path is that is no regular file, and what to do."""
+    if path.is_dir():
+        return {"got": "a folder", "hint": "name the file in it, or put runs.csv and card.toml into it"}
+    got = "a pipe" if path.is_fifo() else "a device or a socket"
+    return {"got": got, "hint": "write its content to a file, and name that"}
 
 
 def _unpacked(content: bytes, refuse: Refuse) -> tuple[bytes, str]:
@@ -148,24 +163,19 @@ def _said(error: Exception) -> str:
 
 def _excel(content: bytes, refuse: Refuse) -> Table:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # of styles and of validation, which hold no data
-            with zipfile.ZipFile(io.BytesIO(content)) as archive:
-                if sum(part.file_size for part in archive.infolist()) > _MOST_BYTES:
-                    raise ValueError(f"more than {_MOST_BYTES} bytes")
-            sheets = pd.read_excel(io.BytesIO(content), sheet_name=None, header=None, dtype=object, engine="openpyxl")
+        sheets = excel.sheets(content, _MOST_BYTES)
     except ImportError:
         hint = "pip install 'bayescale[excel]', or save the sheet as CSV"
         raise RunsError("reading Excel needs openpyxl", hint=hint) from None
     except Exception as error:  # as for Parquet
         raise refuse(got=_said(error)) from None
-    filled = {name: sheet for name, sheet in sheets.items() if len(sheet.dropna(how="all"))}
-    if len(filled) != 1:
-        raise refuse(expected="one sheet with runs", got=f"sheets with content: {', '.join(filled) or 'none'}",
+    if len(sheets) != 1:
+        raise refuse(expected="one sheet with runs", got=f"sheets with content: {', '.join(sheets) or 'none'}",
                      hint="keep one sheet, or save it as CSV")  # fmt: skip
-    ((name, sheet),) = filled.items()
-    sheet = sheet.astype(object).where(sheet.notna(), "")
-    rows = [(at, list(row)) for at, row in enumerate(sheet.itertuples(index=False), start=1)]
+    ((name, rows),) = sheets.items()
+    if any(cell == "" for _, row in rows for cell in row) and (place := excel.uncomputed(content, name)):
+        raise refuse(expected="the values of formulas", got=f"a formula in {place} that was never computed",
+                     hint="open the file in a spreadsheet and save it, or save it as CSV")  # fmt: skip
     found = _framed(rows, refuse)
     return Table(found.frame, (f"Excel sheet {name!r}", *found.notes))
 
@@ -173,7 +183,11 @@ def _excel(content: bytes, refuse: Refuse) -> Table:
 def _text(content: bytes, suffix: str, refuse: Refuse) -> Table:
     text, encoding = _decoded(content, refuse)
     if suffix in (".json", ".jsonl", ".ndjson") or text.lstrip()[:1] in ("{", "["):
-        found = _json(text, refuse)
+        try:
+            frame, note = nested.from_json(text)
+        except ValueError as error:
+            raise refuse(expected=nested.EXPECTED, got=str(error)) from None
+        found = Table(frame, (note,))
     else:
         found = _delimited(text, refuse)
     return Table(found.frame, (*([f"encoded in {encoding}"] if encoding else []), *found.notes))
@@ -192,66 +206,34 @@ def _decoded(content: bytes, refuse: Refuse) -> tuple[str, str]:
     except UnicodeDecodeError as error:
         if encoding != "utf-8" or b"\0" in content:
             raise refuse(got=str(error)) from None
+    if mixed := _also_utf8(content):
+        raise refuse(expected="text in one encoding", got=f"UTF-8 on line {mixed}, and other bytes elsewhere",
+                     hint="save the file as UTF-8, or write the letters with accents again")  # fmt: skip
     try:
         return content.decode("cp1252"), "Windows-1252"
     except UnicodeDecodeError as error:
         raise refuse(got=str(error)) from None
 
 
-def _json(text: str, refuse: Refuse) -> Table:
-    try:
-        content = jsons.loads(text)
-    except ValueError:
-        return _json_lines(text, refuse)
-    # Pandas writes {column: {row: value}}, {"columns": [...], "data": [...]} and {"schema": ..., "data": [...]}.
-    if isinstance(content, dict) and {"columns", "data"} <= set(content):
-        return Table(pd.DataFrame(content["data"], columns=content["columns"]), ("JSON",))
-    if isinstance(content, dict):
-        lists = [
-            value for value in content.values() if isinstance(value, list) and value and isinstance(value[0], dict)
-        ]
-        if len(lists) == 1:
-            content = lists[0]
-        elif content and all(isinstance(value, list | dict) for value in content.values()):
-            try:
-                return Table(pd.DataFrame(content).reset_index(drop=True), ("JSON, one list per column",))
-            except ValueError as error:
-                raise refuse(got=str(error)) from None
-        else:
-            content = [content]
-    return Table(_normalized(content, refuse), ("JSON",))
+def _also_utf8(content: bytes) -> int:
+    """Return the first line with a letter in UTF-8 of a text that is not UTF-8 throughout, or 0.
 
-
-def _json_lines(text: str, refuse: Refuse) -> Table:
-    records, lines = [], []
-    for at, line in enumerate(io.StringIO(text), start=1):
-        if line.strip():
-            try:
-                records.append(jsons.loads(line))
-            except ValueError as error:
-                raise refuse(expected="JSON, or JSON Lines", got=f"on line {at}: {error}") from None
-            lines.append(at)
-    frame = _normalized(records, refuse)
-    return Table(frame.set_axis(lines, axis=0), ("JSON Lines",))
-
-
-def _normalized(records: Any, refuse: Refuse) -> pd.DataFrame:
-    """Return one row per record; the names of nested values are joined with points."""
-    if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
-        raise refuse(expected='a list of runs, such as [{"params": 1e9, "tokens": 2e10, "loss": 2.8}]',
-                     got="other JSON")  # fmt: skip
-    return pd.json_normalize(records)
+    Two files with different encodings were joined, and neither encoding reads both parts.
+    """
+    for at, line in enumerate(content.splitlines(), start=1):
+        if any(ord(letter) > 127 for letter in line.decode("utf-8", "ignore")):
+            return at
+    return 0
 
 
 def _delimited(text: str, refuse: Refuse) -> Table:
+    check_shape(max(map(text.count, "\r\n")) - 1, 1)  # lines after the header, before there is a list of them
     lines = list(io.StringIO(text, newline=""))
     separator, notes, lines = _separator(lines, refuse)
+    check_cells(text.count(separator))
     skipped: list[int] = []
-    rows = []
-    try:
-        rows = list(_rows(lines, separator, skipped))
-    except csv.Error as error:
-        raise refuse(got=str(error)) from None
+    rows = list(_rows(lines, separator, skipped, refuse))
+    _check_skipped({at: lines[at - 1] for at in skipped}, separator, rows, refuse)
     found = _framed(rows, refuse)
     comments = _counted(len(skipped), "comment line", " (from #)")
     return Table(found.frame, (*notes, *comments, *found.notes))
@@ -289,7 +271,7 @@ def _is_void(line: str) -> bool:
     return not line.strip() or line.lstrip().startswith("#")
 
 
-def _rows(lines: list[str], separator: str, skipped: list[int]) -> Iterator[tuple[int, list[str]]]:
+def _rows(lines: list[str], separator: str, skipped: list[int], refuse: Refuse) -> Iterator[tuple[int, list[str]]]:
     """Yield each row with its first line; comments become empty rows, and their lines are noted."""
     state = {"fresh": True}
 
@@ -302,10 +284,42 @@ def _rows(lines: list[str], separator: str, skipped: list[int]) -> Iterator[tupl
                 state["fresh"] = False
                 yield line
 
-    reader, line = csv.reader(fed(), delimiter=separator, skipinitialspace=separator != "\t", strict=True), 1
-    for row in reader:
-        yield line, row
-        line, state["fresh"] = reader.line_num + 1, True
+    reader, line = _reader(fed(), separator), 1
+    try:
+        for row in reader:
+            yield line, row
+            line, state["fresh"] = reader.line_num + 1, True
+    except csv.Error as error:
+        got = next((words for start, words in _CSV_FAULTS.items() if str(error).startswith(start)), str(error))
+        raise refuse(
+            expected='quotes at both ends of a cell, and "" for a quote in it',
+            got=f"{got}, in the row that starts on line {line}",
+            hint="close or remove the quote",
+        ) from None
+
+
+def _reader(lines: Iterable[str], separator: str) -> Any:
+    return csv.reader(lines, delimiter=separator, skipinitialspace=separator != "\t", strict=True)
+
+
+def _check_skipped(comments: dict[int, str], separator: str, rows: list[tuple[int, list[str]]], refuse: Refuse) -> None:
+    """Refuse comments that could be runs whose first cell, such as a family, starts with #.
+
+    Such a line has the cells of the header and a number among them. It is a comment if every other row has a number in
+    its first cell.
+    """
+    filled = [(at, row) for at, row in rows if any(cell.strip() for cell in row)]
+    if not filled or (len(filled) > 1 and all(is_number(row[0]) for _, row in filled[1:])):
+        return
+    (header_at, header), *_ = filled
+    for at, line in comments.items():
+        cells = next(csv.reader([line], delimiter=separator, skipinitialspace=separator != "\t"))
+        if at > header_at and len(cells) == len(header) and any(map(is_number, cells[1:])):
+            raise refuse(
+                expected="comments that could not be runs",
+                got=f"line {at}, which starts with # and has the cells of a run",
+                hint=f'remove the line, or quote its first cell: "{cells[0].strip()}"',
+            )
 
 
 def _framed(rows: list[tuple[int, list[Any]]], refuse: Refuse) -> Table:
@@ -315,6 +329,7 @@ def _framed(rows: list[tuple[int, list[Any]]], refuse: Refuse) -> Table:
     if not kept:
         raise refuse(got="an empty file")
     header = [str(cell) for cell in kept[0][1]]
+    check_shape(len(kept) - 1, len(header))
     if not all(cell.isprintable() for cell in header):
         raise refuse(got="a header that is not text")
     if len(kept) > 1 and all(_is_number(cell) for cell in header):

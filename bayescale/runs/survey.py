@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from bayescale.core.quantities import count, counted
 from bayescale.runs.columns import LABELS, NUMBERS, RUN_KEY, TEXTS
 from bayescale.runs.resolution import resolution
 from bayescale.runs.table import Runs
+from bayescale.runs.validation import NO_FAMILY
 
 PASS, REVIEW, FAIL = "PASS", "REVIEW", "FAIL"
 
@@ -58,7 +60,7 @@ def survey(runs: Runs) -> tuple[Remark, ...]:
     tuple of Remark
     """
     asked: tuple[Callable[[Runs], Iterator[Remark]], ...] = (
-        _example, _columns, _units, _digits, _repeats, _marked, _identified, _outliers,
+        _example, _columns, _families, _units, _digits, _repeats, _marked, _identified, _outliers,
     )  # fmt: skip
     return tuple(remark for ask in asked for remark in ask(runs))
 
@@ -75,6 +77,26 @@ def _columns(runs: Runs) -> Iterator[Remark]:
     kept = [str(column) for column in runs.frame if column not in known]
     more = f"; kept for specs that name them: {', '.join(kept)}" if kept else ""
     yield Remark("columns", PASS, f"{', '.join(used)}{more}")
+
+
+def _families(runs: Runs) -> Iterator[Remark]:
+    """Say which runs may be in the wrong family: names that look the same, and runs that name none."""
+    known: dict[str, list[str]] = {}
+    for family in runs.families:
+        known.setdefault(_folded(family), []).append(family)
+    for names in [names for names in known.values() if len(names) > 1][:_SHOWN]:
+        yield Remark("families", REVIEW, f"{', '.join(map(ascii, names))} are {len(names)} families, and differ only "
+                     "in case, spaces or the encoding of letters",
+                     "give them one name if they are one family")  # fmt: skip
+    for note in runs.understood:
+        if NO_FAMILY in note:
+            yield Remark("families", REVIEW, note, "name the family of every run: those without one count as one")
+
+
+def _folded(name: str) -> str:
+    """Return a name without what a reader does not see: case, kinds of spaces, letters of no width."""
+    letters = unicodedata.normalize("NFKC", name).casefold()
+    return " ".join("".join(letter for letter in letters if unicodedata.category(letter) != "Cf").split())
 
 
 def _units(runs: Runs) -> Iterator[Remark]:

@@ -32,6 +32,9 @@ from bayescale.runs.names import candidates
 from bayescale.runs.table import Runs
 from bayescale.runs.units import check_nats, factors, likely_flops, loss_factor, scaled
 
+NO_FAMILY = "where there is none"
+"""What is understood of runs without a family in a table that names families."""
+
 _SHOWN = 5
 
 # A rule: column, which cells fail, what is expected, and what to do.
@@ -242,7 +245,7 @@ def _parsed(
         notes.append(f"{column} × {size:g} ({dict(said.units)[column]})")
     unnamed = parsed["family"] == "" if "family" in parsed else pd.Series(True, index=frame.index)
     if "family" in parsed and unnamed.any():
-        notes.append(f"family {name!r} where there is none ({int(unnamed.sum())} of {len(frame)} rows)")
+        notes.append(f"family {name!r} {NO_FAMILY} ({int(unnamed.sum())} of {len(frame)} rows)")
     family = parsed.get("family", unnamed.astype(object)).where(~unnamed, name)
     return pd.DataFrame({**parsed, "family": family}), failures, notes
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -28,6 +29,7 @@ from bayescale.decisions import waste
 from bayescale.decisions.allocation import default_budget
 from bayescale.decisions.hardware import hardware
 from bayescale.decisions.influence import influence
+from bayescale.reporting import pages
 from bayescale.runs.splits import WAYS
 
 COMMANDS = (
@@ -486,6 +488,18 @@ def test_runs_marked_as_excluded_are_named_wherever_they_are_relied_on(saved: Pa
         assert parsed(run(*command, "--json"))["excluded"] == {_REASON: 5}
 
 
+def test_the_head_of_a_table_is_shown_after_its_card() -> None:
+    card, head = (run("show", "data", "hoffmann2022", *more).stdout for more in ((), ("--head",)))
+    assert head.startswith(card)
+    first = bs.load_runs("hoffmann2022").frame.head()
+    assert all(f" {row.run_id} " in head and count(row.params) in head for row in first.itertuples())
+    rows = parsed(run("show", "data", "hoffmann2022", "--head", "--json"))["head"]
+    assert [row["loss"] for row in rows] == first["loss"].to_list()
+    for other in (("models",), ("data",), ("models", "additive")):
+        refused = run("show", *other, "--head")
+        assert (refused.exit_code, "--head is of one table" in refused.stderr) == (2, True)
+
+
 def test_fit_and_check_say_what_leaving_out_the_marked_runs_changes(
     saved: Path, chinchilla_fit: bs.Fit, hasty: tuple[Path, Result]
 ) -> None:
@@ -578,3 +592,31 @@ def test_wrong_usage_of_any_level_is_said_as_every_error_is(args: list[str]) -> 
 @pytest.mark.parametrize("args", [[], ["decide"]])
 def test_a_group_without_a_command_prints_its_help(args: list[str]) -> None:
     assert run(*args).stderr.startswith(" ".join(["Usage: main", *args, "[OPTIONS] COMMAND"]))
+
+
+def test_a_fit_keeps_the_command_that_made_it(hasty: tuple[Path, Result]) -> None:
+    path, _ = hasty
+    (fit,) = bs.load_fit(path).members.values()
+    made = fit.meta["command"]
+    assert made.endswith(f" fit hoffmann2022 --model additive --out {path} --chains 2 --warmup 20 --draws 10")
+    assert ("command of the fit", made) in pages._spec_words(fit)
+
+
+def test_a_comparison_reports_the_command_that_makes_its_page_again(tmp_path: Path, monkeypatch) -> None:
+    written: dict[str, str] = {}
+
+    def write(result: object, path: Path, *, command: str) -> None:
+        written[str(path)] = command
+
+    made = SimpleNamespace(tables={}, converged=True, verdict="converged")
+    monkeypatch.setattr("bayescale.evaluation.comparison.compare", lambda *given, **settings: made)
+    monkeypatch.setattr("bayescale.reporting.report", write)
+    monkeypatch.setattr("bayescale.cli.models.read_runs", lambda runs, reading: runs)
+    asked = ["compare", "hoffmann2022", "--model", "additive", "--model", "coupled", "--columns", "params=params",
+             "--where", "params_below=1B", "--exclude", "c018",
+             "--melt", "hellaswag:n_items=10042,chance=0.25", "--flops", "1e+23", "--family", "Chinchilla",
+             "--report", str(tmp_path / "page.html"), "--seed", "3"]  # fmt: skip
+    done = run(*asked)
+    assert done.exit_code == 0, done.output
+    ((path, command),) = written.items()
+    assert (path, shlex.split(command)[1:]) == (str(tmp_path / "page.html"), asked)

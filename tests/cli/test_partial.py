@@ -27,6 +27,8 @@ TWO = ("hoffmann2022", "--model", "additive", "--model", "coupled")
 LONG = {"compare": ("compare", *TWO), "fit": ("fit", *TWO, "--out", "average.nc")}
 KEPT = "1 finished fit kept in fits; the same command reads them from there"
 FINISHED = "1 fit finished, none kept: --folder FOLDER keeps finished fits"
+NONE = "0 fits finished, none kept: --folder FOLDER keeps finished fits"
+NOTHING_KEPT = "0 finished fits kept in fits; the same command reads them from there"
 # The first fit is a saved one; the second is interrupted, or lasts too long, as `end` says.
 ENDED = """
 import os, signal, sys, time
@@ -70,6 +72,25 @@ def test_what_is_ended_says_where_its_first_fit_is(
         assert again.stderr.splitlines()[-1] == f"bayescale: {FINISHED}"
     kept = bs.load_fit(tmp_path / "fits" / "all runs" / "additive.nc")
     assert kept.posterior.equals(chinchilla_fit.posterior)
+
+
+SWEEPS = {
+    "backtest": ("backtest", "hoffmann2022", "--model", "coupled"),
+    "calibrate": ("calibrate", "additive", "--simulations", "20"),
+    "learn": ("learn", "open-families", "--out", "mine.toml"),
+}
+
+
+@pytest.mark.parametrize("verb", SWEEPS)
+def test_an_interrupt_ends_a_sweep_and_says_what_was_finished(verb: str, tmp_path: Path) -> None:
+    """The first fit is interrupted."""
+    for more, said in (((), NONE), (("--folder", "fits"), NOTHING_KEPT)):
+        args = [sys.executable, "-c", ENDED, "no fit", "interrupt", *SWEEPS[verb], *more]
+        done = subprocess.run(args, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
+        assert (done.returncode, done.stdout) == (INTERRUPTED, ""), done.stderr
+        assert "Traceback" not in done.stderr
+        assert done.stderr.splitlines()[-1] == f"bayescale: {said}"
+        assert [path.name for path in tmp_path.iterdir()] == ["fits"] * bool(more)
 
 
 @pytest.fixture

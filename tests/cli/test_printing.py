@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import re
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,14 +15,18 @@ import pytest
 from click.testing import CliRunner
 
 import bayescale as bs
-from bayescale.cli import main, printing
+from bayescale.cli import fits, main, printing
 from bayescale.cli.findings import print_findings
 from bayescale.cli.models import _BACKTEST, _print_backtest, _print_scored
-from bayescale.cli.results import print_forecast, print_next, print_posterior
+from bayescale.cli.results import _FORECAST
 from bayescale.core.verdict import Status, Verdict
+from bayescale.evaluation import sbc
 from bayescale.evaluation.backtest import SCORES, Backtest
 from bayescale.evaluation.checks.base import REVIEW, Answer, Finding, Findings
-from bayescale.evaluation.comparison import _BUDGET, Comparison
+from bayescale.evaluation.comparison import _BUDGET, _CROSS, _LOO, Comparison
+from bayescale.evaluation.sbc import RANKED, Calibration
+from bayescale.inference import fit as fitting
+from bayescale.transfer import learn
 
 WIDTHS = (60, 80, 120)
 RECORDED = Path(__file__).with_name("terminal")
@@ -31,7 +38,7 @@ def width(request, monkeypatch) -> int:
     """A terminal that is so many columns wide, without colours."""
     monkeypatch.setenv("COLUMNS", str(request.param))
     monkeypatch.setenv("NO_COLOR", "1")
-    monkeypatch.setattr(printing, "_is_terminal", lambda: True)
+    monkeypatch.setattr(printing, "_is_terminal", lambda **_: True)
     return int(request.param)
 
 
@@ -66,42 +73,61 @@ POSTERIOR = pd.DataFrame(
         "ess_tail": [3202.0, 2862.0, 3197.0, 3050.0],
     }
 )
-FORECASTS = pd.DataFrame(
-    {"family": "Chinchilla", "params": 70e9, "tokens": 1.4e12, "q50": 1.96711, "q05": 1.9401, "q95": 1.99554,
-     "epred_q05": 1.9551, "epred_q95": 1.98012, "reach_decades": 1.65681}, index=[0]
-)  # fmt: skip
-EXCLUDED = (
-    "the table marks 5 of these 245 runs as not to be fitted, and this fit includes them (few tokens per param); "
-    "to drop them, …"
-)
-FITTED = "Fit('additive' on 'hoffmann2022': 245 runs, 1 family, 4 × 1000 draws, converged)"
-CHOSEN = """\
-Allocation of 5.76e+23 FLOP, family 'Chinchilla', up to 44 times the compute of the largest run
-  train        74.0B params on 1.30T tokens (17.5 tokens per param)
-  regret       0.00014 nats, 0.48% of compute (95% of draws under 1.9%): if the model is right, the
-               most that more experiments could save
-  verdict      converged"""
 
 
-def test_a_fit_is_printed_as_recorded(width: int, capsys) -> None:
-    print_posterior(POSTERIOR, several=False, about=FITTED, marked=EXCLUDED.replace("…", "others"))
-    print_next(Path("fit.nc"), ("params", "tokens"), pd.DataFrame({"flops": [1.3e22, 1e20]}))
-    printed = capsys.readouterr().out
-    every_cell_is_whole(POSTERIOR, printed, width)
-    is_as_recorded("fit", printed, width)
+def calibrated() -> Calibration:
+    """Ranks of two quantities: one as they should be, one of draws that are all too high."""
+    even = np.linspace(0, RANKED, 60).round().astype(int)
+    return Calibration(bs.load_spec("additive"), pd.DataFrame({"level": even, "alpha_N": even // 3}), pd.DataFrame(),
+                       {"7": "R-hat is 1.3"}, {}, {"simulations": 60})  # fmt: skip
 
 
-def test_a_forecast_is_printed_as_recorded(width: int, capsys) -> None:
-    said = SimpleNamespace(
-        response="loss",
-        unit="nats/token",
-        verdict=SimpleNamespace(status="converged"),
-        evidence=("such intervals covered 93% of 165 backtest forecasts",),
-    )
-    print_forecast(said, FORECASTS, "up to 45 times the compute of the largest run", "compute")
-    printed = capsys.readouterr().out
-    every_cell_is_whole(FORECASTS, printed, width)
-    is_as_recorded("forecast", printed, width)
+class Studied:
+    """Families that were fitted, from which a spec is learned."""
+
+    families, left_out = ("OpenLM-C4", "OpenLM-RedPajama"), {"Misfitting": "it has 3 runs"}
+
+    def learn(self) -> tuple[bs.Spec]:
+        origin = {"population": "Student-t over 2 families, R-hat at most 1.003, 4 divergences of 4000 draws"}
+        return (replace(bs.load_spec("coupled-unpooled"), learned=tuple(origin.items())),)
+
+
+COMMANDS = {
+    "init": ("init", "ours.csv"),
+    "fit": ("fit", "hoffmann2022", "--out", "fit.nc"),
+    "check-fit": ("check", "fit.nc"),
+    "forecast": ("forecast", "fit.nc", "--params", "7B", "--tokens", "140B"),
+    "frontier": ("forecast", "fit.nc", "--flops", "1e21"),
+    "decide": ("decide", "allocation", "fit.nc", "--flops", "1e21"),
+    "plot": ("plot", "fit.nc", "loss", "plan", "--out", "figures"),
+    "report": ("report", "fit.nc", "--flops", "1e21", "--out", "report.html"),
+    "calibrate": ("calibrate", "additive"),
+    "learn": ("learn", "open-families", "--out", "mine.toml"),
+    "show-law": ("show", "law", "additive"),
+    "show-data": ("show", "data", "hoffmann2022", "--head"),
+    "cache": ("cache",),
+    "explain": ("explain", "regret"),
+    "error": ("decide", "allocation", "fit.nc", "--flops", "12 parsecs @ H100"),
+}
+"""What is run, on a saved fit if it reads one; what samples for long returns what was made before."""
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_what_a_command_prints_is_as_recorded(
+    name: str, width: int, drawn_fit: bs.Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BAYESCALE_CACHE", "compiled")
+    monkeypatch.setattr(fits, "time", SimpleNamespace(perf_counter=lambda: 0.0))
+    monkeypatch.setattr(fitting, "fit", lambda *_, **__: drawn_fit)
+    monkeypatch.setattr(sbc, "calibrate", lambda *_, **__: calibrated())
+    monkeypatch.setattr(learn, "study", lambda *_, **__: Studied())
+    if "fit.nc" in COMMANDS[name]:
+        drawn_fit.save(tmp_path / "fit.nc")
+    done = CliRunner().invoke(main, COMMANDS[name], prog_name="bayescale")
+    assert done.exit_code in (0, 1, 2), done.output
+    assert not done.exception or isinstance(done.exception, SystemExit)
+    is_as_recorded(name, done.output, width)
 
 
 def test_a_check_is_printed_as_recorded(width: int, capsys) -> None:
@@ -135,17 +161,10 @@ def test_figures_of_one_quantity_have_one_notation() -> None:
 def test_states_have_colours_on_a_terminal_only_and_not_under_no_color(monkeypatch) -> None:
     monkeypatch.delenv("NO_COLOR", raising=False)
     assert printing.coloured("FAIL", "FAIL") == "FAIL"
-    monkeypatch.setattr(printing, "_is_terminal", lambda: True)
+    monkeypatch.setattr(printing, "_is_terminal", lambda **_: True)
     assert "\x1b[31m" in printing.coloured("FAIL", "FAIL")
     monkeypatch.setenv("NO_COLOR", "1")
     assert printing.coloured("FAIL", "FAIL") == "FAIL"
-
-
-def test_a_choice_is_printed_as_recorded(width: int, capsys) -> None:
-    printing.print_wrapped(CHOSEN)
-    printed = capsys.readouterr().out
-    assert printed.split() == CHOSEN.split()
-    is_as_recorded("decide", printed, width)
 
 
 def test_a_choice_loses_no_word_at_any_width(chinchilla_fit: bs.Fit, width: int, capsys) -> None:
@@ -222,8 +241,20 @@ def test_a_table_is_surveyed_as_recorded(width: int, tmp_path: Path, monkeypatch
     is_as_recorded("validate", CliRunner().invoke(main, ["validate", "ours.csv"]).stdout, width)
 
 
-def test_a_term_is_explained_as_recorded(width: int) -> None:
-    is_as_recorded("explain", CliRunner().invoke(main, ["explain", "regret"]).stdout, width)
+LISTS = (("plot", "fit.nc", "--list"), ("show", "models"), ("show", "laws"), ("show", "data", "hoffmann2022"))
+
+
+@pytest.mark.parametrize("command", LISTS, ids=" ".join)
+def test_a_list_is_wrapped_on_a_terminal_and_has_whole_lines_elsewhere(
+    command: tuple[str, ...], width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrapped = CliRunner().invoke(main, command).output
+    assert max(map(len, wrapped.splitlines())) <= width
+    monkeypatch.setattr(printing, "_is_terminal", lambda **_: False)
+    whole = CliRunner().invoke(main, command).output
+    assert whole.split() == wrapped.split()
+    assert max(map(len, whole.splitlines())) > 80
+    assert len(whole.splitlines()) < len(wrapped.splitlines()) or width == 120
 
 
 def test_what_is_no_terminal_gets_a_table_of_any_width(capsys) -> None:
@@ -249,3 +280,32 @@ def test_a_family_that_is_scored_is_a_message_at_once(capsys) -> None:
         "done: OPT (up to 0.5): 12 forecasts, 75% inside their 90% interval, CRPS 0.0123, bias -0.004",
         "done: Pythia: 12 forecasts, 75% inside their 90% interval, CRPS 0.0123, bias -0.004",
     ]
+
+
+PLURALS = r"(?<![\d.,-])1 (?:families|runs|findings|tests|models|draws|failures|entries|fits|forecasts|files)\b"
+NOBODY_SAYS = {"are", "dse", "epred", "decades", "nats", "q05", "q50", "q95", "hindsight", "sd", "mcse"}
+
+
+def test_one_is_not_a_plural_and_no_list_of_choices_is_empty() -> None:
+    """In what every command prints of one family with one marked run."""
+    for path in RECORDED.glob("*.txt"):
+        text = " ".join(path.read_text(encoding="utf-8").split())
+        assert not re.search(PLURALS, text), path.name
+        assert not re.search(r"one of:(?! \w)", text), path.name
+    assert re.search(PLURALS, "245 rows, 1 families")
+
+
+def test_columns_have_words_rather_than_the_names_of_the_code() -> None:
+    shown = {*_FORECAST, *_BACKTEST, *_BUDGET, *_CROSS, *_LOO, *POSTERIOR}
+    for column in shown:
+        assert "_" not in printing.label(column)
+        assert not NOBODY_SAYS & set(printing.label(column).split()), column
+
+
+@pytest.mark.parametrize(("name", "most"), [("fit", 8), ("forecast", 9), ("backtest", 11), ("frontier", 7)])
+def test_a_table_has_few_columns_and_fits_a_terminal_of_120(name: str, most: int) -> None:
+    """Where a table does not fit, there are records, and no rule below a head."""
+    lines = (RECORDED / f"{name}-120.txt").read_text(encoding="utf-8").splitlines()
+    heads = [line for line, rule in itertools.pairwise(lines) if set(rule.strip()) == {"─"}]
+    assert heads
+    assert max(len(re.split(r" {2,}", head.strip())) for head in heads) <= most

@@ -17,9 +17,9 @@ from bayescale.cli import decide, main, plot
 from bayescale.core import progress
 from bayescale.core.progress import Stages
 from bayescale.decisions import derived, solver
-from bayescale.evaluation import comparison, sbc
+from bayescale.evaluation import backtest, comparison, sbc
 from bayescale.evaluation.checks import base
-from bayescale.inference import fit, fit_io
+from bayescale.inference import batch, fit, fit_io, nuts
 from bayescale.prediction import forecast
 from bayescale.transfer import learn
 
@@ -104,7 +104,7 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(rich.progress.Progress, "add_task", added)
     monkeypatch.setattr(rich.progress.Progress, "__exit__", left)
-    for module in (progress, comparison, sbc):
+    for module in (progress, batch, comparison, sbc):
         monkeypatch.setattr(module, "on_terminal", lambda: True)
     return now
 
@@ -125,7 +125,11 @@ HEAVY: dict[str, tuple[tuple[str, ...], Any, str]] = {
     "plot's fit": (("plot", "fit.nc"), fit_io, "load_fit"),
     "report": (("report", "fit.nc", "--out", "r.html"), reporting, "report"),
     "report's fit": (("report", "fit.nc", "--out", "r.html"), fit_io, "load_fit"),
+    "fit's compiling": (("fit", "hoffmann2022", "--model", "additive", "--out", "f.nc"), nuts, "compiled"),
+    "fit's sampling": (("fit", "hoffmann2022", "--model", "additive", "--out", "f.nc"), nuts, "ThreadPoolExecutor"),
     "fit's file": (VERBS["fit"], bs.Fit, "save"),
+    "backtest's fits": ((*VERBS["backtest"], "--model", "additive"), batch, "sweep"),
+    "backtest's scores": ((*VERBS["backtest"], "--model", "additive"), backtest, "score_cut"),
     "compare": (VERBS["compare"], comparison, "_examined"),
     "compare's report": ((*VERBS["compare"], "--report", "c.html"), reporting, "report"),
     "calibrate": (VERBS["calibrate"], sbc, "simulate"),
@@ -140,7 +144,10 @@ def test_every_heavy_call_of_a_verb_is_waited_for(
     args, where, called = HEAVY[name]
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(fit_io, "load_fit", lambda _: chinchilla_fit)
-    monkeypatch.setattr(fit, "fit", lambda *_, **__: chinchilla_fit)
+    if where is not nuts:
+        monkeypatch.setattr(fit, "fit", lambda *_, **__: chinchilla_fit)
+    monkeypatch.setattr(batch, "sampled", lambda **_: chinchilla_fit)
+    monkeypatch.setattr(batch, "_check_same", lambda *_, **__: None)
     monkeypatch.setattr(learn, "study", lambda *_, **__: Studied())
     made = comparison._Made({"additive": chinchilla_fit})
     monkeypatch.setattr(comparison, "_fitted_and_tested", lambda *_, **__: made)

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -26,10 +27,13 @@ from bayescale.core import glossary
 from bayescale.core.errors import QueryError
 from bayescale.decisions import derived
 from bayescale.decisions.hardware import hardware
+from bayescale.evaluation import backtest, comparison, sbc, stacking
 from bayescale.evaluation.backtest import SCORES, Backtest, Scored, rows_of
 from bayescale.evaluation.comparison import _BUDGET, _COEFFICIENTS, _CROSS, _LOO
+from bayescale.inference import fit as fitting
 from bayescale.runs.readers import load_again
 from bayescale.runs.splits import Cut
+from bayescale.transfer import learn
 
 
 def run(*args: str | Path) -> Result:
@@ -138,6 +142,44 @@ def test_runs_are_read_as_the_options_say_by_every_verb_that_reads_them(tmp_path
     assert (twice.exit_code, "--columns names 'params' more than once" in twice.stderr) == (2, True)
 
 
+class Read(Exception):
+    """A verb has passed its runs on."""
+
+
+PASSED_ON = {
+    "fit": (fitting, "fit", ("fit", "{}", "--out", "f.nc")),
+    "an average": (stacking, "stack", ("fit", "{}", "--out", "f.nc", "--model", "additive", "--model", "coupled")),
+    "backtest": (backtest, "backtest", ("backtest", "{}")),
+    "a backtest of an average": (
+        stacking, "backtest_average", ("backtest", "{}", "--model", "additive", "--model", "coupled")),
+    "compare": (comparison, "compare", ("compare", "{}", "--model", "additive", "--model", "coupled")),
+    "learn": (learn, "study", ("learn", "{}", "--out", "s.toml")),
+    "calibrate": (sbc, "calibrate", ("calibrate", "additive", "--runs", "{}")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PASSED_ON)
+def test_every_verb_works_on_the_runs_that_are_asked_for(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    table = sweep().assign(exclusion=["too hot", "too hot"] + [""] * 13)
+    table.to_csv("runs.csv", index=False)
+    where, called, verb = PASSED_ON[name]
+    passed: list[bs.Runs] = []
+
+    def reached(*args: Any, runs: bs.Runs | None = None, **_: Any) -> None:
+        passed.append(args[0] if runs is None else runs)
+        raise Read
+
+    monkeypatch.setattr(where, called, reached)
+    asked = ("--loss-unit", "nats", "--where", 'exclusion=""', "--where", "params_below=1B", "--exclude", "r4")
+    for more, left in (((), range(15)), (asked, [2, 3, *range(5, 12)])):
+        result = CliRunner().invoke(main, [word.format("runs.csv") for word in verb] + [*more])
+        assert isinstance(result.exception, Read), result.output
+        assert list(passed.pop().frame["run_id"]) == [f"r{i}" for i in left]
+
+
 def test_a_table_is_read_again_as_a_learned_spec_states_it(tmp_path: Path) -> None:
     path = tmp_path / "export.csv"
     sweep().rename(columns={"params": "N"}).to_csv(path, index=False)
@@ -166,7 +208,7 @@ def columns_of_tables(fit: bs.Fit) -> set[str]:
     tables = (fit.summary, derived.frontier(fit, 1e23).table, derived.limit(fit).table, tested.families,
               tested.horizons)  # fmt: skip
     questions = {answer.question for answer in bs.check(fit).status}
-    named = {"parameter", *_FORECAST, *_LOO, *_BUDGET, *_CROSS, *_COEFFICIENTS, "check", "failed", "weight"}
+    named = {"parameter", *_FORECAST, *_LOO, *_BUDGET, *_CROSS, *_COEFFICIENTS, "check", "failed", "weight", "p"}
     return named | questions | {str(column) for table in tables for column in table}
 
 
@@ -263,3 +305,24 @@ def test_a_budget_may_be_hours_or_days_and_is_refused_without_what_it_needs() ->
     assert Budget().convert("5.76e23", None, None) == 5.76e23
     with pytest.raises(QueryError, match="count of accelerators"):
         Budget().convert("1 day @ H100", None, None)
+
+
+ALIKE = {"case": ("Qwen", "qwen"), "letters": ("Caf\u00e9", "Cafe\u0301"), "width": ("Qwen", "Qw\u200ben"),
+         "spaces": ("Qwen 2", "Qwen\u00a02")}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ALIKE)
+def test_families_that_look_alike_are_pointed_out(name: str, tmp_path: Path) -> None:
+    family = [ALIKE[name][0]] * 8 + [ALIKE[name][1]] * 7
+    state, sentence = said(sweep().assign(family=family), tmp_path / "runs.csv")["families"]
+    assert state == "REVIEW"
+    assert all(ascii(name) in sentence for name in family)
+    assert "families" not in said(sweep().assign(family=["Qwen"] * 8 + ["Qwen2"] * 7), tmp_path / "runs.csv")
+
+
+def test_runs_without_a_family_are_pointed_out(tmp_path: Path) -> None:
+    few = sweep().assign(family=["F"] * 13 + [""] * 2)
+    assert said(few, tmp_path / "runs.csv")["families"] == (
+        "REVIEW", "family 'runs' where there is none (2 of 15 rows)"
+    )  # fmt: skip
+    assert "families" not in said(sweep().drop(columns="family"), tmp_path / "runs.csv")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,9 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from known import CHAINS, DRAWS, SARDANA, additive, known_fit
+from scipy.stats import t as student
 
 import bayescale as bs
-from bayescale.decisions.influence import Sway, swayed
+from bayescale.decisions.influence import Sway, influence, influence_lines, swayed
 from bayescale.decisions.risk import CVaR, Mean
 
 N = 40
@@ -102,3 +105,29 @@ def test_a_decision_says_what_would_be_chosen_without_the_marked_runs(chinchilla
     assert written["cost"] == marked.cost
     assert written["choose"]["params"] == choice.actions["params"].iloc[marked.action]
     assert bs.decide("allocation", chinchilla_fit, flops="1e24").sways == []
+
+
+def test_where_draws_cannot_be_reweighted_the_change_is_one_of_first_order_and_says_so(chinchilla: bs.Runs) -> None:
+    """Draws that differ in A/B alone, far wider than the runs allow: a few of them carry all weights."""
+    swing = np.exp(0.02 * np.random.default_rng(0).standard_normal((CHAINS, DRAWS)))
+    law = SARDANA | {"A": SARDANA["A"] * swing, "B": SARDANA["B"] / swing}
+    fit, flops = known_fit(chinchilla, "additive", law), 1e23
+    changes = influence(fit, "Chinchilla", flops)
+    (found,) = [one for one in changes if one.answer == "tokens_per_param" and not one.runs.all_marked]
+    E, A, B, alpha, beta = additive(fit)
+    best = (alpha * A / (beta * B)) ** (1 / (alpha + beta)) * (flops / 6) ** (beta / (alpha + beta))
+    answer = np.log(flops / 6 / best**2).ravel()
+    mine = fit.design_frame[fit.design_frame["run_id"].isin(re.findall(r"c\d+", found.runs.which))]
+    assert len(mine) == 5
+    expected = E + A * mine["params"].to_numpy() ** -alpha + B * mine["tokens"].to_numpy() ** -beta
+    sigma, nu = (fit.posterior[name].to_numpy().reshape(-1, 1) for name in ("sigma", "nu"))
+    left_out = student.logpdf(np.log(mine["loss"].to_numpy() / expected), nu, scale=sigma).sum(axis=1)
+    first_order = -np.mean((answer - answer.mean()) * (left_out - left_out.mean()))
+    assert np.log(found.after / found.before) == pytest.approx(first_order, rel=1e-3)
+    assert found.shape > 0.7
+    said = f", to first order; reweighting is not reliable here (Pareto shape {found.shape:.2f})"
+    assert str(found).endswith(said)
+    rough, marked = (line for _, line in influence_lines(changes))
+    assert "a rough estimate, so fit without them" in rough
+    assert "5 runs marked as excluded" in marked
+    assert "rough" not in marked  # these can be reweighted

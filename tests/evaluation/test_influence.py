@@ -47,17 +47,27 @@ def test_runs_of_one_law_pass() -> None:
     assert findings.status[0].state == "PASS"
 
 
+def gone(sentence: str) -> tuple[float, float, float]:
+    """Return the budget, and the answer with and without the runs, that a finding's sentence says."""
+    figures = re.search(r"at (\S+) FLOP goes from (\S+) to (\S+):", sentence)
+    assert figures
+    flops, before, after = map(float, figures.groups())
+    return flops, before, after
+
+
+def refitted(runs: bs.Runs, strays: pd.Series) -> bs.Fit:
+    kept = bs.load_runs(runs.frame[~strays], loss_unit="nats")
+    return bs.fit(kept, "additive", seed=0, draws=500, progress=False)
+
+
 def test_the_change_without_the_runs_is_that_of_a_fit_without_them(hoffmann: tuple[bs.Runs, bs.Fit]) -> None:
     runs, fit = hoffmann
     found = next(f for f in bs.check(fit, "influence") if f.subject.endswith("tokens_per_param"))
     assert len(named(found)) == 5
     assert "reweighting is not reliable" not in found.sentence
-    figures = re.search(r"at (\S+) FLOP goes from (\S+) to (\S+):", found.sentence)
-    assert figures
-    flops, before, after = map(float, figures.groups())
+    flops, before, after = gone(found.sentence)
     assert flops == pytest.approx(10 * runs.frame["flops"].max(), rel=0.01)
-    kept = bs.load_runs(runs.frame[~runs.frame["run_id"].isin(named(found))], loss_unit="nats")
-    exact = ratio(bs.fit(kept, "additive", seed=0, draws=500, progress=False), flops)
+    exact = ratio(refitted(runs, runs.frame["run_id"].isin(named(found))), flops)
     of_all = ratio(fit, flops)
     assert np.exp(np.median(of_all)) == pytest.approx(before, rel=0.001)
     # The error of weights of which about a hundred of 2000 draws remain.
@@ -65,9 +75,23 @@ def test_the_change_without_the_runs_is_that_of_a_fit_without_them(hoffmann: tup
 
 
 def test_runs_that_the_table_marks_are_left_out_together(hoffmann: tuple[bs.Runs, bs.Fit]) -> None:
-    found = [f for f in bs.check(hoffmann[1], "influence") if "5 runs marked as excluded" in f.sentence]
-    assert len(found) == 2
-    assert all(f.passed for f in found)  # under the additive law and Student-t noise, the strays hardly matter
+    """Under the additive law and Student-t noise the strays hardly matter, and a fit without them says so too.
+
+    Their weights are not reliable, which is said: the change of the ratio is half or twice that of the fit.
+    """
+    runs, fit = hoffmann
+    found = [f for f in bs.check(fit, "influence") if "5 runs marked as excluded" in f.sentence]
+    assert [f.subject.partition(": ")[2] for f in found] == ["tokens_per_param", "loss"]
+    assert all(f.passed for f in found)
+    assert all("to first order; reweighting is not reliable here" in f.sentence for f in found)
+    flops, before, after = gone(found[0].sentence)
+    without = refitted(runs, runs.frame["exclusion"] != "")
+    for name in ("tokens_per_param", "loss"):
+        of_all, exact = (np.log(bs.frontier(f, flops).draws[name].to_numpy()[:, 0]) for f in (fit, without))
+        moved, error = exact.mean() - of_all.mean(), of_all.std() * np.sqrt(2 / 400)  # ESS of fits that converged
+        assert abs(moved) + 2 * error < of_all.std()
+        if name == "tokens_per_param":
+            assert 0.5 * (moved - 2 * error) < np.log(after / before) < 2 * (moved + 2 * error)
 
 
 def test_a_likelihood_is_that_of_its_run_where_others_have_none(hoffmann: tuple[bs.Runs, bs.Fit]) -> None:
@@ -91,10 +115,27 @@ def test_the_likelihood_of_a_family_alone_is_that_of_its_runs_that_have_values()
     assert mine["score"].to_numpy().tolist() == [3]
 
 
-@pytest.mark.slow
-def test_the_default_model_names_the_five_strays_of_hoffmann_2022(hoffmann: tuple[bs.Runs, bs.Fit]) -> None:
-    runs, _ = hoffmann
+def assert_names_the_strays(runs: bs.Runs) -> None:
     found = list(bs.check(bs.fit(runs, "default", seed=0, progress=False), "influence"))
+    strays = runs.frame["run_id"][runs.frame["exclusion"] != ""].tolist()
+    assert len(strays) == 5
     assert not any(f.passed for f in found)
-    strays = [f"run-{i}" for i in np.flatnonzero(runs.frame["exclusion"] != "")]
     assert all(named(f) == strays for f in found)
+
+
+def test_the_default_model_names_the_five_strays_among_a_fifth_of_the_others(
+    hoffmann: tuple[bs.Runs, bs.Fit],
+) -> None:
+    """By over two posterior SDs. Among a third, not so: there, the change of the ratio is 0.8 of one, and passes."""
+    frame = hoffmann[0].frame
+    kept = [frame[frame["exclusion"] != ""], frame[frame["exclusion"] == ""].iloc[::5]]
+    assert_names_the_strays(bs.load_runs(pd.concat(kept), loss_unit="nats"))
+
+
+@pytest.mark.slow
+def test_the_default_model_says_what_the_five_strays_of_hoffmann_2022_change(hoffmann: tuple[bs.Runs, bs.Fit]) -> None:
+    """They move both answers too far. Five others, two of them strays, move the answers more, and are named first."""
+    found = list(bs.check(bs.fit(hoffmann[0], "default", seed=0, progress=False), "influence"))
+    marked = [f for f in found if "5 runs marked as excluded" in f.sentence]
+    assert [f.subject.partition(": ")[2] for f in marked] == ["tokens_per_param", "loss"]
+    assert not any(f.passed for f in found)

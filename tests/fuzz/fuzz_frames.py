@@ -97,7 +97,7 @@ CHANGES: dict[str, Change] = {
             "1" * 5000,
             "\x00",
             np.str_("7B"),
-            np.bool_(True),
+            np.bool_(False),
             memoryview(b"x"),
         )
     },
@@ -105,6 +105,7 @@ CHANGES: dict[str, Change] = {
     "fractions": _each(lambda x: fractions.Fraction(x) if isinstance(x, float) else x),
     "dates": _each(lambda x: pd.Timestamp("2020-01-01")),
     "odd objects": _each(lambda x: _Odd()),
+    "truth values": _each(lambda x: True),
     "bytes": _each(lambda x: str(x).encode()),
     "several levels": lambda f, n, r: f.set_axis(pd.MultiIndex.from_product([["a"], f.columns]), axis=1),
     "column twice": lambda f, n, r: pd.concat([f, f[[n]]], axis=1),
@@ -135,6 +136,9 @@ CHANGES: dict[str, Change] = {
 }
 
 
+_TRUTHS = [label for label in CHANGES if label.startswith("one bool")] + ["truth values"]
+
+
 def make(rng: random.Random, folder: Path) -> Case:
     """A data frame of an odd kind, loaded and turned into a design."""
     frame = pd.read_csv(io.BytesIO(as_text(good())))
@@ -144,12 +148,15 @@ def make(rng: random.Random, folder: Path) -> Case:
         source = CHANGES[label](frame, name, rng)
     except (TypeError, ValueError):  # pandas has no such frame
         source, label = frame, f"not made: {label}"
-    return Case(f"{name}: {label}", lambda: use(source))
+    must_fail = label in _TRUTHS and name not in ("run_id", "family")
+    return Case(f"{name}: {label}", lambda: use(source, must_fail))
 
 
-def use(source: Any) -> None:
+def use(source: Any, must_fail: bool = False) -> None:
     """Load a data frame, and judge what was read."""
     runs = bs.load_runs(source)
+    if must_fail:
+        raise Shortfall("accepted a truth value as a number")
     for name in {"params", "tokens", "flops", "loss"} & set(runs.frame):
         values = runs[name]
         if values.dtype.kind != "f" or not (np.isfinite(values).all() and (values > 0).all()):

@@ -6,12 +6,14 @@ import bz2
 import csv
 import gzip
 import io
+import json
 import lzma
 import random
 from functools import cache
 from pathlib import Path
 
 import numpy as np
+import openpyxl
 import pandas as pd
 from harness import Case, Shortfall, changed_bytes
 
@@ -258,7 +260,47 @@ def _rows(rows: Rows, rng: random.Random) -> str:
     return f"rows: {how}"
 
 
-_CHANGES = (_cells, _cells, _cells, _column, _scaled, _more, _more, _names, _fewer, _rows)
+def _hash(rows: Rows, rng: random.Random) -> str:
+    """A first cell that starts like a comment."""
+    if rng.random() < 0.5:  # the family comes first
+        for row in rows:
+            row.insert(0, row.pop(1))
+    cell = rng.choice(sorted({row[0] for row in rows[1:]}))
+    for row in rows[1:]:
+        row[0] = f"#{cell}" if row[0] == cell else row[0]
+    return f"first cell #{cell}"
+
+
+def _wide(rows: Rows, rng: random.Random) -> str:
+    more = rng.choice([500, 1994, 1995, 100_000])
+    for at, row in enumerate(rows[: 1 if more > 1994 else None]):  # the header alone says that there are too many
+        row.extend(f"c{i}" if at == 0 else "1" for i in range(more))
+    return f"columns: {more} more"
+
+
+_CHANGES = (_cells, _cells, _cells, _column, _scaled, _more, _more, _names, _fewer, _rows, _hash, _wide)
+
+
+def _odd_json(rng: random.Random) -> tuple[str, bytes]:
+    """Runs as JSON of which one has a truth value, a name twice, or a name that its nested names make too."""
+    runs = pd.read_csv(io.BytesIO(as_text(good()))).to_dict("records")
+    at, name, how = rng.randrange(len(runs)), rng.choice(["params", "tokens", "loss"]), rng.randrange(3)
+    if how == 0:
+        runs[at][name] = True
+    lines = [json.dumps(run) for run in runs]
+    again = f', "{name}": 3}}' if how == 1 else ', "a": {"b": 1}, "a.b": 2}'
+    lines[at] = lines[at][:-1] + again if how else lines[at]
+    label = ("truth value", "name twice", "nested name twice")[how]
+    return label, ("\n".join(lines) if rng.random() < 0.5 else f"[{', '.join(lines)}]").encode()
+
+
+def _far_cell(rng: random.Random) -> bytes:
+    """An Excel file with one cell far from the runs."""
+    book = openpyxl.load_workbook(io.BytesIO(other_formats()["xlsx"]))
+    book.active.cell(rng.choice([50, 5000, 1 << 20]), rng.choice([20, 3000, 1 << 14]), "x")
+    file = io.BytesIO()
+    book.save(file)
+    return file.getvalue()
 
 
 def make(rng: random.Random, folder: Path) -> Case:
@@ -271,12 +313,19 @@ def make(rng: random.Random, folder: Path) -> Case:
         name = rng.choice(sorted(other_formats()))
         label, content = changed_bytes(other_formats()[name], rng)
         label, path = f"{name}: {label}", folder / f"case.{name}"
+    elif way < 0.36:
+        must_fail, path = True, folder / "case.json"
+        label, content = _odd_json(rng)
+    elif way < 0.37:
+        must_fail, path = True, folder / "case.xlsx"
+        label, content = "far cell", _far_cell(rng)
     else:
         label = rng.choice(_CHANGES)(rows, rng)
         content = as_text(rows)
         must_fail = label.startswith(("cell params", "cell tokens", "cell loss", "cell flops")) and any(
             cell in MUST_FAIL for row in rows[1:] for cell in row[2:6]
         )
+        must_fail |= label.startswith(("first cell", "columns: 1995", "columns: 100000"))
     path.write_bytes(content)
     spec = rng.choice(SPECS)
     return Case(label, lambda: use(path, spec, must_fail))
@@ -286,7 +335,7 @@ def use(path: Path, spec: str, must_fail: bool) -> None:
     """Load a table, and judge what was read."""
     runs = bs.load_runs(path)
     if must_fail:
-        raise Shortfall("accepted a cell that is no number")
+        raise Shortfall("accepted a table in which a cell is no number, or is lost")
     for name in {*AMOUNTS, "loss"} & set(runs.frame):
         if not (np.isfinite(runs[name]).all() and (runs[name] > 0).all()):
             raise Shortfall(f"{name} that are not finite and positive")

@@ -22,6 +22,7 @@ from bayescale.core.precision import float64
 from bayescale.decisions.tabulated import Tabulated, tabulated
 from bayescale.modelling.design import design
 from bayescale.prediction.predictive import from_prior
+from bayescale.reporting import sentences
 
 pytestmark = pytest.mark.browser
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install bayescale[browser]")
@@ -325,6 +326,23 @@ def test_the_address_keeps_the_state(opened: Any) -> None:
     for name in ("headline", "confidence", "plan-words", "card-cost-value", "printed"):
         assert second.inner_text(f"#{name}", timeout=5000) == first.inner_text(f"#{name}")
     assert opened(hash="#flops=oops&unit=parsecs&tail=7").evaluate("bayescale.state.flops") == pytest.approx(FLOPS)
+
+
+@of("hierarchy")
+def test_a_far_budget_and_a_large_waste_ask_for_care(opened: Any, table: Tabulated, trio_fit: bs.Fit) -> None:
+    page, seen = opened(), set()
+    runs = trio_fit.design_frame
+    largest = float(runs[runs["family"] == trio_fit.families[0]]["flops"].max())
+    for flops in (FLOPS / 29, 99 * largest, 101 * largest, FLOPS * 29):
+        move(page, flops=flops)
+        found = table.allocation(flops)
+        if found["settled"]:
+            far, costly = flops > 100 * largest, found["waste_fraction"] > 0.1
+            why = page.inner_text("#state-why")
+            assert (sentences.say("far") in why, sentences.say("costly") in why) == (far, costly)
+            assert "care" in page.get_attribute("#verdict", "class") or not (far or costly)
+            seen |= {("far", far), ("costly", costly)}
+    assert {("far", True), ("far", False)} <= seen
 
 
 def test_the_keyboard_moves_a_slider_and_the_sentence_follows(opened: Any, table: Tabulated) -> None:

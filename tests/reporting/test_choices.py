@@ -19,13 +19,16 @@ import bayescale as bs
 from bayescale.cli import main
 from bayescale.core.errors import QueryError
 from bayescale.core.quantities import count
+from bayescale.decisions.allocation import Split
 from bayescale.decisions.hardware import hardware
 from bayescale.decisions.solver import named, read_settings
 from bayescale.decisions.tabulated import tabulated
+from bayescale.prediction.records import NOTHING, Measured
 from bayescale.reporting import explorer, front, pages, sentences, texts, words
 from bayescale.reporting import html as writing
 from bayescale.reporting.choices import pictures
-from bayescale.reporting.pictures import run_interval
+from bayescale.reporting.drawing import Drawing
+from bayescale.reporting.pictures import coverage, run_interval
 from bayescale.reporting.plots import of_choices
 
 
@@ -415,3 +418,50 @@ def test_actions_of_several_numbers_are_dots_in_the_order_of_their_regret(trio_f
             assert dots[:, 1].tolist() == list(range(12))
             assert labels[0].get_text().replace("\n", " ") == choice.name_of(choice.best.action)
         plt.close(figure)
+
+
+@pytest.mark.parametrize(("times", "far"), [(99.0, False), (101.0, True)])
+@pytest.mark.parametrize(("wasted", "costly"), [(0.09, False), (0.11, True)])
+def test_a_far_budget_and_a_large_waste_ask_for_care(times, far, wasted, costly, choice, monkeypatch) -> None:
+    monkeypatch.setattr(Split, "reach_decades", float(np.log10(times)))
+    monkeypatch.setattr(Split, "waste_fraction", wasted)
+    monkeypatch.setattr(front, "lasting", lambda choice, answers: [])  # that the runs ask for it is another reason
+    state, why = front._state(choice, [])
+    assert state == (front.CARE if far or costly else front.GOOD)
+    assert (sentences.say("far") in why) is far
+    assert (sentences.say("costly") in why) is costly
+
+
+def test_a_track_record_that_was_measured_is_on_its_card(choice) -> None:
+    of = Measured(0.8, 20, 4, 0.1)
+    shown = front.front(choice, [], title="a title", measured={"30-100×": of})
+    (card,) = [one for one in shown.cards if one.name == "trust"]
+    low, high = of.likely
+    assert (card.title, card.value) == ("Track record", "80% of 20")
+    assert "90% intervals held 80% of 20 backtest forecasts" in card.range
+    assert f"90% interval {low:.0%} to {high:.0%}, by the spread of 4 families" in card.range
+    (elsewhere,) = [one for one in front.front(choice, [], title="a title", measured={"3-10×": of}).cards
+                    if one.name == "trust"]  # fmt: skip
+    assert elsewhere.value == "not measured"  # at this reach
+
+
+def test_the_picture_of_coverage_has_the_share_and_its_interval_at_each_reach() -> None:
+    found = {"3-10×": Measured(0.8, 20, 4, 0.1), "inside": Measured(0.95, 40, 4, 0.02), "up to 3×": NOTHING}
+    assert coverage({"inside": NOTHING}, "a title") is None
+    shown = coverage(found, "a title")
+    assert shown is not None
+    names = ["inside", "3-10×"]  # nothing was measured between them
+    assert [row[0] for row in shown.table.rows] == names
+    blank = Drawing((0.0, 2.0), (0.0, 1.0), log=False)
+    bars = re.findall(r'<line class="bar" x1="([\d.]+)" x2="([\d.]+)" y1="([\d.]+)" y2="([\d.]+)"', shown.svg)
+    dots = re.findall(r'<circle class="dot" cx="([\d.]+)" cy="([\d.]+)"', shown.svg)
+    assert len(bars) == len(dots) == 2
+    for k, (name, bar, dot) in enumerate(zip(names, bars, dots, strict=True)):
+        across, held = f"{blank.across(k + 0.5):.1f}", f"{blank.up(found[name].coverage_90):.1f}"
+        low, high = (f"{blank.up(end):.1f}" for end in found[name].likely)
+        assert bar == (across, across, low, high)
+        assert dot == (across, held)
+        assert shown.table.rows[k][1:4] == (
+            str(found[name].backtests), "4", words.percent(found[name].coverage_90),
+        )  # fmt: skip
+        assert shown.table.rows[k][4:] == tuple(map(words.percent, found[name].likely))

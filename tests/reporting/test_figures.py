@@ -444,8 +444,13 @@ def check_legends(ax: Axes, name: str) -> None:
 def test_no_legend_covers_anything(chinchilla_fit: bs.Fit) -> None:
     choice = bs.decide(bs.Allocation("5.76e23"), chinchilla_fit)
     unsettled = replace(choice, details=replace(choice.details, waste=choice.waste + 10.0))
-    kinds = kinds_with_bands(chinchilla_fit, choice)
-    kinds |= {name: getattr(bs.plots, f"plot_{name}")(chinchilla_fit) for name in ("prior_posterior", "components")}
+    of_fit = ("loss", "forecast", "effects", "slopes", "prior_predictive", "residuals", "approaches", "components",
+              "prior_posterior")  # fmt: skip
+    kinds = {name: getattr(bs.plots, f"plot_{name}")(chinchilla_fit) for name in of_fit}
+    kinds |= {
+        name: getattr(bs.plots, f"plot_{name}")(choice) for name in ("allocation", "regret", "optimum", "overhead")
+    }
+    kinds |= {"prior_loss": bs.plots.plot_prior_loss(chinchilla_fit.spec)}
     for name, ax in kinds.items():
         check_legends(ax, name)
         assert len(legends(ax)) == (name != "residuals"), name

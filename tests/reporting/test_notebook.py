@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import html
 import re
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 import bayescale as bs
 from bayescale.core.rich import paired, rich
+from bayescale.core.verdict import Status, Verdict
+from bayescale.decisions.choice import Withheld
 
 
 def test_markup_in_a_text_is_text() -> None:
@@ -29,6 +33,17 @@ def test_a_choice_shows_every_line_and_its_verdict(chinchilla_fit: bs.Fit) -> No
         assert f"\n{label}\n" in shown
     hasty = replace(choice, fit=replace(chinchilla_fit, meta=chinchilla_fit.meta | {"excluded": {"a stray": 3}}))
     assert "3 of the" in hasty._repr_html_()
+
+
+def test_a_choice_that_is_withheld_shows_why_and_what_to_do() -> None:
+    verdict = Verdict(Status.NOT_CONVERGED, ("R-hat 1.8 < 2 of E",), ("fit with more draws",))
+    withheld = Withheld(SimpleNamespace(verdict=verdict, problem="Allocation of 1e+23 FLOP"))
+    shown = withheld._repr_html_()
+    assert shown.startswith("<p>NOT CONVERGED: no recommendation<br>Allocation of 1e+23 FLOP</p><table>")
+    text = html.unescape(re.sub(r"<[^>]+>", "\n", shown))
+    for label, said in (("reason", "R-hat 1.8 < 2 of E"), ("to do", "fit with more draws")):
+        assert re.search(f"\n{label}\n+{said}\n", text)
+        assert f"  {label:12} {said}" in repr(withheld)
 
 
 def test_a_forecast_shows_its_table(chinchilla_fit: bs.Fit) -> None:

@@ -38,7 +38,12 @@ def test_without_a_kind_every_figure_of_the_fit_is_drawn(saved: Path, tmp_path: 
 
 def test_kinds_are_listed_with_a_line_each(saved: Path) -> None:
     listed = CliRunner().invoke(main, ["plot", str(saved), "--list"]).stdout.splitlines()
-    assert [line.split()[0] for line in listed] == list(bs.plots.kinds())
+    of_a_fit, of_others = listed[: listed.index("")], listed[listed.index("") + 2 :]
+    assert [line.split()[0] for line in of_a_fit] == list(bs.plots.kinds())
+    in_python = {f"plot_{line.split()[0]}" for line in of_others}
+    assert in_python == set(bs.plots.catalogue()) - {function.__name__ for function in bs.plots.kinds().values()}
+    assert {line.rpartition(" Of a ")[2] for line in of_others} == {
+        "comparison.", "backtest.", "calibration.", "spec."}  # fmt: skip
 
 
 def test_options_reach_the_figures_that_take_them(saved: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pandas as pd
 from bayescale.core.errors import UnknownName, nearest
 from bayescale.core.quantities import counted
 from bayescale.core.verdict import Verdict
-from bayescale.decisions.marked import without_marked
+from bayescale.evaluation.marked import without_marked
 from bayescale.inference.average import LEAVE_OUT, AbstractFit
 from bayescale.parts.catalogue import catalogue
 from bayescale.prediction.extrapolation import size_name

@@ -8,7 +8,7 @@ from bayescale.evaluation.checks.base import AbstractCheck, Finding
 from bayescale.inference.fit import Fit
 from bayescale.modelling.model import Instance
 
-_LEAST = 0.5  # of the prior's variance of the ceiling that the runs take away
+_LEAST = 0.5  # of the prior's variance of the ceiling that is gone after the runs are seen
 
 
 class Ceilings(AbstractCheck):

@@ -43,6 +43,16 @@ def kinds() -> dict[str, Callable[..., Axes]]:
     }
 
 
+def others() -> dict[str, tuple[str, Callable[..., Axes]]]:
+    """Plots of something else than a fit, with the class of what each draws, by the rest of their name."""
+    found = {}
+    for name, function in catalogue().items():
+        first = next(iter(inspect.signature(function).parameters.values()))
+        if first.name not in ("fit", "choice"):
+            found[name.removeprefix(PREFIX)] = str(first.annotation).rpartition(".")[2], function
+    return found
+
+
 def of_choices() -> dict[str, Callable[..., Axes]]:
     """Plots of a choice, by the name that the command line gives them."""
     return {name: function for name, function in kinds().items()
@@ -57,4 +67,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return [*catalogue(), "catalogue", "kinds", "of_choices"]
+    return [*catalogue(), "catalogue", "kinds", "of_choices", "others"]

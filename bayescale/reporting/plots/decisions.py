@@ -341,7 +341,7 @@ def plot_plan(choice: Choice, *, ax: Axes | None = None) -> Axes:
 
 
 def _arrow(ax: Axes, start: tuple[float, float], end: tuple[float, float], share: str) -> None:
-    """Draw an arrow between two boxes of a plan, down or to the right, with the share of draws beside it."""
+    """Draw an arrow between two boxes of a plan, down or to the right, labelled with its share of draws."""
     down = start[0] == end[0]
     shrink = {"shrinkA": 22, "shrinkB": 18} if down else {"shrinkA": 42, "shrinkB": 42}  # points: half a box
     ax.annotate("", end, start, arrowprops={"arrowstyle": "->", "color": _GREY, **shrink})

@@ -24,13 +24,11 @@ def without_marked(fit: AbstractFit) -> str:
     """
     if not fit.excluded or not fit.converged or not counts_flops(fit):
         return ""
-    said = [(name, family, words) for name, member in fit.members.items() for family in _with_marks(member)
-            if (words := _changed(member, family))]  # fmt: skip
     of_models, of_families = len(fit.members) > 1, len(fit.families) > 1
     return ". ".join(
-        f"{f'{name}: ' * of_models}Without {f'those of {family}' if of_families else 'them'}: {words}"
-        for name, family, words in said
-    )
+        f"{f'{name}: ' * of_models}{f'{family}: ' * of_families}Without {words}"
+        for name, member in fit.members.items() for family in _with_marks(member) if (words := _changed(member, family))
+    )  # fmt: skip
 
 
 def _with_marks(fit: Fit) -> list[str]:
@@ -45,4 +43,6 @@ def _changed(fit: Fit, family: str) -> str:
     flops = default_budget(fit, family)
     changes = influence(fit, family, flops)
     marked = [one.runs for one in changes if one.runs.all_marked]
-    return f"at {count(flops)} FLOP, {answers_without(changes, marked[0])}" if marked else ""
+    if not marked:
+        return ""
+    return f"{'them' if marked[0].count > 1 else 'it'}: at {count(flops)} FLOP, {answers_without(changes, marked[0])}"
