@@ -90,5 +90,6 @@ def _leave(code: int, message: str = "") -> None:
         click.echo(line, err=True)
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
-    util._run_finalizers(0)  # as at any other exit: else the semaphores of worker processes are left, with a warning
+    # As at any other exit: else the semaphores of worker processes are left, with a warning.
+    util._run_finalizers(0)  # type: ignore[attr-defined]  # what multiprocessing itself registers at exit
     os._exit(code)  # threads of XLA cannot be interrupted
