@@ -90,6 +90,6 @@ def _leave(code: int, message: str = "") -> None:
         click.echo(line, err=True)
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
-    # As at any other exit: else the semaphores of worker processes are left, with a warning. It has no public name.
-    util._run_finalizers(0)  # type: ignore[attr-defined]
+    # As at any other exit: else the semaphores of worker processes are left, with a warning.
+    util._run_finalizers(0)  # type: ignore[attr-defined]  # what multiprocessing itself registers at exit
     os._exit(code)  # threads of XLA cannot be interrupted

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import io
 import math
@@ -202,8 +203,11 @@ class Group(click.Group):
         except OSError as error:
             if error.filename is not None:  # not of a stream
                 raise
-            _give_up_output()
-            click.echo(f"bayescale: cannot write the output: {error.strerror}", err=True)
+            if error.errno == errno.ENOENT:  # libraries look for their settings there when they are imported
+                echo("bayescale: the working folder does not exist any more\n  hint:     change to another", err=True)
+            else:
+                _give_up_output()
+                click.echo(f"bayescale: cannot write the output: {error.strerror}", err=True)
             sys.exit(2)
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:

@@ -109,7 +109,7 @@ def _sent(path: str | Path) -> Iterator[Path]:
         temporary.touch()
         yield temporary
         own = _own(os.stat(path))
-        # /dev/stdout that is a file must go on where it is: opened once more, it would begin anew.
+        # /dev/stdout that is a file must go on where it is: opened once more, it would begin at its start.
         with open(path if own is None else os.dup(own), "wb") as stream:
             stream.write(temporary.read_bytes())
 

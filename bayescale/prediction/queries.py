@@ -109,7 +109,7 @@ def _as_table(fit: AbstractFit, columns: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def _check_compute(table: pd.DataFrame) -> None:
-    """Refuse compute far from that of the params and tokens beside it: one of the three is wrong."""
+    """Refuse compute far from that of the params and tokens in the same query: one of the three is wrong."""
     if not {"params", "tokens", "flops"} <= set(table):
         return
     expected = flops_of(table.drop(columns="flops"))

@@ -58,7 +58,8 @@ def regret_of(choice: Choice, found: Thinned) -> tuple[Shown, list[float | None]
         (f"5{PERCENT}", unit, number, lambda r: r.low), (f"95{PERCENT}", unit, number, lambda r: r.high),
     ]  # fmt: skip
     near, chosen = int(found.near.sum()), "" if choice.unsettled else choice.name_of(choice.best.action)
-    note = say("regret_note", near=str(near), count=str(len(mean)), draws=str(len(found.most)))
+    note = say("regret_note", draws=str(len(found.most)))
+    note += say("regret_near", near=str(near), count=str(len(mean))) * (near > 1)
     note += say("regret_run") * (found.mean_of == "run") + say("regret_open") * bool(choice.unsettled)
     alt = f"regret of {len(mean)} actions, {near} of them near the best" + f"; chosen: {chosen}" * bool(chosen)
     table = replace(tabled("The actions of least expected regret", frame, columns), id="table-regret")

@@ -12,7 +12,7 @@ from bayescale.decisions.bills import card_of
 from bayescale.decisions.choice import Choice
 from bayescale.decisions.tabulated import TIMES, Tabulated
 from bayescale.prediction.records import Measured
-from bayescale.reporting.front import NO_HARDWARE, Front, budget_words, if_right, lasting, trust_by_horizon
+from bayescale.reporting.front import NO_HARDWARE, Front, budget_words, devices, if_right, lasting, trust_by_horizon
 from bayescale.reporting.pictures import largest_note, runs_of
 from bayescale.reporting.sentences import COSTLY, FAR, TAILS, WORDS, say
 
@@ -104,7 +104,7 @@ def _hardware(choice: Choice) -> dict[str, Any] | None:
     hours = figures["accelerator_hours"]
     dollars = figures.get("dollars") if card.price else None
     return {
-        "accelerator": card.accelerator, "hours": hours, "days": figures.get("days"), "dollars": dollars,
+        "accelerator": card.accelerator, "hours": hours, "days": figures.get("days"), "dollars": dollars, "devices": devices(card),
         "flops_per_hour": choice.details.flops / hours["q50"], "utilisation": card.utilisation.amount.mean,
         "price": dollars["q50"] / hours["q50"] if dollars else 0.0,
         "as_of": str(card.price.as_of if card.price else ""),

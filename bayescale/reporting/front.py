@@ -17,6 +17,7 @@ from bayescale.decisions.amounts import amount
 from bayescale.decisions.base import quantiles
 from bayescale.decisions.bills import card_of
 from bayescale.decisions.choice import Choice, Withheld
+from bayescale.decisions.hardware import Hardware
 from bayescale.decisions.influence import Change, Sway, answers_without, that_matter, without
 from bayescale.evaluation.checks.base import EXCLUDED, FAIL, PASS, REVIEW, Answer, covered
 from bayescale.evaluation.comparison import data_card
@@ -492,8 +493,23 @@ def _cost_card(choice: Choice) -> Card:
         dollars = figures["dollars"]
         priced = f"${count(dollars['q50'])} (90% interval ${count(dollars['q05'])} to ${count(dollars['q95'])})"
         spread = say("cost_range", dollars=priced, as_of=str(card.price.as_of))
-    long = say("days", days=count(figures["days"]["q50"])) if "days" in figures else ""
+    long = say("days", days=count(figures["days"]["q50"]), devices=devices(card)) if "days" in figures else ""
     return Card("cost", "Cost", days, spread + long)
+
+
+def devices(card: Hardware) -> str:
+    """Return how many accelerators there are, in words.
+
+    Parameters
+    ----------
+    card : Hardware
+
+    Returns
+    -------
+    str
+        Empty if the card does not say.
+    """
+    return f"{count(card.count.amount.mean)} {card.accelerator}s" if card.count else ""
 
 
 def _reach_card(decades: float, flops: float) -> Card:

@@ -91,6 +91,15 @@ def test_a_closed_stream_ends_no_command(closed: int, tmp_path: Path) -> None:
     assert (tmp_path / "runs.csv").is_file()
 
 
+def test_a_working_folder_that_was_removed_is_a_message(fit_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "gone").mkdir()
+    shell = f"rmdir ../gone; exec '{sys.executable}' -m bayescale check '{fit_file}'"
+    done = subprocess.run(["/bin/sh", "-c", shell], cwd=tmp_path / "gone", capture_output=True, text=True, check=False,
+                          env=os.environ | {"PYTHONPATH": str(Path(bs.__file__).parents[1])})  # fmt: skip
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "bayescale: the working folder does not exist any more\n  hint:     change to another\n"
+
+
 def test_a_wait_is_not_shown_where_there_is_no_standard_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", None)
     assert not progress.on_terminal()

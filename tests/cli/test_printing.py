@@ -135,7 +135,7 @@ def test_a_check_is_printed_as_recorded(width: int, capsys) -> None:
         Finding("convergence", f"x{i}", True, 1.0, 2.0, f"R-hat 1.00{i}, should be at most 1.01", "") for i in range(6)
     ]
     failed = Finding("residuals", "tokens", False, 0.003, 0.01,
-                     "the errors drift with tokens (by chance alone: p = 0.003)",
+                     "the errors drift with tokens (p = 0.003 if the model is right)",
                      "another law may bend where this one does not: fit coupled or drift, and compare")  # fmt: skip
     coverage = Answer("coverage", REVIEW, "no backtest of additive measured how often its intervals hold",
                       "measure it: bayescale backtest RUNS --model additive")  # fmt: skip

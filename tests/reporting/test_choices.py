@@ -118,7 +118,7 @@ def test_the_headline_has_one_range_and_the_card_the_interval_of_one_run(choice,
     (card,) = [one.range for one in shown.cards if one.name == "loss"]
     table = tabulated(choice.fit, choice.details.flops, choice.details.family)
     one_run = " to ".join(map(words.loss, run_interval(choice, table)))
-    assert card.startswith(f"90% interval of one run: {one_run}; 90% interval of the average run: ")
+    assert card.startswith(f"90% interval of one run: {one_run}; 90% interval of the law alone: ")
     assert f"of a single run at the best split is {one_run}" in shown.pictures[1].note
 
 

@@ -58,7 +58,7 @@ const bayescaleExplorer = (root, data) => {
     const dollars = data.hardware.dollars, at = dollars ? by * (state.price / data.hardware.price) : 0;
     card("cost", `${days("q50")} ${name}-days`, (dollars
       ? say("cost_range", { dollars: `$${counted(dollars.q50 * at)} (90% interval $${counted(dollars.q05 * at)} to $${counted(dollars.q95 * at)})`, as_of: data.hardware.as_of })
-      : say("hours_range", { low: days("q05"), high: days("q95") })) + (data.hardware.days ? say("days", { days: counted(data.hardware.days.q50 * by) }) : ""));
+      : say("hours_range", { low: days("q05"), high: days("q95") })) + (data.hardware.days ? say("days", { days: counted(data.hardware.days.q50 * by), devices: data.hardware.devices }) : ""));
   };
 
   // Loss of a run at the best split by compute, and its quantile k at the budget.
