@@ -104,7 +104,8 @@ def _hardware(choice: Choice) -> dict[str, Any] | None:
     hours = figures["accelerator_hours"]
     dollars = figures.get("dollars") if card.price else None
     return {
-        "accelerator": card.accelerator, "hours": hours, "days": figures.get("days"), "dollars": dollars, "devices": devices(card),
+        "accelerator": card.accelerator, "hours": hours, "days": figures.get("days"), "dollars": dollars,
+        "devices": devices(card),
         "flops_per_hour": choice.details.flops / hours["q50"], "utilisation": card.utilisation.amount.mean,
         "price": dollars["q50"] / hours["q50"] if dollars else 0.0,
         "as_of": str(card.price.as_of if card.price else ""),

@@ -77,8 +77,8 @@ WORDS = {
     "good": "Settled",
     "care": "Use with care",
     "open": "Not settled",
-    "states": "PASS: this check found nothing against the answer. REVIEW: something may change it; read the line and decide. "
-    "FAIL: the model does not describe these runs in this respect.",
+    "states": "PASS: this check found nothing against the answer. REVIEW: something may change it; "
+    "read the line and decide. FAIL: the model does not describe these runs in this respect.",
     "moved": "leaving out a few runs changes the answer",
     "marked": "the fit includes runs that the table marks as not to be fitted, and they change the answer",
     "most_worth": "Upper bound: {saved} ({flops} FLOP, {times} of your largest run). {right}, no experiment that only "
