@@ -22,7 +22,7 @@ from bayescale.reporting import pages
 from bayescale.reporting.explorer import as_json, scripts, style
 from bayescale.reporting.pages import Content
 from bayescale.reporting.sentences import say
-from bayescale.reporting.texts import GENERATOR, MARKDOWN, NUMBERS, as_json_text, as_markdown, numbers
+from bayescale.reporting.texts import GENERATOR, MARKDOWN, as_json_text, as_markdown
 from bayescale.reporting.words import rewritten
 
 _OPTION = re.compile(r"(?<![\w-])(--[a-z][\w-]*)")
@@ -106,7 +106,7 @@ def rendered(content: Content) -> str:
     return template("report.html.j2").render(
         generator=GENERATOR, style=Markup(style()), scripts=Markup(scripts(content.explorer["kind"])) if live else "",
         explorer_json=Markup(as_json(content.explorer)) if live else "",
-        numbers=(NUMBERS, Markup(numbers(content.figures))), **vars(content),
+        **vars(content),
     )  # fmt: skip
 
 

@@ -49,7 +49,7 @@ def as_json_text(content: Content) -> str:
 
 
 def numbers(figures: Mapping[str, Any]) -> str:
-    """Return the numbers of a decision as the JSON that a page and Markdown show.
+    """Return the numbers of a decision as the JSON that Markdown shows.
 
     Parameters
     ----------

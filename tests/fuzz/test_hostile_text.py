@@ -142,7 +142,7 @@ def test_a_name_is_text_in_markdown(name: str) -> None:
     assert {one.type.removesuffix("_open").removesuffix("_close") for one in blocks} == BLOCKS
     shown = [one.children for one in blocks if one.type == "inline"]
     assert {one.type for children in shown for one in children} == {"text"}
-    assert len(shown) == 9
+    assert len(shown) == 10
     for children in shown:
         assert printable(" ".join(name.split("\n")).strip(), newlines=False) in "".join(one.content for one in children)
 

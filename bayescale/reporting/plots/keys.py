@@ -7,10 +7,12 @@ from collections.abc import Collection, Sequence
 import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.transforms import ScaledTranslation
 
 from bayescale.core.quantities import counted
+from bayescale.reporting.lettering import make_plain
 
 # Colours that colour-blind readers can distinguish, as a test simulates; the first three differ in grey as well;
 # line and marker distinguish models without colour.
@@ -52,8 +54,9 @@ def legend_below(ax: Axes, *, handles: Sequence[Artist] | None = None, title: st
     Legend
     """
     figure = ax.get_figure(root=True)
+    assert isinstance(figure, Figure)
+    make_plain(figure)  # texts are measured as they will be written
     taken = ax.get_tightbbox()
-    assert figure is not None
     assert taken is not None
     down = ScaledTranslation(0, (taken.y0 - ax.bbox.y0) / figure.dpi - _PAD, figure.dpi_scale_trans)
     entries = max(len(handles or ax.get_legend_handles_labels()[0]), 1)
