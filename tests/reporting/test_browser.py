@@ -65,7 +65,7 @@ def of_average(chinchilla: bs.Runs, folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def of_unsettled(chinchilla: bs.Runs, folder: Path) -> Path:
-    fit = about_a_draw("additive", chinchilla, spread=1.0)
+    fit = about_a_draw("additive", chinchilla, spread=0.3)
     assert not bs.decide("allocation", fit, flops=FLOPS).settled
     return bs.report(fit, folder / "unsettled.html", flops=FLOPS)
 
