@@ -22,6 +22,7 @@ from bayescale.evaluation.simulation import anchored, sweep_for
 from bayescale.inference.aot import use_cache
 from bayescale.modelling.design import conformed, design
 from bayescale.modelling.sites import log_density_of
+from bayescale.parts.scales import SCALES
 from bayescale.prediction.predictive import from_prior
 from bayescale.runs.table import Runs
 
@@ -92,7 +93,10 @@ def simulated(name: str) -> bs.Fit:
         sites = from_prior(jax.random.split(jax.random.key(0), 2 * CHAINS * DRAWS), points, spec=spec.structure)
     drawn = {k: np.asarray(v) for k, v in sites.items()}
     of_runs = [drawn[k] for one in spec.observed for k in (one, log_density_of(one))]
-    true, *others = np.flatnonzero(np.all([np.isfinite(x).all(axis=1) for x in of_runs], axis=0))[: CHAINS * DRAWS + 1]
+    finite = np.all([np.isfinite(x).all(axis=1) for x in of_runs], axis=0)
+    shares = [drawn[of.site] for of in spec.instances if of.scale is SCALES["share"]]  # Normal noise may leave 0 to 1
+    true = np.flatnonzero(finite & np.all([((x >= 0) & (x <= 1)).all(axis=1) for x in shares], axis=0))[0]
+    others = np.setdiff1d(np.flatnonzero(finite), true)[: CHAINS * DRAWS]
     seen = {k: np.where(runs.frame[k].isna(), np.nan, drawn[k][true]) for k in spec.observed}
     near = {k: v[true] + 1e-4 * (v[others] - v[true]) for k, v in drawn.items()}
     draws = {k: v.reshape(CHAINS, DRAWS, *v.shape[1:]) for k, v in near.items()}
