@@ -217,8 +217,12 @@ def influence(fit: Fit, family: str, flops: float) -> list[Change]:
     """
     runs = fit.design_frame
     rows = np.flatnonzero((runs["family"] == family).to_numpy())
-    by_run = "log_likelihood" in fit.tree and FAMILY not in fit.tree["log_likelihood"].dims
-    if not by_run or len(rows) < 2 * _LEAST_LEFT or not counts_flops(fit) or not {"params", "tokens"} <= set(runs):
+    if (
+        not _by_run(fit)
+        or len(rows) < 2 * _LEAST_LEFT
+        or not counts_flops(fit)
+        or not {"params", "tokens"} <= set(runs)
+    ):
         return []
     try:
         draws = frontier(fit, flops, family=family).draws
@@ -272,8 +276,7 @@ def swayed(
     runs, columns = one.design_frame, np.flatnonzero(allowed)
     mine = np.ones(len(runs), bool) if family in (None, NEW) else (runs["family"] == family).to_numpy()
     rows, utility = np.flatnonzero(mine), utility[:, columns]
-    by_run = "log_likelihood" in one.tree and RUN in one.tree["log_likelihood"].dims
-    if others or not by_run or len(rows) < 2 * _LEAST_LEFT or not {"params", "tokens"} <= set(runs):
+    if others or not _by_run(one) or len(rows) < 2 * _LEAST_LEFT or not {"params", "tokens"} <= set(runs):
         return []
     likelihood = _log_likelihoods(one, len(utility), len(runs))
     if len(likelihood) != len(utility) or not np.isfinite(utility).all():
@@ -359,6 +362,11 @@ def answers_without(changes: list[Change], few: Few, settled: bool = True) -> st
              else _RELATIVE[one.answer].format(one.after / one.before) for one in of]  # fmt: skip
     left = " and ".join(words)
     return left + ("" if all(one.shape <= _RELIABLE for one in of) else "; a rough estimate, so fit without them")
+
+
+def _by_run(fit: Fit) -> bool:
+    """Whether a fit has the log likelihood of each run, and not sums by family, as for large tables."""
+    return "log_likelihood" in fit.tree and FAMILY not in fit.tree["log_likelihood"].dims
 
 
 def _log_likelihoods(fit: Fit, draws: int, runs: int) -> np.ndarray:

@@ -307,13 +307,13 @@ def test_a_budget_may_be_hours_or_days_and_is_refused_without_what_it_needs() ->
         Budget().convert("1 day @ H100", None, None)
 
 
-ALIKE = {"case": ("Qwen", "qwen"), "letters": ("Caf\u00e9", "Cafe\u0301"), "width": ("Qwen", "Qw\u200ben"),
+SIMILAR = {"case": ("Qwen", "qwen"), "letters": ("Caf\u00e9", "Cafe\u0301"), "width": ("Qwen", "Qw\u200ben"),
          "spaces": ("Qwen 2", "Qwen\u00a02")}  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ALIKE)
+@pytest.mark.parametrize("name", SIMILAR)
 def test_families_that_look_alike_are_pointed_out(name: str, tmp_path: Path) -> None:
-    family = [ALIKE[name][0]] * 8 + [ALIKE[name][1]] * 7
+    family = [SIMILAR[name][0]] * 8 + [SIMILAR[name][1]] * 7
     state, sentence = said(sweep().assign(family=family), tmp_path / "runs.csv")["families"]
     assert state == "REVIEW"
     assert all(ascii(name) in sentence for name in family)

@@ -85,6 +85,18 @@ def test_what_limits_forbid_is_not_chosen_without_the_runs_either() -> None:
     assert allowed[one.action]
 
 
+def test_runs_without_a_value_decide_nothing_and_hide_nothing() -> None:
+    """Where some runs lack a value, the likelihood is over the others."""
+    fit, utility = one_mean()
+    group = fit.tree["log_likelihood"].to_dataset().assign_coords(run=range(N))
+    there = np.flatnonzero(np.arange(N) % 9 != 8)
+    said = []
+    for form in (group.where(group["run"].isin(there), 0.0), group.isel(run=there).rename(run="run_of_loss")):
+        fit.tree = xr.DataTree.from_dict({"log_likelihood": form})
+        said.append(sways(fit, utility))
+    assert said[0] == said[1] != []
+
+
 def test_too_few_runs_and_infinite_outcomes_have_no_answer() -> None:
     fit, utility = one_mean()
     assert sways(fit, np.where(ACTIONS > 1.9, -np.inf, utility)) == []

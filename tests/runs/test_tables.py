@@ -18,7 +18,7 @@ BASE = pd.read_csv(FOLDER / "base.csv")
 ROUNDED = 0.5e-4  # of a loss with four decimals
 BYTES = 4.3  # per token, in bpb.csv
 
-# What is said of a file that is read as it is; nothing of one that a plain reader would read alike.
+# What is said of a file that is read as it is; nothing of one that a plain reader would read in the same way.
 UNDERSTOOD: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("base.csv", "bom.csv", "crlf.csv", "extra.csv", "padded.csv", "quoted.csv", "sci.csv",
                      "suffix.csv", "thousands.csv", "underscore.csv"), ()),
@@ -126,7 +126,7 @@ def test_perplexities_that_could_be_nats_are_asked_for_and_converted() -> None:
 
 
 def test_of_flops_alone_params_and_tokens_do_not_follow() -> None:
-    """A law of compute alone can read such a table; whoever asks for params is told what to add."""
+    """A law of compute alone can read such a table; an error says what to add to one that is to have params."""
     runs = bs.load_runs(FOLDER / "flops_loss.csv")
     np.testing.assert_allclose(runs["flops"], 6.0 * BASE["params"] * BASE["tokens"], rtol=1e-12)
     for column in ("params", "tokens"):
