@@ -41,11 +41,19 @@ def ended_by_interrupt() -> Iterator[None]:
         after(_PATIENCE_S, INTERRUPTED)
         raise KeyboardInterrupt
 
+    def unraisable(error: sys.UnraisableHookArgs) -> None:
+        # Python cannot pass on what is raised in a callback of its garbage collector (JAX has one): the timer, which
+        # runs already, ends the process.
+        if not (asked.is_set() and isinstance(error.exc_value, KeyboardInterrupt)):
+            hook(error)
+
+    hook, sys.unraisablehook = sys.unraisablehook, unraisable
     before = signal.signal(signal.SIGINT, interrupted)
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+        sys.unraisablehook = hook
         if asked.is_set():
             _leave(INTERRUPTED)
 

@@ -51,6 +51,27 @@ def test_a_timeout_is_a_number_of_seconds_that_can_be_waited(seconds: str) -> No
     assert "--timeout" in done.stderr
 
 
+IN_A_COLLECTION = """
+import gc, signal, time
+from bayescale.cli.interrupts import ended_by_interrupt
+
+def interrupt(phase, info):
+    gc.callbacks.remove(interrupt)
+    signal.raise_signal(signal.SIGINT)
+
+with ended_by_interrupt():
+    gc.callbacks.append(interrupt)
+    gc.collect()
+    time.sleep(60)
+"""
+
+
+def test_an_interrupt_ends_a_process_that_collects_garbage() -> None:
+    """Python ignores what is raised in a callback of a collection, and JAX has such a callback."""
+    done = subprocess.run([sys.executable, "-c", IN_A_COLLECTION], capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stdout, done.stderr) == (INTERRUPTED, "", "")
+
+
 OF_WORKERS = """
 import os, sys, time
 from pathlib import Path
