@@ -18,6 +18,7 @@ from numpyro import handlers
 from numpyro.primitives import Messenger
 
 from bayescale.core.dims import FAMILY, KNOT
+from bayescale.core.lookup import looked_up
 from bayescale.modelling.battery import observe_together
 from bayescale.modelling.custom import CustomModel
 from bayescale.modelling.design import Design, conformed, design
@@ -117,7 +118,7 @@ def _parameters(spec: Spec, design: Design) -> dict[str, Array]:
             values[name] = way.draw(name, prior, spread, Families(len(batteries[across[name]]), {}, {}), centering)
             continue
         value = way.draw(name, prior, spread, families, centering)
-        values[name] = value[design.family] if jnp.ndim(value) else value
+        values[name] = looked_up(value, design.family) if jnp.ndim(value) else value
     return values
 
 

@@ -34,6 +34,7 @@ CLASSES = {"inside": 0.0, "up to 10×": 1.0, "10-100×": 2.0, "scenario": np.inf
 FARTHEST = [*CLASSES][-1]
 
 ENGINE = (
+    "bayescale.core.lookup",
     *(f"bayescale.modelling.{name}" for name in ("design", "grouping", "identifiability", "interpreter", "layout")),
     *(f"bayescale.inference.{name}" for name in ("nuts", "potential", "preconditioner", "vectorized", "warm_start")),
     "bayescale.prediction.predict",

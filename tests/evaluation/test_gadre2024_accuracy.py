@@ -8,7 +8,8 @@ import pytest
 from scipy.optimize import curve_fit
 
 import bayescale as bs
-from bayescale.prediction.predict import predict
+from bayescale.evaluation.scores import scores
+from bayescale.prediction.predict import predict, scored_draws
 
 SEVENTEEN = (
     "arc_easy", "bigbench_cs_algorithms", "bigbench_dyck_languages", "bigbench_novel_concepts", "bigbench_operators",
@@ -72,6 +73,41 @@ def test_gadre_2024_posterior_of_all_benchmarks_covers_the_accuracies_of_the_lar
     drawn = predict(fit, far, seed=0, most=1000)
     inside = np.concatenate([coverage(drawn[name], far[name].to_numpy()) for name in runs.responses])
     assert 0.85 <= inside.mean() <= 0.95
+
+
+def one_step_or_two() -> list[bs.Spec]:
+    """Hellaswag by the loss, as in the Llama 3 report, and by a direct law, as in Krajewski et al. 2025."""
+    said = {
+        "two-step": ({"loss": "student-t"}, "accuracy", {}),
+        "direct": ({}, "direct-accuracy", {"level": {"prior": {"kind": "LogNormal", "median": 0.3, "scale": 0.9}}}),
+    }
+    return [
+        bs.make_spec(name, law="additive", parameters=parameters,
+                     responses=loss | {"hellaswag": {"response": kind, "noise": "over-dispersed"}},
+                     pooling={"default": "none"})
+        for name, (loss, kind, parameters) in said.items()
+    ]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_llama_3_two_step_and_krajewski_2025_direct_are_stacked_for_hellaswag() -> None:
+    """From runs below 1B params to the larger ones: the average is no worse than the worse of the two, by CRPS."""
+    runs = bs.load_runs("gadre2024-benchmarks")
+    both = bs.stack(runs.where(params_below="1B"), one_step_or_two(), response="hellaswag", cuts=(0.5,), seed=0,
+                    draws=500)  # fmt: skip
+    table = both.weights
+    print(table)
+    weights = np.array(list(table.weights.values()))
+    assert set(table.weights) == {"two-step", "direct"}
+    assert (weights >= 0).all()
+    assert weights.sum() == pytest.approx(1.0)
+    assert table.method == "stacking"  # and not equal, for want of forecasts
+    far = runs.where(params_above="1B").frame
+    seen = far["hellaswag"].to_numpy() / far["hellaswag_n_items"].to_numpy()
+    crps = {name: scores(scored_draws(fit, far, seed=0, response="hellaswag"), seen, logs=False)["crps"].mean()
+            for name, fit in {**both.members, "average": both}.items()}  # fmt: skip
+    print(crps)
+    assert crps["average"] <= max(crps["two-step"], crps["direct"])
 
 
 def coverage(draws: np.ndarray, seen: np.ndarray) -> np.ndarray:

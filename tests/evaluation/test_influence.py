@@ -123,6 +123,7 @@ def assert_names_the_strays(runs: bs.Runs) -> None:
     assert all(named(f) == strays for f in found)
 
 
+@pytest.mark.slow
 def test_the_default_model_names_the_five_strays_among_a_fifth_of_the_others(
     hoffmann: tuple[bs.Runs, bs.Fit],
 ) -> None:

@@ -477,6 +477,7 @@ def test_runs_that_priors_were_learnt_from_are_read_again_in_their_unit(base, tm
     assert backtesting._unseen(spec, runs, {"all": runs.families}, False) == ({"all": spec}, {})
 
 
+@pytest.mark.slow
 def test_the_default_spec_is_what_remembered_families_say(pool):
     default = bs.load_spec("default")
     origin = dict(default.learned)

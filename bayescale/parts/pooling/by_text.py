@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpyro
 
 from bayescale.core.dims import FAMILY, TEXT
+from bayescale.core.lookup import looked_up
 from bayescale.parts.base import AbstractPooling, Role, Site
 from bayescale.parts.pooling._sites import apart, with_one_more
 
@@ -27,7 +28,7 @@ class ByText(AbstractPooling):
     @staticmethod
     def draw(name, prior, spread, families, centering):
         value = apart(f"{name}_text", TEXT, prior, families.lots["text"])
-        return numpyro.deterministic(name, value[families.lot["text"]])
+        return numpyro.deterministic(name, looked_up(value, families.lot["text"]))
 
     @staticmethod
     def extend(name, prior, spread, draws, key):

@@ -39,9 +39,9 @@ class Partial(AbstractCentered):
         deviation = numpyro.sample(f"{name}_spread", spread_prior(spread).distribution())
         middle = prior.transform.inv(center) - prior.loc
         with numpyro.plate(FAMILY, families.size):
-            base = dist.Normal(centering * middle, deviation**centering)
-            coordinate = numpyro.sample(f"{name}_coordinate", base)
-        offset = (coordinate - centering * middle) / deviation**centering
+            unit = _power(deviation, centering)
+            coordinate = numpyro.sample(f"{name}_coordinate", dist.Normal(centering * middle, unit))
+        offset = (coordinate - centering * middle) / unit
         numpyro.deterministic(f"{name}_offset", offset)
         return numpyro.deterministic(name, prior.transform(prior.loc + middle + deviation * offset))
 
@@ -52,7 +52,7 @@ class Partial(AbstractCentered):
         This is the conditional of the prior. The centre, standardised by it, is independent of them. Otherwise, with a
         small number of families, the width of the centre follows the spread, which is another funnel.
         """
-        weight = centering / spread ** (2 * centering)
+        weight = centering * _power(spread, -2 * centering)
         precision = 1 / prior.scale**2 + jnp.sum(centering * weight)
         return prior.loc + jnp.sum(weight * coordinate) / precision, 1 / jnp.sqrt(precision)
 
@@ -78,9 +78,14 @@ class Partial(AbstractCentered):
         return {
             f"{name}_center": prior.transform(center),
             f"{name}_spread": wider,
-            f"{name}_coordinate": centering * (center - prior.loc) + moved * wider**centering,
+            f"{name}_coordinate": centering * (center - prior.loc) + moved * _power(wider, centering),
         }
 
     @staticmethod
     def extend(name, prior, spread, draws, key):
         return with_one_more_offset(name, draws, key)
+
+
+def _power(base: Array, exponent: Array) -> Array:
+    """Return a power of a positive base; its gradient takes one exponential, where that of ``**`` takes two powers."""
+    return jnp.exp(exponent * jnp.log(base))
