@@ -91,12 +91,11 @@ def one_step_or_two() -> list[bs.Spec]:
 
 @pytest.mark.slow
 def test_llama_3_two_step_and_krajewski_2025_direct_are_stacked_for_hellaswag() -> None:
-    """From runs below 1B params to the larger ones: the average is no worse than the worse of the two, by CRPS."""
+    """From runs below 1B params to the larger ones: the average leans to the model that forecasts these better."""
     runs = bs.load_runs("gadre2024-benchmarks")
     both = bs.stack(runs.where(params_below="1B"), one_step_or_two(), response="hellaswag", cuts=(0.5,), seed=0,
                     draws=500)  # fmt: skip
     table = both.weights
-    print(table)
     weights = np.array(list(table.weights.values()))
     assert set(table.weights) == {"two-step", "direct"}
     assert (weights >= 0).all()
@@ -106,8 +105,7 @@ def test_llama_3_two_step_and_krajewski_2025_direct_are_stacked_for_hellaswag() 
     seen = far["hellaswag"].to_numpy() / far["hellaswag_n_items"].to_numpy()
     crps = {name: scores(scored_draws(fit, far, seed=0, response="hellaswag"), seen, logs=False)["crps"].mean()
             for name, fit in {**both.members, "average": both}.items()}  # fmt: skip
-    print(crps)
-    assert crps["average"] <= max(crps["two-step"], crps["direct"])
+    assert crps["average"] < (crps["two-step"] + crps["direct"]) / 2
 
 
 def coverage(draws: np.ndarray, seen: np.ndarray) -> np.ndarray:
