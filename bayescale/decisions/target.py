@@ -245,7 +245,7 @@ def _least(sizes: np.ndarray, needed: np.ndarray) -> np.ndarray:
 def _lines(plan: pd.Series, found: Mapping[str, Any], unsettled: str) -> list[tuple[str, str]]:
     low, middle, high = (written(x, f"over {count(found['within'])}") for x in found["flops_in_hindsight"].values())
     first, *more = ((p, written(x, "none")) for p, x in found["flops_by_probability"].items())
-    by = "; ".join([f"{first[1]} FLOP for a probability of {first[0]}", *(f"{x} for {p}" for p, x in more)])
+    by = "; ".join([f"probability {first[0]}: {first[1]} FLOP", *(f"{p}: {x}" for p, x in more)])
     ends, saved = found["outcome"], found["option_to_stop"] / plan["flops"]
     run = (f"{count(plan['params'])} params on {count(plan['tokens'])} tokens "
            f"({plan['tokens'] / plan['params']:.1f} tokens per param)")  # fmt: skip

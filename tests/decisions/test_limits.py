@@ -10,7 +10,6 @@ import pytest
 
 import bayescale as bs
 from bayescale.core.errors import QueryError
-from bayescale.core.quantities import count
 from bayescale.decisions.limits import allowed_by, buildable, menu
 from bayescale.decisions.risk import RISKS
 
@@ -133,5 +132,5 @@ def test_what_limits_waste_leaves_nothing_unsettled(limits, chinchilla_fit: bs.F
     assert choice.settled
     assert choice.to_dict()["params"] == choice.params
     best = choice.optimum["tokens_per_param"]
-    ends = f"{count(best['q05'])} to {count(best['q95'])}"
+    ends = f"{best['q05']:.1f} to {best['q95']:.1f}"
     assert f"tokens per param (90% interval {ends}), without the limits" in repr(choice)
