@@ -12,9 +12,8 @@ from bayescale.core.lookup import looked_up
 INDEX = np.array([[2], [0], [0], [3]])
 
 
-@pytest.mark.parametrize("shape", [(4,), (4, 5)])
-def test_values_are_those_of_an_index(shape: tuple[int, ...]) -> None:
-    values = np.random.default_rng(0).permutation(np.prod(shape)).reshape(shape) + 0.5
+def test_values_are_those_of_an_index() -> None:
+    values = np.array([2.5, 0.5, 3.5, 1.5])
     assert np.array_equal(looked_up(jnp.asarray(values), INDEX), values[INDEX])
 
 
