@@ -13,6 +13,7 @@ _SUFFIX = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9, "t": 1e12, "p": 1e15
 _INTEGER = r"(?:\d{1,3}(?:[,_]\d{3})+|\d+)"  # commas separate thousands only: many countries read 1,4T as 1.4T
 _PATTERN = re.compile(rf"\s*([-+]?(?:{_INTEGER}(?:\.\d+)?|\.\d+)(?:e[-+]?\d+)?)\s*([a-z]?)\s*", re.IGNORECASE)
 _TWO = 2.0  # below, two digits of a factor would say 1 of 1.04
+_TENTH = 0.1
 _HUNDRED = 1.99  # decades: from here on two digits need a power of ten
 _NAMES = (("T", 1e12), ("B", 1e9), ("M", 1e6), ("k", 1e3))
 
@@ -108,6 +109,25 @@ def factor(decades: float) -> str:
     """
     times = 10**decades
     return f"{times:.{3 if times < _TWO else 2}g}" if decades < _HUNDRED else count(times, 2)
+
+
+def nats(value: float) -> str:
+    """Write a loss to a thousandth, or to three significant digits if it is small.
+
+    Parameters
+    ----------
+    value : float
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> nats(2.03412), nats(0.0123), nats(1.234e-6)
+    ('2.034', '0.0123', '1.23e-06')
+    """
+    return f"{value:#.3g}" if 0 < abs(value) < _TENTH else f"{value:.3f}"
 
 
 def counted(n: int, noun: str) -> str:

@@ -13,7 +13,7 @@ import xarray as xr
 
 from bayescale.core.dims import ACTION, BUDGET, DRAW
 from bayescale.core.errors import QueryError
-from bayescale.core.quantities import count, quantity
+from bayescale.core.quantities import count, nats, quantity
 from bayescale.decisions.base import (
     FAMILY,
     HARDWARE,
@@ -487,8 +487,8 @@ class Split(AbstractDetails):
             ),
             (
                 "expected",
-                f"loss {self.expected_loss:.3f} nats/token, "
-                f"90% interval {self.loss['q05']:.3f} to {self.loss['q95']:.3f}, without the noise of a run",
+                f"loss {nats(self.expected_loss)} nats/token, "
+                f"90% interval {nats(self.loss['q05'])} to {nats(self.loss['q95'])}, without the noise of a run",
             ),
             ("regret", self._regret),
             ("safe range", f"{band}{free}"),
@@ -519,7 +519,7 @@ class Split(AbstractDetails):
                 f"{params['q05']} to {params['q95']} params, {tokens['q05']} to {tokens['q95']} tokens, "
                 f"{ratio['q05']} to {ratio['q95']} tokens per param (90% intervals)",
             ),
-            ("loss", f"{self.loss['q05']:.3f} to {self.loss['q95']:.3f} nats/token (90% interval)"),
+            ("loss", f"{nats(self.loss['q05'])} to {nats(self.loss['q95'])} nats/token (90% interval)"),
             ("advice", "add runs with other tokens per param, larger runs, or runs of the family itself"),
         ]
 

@@ -17,7 +17,7 @@ from bayescale.core.rich import paired, rich
 from bayescale.core.verdict import Verdict
 from bayescale.decisions.base import REALISED, AbstractDecision, Details, quantiles
 from bayescale.decisions.bills import bill, card_of, uncertain
-from bayescale.decisions.influence import Sway, swayed
+from bayescale.decisions.influence import STEADY, Sway, swayed
 from bayescale.decisions.limits import Binding, allowed_by, bindings, limits_of, shape_lines
 from bayescale.decisions.risk import RISKS, AbstractRisk, Mean, risk_of
 from bayescale.decisions.surface import Scope
@@ -244,19 +244,28 @@ class Choice:
         found = bindings(limits, self.best.action, choose, self.score)
         return [one for one in found if one.worth > self.best.regret_mcse]
 
-    @cached_property
+    @property
     def sways(self) -> list[Sway]:
-        """What would be chosen without the runs that decide the choice most, and without the marked runs.
+        """What would be chosen without the runs that decide the choice, and without the marked runs.
 
         Empty if nothing is settled, and for an allocation, whose details have the change of the split itself.
         """
+        return [one for one in self._left_out or [] if one.matters or one.runs.all_marked]
+
+    @cached_property
+    def _left_out(self) -> list[Sway] | None:
+        """What leaving out runs does, whether it matters or not; None if it is not known."""
         if self.unsettled or not self.decision.scoped or hasattr(self.details, "influence"):
-            return []
+            return None
         family = resolve_family(self.fit, self.decision.family) if hasattr(self.decision, "family") else None
-        found = swayed(
-            self.fit, family, self.read_by(self.risk), self.risk, self.best.action, self.regret, self.allowed
-        )
-        return [one for one in found if one.matters or one.runs.all_marked]
+        return swayed(self.fit, family, self.read_by(self.risk), self.risk, self.best.action, self.regret, self.allowed)
+
+    @property
+    def _influence(self) -> list[tuple[str, str]]:
+        """The choice without the runs that decide it, in words; that there are none, if it is known."""
+        said = [f"without {one.runs.which}: {self.without(one)}; {one.runs.about}" for one in self.sways]
+        steady = self._left_out is not None and not any(one.matters for one in self._left_out)
+        return [("influence", text) for text in [*said, *[STEADY] * steady]]
 
     def without(self, sway: Sway) -> str:
         """Return what would be chosen without some runs, in words.
@@ -418,7 +427,7 @@ class Choice:
             *[("limit", one.sentence(partial(measured, unit=self.decision.unit), self.name_of)) for one in self.limits],
             *([] if self.risk == Mean() else [("risk", f"chosen by {self.risk.about}")]),
             *self._other_attitudes,
-            *[("influence", f"without {one.runs.which}: {self.without(one)}; {one.runs.about}") for one in self.sways],
+            *self._influence,
             ("verdict", str(self.verdict)),
             *([("excluded", f"{words}; {LEAVE_OUT}")] if words else []),
         ]

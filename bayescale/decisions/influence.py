@@ -12,7 +12,7 @@ from arviz_stats.base import array_stats
 
 from bayescale.core.dims import FAMILY, RUN
 from bayescale.core.errors import QueryError
-from bayescale.core.quantities import count
+from bayescale.core.quantities import count, nats
 from bayescale.decisions.derived import frontier
 from bayescale.decisions.risk import AbstractRisk
 from bayescale.inference.average import AbstractFit
@@ -21,6 +21,7 @@ from bayescale.prediction.queries import NEW, counts_flops
 from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN
 
 MARKED = "marked as excluded"
+STEADY = "no single run, and no cluster of runs, would change this answer much"
 _SDS = 1.0  # posterior SDs by which a few runs may move an answer, however small the change
 _FEWEST = 100  # draws whose tail shows the shape of their weights
 _RELIABLE = 0.7  # largest Pareto shape at which reweighted draws are used: Vehtari et al. 2024
@@ -30,9 +31,10 @@ _ANSWERS = {"tokens_per_param": "the best tokens per param", "loss": "the loss o
 _CHOICE = "choice"
 _MOVED = _ANSWERS | {_CHOICE: "the choice"}
 _SHORT = {
-    "tokens_per_param": "a median of {:.3g} tokens per param instead of {:.3g} ({} params instead of {})",
-    "loss": "a loss of {:.3f} instead of {:.3f}",
+    "tokens_per_param": "a median of {} tokens per param instead of {} ({} params instead of {})",
+    "loss": "a loss of {} instead of {}",
 }
+_WRITTEN = {"tokens_per_param": "{:.3g}".format, "loss": nats}
 _RELATIVE = {"tokens_per_param": "{:.2g} times the tokens per param", "loss": "{:.3f} times the loss"}
 # Factors by which an answer may change, however narrow its posterior: a ratio 1.5 times too high wastes about 1% of
 # compute, and so does a loss that is forecast 0.5% too low, near 1e23 FLOP.
@@ -246,7 +248,7 @@ def swayed(
     chosen: int,
     regret: float,
     allowed: np.ndarray,
-) -> list[Sway]:
+) -> list[Sway] | None:
     """Return what any choice would be without the runs that decide it most, and without the marked runs.
 
     The groups of runs are those of :func:`influence`. To first order, leaving out runs moves the score of every action.
@@ -268,19 +270,20 @@ def swayed(
 
     Returns
     -------
-    list of Sway
-        Empty for an average, for a fit without log likelihood by run, params or tokens, for fewer than eight runs, and
-        if an outcome is infinite.
+    list of Sway or None
+        Empty if the chosen action stays best without any group, and no run is marked. None if this is not known: for an
+        average, a fit without log likelihood by run, params or tokens, fewer than eight runs, and if an outcome is
+        infinite.
     """
     one, *others = fit.members.values()
     runs, columns = one.design_frame, np.flatnonzero(allowed)
     mine = np.ones(len(runs), bool) if family in (None, NEW) else (runs["family"] == family).to_numpy()
     rows, utility = np.flatnonzero(mine), utility[:, columns]
     if others or not _by_run(one) or len(rows) < 2 * _LEAST_LEFT or not {"params", "tokens"} <= set(runs):
-        return []
+        return None
     likelihood = _log_likelihoods(one, len(utility), len(runs))
     if len(likelihood) != len(utility) or not np.isfinite(utility).all():
-        return []
+        return None
     stays, score = int(np.flatnonzero(columns == chosen)[0]), risk.score(utility)
     slope = (utility - utility.mean(axis=0)).T @ (likelihood - likelihood.mean(axis=0)) / len(utility)
     groups, marked = _groups(runs, rows), _marked(runs, rows)
@@ -298,6 +301,8 @@ def swayed(
 def influence_lines(changes: list[Change], settled: bool = True) -> list[tuple[str, str]]:
     """Return a line of text for each group of runs that matters, or is marked, with both answers without it.
 
+    If none matters, a line says so. If no group was left out, there is no line.
+
     Parameters
     ----------
     changes : list of Change
@@ -309,7 +314,8 @@ def influence_lines(changes: list[Change], settled: bool = True) -> list[tuple[s
     list of (str, str)
         Label and sentence.
     """
-    return [("influence", without(changes, few, settled)) for few in that_matter(changes)]
+    said = [("influence", without(changes, few, settled)) for few in that_matter(changes)]
+    return said if any(one.matters for one in changes) or not changes else [*said, ("influence", STEADY)]
 
 
 def that_matter(changes: list[Change]) -> list[Few]:
@@ -358,7 +364,7 @@ def answers_without(changes: list[Change], few: Few, settled: bool = True) -> st
     str
     """
     of = [one for one in changes if one.runs == few]
-    words = [_SHORT[one.answer].format(one.after, one.before, *one.sizes) if settled
+    words = [_SHORT[one.answer].format(*map(_WRITTEN[one.answer], (one.after, one.before)), *one.sizes) if settled
              else _RELATIVE[one.answer].format(one.after / one.before) for one in of]  # fmt: skip
     left = " and ".join(words)
     return left + ("" if all(one.shape <= _RELIABLE for one in of) else "; a rough estimate, so fit without them")

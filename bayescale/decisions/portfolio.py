@@ -10,7 +10,7 @@ import pandas as pd
 import xarray as xr
 
 from bayescale.core.errors import QueryError
-from bayescale.core.quantities import count
+from bayescale.core.quantities import count, nats
 from bayescale.decisions.base import LIMITS, AbstractDecision, Details, draws_by_action, quantiles, setting
 from bayescale.decisions.choice import Choice
 from bayescale.decisions.plans import beyond
@@ -81,7 +81,7 @@ class Portfolio(AbstractDecision):
                           "loss": interval, "best_share": shares})  # fmt: skip
             lines.append((str(family)[:12], f"{share:.1%} of the budget (best share {shares['q05']:.0%} to "
                           f"{shares['q95']:.0%}): {count(params[0])} params on {count(tokens)} tokens, loss "
-                          f"{interval['q50']:.3f} ({interval['q05']:.3f} to {interval['q95']:.3f})"))  # fmt: skip
+                          f"{nats(interval['q50'])} ({nats(interval['q05'])} to {nats(interval['q95'])})"))  # fmt: skip
         where, decades = beyond(choice.fit, pd.DataFrame(plans))
         plans = [{**plan, "reach_decades": float(far)} for plan, far in zip(plans, decades, strict=True)]
         problem = f"Portfolio of {count(budget_of(self.flops))} FLOP over {len(plans)} families, {where}"

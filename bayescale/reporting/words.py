@@ -14,7 +14,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bayescale.core.quantities import count
+from bayescale.core.quantities import count, nats
 from bayescale.reporting.lettering import make_plain
 
 SILENT = "not stated on the card"
@@ -131,8 +131,8 @@ def signed(value: float) -> str:
 
 
 def loss(value: float) -> str:
-    """A loss, to a thousandth."""
-    return NOTHING if value is None or pd.isna(value) else f"{value:.3f}"
+    """A loss, to a thousandth; a small one to three significant digits."""
+    return NOTHING if value is None or pd.isna(value) else nats(value)
 
 
 def tenth(value: float) -> str:

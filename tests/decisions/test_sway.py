@@ -14,7 +14,7 @@ from known import CHAINS, DRAWS, SARDANA, additive, known_fit
 from scipy.stats import t as student
 
 import bayescale as bs
-from bayescale.decisions.influence import Sway, influence, influence_lines, swayed
+from bayescale.decisions.influence import STEADY, Sway, influence, influence_lines, swayed
 from bayescale.decisions.risk import CVaR, Mean
 
 N = 40
@@ -99,10 +99,10 @@ def test_runs_without_a_value_decide_nothing_and_hide_nothing() -> None:
 
 def test_too_few_runs_and_infinite_outcomes_have_no_answer() -> None:
     fit, utility = one_mean()
-    assert sways(fit, np.where(ACTIONS > 1.9, -np.inf, utility)) == []
+    assert sways(fit, np.where(ACTIONS > 1.9, -np.inf, utility)) is None
     assert sways(fit, np.where(ACTIONS > 1.9, -np.inf, utility), allowed=ACTIONS < 1.5)
     fit.design_frame = fit.design_frame.head(7)
-    assert sways(fit, utility) == []
+    assert sways(fit, utility) is None
 
 
 def test_a_decision_says_what_would_be_chosen_without_the_marked_runs(chinchilla_fit: bs.Fit) -> None:
@@ -117,6 +117,24 @@ def test_a_decision_says_what_would_be_chosen_without_the_marked_runs(chinchilla
     assert written["cost"] == marked.cost
     assert written["choose"]["params"] == choice.actions["params"].iloc[marked.action]
     assert bs.decide("allocation", chinchilla_fit, flops="1e24").sways == []
+
+
+@pytest.mark.parametrize(
+    "asked", [("allocation", {"flops": "1e24"}), ("target", {"loss": 2.1})], ids=lambda one: one[0]
+)
+def test_an_answer_says_whether_any_run_moves_it(chinchilla: bs.Runs, asked: tuple[str, dict[str, Any]]) -> None:
+    """Draws that differ by a ten thousandth of the loss: all runs together could not move an answer."""
+    name, ask = asked
+    little = 1e-4 * np.random.default_rng(0).standard_normal((CHAINS, DRAWS))
+    fit = known_fit(chinchilla, "additive", SARDANA | {"E": SARDANA["E"] * np.exp(little)})
+    said = [text for label, text in bs.decide(name, fit, **ask).lines if label == "influence"]
+    assert said[-1] == STEADY
+    assert all("marked as excluded" in text for text in said[:-1])
+
+
+def test_an_answer_that_a_run_moves_does_not_say_that_none_does(chinchilla_fit: bs.Fit) -> None:
+    lines = bs.decide("allocation", chinchilla_fit, flops="1e24").lines
+    assert STEADY not in dict(lines).values()
 
 
 def test_where_draws_cannot_be_reweighted_the_change_is_one_of_first_order_and_says_so(chinchilla: bs.Runs) -> None:

@@ -81,6 +81,7 @@ def test_no_answer_comes_from_chains_that_did_not_agree(name: str) -> None:
     headline = repr(choice).splitlines()[0]
     if agree:
         assert np.isfinite(choice.expected_loss)
+        assert "loss 0.000" not in repr(choice)
     else:
         assert headline.startswith("NOT CONVERGED")
         assert "tokens per param" not in repr(choice)
