@@ -12,15 +12,16 @@ from jax import Array
 from numpyro import handlers
 
 from bayescale.core.dims import CHAIN, DRAW, RUN, runs_of, to_datatree
-from bayescale.core.errors import QueryError
+from bayescale.core.errors import QueryError, nearest
 from bayescale.core.precision import float64
 from bayescale.inference.aot import use_cache
 from bayescale.inference.fit import Fit
 from bayescale.modelling.design import Design, logged
 from bayescale.modelling.interpreter import interpret
-from bayescale.modelling.model import Model
-from bayescale.modelling.sites import LAW, log_density_of
+from bayescale.modelling.model import Instance, Model
+from bayescale.modelling.sites import LAW, location_of, log_density_of
 from bayescale.modelling.spec import Spec
+from bayescale.parts.schedules import schedule
 from bayescale.prediction.predict import design_at, predict
 from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN
 
@@ -78,15 +79,20 @@ def predictive(fit: Fit, *, seed: int = 0, prior_draws: int = 500) -> xr.DataTre
 
 _USUAL = {"params": 1e9, "tokens": 2e10, "active_params": 1e9, "examples": 1e8, "step": 1e4, "loss": 3.0}
 """A run around which prior curves are drawn, in base units."""
+_READ = {"chance": 0.25, "samples": 1e2, "votes": 1e2, "task_minutes": 60.0, "kl": 10.0}
+"""What its responses read; other columns that they require are 1."""
 _DECADES = 2.0  # on either side of it
 _POINTS = 41
 
 
-def prior_curve(spec: Spec, column: str, *, draws: int = 200, seed: int = 0) -> pd.DataFrame:
-    """Return the prior of the loss along one column, relative to the loss of a usual run.
+def prior_curve(
+    spec: Spec, column: str, *, response: str | None = None, draws: int = 200, seed: int = 0
+) -> pd.DataFrame:
+    """Return the prior of the loss along one column, relative to the loss of a usual run, or that of a response.
 
     The usual run has 1B params and 20B unique tokens, and the defaults of the columns that parts of the spec declare.
-    With two modalities, it is of both.
+    With two modalities, it is of both. Benchmarks have four choices, 100 samples or votes, tasks of an hour, and a KL
+    of 10 nats.
 
     Parameters
     ----------
@@ -94,6 +100,8 @@ def prior_curve(spec: Spec, column: str, *, draws: int = 200, seed: int = 0) -> 
     column : str
         A column that the spec reads. One that a part declares spans its plausible range, another two decades on either
         side of the usual run.
+    response : str, optional
+        Name of the response; by default the loss by the law.
     draws : int
         Number of draws from the prior.
     seed : int
@@ -103,12 +111,13 @@ def prior_curve(spec: Spec, column: str, *, draws: int = 200, seed: int = 0) -> 
     -------
     DataFrame
         The column, in base units, and ``q05``, ``q25``, ``q50``, ``q75``, ``q95``: quantiles over draws of
-        the loss by the law, divided by that of the usual run.
+        the loss by the law, divided by that of the usual run; of a response, quantiles of what is expected, for counts
+        as a share of items.
 
     Raises
     ------
     QueryError
-        If the spec does not read the column, or reads text that no usual run has.
+        If the spec does not read the column, has no such response, or reads text that no usual run has.
 
     Examples
     --------
@@ -116,9 +125,9 @@ def prior_curve(spec: Spec, column: str, *, draws: int = 200, seed: int = 0) -> 
     >>> bool(curve["q50"].is_monotonic_decreasing)
     True
     """
-    if column not in spec.columns or column in spec.observed:
-        raise QueryError(f"spec {spec.name!r} does not read {column!r}", expected=f"one of: {', '.join(swept(spec))}")
-    if unknown := [name for name in spec.labels if name not in usual_texts(spec)]:
+    if column not in (along := swept(spec, response)):
+        raise QueryError(f"spec {spec.name!r} does not read {column!r}", expected=f"one of: {', '.join(along)}")
+    if unknown := [name for one in spec.penalizing for name in one.labels if name not in one.texts]:
         raise QueryError(f"spec {spec.name!r} reads text, of which there is no usual value",
                          got=", ".join(unknown))  # fmt: skip
     table, usual = _around(spec, column)
@@ -126,20 +135,51 @@ def prior_curve(spec: Spec, column: str, *, draws: int = 200, seed: int = 0) -> 
     points = Design.build(spec, table, usual, anchor=anchor | {"loss": np.log(_USUAL["loss"])})
     with use_cache(), float64():
         keys = jax.random.split(jax.random.key(seed), draws)
-        log_loss = np.asarray(from_prior(keys, points, spec=spec.structure)[LAW])
+        site = location_of(response) if response else LAW
+        drawn = np.asarray(from_prior(keys, points, spec=spec.structure, only=site)[site])
+    if response:
+        of = _response(spec, response)
+        items = {name: np.ones(len(table)) for name in of.requires}  # of one item: a count is a share
+        values = np.asarray(of.scale.expected(drawn, items))[:, :-1]
+    else:
+        values = np.exp(drawn[:, :-1] - drawn[:, -1:])  # the last row is the usual run
     levels = {f"q{q:02d}": q / 100 for q in (5, 25, 50, 75, 95)}
-    relative = np.exp(log_loss[:, :-1] - log_loss[:, -1:])  # the last row is the usual run
-    found = {name: np.quantile(relative, q, axis=0) for name, q in levels.items()}
+    found = {name: np.quantile(values, q, axis=0) for name, q in levels.items()}
     return pd.DataFrame({column: table[column].to_numpy(float)[:-1], **found})
 
 
-def swept(spec: Spec) -> list[str]:
-    """Return the columns along which the prior of a spec can be drawn: what its law, resources and penalties read."""
-    return [name for name in spec.columns if name in logged(spec) and name not in spec.observed]
+def swept(spec: Spec, response: str | None = None) -> list[str]:
+    """Return the columns along which the prior of a spec can be drawn.
+
+    Parameters
+    ----------
+    spec : Spec
+    response : str, optional
+        By default the loss by the law.
+
+    Returns
+    -------
+    list of str
+        What a response reads itself, such as the number of samples; then what the law, resources and penalties read.
+    """
+    read = [name for name in spec.columns if name in logged(spec) and name not in {*spec.observed, *_derived(spec)}]
+    own = _response(spec, response).requires if response else {}
+    return [of for name, of in own.items() if name in _READ and name != "chance"] + read
+
+
+def _response(spec: Spec, name: str) -> Instance:
+    found = {one.name: one for one in spec.instances}
+    if name not in found:
+        raise QueryError(
+            f"spec {spec.name!r} has no response {name!r}",
+            expected=f"one of: {', '.join(found)}",
+            hint=nearest(name, found),
+        )
+    return found[name]
 
 
 def usual_texts(spec: Spec) -> dict[str, str]:
-    """Return the values of columns of text in a usual run: the last of the values that a penalty names.
+    """Return the values of columns of text in a usual run: the last of the values that a penalty names, if one does.
 
     Parameters
     ----------
@@ -148,10 +188,14 @@ def usual_texts(spec: Spec) -> dict[str, str]:
     Returns
     -------
     dict of str
-        Without a schedule, which bounds the steps of a run, so that none is usual.
     """
-    named = (one.texts for one in spec.penalizing if "schedule" not in one.texts)
-    return {name: values[-1] for texts in named for name, values in texts.items()}
+    named = {name: values[-1] for one in spec.penalizing for name, values in one.texts.items()}
+    return dict.fromkeys(spec.labels, "usual") | named
+
+
+def _derived(spec: Spec) -> set[str]:
+    """Return the columns that penalties find from others: those that they declare and do not require."""
+    return {name for one in spec.penalizing for name in one.columns if name not in one.requires}
 
 
 def _around(spec: Spec, column: str) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -160,9 +204,13 @@ def _around(spec: Spec, column: str) -> tuple[pd.DataFrame, pd.DataFrame]:
         _USUAL | {name: of.default for name, of in spec.declared.items()} | dict.fromkeys(dict(spec.covariates), 0.0)
     )
     usual |= {"flops": FLOPS_PER_PARAM_TOKEN * usual["params"] * usual["tokens"], "unique_tokens": usual["tokens"]}
-    usual |= dict.fromkeys((of for one in spec.instances for of in one.requires.values()), 1.0)  # no effect on the law
+    usual |= {of: _READ.get(name, 1.0) for one in spec.instances for name, of in one.requires.items()}
     frame = pd.DataFrame({**usual, **usual_texts(spec), "family": "usual"}, index=range(_POINTS + 1))
     frame[column] = [*_along(spec, column, usual[column]), usual[column]]
+    given = frame.drop(columns=list(_derived(spec)), errors="ignore")
+    for penalty in spec.penalizing:
+        given = penalty.filled(given)
+    frame = frame.assign(**{name: given[name] for name in _derived(spec)})
     return frame, frame[-1:]
 
 
@@ -170,12 +218,15 @@ def _along(spec: Spec, column: str, usual: float) -> np.ndarray:
     """Return values of a column, even in its log: over its plausible range, or on both sides of the usual value."""
     if of := spec.declared.get(column):
         return of.spanned(_POINTS)
-    above = 0.0 if column == "unique_tokens" else _DECADES  # no run has more unique tokens than tokens
-    return usual * np.logspace(-_DECADES, above, _POINTS)
+    scheduled = usual_texts(spec).get("schedule") if column == "step" else None
+    most = schedule(scheduled).steps if scheduled else usual
+    # No run has more unique tokens than tokens, or more steps than its schedule.
+    above = 0.0 if scheduled or column == "unique_tokens" else _DECADES
+    return most * np.logspace(-_DECADES, above, _POINTS)
 
 
-@partial(jax.jit, static_argnames="spec")
-def from_prior(keys: Array, points: Design, *, spec: Model) -> dict[str, Array]:
+@partial(jax.jit, static_argnames=("spec", "only"))
+def from_prior(keys: Array, points: Design, *, spec: Model, only: str | None = None) -> dict[str, Array]:
     """Draw every site of a spec at some points from the prior, once per key.
 
     The observations of each response are drawn too, with their ``NAME_log_density`` under the same parameters.
@@ -186,6 +237,8 @@ def from_prior(keys: Array, points: Design, *, spec: Model) -> dict[str, Array]:
         Random keys.
     points : Design
     spec : Spec
+    only : str, optional
+        The one site to return. What it does not need is not compiled: drawing counts compiles slowly.
 
     Returns
     -------
@@ -195,6 +248,8 @@ def from_prior(keys: Array, points: Design, *, spec: Model) -> dict[str, Array]:
 
     def one(key: Array) -> dict[str, Array]:
         trace = handlers.trace(handlers.seed(partial(interpret, spec), key)).get_trace(points)
+        if only:
+            return {only: trace[only]["value"]}
         values = {name: site["value"] for name, site in trace.items() if site["type"] != "plate"}
         return values | {
             log_density_of(name): trace[name]["fn"].log_prob(trace[name]["value"]) for name in spec.observed

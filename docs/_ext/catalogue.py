@@ -23,9 +23,9 @@ from bayescale.parts.base import Part as Part
 from bayescale.parts.catalogue import catalogue
 from bayescale.parts.priors import PRIORS
 from bayescale.prediction.predictive import swept as swept
-from bayescale.prediction.predictive import usual_texts as usual_texts
 from bayescale.reporting import plots as figures
 from bayescale.reporting.plots.priors import plot_prior_loss as plot_prior_loss
+from bayescale.reporting.plots.priors import plot_prior_response as plot_prior_response
 
 _OF_CONSTANTS = "bayescale.prediction"  # bayescale.NEW, a string, does not say where it is from
 _HOMES = {"checks": "bayescale.evaluation.checks", "decisions": "bayescale.decisions"}

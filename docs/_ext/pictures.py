@@ -12,25 +12,31 @@ import matplotlib as mpl
 mpl.use("agg")
 from matplotlib import pyplot as plt
 
-PICTURED = ("laws", "resources", "penalties")
-"""Kinds of part whose prior of the loss is drawn."""
+PICTURED = ("laws", "resources", "penalties", "responses")
+"""Kinds of part of which a prior is drawn: of the loss, or of the response."""
 _MOST = 3  # panels of one picture
 
 
 def prior_picture(kind: str, name: str, part: Any) -> str:
-    """Return the prior of the loss under a part as an SVG figure; empty if no shipped spec has the part."""
+    """Return the prior of the loss or of a response under a part as an SVG figure; empty if no shipped spec has it."""
     spec = catalogue.spec_with(kind, name)
-    if spec is None or set(spec.labels) - set(catalogue.usual_texts(spec)):
+    if spec is None:
         return ""
+    response = next((one.name for one in spec.instances if one.response.name == name), None)
+    swept = catalogue.swept(spec, response)
     own = [*getattr(part, "inputs", ()), *getattr(part, "requires", ()), *getattr(part, "changes", ())]
-    columns = [column for column in catalogue.swept(spec) if column in own] or catalogue.swept(spec)
+    columns = swept if response else [column for column in swept if column in own] or swept
     columns = columns[:_MOST]
     size = (3.6 * len(columns), 2.9)
     figure, axes = plt.subplots(1, len(columns), figsize=size, squeeze=False, layout="constrained")
     for ax, column in zip(axes[0], columns, strict=True):
-        catalogue.plot_prior_loss(spec, column, ax=ax)
+        if response:
+            catalogue.plot_prior_response(spec, response, column, ax=ax)
+        else:
+            catalogue.plot_prior_loss(spec, column, ax=ax)
         ax.set_title("")
-    text = f"Prior of the loss under {name}, relative to a usual run, along {', '.join(columns)}"
+    of = f"{name}, of a usual run," if response else f"the loss under {name}, relative to a usual run,"
+    text = f"Prior of {of} along {', '.join(columns)}"
     svg = _svg(figure)
     return f'<figure role="img" aria-label="{text}" class="prior">{svg}<figcaption>{text}.</figcaption></figure>'
 

@@ -241,5 +241,32 @@ def test_the_prior_of_the_loss_along_a_column_falls_and_is_one_at_the_usual_run(
 def test_no_prior_is_drawn_along_what_a_spec_does_not_read() -> None:
     with pytest.raises(QueryError, match="does not read 'unique_tokens'"):
         prior_curve(bs.load_spec("additive"), "unique_tokens")
-    with pytest.raises(QueryError, match="reads text, of which there is no usual value"):
-        prior_curve(bs.load_spec("training-curves"), "step")
+    with pytest.raises(QueryError, match="does not read 'lr_area'"):
+        prior_curve(bs.load_spec("training-curves"), "lr_area")  # it follows from the schedule and the step
+    with pytest.raises(QueryError, match="has no response 'accuracy'"):
+        prior_curve(bs.load_spec("additive"), "params", response="accuracy")
+
+
+@pytest.mark.parametrize(
+    ("name", "response", "column", "least", "most"),
+    [
+        ("accuracy", "accuracy", "tokens", 0.25, 1.0),
+        ("pass-at-k", "pass-at-k", "samples", 0.0, 1.0),
+        ("skills", "piqa", "tokens", 0.0, 1.0),
+        ("value-rl", "env-steps", "params", 0.0, np.inf),
+    ],
+)
+def test_the_prior_of_a_response_is_on_its_own_scale(
+    name: str, response: str, column: str, least: float, most: float
+) -> None:
+    curve = prior_curve(bs.load_spec(name), column, response=response, draws=50)
+    levels = curve[["q05", "q25", "q50", "q75", "q95"]].to_numpy()
+    assert (np.diff(levels, axis=1) >= 0).all()
+    assert least <= levels.min() < levels.max() <= most
+    assert curve["q50"].is_monotonic_increasing == (name != "value-rl")  # fewer steps where there are more params
+
+
+def test_the_prior_of_a_training_curve_ends_with_its_schedule() -> None:
+    curve = prior_curve(bs.load_spec("training-curves"), "step", draws=50)
+    assert curve["step"].iloc[-1] == 30000
+    assert curve["q95"].iloc[-1] < 1 < curve["q05"].iloc[0]

@@ -382,7 +382,7 @@ def test_each_figure_is_drawn_on_the_axes_that_it_is_given_and_returns_them(draw
 
 BANDED = {"plot_allocation", "plot_approaches", "plot_calibration", "plot_components", "plot_effects", "plot_forecast",
           "plot_loss", "plot_losses", "plot_optimum", "plot_overhead", "plot_prior_loss", "plot_prior_predictive",
-          "plot_regret", "plot_residuals", "plot_slopes"}  # fmt: skip
+          "plot_prior_response", "plot_regret", "plot_residuals", "plot_slopes"}  # fmt: skip
 
 
 def test_every_band_has_edges(drawn: SimpleNamespace) -> None:
@@ -450,7 +450,7 @@ def test_no_legend_covers_anything(chinchilla_fit: bs.Fit) -> None:
     kinds |= {
         name: getattr(bs.plots, f"plot_{name}")(choice) for name in ("allocation", "regret", "optimum", "overhead")
     }
-    kinds |= {"prior_loss": bs.plots.plot_prior_loss(chinchilla_fit.spec)}
+    kinds |= {name: getattr(bs.plots, f"plot_{name}")(chinchilla_fit.spec) for name in ("prior_loss", "prior_response")}
     for name, ax in kinds.items():
         check_legends(ax, name)
         assert len(legends(ax)) == (name != "residuals"), name
