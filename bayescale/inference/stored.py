@@ -52,7 +52,7 @@ def _anything(value: Any) -> bool:
 # What a file says of a fit, and what each can be. The first must be there.
 _NEEDED: dict[str, Callable[[Any], bool]] = {
     "spec": lambda value: isinstance(value, dict) and _text(value.get("name")),
-    "families": lambda value: _texts(value) and 0 < len(value) == len(set(value)),
+    "families": lambda value: _texts(value) and 0 < len(value) == len(set(value)) and "\0" not in "".join(value),
     "published": _texts,
     "anchor": _table(_positive),
     "seed": _count,

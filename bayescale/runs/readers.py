@@ -121,6 +121,8 @@ def _validated(
     observations: str | Path | pd.DataFrame | None,
     melt: Mapping[str, Mapping[str, float]],
 ) -> Runs:
+    if not isinstance(name, str) or "\0" in name:
+        raise RunsError("a table has no such name", expected="text without the character NUL", got=repr(name))
     found = named(table.frame, columns, name)
     own = melted(found.frame, melt, name)
     said = said.with_names(found.units)._replace(notes=(*table.notes, *found.notes), responses=own.responses,

@@ -191,7 +191,7 @@ class Runs:
         >>> len(runs.without(*runs["run_id"][:2]))
         243
         """
-        known, out = [text(cell) for cell in self["run_id"]], {text(run_id) for run_id in run_ids}
+        known, out = [text(cell) for cell in self["run_id"]], {str(run_id).strip() for run_id in run_ids}
         for run_id in sorted(out - set(known)):
             raise RunsError(f"{self.name!r} has no run {run_id!r}", hint=_similar(run_id, known))
         keep = np.array([name not in out for name in known])
