@@ -126,16 +126,21 @@ def _validated(
         raise RunsError("a table has no such name", expected="text without the character NUL", got=repr(name))
     found = named(table.frame, columns, name)
     own = melted(found.frame, melt, name)
-    said = said.with_names(found.units)._replace(notes=(*table.notes, *found.notes), responses=own.responses,
-                                                 optional=own.columns)  # fmt: skip
+    said = said.with_names(found.units)._replace(notes=(*table.notes, *found.notes), optional=_all(own.columns),
+                                                 responses=tuple(own.columns.items()))  # fmt: skip
     if observations is None:
         return validated_runs(own.frame, name, card, said)
     path = isinstance(observations, str | Path)
     long = read_file(Path(observations)) if path else from_frame(observations)
     wide = wide_table(long.frame, own.frame, name)
-    said = said._replace(responses=said.responses + wide.responses, optional=said.optional + tuple(wide.frame.columns),
+    said = said._replace(responses=(*said.responses, *wide.columns.items()),
+                         optional=(*said.optional, *_all(wide.columns)),
                          notes=(*said.notes, *(f"observations {note}" for note in long.notes)))  # fmt: skip
     return validated_runs(own.frame.join(wide.frame), name, card, said)
+
+
+def _all(columns: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    return tuple(one for response, more in columns.items() for one in (response, *more))
 
 
 def load_again(origin: Mapping[str, str]) -> Runs:
