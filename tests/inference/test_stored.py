@@ -149,3 +149,11 @@ def test_what_the_format_cannot_hold_is_an_error_of_the_fit(cells: list[Any]) ->
     tree = xr.DataTree(xr.Dataset({"run_id": ("run", np.array(cells, object))}))
     with pytest.raises(FitError, match="cannot be written as netCDF"):
         packed(tree)
+
+
+def test_draws_of_this_engine_come_with_the_statistics_of_its_sampler(drawn_fit: bs.Fit, tmp_path: Path) -> None:
+    path = drawn_fit.save(tmp_path / "fit.nc")
+    assert bs.load_fit(path).families == drawn_fit.families  # draws of another sampler may lack them
+    here = said(lambda meta: meta["engine"].update(warm_start="Newton-Laplace"))
+    with pytest.raises(FitError, match="without its acceptance_rate, diverging, energy, n_steps"):
+        bs.load_fit(changed(path, here))
