@@ -22,6 +22,7 @@ from bayescale.runs.columns import (
     number,
     text,
 )
+from bayescale.runs.limits import check_cells
 from bayescale.runs.resolution import resolution
 
 _KEYS = (*RUN_KEY, "response", "item")
@@ -84,20 +85,25 @@ def wide_table(long: pd.DataFrame, runs: pd.DataFrame, name: str) -> Wide:
     names = _names(long)
     _check_once(long, place, names)
     numbers = _numbers(long, [column for column in long if column not in {*_KEYS, *keys}])
-    found, columns = dict[str, np.ndarray](), {response: tuple[str, ...]() for response in names}
-    for response in columns:
-        mine = np.flatnonzero(np.array(names) == response)
-        for column in numbers:
-            values = np.full(len(runs), np.nan)
-            values[place[mine]] = numbers[column].to_numpy()[mine]
-            if column == "value" or np.isfinite(values).any():
+    of, responses = pd.factorize(np.array(names, object))
+    try:
+        check_cells(len(responses) * len(runs) * numbers.shape[1])
+    except ValueError as error:
+        raise RunsError(f"the observations of {name!r} make too large a table", got=str(error)) from None
+    values = {column: np.full((len(responses), len(runs)), np.nan) for column in numbers}
+    for column, cells in values.items():
+        cells[of, place] = numbers[column]
+    found, columns = dict[str, np.ndarray](), {response: tuple[str, ...]() for response in responses}
+    for at, response in enumerate(responses):
+        for column, cells in values.items():
+            if column == "value" or np.isfinite(cells[at]).any():
                 called = _called(response, column)
                 if called in (_OWN if column != "value" else _OWN_TEXTS):
                     raise _taken(response, column, f"{called!r} of the observations of {name!r} is another column")
                 if called in found or (column != "value" and called in columns):
                     two = f"two columns of the observations of {name!r}"
                     raise _taken(response, column, f"{two} would be called {called!r}")
-                found[called] = values
+                found[called] = cells[at]
                 columns[response] += (called,) if column != "value" else ()
     if taken := sorted(set(found) & set(map(str, runs.columns))):
         raise RunsError(f"{name!r} has {', '.join(taken)} both in its runs and in their observations",
@@ -159,17 +165,20 @@ def long_table(frame: pd.DataFrame, responses: Mapping[str, tuple[str, ...]]) ->
         One observation per row: ``family``, ``run_id``, ``step`` if runs have several rows, ``response``, ``value``,
         and further columns.
     """
-    pieces = []
     several = responses and STEP in frame and frame.duplicated(list(RUN_KEY)).any()
     keys = [*RUN_KEY, *([STEP] if several else [])]
-    columns = [*keys, "response", "value"]
-    for response, more in responses.items():
-        piece = frame[[*keys, response, *more]].dropna(subset=response)
-        short = {column: column.removeprefix(f"{response}_") for column in more}
-        names = {column: column if name in columns else name for column, name in short.items()} | {response: "value"}
-        pieces.append(piece.rename(columns=names).assign(response=response))
-    table = pd.concat(pieces, ignore_index=True) if pieces else pd.DataFrame(columns=columns)
-    return table[[*columns, *(column for column in table if column not in columns)]]
+    columns, names = [*keys, "response", "value"], list(responses)
+    values = frame[names].to_numpy(float).T
+    of, run = np.nonzero(~np.isnan(values))
+    found = dict[str, np.ndarray]()
+    for at, (response, more) in enumerate(responses.items()):
+        for column in more:
+            short = column.removeprefix(f"{response}_")
+            cells = found.setdefault(column if short in columns else short, np.full(values.shape, np.nan))
+            cells[at] = frame[column]
+    table = frame[keys].iloc[run].reset_index(drop=True)
+    known = {name: cells[of, run] for name, cells in found.items()}
+    return table.assign(response=np.array(names, object)[of], value=values[of, run], **known)
 
 
 def _renamed(long: pd.DataFrame, name: str) -> pd.DataFrame:
@@ -285,7 +294,7 @@ def _check_once(long: pd.DataFrame, place: np.ndarray, names: list[str]) -> None
 
 def _numbers(long: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
     """Return the values of observations, and what else is known of each, as valid numbers."""
-    found = {column: pd.Series([_cell(long, row, column) for row in range(len(long))], long.index, float)
+    found = {column: pd.Series([_cell(cell, row, column) for row, cell in long[column].items()], long.index, float)
              for column in columns}  # fmt: skip
     for column, fails, wanted, do in RULES_OF_SCORES:
         if column in found and (bad := fails(found[column])).any():
@@ -318,14 +327,13 @@ def _counted(value: pd.Series, correct: pd.Series, items: pd.Series) -> pd.Serie
     return correct.fillna(value)
 
 
-def _cell(long: pd.DataFrame, row: int, column: str) -> float:
-    cell = long[column].iloc[row]
+def _cell(cell: Any, row: object, column: str) -> float:
     if is_empty(cell):
         return np.nan
     try:
         return _year(cell) if column == _DATE else number(cell)
     except ValueError as error:
-        raise RunsError(f"row {long.index[row]} of the observations, {column}: {error}") from None
+        raise RunsError(f"row {row} of the observations, {column}: {error}") from None
 
 
 def _year(cell: Any) -> float:

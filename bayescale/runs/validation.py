@@ -237,10 +237,12 @@ def _parsed(
     A table without a column ``family`` is one family with the name of the table. So are its runs without a family.
     """
     failures, notes, parsed = list[str](), list[str](), {}
+    optional = {*OPTIONAL, *said.optional}
+    numeric = {*NUMBERS, *optional, "bytes_per_token"}
     for column in frame:
         cells = frame[column]
-        if column in (*NUMBERS, *said.optional, "bytes_per_token"):
-            parsed[column] = _numbers(cells, failures, {*OPTIONAL, *said.optional}, own=column not in sizes)
+        if column in numeric:
+            parsed[column] = _numbers(cells, failures, optional, own=column not in sizes)
             notes += _small_suffix(cells, parsed[column])
         elif column in TEXTS or not pd.api.types.is_numeric_dtype(cells):
             parsed[column] = _texts(cells, failures)

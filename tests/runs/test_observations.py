@@ -414,3 +414,22 @@ def test_a_text_of_an_observation_that_is_none_is_an_error_of_its_row(column: st
     seen.loc[3, column] = "a\0b"
     with pytest.raises(RunsError, match="row 3 of the observations: expected text"):
         bs.load_runs(RUNS, observations=seen, loss_unit="nats")
+
+
+def test_thousands_of_items_come_back_as_they_were() -> None:
+    n = 4000
+    seen = pd.DataFrame({"run_id": ["r0", "r3"] * n, "response": "quiz", "item": np.repeat(np.arange(n), 2)})
+    seen = seen.assign(value=np.arange(2 * n) / (2 * n), n_items=1.0).astype({"item": str})
+    runs = bs.load_runs(RUNS, observations=seen, loss_unit="nats")
+    assert len(runs.responses) == n
+    found = runs.observations
+    assert found["response"].tolist() == ("quiz_" + seen["item"]).tolist()
+    pd.testing.assert_frame_equal(found[["run_id", "value", "n_items"]], seen[["run_id", "value", "n_items"]],
+                                  check_dtype=False)  # fmt: skip
+
+
+def test_observations_that_make_too_large_a_table_are_refused() -> None:
+    many = pd.concat([RUNS] * 50, ignore_index=True).assign(run_id=[f"r{i}" for i in range(50 * len(RUNS))])
+    seen = pd.DataFrame({"run_id": "r0", "response": [f"i{i}" for i in range(10_001)], "value": 1.0})
+    with pytest.raises(RunsError, match="make too large a table"):
+        bs.load_runs(many, observations=seen, loss_unit="nats")
