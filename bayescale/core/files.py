@@ -9,6 +9,9 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Literal
+
+from bayescale.core.errors import BayescaleError
 
 try:
     import fcntl
@@ -16,6 +19,44 @@ except ImportError:  # Windows has no such locks
     _LOCKS = False
 else:
     _LOCKS = True
+
+_SHOWN = 80  # characters of a path in a message
+
+
+def kind_of(path: str | Path, error: type[BayescaleError]) -> Literal["file", "folder", "pipe", "other", ""]:
+    """Return what is at a path that is to be read.
+
+    Parameters
+    ----------
+    path : str or Path
+    error : type
+        The exception to raise.
+
+    Returns
+    -------
+    {"file", "folder", "pipe", "other", ""}
+        Other is a device or a socket; empty where nothing is.
+
+    Raises
+    ------
+    BayescaleError
+        Of the type `error`, if nobody can say: the folder is not readable, the name is too long, links form a circle.
+    """
+    try:
+        found = os.stat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+    except (OSError, ValueError) as reason:
+        said = (reason.strerror if isinstance(reason, OSError) else None) or str(reason)
+        raise error(f"{_shown(path)} cannot be read", expected="a path that this user can read", got=said,
+                    hint="choose another path, or allow this user to read its folder") from None  # fmt: skip
+    if stat.S_ISDIR(found) or stat.S_ISREG(found):
+        return "folder" if stat.S_ISDIR(found) else "file"
+    return "pipe" if stat.S_ISFIFO(found) else "other"
+
+
+def _shown(path: str | Path) -> str:
+    return str(path) if len(str(path)) <= _SHOWN else f"{str(path)[:_SHOWN]}…"
 
 
 @contextmanager

@@ -627,3 +627,33 @@ def test_a_choice_without_finite_utilities_is_refused(drawn_fit: bs.Fit, monkeyp
     monkeypatch.setattr(FixedParams, "utility", lambda self, outcome, actions: outcome * np.nan)
     with pytest.raises(QueryError, match="'fixed-params' has no finite utility"):
         bs.decide(FixedParams(params="7B", worth=1e25), drawn_fit)
+
+
+LONG = "a" * 300  # more than the 255 bytes of a name
+READS: list[tuple[str, ...]] = [
+    ("validate", "{}"), ("validate", "{}.csv"), ("validate", "runs.csv", "--observations", "{}"), ("check", "{}"),
+    ("show", "models", "{}"), ("decide", "target", "{}", "--loss", "3"), ("backtest", "runs.csv", "--model", "{}"),
+    ("forecast", "{}", "--params", "1B", "--tokens", "1B"),
+]  # fmt: skip
+WRITES: list[tuple[str, ...]] = [
+    ("init", "{}"), ("fit", "runs.csv", "--model", "additive", "--out", "{}"),
+    ("backtest", "runs.csv", "--model", "additive", "--out", "{}"), ("calibrate", "additive", "--out", "{}"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "why"), [(LONG, "File name too long"), ("circle", "Too many levels of symbolic links")]
+)
+@pytest.mark.parametrize("args", [*READS, *WRITES], ids=" ".join)
+def test_a_path_that_cannot_be_looked_at_is_wrong_input(
+    args: tuple[str, ...], name: str, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    good_runs().to_csv("runs.csv", index=False)
+    for link in ("circle", "circle.csv"):
+        Path(link).symlink_to(link)
+    result = CliRunner().invoke(main, [arg.format(name) for arg in args])
+    assert isinstance(result.exception, SystemExit), repr(result.exception)
+    assert result.exit_code == 2
+    assert why in result.stderr
+    assert "Traceback" not in result.output

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from bayescale.core import jsons
-from bayescale.core.files import atomic_write
+from bayescale.core.errors import RunsError
+from bayescale.core.files import atomic_write, kind_of
 
 
 def test_what_a_dead_process_left_is_taken_over(tmp_path: Path) -> None:
@@ -106,7 +107,8 @@ def test_a_terminal_is_sent_what_was_written() -> None:
 
 def test_an_output_that_is_a_file_keeps_what_is_printed(tmp_path: Path) -> None:
     script = """
-from bayescale.core.files import atomic_write
+from bayescale.core.errors import RunsError
+from bayescale.core.files import atomic_write, kind_of
 print("before", flush=True)
 with atomic_write("/dev/stdout") as temporary:
     temporary.write_text("table\\n", encoding="utf-8")
@@ -136,3 +138,14 @@ def test_deep_json_is_not_parsed(text: str) -> None:
 def test_marks_inside_text_are_no_depth() -> None:
     text = '["' + "[" * 1000 + '\\"' + "{" * 1000 + '"]'
     assert jsons.loads(text) == ["[" * 1000 + '"' + "{" * 1000]
+
+
+def test_what_is_at_a_path_is_said_and_what_nobody_can_say_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "circle").symlink_to("circle")
+    os.mkfifo(tmp_path / "pipe")
+    found = {name: kind_of(tmp_path / name, RunsError) for name in ("", "file", "pipe", "none", "file/below")}
+    assert list(found.values()) == ["folder", "file", "pipe", "", ""]
+    for name in ("circle", "a" * 300, "a\0b"):
+        with pytest.raises(RunsError, match=r"cannot be read\n(?s:.*)got: (?s:.*)choose another path"):
+            kind_of(tmp_path / name, RunsError)
