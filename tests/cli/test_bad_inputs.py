@@ -528,6 +528,15 @@ QUERIES = {
         (*FORECAST, *ASKED["forecast"], "--set", "family=X"),
         ("family is not a column to set", "--family"),
     ),
+    "the fit as a column": ((*FORECAST, *ASKED["forecast"], "--set", "fit=1"), ("fit is not a column to set", "--at")),
+    "the queries as a column": ((*FORECAST, "--set", "queries=1"), ("queries is not a column to set", "--at")),
+    **{
+        f"the {name} as a setting of a report": (
+            ("report", "fit.nc", "--out", "r.html", "--decision", "target", "--set", name, "x"),
+            (f"decision 'target' has no setting '{name}'",),
+        )
+        for name in ("fit", "risk", "decision", "name")
+    },
     "empty out": ((*FORECAST, *ASKED["forecast"], "--out", ""), ("cannot write", "a file in a folder that exists")),
     "out over the fit": ((*FORECAST, *ASKED["forecast"], "--out", "fit.nc"), ("fit.nc", "an input")),
     "out over another fit": (
