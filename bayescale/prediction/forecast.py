@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,9 @@ from bayescale.prediction.queries import NEW, queries_of
 from bayescale.prediction.records import Record, measured, record_of, sentences
 
 _TAIL = 0.001  # share of each tail that mean and SD leave out
+MOST_ANSWERS = 20_000_000
+"""Largest number of queries × draws of a forecast. Each takes some 50 bytes, 1 GB in all."""
+
 _LARGEST = 1e150  # squares of larger draws, in an SD, are not finite
 
 
@@ -140,7 +144,7 @@ def forecast(
     ------
     QueryError
         If a column is missing, unknown or out of range, a family or response is unknown, the record is of another
-        model, or the fit gives no finite forecast.
+        model, there are more queries than fit into memory, or the fit gives no finite forecast.
 
     Examples
     --------
@@ -150,6 +154,7 @@ def forecast(
     """
     kept = record_of([member.spec for member in fit.members.values()], record)
     table = queries_of(fit, queries, family, columns, MADE)
+    _check_size(len(table), math.prod(fit.shape))
     chosen = fit.response(response)
     sites = predict(fit, table, seed=seed)
     needed = {name: table[of].to_numpy(float) for name, of in chosen.requires.items() if of in table}
@@ -167,6 +172,13 @@ def forecast(
     _check_finite(draws)
     about = measured(reach(fit, table), kept if chosen.name == "loss" else None, (table["family"] == NEW).to_numpy())
     return Forecast(about, draws, chosen.name, chosen.response.unit, fit.verdict, kept)
+
+
+def _check_size(queries: int, draws: int) -> None:
+    if queries * draws > MOST_ANSWERS:
+        raise QueryError(f"{queries:,} queries of {draws:,} draws each do not fit into memory",
+                         expected=f"at most {MOST_ANSWERS // draws:,} queries of this fit at a time",
+                         hint="split the table: with one seed, every part has the same laws")  # fmt: skip
 
 
 def _check_finite(draws: xr.Dataset) -> None:

@@ -632,6 +632,20 @@ def test_queries_come_as_a_table_or_as_columns(drawn_fit: bs.Fit) -> None:
     assert bs.forecast(drawn_fit, table).queries["note"].item() == "mine"
 
 
+def test_more_queries_than_fit_into_memory_are_refused_before_they_are_computed(drawn_fit: bs.Fit) -> None:
+    """The fit has a thousand draws."""
+    table = pd.DataFrame({"params": np.full(20_001, 7e9), "tokens": 1e12})
+    with pytest.raises(QueryError, match=r"20,001 queries of 1,000 draws(?s:.*)at most 20,000 queries(?s:.*)split"):
+        bs.forecast(drawn_fit, table)
+
+
+def test_parts_of_a_table_have_the_same_laws(drawn_fit: bs.Fit) -> None:
+    table = pd.DataFrame({"params": [7e9, 8e9, 9e9], "tokens": 1e12})
+    whole = bs.forecast(drawn_fit, table, seed=3).draws["epred"]
+    part = bs.forecast(drawn_fit, table[1:], seed=3).draws["epred"]
+    np.testing.assert_allclose(part, whole[..., 1:], rtol=1e-12)
+
+
 def test_a_choice_without_finite_utilities_is_refused(drawn_fit: bs.Fit, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(FixedParams, "utility", lambda self, outcome, actions: outcome * np.nan)
     with pytest.raises(QueryError, match="'fixed-params' has no finite utility"):
