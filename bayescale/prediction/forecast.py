@@ -11,11 +11,12 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from bayescale.core.arguments import check_seed
 from bayescale.core.dims import CHAIN, DRAW, KINDS, MADE, PROVISIONAL, QUANTILES, QUERY, VERDICT
 from bayescale.core.errors import QueryError
 from bayescale.core.rich import rich
 from bayescale.core.verdict import Verdict
-from bayescale.inference.average import AbstractFit
+from bayescale.inference.average import AbstractFit, check_fit
 from bayescale.modelling.sites import location_of
 from bayescale.prediction.extrapolation import reach
 from bayescale.prediction.predict import predict
@@ -152,6 +153,8 @@ def forecast(
     >>> round(float(median.iloc[0]), 2)
     1.97
     """
+    check_fit(fit)
+    check_seed(seed, QueryError)
     kept = record_of([member.spec for member in fit.members.values()], record)
     table = queries_of(fit, queries, family, columns, MADE)
     _check_size(len(table), math.prod(fit.shape))

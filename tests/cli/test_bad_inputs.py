@@ -639,6 +639,60 @@ def test_more_queries_than_fit_into_memory_are_refused_before_they_are_computed(
         bs.forecast(drawn_fit, table)
 
 
+NO_COLUMNS: dict[str, tuple[dict[str, object], str]] = {
+    "lengths": ({"params": [1e9, 2e9], "tokens": [1e10] * 3}, "different lengths(?s:.*)params: 2, tokens: 3"),
+    "two dims": ({"params": np.full((2, 2), 1e9), "tokens": 1e10}, "params is no column(?s:.*)ndarray"),
+    "a set": ({"params": {1e9, 2e9}, "tokens": 1e10}, "params is no column(?s:.*)set"),
+    "a mapping": ({"params": {"a": 1e9}, "tokens": 1e10}, "params is no column(?s:.*)dict"),
+    "indexes": (
+        {"params": pd.Series([1e9, 2e9]), "tokens": pd.Series([1e10, 2e10], index=[1, 0])},
+        "Series with different indexes",
+    ),
+    **{f"seed {seed}": ({"seed": seed}, "seed is out of range") for seed in ("x", np.nan, -1, 2**70, 1.5)},
+    "a response": ({"response": 3}, "no response 3"),
+    "a family": ({"family": 3}, "no family 3 in the fit"),
+    "an array": ({"family": np.array([1, 2])}, "no family(?s:.*) in the fit"),
+    "families": ({"family": ["ours"]}, "no family \\['ours'\\] in the fit"),
+    "a record": ({"record": 3}, "expected: a path\n  got:      3, of type int"),
+    **{
+        f"queries of type {type(table).__name__}": ({"queries": table}, "queries as a data frame of pandas")
+        for table in ({"params": [1e9], "tokens": [1e10]}, [1], "x", 3)
+    },
+    "two levels": (
+        {"queries": pd.DataFrame([[1e9, 1e10]], columns=pd.MultiIndex.from_tuples([("params", 1), ("tokens", 1)]))},
+        "columns of the queries have several levels",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NO_COLUMNS)
+def test_what_is_no_query_is_refused_in_words(name: str, drawn_fit: bs.Fit) -> None:
+    given, words = NO_COLUMNS[name]
+    usual = {} if {"params", "queries"} & set(given) else {"params": 7e9, "tokens": 1e12}
+    with pytest.raises(BayescaleError, match=words):
+        bs.forecast(drawn_fit, **usual | given)
+
+
+def test_columns_of_any_sequence_are_paired_by_position(drawn_fit: bs.Fit) -> None:
+    params, tokens = [1e9, 2e9], [1e10, 3e10]
+    wanted = bs.forecast(drawn_fit, params=params, tokens=tokens).queries
+    again = pd.Index([5, 5])
+    for given in (
+        {"params": tuple(params), "tokens": np.array(tokens)},
+        {"params": iter(params), "tokens": pd.Series(tokens, index=[7, 3])},
+        {"params": pd.Series(params, again), "tokens": pd.Series(tokens, again)},
+    ):
+        pd.testing.assert_frame_equal(bs.forecast(drawn_fit, **given).queries, wanted)
+    one = bs.forecast(drawn_fit, params=np.array(1e9), tokens=tokens[:1]).queries
+    pd.testing.assert_frame_equal(one, wanted[:1])
+
+
+@pytest.mark.parametrize("fit", ["fit.nc", None, [1]], ids=str)
+def test_what_is_no_fit_is_refused_in_words(fit: object) -> None:
+    with pytest.raises(FitError, match=r"a fit or an average(?s:.*)load_fit"):
+        bs.forecast(fit, params=7e9, tokens=1e12)
+
+
 def test_parts_of_a_table_have_the_same_laws(drawn_fit: bs.Fit) -> None:
     table = pd.DataFrame({"params": [7e9, 8e9, 9e9], "tokens": 1e12})
     whole = bs.forecast(drawn_fit, table, seed=3).draws["epred"]
