@@ -404,6 +404,9 @@ def average(fits: Mapping[str, Any], weights: Weights | Mapping[str, float] | No
     >>> both = average({"additive": first, "coupled": second}, {"additive": 0.4, "coupled": 0.6})  # doctest: +SKIP
     >>> bs.forecast(both, params="70B", tokens="1.4T")  # doctest: +SKIP
     """
+    check_kind(fits, Mapping, FitError, "a mapping of names to fits")
+    for one in fits.values():
+        check_fit(one)
     if not fits:
         raise FitError("there is nothing to average", expected="at least one fit", got="an empty mapping")
     for what, read, do in (

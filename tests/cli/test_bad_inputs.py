@@ -18,6 +18,7 @@ import bayescale as bs
 from bayescale.cli import main
 from bayescale.core.errors import BayescaleError, FitError, QueryError
 from bayescale.decisions.fixed_params import FixedParams
+from bayescale.decisions.solver import read_settings
 from bayescale.inference.container import sealed
 from bayescale.prediction import records
 
@@ -688,9 +689,73 @@ def test_columns_of_any_sequence_are_paired_by_position(drawn_fit: bs.Fit) -> No
 
 
 @pytest.mark.parametrize("fit", ["fit.nc", None, [1]], ids=str)
-def test_what_is_no_fit_is_refused_in_words(fit: object) -> None:
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda fit: bs.forecast(fit, params=7e9, tokens=1e12), bs.check,
+        lambda fit: bs.decide(bs.Allocation(1e21), fit),
+        lambda fit: bs.limit(fit, params=7e9), lambda fit: bs.frontier(fit, 1e21), lambda fit: bs.average({"a": fit}),
+        lambda fit: bs.predictive(fit),
+        lambda fit: bs.value_of(pd.DataFrame({"params": [7e9], "tokens": [1e12]}), bs.Allocation(1e21), fit),
+    ],
+    ids=["forecast", "check", "decide", "limit", "frontier", "average", "predictive", "value_of"],
+)  # fmt: skip
+def test_what_is_no_fit_is_refused_in_words(use: Callable[[object], object], fit: object) -> None:
     with pytest.raises(FitError, match=r"a fit or an average(?s:.*)load_fit"):
-        bs.forecast(fit, params=7e9, tokens=1e12)
+        use(fit)
+
+
+@pytest.mark.parametrize("path", [3, None, [1]], ids=str)
+@pytest.mark.parametrize("load", [bs.load_fit, bs.load_spec, bs.load_record, bs.hardware])
+def test_what_is_no_path_is_refused_in_words(load: Callable[[object], object], path: object) -> None:
+    with pytest.raises(BayescaleError, match=r"expected: a path\n  got: "):
+        load(path)
+
+
+SETTINGS: dict[str, tuple[object, str]] = {
+    "no limits": (bs.Allocation(1e21, limits=None), "limits is of another type(?s:.*)mapping of names to texts"),
+    "limits as a list": (bs.Allocation(1e21, limits=[1]), "limits is of another type"),
+    "a limit without a name": (bs.Allocation(1e21, limits={3: "4"}), "limits is of another type"),
+    "a recipe": (bs.Allocation(1e21, recipe=3), "recipe is of another type(?s:.*)mapping of names to numbers"),
+    "a truth value": (bs.Allocation(True), "flops is of another type(?s:.*)True, of type bool"),
+    "no number": (bs.Allocation(np.nan), "flops is of another type"),
+    "a loss as text": (bs.Target(loss="3"), "expected: a number\n  got:      '3', of type str"),
+    "losses": (bs.Target(loss=[3.0]), "loss is of another type"),
+    "no probability": (bs.Target(loss=3.0, probability=None), "probability is of another type"),
+    "no params": (bs.FixedParams(None, 1e25), "params is of another type"),
+    "worths as a list": (bs.Portfolio(1e21, ["ours"]), "worth is of another type"),
+    "pilots as text": (bs.NextRun(1e22, batch="3"), "batch is of another type(?s:.*)an integer"),
+    "a part of a pilot": (bs.NextRun(1e22, batch=1.5), "batch is of another type"),
+    "a number": (3, "a decision, such as"),
+    "a class": (bs.Allocation, "a decision, such as"),
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_setting_of_another_type_is_refused_in_words(name: str, drawn_fit: bs.Fit) -> None:
+    decision, words = SETTINGS[name]
+    with pytest.raises(QueryError, match=words):
+        bs.decide(decision, drawn_fit)
+
+
+@pytest.mark.parametrize("risk", [bs.risk.CVaR, 3, 0], ids=str)
+def test_what_is_no_attitude_to_risk_is_refused_in_words(risk: object, drawn_fit: bs.Fit) -> None:
+    with pytest.raises(QueryError, match="an attitude to risk, such as"):
+        bs.decide(bs.Allocation(1e21), drawn_fit, risk)
+
+
+@pytest.mark.parametrize(
+    ("decision", "key", "text", "words"),
+    [
+        ("target", "loss", "1_0", "loss is not a number"),
+        ("target", "loss", "nan", "loss is not a number"),
+        ("next-run", "batch", "2.5", "batch is not an integer"),
+        ("allocation", "recipe", "x=1_0", "recipe is not a number"),
+    ],
+)
+def test_a_setting_in_words_is_read_as_it_is_or_refused(decision: str, key: str, text: str, words: str) -> None:
+    with pytest.raises(QueryError, match=words):
+        read_settings(decision, [(key, text)])
 
 
 def test_parts_of_a_table_have_the_same_laws(drawn_fit: bs.Fit) -> None:
