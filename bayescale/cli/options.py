@@ -195,6 +195,10 @@ class Group(click.Group):
         for name in ("stdout", "stderr"):
             if getattr(sys, name) is None:  # the process was started without it
                 setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
+        if sys.flags.optimize > 1:  # without docstrings there is no help, no list of laws, and JAX fails
+            echo("bayescale: Python runs without docstrings, which the commands read\n"
+                 "  hint:     unset PYTHONOPTIMIZE, or leave out the option -OO", err=True)  # fmt: skip
+            sys.exit(2)
         os.environ["MPLBACKEND"] = "agg"  # figures are files here, whatever else draws on this machine
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper) and stream.encoding.lower() not in ("utf-8", "utf8"):

@@ -28,10 +28,10 @@ def check_kind(value: Any, kind: Any, error: type[BayescaleError], expected: str
         Of the type `error`, if the value is of another type.
     """
     if not isinstance(value, kind):
-        raise error("an argument is of another type", expected=expected, got=told(value), hint=hint)
+        raise error("an argument is of another type", expected=expected, got=described(value), hint=hint)
 
 
-def told(value: Any) -> str:
+def described(value: Any) -> str:
     """Return the type of a value in words, with the value if it is short.
 
     Parameters
@@ -44,7 +44,7 @@ def told(value: Any) -> str:
 
     Examples
     --------
-    >>> told("fit.nc"), told([1, 2])
+    >>> described("fit.nc"), described([1, 2])
     ("'fit.nc', of type str", 'a value of type list')
     """
     if isinstance(value, str | bytes | int | float | None):
@@ -71,4 +71,4 @@ def check_seed(seed: Any, error: type[BayescaleError]) -> None:
     except TypeError:
         inside = False
     if not inside:
-        raise error("seed is out of range", expected=f"an integer from 0 to {_MOST_SEED}", got=told(seed))
+        raise error("seed is out of range", expected=f"an integer from 0 to {_MOST_SEED}", got=described(seed))

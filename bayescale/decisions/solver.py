@@ -11,7 +11,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from bayescale.core.arguments import check_kind, told
+from bayescale.core.arguments import check_kind, described
 from bayescale.core.errors import QueryError, nearest
 from bayescale.core.quantities import quantity
 from bayescale.decisions.base import AbstractDecision, settings_of
@@ -203,7 +203,7 @@ def _checked(decision: AbstractDecision) -> AbstractDecision:
             continue  # that it is not given
         fits, expected = _KINDS.get(how["kind"], (lambda value: True, ""))
         if not fits(value):
-            raise QueryError(f"{name} is of another type", expected=expected, got=told(value))
+            raise QueryError(f"{name} is of another type", expected=expected, got=described(value))
         if how["kind"] == "count" and isinstance(value, str):
             read[name] = _quantity(value, name)
     return replace(decision, **read) if read else decision  # type: ignore[type-var]  # every decision is a dataclass

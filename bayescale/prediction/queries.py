@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from bayescale.core.arguments import check_kind, told
+from bayescale.core.arguments import check_kind, described
 from bayescale.core.errors import QueryError, nearest
 from bayescale.core.quantities import LEAST, MOST
 from bayescale.inference.average import AbstractFit
@@ -124,7 +124,7 @@ def _cells(column: str, value: Any) -> Any:
         return value
     if isinstance(value, Mapping | Set) or getattr(value, "ndim", 1) > 1:
         raise QueryError(f"{column} is no column", expected="a number, or a sequence with one for each query",
-                         got=told(value))  # fmt: skip
+                         got=described(value))  # fmt: skip
     return value.item() if getattr(value, "ndim", 1) == 0 else list(value)  # type: ignore[attr-defined]
 
 

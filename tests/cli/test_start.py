@@ -326,3 +326,13 @@ def test_runs_without_a_family_are_pointed_out(tmp_path: Path) -> None:
         "REVIEW", "family 'runs' where there is none (2 of 15 rows)"
     )  # fmt: skip
     assert "families" not in said(sweep().drop(columns="family"), tmp_path / "runs.csv")
+
+
+@pytest.mark.parametrize("args", [("--help",), ("show", "laws")], ids=" ".join)
+def test_python_without_docstrings_is_refused_at_the_start(args: tuple[str, ...]) -> None:
+    command = [sys.executable, "-B", "-OO", "-m", "bayescale", *args]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "without docstrings" in done.stderr
+    assert "PYTHONOPTIMIZE" in done.stderr
+    assert "Traceback" not in done.stderr
