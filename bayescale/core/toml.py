@@ -81,6 +81,8 @@ def load(path: str | Path) -> dict[str, Any]:
     ValueError
         If it is not TOML, is larger or more deeply nested than any file of bayescale, or is a pipe or a device.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise ValueError(f"a {type(path).__name__}, not a path")
     path = Path(path)
     if os.path.exists(path) and not os.path.isfile(path):  # a pipe may never end
         raise ValueError("a folder, a pipe or a device, not a file")

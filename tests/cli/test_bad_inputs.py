@@ -741,6 +741,7 @@ SETTINGS: dict[str, tuple[object, str]] = {
     "worths as a list": (bs.Portfolio(1e21, ["ours"]), "worth is of another type"),
     "pilots as text": (bs.NextRun(1e22, batch="3"), "batch is of another type(?s:.*)an integer"),
     "a part of a pilot": (bs.NextRun(1e22, batch=1.5), "batch is of another type"),
+    "rules of a number": (bs.Threshold(rules_file=3), "3 does not hold rules(?s:.*)a int, not a path"),
     "a number": (3, "a decision, such as"),
     "a class": (bs.Allocation, "a decision, such as"),
 }
