@@ -128,7 +128,7 @@ class Threshold(AbstractDecision):
         problem = (f"Threshold {self.rule} with probability {self.probability:g}, family {asked['family']!r}, "
                    f"{reach_words(fit, query)}")  # fmt: skip
         other = () if self._rule.binding else (f"{self.rule} is {self._rule.status}: it does not bind",)
-        return Details(problem, asked, self._lines(found), found, notes=(*other, "rules are no legal advice"))
+        return Details(problem, asked, self._lines(found), found, notes=(*other, "this is not legal advice"))
 
     @property
     def _rule(self) -> Rule:

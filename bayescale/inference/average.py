@@ -37,7 +37,7 @@ MEMBER = "member_{}"
 # Multiples of the golden ratio are spread evenly, and so are those of every second, third … draw. However draws
 # are thinned, each member keeps its share to within a draw or two.
 _GOLDEN = (5**0.5 - 1) / 2
-LEAVE_OUT = 'to leave them out, fit runs.where(exclusion=""), on the command line --where \'exclusion=""\''
+LEAVE_OUT = 'to leave them out, fit runs.where(exclusion=""), or --where \'exclusion=""\' on the command line'
 """Advice for fitted runs that their table marks as excluded."""
 
 _OWN = ("spec", "tree", "posterior", "sampled")
