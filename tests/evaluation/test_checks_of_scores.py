@@ -180,3 +180,30 @@ def test_a_budget_is_split_under_a_model_that_observes_scores_too() -> None:
     choice = bs.decide(bs.Allocation(flops=1e22), fit_of(0.004))
     best = (ALPHA * A / (BETA * B) * (1e22 / 6) ** BETA) ** (1 / (ALPHA + BETA))
     assert choice.action["params"] == pytest.approx(best, rel=0.1)  # a step of the table of actions
+
+
+@bs.custom_model(columns=("flops", "released"), observes={"steady": "real", "rising": "real"})
+def flat(design):
+    """Scores that neither compute nor date changes."""
+    import numpyro
+    from numpyro import distributions as dist
+
+    for name in ("steady", "rising"):
+        mean = numpyro.sample(f"{name}_mean", dist.Normal(0.5, 1.0))
+        with numpyro.plate(f"{name}_run", len(design.columns["flops"])):
+            numpyro.sample(name, dist.Normal(mean, 0.1), obs=design.observed.get(name))
+
+
+def test_a_drift_is_said_to_be_of_a_fit_that_has_seen_the_score() -> None:
+    random, dates = np.random.default_rng(4), np.linspace(2020, 2025, 60)
+    table = {"flops": 10 ** random.uniform(21, 24, 60), "released": dates, "steady": random.normal(0.5, 0.1, 60),
+             "rising": 0.5 + 0.1 * (dates - dates.mean()) + random.normal(0, 0.05, 60)}  # fmt: skip
+    draws = {f"{name}_mean": random.normal(0.5, 0.01, (CHAINS, DRAWS)) for name in ("steady", "rising")}
+    fit = bs.Fit.from_samples(draws, flat, bs.load_runs(pd.DataFrame(table), name="public"))
+    findings = found(fit, "observational")
+    assert findings["steady and date"].passed
+    assert not findings["rising and date"].passed
+    for name in ("steady", "rising"):
+        said = findings[f"{name} and date"].sentence
+        assert "residuals of a fit to all scores, this one among them" in said
+        assert "other scores" not in said
