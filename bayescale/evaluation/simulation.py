@@ -17,7 +17,7 @@ from bayescale.inference.diagnostics import scalars
 from bayescale.modelling.custom import CustomModel
 from bayescale.modelling.design import USUAL_SLOPE, Design, anchor_of, conformed, design
 from bayescale.modelling.grouping import lots_of, suites_of
-from bayescale.modelling.identifiability import check_identified
+from bayescale.modelling.identifiability import PROBLEM, check_identified, counts_tries
 from bayescale.modelling.model import Model
 from bayescale.modelling.sites import LOG_LOSS, declared_sites, log_density_of, sites_of
 from bayescale.modelling.spec import Spec
@@ -132,7 +132,7 @@ def simulate(spec: Model, runs: Runs | None = None, *, simulations: int, seed: i
     observed = {name: sites[name][:, :count] for name in sorted(spec.observed)}
     likelihood = np.sum([sites[log_density_of(name)][:, :count] for name in observed], axis=(0, 2))
     fine = np.isfinite(likelihood) & np.all([np.isfinite(x).all(axis=1) for x in observed.values()], axis=0)
-    kept = ("family", *SPANS, *spec.columns, *spec.labels, *spec.sorting)
+    kept = ("family", PROBLEM, *SPANS, *spec.columns, *spec.labels, *spec.sorting)
     frame = runs.frame[[column for column in dict.fromkeys(kept) if column in runs.frame]]
     # Not through load_runs: its bound on a loss, which finds wrong units, would truncate the prior.
     tables = {
@@ -217,6 +217,8 @@ def sweep_for(spec: Spec) -> Runs:
                             hint="give your own runs (--runs)")  # fmt: skip
     found = pd.DataFrame({column: more[column] for column in lacking}, index=frame.index)
     frame = pd.concat([frame, found], axis=1)
+    if any(map(counts_tries, spec.instances)):
+        frame[PROBLEM] = [f"{i}" for i in range(len(frame))]
     pools = any(setting.pooling != "none" for _, setting in spec.settings)
     steps = _STEPS if pools else {"all": 1}
     families = pd.concat([frame[::step].assign(family=name) for name, step in steps.items()])

@@ -14,6 +14,10 @@ from bayescale.runs.table import Runs
 
 _ROUNDING = 1e-9  # relative to the largest value: differences from rounding only
 _POINT = ("family", "run_id", "params", "tokens", "examples")
+PROBLEM = "problem"
+"""Column that says which problem a row of tries is about."""
+_DIFFICULTY = "difficulty"  # the noise that takes a row with one sample for tries at one problem
+_ROWS = 2  # a run at least, on average, where a row is one problem
 _SHOWN = 3
 _LEAST_SCATTER = 0.02  # e-folds: rounding of counts scatters a fixed ratio by about a percent
 
@@ -25,12 +29,15 @@ def check_identified(spec: Model, runs: Runs) -> None:
     ------
     RunsError
         If a value is missing or invalid, a run has several rows, the runs are of several benchmarks that share one
-        parameter, there are fewer runs than the law has parameters, or an input or the ratio of inputs does not vary.
+        parameter, counts over all problems are given as if they were tries at one, there are fewer runs than the law
+        has parameters, or an input or the ratio of inputs does not vary.
     """
     law = spec.part("laws", spec.law)
     frame = runs.frame
     for of in spec.instances:
         _check_one_test(spec, of, runs)
+        if counts_tries(of):
+            _check_problems(spec, of, runs)
     _check_one_row(runs)
     several = {column for of in spec.instances for column in of.columns} if len(spec.responses) > 1 else set()
     for name in (*spec.columns, *spec.labels):
@@ -174,6 +181,43 @@ def _check_one_test(spec: Model, of: Instance, runs: Runs) -> None:
         got=f"{len(tests)} in {runs.name!r}: {', '.join(map(str, tests[:_SHOWN]))}{', …' * (len(tests) > _SHOWN)}",
         hint=_choose(column, complete if len(complete) else frame),
     )
+
+
+def counts_tries(of: Instance) -> bool:
+    """Whether a response takes a row with one sample for tries at one problem.
+
+    Parameters
+    ----------
+    of : Instance
+
+    Returns
+    -------
+    bool
+    """
+    return bool(of.noise.name == _DIFFICULTY)
+
+
+def _check_problems(spec: Model, of: Instance, runs: Runs) -> None:
+    """Refuse counts over all problems of a benchmark, which would be taken for tries at one problem."""
+    frame = runs.frame
+    seen, items, samples = (_numbers(runs, name) for name in (of.site, of.requires["n_items"], of.requires["samples"]))
+    tries = np.isfinite(seen) & (samples == 1) & (items > 1)
+    points = frame.loc[tries, _place(spec, frame)]
+    if PROBLEM in frame or len(points) >= _ROWS * len(points.drop_duplicates()):
+        return
+    raise RunsError(
+        f"{runs.name!r} has one row a run with {of.requires['samples']} = 1, which counts tries at one problem",
+        expected=f"one row for each run and problem, with its tries ({of.requires['n_items']}) and how many are right "
+        f"({of.site})",
+        got=f"up to {items[tries].max():,.0f} items in a row",
+        hint="give one problem a row; if a row already is one problem, name it in a column 'problem'; counts over all "
+        "problems do not tell how these differ: use the noise beta-binomial",
+    )
+
+
+def _place(spec: Model, frame: pd.DataFrame) -> list[str]:
+    """Return the columns that say which run a row is of, whatever it is called."""
+    return [name for name in dict.fromkeys((*_POINT, *spec.inputs)) if name in frame and name != "run_id"]
 
 
 def _choose(column: str, frame: pd.DataFrame) -> str:
