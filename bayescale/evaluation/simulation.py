@@ -150,19 +150,27 @@ def simulate(spec: Model, runs: Runs | None = None, *, simulations: int, seed: i
 
 
 def _simulate_custom(model: CustomModel, runs: Runs | None, simulations: int, seed: int) -> Simulated:
-    """Draw a custom model from its prior at the given runs; nothing beyond them is predicted."""
+    """Draw a custom model from its prior at the given runs; nothing beyond them is predicted.
+
+    What a run lacks is missing in every simulation too, so that ranks tell whether the fit integrates it out.
+    """
     if runs is None:
         raise RunsError(f"model {model.name!r} is custom: no default sweep is known to suit it",
                         hint="name your own runs (--runs)")  # fmt: skip
+    runs = conformed(model, runs)
     points = design(model, runs)
     names = pd.Index([f"{i:04d}" for i in range(simulations)], name="simulation")
     with use_cache(), float64():
         keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), _STREAM), simulations)
         drawn = from_prior(keys, replace(points, observed={}, present={}), spec=model)
         sites = {name: np.asarray(value) for name, value in drawn.items()}
-    observed = {name: sites[name] for name in model.observed}
-    likelihood = np.sum([sites[log_density_of(name)].reshape(simulations, -1).sum(axis=1) for name in observed], axis=0)
-    fine = np.isfinite(likelihood) & np.all([np.isfinite(x).all(axis=1) for x in observed.values()], axis=0)
+    for name, has in points.present.items():
+        sites[log_density_of(name)] = np.where(has, sites[log_density_of(name)], 0.0)
+    likelihood = np.sum(
+        [sites[log_density_of(name)].reshape(simulations, -1).sum(axis=1) for name in model.observed], axis=0
+    )
+    fine = np.isfinite(likelihood) & np.all([np.isfinite(sites[name]).all(axis=1) for name in model.observed], axis=0)
+    observed = {name: np.where(points.present.get(name, True), sites[name], np.nan) for name in model.observed}
     latent = {name: site for name, site in declared_sites(model, points).items() if site.latent}
     truths = {"posterior": {name: sites[name][None] for name in latent}}
     tree = to_datatree(truths, {name: site.dims for name, site in latent.items()}, {FAMILY: runs.families})
