@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from bayescale.core.errors import RunsError
+from bayescale.core.quantities import counted
 from bayescale.modelling.custom import CustomModel
 from bayescale.modelling.grouping import together
 from bayescale.modelling.model import Instance, Model
@@ -29,8 +30,9 @@ def check_identified(spec: Model, runs: Runs) -> None:
     ------
     RunsError
         If a value is missing or invalid, a run has several rows, the runs are of several benchmarks that share one
-        parameter, counts over all problems are given as if they were tries at one, there are fewer runs than the law
-        has parameters, or an input or the ratio of inputs does not vary.
+        parameter, counts over all problems are given as if they were tries at one, the loss of a run is repeated for
+        each of its problems, there are fewer runs than the law has parameters, or an input or the ratio of inputs does
+        not vary.
     """
     law = spec.part("laws", spec.law)
     frame = runs.frame
@@ -38,6 +40,7 @@ def check_identified(spec: Model, runs: Runs) -> None:
         _check_one_test(spec, of, runs)
         if counts_tries(of):
             _check_problems(spec, of, runs)
+            _check_loss_once(spec, runs)
     _check_one_row(runs)
     several = {column for of in spec.instances for column in of.columns} if len(spec.responses) > 1 else set()
     for name in (*spec.columns, *spec.labels):
@@ -213,6 +216,23 @@ def _check_problems(spec: Model, of: Instance, runs: Runs) -> None:
         hint="give one problem a row; if a row already is one problem, name it in a column 'problem'; counts over all "
         "problems do not tell how these differ: use the noise beta-binomial",
     )
+
+
+def _check_loss_once(spec: Model, runs: Runs) -> None:
+    """Refuse a loss that several rows of one run repeat, one for each problem: it was measured once."""
+    frame = runs.frame
+    for loss in (of.site for of in spec.instances if of.is_loss):
+        known = frame[np.isfinite(_numbers(runs, loss))]
+        again = known.duplicated([*_place(spec, frame), loss])
+        if again.any():
+            row = int(again.idxmax())
+            raise RunsError(
+                f"row {row} of {runs.name!r} repeats the {loss} of an earlier row of the same run, so that it would "
+                "count once for each problem",
+                expected=f"the {loss} of a run in one of its rows",
+                got=f"{counted(int(again.sum()), 'row')} that repeat one",
+                hint=f"leave {loss} empty in all rows of a run but the first, or give it once as an observation",
+            )
 
 
 def _place(spec: Model, frame: pd.DataFrame) -> list[str]:

@@ -107,6 +107,22 @@ def test_rows_of_one_problem_each_are_read(runs: bs.Runs) -> None:
     bs.model(spec, bs.load_runs(each.rename(columns=names)))
 
 
+def test_a_loss_that_each_problem_of_a_run_repeats_is_refused() -> None:
+    """Six runs of ten problems have six losses, and not sixty."""
+    losses = np.linspace(3.0, 2.0, 6)
+    each = [RUN.assign(run_id=[f"r{i}-p{j}" for i in range(6)], n_items=50, n_correct=j) for j in range(10)]
+    table = pd.concat(each, ignore_index=True)
+    repeated = table.assign(loss=np.tile(losses, 10))
+    with pytest.raises(RunsError, match=r"(?s)row 6 .* repeats the loss .*54 rows.*leave loss empty in all rows"):
+        bs.model("train-to-test", bs.load_runs(repeated, loss_unit="nats"))
+    once = pd.DataFrame({"run_id": table["run_id"][:6], "response": "loss", "value": losses})
+    bs.model("train-to-test", bs.load_runs(table, observations=once, loss_unit="nats"))
+    # Two runs of one size have a loss each.
+    bs.model("train-to-test", bs.load_runs(pd.concat([RUN.assign(loss=losses + by, problem="p") for by in (0, 0.01)]),
+                                           loss_unit="nats"))  # fmt: skip
+    bs.model("additive", bs.load_runs(repeated, loss_unit="nats"))
+
+
 @pytest.mark.parametrize("model", ["pass-at-k", "train-to-test"])
 def test_a_simulated_row_is_one_problem(model: str) -> None:
     found = simulate(bs.load_spec(model), simulations=20, seed=0)
