@@ -245,6 +245,7 @@ class Comparison:
         lines = [f"Comparison of {len(self.models)} models on {self.runs!r}"]
         lines += [f"  {name}: {verdict}" for name, verdict in self.verdicts.items()]
         lines += [f"  {name}: {why.splitlines()[0]}" for name, why in self.left_out["budget"].items()]
+        lines += [f"  {name}: no leave-one-out: {why}" for name, why in self.left_out["interpolation"].items()]
         for name, choice in self.choices.items():
             lines += [f"  {name}: these runs do not settle the split: {choice.unsettled}"] * (not choice.settled)
         return "\n".join(lines)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -14,15 +16,15 @@ from numpyro import handlers
 from bayescale.core.dims import CHAIN, DRAW, RUN, runs_of, to_datatree
 from bayescale.core.errors import QueryError, nearest
 from bayescale.core.precision import float64
-from bayescale.inference.aot import use_cache
+from bayescale.inference.aot import call, use_cache
 from bayescale.inference.fit import Fit
 from bayescale.modelling.design import Design, logged
 from bayescale.modelling.interpreter import interpret
 from bayescale.modelling.model import Instance, Model
-from bayescale.modelling.sites import LAW, location_of, log_density_of
+from bayescale.modelling.sites import LAW, LOG_LOSS, location_of, log_density_of
 from bayescale.modelling.spec import Spec
 from bayescale.parts.schedules import schedule
-from bayescale.prediction.predict import design_at, predict
+from bayescale.prediction.predict import design_at, lent_draws, predict, substitutes
 from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN
 
 
@@ -77,6 +79,61 @@ def predictive(fit: Fit, *, seed: int = 0, prior_draws: int = 500) -> xr.DataTre
     return tree
 
 
+def given_losses(fit: Fit, *, seed: int, most: int | None = None) -> dict[str, np.ndarray]:
+    """Return posterior predictive draws at the fitted runs, given the loss that each of them was observed to have.
+
+    What else is measured of a run follows its own loss. Given this loss, the noise of a run is neither in the location
+    of a score nor in its draws. A run without an observed loss has its location by the law, and draws with a loss that
+    is drawn.
+
+    Parameters
+    ----------
+    fit : Fit
+    seed : int
+        Random seed of the noise.
+    most : int, optional
+        Largest number of draws to use, as in :func:`.predict`.
+
+    Returns
+    -------
+    dict of ndarray, shape (chain·draw, run)
+        ``NAME_location`` of each response, and each observed site; the observed loss where there is one.
+    """
+    runs, losses = fit.design_frame, [of.site for of in fit.spec.instances if of.is_loss]
+    if not losses:
+        return dict(predict(fit, runs, seed=seed, most=most))
+    given = {losses[-1]: runs[losses[-1]].to_numpy(float)}  # of several losses, scores follow the last
+    thin, ((_, every),) = lent_draws(fit, most)
+    with use_cache(), float64():
+        keys = jax.random.split(jax.random.key(seed), len(every))
+        draws = substitutes(fit, keys[0], extend=False, thin=thin)
+        found = call(_given, keys, draws, design_at(fit, runs, {}), given, spec=fit.spec.structure)
+    return {name: np.asarray(values) for name, values in found.items()}
+
+
+@partial(jax.jit, static_argnames=("spec",))
+def _given(
+    keys: Array, draws: dict[str, Array], points: Design, given: dict[str, Array], *, spec: Model
+) -> dict[str, Array]:
+    ((loss, seen),) = given.items()
+    returned = [name for of in spec.instances for name in (location_of(of.name), of.site)]
+
+    def one(drawn: tuple[Array, dict[str, Array]]) -> dict[str, Array]:
+        def value(site: dict[str, Any]) -> Array | None:
+            if site["name"] == LOG_LOSS:
+                return jnp.where(jnp.isfinite(seen), jnp.log(seen), site["value"])
+            if site["name"] == loss:
+                return jnp.where(jnp.isfinite(seen), seen, site["fn"](rng_key=site["kwargs"]["rng_key"]))
+            return drawn[1].get(site["name"])
+
+        model = handlers.substitute(handlers.seed(partial(interpret, spec), drawn[0]), substitute_fn=value)
+        sites = handlers.trace(model).get_trace(points)
+        return {name: sites[name]["value"] for name in returned}
+
+    return jax.lax.map(one, (keys, draws), batch_size=_CHUNK)
+
+
+_CHUNK = 50  # draws evaluated at a time
 _USUAL = {"params": 1e9, "tokens": 2e10, "active_params": 1e9, "examples": 1e8, "step": 1e4, "loss": 3.0}
 """A run around which prior curves are drawn, in base units."""
 _READ = {"chance": 0.25, "samples": 1e2, "votes": 1e2, "task_minutes": 60.0, "kl": 10.0}

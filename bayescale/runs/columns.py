@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import Any
 
@@ -54,7 +54,20 @@ TEXTS = ("family", *LABELS)
 
 RUN_KEY = ("family", "run_id")
 
-ROW_KEYS = ("benchmark", "eval_set", "step")  # columns that commonly distinguish the rows of one run
+STEP = "step"
+"""Column of the optimizer step: it distinguishes the checkpoints of one run."""
+
+ROW_KEYS = ("benchmark", "eval_set", STEP)  # columns that commonly distinguish the rows of one run
+
+Rule = tuple[str, Callable[[pd.Series], pd.Series], str, str]
+"""Column, which cells fail, what is expected, and what to do."""
+
+RULES_OF_SCORES: tuple[Rule, ...] = (
+    ("chance", lambda x: (x < 0) | (x >= 1), "a share from 0 to below 1", "write 25% as 0.25"),
+    ("n_items", lambda x: (x < 1) | (x % 1 > 0), "a count of items", "fix or remove the row"),
+    ("n_correct", lambda x: (x < 0) | (x % 1 > 0), "a count", "fix or remove the row"),
+)
+"""Rules of what is known of a score, also under the name of a benchmark of one's own, as in ``hellaswag_n_items``."""
 
 _BANKERS = re.compile(r"(\d\s*)([bmt])n\s*$", re.IGNORECASE)  # 7bn is 7B
 

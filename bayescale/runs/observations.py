@@ -10,11 +10,27 @@ import numpy as np
 import pandas as pd
 
 from bayescale.core.errors import RunsError, nearest
-from bayescale.runs.columns import NUMBERS, RUN_KEY, TEXTS, is_empty, missing_column, number, text
+from bayescale.runs.columns import (
+    NUMBERS,
+    RULES_OF_SCORES,
+    RUN_KEY,
+    STEP,
+    TEXTS,
+    is_empty,
+    missing_column,
+    number,
+    text,
+)
+from bayescale.runs.resolution import resolution
 
-_NEEDED = ("run_id", "response", "value")
 _KEYS = (*RUN_KEY, "response", "item")
+_COUNT = "n_correct"
+"""Column with the number of right answers: the value of an observation that is a count."""
+_TRIES, _TRIES_TOO = "samples", "k"
+"""Column with the number of samples of a pass@k, and its other name."""
 _SHOWN = 5
+_COARSEST = 0.01  # to which a share is given: a per cent
+_ROUNDING = 1e-9  # of a share that was computed
 _DATE = "date"
 """Column with the day of an observation; the table holds it as a year with decimals."""
 
@@ -40,8 +56,9 @@ def wide_table(long: pd.DataFrame, runs: pd.DataFrame, name: str) -> Wide:
     Parameters
     ----------
     long : DataFrame
-        One observation per row: ``run_id``, ``response``, ``value``; optionally ``family``, ``item``, ``date``, and
-        further columns of numbers about the observation.
+        One observation per row: ``run_id``, ``response``, and ``value`` or ``n_correct``; optionally ``family``,
+        ``item``, ``date``, and further columns of numbers about the observation. A column ``k`` is read as ``samples``.
+        If the runs have a column ``step`` too, it says to which checkpoint of a run the observation belongs.
     runs : DataFrame
         The runs as read, with ``run_id``.
     name : str
@@ -55,27 +72,24 @@ def wide_table(long: pd.DataFrame, runs: pd.DataFrame, name: str) -> Wide:
     Raises
     ------
     RunsError
-        If a column is missing, a cell is not a number, a run is not in the table, an observation is repeated, or the
-        runs already have a column of its name.
+        If a column is missing, a cell is not a number or not a valid one, a run is not in the table, an observation is
+        repeated, its value is not that of its count, or the runs already have a column of its name.
     """
-    long = long.rename(columns=lambda column: str(column).strip())
-    for column in _NEEDED:
-        if column not in long:
-            raise missing_column(column, long.columns, f"the observations of {name}")
+    long = _renamed(long, name)
     if "run_id" not in runs:
         raise missing_column("run_id", runs.columns, name)
-    keys = [key for key in RUN_KEY if key in long and key in runs]
+    keys = [key for key in (*RUN_KEY, STEP) if key in long and key in runs]
     place = _places(long, runs, keys, name)
     names = [_named(row, cells) for row, cells in long.iterrows()]
     _check_once(long, place, names)
-    more = [column for column in long if column not in {*_KEYS, "value"}]
+    numbers = _numbers(long, [column for column in long if column not in {*_KEYS, *keys}])
     responses = tuple(dict.fromkeys(names))
     found = {}
     for response in responses:
         mine = np.flatnonzero(np.array(names) == response)
-        for column in ("value", *more):
+        for column in numbers:
             values = np.full(len(runs), np.nan)
-            values[place[mine]] = [_cell(long, int(row), column) for row in mine]
+            values[place[mine]] = numbers[column].to_numpy()[mine]
             if column == "value" or np.isfinite(values).any():
                 called = _called(response, column)
                 if called in found or (column != "value" and called in responses):
@@ -139,38 +153,73 @@ def long_table(frame: pd.DataFrame, responses: Iterable[str]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One observation per row: ``family``, ``run_id``, ``response``, ``value``, and further columns.
+        One observation per row: ``family``, ``run_id``, ``step`` if runs have several rows, ``response``, ``value``,
+        and further columns.
     """
     pieces, names_of = [], tuple(responses)
+    several = names_of and STEP in frame and frame.duplicated(list(RUN_KEY)).any()
+    keys = [*RUN_KEY, *([STEP] if several else [])]
     for response in names_of:
         more = _more(response, frame.columns, names_of)
-        piece = frame[[*RUN_KEY, response, *more]].dropna(subset=response)
+        piece = frame[[*keys, response, *more]].dropna(subset=response)
         names = {column: column.removeprefix(f"{response}_") for column in more} | {response: "value"}
         pieces.append(piece.rename(columns=names).assign(response=response))
-    columns = [*RUN_KEY, "response", "value"]
+    columns = [*keys, "response", "value"]
     table = pd.concat(pieces, ignore_index=True) if pieces else pd.DataFrame(columns=columns)
     return table[[*columns, *(column for column in table if column not in columns)]]
+
+
+def _renamed(long: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Return a long table with its columns under the names that they have here, or raise RunsError if it lacks one."""
+    long = long.rename(columns=lambda column: str(column).strip())
+    for column in ("run_id", "response", *(() if _COUNT in long else ("value",))):
+        if column not in long:
+            raise missing_column(column, long.columns, f"the observations of {name}")
+    if {_TRIES, _TRIES_TOO} <= set(long):
+        raise RunsError(f"the observations of {name!r} have two columns of one meaning, {_TRIES_TOO} and {_TRIES}",
+                        expected="the number of samples of a pass@k in one of them", hint="keep one")  # fmt: skip
+    return long.rename(columns={_TRIES_TOO: _TRIES})
 
 
 def _places(long: pd.DataFrame, runs: pd.DataFrame, keys: list[str], name: str) -> np.ndarray:
     """Return the position in the table of the run that each observation belongs to."""
     known: dict[tuple[str, ...], int] = {}
     for at, cells in enumerate(zip(*(runs[key] for key in keys), strict=True)):
-        if known.setdefault(tuple(map(text, cells)), at) != at:
+        if known.setdefault(_key(keys, cells), at) != at:
             raise RunsError(
-                f"{name!r} has several runs called {' of '.join(map(text, reversed(cells)))}: their observations "
-                "cannot be assigned to a run",
-                hint="give each run its own run_id, or name the family in the observations",
+                f"{name!r} has several rows called {_called_run(keys, cells)}: their observations cannot be assigned "
+                "to one of them",
+                hint="give each run its own run_id, or add to the observations what both tables tell runs apart by: "
+                "the columns family and step",
             )
     found = []
     for row, cells in zip(long.index, zip(*(long[key] for key in keys), strict=True), strict=True):
-        key = tuple(map(text, cells))
+        key = _key(keys, cells)
         if key not in known:
+            run = keys.index("run_id")
             raise RunsError(f"row {row} of the observations of {name!r} belongs to no run of the table",
-                            expected="a run_id of the table", got=" ".join(key),
-                            hint=nearest(key[-1], [one[-1] for one in known]))  # fmt: skip
+                            expected=f"a {' and '.join(keys[run:])} of the table", got=_called_run(keys, cells),
+                            hint=nearest(key[run], [one[run] for one in known]))  # fmt: skip
         found.append(known[key])
     return np.array(found, int)
+
+
+def _key(keys: list[str], cells: Iterable[Any]) -> tuple[str, ...]:
+    return tuple(_step(cell) if key == STEP else text(cell) for key, cell in zip(keys, cells, strict=True))
+
+
+def _step(cell: Any) -> str:
+    """Return a step as text that does not depend on how it is written: 1000, 1000.0 and 1k are one step."""
+    try:
+        return f"{number(cell):.15g}"
+    except ValueError:
+        return text(cell)
+
+
+def _called_run(keys: list[str], cells: Iterable[Any]) -> str:
+    """Return the name of a run for a message: that of its family only where this says which run it is."""
+    named = dict(zip(keys, _key(keys, cells), strict=True))
+    return named["run_id"] + "".join(f", {key} {named[key]}" for key in keys if key != "run_id")
 
 
 def _more(response: str, columns: Iterable[str], responses: Iterable[str]) -> list[str]:
@@ -195,19 +244,62 @@ def _named(row: object, cells: pd.Series) -> str:
 
 
 def _check_once(long: pd.DataFrame, place: np.ndarray, names: list[str]) -> None:
-    repeated = pd.Series(list(zip(place, names, strict=True)), long.index).duplicated()
-    if repeated.any():
-        rows = ", ".join(map(str, long.index[repeated][:_SHOWN]))
-        raise RunsError(
-            f"rows {rows} of the observations repeat an earlier observation",
-            expected="one value per run and response",
-            hint="name what distinguishes them in a column 'item', or keep one",
-        )
+    of = pd.Series(list(zip(place, names, strict=True)), long.index)
+    if not of.duplicated().any():
+        return
+    rows = ", ".join(map(str, long.index[of.duplicated()][:_SHOWN]))
+    for column, what, do in (
+        (_TRIES, "number of samples (k)", "name each in a column 'item', such as k1 and k10, or keep one"),
+        (STEP, STEP, "give the table of runs a column step, with one row per run and step, and rows_by='step'"),
+    ):
+        if column in long and long[column].groupby(of).nunique().max() > 1:
+            raise RunsError(f"rows {rows} of the observations are of a run and response that an earlier row has with "
+                            f"another {what}", expected=f"one {what} per run and response", hint=do)  # fmt: skip
+    raise RunsError(
+        f"rows {rows} of the observations repeat an earlier observation",
+        expected="one value per run and response",
+        hint="name what distinguishes them in a column 'item', or keep one",
+    )
+
+
+def _numbers(long: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    """Return the values of observations, and what else is known of each, as valid numbers."""
+    found = {column: pd.Series([_cell(long, row, column) for row in range(len(long))], long.index, float)
+             for column in columns}  # fmt: skip
+    for column, fails, wanted, do in RULES_OF_SCORES:
+        if column in found and (bad := fails(found[column])).any():
+            row = bad.idxmax()
+            raise RunsError(f"row {row} of the observations, {column}: expected {wanted}, "
+                            f"got {found[column][row]:g}", hint=do)  # fmt: skip
+    value = found.pop("value", pd.Series(np.nan, long.index))
+    if _COUNT in found:
+        value = _counted(value, found.pop(_COUNT), found.get("n_items", pd.Series(np.nan, long.index)))
+    if (empty := value.isna()).any():
+        raise RunsError(f"row {empty.idxmax()} of the observations, value: expected a number, got an empty cell",
+                        hint="fill it in or remove the row")  # fmt: skip
+    return pd.DataFrame({"value": value, **found})
+
+
+def _counted(value: pd.Series, correct: pd.Series, items: pd.Series) -> pd.Series:
+    """Return counts of right answers as values; what is said as the value must be the count, or its share of items."""
+    if (over := correct > items).any():
+        row = over.idxmax()
+        raise RunsError(f"row {row} of the observations, {_COUNT}: expected at most n_items, {items[row]:g}, "
+                        f"got {correct[row]:g}", hint="fix or remove the row")  # fmt: skip
+    other = value.notna() & correct.notna() & (value != correct)
+    digits = min(resolution(value[other].to_numpy()), _COARSEST) / 2 + _ROUNDING
+    if (wrong := other & ~((value - correct / items).abs() <= digits)).any():
+        row = wrong.idxmax()
+        share = f", or their share of n_items, {correct[row] / items[row]:.4g}" if items[row] > 0 else ""
+        raise RunsError(f"row {row} of the observations, value: expected the {correct[row]:g} right answers of "
+                        f"{_COUNT}{share}, got {value[row]:g}",
+                        hint=f"leave the column {_COUNT} out if the value is something else")  # fmt: skip
+    return correct.fillna(value)
 
 
 def _cell(long: pd.DataFrame, row: int, column: str) -> float:
     cell = long[column].iloc[row]
-    if column != "value" and is_empty(cell):
+    if is_empty(cell):
         return np.nan
     try:
         return _year(cell) if column == _DATE else number(cell)

@@ -67,10 +67,11 @@ def load_runs(
         ``run_id``. By default it is the ``rows_by`` of the card. A fit needs one row per run; select it with
         :meth:`Runs.where`.
     observations : str, Path or DataFrame, optional
-        Observations of the runs, one per row: ``run_id``, ``response`` (its name), ``value`` and, optionally,
-        ``family``, ``item`` and further numbers about it, such as ``n_items`` and ``chance``. Each response becomes a
-        column of the runs, and so do its numbers, such as ``hellaswag_n_items``; a run may lack some responses. By
-        default, ``observations.csv`` if `source` is a folder that holds it.
+        Observations of the runs, one per row: ``run_id``, ``response`` (its name), ``value`` or ``n_correct`` and,
+        optionally, ``family``, ``step`` (of a checkpoint, if the runs have this column), ``item`` and further numbers
+        about it, such as ``n_items``, ``chance`` and ``k`` of a pass@k. Each response becomes a column of the runs, and
+        so do its numbers, such as ``hellaswag_n_items``; a run may lack some responses. By default,
+        ``observations.csv`` if `source` is a folder that holds it.
     melt : str, iterable of str, or mapping of str to mapping of str to float, optional
         Columns of a wide table, such as ``["hellaswag", "piqa"]``, that are observations: each is a response, as if it
         had come from `observations`. Columns such as ``hellaswag_n_items`` and ``hellaswag_chance`` belong to it; a

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,10 +19,12 @@ from bayescale.runs.columns import (
     OPTIONAL,
     REQUIRED,
     ROW_KEYS,
+    RULES_OF_SCORES,
     RUN_KEY,
     SIZES,
     SPANS,
     TEXTS,
+    Rule,
     is_empty,
     missing_column,
     number,
@@ -36,9 +38,6 @@ NO_FAMILY = "where there is none"
 """What is understood of runs without a family in a table that names families."""
 
 _SHOWN = 5
-
-# A rule: column, which cells fail, what is expected, and what to do.
-Rule = tuple[str, Callable[[pd.Series], pd.Series], str, str]
 
 _SMALLEST_PARAMS, _SMALLEST_TOKENS = 1e4, 1e5  # smaller than any published run, and far above "70" for 70 billion
 
@@ -57,9 +56,7 @@ RULES: tuple[Rule, ...] = (
      "if it is a perplexity, set loss_unit='perplexity' (--loss-unit), or take its logarithm"),
     ("error_rate", lambda x: x > 1, "a share of at most 1", "write 25% as 0.25"),
     ("loss_error", lambda x: x < 0, "a standard error in nats/token, at least 0", "fix or remove the row"),
-    ("chance", lambda x: (x < 0) | (x >= 1), "a share from 0 to below 1", "write 25% as 0.25"),
-    ("n_items", lambda x: x < 1, "a count of items", "fix or remove the row"),
-    ("n_correct", lambda x: x < 0, "a count", "fix or remove the row"),
+    *RULES_OF_SCORES,
 )  # fmt: skip
 
 
@@ -166,12 +163,14 @@ def validated_runs(frame: pd.DataFrame, name: str, card: dict[str, Any], said: D
     """
     _check_columns(frame, name)
     said.check(frame, name)
+    own = _of_own_scores(frame)
+    said = said._replace(optional=(*said.optional, *(column for column, *_ in own)))
     sizes = factors(dict(said.units), name)
     unit = LOSS_UNITS[said.loss_unit or "nats"]
     frame, failures, notes = _parsed(frame, name, said, sizes)
     if "loss" in frame and said.loss_unit not in (None, "nats"):
         failures += _in_nats(frame, unit, loss_factor(unit, frame, said.bytes_per_token, name))
-    for column, fails, wanted, do in RULES:
+    for column, fails, wanted, do in (*RULES, *own):
         if column in frame:
             failures += _failures(frame[column], fails(frame[column]), wanted, do)
     frame, assumed, derived = _with_third(frame)
@@ -188,6 +187,13 @@ def validated_runs(frame: pd.DataFrame, name: str, card: dict[str, Any], said: D
         frame.reset_index(drop=True), name, card, assumed, said.rows_by, said.loss_unit or "nats", unstated,
         said.responses, (*said.notes, *notes, *derived),
     )  # fmt: skip
+
+
+def _of_own_scores(columns: Iterable[str]) -> list[Rule]:
+    """Return the rules of what is known of scores with names of their own: hellaswag_n_items of hellaswag."""
+    names = set(columns)
+    return [(own, fails, wanted, do) for column, fails, wanted, do in RULES_OF_SCORES for of in sorted(map(str, names))
+            if (own := f"{of}_{column}") in names]  # fmt: skip
 
 
 def _refused(name: str, failures: list[str]) -> RunsError:

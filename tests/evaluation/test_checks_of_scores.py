@@ -14,6 +14,7 @@ from bayescale.evaluation.checks.base import Finding
 from bayescale.evaluation.checks.compounding import share_of_loss
 from bayescale.modelling.design import anchor_of
 from bayescale.parts.responses.benchmark import floor_of
+from bayescale.prediction.predictive import given_losses
 
 CHAINS, DRAWS = 4, 250
 EXACT = 1e-9  # draws without any spread have no R-hat
@@ -28,26 +29,28 @@ NAMES = (*FIXED, "learned")
 BELOW = 0.5  # odds of an answer without skill, in odds of guessing
 
 
-def _runs(sigma: float) -> bs.Runs:
-    """Runs under a known law with this noise on log loss, and the scores that follow their losses."""
+def _runs(sigma: float, gone: float) -> bs.Runs:
+    """Runs under a known law with this noise on log loss, the scores that follow their losses, and a share without."""
     random = np.random.default_rng(0)
     params, ratio = (x.ravel() for x in np.meshgrid(np.geomspace(3e7, 3e9, 8), [5, 20, 80, 320], indexing="ij"))
     tokens = params * ratio
     loss = (E + A * params**-ALPHA + B * tokens**-BETA) * np.exp(sigma * random.standard_normal(len(params)))
-    table = {"params": params, "tokens": tokens, "loss": loss}
+    table = {"run_id": np.arange(len(loss)), "params": params, "tokens": tokens}
     for name in NAMES:
         floor = floor_of(CHANCE, BELOW) if name in ("low", "learned") else CHANCE
         p = floor + (CEILING - floor) * expit((np.log(MIDPOINT) - np.log(loss)) / WIDTH)
         if name in ("wild", "learned"):
             p = random.beta(p * CONCENTRATION, (1 - p) * CONCENTRATION)
         table |= {name: random.binomial(ITEMS, p), f"{name}_n_items": ITEMS, f"{name}_chance": CHANCE}
-    return bs.load_runs(pd.DataFrame(table), loss_unit="nats", name="ours")
+    known = pd.DataFrame({"run_id": table["run_id"], "response": "loss", "value": loss})
+    known = known[known["run_id"] % 10 >= 10 * gone]
+    return bs.load_runs(pd.DataFrame(table), observations=known, loss_unit="nats", name="ours")
 
 
 @cache
-def fit_of(sigma: float, midpoint_spread: float = 0.0, midpoint: float = MIDPOINT) -> bs.Fit:
+def fit_of(sigma: float, midpoint_spread: float = 0.0, midpoint: float = MIDPOINT, gone: float = 0.0) -> bs.Fit:
     """A fit whose every draw is the truth, except the midpoint of calm; the ceiling of low is drawn from its prior."""
-    runs, random = _runs(sigma), np.random.default_rng(1)
+    runs, random = _runs(sigma, gone), np.random.default_rng(1)
     responses = {"loss": "gaussian", "tests": {"response": "accuracy", "noise": "binomial", "of": list(FIXED)},
                  "learned": {"response": "benchmark", "noise": "over-dispersed"}}  # fmt: skip
     spec = bs.make_spec("known", law="additive", responses=responses, pooling={"default": "none"},
@@ -89,6 +92,35 @@ def test_over_dispersion_is_told_as_a_multiple_of_the_scatter_of_items() -> None
         words = found(fit_of(0.004), "scores")[name].sentence
         size = float(words.partition(" is ")[2].partition(" times")[0])
         assert abs(size / expected - 1) < 4 * np.sqrt(2 / runs), words  # of a mean of squares, nearly Normal
+
+
+@pytest.mark.parametrize("gone", [0.0, 0.5])
+def test_the_noise_of_the_loss_is_not_taken_for_scatter_of_the_benchmark(gone: float) -> None:
+    """With much noise on the loss, calm is still Binomial at the loss of its run; runs without a loss do not count."""
+    fit = fit_of(0.03, gone=gone)
+    findings = found(fit, "scores")
+    runs = fit.design_frame["loss"].notna().sum()
+    for name, expected in (("calm", 1.0), ("wild", 1 + (ITEMS - 1) / (CONCENTRATION + 1))):
+        size = float(findings[name].sentence.partition(" is ")[2].partition(" times")[0])
+        assert abs(size / expected - 1) < 4 * np.sqrt(2 / runs), findings[name].sentence
+    assert findings["calm"].passed
+    assert not findings["wild"].passed
+
+
+def test_a_run_is_predicted_at_its_own_loss_and_one_without_a_loss_by_the_law() -> None:
+    fit = fit_of(0.03, gone=0.5)
+    frame, sites = fit.design_frame, given_losses(fit, seed=0, most=200)
+    lost = frame["loss"].isna().to_numpy()
+    law = E + A * frame["params"] ** -ALPHA + B * frame["tokens"] ** -BETA
+    rise = expit((np.log(MIDPOINT) - np.log(frame["loss"].fillna(law))) / WIDTH)
+    expected = np.broadcast_to(CHANCE + (CEILING - CHANCE) * rise, sites["calm_location"].shape)
+    np.testing.assert_allclose(sites["calm_location"], expected, rtol=1e-5)
+    np.testing.assert_array_equal(sites["loss"][:, ~lost], np.tile(frame["loss"][~lost], (len(sites["loss"]), 1)))
+    assert (np.log(sites["loss"]).std(axis=0)[lost] > 0.02).all()  # the noise of a run is 0.03
+    # Given the loss, the scores have the variance of their items alone; without it, that of the loss is added.
+    ratio = sites["calm"].var(axis=0) / (ITEMS * (expected * (1 - expected))[0])
+    assert (ratio[~lost] < 1 + 5 * np.sqrt(2 / 200)).all()
+    assert ratio[lost].mean() > 2
 
 
 def test_a_curve_that_misses_the_scores_fails_though_its_noise_is_right() -> None:
@@ -148,3 +180,30 @@ def test_a_budget_is_split_under_a_model_that_observes_scores_too() -> None:
     choice = bs.decide(bs.Allocation(flops=1e22), fit_of(0.004))
     best = (ALPHA * A / (BETA * B) * (1e22 / 6) ** BETA) ** (1 / (ALPHA + BETA))
     assert choice.action["params"] == pytest.approx(best, rel=0.1)  # a step of the table of actions
+
+
+@bs.custom_model(columns=("flops", "released"), observes={"steady": "real", "rising": "real"})
+def flat(design):
+    """Scores that neither compute nor date changes."""
+    import numpyro
+    from numpyro import distributions as dist
+
+    for name in ("steady", "rising"):
+        mean = numpyro.sample(f"{name}_mean", dist.Normal(0.5, 1.0))
+        with numpyro.plate(f"{name}_run", len(design.columns["flops"])):
+            numpyro.sample(name, dist.Normal(mean, 0.1), obs=design.observed.get(name))
+
+
+def test_a_drift_is_said_to_be_of_a_fit_that_has_seen_the_score() -> None:
+    random, dates = np.random.default_rng(4), np.linspace(2020, 2025, 60)
+    table = {"flops": 10 ** random.uniform(21, 24, 60), "released": dates, "steady": random.normal(0.5, 0.1, 60),
+             "rising": 0.5 + 0.1 * (dates - dates.mean()) + random.normal(0, 0.05, 60)}  # fmt: skip
+    draws = {f"{name}_mean": random.normal(0.5, 0.01, (CHAINS, DRAWS)) for name in ("steady", "rising")}
+    fit = bs.Fit.from_samples(draws, flat, bs.load_runs(pd.DataFrame(table), name="public"))
+    findings = found(fit, "observational")
+    assert findings["steady and date"].passed
+    assert not findings["rising and date"].passed
+    for name in ("steady", "rising"):
+        said = findings[f"{name} and date"].sentence
+        assert "residuals of a fit to all scores, this one among them" in said
+        assert "other scores" not in said

@@ -14,11 +14,13 @@ import pytest
 import xarray as xr
 from click.testing import CliRunner
 from numpyro.infer import MCMC, NUTS
+from scipy import stats
 
 import bayescale as bs
 from bayescale.cli import main
 from bayescale.core.errors import BayescaleError, DefinitionError, FitError, QueryError, RunsError, SpecError
 from bayescale.decisions.base import AbstractDecision, draws_by_action
+from bayescale.evaluation.simulation import simulate
 
 CODE = (Path(__file__).parent / "reward_curve.py").read_text(encoding="utf-8")
 TOP, GAP, RATE, SCATTER = 1.0, 0.5, 0.4, 0.02
@@ -259,6 +261,20 @@ def test_a_value_that_is_missing_adds_nothing() -> None:
     error = found["sd"] / found["ess_bulk"] ** 0.5
     assert abs(found["mean"] - 5.0) < 5 * error + 5.0 / 2e4  # the prior pulls by 1/(2 * 100^2) of it
     assert found["sd"] == pytest.approx(0.5**0.5, rel=5 / (2 * found["ess_bulk"]) ** 0.5)
+
+
+def test_what_runs_lack_is_missing_in_every_simulation_and_in_its_likelihood() -> None:
+    flops = np.geomspace(1e19, 1e21, 8)
+    table = pd.DataFrame({"flops": flops, "reward": ["0.0", "10.0", *[""] * 6], "other": 1.0})  # as a file has it
+    found = simulate(two_means, bs.load_runs(table, name="gaps"), simulations=20, seed=0)
+    assert not found.dropped
+    for name, table in found.tables.items():
+        np.testing.assert_array_equal(np.isnan(table["reward"]), np.arange(8) > 1)
+        assert np.isfinite(table["other"]).all()
+        true = found.truths.loc[name]
+        exact = sum(stats.norm(true[f"{of}_mean"]).logpdf(table[of])[np.isfinite(table[of])].sum()
+                    for of in ("reward", "other"))  # fmt: skip
+        assert true["log_likelihood"] == pytest.approx(exact)
 
 
 def test_a_model_of_ones_own_is_named_by_its_code(model: bs.CustomModel) -> None:

@@ -91,6 +91,10 @@ def test_a_folder_holds_observations_beside_its_runs(tmp_path: Path, runs: bs.Ru
         (lambda t: pd.concat([t, t[:1]], ignore_index=True), "repeat an earlier observation"),
         (lambda t: t.assign(response="two words"), "cannot name a column"),
         (lambda t: t.drop(columns="value"), "no column 'value'"),
+        (lambda t: t.assign(n_items=100.5), "row 0 of the observations, n_items: expected a count of items, got 100.5"),
+        (lambda t: t.assign(n_items=0), "row 0 of the observations, n_items: expected a count of items, got 0"),
+        (lambda t: t.assign(chance=1.5), "row 0 of the observations, chance: expected a share"),
+        (lambda t: t.assign(samples=1, k=1), "two columns of one meaning, k and samples"),
         (lambda t: t.assign(value="many"), "row 0 of the observations, value"),
         (lambda t: t[t["response"] == "easy"].assign(response="loss"), "both in its runs and in"),
     ],
@@ -98,6 +102,79 @@ def test_a_folder_holds_observations_beside_its_runs(tmp_path: Path, runs: bs.Ru
 def test_observations_that_do_not_fit_the_runs_are_refused(change, words: str) -> None:
     with pytest.raises(RunsError, match=words):
         bs.load_runs(RUNS, observations=change(SEEN), loss_unit="nats")
+
+
+COUNTED = pd.DataFrame({"run_id": ["r0", "r1"], "response": "easy", "n_items": 1000, "n_correct": [401, 523]})
+
+
+@pytest.mark.parametrize("value", [None, [401, 523], [0.401, 0.523], [0.4, 0.52], [401 / 1000, ""]])
+def test_a_count_is_the_value_and_its_share_may_stand_beside_it(value) -> None:
+    seen = COUNTED if value is None else COUNTED.assign(value=value)
+    runs = bs.load_runs(RUNS, observations=seen, loss_unit="nats")
+    np.testing.assert_array_equal(runs["easy"][:2], [401, 523])
+    assert set(runs.observations) == {"family", "run_id", "response", "value", "n_items"}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"value": [0.401, 0.532]}, "row 1 of the observations, value: expected the 523 right answers of n_correct"),
+        ({"value": [0.8, 0.523]}, "row 0 of the observations, value"),
+        ({"value": [400, 523]}, "row 0 of the observations, value"),
+        ({"value": 0.401, "n_items": ""}, "row 0 of the observations, value"),
+        ({"n_correct": [401, 1001]}, "row 1 of the observations, n_correct: expected at most n_items, 1000, got 1001"),
+        ({"n_correct": [401, 0.5]}, "row 1 of the observations, n_correct: expected a count"),
+        ({"n_correct": [401, ""]}, "row 1 of the observations, value: expected a number, got an empty cell"),
+    ],
+)
+def test_a_value_that_is_not_that_of_its_count_is_refused(change, words: str) -> None:
+    with pytest.raises(RunsError, match=words):
+        bs.load_runs(RUNS, observations=COUNTED.assign(**change), loss_unit="nats")
+
+
+def test_k_is_the_number_of_samples_and_two_of_one_run_are_no_repeats() -> None:
+    seen = pd.DataFrame({"run_id": "r0", "response": "math", "value": [30, 70], "n_items": 164, "k": [1, 10]})
+    with pytest.raises(RunsError, match=r"rows 1 .* another number of samples \(k\)") as refused:
+        bs.load_runs(RUNS, observations=seen, loss_unit="nats")
+    assert "repeat" not in str(refused.value)
+    runs = bs.load_runs(RUNS, observations=seen.assign(item=["k1", "k10"]), loss_unit="nats")
+    assert (runs["math_k1_samples"][0], runs["math_k10_samples"][0]) == (1, 10)
+    spec = {"response": "pass-at-k-of-loss", "noise": "binomial"}
+    assert "math_k10_samples" in bs.make_spec("m", law="additive", responses={"math_k10": spec}).columns
+
+
+def test_a_score_of_a_checkpoint_belongs_to_the_row_of_its_step() -> None:
+    points = pd.DataFrame({"run_id": ["a", "a", "b", "b"], "step": [1000, 20_000, 1000, 20_000], "params": 1e8,
+                           "tokens": [2e9, 4e10] * 2, "loss": [3.9, 3.1, 3.8, 3.0]})  # fmt: skip
+    seen = pd.DataFrame({"run_id": ["b", "a", "a"], "step": ["20k", "1000", 20_000.0], "response": "easy",
+                         "n_items": 100, "n_correct": [52, 26, 47]})  # fmt: skip
+    runs = bs.load_runs(points, observations=seen, loss_unit="nats", rows_by="step")
+    np.testing.assert_array_equal(runs["easy"], [26, 47, np.nan, 52])
+    assert "easy_step" not in runs.frame
+    assert runs.observations["step"].to_list() == [1000, 20_000, 20_000]
+    with pytest.raises(RunsError, match=r"row 0 .* belongs to no run.*(?s:.*)a run_id and step"):
+        bs.load_runs(points, observations=seen.assign(step=7), loss_unit="nats", rows_by="step")
+    with pytest.raises(RunsError, match=r"several rows called a: .*(?s:.*)step"):
+        bs.load_runs(points, observations=seen.drop(columns="step"), loss_unit="nats", rows_by="step")
+    with pytest.raises(RunsError, match=r"rows 2 of the observations are of a run and response .* another step"):
+        bs.load_runs(points[1:3].drop(columns="step"), observations=seen, loss_unit="nats")
+
+
+@pytest.mark.parametrize(("column", "cell"), [("n_items", 100.5), ("n_items", 0), ("chance", 1.5)])
+def test_what_is_known_of_a_score_in_a_wide_table_is_checked_as_without_its_name(
+    tmp_path: Path, column: str, cell: float
+) -> None:
+    """The third run is on line 4 of a file."""
+    plain = RUNS.assign(n_items=100.0, chance=0.25, n_correct=30)
+    own = plain.rename(columns={"n_items": "e_n_items", "chance": "e_chance", "n_correct": "e"})
+    said = []
+    for table, name in ((plain, column), (own, f"e_{column}")):
+        table.loc[2, name] = cell
+        table.to_csv(tmp_path / "runs.csv", index=False)
+        with pytest.raises(RunsError, match=f"row 4, {name}: expected a .*, got {cell}") as refused:
+            bs.load_runs(tmp_path / "runs.csv", loss_unit="nats", name="ours")
+        said.append(str(refused.value).replace("e_", ""))
+    assert said[0] == said[1]
 
 
 def test_each_response_has_parameters_of_its_own_and_finds_them(fit: bs.Fit) -> None:

@@ -39,15 +39,13 @@ class Compounding(AbstractCheck):
         asked = [of for of in fit.spec.instances if of.response.kind in _KINDS]
         if loss is None or not asked or not set(fit.inputs) <= set(AMOUNTS):
             return []
-        # One row a run, although few are read: the check of scatter has compiled the model for so many.
         runs = fit.design_frame
         more = {name: runs[name] * _BEYOND ** (1 / len(fit.inputs)) for name in fit.inputs}
         known = {column: runs[column].median() for of in asked for column in of.requires.values()}
         largest = runs.assign(size=runs[list(fit.inputs)].prod(axis=1)).groupby("family")["size"].idxmax()
-        queries = runs.assign(**more, **known)
+        queries = runs.assign(**more, **known).loc[largest]
         sites = predict(fit, queries, seed=fit.meta["seed"], most=_MOST_DRAWS)
-        at = runs.index.get_indexer(largest)
-        return [_finding(of, queries.iloc[at], sites[loss.site][:, at], sites[of.site][:, at]) for of in asked]
+        return [_finding(of, queries, sites[loss.site], sites[of.site]) for of in asked]
 
 
 def share_of_loss(loss: np.ndarray, score: np.ndarray) -> float:

@@ -8,7 +8,7 @@ import pandas as pd
 from bayescale.evaluation.checks.base import AbstractCheck, Finding
 from bayescale.modelling.model import Instance
 from bayescale.modelling.sites import location_of
-from bayescale.prediction.predict import predict
+from bayescale.prediction.predictive import given_losses
 
 _LEAST_P = 0.005
 _MOST_DRAWS = 500
@@ -21,6 +21,9 @@ class Scores(AbstractCheck):
 
     The statistic is the mean over runs of the squared deviation from the location, in units of the variance of
     independent items. Replicated scores, drawn from the noise around the same curve, show how large it is by chance.
+    The curve is read at the observed loss of each run, and replicates are of a run with this loss, so that the noise of
+    the loss is not taken for scatter of the benchmark. Runs without a loss count only for a benchmark of which no run
+    has a loss, and around the curve by the law.
     """
 
     name = "scores"
@@ -34,12 +37,19 @@ class Scores(AbstractCheck):
         if not asked:
             return []
         runs = fit.design_frame
-        sites = predict(fit, runs, seed=fit.meta["seed"], most=_MOST_DRAWS)
-        return [_finding(of, runs, sites) for of in asked]
+        sites = given_losses(fit, seed=fit.meta["seed"], most=_MOST_DRAWS)
+        losses = [of.site for of in fit.spec.instances if of.is_loss][-1:]
+        return [_finding(of, runs, _asked(of, runs, losses), sites) for of in asked]
 
 
-def _finding(of: Instance, runs: pd.DataFrame, sites: dict[str, np.ndarray]) -> Finding:
+def _asked(of: Instance, runs: pd.DataFrame, losses: list[str]) -> np.ndarray:
+    """Return which runs have a score and, if any of these has one, a loss."""
     has = runs[of.site].notna().to_numpy()
+    both = has & runs[losses].notna().all(axis=1).to_numpy()
+    return both if both.any() else has
+
+
+def _finding(of: Instance, runs: pd.DataFrame, has: np.ndarray, sites: dict[str, np.ndarray]) -> Finding:
     mine = runs[has]
     location = sites[location_of(of.name)][:, has]
     items = mine[of.requires["n_items"]].to_numpy(float) if "n_items" in of.requires else 1.0
