@@ -256,9 +256,10 @@ def substitutes(fit: Fit, key: Array, extend: bool, thin: int) -> dict[str, Arra
     lots = lots_of(fit.spec, fit.design_frame)
     placed = fit.spec.places({c: np.log(fit.meta["anchor"][c]) for c in fit.spec.inputs})
     draws: dict[str, Array] = {}
+    across = fit.spec.across
     for i, (name, way) in enumerate(fit.ways.items()):
         mine, setting = way.given(name, kept, lots.get(way.name, [])), fit.spec.parameters[name]
-        if extend:
+        if extend and name not in across:  # a battery has one value for each response, and families share these
             prior, mine_key = setting.prior.placed(placed[name]), jax.random.fold_in(key, i)
             mine |= way.extend(name, prior, setting.spread, mine, mine_key)
         draws |= mine
