@@ -55,7 +55,8 @@ class Threshold(AbstractDecision):
         A capability, as in a target. If a score is given, it is what the budgets buy; a model without a law, such as
         one of public models, needs one.
     recipe : mapping
-        Values of covariates and of columns that parts of the model read, such as the date of release.
+        Values of covariates and of columns that parts or responses of the model read, such as the date of release, or
+        the items of a benchmark.
     """
 
     rule: str = setting("text", "Rule to stay below, such as eu-ai-act.", default="eu-ai-act")
@@ -149,9 +150,9 @@ class Threshold(AbstractDecision):
 
     def _others(self, fit: AbstractFit) -> dict[str, Any]:
         """Return the columns of a query other than what is spent."""
-        recipe = recipe_of(fit, self.recipe)
+        recipe, goal = recipe_of(fit, self.recipe), self._goal(fit)
         if _has_law(fit):
-            return others_of(fit, self.family, recipe)
+            return others_of(fit, self.family, recipe, goal and goal.response)
         return {"family": resolve_family(fit, self.family), **recipe}
 
     def multiple(self, fit: AbstractFit) -> np.ndarray:

@@ -81,7 +81,7 @@ def queries_of(
             raise QueryError(f"a query needs {column!r}", expected=", ".join(needed), got=", ".join(came),
                              hint=nearest(column, came, otherwise=f"give {column} with every query"))  # fmt: skip
     for column in [c for c in table if c in {*needed, *SPANS, "active_params"}]:
-        table[column] = _column(table, column, *_bounds(fit, column))
+        table[column] = _column(table, column, *bounds_of(fit, column))
     _check_compute(table)
     if wrong := incomplete(fit.declared, table):
         raise QueryError(wrong, expected="1", hint="give every share; one that is left out has an equal share")
@@ -139,7 +139,18 @@ def _errors(fit: AbstractFit) -> set[str]:
     return {fit.response(name).requires.get("loss_error", "loss_error") for name in fit.responses}
 
 
-def _bounds(fit: AbstractFit, column: str) -> tuple[float, float]:
+def bounds_of(fit: AbstractFit, column: str) -> tuple[float, float]:
+    """Return the smallest and the largest valid value of a column of queries.
+
+    Parameters
+    ----------
+    fit : Fit or Average
+    column : str
+
+    Returns
+    -------
+    low, high : float
+    """
     if column in fit.covariates:
         return -MOST, MOST
     if declared := fit.declared.get(column):
