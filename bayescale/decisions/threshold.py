@@ -27,6 +27,7 @@ from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN
 _DECADES = np.arange(-2.0, 0.01, 0.25)  # below the largest budget, of the budgets that are offered
 _TIMES = (0.001, 0.01, 0.1, 0.5, 0.8, 1.25, 2.0)  # times the rule's threshold, at which probabilities are reported
 _SEED = 0  # of the draws of the amounts
+_FALLS = "falls"  # attribute of an outcome: whether lower is better; a loss has none
 
 
 @dataclass(frozen=True)
@@ -97,11 +98,12 @@ class Threshold(AbstractDecision):
         queries = self._queries(fit, actions)
         if self.score is None:
             return draws_by_action(losses(fit, queries, scope))
-        return draws_by_action(self._bought(fit).values(fit, queries, "law"))
+        goal = self._bought(fit)
+        return draws_by_action(goal.values(fit, queries, "law")).assign_attrs({_FALLS: goal.falls})
 
     def utility(self, outcome: xr.DataArray, actions: pd.DataFrame) -> xr.DataArray:
-        """The loss, negated, or the score: more compute is better as long as the rule allows it."""
-        return -outcome if self.score is None else outcome
+        """The score, or what is better lower, negated: more compute is better as long as the rule allows it."""
+        return -outcome if outcome.attrs.get(_FALLS, True) else outcome
 
     def details(self, choice: Choice) -> Details:
         """The rules, with the largest budget below each and the probability of crossing it, and the capability.
@@ -143,7 +145,7 @@ class Threshold(AbstractDecision):
     def _bought(self, fit: AbstractFit) -> Goal:
         """Return the score that is asked for."""
         found = self._goal(fit)
-        if found is None or found.falls:
+        if found is None or found.log:
             raise QueryError("a threshold on a model without a law needs a score to reach",
                              expected=f"a score, and a response of: {', '.join(fit.responses)}")  # fmt: skip
         return found

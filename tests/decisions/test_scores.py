@@ -15,6 +15,8 @@ from click.testing import CliRunner
 import bayescale as bs
 from bayescale.cli import main
 from bayescale.core.errors import QueryError
+from bayescale.decisions.surface import others_of
+from bayescale.parts.catalogue import catalogue
 
 ITEMS, CHANCE = 1000.0, 0.25
 COUNT = 20
@@ -97,3 +99,34 @@ def test_the_command_takes_what_a_score_needs(accurate, tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     same = bs.decide(bs.Target(score=0.6), accurate())
     assert json.loads(done.stdout)["flops"] == pytest.approx(same.action["flops"])
+
+
+@pytest.fixture(scope="module")
+def brier() -> bs.Fit:
+    return fitted({"brier": "gaussian-real"}, {"hardness": 0.5, "steepness": 3.0, "scatter": 0.01})
+
+
+def test_a_brier_score_is_better_where_it_is_lower(brier: bs.Fit) -> None:
+    choice = bs.decide(bs.Threshold(score=0.03, response="brier"), brier)
+    flops = choice.actions["flops"]
+    assert choice.action["flops"] == flops.max()
+    assert choice.expected["q50"] < float(choice.outcome.median("draw").max())
+    able = [row["capability"] for row in choice.figures["by_budget"]]
+    assert able == sorted(able)
+    assert able[0] < able[-1]
+
+
+def test_the_tokens_of_a_brier_score_are_those_at_which_it_falls_to_it(brier: bs.Fit) -> None:
+    goal = bs.Target(score=0.1, response="brier").goal(brier)
+    sizes, lengths = np.log([1e9]), np.linspace(np.log(1e9), np.log(1e13), 80)
+    found = np.exp(goal.tokens(brier, sizes, lengths, others_of(brier), "law"))[:, 0]
+    drawn = np.flatnonzero(np.isfinite(found))[:50]
+    for times, reached in ((0.9, False), (1.1, True)):
+        tokens = found[drawn] * times
+        queries = pd.DataFrame({"params": 1e9, "tokens": tokens}).assign(**others_of(brier))
+        assert (goal.reached(goal.values(brier, queries, "law")[drawn, np.arange(len(drawn))]) == reached).all()
+
+
+def test_losses_and_errors_fall_and_scores_rise() -> None:
+    falling = {name for name, of in catalogue("bayescale.parts.responses").items() if of.falls or of.kind == "log"}
+    assert falling == {"loss", "error_rate", "error-odds", "env-steps", "normalized-loss", "brier"}
