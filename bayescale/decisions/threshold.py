@@ -189,6 +189,9 @@ class Threshold(AbstractDecision):
         return of.flops / float(np.quantile(self.multiple(fit), self.probability, method="inverted_cdf"))
 
     def _plans(self, fit: AbstractFit, flops: np.ndarray) -> pd.DataFrame:
+        if not fit.inputs:
+            raise QueryError(f"{fit.name!r} does not read compute: no budget buys more than another under it",
+                             expected="a model that reads flops, or params and tokens")  # fmt: skip
         if not self.params and not _has_law(fit):
             if "params" in fit.inputs:
                 raise QueryError(f"{fit.name!r} has no law that splits a budget", expected="a size in params")

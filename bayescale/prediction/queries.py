@@ -12,9 +12,11 @@ from bayescale.core.quantities import LEAST, MOST
 from bayescale.inference.average import AbstractFit
 from bayescale.modelling.model import incomplete
 from bayescale.runs.columns import (
+    DATE,
     FLOPS_FACTOR,
     FLOPS_PER_PARAM_TOKEN,
     LABELS,
+    RELEASED,
     RUN_KEY,
     SPANS,
     is_empty,
@@ -131,6 +133,8 @@ def _with_defaults(fit: AbstractFit, table: pd.DataFrame, read: Collection[str])
     table, usual = fit.with_defaults(table), dict[str, Any](dict.fromkeys(fit.covariates, 0.0))
     if "unique_tokens" in read and "tokens" in table:
         usual["unique_tokens"] = table["tokens"]
+    if RELEASED in table and size_column(fit.design_frame) == DATE:
+        usual[DATE] = table[RELEASED]
     return table.assign(**{name: value for name, value in usual.items() if name not in table})
 
 
