@@ -50,14 +50,15 @@ class Goal:
             One run per row.
         scope : {"law", "run"}
             The law alone, or with discrepancies and one draw of noise per draw, that of a run near the goal. A score
-            has the discrepancies in both scopes.
+            has the discrepancies in both scopes, and so has the deviation of a run under a model without a law: a draw
+            has one, which all queries share.
 
         Returns
         -------
         ndarray, shape (draw, query)
         """
         site = location_of(self.response) if self.response != LOSS else LAW if scope == "law" else LOG_LOSS
-        found = np.asarray(predict(fit, queries, only=site, most=MOST_DRAWS))
+        found = _of_one_run(fit, queries, site)
         if scope == "run":
             level = np.log(self.level) if self.log else self.level
             near = int(np.abs(np.median(found, axis=0) - level).argmin())
@@ -103,6 +104,18 @@ class Goal:
         values, level = (np.log(values), np.log(self.level)) if self.log else (values, self.level)
         sign = 1 if self.falls else -1
         return Surface(ln_params, ln_tokens, sign * values).tokens_for(np.asarray(sign * level))
+
+
+def _of_one_run(fit: AbstractFit, queries: pd.DataFrame, site: str) -> np.ndarray:
+    """Return a site at queries that are plans of one run, shape (draw, query).
+
+    A model without a law may draw what is particular to a run, and draws it anew for each row. Rows that are predicted
+    one by one have the same random numbers; otherwise, a choice between them would follow their luck.
+    """
+    if all(one.spec.law for one in fit.members.values()):
+        return np.asarray(predict(fit, queries, only=site, most=MOST_DRAWS))
+    rows = (queries.iloc[[i]] for i in range(len(queries)))
+    return np.hstack([predict(fit, row, only=site, most=MOST_DRAWS) for row in rows])
 
 
 def goal(

@@ -17,6 +17,8 @@ import bayescale as bs
 from bayescale.cli import main
 from bayescale.core.errors import QueryError, RunsError, SpecError
 from bayescale.core.precision import float64
+from bayescale.decisions.risk import Mean
+from bayescale.decisions.solver import solve
 from bayescale.evaluation.scores import scores
 from bayescale.modelling.design import design
 
@@ -262,6 +264,25 @@ def test_an_index_of_scores_reads_scores_and_dates_alone(trend: bool, columns: t
     assert (table["distance"] == 0).all()
     with pytest.raises(QueryError, match="does not read compute"):
         bs.decide("threshold", fit, score=0.5, response="hard")
+
+
+def test_budgets_of_one_run_share_what_is_particular_to_it() -> None:
+    """Without slopes of families, a run's capability rises with its compute in every draw: no budget wins by luck."""
+    content = CONTENT | {"benchmarks": {"easy": {"chance": 0.25}, "hard": {}}}
+    runs = bs.load_runs(simulated(5), name="few")
+    spec = bs.make_spec("small", **content)
+    _, at = traced(spec, runs)
+    random = np.random.default_rng(0)
+    fit = bs.Fit.from_samples({name: value * np.exp(0.02 * random.standard_normal((4, 100, *value.shape)))
+                               for name, value in at.items()}, spec, runs)  # fmt: skip
+    choice = solve(bs.Threshold(score=0.5, response="hard"), fit, Mean())  # these few draws fail the diagnostics
+    drawn = choice.outcome.to_numpy()
+    assert (np.diff(drawn, axis=1) >= 0).all()
+    assert choice.best.regret == 0.0
+    of = {name: fit.posterior[name].to_numpy().ravel() for name in ("slope_hard", "midpoint_hard", "spread_own")}
+    known = of["slope_hard"] * (np.log(choice.actions["flops"].max() / 1e23) - of["midpoint_hard"])
+    spread = np.std((logit(drawn[:, -1]) - known) / of["slope_hard"])
+    assert spread > 0.5 * of["spread_own"].mean()  # what is particular to a run is still drawn
 
 
 def test_dates_of_release_are_years_where_nothing_else_orders_the_runs() -> None:
