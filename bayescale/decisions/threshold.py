@@ -213,13 +213,16 @@ class Threshold(AbstractDecision):
         return {**said, "largest_flops": largest, "crosses": of.probability(chosen * multiple), **planned}
 
     def _by_budget(self, fit: AbstractFit, known: Mapping[str, Rule], goal: Goal | None, chosen: float) -> pd.DataFrame:
-        """Probability of crossing each rule, and of the capability, by budget."""
+        """Probability of crossing each rule, and of the capability: of a run, and by the law alone, by budget."""
         flops = np.unique([*(self._rule.flops * np.array(_TIMES)), chosen, self.flops or chosen])
         table, multiple = self._plans(fit, flops), self.multiple(fit)
         for name, of in known.items():
             table[name] = [of.probability(x * multiple) for x in flops]
         if goal:
-            table["capability"] = goal.reached(goal.values(fit, self._queries(fit, table), "run")).mean(axis=0)
+            queries = self._queries(fit, table)
+            scopes: dict[str, Scope] = {"capability": "run", "capability_by_law": "law"}
+            for name, scope in scopes.items():
+                table[name] = goal.reached(goal.values(fit, queries, scope)).mean(axis=0)
         return table
 
     def _lines(self, found: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -237,10 +240,12 @@ class Threshold(AbstractDecision):
             lines.append(("at this size", f"{count(self.params)} params stay below with probability "
                           f"{self.probability:g} up to {count(found['most_tokens'])} tokens"))  # fmt: skip
         for row in found["by_budget"]:
-            able = f", {found['capability']} reached in {row['capability']:.0%}" if found["capability"] else ""
+            able = (f", {found['capability']} reached in {row['capability']:.0%} ({row['capability_by_law']:.0%})"
+                    if found["capability"] else "")  # fmt: skip
             size = f"{count(row['params'])} params on {count(row['tokens'])} tokens: " if "params" in row else ""
             lines.append((count(row["flops"]), f"{size}{self.rule} crossed in {row[self.rule]:.0%}{able}"))  # fmt: skip
-        return [*lines, ("shares", "of draws of the compute that is counted, and of the law with its noise")]
+        lines.append(("shares", "of draws of the compute that is counted, and of the law with its noise"))
+        return [*lines, *([("in brackets", "of the law without its noise")] if found["capability"] else [])]
 
 
 def _has_law(fit: AbstractFit) -> bool:
