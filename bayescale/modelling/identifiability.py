@@ -231,7 +231,7 @@ def _check_loss_once(spec: Model, runs: Runs) -> None:
                 "count once for each problem",
                 expected=f"the {loss} of a run in one of its rows",
                 got=f"{counted(int(again.sum()), 'row')} that repeat one",
-                hint=f"leave {loss} empty in all rows of a run but the first, or give it once as an observation",
+                hint=f"leave the column {loss} out, and give the loss of each run once, in a table of observations",
             )
 
 

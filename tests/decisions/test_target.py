@@ -147,7 +147,7 @@ def test_a_score_is_reached_where_the_loss_that_gives_it_is(chinchilla_fit: bs.F
     with pytest.raises(QueryError, match="which response"):
         goal(chinchilla_fit, score=0.5)
     assert goal(chinchilla_fit) is None
-    up, down = Goal(0.5, "accuracy", falls=False), Goal(2.0)
+    up, down = Goal(0.5, "accuracy", falls=False, log=False), Goal(2.0)
     assert list(up.reached(np.array([0.4, 0.5, 0.6]))) == [False, True, True]
     assert list(down.reached(np.array([1.9, 2.0, 2.1]))) == [True, True, False]
 

@@ -113,7 +113,7 @@ def test_a_loss_that_each_problem_of_a_run_repeats_is_refused() -> None:
     each = [RUN.assign(run_id=[f"r{i}-p{j}" for i in range(6)], n_items=50, n_correct=j) for j in range(10)]
     table = pd.concat(each, ignore_index=True)
     repeated = table.assign(loss=np.tile(losses, 10))
-    with pytest.raises(RunsError, match=r"(?s)row 6 .* repeats the loss .*54 rows.*leave loss empty in all rows"):
+    with pytest.raises(RunsError, match=r"(?s)row 6 .* repeats the loss .*54 rows.*once, in a table of observations"):
         bs.model("train-to-test", bs.load_runs(repeated, loss_unit="nats"))
     once = pd.DataFrame({"run_id": table["run_id"][:6], "response": "loss", "value": losses})
     bs.model("train-to-test", bs.load_runs(table, observations=once, loss_unit="nats"))

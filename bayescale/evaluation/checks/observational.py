@@ -11,7 +11,7 @@ import pandas as pd
 from bayescale.evaluation.checks.base import AbstractCheck, Finding
 from bayescale.inference.average import AbstractFit
 from bayescale.prediction.predict import predict
-from bayescale.runs.splits import DATE
+from bayescale.runs.columns import RELEASED as DATE
 
 _MOST_TIED = 0.25  # R² of date on log compute: above it, either stands for much of the other
 _MOST_DRIFT = 0.3  # correlation over models; of fewer than 70, the one that chance exceeds in one of a hundred tables
