@@ -232,6 +232,8 @@ def _check_columns(settings: tuple[tuple[str, str], ...], given: dict[str, float
         raise click.UsageError(f"{twice[0]} is given twice")
     if own := {"family", "response", "seed", "record"} & set(names):
         raise click.UsageError(f"{min(own)} is not a column to set: give --{min(own)}")
+    if own := {"fit", "queries"} & set(names):  # names of arguments of the function
+        raise click.UsageError(f"{min(own)} is not a column to set: write it to a file, and give --at")
 
 
 def _print_law(
@@ -280,7 +282,7 @@ def report(
     with waiting(LOADING):
         from bayescale import reporting
         from bayescale.decisions.base import settings_of
-        from bayescale.decisions.solver import decide, read_settings
+        from bayescale.decisions.solver import decide, named, read_settings
         from bayescale.inference import fit_io
         from bayescale.parts.catalogue import find
 
@@ -291,7 +293,7 @@ def report(
         loaded = fit_io.load_fit(fit_file)
     with waiting("checking and drawing the fit for its report"):
         plain = decision == "allocation" and not settings
-        thing, asked = (loaded, given) if plain else (decide(decision, loaded, **given | own), {})
+        thing, asked = (loaded, given) if plain else (decide(named(decision, **given | own), loaded), {})
         written = reporting.report(thing, out, command=command_of(ctx), fit_file=fit_file, format=written_as, **asked)
     echo(f"{written}")
     finish(loaded.converged, str(loaded.verdict))

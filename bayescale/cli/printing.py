@@ -23,7 +23,7 @@ from bayescale.cli.reading import Reading
 from bayescale.core import progress
 from bayescale.core.errors import QueryError, why_unwritten
 from bayescale.core.escapes import printable
-from bayescale.core.files import atomic_write, takes_a_stream
+from bayescale.core.files import atomic_write, kind_of, takes_a_stream
 from bayescale.core.quantities import count, factor
 
 if TYPE_CHECKING:
@@ -265,7 +265,7 @@ def read_queries(path: Path) -> pd.DataFrame:
     """Read a file of queries, or say what is wrong with it."""
     from bayescale.runs.formats import read_table
 
-    if not path.exists():
+    if not kind_of(path, QueryError):
         raise QueryError(f"no file at {path}", expected="a CSV file of queries, one per row")
     found = read_table(path, partial(QueryError, f"{path} is not a table of queries"))
     _say(path.name, found.notes)
@@ -332,14 +332,14 @@ def check_out(out: Path, *sources: str, kind: str) -> None:
     kind : str
         What the command writes: one of the keys of ``_HOLDS``. Only a file that holds the same is replaced.
     """
-    if out.is_dir() or not Path(os.path.realpath(out)).parent.is_dir():
-        raise QueryError(
-            f"cannot write {out}", expected="a file in a folder that exists", got=str(out.absolute().parent)
-        )
     try:
+        if out.is_dir() or not Path(os.path.realpath(out)).parent.is_dir():
+            raise QueryError(
+                f"cannot write {out}", expected="a file in a folder that exists", got=str(out.absolute().parent)
+            )
         if takes_a_stream(out) or not out.exists() or not out.stat().st_size:
             return
-        if any(Path(source).exists() and out.samefile(source) for source in sources):
+        if any(os.path.exists(source) and out.samefile(source) for source in sources):
             raise QueryError(f"--out {out} would overwrite an input file", hint="choose another name")
         with out.open("rb") as file:
             same = _HOLDS[kind](file.read(_HEAD))

@@ -29,9 +29,9 @@ ours,example,125M,2.5B,3.384,
 @click.argument("path", metavar="[RUNS.csv]", default="runs.csv", type=Target())
 def init(path: Path) -> None:
     """Write a template for a table of runs: a CSV file with comments and one made-up row."""
-    if path.exists():
-        raise QueryError(f"{path} exists; it will not be overwritten", hint="choose another name")
     try:
+        if path.exists():
+            raise QueryError(f"{path} exists; it will not be overwritten", hint="choose another name")
         path.write_text(_TEMPLATE.format(name=path), encoding="utf-8")
     except OSError as error:
         raise QueryError(f"cannot write {path}", **why_unwritten(error)) from None

@@ -232,9 +232,9 @@ def sweep(
     if shelf:
         try:
             shelf.folder.mkdir(parents=True, exist_ok=True)
+            finished = {name: shelf.path(name) for name in tasks if shelf.path(name).is_file()}
         except OSError as error:
-            raise FitError(f"cannot create {shelf.folder}", **why_unwritten(error)) from None
-        finished = {name: shelf.path(name) for name in tasks if shelf.path(name).is_file()}
+            raise FitError(f"cannot keep results in {shelf.folder}", **why_unwritten(error)) from None
         for name, path in finished.items():
             yield name, shelf.load(path)
     for name, result in on.run(function, {name: task for name, task in tasks.items() if name not in finished}):

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Literal
+
+from bayescale.core.errors import BayescaleError
 
 try:
     import fcntl
@@ -16,6 +20,46 @@ except ImportError:  # Windows has no such locks
     _LOCKS = False
 else:
     _LOCKS = True
+
+_WRITE = os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)  # Windows has neither
+_MODE = 0o666  # of which the system takes what the umask of the process forbids
+_SHOWN = 80  # characters of a path in a message
+
+
+def kind_of(path: str | Path, error: type[BayescaleError]) -> Literal["file", "folder", "pipe", "other", ""]:
+    """Return what is at a path that is to be read.
+
+    Parameters
+    ----------
+    path : str or Path
+    error : type
+        The exception to raise.
+
+    Returns
+    -------
+    {"file", "folder", "pipe", "other", ""}
+        Other is a device or a socket; empty where nothing is.
+
+    Raises
+    ------
+    BayescaleError
+        Of the type `error`, if nobody can say: the folder is not readable, the name is too long, links form a circle.
+    """
+    try:
+        found = os.stat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+    except (OSError, ValueError) as reason:
+        said = (reason.strerror if isinstance(reason, OSError) else None) or str(reason)
+        raise error(f"{_shown(path)} cannot be read", expected="a path that this user can read", got=said,
+                    hint="choose another path, or allow this user to read its folder") from None  # fmt: skip
+    if stat.S_ISDIR(found) or stat.S_ISREG(found):
+        return "folder" if stat.S_ISDIR(found) else "file"
+    return "pipe" if stat.S_ISFIFO(found) else "other"
+
+
+def _shown(path: str | Path) -> str:
+    return str(path) if len(str(path)) <= _SHOWN else f"{str(path)[:_SHOWN]}…"
 
 
 @contextmanager
@@ -25,6 +69,8 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     A process that is killed leaves at most one temporary file for each target, ``.NAME.partial``. The next process that
     writes the target takes it over: its lock shows that nobody is writing it. Processes that write one target at the
     same time write one after another.
+
+    A file that is replaced keeps its permissions; a new one has those that the process gives to its files.
 
     A link stays, and the file that it names is written. A pipe, a character device and this process's own output are
     never replaced: what was written is sent there.
@@ -49,11 +95,17 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
             yield temporary
         return
     path = Path(os.path.realpath(path))
+    mode = None
+    with suppress(FileNotFoundError):
+        mode = os.stat(path).st_mode & 0o777
     handle, temporary = _opened(path)
     try:
+        if mode is not None:
+            os.chmod(temporary, mode | 0o600)  # what only some may read is never open to others; its owner writes it
         yield temporary
         os.fsync(handle)  # else a power failure soon after the move may leave an empty file
-        os.chmod(temporary, 0o644)  # it was created so that only its owner can read it
+        if mode is not None:
+            os.chmod(temporary, mode)
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -120,22 +172,29 @@ def _opened(path: Path) -> tuple[int, Path]:
     if _LOCKS:
         with suppress(OSError):
             return _locked(temporary), temporary
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
-    return handle, Path(name)
+    temporary = path.parent / f".{path.name}.{secrets.token_hex(8)}.partial"
+    return os.open(temporary, _WRITE | os.O_CREAT | os.O_EXCL, _MODE), temporary
 
 
 def _locked(temporary: Path) -> int:
-    """Open a file of this user, empty, once no other process has its lock; OSError if it is not to be had."""
+    """Open a file of this user, new and empty, once no other process has its lock; OSError if it is not to be had."""
     while True:
-        handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            handle, new = os.open(temporary, _WRITE | os.O_CREAT | os.O_EXCL, _MODE), True
+        except FileExistsError:
+            try:
+                handle, new = os.open(temporary, _WRITE), False
+            except FileNotFoundError:
+                continue
         try:
             if os.fstat(handle).st_uid != os.geteuid():
                 raise PermissionError(f"{temporary} belongs to another user")
             fcntl.flock(handle, fcntl.LOCK_EX)
             if temporary.exists() and os.path.samestat(os.fstat(handle), os.stat(temporary)):
-                os.ftruncate(handle, 0)
-                return handle
+                if new:
+                    return handle
+                temporary.unlink()  # a dead process left it, perhaps with other permissions
         except BaseException:
             os.close(handle)
             raise
-        os.close(handle)  # the process that had the lock has moved the file or removed it: begin again
+        os.close(handle)  # whoever had the lock has moved the file or removed it, or it was left: begin again

@@ -9,9 +9,9 @@ LEAST, MOST = 1.0, 1e40
 """Bounds of every count of params, tokens or FLOP. MOST is far more compute than the energy on Earth allows."""
 
 _LONGEST = 400  # characters of a number in words: a double has 309 digits before its point
-_SUFFIX = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9, "t": 1e12, "p": 1e15}
+_SUFFIX = {"": 0, "k": 3, "m": 6, "b": 9, "g": 9, "t": 12, "p": 15}  # powers of ten
 _INTEGER = r"(?:\d{1,3}(?:[,_]\d{3})+|\d+)"  # commas separate thousands only: many countries read 1,4T as 1.4T
-_PATTERN = re.compile(rf"\s*([-+]?(?:{_INTEGER}(?:\.\d+)?|\.\d+)(?:e[-+]?\d+)?)\s*([a-z]?)\s*", re.IGNORECASE)
+_PATTERN = re.compile(rf"\s*([-+]?(?:{_INTEGER}(?:\.\d+)?|\.\d+))(?:e([-+]?\d+))?\s*([a-z]?)\s*", re.IGNORECASE)
 _TWO = 2.0  # below, two digits of a factor would say 1 of 1.04
 _TENTH = 0.1
 _HUNDRED = 1.99  # decades: from here on two digits need a power of ten
@@ -52,14 +52,14 @@ def quantity(text: str | float) -> float:
         except OverflowError:
             raise NotFinite("an integer of more than 308 digits is not a finite number") from None
     match = _PATTERN.fullmatch(text) if len(text) <= _LONGEST else None
-    if match is None or match[2].lower() not in _SUFFIX:
+    if match is None or match[3].lower() not in _SUFFIX:
         shown = text if len(text) <= _LONGEST else f"{text[:20]}…"
         raise ValueError(f"{shown!r} is not a number: write 70B, 1.4T, 5.76e23 or 70000000000")
-    # Rounding to an integer removes the error of binary fractions (1.1B is 1100000000.0000002).
-    value = float(re.sub(r"[_,]", "", match[1])) * _SUFFIX[match[2].lower()]
+    # The suffix moves the decimal point, which is exact: 1.1 * 1e9 is 1100000000.0000002.
+    value = float(f"{re.sub('[_,]', '', match[1])}e{int(match[2] or 0) + _SUFFIX[match[3].lower()]}")
     if not math.isfinite(value):
         raise NotFinite(f"{text!r} is not a finite number")
-    return float(round(value)) if match[2] and value < 2**53 else value
+    return value
 
 
 def count(value: float, digits: int = 3) -> str:

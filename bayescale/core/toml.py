@@ -5,6 +5,7 @@ A record names the spec and its digest (``spec``, ``spec_digest``). If the spec 
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from collections.abc import Callable, Mapping
@@ -15,7 +16,7 @@ import tomlkit
 
 from bayescale.core import shipped
 from bayescale.core.errors import QueryError, why_unwritten
-from bayescale.core.files import atomic_write
+from bayescale.core.files import atomic_write, kind_of
 
 _MOST_BYTES = 4_000_000  # the largest built-in file has 50,000
 _HEADED = 2  # levels of nested tables with their own heading, such as [parameters.level]
@@ -57,7 +58,7 @@ def record_path(source: str | Path, folder: str) -> Path:
         If there is no such spec.
     """
     path = Path(source)
-    if path.suffix != ".toml" and not path.is_file():
+    if path.suffix != ".toml" and kind_of(path, QueryError) != "file":
         path = shipped.locate("models", str(source))
     return path.parent / folder / f"{path.stem}.toml"
 
@@ -81,7 +82,7 @@ def load(path: str | Path) -> dict[str, Any]:
         If it is not TOML, is larger or more deeply nested than any file of bayescale, or is a pipe or a device.
     """
     path = Path(path)
-    if path.exists() and not path.is_file():  # a pipe may never end
+    if os.path.exists(path) and not os.path.isfile(path):  # a pipe may never end
         raise ValueError("a folder, a pipe or a device, not a file")
     with path.open("rb") as file:
         content = file.read(_MOST_BYTES + 1)

@@ -15,6 +15,7 @@ import pandas as pd
 
 from bayescale.core import toml
 from bayescale.core.errors import QueryError, UnknownName, nearest
+from bayescale.core.files import kind_of
 from bayescale.core.quantities import count as written
 from bayescale.decisions.amounts import Amount, amount, drawn
 from bayescale.decisions.costs import Rates
@@ -230,7 +231,7 @@ def hardware(source: str | Path, *, count: Any = None, precision: str | None = N
     >>> print(card.price.amount, card.price.as_of, card.count.amount)
     lognormal(2.95, 0.35) 2026-05-20 512
     """
-    counted = None if Path(source).is_file() else _COUNTED.fullmatch(str(source))
+    counted = None if kind_of(source, QueryError) == "file" else _COUNTED.fullmatch(str(source))
     name = counted[2] if counted else str(source)
     given = {"count": count if count is not None else counted and counted[1], "precision": precision,
              "workload": workload}  # fmt: skip

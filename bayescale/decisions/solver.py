@@ -63,7 +63,7 @@ def decide(
     return choice if choice.verdict.ok else Withheld(choice)
 
 
-def named(name: str, **settings: Any) -> AbstractDecision:
+def named(name: str, /, **settings: Any) -> AbstractDecision:
     """Return a decision by its name, with its settings.
 
     Parameters

@@ -296,7 +296,7 @@ class AbstractFit(ABC):
         Raises
         ------
         FitError
-            If the folder does not exist or cannot be written.
+            If the folder does not exist or cannot be written, or the format cannot hold the fit.
         """
         path, content = Path(path), packed(self.stored())
         try:

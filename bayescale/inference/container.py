@@ -19,6 +19,7 @@ import numpy as np
 import xarray as xr
 
 from bayescale.core.dims import DATA_GROUPS
+from bayescale.core.errors import FitError
 
 _SEAL = b"\nbayescale SHA-256 of all bytes before:\n"
 _SEALED = len(_SEAL) + hashlib.sha256().digest_size
@@ -58,8 +59,17 @@ def packed(tree: xr.DataTree) -> bytes:
     Returns
     -------
     bytes
+
+    Raises
+    ------
+    FitError
+        If the format cannot hold an array of the tree, such as one of objects.
     """
-    return sealed(bytes(tree.to_netcdf(None, engine="h5netcdf", encoding=_encoding(tree))))
+    try:
+        return sealed(bytes(tree.to_netcdf(None, engine="h5netcdf", encoding=_encoding(tree))))
+    except (TypeError, ValueError) as error:
+        raise FitError("this fit cannot be written as netCDF", expected="arrays of numbers, and of text without NUL",
+                       got=str(error), hint="change what is named; this fit is still usable") from None  # fmt: skip
 
 
 def sealed(content: bytes) -> bytes:

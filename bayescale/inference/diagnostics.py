@@ -59,18 +59,24 @@ def criteria(tree: xr.DataTree, summary: pd.DataFrame) -> list[Criterion]:
     list of Criterion
     """
     longer = "raise warmup and draws, and look at the trace of the parameter"
-    hats = summary["r_hat"].to_dict() | _coordinates_r_hat(tree)
-    worst, bulk, tail = (
-        max(hats, key=lambda name: hats[name]),
-        summary["ess_bulk"].idxmin(),
-        summary["ess_tail"].idxmin(),
-    )
+    bulk, tail = summary["ess_bulk"].idxmin(), summary["ess_tail"].idxmin()
     agree = [
-        _at_most("r_hat", hats[worst], 1.01, f"R-hat {{:.3f}} ({worst})", longer),
+        _of_r_hat(summary["r_hat"].to_dict() | _coordinates_r_hat(tree), longer),
         _at_least("ess_bulk", summary["ess_bulk"].min(), 400, f"bulk ESS {{:.0f}} ({bulk})", longer),
         _at_least("ess_tail", summary["ess_tail"].min(), 400, f"tail ESS {{:.0f}} ({tail})", longer),
     ]
     return agree + _of_sampler({str(name): of.to_numpy() for name, of in tree["sample_stats"].data_vars.items()})
+
+
+def _of_r_hat(hats: Mapping[str, float], longer: str) -> Criterion:
+    """Return the criterion of the worst R-hat; one that is not finite is worse than any number."""
+    worst = max(hats, key=lambda name: hats[name] if np.isfinite(hats[name]) else np.inf)
+    if np.isfinite(hats[worst]):
+        return _at_most("r_hat", hats[worst], 1.01, f"R-hat {{:.3f}} ({worst})", longer)
+    return _at_most(
+        "r_hat", np.nan, 1.01, f"no R-hat of {worst}, whose draws do not vary or are of one chain",
+        "sample at least two chains; a parameter whose draws are all the same was not sampled",
+    )  # fmt: skip
 
 
 def _of_sampler(stats: Mapping[str, np.ndarray]) -> list[Criterion]:

@@ -111,7 +111,7 @@ class Fit(AbstractFit):
             points = design(spec, runs)
             draws, stats = ordinary.drawn_of(samples)
             latent = _latent(spec, runs, points, draws)
-            found = ordinary.replayed(spec, points, latent, stats, {"warm_start": "none: draws were given"})
+            found = ordinary.replayed(spec, points, latent, stats, {"warm_start": ordinary.GIVEN})
             return _collect(runs, spec, points, found, seed)
 
     @property

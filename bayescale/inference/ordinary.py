@@ -43,6 +43,9 @@ _ACCEPT = {Care.USUAL: 0.9, Care.SMALL_STEPS: 0.98, Care.LONG: 0.98}
 STATISTICS = {"diverging": "diverging", "num_steps": "n_steps", "energy": "energy", "accept_prob": "acceptance_rate"}
 """Statistics of NumPyro's sampler, with their names in ArviZ."""
 
+GIVEN = "none: draws were given"
+"""What the engine says of draws of any origin, whose sampler may have left no statistics."""
+
 
 def sample(
     key: Array,

@@ -11,6 +11,7 @@ import xarray as xr
 from bayescale.core.dims import CHAIN, DATA_GROUPS, DRAW, FAMILY, RUN
 from bayescale.inference.container import CHECKED_FROM, data_digest, digests_of
 from bayescale.inference.fit import Fit
+from bayescale.inference.ordinary import GIVEN, STATISTICS
 from bayescale.modelling.custom import CustomModel
 from bayescale.modelling.design import Design
 from bayescale.modelling.sites import COORDINATES, declared_sites
@@ -52,7 +53,7 @@ def _anything(value: Any) -> bool:
 # What a file says of a fit, and what each can be. The first must be there.
 _NEEDED: dict[str, Callable[[Any], bool]] = {
     "spec": lambda value: isinstance(value, dict) and _text(value.get("name")),
-    "families": lambda value: _texts(value) and 0 < len(value) == len(set(value)),
+    "families": lambda value: _texts(value) and 0 < len(value) == len(set(value)) and "\0" not in "".join(value),
     "published": _texts,
     "anchor": _table(_positive),
     "seed": _count,
@@ -127,6 +128,9 @@ def check_arrays(tree: xr.DataTree, meta: Mapping[str, Any]) -> None:
             if array.dtype.kind not in ("iufb" if group == "sample_stats" else "iuf"):
                 _wrong(f"{group}/{name} that is not of numbers")
             _check_finite(group, str(name), array.to_numpy(), meta)
+    how = meta.get("engine", {}).get("warm_start", "")
+    if how != GIVEN and (lacking := sorted({*STATISTICS.values()} - {*map(str, tree["sample_stats"].data_vars)})):
+        _wrong(f"draws of a sampler without its {', '.join(lacking)}")
     if missing := {*meta["published"]} - {*map(str, tree["posterior"].data_vars)}:
         _wrong(f"a posterior without {min(missing)}")
     _check_data(tree, meta)

@@ -14,6 +14,7 @@ import numpy as np
 from bayescale.core import shipped, toml
 from bayescale.core.dims import DIMS, MADE
 from bayescale.core.errors import SpecError, UnknownName
+from bayescale.core.files import kind_of
 from bayescale.modelling import capability
 from bayescale.modelling.custom import CustomModel, found_model, permit_model
 from bayescale.modelling.model import Model, gains_of
@@ -95,7 +96,7 @@ def load_spec(source: str | Path, *, allow_code: bool = False) -> Any:
             permit_code(content, Path.cwd())
         return make_spec(str(source), **content)
     path = Path(source)
-    if path.suffix != ".toml" and not path.is_file():
+    if path.suffix != ".toml" and kind_of(path, SpecError) != "file":
         path = shipped.locate("models", str(source))
     try:
         content = toml.load(path)

@@ -88,7 +88,7 @@ def queries_of(
     if wrong := incomplete(fit.declared, table):
         raise QueryError(wrong, expected="1", hint="give every share; one that is left out has an equal share")
     for column in [c for c in table if c in LABELS]:
-        table[column] = [text(cell) for cell in table[column]]
+        table[column] = _texts(table[column])
     for column in [c for c in table if c in observed]:  # kept in the result, for comparison
         table[column] = pd.to_numeric(table[column], errors="coerce")
     if "flops" in read:
@@ -255,6 +255,16 @@ def _column(table: pd.DataFrame, column: str, least: float, most: float) -> list
         if not least <= values[-1] <= most:
             raise QueryError(f"row {row}, {column}: expected a number from {least:g} to {most:g}, got {cell!r}")
     return values
+
+
+def _texts(cells: pd.Series) -> list[str]:
+    found = []
+    for row, cell in cells.items():
+        try:
+            found.append(text(cell))
+        except ValueError as error:
+            raise QueryError(f"row {row}, {cells.name}: {error}") from None
+    return found
 
 
 def _families(fit: AbstractFit, table: pd.DataFrame, family: str | None) -> list[str]:

@@ -18,7 +18,8 @@ import pandas as pd
 from bayescale.core import shipped
 from bayescale.core import toml as recording
 from bayescale.core.code import modules_digest
-from bayescale.core.errors import QueryError, UnknownName
+from bayescale.core.errors import QueryError, UnknownName, why_unwritten
+from bayescale.core.files import kind_of
 
 if TYPE_CHECKING:
     from bayescale.modelling.model import Model
@@ -313,7 +314,7 @@ def load_record(path: str | Path) -> Record:
     'additive-unpooled'
     """
     path = Path(path)
-    if not path.suffix and not path.exists():
+    if not path.suffix and not kind_of(path, QueryError):
         path = home() / f"{path}.toml"
     record = recording.read(path, "backtests", _looked_at)
     if record is None:
@@ -359,9 +360,12 @@ def write_record(record: Record, path: str | Path) -> Path:
         If the file exists and is not a record, or if it cannot be written.
     """
     path = Path(path)
-    if path.exists() and (path.is_dir() or path.stat().st_size):
-        record = record.joined(load_record(path))
-    path.parent.mkdir(exist_ok=True)
+    try:
+        kept = path.exists() and (path.is_dir() or path.stat().st_size)
+        path.parent.mkdir(exist_ok=True)
+    except OSError as error:
+        raise QueryError(f"cannot write {path}", **why_unwritten(error)) from None
+    record = record.joined(load_record(path)) if kept else record
     heading = f"Out-of-sample backtests of {record.spec}, by `bayescale backtest`: what forecasts say of themselves."
     recording.write(asdict(record), path, heading)
     _shipped.cache_clear()

@@ -137,9 +137,9 @@ def check_target(path: str | Path, format: str | None = None) -> Path:  # noqa: 
     if format is None and path.suffix.lower() not in _FORMATS:
         raise QueryError(f"{path} cannot be a report", expected="a file of suffix .html, .json or .md",
                          got=path.suffix, hint="choose another suffix, or state the format")  # fmt: skip
-    if path.is_dir() or not Path(os.path.realpath(path)).parent.is_dir():
-        raise QueryError(f"cannot write {path}", expected="a file in a folder that exists")
     try:
+        if path.is_dir() or not Path(os.path.realpath(path)).parent.is_dir():
+            raise QueryError(f"cannot write {path}", expected="a file in a folder that exists")
         kept = not takes_a_stream(path) and path.exists() and path.stat().st_size and not _is_report(path)
     except OSError as error:
         raise QueryError(f"cannot write {path}", **why_unwritten(error)) from None

@@ -172,13 +172,15 @@ def text(cell: Any) -> str:
     Raises
     ------
     ValueError
-        If it cannot be written as text.
+        If it cannot be written as text, or holds the character NUL, which ends a text in a saved fit.
     """
     try:
         found = "" if is_empty(cell) else str(cell).strip()
         found.encode()  # half of a UTF-16 pair is no text
     except Exception:  # a cell may be any object
         raise ValueError(f"expected text, got a {type(cell).__name__} that is not Unicode text") from None
+    if "\0" in found:
+        raise ValueError(f"expected text, got {_shown(found)} with the character NUL; remove it")
     return found
 
 

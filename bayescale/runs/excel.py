@@ -15,6 +15,7 @@ Rows = list[tuple[int, list[Any]]]
 """Cells of each row after its number; an empty cell is an empty text."""
 
 _LAST_ROW = 1 << 20  # of a sheet; a file may claim any
+_LONGEST = 32_767  # characters of a cell, by Excel's own limit
 
 
 def sheets(content: bytes, most: int) -> dict[str, Rows]:
@@ -24,7 +25,7 @@ def sheets(content: bytes, most: int) -> dict[str, Rows]:
     ----------
     content : bytes
     most : int
-        Bytes that the file may take once it is unpacked.
+        Bytes that the file may take once it is unpacked, and characters that the texts of a sheet may have.
 
     Returns
     -------
@@ -41,7 +42,7 @@ def sheets(content: bytes, most: int) -> dict[str, Rows]:
         if sum(part.file_size for part in archive.infolist()) > most:
             raise ValueError(f"more than {most} bytes")
     with _opened(content) as book:
-        found = {sheet.title: _rows(sheet) for sheet in book.worksheets}
+        found = {sheet.title: _rows(sheet, most) for sheet in book.worksheets}
     return {name: rows for name, rows in found.items() if rows}
 
 
@@ -85,14 +86,18 @@ def _unsized(sheet: Any) -> Any:
     return sheet
 
 
-def _rows(sheet: Any) -> Rows:
+def _rows(sheet: Any, most: int) -> Rows:
     """Return the rows up to the last one with content; all but the first may end early, and are filled up to it."""
-    rows, width, seen = Rows(), 0, 0
+    rows, width, seen, letters = Rows(), 0, 0, 0
     for at, cells in enumerate(_unsized(sheet).iter_rows(values_only=True), start=1):
         seen += len(cells)  # cells with a style and without content take their time, too
         if at > _LAST_ROW or seen > MOST_CELLS:
             raise ValueError(f"more than {_LAST_ROW:,} rows or {MOST_CELLS:,} cells with a style; save it as CSV")
         row = _trimmed(cells)
+        lengths = [len(cell) for cell in row if isinstance(cell, str)]
+        letters += sum(lengths)  # cells may refer to one text, which takes room in each of them later
+        if max(lengths, default=0) > _LONGEST or letters > most:
+            raise ValueError(f"a text of more than {_LONGEST:,} characters, or texts of more than {most:,} in all")
         width = width or len(row)
         if len(row) > MOST_COLUMNS:
             raise ValueError(f"content in column {len(row):,} of row {at}, beyond column {MOST_COLUMNS:,}; clear it")

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from bayescale.core.errors import BayescaleError, RunsError
+from bayescale.core.files import kind_of
 from bayescale.runs import arrow, excel, nested
 from bayescale.runs.decimals import is_number, with_points
 from bayescale.runs.limits import check_cells, check_shape
@@ -84,8 +85,8 @@ def read_table(path: Path, refuse: Refuse, decimal: str | None = None) -> Table:
     BayescaleError
         If the file is not a table, or could be read in two ways.
     """
-    if not path.is_file():
-        raise refuse(expected="a regular file", **_odd(path))
+    if (kind := kind_of(path, RunsError)) != "file":
+        raise refuse(expected="a regular file", **_odd(kind))
     try:
         with path.open("rb") as file:
             content = file.read(_MOST_BYTES + 1)
@@ -112,12 +113,14 @@ def read_table(path: Path, refuse: Refuse, decimal: str | None = None) -> Table:
     return Table(frame, tuple(note for note in (packed, *found.notes, *decimals) if note))
 
 
-def _odd(path: Path) -> dict[str, str]:
-    """Return what a path is that is no regular file, and what to do."""
-    if path.is_dir():
+def _odd(kind: str) -> dict[str, str]:
+    """Return what is at a path that is no regular file, and what to do."""
+    if kind == "folder":
         return {"got": "a folder", "hint": "name the file in it, or put runs.csv and card.toml into it"}
-    got = "a pipe" if path.is_fifo() else "a device or a socket"
-    return {"got": got, "hint": "write its content to a file, and name that"}
+    return {
+        "got": "a pipe" if kind == "pipe" else "a device or a socket",
+        "hint": "write its content to a file, and name that",
+    }
 
 
 def _unpacked(content: bytes, refuse: Refuse) -> tuple[bytes, str]:

@@ -14,6 +14,7 @@ from bayescale.runs.columns import (
     NUMBERS,
     RULES_OF_SCORES,
     RUN_KEY,
+    SIZES,
     STEP,
     TEXTS,
     is_empty,
@@ -21,6 +22,7 @@ from bayescale.runs.columns import (
     number,
     text,
 )
+from bayescale.runs.limits import check_cells
 from bayescale.runs.resolution import resolution
 
 _KEYS = (*RUN_KEY, "response", "item")
@@ -35,19 +37,19 @@ _DATE = "date"
 """Column with the day of an observation; the table holds it as a year with decimals."""
 
 
+_OWN_TEXTS = {*TEXTS, *RUN_KEY, "exclusion"}
+_OWN = {*NUMBERS, *SIZES, *_OWN_TEXTS, "bytes_per_token"} - {"loss_error"}
+"""Columns with a meaning of their own, whatever their names begin with: active_params belong to no response active."""
+
+
 class Wide(NamedTuple):
-    """Observations as columns, one run per row in the order of the runs; and the names of the responses."""
+    """Columns of observations, one run per row in the order of the runs; and what else is known of each response.
+
+    `columns` holds, for each response, the names of its further columns.
+    """
 
     frame: pd.DataFrame
-    responses: tuple[str, ...]
-
-
-class Melted(NamedTuple):
-    """Runs with columns that are observations, the names of the responses, and every column that belongs to these."""
-
-    frame: pd.DataFrame
-    responses: tuple[str, ...]
-    columns: tuple[str, ...]
+    columns: dict[str, tuple[str, ...]]
 
 
 def wide_table(long: pd.DataFrame, runs: pd.DataFrame, name: str) -> Wide:
@@ -80,29 +82,36 @@ def wide_table(long: pd.DataFrame, runs: pd.DataFrame, name: str) -> Wide:
         raise missing_column("run_id", runs.columns, name)
     keys = [key for key in (*RUN_KEY, STEP) if key in long and key in runs]
     place = _places(long, runs, keys, name)
-    names = [_named(row, cells) for row, cells in long.iterrows()]
+    names = _names(long)
     _check_once(long, place, names)
     numbers = _numbers(long, [column for column in long if column not in {*_KEYS, *keys}])
-    responses = tuple(dict.fromkeys(names))
-    found = {}
-    for response in responses:
-        mine = np.flatnonzero(np.array(names) == response)
-        for column in numbers:
-            values = np.full(len(runs), np.nan)
-            values[place[mine]] = numbers[column].to_numpy()[mine]
-            if column == "value" or np.isfinite(values).any():
+    of, responses = pd.factorize(np.array(names, object))
+    try:
+        check_cells(len(responses) * len(runs) * numbers.shape[1])
+    except ValueError as error:
+        raise RunsError(f"the observations of {name!r} make too large a table", got=str(error)) from None
+    values = {column: np.full((len(responses), len(runs)), np.nan) for column in numbers}
+    for column, cells in values.items():
+        cells[of, place] = numbers[column]
+    found, columns = dict[str, np.ndarray](), {response: tuple[str, ...]() for response in responses}
+    for at, response in enumerate(responses):
+        for column, cells in values.items():
+            if column == "value" or np.isfinite(cells[at]).any():
                 called = _called(response, column)
-                if called in found or (column != "value" and called in responses):
-                    raise RunsError(f"two columns of the observations of {name!r} would be called {called!r}",
-                                    hint=f"rename the response {response!r} or the column {column!r}")  # fmt: skip
-                found[called] = values
+                if called in (_OWN if column != "value" else _OWN_TEXTS):
+                    raise _taken(response, column, f"{called!r} of the observations of {name!r} is another column")
+                if called in found or (column != "value" and called in columns):
+                    two = f"two columns of the observations of {name!r}"
+                    raise _taken(response, column, f"{two} would be called {called!r}")
+                found[called] = cells[at]
+                columns[response] += (called,) if column != "value" else ()
     if taken := sorted(set(found) & set(map(str, runs.columns))):
         raise RunsError(f"{name!r} has {', '.join(taken)} both in its runs and in their observations",
                         hint="keep one of the two")  # fmt: skip
-    return Wide(pd.DataFrame(found, index=runs.index), responses)
+    return Wide(pd.DataFrame(found, index=runs.index), columns)
 
 
-def melted(frame: pd.DataFrame, melt: Mapping[str, Mapping[str, float]], name: str) -> Melted:
+def melted(frame: pd.DataFrame, melt: Mapping[str, Mapping[str, float]], name: str) -> Wide:
     """Read columns of a table of runs as observations, as if these had come from a long table.
 
     Parameters
@@ -116,7 +125,7 @@ def melted(frame: pd.DataFrame, melt: Mapping[str, Mapping[str, float]], name: s
 
     Returns
     -------
-    Melted
+    Wide
         The runs, with a column ``RESPONSE_COLUMN`` for each number that is the same in all runs.
 
     Raises
@@ -137,18 +146,18 @@ def melted(frame: pd.DataFrame, melt: Mapping[str, Mapping[str, float]], name: s
         raise RunsError(f"{name!r} has {', '.join(taken)} as a column, and a value for all runs is given too",
                         hint="keep one of the two")  # fmt: skip
     frame = frame.assign(**given)
-    return Melted(frame, tuple(melt), tuple(one for of in melt for one in (of, *_more(of, frame.columns, melt))))
+    return Wide(frame, {response: _more(response, frame.columns, melt) for response in melt})
 
 
-def long_table(frame: pd.DataFrame, responses: Iterable[str]) -> pd.DataFrame:
+def long_table(frame: pd.DataFrame, responses: Mapping[str, tuple[str, ...]]) -> pd.DataFrame:
     """Convert columns of observations into a long table.
 
     Parameters
     ----------
     frame : DataFrame
-        The runs, with the columns ``RESPONSE`` and ``RESPONSE_COLUMN``.
-    responses : iterable of str
-        Names of the responses.
+        The runs, with the columns of the responses.
+    responses : mapping of str to tuple of str
+        For each response, its further columns, whose names here lose its own name at their start.
 
     Returns
     -------
@@ -156,17 +165,20 @@ def long_table(frame: pd.DataFrame, responses: Iterable[str]) -> pd.DataFrame:
         One observation per row: ``family``, ``run_id``, ``step`` if runs have several rows, ``response``, ``value``,
         and further columns.
     """
-    pieces, names_of = [], tuple(responses)
-    several = names_of and STEP in frame and frame.duplicated(list(RUN_KEY)).any()
+    several = responses and STEP in frame and frame.duplicated(list(RUN_KEY)).any()
     keys = [*RUN_KEY, *([STEP] if several else [])]
-    for response in names_of:
-        more = _more(response, frame.columns, names_of)
-        piece = frame[[*keys, response, *more]].dropna(subset=response)
-        names = {column: column.removeprefix(f"{response}_") for column in more} | {response: "value"}
-        pieces.append(piece.rename(columns=names).assign(response=response))
-    columns = [*keys, "response", "value"]
-    table = pd.concat(pieces, ignore_index=True) if pieces else pd.DataFrame(columns=columns)
-    return table[[*columns, *(column for column in table if column not in columns)]]
+    columns, names = [*keys, "response", "value"], list(responses)
+    values = frame[names].to_numpy(float).T
+    of, run = np.nonzero(~np.isnan(values))
+    found = dict[str, np.ndarray]()
+    for at, (response, more) in enumerate(responses.items()):
+        for column in more:
+            short = column.removeprefix(f"{response}_")
+            cells = found.setdefault(column if short in columns else short, np.full(values.shape, np.nan))
+            cells[at] = frame[column]
+    table = frame[keys].iloc[run].reset_index(drop=True)
+    known = {name: cells[of, run] for name, cells in found.items()}
+    return table.assign(response=np.array(names, object)[of], value=values[of, run], **known)
 
 
 def _renamed(long: pd.DataFrame, name: str) -> pd.DataFrame:
@@ -185,7 +197,7 @@ def _places(long: pd.DataFrame, runs: pd.DataFrame, keys: list[str], name: str) 
     """Return the position in the table of the run that each observation belongs to."""
     known: dict[tuple[str, ...], int] = {}
     for at, cells in enumerate(zip(*(runs[key] for key in keys), strict=True)):
-        if known.setdefault(_key(keys, cells), at) != at:
+        if known.setdefault(_key(keys, cells, f"row {runs.index[at]} of {name!r}"), at) != at:
             raise RunsError(
                 f"{name!r} has several rows called {_called_run(keys, cells)}: their observations cannot be assigned "
                 "to one of them",
@@ -194,7 +206,7 @@ def _places(long: pd.DataFrame, runs: pd.DataFrame, keys: list[str], name: str) 
             )
     found = []
     for row, cells in zip(long.index, zip(*(long[key] for key in keys), strict=True), strict=True):
-        key = _key(keys, cells)
+        key = _key(keys, cells, f"row {row} of the observations")
         if key not in known:
             run = keys.index("run_id")
             raise RunsError(f"row {row} of the observations of {name!r} belongs to no run of the table",
@@ -204,16 +216,17 @@ def _places(long: pd.DataFrame, runs: pd.DataFrame, keys: list[str], name: str) 
     return np.array(found, int)
 
 
-def _key(keys: list[str], cells: Iterable[Any]) -> tuple[str, ...]:
-    return tuple(_step(cell) if key == STEP else text(cell) for key, cell in zip(keys, cells, strict=True))
+def _key(keys: list[str], cells: Iterable[Any], where: str = "") -> tuple[str, ...]:
+    return tuple(_step(cell, where) if key == STEP else _text(cell, where)
+                 for key, cell in zip(keys, cells, strict=True))  # fmt: skip
 
 
-def _step(cell: Any) -> str:
+def _step(cell: Any, where: str) -> str:
     """Return a step as text that does not depend on how it is written: 1000, 1000.0 and 1k are one step."""
     try:
         return f"{number(cell):.15g}"
     except ValueError:
-        return text(cell)
+        return _text(cell, where)
 
 
 def _called_run(keys: list[str], cells: Iterable[Any]) -> str:
@@ -222,25 +235,42 @@ def _called_run(keys: list[str], cells: Iterable[Any]) -> str:
     return named["run_id"] + "".join(f", {key} {named[key]}" for key in keys if key != "run_id")
 
 
-def _more(response: str, columns: Iterable[str], responses: Iterable[str]) -> list[str]:
-    """Return the columns that say more about a response: their names start with its own, and with no longer one."""
+def _more(response: str, columns: Iterable[str], responses: Iterable[str]) -> tuple[str, ...]:
+    """Return the columns of a wide table that say more about a response: their names start with its own.
+
+    They start with no longer one, and have no meaning of their own.
+    """
     longer = tuple(f"{other}_" for other in responses if other.startswith(f"{response}_"))
-    return [column for column in map(str, columns) if column.startswith(f"{response}_")
-            and column not in responses and not column.startswith(longer)]  # fmt: skip
+    return tuple(column for column in map(str, columns) if column.startswith(f"{response}_")
+                 and column not in {*responses, *_OWN} and not column.startswith(longer))  # fmt: skip
+
+
+def _taken(response: str, column: str, what: str) -> RunsError:
+    return RunsError(what, expected="a name of its own for each column",
+                     hint=f"rename the response {response!r} or the column {column!r}")  # fmt: skip
 
 
 def _names_a_column(name: str) -> bool:
     return name.isascii() and name.isidentifier()
 
 
-def _named(row: object, cells: pd.Series) -> str:
-    """Return the name of an observation's response; it includes the item, if the table names items."""
-    parts = [text(cells["response"]), text(cells.get("item", ""))]
-    name = "_".join(part for part in parts if part)
-    if not _names_a_column(name):
-        raise RunsError(f"row {row} of the observations has a response that cannot name a column",
-                        expected="letters, digits and underscores", got=repr(name), hint="rename it")  # fmt: skip
-    return name
+def _names(long: pd.DataFrame) -> list[str]:
+    """Return the name of each observation's response; it includes the item, if the table names items."""
+    parts = [[_text(cell, f"row {row} of the observations") for row, cell in long[column].items()]
+             for column in ("response", "item") if column in long]  # fmt: skip
+    names = ["_".join(filter(None, part)) for part in zip(*parts, strict=True)]
+    for row, name in zip(long.index, names, strict=True):
+        if not _names_a_column(name):
+            raise RunsError(f"row {row} of the observations has a response that cannot name a column",
+                            expected="letters, digits and underscores", got=repr(name), hint="rename it")  # fmt: skip
+    return names
+
+
+def _text(cell: Any, where: str) -> str:
+    try:
+        return text(cell)
+    except ValueError as error:
+        raise RunsError(f"{where}: {error}") from None
 
 
 def _check_once(long: pd.DataFrame, place: np.ndarray, names: list[str]) -> None:
@@ -264,7 +294,7 @@ def _check_once(long: pd.DataFrame, place: np.ndarray, names: list[str]) -> None
 
 def _numbers(long: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
     """Return the values of observations, and what else is known of each, as valid numbers."""
-    found = {column: pd.Series([_cell(long, row, column) for row in range(len(long))], long.index, float)
+    found = {column: pd.Series([_cell(cell, row, column) for row, cell in long[column].items()], long.index, float)
              for column in columns}  # fmt: skip
     for column, fails, wanted, do in RULES_OF_SCORES:
         if column in found and (bad := fails(found[column])).any():
@@ -297,14 +327,13 @@ def _counted(value: pd.Series, correct: pd.Series, items: pd.Series) -> pd.Serie
     return correct.fillna(value)
 
 
-def _cell(long: pd.DataFrame, row: int, column: str) -> float:
-    cell = long[column].iloc[row]
+def _cell(cell: Any, row: object, column: str) -> float:
     if is_empty(cell):
         return np.nan
     try:
         return _year(cell) if column == _DATE else number(cell)
     except ValueError as error:
-        raise RunsError(f"row {long.index[row]} of the observations, {column}: {error}") from None
+        raise RunsError(f"row {row} of the observations, {column}: {error}") from None
 
 
 def _year(cell: Any) -> float:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from bayescale.core import jsons, shipped, toml
 from bayescale.core.errors import RunsError
+from bayescale.core.files import kind_of
 from bayescale.runs.formats import EXPECTED, SUFFIXES, Table, read_table
 from bayescale.runs.frames import from_frame
 from bayescale.runs.names import named
@@ -102,12 +103,12 @@ def load_runs(
     if not isinstance(source, str | Path):
         return _validated(from_frame(source), name or "runs", {}, said, renamed, observations, melting)
     path, card = Path(source), {}
-    if str(source) == "" or (not path.exists() and path.suffix.lower() not in SUFFIXES):
+    if str(source) == "" or (not kind_of(path, RunsError) and path.suffix.lower() not in SUFFIXES):
         path = shipped.locate("data", str(source))
-    if path.is_dir():
+    if kind_of(path, RunsError) == "folder":
         card = _card(path / "card.toml")
         default = path / "observations.csv"
-        observations = default if observations is None and default.exists() else observations
+        observations = default if observations is None and kind_of(default, RunsError) else observations
         path, name = path / "runs.csv", name or str(card.get("name", path.resolve().name))
     table, said = read_file(path, decimal), said.with_card(card)
     return _validated(table, name or path.stem.split(".")[0], card, said, renamed, observations, melting)
@@ -122,18 +123,25 @@ def _validated(
     observations: str | Path | pd.DataFrame | None,
     melt: Mapping[str, Mapping[str, float]],
 ) -> Runs:
+    if not isinstance(name, str) or "\0" in name:
+        raise RunsError("a table has no such name", expected="text without the character NUL", got=repr(name))
     found = named(table.frame, columns, name)
     own = melted(found.frame, melt, name)
-    said = said.with_names(found.units)._replace(notes=(*table.notes, *found.notes), responses=own.responses,
-                                                 optional=own.columns)  # fmt: skip
+    said = said.with_names(found.units)._replace(notes=(*table.notes, *found.notes), optional=_all(own.columns),
+                                                 responses=tuple(own.columns.items()))  # fmt: skip
     if observations is None:
         return validated_runs(own.frame, name, card, said)
     path = isinstance(observations, str | Path)
     long = read_file(Path(observations)) if path else from_frame(observations)
     wide = wide_table(long.frame, own.frame, name)
-    said = said._replace(responses=said.responses + wide.responses, optional=said.optional + tuple(wide.frame.columns),
+    said = said._replace(responses=(*said.responses, *wide.columns.items()),
+                         optional=(*said.optional, *_all(wide.columns)),
                          notes=(*said.notes, *(f"observations {note}" for note in long.notes)))  # fmt: skip
     return validated_runs(own.frame.join(wide.frame), name, card, said)
+
+
+def _all(columns: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    return tuple(one for response, more in columns.items() for one in (response, *more))
 
 
 def load_again(origin: Mapping[str, str]) -> Runs:
@@ -158,7 +166,7 @@ def load_again(origin: Mapping[str, str]) -> Runs:
 
 def read_file(path: Path, decimal: str | None = None) -> Table:
     """Read a file of runs or of their observations, or raise RunsError."""
-    if not path.exists():
+    if not kind_of(path, RunsError):
         raise RunsError(f"no file at {path}", expected=f"{EXPECTED}, or the name of a built-in table")
     return read_table(path, partial(RunsError, f"{path} is not a table of runs"), decimal)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -39,8 +39,8 @@ class Runs:
         in nats/token.
     loss_unit_assumed : bool
         Whether the losses were taken as nats/token because nothing stated their unit.
-    responses : tuple of str
-        Names of the responses that were read from a separate table of observations.
+    response_columns : dict of tuple of str
+        For each response that was read from a table of observations or melted, the columns that say more of it.
     understood : tuple of str
         What was understood of the table beyond its plain cells: formats, names, units. Empty for a plain table.
     """
@@ -52,7 +52,7 @@ class Runs:
     rows_by: tuple[str, ...] = ()
     loss_unit: str = "nats"
     loss_unit_assumed: bool = False
-    responses: tuple[str, ...] = ()
+    response_columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
     understood: tuple[str, ...] = ()
 
     @property
@@ -71,7 +71,12 @@ class Runs:
 
         Further columns hold what else is known of each, such as ``n_items``; NaN if it is not known.
         """
-        return long_table(self._frame, self.responses)
+        return long_table(self._frame, self.response_columns)
+
+    @property
+    def responses(self) -> tuple[str, ...]:
+        """Names of the responses that were read from a separate table of observations, or melted."""
+        return tuple(self.response_columns)
 
     @property
     def size(self) -> np.ndarray:
@@ -191,7 +196,7 @@ class Runs:
         >>> len(runs.without(*runs["run_id"][:2]))
         243
         """
-        known, out = [text(cell) for cell in self["run_id"]], {text(run_id) for run_id in run_ids}
+        known, out = [text(cell) for cell in self["run_id"]], {str(run_id).strip() for run_id in run_ids}
         for run_id in sorted(out - set(known)):
             raise RunsError(f"{self.name!r} has no run {run_id!r}", hint=_similar(run_id, known))
         keep = np.array([name not in out for name in known])

@@ -85,14 +85,14 @@ PAIRS: tuple[tuple[str, tuple[str, ...], Callable[[pd.DataFrame], pd.Series], st
 class Declared(NamedTuple):
     """Declarations about a table: the unit of its losses, what distinguishes the rows of a run, its responses.
 
-    `responses` come from a table of observations, or are columns that are melted; `optional` are their columns, which
-    hold numbers and may have empty cells. `units` are units of other columns, and `notes` say what was understood of
-    the table until now.
+    `responses` come from a table of observations, or are columns that are melted; each has the names of its further
+    columns. `optional` are the columns of all of them, which hold numbers and may have empty cells. `units` are units
+    of other columns, and `notes` say what was understood of the table until now.
     """
 
     loss_unit: str | None = None
     rows_by: tuple[str, ...] = ()
-    responses: tuple[str, ...] = ()
+    responses: tuple[tuple[str, tuple[str, ...]], ...] = ()
     optional: tuple[str, ...] = ()
     units: tuple[tuple[str, str], ...] = ()
     bytes_per_token: float | None = None
@@ -189,7 +189,7 @@ def validated_runs(frame: pd.DataFrame, name: str, card: dict[str, Any], said: D
         notes += [f"loss converted from {unit.words} to nats/token"]
     return Runs(
         frame.reset_index(drop=True), name, card, assumed, said.rows_by, said.loss_unit or "nats", unstated,
-        said.responses, (*said.notes, *notes, *dated, *derived),
+        dict(said.responses), (*said.notes, *notes, *dated, *derived),
     )  # fmt: skip
 
 
@@ -258,10 +258,12 @@ def _parsed(
     A table without a column ``family`` is one family with the name of the table. So are its runs without a family.
     """
     failures, notes, parsed = list[str](), list[str](), {}
+    optional = {*OPTIONAL, *said.optional}
+    numeric = {*NUMBERS, *optional, "bytes_per_token"}
     for column in frame:
         cells = frame[column]
-        if column in (*NUMBERS, *said.optional, "bytes_per_token"):
-            parsed[column] = _numbers(cells, failures, {*OPTIONAL, *said.optional}, own=column not in sizes)
+        if column in numeric:
+            parsed[column] = _numbers(cells, failures, optional, own=column not in sizes)
             notes += _small_suffix(cells, parsed[column])
         elif column in TEXTS or not pd.api.types.is_numeric_dtype(cells):
             parsed[column] = _texts(cells, failures)

@@ -528,6 +528,15 @@ QUERIES = {
         (*FORECAST, *ASKED["forecast"], "--set", "family=X"),
         ("family is not a column to set", "--family"),
     ),
+    "the fit as a column": ((*FORECAST, *ASKED["forecast"], "--set", "fit=1"), ("fit is not a column to set", "--at")),
+    "the queries as a column": ((*FORECAST, "--set", "queries=1"), ("queries is not a column to set", "--at")),
+    **{
+        f"the {name} as a setting of a report": (
+            ("report", "fit.nc", "--out", "r.html", "--decision", "target", "--set", name, "x"),
+            (f"decision 'target' has no setting '{name}'",),
+        )
+        for name in ("fit", "risk", "decision", "name")
+    },
     "empty out": ((*FORECAST, *ASKED["forecast"], "--out", ""), ("cannot write", "a file in a folder that exists")),
     "out over the fit": ((*FORECAST, *ASKED["forecast"], "--out", "fit.nc"), ("fit.nc", "an input")),
     "out over another fit": (
@@ -627,3 +636,33 @@ def test_a_choice_without_finite_utilities_is_refused(drawn_fit: bs.Fit, monkeyp
     monkeypatch.setattr(FixedParams, "utility", lambda self, outcome, actions: outcome * np.nan)
     with pytest.raises(QueryError, match="'fixed-params' has no finite utility"):
         bs.decide(FixedParams(params="7B", worth=1e25), drawn_fit)
+
+
+LONG = "a" * 300  # more than the 255 bytes of a name
+READS: list[tuple[str, ...]] = [
+    ("validate", "{}"), ("validate", "{}.csv"), ("validate", "runs.csv", "--observations", "{}"), ("check", "{}"),
+    ("show", "models", "{}"), ("decide", "target", "{}", "--loss", "3"), ("backtest", "runs.csv", "--model", "{}"),
+    ("forecast", "{}", "--params", "1B", "--tokens", "1B"),
+]  # fmt: skip
+WRITES: list[tuple[str, ...]] = [
+    ("init", "{}"), ("fit", "runs.csv", "--model", "additive", "--out", "{}"),
+    ("backtest", "runs.csv", "--model", "additive", "--out", "{}"), ("calibrate", "additive", "--out", "{}"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "why"), [(LONG, "File name too long"), ("circle", "Too many levels of symbolic links")]
+)
+@pytest.mark.parametrize("args", [*READS, *WRITES], ids=" ".join)
+def test_a_path_that_cannot_be_looked_at_is_wrong_input(
+    args: tuple[str, ...], name: str, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    good_runs().to_csv("runs.csv", index=False)
+    for link in ("circle", "circle.csv"):
+        Path(link).symlink_to(link)
+    result = CliRunner().invoke(main, [arg.format(name) for arg in args])
+    assert isinstance(result.exception, SystemExit), repr(result.exception)
+    assert result.exit_code == 2
+    assert why in result.stderr
+    assert "Traceback" not in result.output

@@ -170,3 +170,8 @@ def test_engines_that_cannot_be_are_refused(workers, scheduler, said):
 def test_a_scheduler_that_does_not_answer_is_named():
     with pytest.raises(FitError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"):
         list(sweep(square, {"1": {}}, Dask("tcp://127.0.0.1:9", patience_s=1)))
+
+
+def test_a_task_whose_name_no_file_can_have_is_an_error_of_the_folder(tmp_path):
+    with pytest.raises(FitError, match=r"cannot keep results in (?s:.*)choose a shorter name"):
+        dict(sweep(square, {"a" * 300: {}}, Threads(1), shelf_in(tmp_path / "kept")))

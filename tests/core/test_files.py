@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from bayescale.core import jsons
-from bayescale.core.files import atomic_write
+from bayescale.core import files, jsons
+from bayescale.core.errors import RunsError
+from bayescale.core.files import atomic_write, kind_of
 
 
 def test_what_a_dead_process_left_is_taken_over(tmp_path: Path) -> None:
@@ -106,7 +107,8 @@ def test_a_terminal_is_sent_what_was_written() -> None:
 
 def test_an_output_that_is_a_file_keeps_what_is_printed(tmp_path: Path) -> None:
     script = """
-from bayescale.core.files import atomic_write
+from bayescale.core.errors import RunsError
+from bayescale.core.files import atomic_write, kind_of
 print("before", flush=True)
 with atomic_write("/dev/stdout") as temporary:
     temporary.write_text("table\\n", encoding="utf-8")
@@ -136,3 +138,50 @@ def test_deep_json_is_not_parsed(text: str) -> None:
 def test_marks_inside_text_are_no_depth() -> None:
     text = '["' + "[" * 1000 + '\\"' + "{" * 1000 + '"]'
     assert jsons.loads(text) == ["[" * 1000 + '"' + "{" * 1000]
+
+
+def test_what_is_at_a_path_is_said_and_what_nobody_can_say_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "circle").symlink_to("circle")
+    os.mkfifo(tmp_path / "pipe")
+    found = {name: kind_of(tmp_path / name, RunsError) for name in ("", "file", "pipe", "none", "file/below")}
+    assert list(found.values()) == ["folder", "file", "pipe", "", ""]
+    for name in ("circle", "a" * 300, "a\0b"):
+        with pytest.raises(RunsError, match=r"cannot be read\n(?s:.*)got: (?s:.*)choose another path"):
+            kind_of(tmp_path / name, RunsError)
+
+
+def _written(path: Path) -> int:
+    with atomic_write(path) as temporary:
+        temporary.write_text("new", encoding="utf-8")
+        while_written = stat.S_IMODE(temporary.stat().st_mode)
+    found = stat.S_IMODE(path.stat().st_mode)
+    assert while_written == found | stat.S_IRUSR | stat.S_IWUSR
+    return found
+
+
+@pytest.mark.parametrize("left", [False, True], ids=["", "left by a dead process"])
+@pytest.mark.parametrize("locks", [True, False])
+def test_a_new_file_has_the_permissions_that_the_process_gives(
+    locks: bool, left: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "_LOCKS", locks)
+    before = os.umask(0o077)
+    try:
+        if left:
+            (tmp_path / ".a.partial").touch()
+        assert _written(tmp_path / "a") == 0o600
+        os.umask(0o022)
+        assert _written(tmp_path / "b") == 0o644
+        if left:
+            (tmp_path / ".c.partial").touch(0o600)
+        assert _written(tmp_path / "c") == 0o644
+    finally:
+        os.umask(before)
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o664, 0o444])
+def test_a_file_that_is_replaced_keeps_its_permissions(mode: int, tmp_path: Path) -> None:
+    (tmp_path / "x").touch()
+    (tmp_path / "x").chmod(mode)
+    assert _written(tmp_path / "x") == mode

@@ -35,6 +35,11 @@ same_examples = settings(derandomize=True, database=None, deadline=None)
         ("-2.5", -2.5),
         ("0", 0),
         ("2.345", 2.345),
+        ("0.0025k", 2.5),
+        ("0.0015k", 1.5),
+        ("0.0001234M", 123.4),
+        ("-0.0025k", -2.5),
+        ("0.00000001k", 1e-5),
     ],
 )
 def test_text_is_read_exactly(text: str, value: float) -> None:

@@ -96,6 +96,7 @@ CHANGES: dict[str, Change] = {
             "\ud800",
             "1" * 5000,
             "\x00",
+            "a\x00b",
             np.str_("7B"),
             np.bool_(False),
             memoryview(b"x"),

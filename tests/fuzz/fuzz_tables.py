@@ -68,6 +68,7 @@ CELLS = [
     "15.0001",
     "15",
     "\x00",
+    "a\x00b",
     "\ufeff7e9",
     "a\u202eb",
     "NULL",
@@ -347,6 +348,8 @@ def use(path: Path, spec: str, must_fail: bool) -> None:
     for name in {*AMOUNTS, "loss"} & set(runs.frame):
         if not np.array_equal(written[name], runs[name]):
             raise Shortfall(f"written back, {name} differ")
+    if any("\0" in str(cell) for cell in runs.frame.to_numpy().ravel()):
+        raise Shortfall("a text that no saved fit can hold")
     try:
         model = bs.load_spec(spec)
         design(model, conformed(model, runs))

@@ -11,10 +11,11 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+import xarray as xr
 
 import bayescale as bs
 from bayescale.core.errors import FitError
-from bayescale.inference.container import sealed
+from bayescale.inference.container import packed, sealed
 
 Meta = dict[str, Any]
 
@@ -141,3 +142,18 @@ def test_a_fit_with_other_draws_can_be_saved(chinchilla_fit: bs.Fit, tmp_path: P
     loaded = bs.load_fit(chinchilla_fit.save(tmp_path / "fit.nc"))
     fewer = bs.Fit(loaded.tree.isel(draw=slice(100), run=slice(None)), loaded.spec, loaded.meta)
     assert bs.load_fit(fewer.save(tmp_path / "fewer.nc")).posterior.sizes["draw"] == 100
+
+
+@pytest.mark.parametrize("cells", [["a\0b"], [{1}]], ids=["NUL", "an object"])
+def test_what_the_format_cannot_hold_is_an_error_of_the_fit(cells: list[Any]) -> None:
+    tree = xr.DataTree(xr.Dataset({"run_id": ("run", np.array(cells, object))}))
+    with pytest.raises(FitError, match="cannot be written as netCDF"):
+        packed(tree)
+
+
+def test_draws_of_this_engine_come_with_the_statistics_of_its_sampler(drawn_fit: bs.Fit, tmp_path: Path) -> None:
+    path = drawn_fit.save(tmp_path / "fit.nc")
+    assert bs.load_fit(path).families == drawn_fit.families  # draws of another sampler may lack them
+    here = said(lambda meta: meta["engine"].update(warm_start="Newton-Laplace"))
+    with pytest.raises(FitError, match="without its acceptance_rate, diverging, energy, n_steps"):
+        bs.load_fit(changed(path, here))

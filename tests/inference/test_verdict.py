@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 from click.testing import CliRunner, Result
 
 import bayescale as bs
@@ -17,6 +18,7 @@ from bayescale.cli import main
 from bayescale.core.verdict import Status, Verdict, joined, of_chains, of_tests
 from bayescale.decisions.choice import Choice, Withheld
 from bayescale.evaluation import comparison as comparing
+from bayescale.inference.diagnostics import criteria, summarised
 
 BUDGET = "1e24"
 AT_70B = {"params": "70B", "tokens": "1.4T"}
@@ -58,6 +60,22 @@ def spoilt(fit: bs.Fit) -> bs.Fit:
     tree = fit.tree.copy()
     tree["sample_stats"] = tree["sample_stats"].to_dataset().assign(diverging=lambda d: d["diverging"] | True)
     return bs.Fit(tree, fit.spec, fit.meta)
+
+
+# The criteria
+
+
+@pytest.mark.parametrize("stuck", ["a", "b", "z"])
+def test_a_parameter_without_an_r_hat_is_a_problem_wherever_it_stands(stuck: str) -> None:
+    draws = np.random.default_rng(0).standard_normal((3, 4, 500))
+    posterior = {name: (("chain", "draw"), values) for name, values in zip("abz", draws, strict=True)}
+    posterior[stuck] = (("chain", "draw"), np.zeros((4, 500)))
+    tree = xr.DataTree.from_dict({"posterior": xr.Dataset(posterior), "sample_stats": xr.Dataset()})
+    with np.errstate(invalid="ignore"):
+        first, *others = criteria(tree, summarised(tree["posterior"].to_dataset()))
+    assert not first.passed
+    assert f"no R-hat of {stuck}," in first.sentence
+    assert all(one.passed for one in others)
 
 
 # The type

@@ -229,6 +229,30 @@ def test_a_small_archive_of_much_is_refused(file: str, tmp_path: Path, monkeypat
         bs.load_runs(path)
 
 
+@pytest.mark.parametrize(("length", "rows"), [(32_767, 40), (32_768, 1)], ids=["in all", "in one cell"])
+def test_a_text_that_many_cells_share_counts_in_each(length: int, rows: int, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("bayescale.runs.formats._MOST_BYTES", 1 << 20)
+    path, bomb, kind = (
+        as_excel({f"D{row}": "X" for row in range(2, rows + 2)}, tmp_path / "a.xlsx"),
+        tmp_path / "b.xlsx",
+        (
+            b'<Override PartName="/xl/sharedStrings.xml" '
+            b'ContentType="application/vnd.openxmlformats-officedocument.spreadsheetml.sharedStrings+xml"/></Types>'
+        ),
+    )
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as new:
+        for part in old.namelist():
+            content = old.read(part).replace(b't="inlineStr"><is><t>X</t></is>', b't="s"><v>0</v>')
+            new.writestr(part, content.replace(b"</Types>", kind))
+        space = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+        new.writestr("xl/sharedStrings.xml", f'<sst xmlns="{space}"><si><t>{"x" * length}</t></si></sst>')
+    assert bomb.stat().st_size < 1 << 14
+    with pytest.raises(
+        RunsError, match="a text of more than 32,767 characters, or texts of more than 1,048,576 in all"
+    ):
+        bs.load_runs(bomb)
+
+
 def test_excel_is_read_from_its_only_sheet(tmp_path: Path) -> None:
     pytest.importorskip("openpyxl")
     path = tmp_path / "a.xlsx"

@@ -371,3 +371,65 @@ def test_the_command_line_melts_a_wide_table(tmp_path: Path) -> None:
     origin = as_text(Reading(loss_unit="nats", melt=(("easy", {"chance": 0.25}),)))
     again = load_again({"runs": str(tmp_path / "wide.csv"), **origin})
     assert (again.responses, set(again["easy_chance"])) == (("easy",), {0.25})
+
+
+ACTIVE = RUNS.assign(active_params=RUNS["params"] / 2)
+
+
+@pytest.mark.parametrize("name", ["run", "active", "exclusion_of"])
+def test_a_column_of_the_runs_belongs_to_no_response_whose_name_it_begins_with(name: str) -> None:
+    table = ACTIVE.assign(exclusion_of_mine="x")
+    seen = pd.DataFrame({"run_id": ["r0", "r1"], "response": name, "value": [0.1, 0.2], "n_items": 100})
+    runs = bs.load_runs(table, observations=seen, loss_unit="nats")
+    assert list(runs.observations) == ["family", "run_id", "response", "value", "n_items"]
+    assert runs.observations["value"].tolist() == [0.1, 0.2]
+    assert runs.response_columns == {name: (f"{name}_n_items",)}
+
+
+@pytest.mark.parametrize("name", ["run", "active", "loss_of"])
+def test_a_melted_column_takes_no_column_with_a_meaning_of_its_own(name: str) -> None:
+    runs = bs.load_runs(ACTIVE.assign(**{name: 0.5, f"{name}_n_items": 100}), melt=name, loss_unit="nats")
+    assert runs["run_id"][7] == "r7"
+    assert runs.response_columns == {name: (f"{name}_n_items",)}
+    assert list(runs.observations) == ["family", "run_id", "response", "value", "n_items"]
+
+
+@pytest.mark.parametrize(("name", "column"), [("eval", "set"), ("active", "params"), ("family", "value")])
+def test_observations_make_no_column_with_a_meaning_of_its_own(name: str, column: str) -> None:
+    seen = pd.DataFrame({"run_id": ["r0", "r1"], "response": name, "value": [0.1, 0.2]}).assign(**{column: [1.0, 2.0]})
+    with pytest.raises(RunsError, match=f"'{name}(_{column})?' of the observations of 'runs' is another column"):
+        bs.load_runs(RUNS, observations=seen, loss_unit="nats")
+
+
+def test_a_further_column_that_would_be_called_as_another_keeps_its_whole_name() -> None:
+    seen = pd.DataFrame({"run_id": ["r0", "r1"], "response": "x", "value": [0.1, 0.2], "x_value": [3, 4]})
+    found = bs.load_runs(RUNS, observations=seen, loss_unit="nats").observations
+    assert found["value"].tolist() == [0.1, 0.2]
+    assert found["x_value"].tolist() == [3.0, 4.0]
+
+
+@pytest.mark.parametrize("column", ["run_id", "response"])
+def test_a_text_of_an_observation_that_is_none_is_an_error_of_its_row(column: str) -> None:
+    seen = SEEN.astype(object)
+    seen.loc[3, column] = "a\0b"
+    with pytest.raises(RunsError, match="row 3 of the observations: expected text"):
+        bs.load_runs(RUNS, observations=seen, loss_unit="nats")
+
+
+def test_thousands_of_items_come_back_as_they_were() -> None:
+    n = 4000
+    seen = pd.DataFrame({"run_id": ["r0", "r3"] * n, "response": "quiz", "item": np.repeat(np.arange(n), 2)})
+    seen = seen.assign(value=np.arange(2 * n) / (2 * n), n_items=1.0).astype({"item": str})
+    runs = bs.load_runs(RUNS, observations=seen, loss_unit="nats")
+    assert len(runs.responses) == n
+    found = runs.observations
+    assert found["response"].tolist() == ("quiz_" + seen["item"]).tolist()
+    pd.testing.assert_frame_equal(found[["run_id", "value", "n_items"]], seen[["run_id", "value", "n_items"]],
+                                  check_dtype=False)  # fmt: skip
+
+
+def test_observations_that_make_too_large_a_table_are_refused() -> None:
+    many = pd.concat([RUNS] * 50, ignore_index=True).assign(run_id=[f"r{i}" for i in range(50 * len(RUNS))])
+    seen = pd.DataFrame({"run_id": "r0", "response": [f"i{i}" for i in range(10_001)], "value": 1.0})
+    with pytest.raises(RunsError, match="make too large a table"):
+        bs.load_runs(many, observations=seen, loss_unit="nats")

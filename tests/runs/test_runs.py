@@ -482,3 +482,22 @@ def test_shipped_losses_are_nats_by_the_rule_and_their_perplexities_are_not(name
             continue
         with pytest.raises(RunsError, match="perplexities"):
             bs.load_runs(frame, rows_by=runs.rows_by)
+
+
+@pytest.mark.parametrize("column", ["run_id", "family", "exclusion"])
+def test_a_text_that_no_saved_fit_can_hold_is_refused_on_reading(
+    column: str, frame: pd.DataFrame, tmp_path: Path
+) -> None:
+    odd = frame.assign(**{column: [*frame[column][:-1], "a\0b"]})
+    for source in (odd, write_csv(odd, tmp_path / "odd.csv")):
+        with pytest.raises(
+            RunsError, match=rf"{column}: expected text, got 'a\\x00b' with the character NUL; remove it"
+        ):
+            bs.load_runs(source)
+
+
+def test_a_table_has_a_name_that_a_fit_can_hold(frame: pd.DataFrame) -> None:
+    with pytest.raises(RunsError, match="text without the character NUL"):
+        bs.load_runs(frame, name="a\0b")
+    with pytest.raises(RunsError, match="has no run"):
+        bs.load_runs(frame).without("a\0b")
