@@ -174,7 +174,7 @@ def _fitted_exactly(spec: Spec, design: Design, roles: Roles, latent: dict[str, 
     number of runs. This spike holds next to no probability, and chains that begin there stay for thousands of draws.
     The search for the mode therefore leaves this power out, and the noise stays where its prior has it.
     """
-    sites, ways = (of(spec, design.families, design.lot) for of in (sites_of, ways_of))
+    sites, ways = sites_of(spec, design.families, design.lot), ways_of(spec, design.families, design.lot)
     noise = {site.name for of in spec.instances for name in of.noise.parameters
              for site in ways[of.parameter(name)].sites(of.parameter(name))}  # fmt: skip
     own = roles.own.shape[1] - sum(FAMILY in sites[name].dims for name in noise & set(latent))

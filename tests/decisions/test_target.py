@@ -143,7 +143,7 @@ def test_a_limit_is_kept_and_costs(chinchilla_fit: bs.Fit, choice) -> None:
     assert binds.worth == pytest.approx(small.action["flops"] - choice.action["flops"])
 
 
-def test_a_score_is_reached_where_the_loss_that_gives_it_is(chinchilla_fit: bs.Fit) -> None:
+def test_a_score_is_reached_from_below_and_a_loss_from_above(chinchilla_fit: bs.Fit) -> None:
     with pytest.raises(QueryError, match="which response"):
         goal(chinchilla_fit, score=0.5)
     assert goal(chinchilla_fit) is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,7 +82,7 @@ def test_checks_backtests_and_comparisons_take_it(fit: bs.Fit, runs: bs.Runs, mo
     assert {"convergence", "residuals"} <= {finding.check for finding in bs.check(fit)}
     tested = bs.backtest(runs, model, seed=0)
     assert tested.meta["response"] == "reward"
-    assert abs(tested.mean["bias"]) < 3 * tested.mean["width_90"]
+    assert abs(tested.mean["bias"]) < 0.5 * tested.mean["width_90"]  # its forecasts are inside of their 90% intervals
     assert np.isfinite(tested.runs["log_score"]).all()
     flat = bs.custom_model(columns=("flops",), observes={"reward": "real"})(_flat)
     compared = bs.compare(runs, [model, flat], seed=0)
@@ -172,7 +173,11 @@ def test_the_command_line_takes_it(folder: Path, tmp_path: Path) -> None:
     run = CliRunner()
     out = tmp_path / "fit.nc"
     words = ["fit", str(folder / "runs.csv"), "--model", str(folder / "curve.toml"), "--out", str(out)]
-    refused = run.invoke(main, words)
+    # In a process of its own: in this one, an earlier test has allowed the code.
+    refused = subprocess.run([sys.executable, "-m", "bayescale", *words], capture_output=True, text=True, check=False)
+    assert refused.returncode == 2
+    assert "--allow-code" in refused.stderr
+    assert not out.exists()
     done = run.invoke(main, ["--allow-code", *words])
     assert done.exit_code == 0, done.output
     words_only = run.invoke(main, ["--allow-code", "forecast", str(out), "--set", "flops=1e23"])
@@ -187,7 +192,6 @@ def test_the_command_line_takes_it(folder: Path, tmp_path: Path) -> None:
     assert (tmp_path / "forecast.png").exists()
     shown = run.invoke(main, ["--allow-code", "check", str(out)])
     assert shown.exit_code in (0, 1), shown.output
-    assert refused.exit_code in (0, 2)  # allowed already where an earlier test of this process allowed it
 
 
 def test_what_is_not_a_model_is_refused() -> None:
