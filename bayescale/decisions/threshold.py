@@ -154,7 +154,7 @@ class Threshold(AbstractDecision):
         """Return the columns of a query other than what is spent."""
         recipe, goal = recipe_of(fit, self.recipe), self._goal(fit)
         if _has_law(fit):
-            return others_of(fit, self.family, recipe, goal and goal.response)
+            return others_of(fit, self.family, recipe, goal.response if goal else None)
         return {"family": resolve_family(fit, self.family), **recipe}
 
     def multiple(self, fit: AbstractFit) -> np.ndarray:
