@@ -109,7 +109,7 @@ class Goal:
 def _of_one_run(fit: AbstractFit, queries: pd.DataFrame, site: str) -> np.ndarray:
     """Return a site at queries that are plans of one run, shape (draw, query).
 
-    A model without a law may draw what is particular to a run, and draws it anew for each row. Rows that are predicted
+    A model without a law may draw what is particular to a run, and draws it again for each row. Rows that are predicted
     one by one have the same random numbers; otherwise, a choice between them would follow their luck.
     """
     if all(one.spec.law for one in fit.members.values()):
