@@ -12,14 +12,14 @@ from typing import Any
 import click
 
 from bayescale.cli.examples import epilog
-from bayescale.cli.options import BUDGETS, Bought, Budget, Quantity, Target, as_json_option, command_of, spending
+from bayescale.cli.options import BUDGETS, Bought, Budget, Quantity, Real, Target, as_json_option, command_of, spending
 from bayescale.cli.printing import LOADING, finish, print_json, print_wrapped, waiting
 from bayescale.core.errors import QueryError, why_unwritten
 
 _FOLDER = Path(__file__).parent.parent / "decisions"
 _BASE = "AbstractDecision"
-_TYPES: dict[str, Any] = {"count": Quantity(), "number": float, "integer": int, "text": str}
-_PAIRS: dict[str, Any] = {"numbers": (str, float), "texts": (str, str)}
+_TYPES: dict[str, Any] = {"count": Quantity(), "number": Real(), "integer": int, "text": str}
+_PAIRS: dict[str, Any] = {"numbers": (str, Real()), "texts": (str, str)}
 _RISKS = ("mean", "cvar", "quantile", "minimax")
 
 

@@ -140,7 +140,9 @@ class Real(click.FloatRange):
     """A finite number of a range."""
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
-        """Parse the number; NaN, which lies in every range, and infinity fail as wrong usage."""
+        """Parse the number; NaN, which lies in every range, infinity and 1_0 fail as wrong usage."""
+        if "_" in str(value):
+            self.fail(f"expected a number without _, got {value!r}", param, ctx)
         number = super().convert(value, param, ctx)
         if not math.isfinite(number):
             self.fail(f"expected a finite number, got {value!r}", param, ctx)

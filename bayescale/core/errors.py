@@ -107,7 +107,7 @@ def nearest(name: str, names: Iterable[str], otherwise: str = "") -> str:
     >>> nearest("partly", ["none", "partial"])
     "did you mean 'partial'?"
     """
-    names = sorted(names)
+    name, names = str(name), sorted(map(str, names))  # a caller may give anything as a name
     close = [other for other in names if other.lower() == name.lower()]
     close = close or difflib.get_close_matches(name, names, n=1, cutoff=_SIMILAR)
     if close or otherwise or not names:

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
+from bayescale.core.arguments import check_kind
 from bayescale.core.errors import BayescaleError
 
 try:
@@ -24,6 +25,28 @@ else:
 _WRITE = os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)  # Windows has neither
 _MODE = 0o666  # of which the system takes what the umask of the process forbids
 _SHOWN = 80  # characters of a path in a message
+
+
+def path_of(path: str | Path, error: type[BayescaleError]) -> Path:
+    """Return what a caller gave as a path.
+
+    Parameters
+    ----------
+    path : str or Path
+    error : type
+        The exception to raise.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    BayescaleError
+        Of the type `error`, if it is no path.
+    """
+    check_kind(path, (str, os.PathLike), error, "a path")
+    return Path(path)
 
 
 def kind_of(path: str | Path, error: type[BayescaleError]) -> Literal["file", "folder", "pipe", "other", ""]:
@@ -46,7 +69,7 @@ def kind_of(path: str | Path, error: type[BayescaleError]) -> Literal["file", "f
         Of the type `error`, if nobody can say: the folder is not readable, the name is too long, links form a circle.
     """
     try:
-        found = os.stat(path).st_mode
+        found = os.stat(path_of(path, error)).st_mode
     except (FileNotFoundError, NotADirectoryError):
         return ""
     except (OSError, ValueError) as reason:

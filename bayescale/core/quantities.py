@@ -8,7 +8,9 @@ import re
 LEAST, MOST = 1.0, 1e40
 """Bounds of every count of params, tokens or FLOP. MOST is far more compute than the energy on Earth allows."""
 
-_LONGEST = 400  # characters of a number in words: a double has 309 digits before its point
+LONGEST = 400
+"""Characters of a number as text: a double has 309 digits before its point."""
+
 _SUFFIX = {"": 0, "k": 3, "m": 6, "b": 9, "g": 9, "t": 12, "p": 15}  # powers of ten
 _INTEGER = r"(?:\d{1,3}(?:[,_]\d{3})+|\d+)"  # commas separate thousands only: many countries read 1,4T as 1.4T
 _PATTERN = re.compile(rf"\s*([-+]?(?:{_INTEGER}(?:\.\d+)?|\.\d+))(?:e([-+]?\d+))?\s*([a-z]?)\s*", re.IGNORECASE)
@@ -51,9 +53,9 @@ def quantity(text: str | float) -> float:
             return float(text)
         except OverflowError:
             raise NotFinite("an integer of more than 308 digits is not a finite number") from None
-    match = _PATTERN.fullmatch(text) if len(text) <= _LONGEST else None
+    match = _PATTERN.fullmatch(text) if len(text) <= LONGEST else None
     if match is None or match[3].lower() not in _SUFFIX:
-        shown = text if len(text) <= _LONGEST else f"{text[:20]}…"
+        shown = text if len(text) <= LONGEST else f"{text[:20]}…"
         raise ValueError(f"{shown!r} is not a number: write 70B, 1.4T, 5.76e23 or 70000000000")
     # The suffix moves the decimal point, which is exact: 1.1 * 1e9 is 1100000000.0000002.
     value = float(f"{re.sub('[_,]', '', match[1])}e{int(match[2] or 0) + _SUFFIX[match[3].lower()]}")

@@ -16,7 +16,7 @@ import tomlkit
 
 from bayescale.core import shipped
 from bayescale.core.errors import QueryError, why_unwritten
-from bayescale.core.files import atomic_write, kind_of
+from bayescale.core.files import atomic_write, kind_of, path_of
 
 _MOST_BYTES = 4_000_000  # the largest built-in file has 50,000
 _HEADED = 2  # levels of nested tables with their own heading, such as [parameters.level]
@@ -57,7 +57,7 @@ def record_path(source: str | Path, folder: str) -> Path:
     UnknownName
         If there is no such spec.
     """
-    path = Path(source)
+    path = path_of(source, QueryError)
     if path.suffix != ".toml" and kind_of(path, QueryError) != "file":
         path = shipped.locate("models", str(source))
     return path.parent / folder / f"{path.stem}.toml"

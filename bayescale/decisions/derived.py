@@ -15,7 +15,7 @@ from bayescale.core.errors import QueryError
 from bayescale.core.quantities import LEAST, MOST, quantity
 from bayescale.core.verdict import Verdict
 from bayescale.decisions.surface import MOST_DRAWS, budget_of, losses, minimise, others_of
-from bayescale.inference.average import AbstractFit
+from bayescale.inference.average import AbstractFit, check_fit
 from bayescale.modelling.sites import LAW
 from bayescale.prediction.predict import predict
 from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN
@@ -239,6 +239,7 @@ def _log_losses(
 
 def _others(fit: AbstractFit, family: str | None, columns: dict[str, Any]) -> dict[str, Any]:
     """Return the other columns of queries, with their usual values or those that are given."""
+    check_fit(fit)
     unique = {name: float(_counts(name, columns[name])[0]) for name in ("unique_tokens",) if name in columns}
     return others_of(fit, family, columns) | unique
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from numbers import Integral, Real
 from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 
+from bayescale.core.arguments import check_kind, told
 from bayescale.core.errors import QueryError, nearest
 from bayescale.core.quantities import quantity
 from bayescale.decisions.base import AbstractDecision, settings_of
@@ -17,7 +20,7 @@ from bayescale.decisions.choice import Choice, Withheld, best
 from bayescale.decisions.limits import allowed_by, alone, limits_of
 from bayescale.decisions.risk import AbstractRisk, Mean, risk_of
 from bayescale.decisions.surface import draws_of
-from bayescale.inference.average import AbstractFit
+from bayescale.inference.average import AbstractFit, check_fit
 from bayescale.parts.catalogue import find
 
 
@@ -59,7 +62,11 @@ def decide(
     True
     """
     decision = named(decision, **settings) if isinstance(decision, str) else decision
-    choice = solve(decision, fit, risk_of(risk) if isinstance(risk, str) else risk or Mean())
+    risk = risk_of(risk) if isinstance(risk, str) else Mean() if risk is None else risk
+    check_kind(decision, AbstractDecision, QueryError, "a decision, such as bs.Allocation(flops=…), or its name")
+    check_kind(risk, AbstractRisk, QueryError, "an attitude to risk, such as bs.risk.CVaR(), or its name")
+    check_fit(fit)
+    choice = solve(decision, fit, risk)
     return choice if choice.verdict.ok else Withheld(choice)
 
 
@@ -119,7 +126,7 @@ def read_settings(name: str, written: Iterable[tuple[str, str]]) -> dict[str, An
         kind = known[key]["kind"] if key in known else "text"
         if kind in ("numbers", "texts"):
             column, _, value = text.partition("=")
-            found.setdefault(key, {})[column] = _number(value, key) if kind == "numbers" else value
+            found.setdefault(key, {})[column] = _quantity(value, key) if kind == "numbers" else value
         else:
             found[key] = _READ[kind](text, key) if kind in _READ else text
     return found
@@ -143,7 +150,7 @@ def solve(decision: AbstractDecision, fit: AbstractFit, risk: AbstractRisk) -> C
     QueryError
         If a setting is out of range, or there is no action.
     """
-    decision = _counted(decision)
+    decision = _checked(decision)
     actions, allowed = offered(decision, fit)
     outcome = decision.outcome(fit, actions, "law")
     utility = decision.utility(outcome, actions)
@@ -187,28 +194,54 @@ def offered(decision: AbstractDecision, fit: AbstractFit) -> tuple[pd.DataFrame,
     return actions, allowed
 
 
-def _counted(decision: AbstractDecision) -> AbstractDecision:
-    """Return a decision whose counts are numbers, where they were given as people write them."""
-    texts = {
-        name: getattr(decision, name) for name, how in settings_of(type(decision)).items() if how["kind"] == "count"
-    }
-    read = {name: _quantity(text, name) for name, text in texts.items() if isinstance(text, str)}
+def _checked(decision: AbstractDecision) -> AbstractDecision:
+    """Return a decision whose settings are of their kinds, with counts as numbers where they were given as text."""
+    read = {}
+    for name, how in settings_of(type(decision)).items():
+        value = getattr(decision, name)
+        if value is None and not how["required"] and how["default"] is None and how["kind"] not in ("numbers", "texts"):
+            continue  # that it is not given
+        fits, expected = _KINDS.get(how["kind"], (lambda value: True, ""))
+        if not fits(value):
+            raise QueryError(f"{name} is of another type", expected=expected, got=told(value))
+        if how["kind"] == "count" and isinstance(value, str):
+            read[name] = _quantity(value, name)
     return replace(decision, **read) if read else decision  # type: ignore[type-var]  # every decision is a dataclass
 
 
-def _number(text: str, name: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise QueryError(f"{name} is not a number", got=repr(text)) from None
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and not math.isnan(value)
+
+
+def _are(value: Any, kinds: Callable[[Any], bool]) -> bool:
+    return isinstance(value, Mapping) and all(isinstance(key, str) and kinds(of) for key, of in value.items())
+
+
+_KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "count": (lambda value: _is_number(value) or isinstance(value, str), "a number, such as 7e10 or '70B'"),
+    "number": (_is_number, "a number"),
+    "integer": (lambda value: isinstance(value, Integral) and not isinstance(value, bool), "an integer"),
+    "flag": (lambda value: isinstance(value, bool | np.bool_), "True or False"),
+    "numbers": (lambda value: _are(value, _is_number), "a mapping of names to numbers"),
+    "texts": (lambda value: _are(value, lambda of: isinstance(of, str | Real)), "a mapping of names to texts"),
+}
+"""What a setting of each kind can be; a text may also be a number, or what it names."""
 
 
 def _integer(text: str, name: str) -> int:
-    return int(_number(text, name))
+    number = _quantity(text, name)
+    if not number.is_integer():
+        raise QueryError(f"{name} is not an integer", got=repr(text))
+    return int(number)
 
 
 def _flag(text: str, name: str) -> bool:
-    return text.lower() in ("1", "true", "yes")
+    if text.lower() not in _FLAGS:
+        raise QueryError(f"{name} is neither true nor false", expected=", ".join(_FLAGS), got=repr(text))
+    return _FLAGS[text.lower()]
+
+
+_FLAGS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 
 
 def _quantity(text: str, name: str) -> float:
@@ -220,7 +253,7 @@ def _quantity(text: str, name: str) -> float:
 
 _READ: dict[str, Callable[[str, str], Any]] = {
     "count": _quantity,
-    "number": _number,
+    "number": _quantity,
     "integer": _integer,
     "flag": _flag,
 }

@@ -12,7 +12,7 @@ from bayescale.core.errors import QueryError, nearest
 from bayescale.decisions.base import AbstractDecision
 from bayescale.decisions.engines import Value, covariance, gaussian, jackknife, regressed, reweighted, sources
 from bayescale.decisions.stakes import Stakes, allowed_actions, stakes_at, stakes_of
-from bayescale.inference.average import AbstractFit
+from bayescale.inference.average import AbstractFit, check_fit
 from bayescale.inference.batch import fit_many
 from bayescale.inference.fit import Fit
 from bayescale.modelling.spec import Spec
@@ -76,6 +76,7 @@ def value_of(
     >>> 0 < found.evsi < found.evpi
     True
     """
+    check_fit(fit)
     if engine != "refit":
         (found,) = values_of([experiment], decision, fit, engine=engine, count=count, seed=seed,
                              stakes=stakes)  # fmt: skip

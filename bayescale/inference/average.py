@@ -19,8 +19,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from bayescale.core.arguments import check_kind
 from bayescale.core.errors import FitError, QueryError, nearest, why_unwritten
-from bayescale.core.files import atomic_write
+from bayescale.core.files import atomic_write, path_of
 from bayescale.core.quantities import counted
 from bayescale.core.rich import rich
 from bayescale.core.verdict import Verdict, of_chains
@@ -298,13 +299,18 @@ class AbstractFit(ABC):
         FitError
             If the folder does not exist or cannot be written, or the format cannot hold the fit.
         """
-        path, content = Path(path), packed(self.stored())
+        path, content = path_of(path, FitError), packed(self.stored())
         try:
             with atomic_write(path) as temporary:
                 temporary.write_bytes(content)
         except OSError as error:
             raise FitError(f"cannot write {path}", **why_unwritten(error)) from None
         return path
+
+
+def check_fit(fit: Any) -> None:
+    """Raise FitError if a value that a caller gave is no fit, such as the path of one."""
+    check_kind(fit, AbstractFit, FitError, "a fit or an average", "read a saved one: bs.load_fit(path)")
 
 
 @dataclass(frozen=True, eq=False)
@@ -435,6 +441,9 @@ def average(fits: Mapping[str, Any], weights: Weights | Mapping[str, float] | No
     >>> both = average({"additive": first, "coupled": second}, {"additive": 0.4, "coupled": 0.6})  # doctest: +SKIP
     >>> bs.forecast(both, params="70B", tokens="1.4T")  # doctest: +SKIP
     """
+    check_kind(fits, Mapping, FitError, "a mapping of names to fits")
+    for one in fits.values():
+        check_fit(one)
     if not fits:
         raise FitError("there is nothing to average", expected="at least one fit", got="an empty mapping")
     for what, read, do in (

@@ -8,7 +8,7 @@ from typing import Any
 import xarray as xr
 
 from bayescale.core.errors import BayescaleError, FitError
-from bayescale.core.files import kind_of
+from bayescale.core.files import kind_of, path_of
 from bayescale.core.jsons import loads
 from bayescale.inference.average import MEMBER, SCHEMA, average
 from bayescale.inference.container import MOST_BYTES, unpacked
@@ -41,7 +41,7 @@ def load_fit(path: str | Path, *, allow_code: bool = False) -> Any:
     FitError
         If the file does not exist, is damaged, is not a fit, or has a newer format.
     """
-    path = Path(path)
+    path = path_of(path, FitError)
     if kind_of(path, FitError) != "file":
         raise FitError(f"no fit at {path}", hint="make one: bayescale fit RUNS --model SPEC --out FIT.nc")
     try:

@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 import xarray as xr
+from numpyro.distributions import constraints
 
 from bayescale.core.dims import CHAIN, DATA_GROUPS, DRAW, FAMILY, RUN
 from bayescale.inference.container import CHECKED_FROM, data_digest, digests_of
@@ -16,6 +17,7 @@ from bayescale.modelling.custom import CustomModel
 from bayescale.modelling.design import Design
 from bayescale.modelling.sites import COORDINATES, declared_sites
 from bayescale.modelling.spec import digest_of
+from bayescale.parts.base import Role
 from bayescale.runs.columns import AMOUNTS
 
 GROUPS = ("posterior", "sample_stats", "log_likelihood", "log_prior", "observed_data", "constant_data")
@@ -31,7 +33,7 @@ def _texts(value: Any) -> bool:
 
 
 def _positive(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < _LARGEST
+    return _number(value) and value > 0
 
 
 def _table(of: Callable[[Any], bool]) -> Callable[[Any], bool]:
@@ -46,8 +48,14 @@ def _text(value: Any) -> bool:
     return isinstance(value, str)
 
 
-def _anything(value: Any) -> bool:
-    return True
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LARGEST
+
+
+def _engine(value: Any) -> bool:
+    """Whether this can be said of a sampler; of its entries only the floor of the noise is read."""
+    floor = value.get("noise_floor", 0.0) if isinstance(value, dict) else None
+    return _number(floor) and floor >= 0
 
 
 # What a file says of a fit, and what each can be. The first must be there.
@@ -74,8 +82,8 @@ _OTHERS: dict[str, Callable[[Any], bool]] = {
     "precision": _text,
     "created_at": _text,
     "command": _text,
-    "engine": _table(_anything),
-    "seconds": _table(lambda value: isinstance(value, int | float)),
+    "engine": _engine,
+    "seconds": _table(_number),
 }
 
 
@@ -207,7 +215,7 @@ def check_digests(tree: xr.DataTree, meta: Mapping[str, Any]) -> None:
 
 
 def check_sites(fit: Fit) -> None:
-    """Check that the posterior holds every site of the model, each with its dims.
+    """Check that the posterior holds every site of the model, each with its dims and in the support of its prior.
 
     Parameters
     ----------
@@ -217,7 +225,7 @@ def check_sites(fit: Fit) -> None:
     Raises
     ------
     ValueError
-        If a site is missing or has other dims.
+        If a site is missing, has other dims or values that its prior excludes.
     """
     spec, posterior, runs = fit.spec, fit.posterior, fit.design_frame
     if lacking := {*spec.observed} - {*fit.tree["observed_data"]}:
@@ -235,3 +243,19 @@ def check_sites(fit: Fit) -> None:
         width = sum(sum(of.coordinates.values()) for of in spec.discrepancies)
         if posterior[COORDINATES].shape[-1] != width:
             _wrong(f"draws of {COORDINATES} of another width than {width}")
+    if not isinstance(spec, CustomModel):
+        _check_support(fit)
+
+
+def _check_support(fit: Fit) -> None:
+    """Refuse draws outside the support of their prior, such as a negative scale of the noise."""
+    settings, posterior = dict(fit.spec.settings), fit.posterior
+    for name, way in fit.ways.items():
+        support = {Role.SPREAD: constraints.positive}
+        support |= dict.fromkeys((Role.VALUE, Role.CENTER), settings[name].prior.transform.codomain)
+        for site in way.sites(name):
+            if site.name in posterior and site.role in support:
+                inside, values = support[site.role], posterior[site.name].to_numpy()
+                rounded = values + np.finfo(float).eps * np.abs(values)  # a draw may round to the end of an interval
+                if not np.all(inside(values) | inside(rounded)):
+                    _wrong(f"draws of {site.name} outside the support of its prior")

@@ -14,7 +14,7 @@ import numpy as np
 from bayescale.core import shipped, toml
 from bayescale.core.dims import DIMS, MADE
 from bayescale.core.errors import SpecError, UnknownName
-from bayescale.core.files import kind_of
+from bayescale.core.files import kind_of, path_of
 from bayescale.modelling import capability
 from bayescale.modelling.custom import CustomModel, found_model, permit_model
 from bayescale.modelling.model import Model, gains_of
@@ -95,7 +95,7 @@ def load_spec(source: str | Path, *, allow_code: bool = False) -> Any:
         if allow_code or catalogue.CODE_ALLOWED.get():
             permit_code(content, Path.cwd())
         return make_spec(str(source), **content)
-    path = Path(source)
+    path = path_of(source, SpecError)
     if path.suffix != ".toml" and kind_of(path, SpecError) != "file":
         path = shipped.locate("models", str(source))
     try:

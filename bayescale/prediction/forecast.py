@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,12 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from bayescale.core.arguments import check_seed
 from bayescale.core.dims import CHAIN, DRAW, KINDS, MADE, PROVISIONAL, QUANTILES, QUERY, VERDICT
 from bayescale.core.errors import QueryError
 from bayescale.core.rich import rich
 from bayescale.core.verdict import Verdict
-from bayescale.inference.average import AbstractFit
+from bayescale.inference.average import AbstractFit, check_fit
 from bayescale.modelling.sites import location_of
 from bayescale.prediction.extrapolation import reach
 from bayescale.prediction.predict import predict
@@ -22,6 +24,9 @@ from bayescale.prediction.queries import NEW, queries_of
 from bayescale.prediction.records import Record, measured, record_of, sentences
 
 _TAIL = 0.001  # share of each tail that mean and SD leave out
+MOST_ANSWERS = 20_000_000
+"""Largest number of queries × draws of a forecast. Each takes some 50 bytes, 1 GB in all."""
+
 _LARGEST = 1e150  # squares of larger draws, in an SD, are not finite
 
 
@@ -140,7 +145,7 @@ def forecast(
     ------
     QueryError
         If a column is missing, unknown or out of range, a family or response is unknown, the record is of another
-        model, or the fit gives no finite forecast.
+        model, there are more queries than fit into memory, or the fit gives no finite forecast.
 
     Examples
     --------
@@ -148,8 +153,11 @@ def forecast(
     >>> round(float(median.iloc[0]), 2)
     1.97
     """
+    check_fit(fit)
+    check_seed(seed, QueryError)
     kept = record_of([member.spec for member in fit.members.values()], record)
     table = queries_of(fit, queries, family, columns, MADE)
+    _check_size(len(table), math.prod(fit.shape))
     chosen = fit.response(response)
     sites = predict(fit, table, seed=seed)
     needed = {name: table[of].to_numpy(float) for name, of in chosen.requires.items() if of in table}
@@ -167,6 +175,13 @@ def forecast(
     _check_finite(draws)
     about = measured(reach(fit, table), kept if chosen.name == "loss" else None, (table["family"] == NEW).to_numpy())
     return Forecast(about, draws, chosen.name, chosen.response.unit, fit.verdict, kept)
+
+
+def _check_size(queries: int, draws: int) -> None:
+    if queries * draws > MOST_ANSWERS:
+        raise QueryError(f"{queries:,} queries of {draws:,} draws each do not fit into memory",
+                         expected=f"at most {MOST_ANSWERS // draws:,} queries of this fit at a time",
+                         hint="split the table: with one seed, every part has the same laws")  # fmt: skip
 
 
 def _check_finite(draws: xr.Dataset) -> None:

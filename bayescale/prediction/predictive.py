@@ -17,6 +17,7 @@ from bayescale.core.dims import CHAIN, DRAW, RUN, runs_of, to_datatree
 from bayescale.core.errors import QueryError, nearest
 from bayescale.core.precision import float64
 from bayescale.inference.aot import call, use_cache
+from bayescale.inference.average import check_fit
 from bayescale.inference.fit import Fit
 from bayescale.modelling.design import Design, logged
 from bayescale.modelling.interpreter import interpret
@@ -51,6 +52,7 @@ def predictive(fit: Fit, *, seed: int = 0, prior_draws: int = 500) -> xr.DataTre
     >>> dict(tree["prior_predictive"].sizes)
     {'chain': 1, 'draw': 20, 'run': 245}
     """
+    check_fit(fit)
     sites = set(fit.spec.observed)
     runs = fit.design_frame
     sizes = fit.tree["posterior"].sizes

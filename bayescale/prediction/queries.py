@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Set
 from typing import Any
 
 import pandas as pd
 
+from bayescale.core.arguments import check_kind, told
 from bayescale.core.errors import QueryError, nearest
 from bayescale.core.quantities import LEAST, MOST
 from bayescale.inference.average import AbstractFit
@@ -62,6 +63,7 @@ def queries_of(
         and tokens, or a family is unknown.
     """
     table = _as_table(fit, columns) if queries is None else queries
+    _check_table(table)
     if queries is not None and columns:
         raise QueryError("queries are given twice", expected="a table, or columns", got=f"a table and {min(columns)}")
     table = table.drop(columns=[c for c in table if c in made])
@@ -106,8 +108,34 @@ def _as_table(fit: AbstractFit, columns: Mapping[str, Any]) -> pd.DataFrame:
         if column not in read:
             raise QueryError(f"the model reads no column {column!r}", expected=f"among {', '.join(sorted(read))}",
                              hint=nearest(column, read, otherwise="leave it out"))  # fmt: skip
-    sized = any(isinstance(v, Iterable) and not isinstance(v, str) for v in columns.values())
-    return pd.DataFrame(dict(columns), index=None if sized else [0])
+    found = {column: _cells(column, value) for column, value in columns.items()}
+    indexes = {column: value.index for column, value in columns.items() if isinstance(value, pd.Series)}
+    if any(not index.equals(next(iter(indexes.values()))) for index in indexes.values()):
+        raise QueryError("the columns are Series with different indexes", got=", ".join(indexes),
+                         hint="give a data frame, or .to_numpy() of each to pair them by position")  # fmt: skip
+    lengths = {column: len(cells) for column, cells in found.items() if isinstance(cells, list)}
+    if len(set(lengths.values())) > 1:
+        raise QueryError("the columns of the queries have different lengths", expected="one number, or as many in each",
+                         got=", ".join(f"{column}: {length}" for column, length in lengths.items()))  # fmt: skip
+    return pd.DataFrame(found, index=None if lengths else [0])
+
+
+def _cells(column: str, value: Any) -> Any:
+    """Return a column of queries as a list, or its only value."""
+    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
+        return value
+    if isinstance(value, Mapping | Set) or getattr(value, "ndim", 1) > 1:
+        raise QueryError(f"{column} is no column", expected="a number, or a sequence with one for each query",
+                         got=told(value))  # fmt: skip
+    return value.item() if getattr(value, "ndim", 1) == 0 else list(value)  # type: ignore[attr-defined]
+
+
+def _check_table(table: Any) -> None:
+    check_kind(table, pd.DataFrame, QueryError, "queries as a data frame of pandas, one per row",
+               "make one: pandas.DataFrame(…), or name the columns: forecast(fit, params=…, tokens=…)")  # fmt: skip
+    if table.columns.nlevels > 1:
+        raise QueryError("the columns of the queries have several levels", expected="one name per column",
+                         hint="join them: frame.columns = ['_'.join(names) for names in frame.columns]")  # fmt: skip
 
 
 def _check_compute(table: pd.DataFrame) -> None:
@@ -190,9 +218,10 @@ def resolve_family(fit: AbstractFit, family: str | None) -> str:
     families = fit.families
     if family is None:
         return families[0] if len(families) == 1 else NEW
-    if family in families:
+    known = isinstance(family, str)
+    if known and family in families:
         return family
-    if family == NEW:
+    if known and family == NEW:
         if len(families) > 1:
             return NEW
         raise QueryError(
@@ -205,7 +234,7 @@ def resolve_family(fit: AbstractFit, family: str | None) -> str:
         f"no family {family!r} in the fit",
         expected=f"one of: {', '.join(families)}, or {NEW!r} for one that was not fitted",
         got=repr(family),
-        hint=nearest(family, families),
+        hint=nearest(str(family), families),
     )
 
 

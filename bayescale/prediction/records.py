@@ -19,7 +19,7 @@ from bayescale.core import shipped
 from bayescale.core import toml as recording
 from bayescale.core.code import modules_digest
 from bayescale.core.errors import QueryError, UnknownName, why_unwritten
-from bayescale.core.files import kind_of
+from bayescale.core.files import kind_of, path_of
 
 if TYPE_CHECKING:
     from bayescale.modelling.model import Model
@@ -313,7 +313,7 @@ def load_record(path: str | Path) -> Record:
     >>> bs.load_record("additive-unpooled").spec
     'additive-unpooled'
     """
-    path = Path(path)
+    path = path_of(path, QueryError)
     if not path.suffix and not kind_of(path, QueryError):
         path = home() / f"{path}.toml"
     record = recording.read(path, "backtests", _looked_at)
@@ -359,7 +359,7 @@ def write_record(record: Record, path: str | Path) -> Path:
     QueryError
         If the file exists and is not a record, or if it cannot be written.
     """
-    path = Path(path)
+    path = path_of(path, QueryError)
     try:
         kept = path.exists() and (path.is_dir() or path.stat().st_size)
         path.parent.mkdir(exist_ok=True)

@@ -105,7 +105,7 @@ def number(cell: Any) -> float:
         value = quantity(_BANKERS.sub(r"\1\2", cell) if isinstance(cell, str) else cell)
     except NotFinite:
         value = np.inf
-    except (TypeError, ValueError):
+    except Exception:  # a cell may be any object
         raise ValueError(f"expected a number, got {_shown(cell)}; write 70B or 7e10") from None
     if not np.isfinite(value):
         raise ValueError(f"expected a finite number, got {_shown(cell)}; fix or remove the row")

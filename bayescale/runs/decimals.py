@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from bayescale.core.errors import RunsError
+from bayescale.core.quantities import LONGEST
 
 _REST = r"(?:[eE][-+]?\d+)?\s*[A-Za-z]{0,2}"
 _WORDS = {".": "decimal points", ",": "decimal commas"}
@@ -63,7 +64,7 @@ def with_points(
 
 def is_number(cell: str) -> bool:
     """Whether a cell of text is a number with either mark, such as 70B, 1.4e12 or 3,5."""
-    return any(pattern.fullmatch(cell) for pattern in _NUMBERS.values())
+    return len(cell) <= LONGEST and any(pattern.fullmatch(cell) for pattern in _NUMBERS.values())
 
 
 def _is_text_of_numbers(cells: pd.Series) -> bool:

@@ -37,7 +37,16 @@ def from_frame(source: Any) -> Table:
             "the columns of the data frame have several levels", expected="one name per column",
             hint="join the levels: frame.columns = ['_'.join(names) for names in frame.columns]",
         )  # fmt: skip
+    for name in (*frame.columns, *frame.index.names):
+        try:
+            str(name)
+        except Exception:  # a name may be any object
+            raise RunsError("a column has a name that is no text", got=f"a {type(name).__name__}",
+                            hint="rename it") from None  # fmt: skip
     named = [level for level in frame.index.names if level is not None and level not in frame]
+    if len(set(named)) < len(named):
+        raise RunsError("the index of the data frame has two levels of one name", got=", ".join(map(str, named)),
+                        hint="rename one of them: frame.index.names = […]")  # fmt: skip
     kept = frame.reset_index(level=named) if named else frame
     kept = kept.reset_index(drop=True)
     columns = [_plain(kept.iloc[:, place]) for place in range(kept.shape[1])]
@@ -62,10 +71,13 @@ def _from_arrow(source: Any) -> pd.DataFrame:
     try:
         import pyarrow as pa
 
-        return pa.table(source).to_pandas()
+        table = pa.table(source)
+        table.validate(full=True)  # text of others may not be UTF-8
+        return table.to_pandas()
     except ImportError:
         hint = "give source.to_pandas(), or pip install 'bayescale[parquet]'"
         raise RunsError("reading this table needs pyarrow", expected=_EXPECTED, got=got, hint=hint) from None
-    except (TypeError, ValueError, AttributeError, KeyError):
+    except Exception as error:  # a library may raise anything for what has no equal in pandas
+        got = f"{got}: {(str(error).splitlines() or [type(error).__name__])[0]}"
         hint = "make a data frame: pandas.DataFrame(…)"
         raise RunsError("this is not a table of runs", expected=_EXPECTED, got=got, hint=hint) from None

@@ -44,6 +44,7 @@ _UNIT = re.compile(
     r"(?P<name>.+?)\s*[(\[](?P<unit>[^()\[\]]+)[)\]]|(?P<word>.+?)[_ ](?:in[_ ])?(?P<count>millions|billions)",
     re.IGNORECASE,
 )
+_LONGEST = 400  # characters of a name that is looked at for a unit: the time grows with their square
 _PREFIXES = ("config_", "summary_")
 """What trackers write before the names of settings and of results."""
 
@@ -107,7 +108,7 @@ def candidates(ours: str, columns: Iterable[str]) -> list[str]:
 
 def _parts(column: str) -> tuple[str, str]:
     """Return a name without the unit in brackets, and the unit: ``Params (M)`` is params in M."""
-    match = _UNIT.fullmatch(column.strip())
+    match = _UNIT.fullmatch(column.strip()) if len(column) <= _LONGEST else None
     return (column, "") if match is None else (match["name"] or match["word"], match["unit"] or match["count"])
 
 

@@ -18,6 +18,7 @@ import bayescale as bs
 from bayescale.cli import main
 from bayescale.core.errors import BayescaleError, FitError, QueryError
 from bayescale.decisions.fixed_params import FixedParams
+from bayescale.decisions.solver import read_settings
 from bayescale.inference.container import sealed
 from bayescale.prediction import records
 
@@ -630,6 +631,138 @@ def test_queries_come_as_a_table_or_as_columns(drawn_fit: bs.Fit) -> None:
         bs.forecast(drawn_fit, pd.DataFrame({"params": [7e9], "tokens": [1e12]}), params="8B")
     table = pd.DataFrame({"params": [7e9], "tokens": [1e12], "note": ["mine"], "flops": [6.1 * 7e21]})
     assert bs.forecast(drawn_fit, table).queries["note"].item() == "mine"
+
+
+def test_more_queries_than_fit_into_memory_are_refused_before_they_are_computed(drawn_fit: bs.Fit) -> None:
+    """The fit has a thousand draws."""
+    table = pd.DataFrame({"params": np.full(20_001, 7e9), "tokens": 1e12})
+    with pytest.raises(QueryError, match=r"20,001 queries of 1,000 draws(?s:.*)at most 20,000 queries(?s:.*)split"):
+        bs.forecast(drawn_fit, table)
+
+
+NO_COLUMNS: dict[str, tuple[dict[str, object], str]] = {
+    "lengths": ({"params": [1e9, 2e9], "tokens": [1e10] * 3}, "different lengths(?s:.*)params: 2, tokens: 3"),
+    "two dims": ({"params": np.full((2, 2), 1e9), "tokens": 1e10}, "params is no column(?s:.*)ndarray"),
+    "a set": ({"params": {1e9, 2e9}, "tokens": 1e10}, "params is no column(?s:.*)set"),
+    "a mapping": ({"params": {"a": 1e9}, "tokens": 1e10}, "params is no column(?s:.*)dict"),
+    "indexes": (
+        {"params": pd.Series([1e9, 2e9]), "tokens": pd.Series([1e10, 2e10], index=[1, 0])},
+        "Series with different indexes",
+    ),
+    **{f"seed {seed}": ({"seed": seed}, "seed is out of range") for seed in ("x", np.nan, -1, 2**70, 1.5)},
+    "a response": ({"response": 3}, "no response 3"),
+    "a family": ({"family": 3}, "no family 3 in the fit"),
+    "an array": ({"family": np.array([1, 2])}, "no family(?s:.*) in the fit"),
+    "families": ({"family": ["ours"]}, "no family \\['ours'\\] in the fit"),
+    "a record": ({"record": 3}, "expected: a path\n  got:      3, of type int"),
+    **{
+        f"queries of type {type(table).__name__}": ({"queries": table}, "queries as a data frame of pandas")
+        for table in ({"params": [1e9], "tokens": [1e10]}, [1], "x", 3)
+    },
+    "two levels": (
+        {"queries": pd.DataFrame([[1e9, 1e10]], columns=pd.MultiIndex.from_tuples([("params", 1), ("tokens", 1)]))},
+        "columns of the queries have several levels",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NO_COLUMNS)
+def test_what_is_no_query_is_refused_in_words(name: str, drawn_fit: bs.Fit) -> None:
+    given, words = NO_COLUMNS[name]
+    usual = {} if {"params", "queries"} & set(given) else {"params": 7e9, "tokens": 1e12}
+    with pytest.raises(BayescaleError, match=words):
+        bs.forecast(drawn_fit, **usual | given)
+
+
+def test_columns_of_any_sequence_are_paired_by_position(drawn_fit: bs.Fit) -> None:
+    params, tokens = [1e9, 2e9], [1e10, 3e10]
+    wanted = bs.forecast(drawn_fit, params=params, tokens=tokens).queries
+    again = pd.Index([5, 5])
+    for given in (
+        {"params": tuple(params), "tokens": np.array(tokens)},
+        {"params": iter(params), "tokens": pd.Series(tokens, index=[7, 3])},
+        {"params": pd.Series(params, again), "tokens": pd.Series(tokens, again)},
+    ):
+        pd.testing.assert_frame_equal(bs.forecast(drawn_fit, **given).queries, wanted)
+    one = bs.forecast(drawn_fit, params=np.array(1e9), tokens=tokens[:1]).queries
+    pd.testing.assert_frame_equal(one, wanted[:1])
+
+
+@pytest.mark.parametrize("fit", ["fit.nc", None, [1]], ids=str)
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda fit: bs.forecast(fit, params=7e9, tokens=1e12), bs.check,
+        lambda fit: bs.decide(bs.Allocation(1e21), fit),
+        lambda fit: bs.limit(fit, params=7e9), lambda fit: bs.frontier(fit, 1e21), lambda fit: bs.average({"a": fit}),
+        lambda fit: bs.predictive(fit),
+        lambda fit: bs.value_of(pd.DataFrame({"params": [7e9], "tokens": [1e12]}), bs.Allocation(1e21), fit),
+    ],
+    ids=["forecast", "check", "decide", "limit", "frontier", "average", "predictive", "value_of"],
+)  # fmt: skip
+def test_what_is_no_fit_is_refused_in_words(use: Callable[[object], object], fit: object) -> None:
+    with pytest.raises(FitError, match=r"a fit or an average(?s:.*)load_fit"):
+        use(fit)
+
+
+@pytest.mark.parametrize("path", [3, None, [1]], ids=str)
+@pytest.mark.parametrize("load", [bs.load_fit, bs.load_spec, bs.load_record, bs.hardware])
+def test_what_is_no_path_is_refused_in_words(load: Callable[[object], object], path: object) -> None:
+    with pytest.raises(BayescaleError, match=r"expected: a path\n  got: "):
+        load(path)
+
+
+SETTINGS: dict[str, tuple[object, str]] = {
+    "no limits": (bs.Allocation(1e21, limits=None), "limits is of another type(?s:.*)mapping of names to texts"),
+    "limits as a list": (bs.Allocation(1e21, limits=[1]), "limits is of another type"),
+    "a limit without a name": (bs.Allocation(1e21, limits={3: "4"}), "limits is of another type"),
+    "a recipe": (bs.Allocation(1e21, recipe=3), "recipe is of another type(?s:.*)mapping of names to numbers"),
+    "a truth value": (bs.Allocation(True), "flops is of another type(?s:.*)True, of type bool"),
+    "no number": (bs.Allocation(np.nan), "flops is of another type"),
+    "a loss as text": (bs.Target(loss="3"), "expected: a number\n  got:      '3', of type str"),
+    "losses": (bs.Target(loss=[3.0]), "loss is of another type"),
+    "no probability": (bs.Target(loss=3.0, probability=None), "probability is of another type"),
+    "no params": (bs.FixedParams(None, 1e25), "params is of another type"),
+    "worths as a list": (bs.Portfolio(1e21, ["ours"]), "worth is of another type"),
+    "pilots as text": (bs.NextRun(1e22, batch="3"), "batch is of another type(?s:.*)an integer"),
+    "a part of a pilot": (bs.NextRun(1e22, batch=1.5), "batch is of another type"),
+    "a number": (3, "a decision, such as"),
+    "a class": (bs.Allocation, "a decision, such as"),
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_setting_of_another_type_is_refused_in_words(name: str, drawn_fit: bs.Fit) -> None:
+    decision, words = SETTINGS[name]
+    with pytest.raises(QueryError, match=words):
+        bs.decide(decision, drawn_fit)
+
+
+@pytest.mark.parametrize("risk", [bs.risk.CVaR, 3, 0], ids=str)
+def test_what_is_no_attitude_to_risk_is_refused_in_words(risk: object, drawn_fit: bs.Fit) -> None:
+    with pytest.raises(QueryError, match="an attitude to risk, such as"):
+        bs.decide(bs.Allocation(1e21), drawn_fit, risk)
+
+
+@pytest.mark.parametrize(
+    ("decision", "key", "text", "words"),
+    [
+        ("target", "loss", "1_0", "loss is not a number"),
+        ("target", "loss", "nan", "loss is not a number"),
+        ("next-run", "batch", "2.5", "batch is not an integer"),
+        ("allocation", "recipe", "x=1_0", "recipe is not a number"),
+    ],
+)
+def test_a_setting_in_words_is_read_as_it_is_or_refused(decision: str, key: str, text: str, words: str) -> None:
+    with pytest.raises(QueryError, match=words):
+        read_settings(decision, [(key, text)])
+
+
+def test_parts_of_a_table_have_the_same_laws(drawn_fit: bs.Fit) -> None:
+    table = pd.DataFrame({"params": [7e9, 8e9, 9e9], "tokens": 1e12})
+    whole = bs.forecast(drawn_fit, table, seed=3).draws["epred"]
+    part = bs.forecast(drawn_fit, table[1:], seed=3).draws["epred"]
+    np.testing.assert_allclose(part, whole[..., 1:], rtol=1e-12)
 
 
 def test_a_choice_without_finite_utilities_is_refused(drawn_fit: bs.Fit, monkeypatch: pytest.MonkeyPatch) -> None:

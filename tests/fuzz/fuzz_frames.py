@@ -31,6 +31,26 @@ class _Odd:
     __repr__ = __str__
 
 
+class _OddNumber:
+    def __float__(self) -> float:
+        raise RuntimeError("no number")
+
+
+def _union(frame: pd.DataFrame) -> Any:
+    import pyarrow as pa
+
+    numbers = pa.array(range(len(frame)))
+    return pa.table({"x": pa.UnionArray.from_sparse(pa.array([0] * len(frame), pa.int8()), [numbers])})
+
+
+def _no_text(frame: pd.DataFrame, name: str) -> Any:
+    import pyarrow as pa
+
+    sizes = pa.py_buffer(np.arange(len(frame) + 1, dtype="i4"))
+    odd = pa.StringArray.from_buffers(len(frame), sizes, pa.py_buffer(b"\xff" * len(frame)))
+    return pa.table({**{column: list(frame[column]) for column in frame}, name: odd})
+
+
 def _cast(kind: Any) -> Change:
     return lambda frame, name, rng: frame.assign(**{name: pd.array(list(frame[name]), dtype=kind)})
 
@@ -106,6 +126,11 @@ CHANGES: dict[str, Change] = {
     "fractions": _each(lambda x: fractions.Fraction(x) if isinstance(x, float) else x),
     "dates": _each(lambda x: pd.Timestamp("2020-01-01")),
     "odd objects": _each(lambda x: _Odd()),
+    "odd numbers": _each(lambda x: _OddNumber()),
+    "odd name": lambda f, n, r: f.rename(columns={n: _Odd()}),
+    "levels of one name": lambda f, n, r: f.set_index([n, n], drop=True),
+    "arrow union": lambda f, n, r: _union(f),
+    "arrow bytes": lambda f, n, r: _no_text(f, n),
     "truth values": _each(lambda x: True),
     "bytes": _each(lambda x: str(x).encode()),
     "several levels": lambda f, n, r: f.set_axis(pd.MultiIndex.from_product([["a"], f.columns]), axis=1),

@@ -89,6 +89,7 @@ CELLS = [
     "1e18",
     "1.7976931348623157e308P",
     "1" + "0" * 308 + "T",
+    "1" + " " * 100_000 + "!",
 ]
 NAMES = ["params", "tokens", "loss", "flops", "family", "run_id"]
 OTHERS = [
@@ -122,6 +123,7 @@ OTHERS = [
     "<b>",
     "=cmd",
     "a" * 3000,
+    "a" + " " * 100_000 + "b",
     "__class__",
     "exclusion",
     "bytes_per_token",

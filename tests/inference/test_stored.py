@@ -44,6 +44,10 @@ def said(change: Callable[[Meta], object], group: str = "/") -> Callable[[h5py.F
     return apply
 
 
+def engine(**entries: Any) -> Callable[[h5py.File], None]:
+    return said(lambda meta: meta["engine"].update(entries))
+
+
 def nudge(path: str) -> Callable[[h5py.File], None]:
     """Move one number by the least amount."""
 
@@ -154,6 +158,24 @@ def test_what_the_format_cannot_hold_is_an_error_of_the_fit(cells: list[Any]) ->
 def test_draws_of_this_engine_come_with_the_statistics_of_its_sampler(drawn_fit: bs.Fit, tmp_path: Path) -> None:
     path = drawn_fit.save(tmp_path / "fit.nc")
     assert bs.load_fit(path).families == drawn_fit.families  # draws of another sampler may lack them
-    here = said(lambda meta: meta["engine"].update(warm_start="Newton-Laplace"))
     with pytest.raises(FitError, match="without its acceptance_rate, diverging, energy, n_steps"):
-        bs.load_fit(changed(path, here))
+        bs.load_fit(changed(path, engine(warm_start="Newton-Laplace")))
+
+
+@pytest.mark.parametrize("floor", ["x", [1], True, -0.1, float("nan"), float("inf"), 10**200])
+def test_a_floor_of_the_noise_that_cannot_be_is_refused(floor: Any, drawn_fit: bs.Fit, tmp_path: Path) -> None:
+    path = drawn_fit.save(tmp_path / "fit.nc")
+    assert "less noise than 0.1 of" in repr(bs.load_fit(changed(path, engine(noise_floor=0.1))))
+    with pytest.raises(FitError, match="engine that cannot be"):
+        bs.load_fit(changed(path, engine(noise_floor=floor)))
+
+
+@pytest.mark.parametrize(("name", "value"), [("sigma", -0.01), ("sigma", 0.0), ("alpha_N", -1.0), ("nu", -3.0)])
+def test_draws_outside_the_support_of_their_prior_are_refused(
+    name: str, value: float, drawn_fit: bs.Fit, tmp_path: Path
+) -> None:
+    def outside(file: h5py.File) -> None:
+        file["posterior"][name][1, 2] = value
+
+    with pytest.raises(FitError, match=f"draws of {name} outside the support of its prior"):
+        bs.load_fit(changed(drawn_fit.save(tmp_path / "fit.nc"), outside))

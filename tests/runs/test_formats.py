@@ -540,3 +540,12 @@ def test_what_is_no_file_is_called_what_it_is(tmp_path: Path) -> None:
     (tmp_path / "card.toml").write_text('name = "mine"\n', encoding="utf-8")
     with pytest.raises(RunsError, match=r"got: +a folder"):
         bs.load_runs(tmp_path)
+
+
+def test_a_long_name_and_a_long_cell_are_read_in_one_pass(tmp_path: Path) -> None:
+    """Patterns that try every end of a run of blanks at every place would take minutes."""
+    blanks = " " * 100_000
+    runs = bs.load_runs(save(text(plain().assign(**{f"a{blanks}b": 1})), tmp_path / "a.csv"))
+    assert f"a{blanks}b" in runs.frame
+    with pytest.raises(RunsError, match="row 2, params: expected a number, got '1   "):
+        bs.load_runs(save(text(plain().assign(params=f"1{blanks}!")), tmp_path / "a.csv"))

@@ -501,3 +501,49 @@ def test_a_table_has_a_name_that_a_fit_can_hold(frame: pd.DataFrame) -> None:
         bs.load_runs(frame, name="a\0b")
     with pytest.raises(RunsError, match="has no run"):
         bs.load_runs(frame).without("a\0b")
+
+
+class Odd:
+    """What a cell or the name of a column may be."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+    def __float__(self) -> float:
+        raise RuntimeError("no number")
+
+    __repr__ = __str__
+
+
+def union(frame: pd.DataFrame) -> object:
+    import pyarrow as pa
+
+    types = pa.array([0] * len(frame), pa.int8())
+    return pa.table({"x": pa.UnionArray.from_sparse(types, [pa.array(range(len(frame)))])})
+
+
+def not_text(frame: pd.DataFrame) -> object:
+    import pyarrow as pa
+
+    n = len(frame)
+    bounds = pa.py_buffer(np.arange(n + 1, dtype="i4"))
+    return pa.table({"run_id": pa.StringArray.from_buffers(n, bounds, pa.py_buffer(b"\xff" * n))})
+
+
+@pytest.mark.parametrize(
+    ("odd", "words"),
+    [
+        (lambda f: f.set_axis(pd.MultiIndex.from_arrays([range(6)] * 2, names=["x", "x"])), "two levels of one name"),
+        (union, "not a table of runs(?s:.*)union"),
+        (not_text, "not a table of runs(?s:.*)UTF8"),
+        (lambda f: f.assign(loss=[Odd()] * 6), "row 0, loss: expected a number, got a Odd"),
+        (lambda f: f.assign(family=[Odd()] * 6), "row 0, family: expected text, got a Odd"),
+        (lambda f: f.rename(columns={"exclusion": Odd()}), "a column has a name that is no text"),
+    ],
+    ids=["levels", "union", "bytes", "number", "text", "name"],
+)
+def test_a_frame_of_odd_things_is_refused_in_words(
+    odd: Callable[[pd.DataFrame], object], words: str, frame: pd.DataFrame
+) -> None:
+    with pytest.raises(RunsError, match=words):
+        bs.load_runs(odd(frame))

@@ -14,7 +14,7 @@ from bayescale.core.errors import UnknownName, nearest
 from bayescale.core.quantities import counted
 from bayescale.core.verdict import Verdict
 from bayescale.evaluation.marked import without_marked
-from bayescale.inference.average import LEAVE_OUT, AbstractFit
+from bayescale.inference.average import LEAVE_OUT, AbstractFit, check_fit
 from bayescale.parts.catalogue import catalogue
 from bayescale.prediction.extrapolation import size_name
 from bayescale.prediction.records import NEW_FAMILY, NOTHING, Measured, horizon_of, record_of
@@ -189,6 +189,7 @@ def check(fit: AbstractFit, *names: str) -> Findings:
     >>> bs.check(fit, "convergence").passed
     True
     """
+    check_fit(fit)
     checks = catalogue("bayescale.evaluation.checks")
     for name in names:
         if name not in checks:
