@@ -47,6 +47,7 @@ _KEYS: dict[str, tuple[type | tuple[type, ...], type | tuple[type, ...], str]] =
 _CODE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 """Name of a custom model: ``module:function``."""
 _DEEPEST = 6  # levels of tables and lists; a trend's covariance has five
+_LEAST = 1e-100  # size of a figure of a prior, whose square is a number; the largest is its inverse
 _SHOWN = 200  # characters of a value that a message quotes
 _ALL_DIGITS = 17  # digits of a double, so that reading returns what was written
 DEFAULT = "default"
@@ -524,15 +525,22 @@ def _prior(name: str, content: Mapping[str, Any]) -> Prior:
         kind = str(fields.pop("kind"))
         if kind not in PRIORS:
             raise unknown("kind", kind, PRIORS)
-        return PRIORS[kind](**{key: float(value) for key, value in fields.items()})
+        return PRIORS[kind](**{key: _figure(value) for key, value in fields.items()})
     except SpecError as error:
         raise SpecError(f"the prior of {name!r}: {error}") from None
     except (KeyError, TypeError, ValueError):
         raise SpecError(
             f"the prior of {name!r} is not valid",
-            expected='for example {kind = "LogNormal", median = 0.33, scale = 0.35}',
+            expected='numbers of a usual size, such as {kind = "LogNormal", median = 0.33, scale = 0.35}',
             got=repr(content),
         ) from None
+
+
+def _figure(value: Any) -> float:
+    """Return a figure of a prior; raise ValueError for text, a truth value, or a number whose square is none."""
+    if isinstance(value, bool | np.bool_ | str) or not (value == 0 or _LEAST <= abs(value) <= 1 / _LEAST):
+        raise ValueError
+    return float(value)
 
 
 def write_spec(spec: Model, path: str | Path) -> Path:

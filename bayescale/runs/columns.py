@@ -75,18 +75,23 @@ RULES_OF_SCORES: tuple[Rule, ...] = (
 
 _BANKERS = re.compile(r"(\d\s*)([bmt])n\s*$", re.IGNORECASE)  # 7bn is 7B
 
+LARGEST = 1e150
+"""Largest size of a number in a table: the squares of larger ones, in an SD, are not finite."""
+
 _LONGEST = 60  # characters of a cell in a message
 
 COMMAS = "separate the columns with commas"
 
 
-def number(cell: Any) -> float:
+def number(cell: Any, most: float = sys.float_info.max) -> float:
     """Parse a cell as a finite number.
 
     Parameters
     ----------
     cell : object
         A number, or text such as ``"70B"``.
+    most : float
+        Its largest size.
 
     Returns
     -------
@@ -95,7 +100,7 @@ def number(cell: Any) -> float:
     Raises
     ------
     ValueError
-        If the cell is empty, is a truth value, or is not a finite number of full precision.
+        If the cell is empty, is a truth value, or is not a finite number of full precision and of at most this size.
     """
     if is_empty(cell):
         raise ValueError("expected a number, got an empty cell; fill it in or remove the row")
@@ -109,6 +114,8 @@ def number(cell: Any) -> float:
         raise ValueError(f"expected a number, got {_shown(cell)}; write 70B or 7e10") from None
     if not np.isfinite(value):
         raise ValueError(f"expected a finite number, got {_shown(cell)}; fix or remove the row")
+    if abs(value) > most:
+        raise ValueError(f"expected a number of at most {most:g}, got {_shown(cell)}; fix or remove the row")
     if 0 < abs(value) < sys.float_info.min:
         raise ValueError(f"expected a number of full precision, got {_shown(cell)}; fix or remove the row")
     return value

@@ -9,8 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from bayescale.core.arguments import check_kind
 from bayescale.core.errors import RunsError, nearest
 from bayescale.runs.columns import (
+    LARGEST,
     NUMBERS,
     RULES_OF_SCORES,
     RUN_KEY,
@@ -133,6 +135,8 @@ def melted(frame: pd.DataFrame, melt: Mapping[str, Mapping[str, float]], name: s
     RunsError
         If the table lacks a column, has one that is also given, or the column cannot be a response.
     """
+    for of in melt.values():
+        check_kind(of, Mapping, RunsError, "for each melted column, a mapping such as {'chance': 0.25}")
     given = {f"{response}_{column}": value for response, of in melt.items() for column, value in of.items()}
     for response in melt:
         for column in (response, "run_id"):
@@ -331,7 +335,7 @@ def _cell(cell: Any, row: object, column: str) -> float:
     if is_empty(cell):
         return np.nan
     try:
-        return _year(cell) if column == _DATE else number(cell)
+        return _year(cell) if column == _DATE else number(cell, LARGEST)
     except ValueError as error:
         raise RunsError(f"row {row} of the observations, {column}: {error}") from None
 

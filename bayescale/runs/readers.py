@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import pandas as pd
 
 from bayescale.core import jsons, shipped, toml
+from bayescale.core.arguments import check_kind
 from bayescale.core.errors import RunsError
 from bayescale.core.files import kind_of
 from bayescale.runs.formats import EXPECTED, SUFFIXES, Table, read_table
@@ -96,6 +98,10 @@ def load_runs(
     >>> bs.load_runs("hoffmann2022").families
     ['Chinchilla']
     """
+    for given in (columns, units):
+        check_kind(given, (Mapping, NoneType), RunsError, "a mapping of names to texts, such as {'params': 'n_params'}")
+    for given in (rows_by, melt):
+        check_kind(given, (Iterable, NoneType), RunsError, "the name of a column, or several names")
     said = Declared(loss_unit, (rows_by,) if isinstance(rows_by, str) else tuple(rows_by or ()),
                     units=tuple((units or {}).items()), bytes_per_token=bytes_per_token)  # fmt: skip
     renamed = dict(columns or {})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from numbers import Real
 
 import numpy as np
 import pandas as pd
@@ -25,6 +26,8 @@ _FLOPS = {
     **{f"{name}day": _PREFIXES[size] * _DAY for size in ("tera", "peta", "exa")
        for name in (f"{size[0]}f", f"{size[0]}flop", f"{size}flop")},
 }  # fmt: skip
+_BYTES = (0.1, 10_000.0)  # of text a token has 1 to 10, and of an image some thousand
+_MOST_SHOWN = 80  # characters of a value in a message
 _SHOWN = {
     "flops": "EFLOP, PFLOP, ZFLOP or PF-days",
     "loss": ", ".join(LOSS_UNITS),
@@ -59,7 +62,7 @@ def factors(units: Mapping[str, str], name: str) -> dict[str, float]:
     found = {}
     for column, unit in units.items():
         known = _FLOPS if column == "flops" else _COUNTS if column in _COUNTED else {}
-        plain = re.sub(r"[^a-z0-9]", "", unit.lower().replace("/s", ""))
+        plain = re.sub(r"[^a-z0-9]", "", str(unit).lower().replace("/s", ""))
         size = known.get(plain) or known.get(plain.removesuffix("s"))
         if size is None:
             raise RunsError(
@@ -101,8 +104,11 @@ def loss_factor(unit: LossUnit, frame: pd.DataFrame, bytes_per_token: float | No
         raise RunsError(f"the losses of {name!r} are per byte", expected="bytes per token of the tokenizer on the text",
                         hint=f"{MISSING_BYTES}, or a column bytes_per_token")  # fmt: skip
     factor = frame["bytes_per_token"] if bytes_per_token is None else bytes_per_token
-    if not np.all(np.asarray(factor) > 0):
-        raise RunsError("bytes_per_token is not positive", expected="bytes per token, such as 4.3", got=f"{factor}")
+    given = isinstance(factor, pd.Series) or (isinstance(factor, Real) and not isinstance(factor, bool))
+    low, high = _BYTES
+    if not given or not np.all((np.asarray(factor) >= low) & (np.asarray(factor) <= high)):
+        raise RunsError("bytes_per_token is out of range", got=str(factor)[:_MOST_SHOWN],
+                        expected=f"a number of bytes per token from {low:g} to {high:g}, such as 4.3")  # fmt: skip
     return factor
 
 

@@ -16,6 +16,7 @@ from bayescale.runs.columns import (
     DATE,
     FLOPS_FACTOR,
     FLOPS_PER_PARAM_TOKEN,
+    LARGEST,
     NUMBERS,
     OPTIONAL,
     RELEASED,
@@ -357,7 +358,7 @@ def _small_suffix(cells: pd.Series, values: pd.Series) -> list[str]:
 
 
 def _one(cell: Any, own: bool) -> float:
-    value = number(cell)
+    value = number(cell, LARGEST)
     if not own and isinstance(cell, str) and cell.strip()[-1:].isalpha():
         raise ValueError(f"expected a number in the declared unit, got {cell!r}; leave out the suffix or the unit")
     return value

@@ -256,6 +256,19 @@ SPECS: dict[str, tuple[dict[str, str], tuple[str, ...]]] = {
         spec('[parameters.alpha_N]\nprior = {kind = "LogNormal", median = -0.3, scale = 0.3}'),
         ("alpha_N", "-0.3"),
     ),
+    **{
+        f"prior with {figures}": (
+            spec(f'[parameters.alpha_N]\nprior = {{kind = "LogNormal", {figures}}}'),
+            ("the prior of 'alpha_N' is not valid", "numbers of a usual size"),
+        )
+        for figures in (
+            'median = "0.3", scale = 0.3',
+            "median = 0.3, scale = true",
+            "median = 0.3, scale = 1e-320",
+            "median = 0.3, scale = 1e300",
+            "median = 1e300, scale = 1",
+        )
+    },
     "prior as text": (spec('[parameters.alpha_N]\nprior = "LogNormal"'), ("alpha_N", "kind", "'LogNormal'")),
     "parameter as a number": (spec("[parameters]\nalpha_N = 0.3"), ("alpha_N", "0.3")),
     "misspelt parameter": (spec("[parameters.alpha]\nspread = 0.1"), ("'alpha'", "'alpha_N'")),
@@ -521,6 +534,8 @@ QUERIES = {
         (*FORECAST, "--at", "active.csv"),
         ("row 2, active_params", "'seven'"),
     ),
+    "a loss with _": (("decide", "target", "fit.nc", "--loss", "1_0"), ("--loss", "'1_0'")),
+    "a loss that is no number": (("decide", "target", "fit.nc", "--loss", "nan"), ("--loss", "finite")),
     "a worth without bound": (
         ("decide", "fixed-params", "fit.nc", "--params", "7B", "--worth", "lognormal(1e25, 1e300)"),
         ("a figure cannot be read", "1e+40"),

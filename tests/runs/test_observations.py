@@ -416,6 +416,24 @@ def test_a_text_of_an_observation_that_is_none_is_an_error_of_its_row(column: st
         bs.load_runs(RUNS, observations=seen, loss_unit="nats")
 
 
+@pytest.mark.parametrize("value", ["1e308", "-1e200"])
+def test_an_observation_whose_square_is_no_number_is_refused(value: str) -> None:
+    with pytest.raises(RunsError, match=r"row 0 of the observations, value: expected a number of at most 1e\+150"):
+        bs.load_runs(RUNS, observations=SEEN.astype(object).assign(value=value), loss_unit="nats")
+    with pytest.raises(RunsError, match=r"row 0, easy: expected a number of at most 1e\+150"):
+        bs.load_runs(RUNS.assign(easy=value), melt="easy", loss_unit="nats")
+
+
+@pytest.mark.parametrize(
+    "how",
+    [{"columns": [1]}, {"units": 3}, {"rows_by": 3}, {"melt": 3}, {"melt": {"loss": 3}}, {"units": {"params": None}}],
+    ids=str,
+)
+def test_a_way_of_reading_of_another_type_is_refused_in_words(how: dict[str, object]) -> None:
+    with pytest.raises(RunsError, match=r"got: .*(of type|None)"):
+        bs.load_runs(RUNS, loss_unit="nats", **how)
+
+
 def test_thousands_of_items_come_back_as_they_were() -> None:
     n = 4000
     seen = pd.DataFrame({"run_id": ["r0", "r3"] * n, "response": "quiz", "item": np.repeat(np.arange(n), 2)})

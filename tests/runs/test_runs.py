@@ -547,3 +547,9 @@ def test_a_frame_of_odd_things_is_refused_in_words(
 ) -> None:
     with pytest.raises(RunsError, match=words):
         bs.load_runs(odd(frame))
+
+
+@pytest.mark.parametrize("size", [0, 1e-300, 1e6, np.inf, True, "4.3", [4.0]], ids=str)
+def test_bytes_of_a_token_are_a_number_that_can_be(size: object, frame: pd.DataFrame) -> None:
+    with pytest.raises(RunsError, match=r"bytes_per_token is out of range(?s:.*)from 0.1 to 10000"):
+        bs.load_runs(frame, loss_unit="bits-per-byte", bytes_per_token=size)
