@@ -138,8 +138,9 @@ def command(name: str, about: str, settings: Mapping[str, Mapping[str, Any]], lo
 
     options = [_option(key, how) for key, how in settings.items()]
     options.append(click.Option(["--risk"], type=click.Choice(_RISKS), default="mean", show_default=True,
-                                help="Attitude to risk: expected utility, that of the worst tenth of the draws, the "
-                                "utility that nine draws of ten reach, or the smallest maximum regret."))  # fmt: skip
+                                help="Attitude to risk: the mean utility (mean), that of the worst tenth of the "
+                                "draws (cvar), the utility that nine draws of ten reach (quantile), or the "
+                                "smallest maximum regret (minimax)."))  # fmt: skip
     options.append(click.Option(["--plot"], type=click.Path(file_okay=False, path_type=Path), metavar="FOLDER",
                                 help="Folder for the figures of the choice, one PNG file each."))  # fmt: skip
     options.append(click.Option(["--report", "page"], type=Target(), metavar="PAGE",
@@ -196,4 +197,4 @@ def _option(name: str, how: Any) -> click.Option:
 
 @click.group(cls=Decisions)
 def decide() -> None:
-    """Choose an action by its expected utility, with its regret."""
+    """Choose an action by its expected utility, and print its regret."""

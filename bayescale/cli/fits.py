@@ -177,14 +177,16 @@ def forecast(
     at: Path | None, settings: tuple[tuple[str, str], ...], response: str | None, out: Path | None,
     record: Path | None, seed: int, as_json: bool,
 ) -> None:  # fmt: skip
-    """Forecast a run's loss, noise included. Say how far it lies beyond the data, and how often such intervals held.
+    """Forecast a run's loss, with its noise.
+
+    It prints how far the run lies beyond the fitted runs, and how often such intervals held in backtests.
 
     With --params inf, --tokens inf or --flops, print what the law alone says: a limit, or the frontier of compute.
     """
     _check_columns(settings, {"params": params, "tokens": tokens, "flops": flops})
     of_law = flops is not None or math.inf in (params, tokens)
     if of_law and (at is not None or (flops is not None and (params, tokens) != (None, None))):
-        raise click.UsageError("give --flops alone, or --params and --tokens of which one or both are inf")
+        raise click.UsageError("give --flops alone, or --params and --tokens with at least one of them inf")
     if not of_law and (at is None) == (params is None and tokens is None and not settings):
         raise click.UsageError("give either --params and --tokens (or --set COLUMN=VALUE), or --at QUERIES.csv")
     if out is not None:

@@ -85,7 +85,7 @@ def backtest(
     beyond: float, family: str | None, workers: int | None,
     scheduler: str | None, folder: str | None, out: Path | None, keep: bool, verbose: bool, seed: int, as_json: bool,
 ) -> None:  # fmt: skip
-    """Backtest: fit on smaller runs, score forecasts of larger ones: a loss on its log, a count as a share.
+    """Fit on smaller runs, and score forecasts of larger ones: a loss on the log scale, a count as a share.
 
     Several models are scored as one average. Its weights are learned without the runs that are scored.
     """
@@ -191,7 +191,7 @@ def calibrate(
     spec: str, simulations: int, runs: str | None, reading: Reading, chains: int, warmup: int | None, draws: int,
     workers: int | None, scheduler: str | None, folder: str | None, out: Path | None, seed: int, as_json: bool,
 ) -> None:  # fmt: skip
-    """Calibrate SPEC by simulation: fit runs drawn from its prior, test the ranks of the truths. Exit 1 on failure."""
+    """Calibrate SPEC: fit runs simulated from its prior, and test the ranks of the true values. Exit 1 on failure."""
     if out is not None:
         check_out(out, spec, *([runs] if runs else []), kind="a calibration")
     with waiting(LOADING):

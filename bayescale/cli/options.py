@@ -331,8 +331,8 @@ _READING = (
                  help="CSV of what was observed of RUNS, one observation per row: run_id, response, value. By "
                  "default, observations.csv if RUNS is a folder."),
     click.option("--melt", type=Melted(), multiple=True, metavar="COLUMN",
-                 help="A column of RUNS that is an observation, as in a wide table of scores. May be repeated. With "
-                 "what is the same in all runs: hellaswag:n_items=10042,chance=0.25."),
+                 help="A column of RUNS that holds a response, as in a wide table of scores. May be repeated. Add what "
+                 "is the same in all runs after a colon: hellaswag:n_items=10042,chance=0.25."),
 )  # fmt: skip
 
 

@@ -18,7 +18,7 @@ _TIMES = 10.0  # the largest run's compute: the budget of the next step
 _POSTERIOR = ("Posterior of the parameters: mean, standard deviation and 90% interval. R-hat is near 1 if the chains "
               "agree, ESS counts effective draws.")  # fmt: skip
 _MEMBERS = "Weights of the models in the average, with their standard errors:"
-_FORECAST_HEAD = "Median and 90% interval of a run, with its noise; the curve's interval is without it."
+_FORECAST_HEAD = "Median and 90% interval of a run, with its noise; the interval of the curve leaves the noise out."
 _REACH = " Reach is the {sized} as a multiple of the largest run's."
 _FEW = 3  # queries that are answered with a sentence each
 

@@ -13,7 +13,7 @@ from bayescale.core.errors import QueryError, why_unwritten
 
 _TEMPLATE = """\
 # Runs for bayescale: one training run per row. Lines that start with # are comments.
-# params, tokens   counts, such as 125M or 1.4T; count params in one way for all runs, and tokens in every epoch
+# params, tokens   counts, such as 125M or 1.4T; count params one way for all runs, and the tokens of every epoch
 # loss             of a held-out text, in nats per token (say --loss-unit bits or perplexity if it is not)
 # family           runs that share data, tokenizer, architecture and recipe
 # run_id           a name of your own for each run
@@ -43,7 +43,7 @@ def init(path: Path) -> None:
 @reading_options
 @as_json_option
 def validate(runs: str, reading: Reading, as_json: bool) -> None:
-    """Look at RUNS before a fit, in seconds: columns, units, duplicates, marked runs, outliers, what they identify.
+    """Look at RUNS before a fit: columns, units, duplicates, marked runs, outliers, and what the runs identify.
 
     Exit 2 if the table cannot be read, and 1 if the made-up row of the template is still in it.
     """

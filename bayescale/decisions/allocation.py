@@ -475,7 +475,7 @@ class Split(AbstractDetails):
     def _chosen(self) -> list[tuple[str, str]]:
         """The choice and its regret, one line each."""
         low, high = self.band
-        band = "no size costs under 1% extra compute in half of the draws or more"
+        band = "no size costs under 1% extra compute in at least half of draws"
         if not np.isnan(low):
             band = f"{count(low)} to {count(high)} params: each costs under 1% extra compute in at least half of draws"
         ratio, free = self.optimum["tokens_per_param"], ", without the limits" * self.limited

@@ -278,7 +278,7 @@ class Choice:
         -------
         str
         """
-        rough = "" if sway.reliable else "; a rough estimate, so fit without them"
+        rough = "" if sway.reliable else "; a rough estimate: fit again to confirm it"
         if sway.action == self.best.action:
             return f"the choice is the same{rough}"
         chosen, unit = self.name_of(self.best.action), self.decision.unit

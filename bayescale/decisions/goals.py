@@ -18,7 +18,7 @@ from bayescale.prediction.predict import predict
 
 @dataclass(frozen=True)
 class Goal:
-    """A level that a loss is to fall to, or a score is to rise to; :func:`goal` reads one.
+    """A level that a loss or an error is to fall to, or a score is to rise to; :func:`goal` reads one.
 
     Attributes
     ----------
@@ -28,14 +28,17 @@ class Goal:
         Name of the response in the fit.
     falls : bool
         Whether lower is better.
+    log : bool
+        Whether its location is a log, as that of a loss is.
     """
 
     level: float
     response: str = LOSS
     falls: bool = True
+    log: bool = True
 
     def __str__(self) -> str:
-        return f"{self.response} {self.level:.4g}" + (" nats/token" if self.falls else "")
+        return f"{self.response} {self.level:.4g}" + (" nats/token" if self.log else "")
 
     def values(self, fit: AbstractFit, queries: pd.DataFrame, scope: Scope) -> np.ndarray:
         """Return the loss or the score of runs.
@@ -47,19 +50,20 @@ class Goal:
             One run per row.
         scope : {"law", "run"}
             The law alone, or with discrepancies and one draw of noise per draw, that of a run near the goal. A score
-            has the discrepancies in both scopes.
+            has the discrepancies in both scopes, and so has the deviation of a run under a model without a law: a draw
+            has one, which all queries share.
 
         Returns
         -------
         ndarray, shape (draw, query)
         """
         site = location_of(self.response) if self.response != LOSS else LAW if scope == "law" else LOG_LOSS
-        found = np.asarray(predict(fit, queries, only=site, most=MOST_DRAWS))
+        found = _of_one_run(fit, queries, site)
         if scope == "run":
-            level = np.log(self.level) if self.falls else self.level
+            level = np.log(self.level) if self.log else self.level
             near = int(np.abs(np.median(found, axis=0) - level).argmin())
             found = found + noise(fit, queries.iloc[[near]], self.response)[:, None]
-        return np.exp(found) if self.falls else found
+        return np.exp(found) if self.log else found
 
     def reached(self, values: np.ndarray) -> np.ndarray:
         """Return where values reach the level.
@@ -97,8 +101,21 @@ class Goal:
         params, tokens = (x.ravel() for x in np.meshgrid(np.exp(ln_params), np.exp(ln_tokens), indexing="ij"))
         queries = pd.DataFrame({"params": params, "tokens": tokens, "unique_tokens": tokens}).assign(**fixed)
         values = self.values(fit, queries, scope).reshape(-1, len(ln_params), len(ln_tokens))
-        falling, level = (np.log(values), np.log(self.level)) if self.falls else (-values, -self.level)
-        return Surface(ln_params, ln_tokens, falling).tokens_for(np.asarray(level))
+        values, level = (np.log(values), np.log(self.level)) if self.log else (values, self.level)
+        sign = 1 if self.falls else -1
+        return Surface(ln_params, ln_tokens, sign * values).tokens_for(np.asarray(sign * level))
+
+
+def _of_one_run(fit: AbstractFit, queries: pd.DataFrame, site: str) -> np.ndarray:
+    """Return a site at queries that are plans of one run, shape (draw, query).
+
+    A model without a law may draw what is particular to a run, and draws it again for each row. Rows that are predicted
+    one by one have the same random numbers; otherwise, a choice between them would follow their luck.
+    """
+    if all(one.spec.law for one in fit.members.values()):
+        return np.asarray(predict(fit, queries, only=site, most=MOST_DRAWS))
+    rows = (queries.iloc[[i]] for i in range(len(queries)))
+    return np.hstack([predict(fit, row, only=site, most=MOST_DRAWS) for row in rows])
 
 
 def goal(
@@ -141,7 +158,7 @@ def goal(
                          got=f"a fit of {', '.join(fit.responses)}",
                          hint="name the response" if scores else "fit a model with a score: accuracy")  # fmt: skip
     name = response or scores[0]
-    fit.response(name)
+    of = fit.response(name)
     if name not in scores or not 0 < float(score or 0) < 1:
         raise QueryError("a score is a share between 0 and 1 of a response other than a loss", got=f"{name} {score}")
-    return Goal(float(score or 0), name, falls=False)
+    return Goal(float(score or 0), name, of.falls, log=False)

@@ -181,7 +181,7 @@ class Hardware:
         $4.67M (A100 at $1.40 an hour, 90% interval $0.73 to $2.70, as of 2026-05-01)
         """
         if self.price is None:
-            raise QueryError(f"{self.accelerator} has no price, so that nothing can be stated in dollars",
+            raise QueryError(f"{self.accelerator} has no price, so nothing can be stated in dollars",
                              hint="give a price with its date, in a file with a [price] table")  # fmt: skip
         value = np.asarray(dollars, float)
         if not np.isfinite(value).all():

@@ -86,7 +86,7 @@ class Few:
     def moving(self) -> str:
         """Which answers they move most, in words; empty if none."""
         of = " and ".join(_MOVED[name] for name in self.moves)
-        return f"no other run or cluster changes {of} more" * bool(self.moves)
+        return f"no other run or cluster of runs has a larger effect on {of}" * bool(self.moves)
 
     @property
     def about(self) -> str:
@@ -367,7 +367,7 @@ def answers_without(changes: list[Change], few: Few, settled: bool = True) -> st
     words = [_SHORT[one.answer].format(*map(_WRITTEN[one.answer], (one.after, one.before)), *one.sizes) if settled
              else _RELATIVE[one.answer].format(one.after / one.before) for one in of]  # fmt: skip
     left = " and ".join(words)
-    return left + ("" if all(one.shape <= _RELIABLE for one in of) else "; a rough estimate, so fit without them")
+    return left + ("" if all(one.shape <= _RELIABLE for one in of) else "; a rough estimate: fit again to confirm it")
 
 
 def _by_run(fit: Fit) -> bool:

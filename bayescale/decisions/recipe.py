@@ -242,7 +242,7 @@ def _lines(found: Mapping[str, Any], best: str) -> list[tuple[str, str]]:
                   f"the runs to the target: {_gate(passes['kendall_tau'])} the gate of {LEAST_TAU}"))  # fmt: skip
     lines.append(("selection", f"by the largest runs, {picked}: expected regret {regret:.2%} of the loss, "
                   f"{_gate(passes['selection_regret'])} the gate of {MOST_REGRET:.1%}" if picked else
-                  "the largest runs of the recipes differ in scale or family: none can be picked by them"))  # fmt: skip
+                  "the largest runs of the recipes differ in scale or family: they cannot pick a recipe"))  # fmt: skip
     lines += [(count(row["flops"]), f"{best} best in {row['best']:.0%} of draws; the best is not the runs' best in "
                f"{row['reversed']:.0%}; tau {row['kendall_tau']:.2f}") for row in found["by_scale"]]  # fmt: skip
     return lines

@@ -15,7 +15,7 @@ from bayescale.core.quantities import LEAST, MOST, quantity
 from bayescale.inference.average import AbstractFit
 from bayescale.modelling.sites import LAW, LOG_LOSS, location_of
 from bayescale.prediction.predict import predict
-from bayescale.prediction.queries import queries_of
+from bayescale.prediction.queries import bounds_of, queries_of
 from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN
 
 Scope = Literal["law", "run"]
@@ -139,7 +139,8 @@ def noise(
         On the scale that the response is scored on; 0.1% of each tail is set to its quantile.
     """
     middle = actions.iloc[[len(actions) // 2]]
-    sites = predict(fit, middle, most=most, seed=run)
+    asked = fit.response(response).site if response in fit.responses else LOG_LOSS
+    sites = predict(fit, fit.with_unread(middle, asked), most=most, seed=run)
     if response not in fit.responses:
         return np.zeros(len(sites[LOG_LOSS]))
     of = fit.response(response)
@@ -165,7 +166,12 @@ def check_law(fit: AbstractFit) -> None:
         raise QueryError("the decision needs a law of params and tokens", got=got, hint="fit additive or coupled")
 
 
-def others_of(fit: AbstractFit, family: str | None = None, recipe: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def others_of(
+    fit: AbstractFit,
+    family: str | None = None,
+    recipe: Mapping[str, Any] | None = None,
+    response: str | None = None,
+) -> dict[str, Any]:
     """Return the columns of a query other than its params, tokens and compute, with their usual values.
 
     Parameters
@@ -174,26 +180,38 @@ def others_of(fit: AbstractFit, family: str | None = None, recipe: Mapping[str, 
     family : str, optional
         As in :func:`bayescale.prediction.queries.resolve_family`.
     recipe : mapping, optional
-        Values of covariates that are not the usual ones.
+        Values that are not the usual ones: of covariates, and of columns that parts or responses read.
+    response : str, optional
+        Response that is asked for; by default only the loss is.
 
     Returns
     -------
     dict
-        The family, covariates, and what responses need, such as the items of a benchmark.
+        The family, covariates, and what the response needs, such as the items of a benchmark.
 
     Raises
     ------
     QueryError
-        If the fit has no law of params and tokens, or the family or a covariate is unknown.
+        If the fit has no law of params and tokens, the family or a covariate is unknown, or the response needs a
+        column that differs between the fitted runs and is not given.
     """
     check_law(fit)
-    anchor = fit.meta["anchor"]
-    at = {"params": anchor["params"], "tokens": anchor["tokens"], **(recipe or {})}
-    return queries_of(fit, None, family, at).drop(columns=list(SPLIT), errors="ignore").iloc[0].to_dict()
+    anchor, asked = fit.meta["anchor"], [response] if response in fit.responses else []
+    given = pd.DataFrame([{"params": anchor["params"], "tokens": anchor["tokens"], **(recipe or {})}])
+    known = fit.with_defaults(given)
+    if lacking := sorted(fit.needed(asked) - set(known)):
+        raise QueryError(f"{response!r} needs {lacking[0]!r}, which differs between the fitted runs",
+                         expected=f"a value of {lacking[0]} in the recipe",
+                         hint=f"recipe={{{lacking[0]!r}: …}}, on the command line --recipe {lacking[0]} …")  # fmt: skip
+    at = fit.with_unread(given, fit.response(response).site if asked else LAW)
+    found = queries_of(fit, None, family, at.iloc[0].to_dict())
+    return found.drop(columns=[*SPLIT, *set(at) - set(known)], errors="ignore").iloc[0].to_dict()
 
 
 def recipe_of(fit: AbstractFit, said: Mapping[str, float]) -> dict[str, float]:
-    """Return the columns of a query that say how a run is made: covariates, and given columns of the model's parts.
+    """Return the columns of a query that say how a run is made and scored: covariates, and given columns.
+
+    Columns of the model's parts can be given, and those that its responses need, such as the items of a benchmark.
 
     Parameters
     ----------
@@ -204,24 +222,23 @@ def recipe_of(fit: AbstractFit, said: Mapping[str, float]) -> dict[str, float]:
     Returns
     -------
     dict of str to float
-        Every covariate, and the columns of parts that are given.
+        Every covariate, and the columns that are given.
 
     Raises
     ------
     QueryError
         If the model reads no such column, or a value is out of range.
     """
-    known = [*fit.covariates, *fit.declared]
+    known = [*fit.covariates, *fit.declared, *sorted(fit.needed(fit.responses))]
     for column, value in said.items():
         if column not in known:
             expected = f"one of: {', '.join(known)}" if known else "no covariate, as the model reads none"
             raise QueryError(f"{fit.name!r} has no covariate {column!r}", expected=expected,
                              hint=nearest(column, known))  # fmt: skip
-        of = fit.declared.get(column)
-        low, high = (of.low, of.high) if of else (-MOST, MOST)
+        low, high = bounds_of(fit, column)
         if not (isinstance(value, Real) and low <= value <= high):
-            raise QueryError(f"{column!r} of a recipe has no valid value", got=repr(value),
-                             expected=f"a number from {low:g} to {high:g}" if of else "a finite number")  # fmt: skip
+            any_ = "a finite number" if column in fit.covariates else f"a number from {low:g} to {high:g}"
+            raise QueryError(f"{column!r} of a recipe has no valid value", got=repr(value), expected=any_)
     return dict.fromkeys(fit.covariates, 0.0) | {column: float(value) for column, value in said.items()}
 
 

@@ -157,7 +157,7 @@ class Swap(AbstractDecision):
             lines.append(("carried", f"{name} pays if {middle} of its equivalent tokens carry over "
                           f"(90% interval {low} to {high})"))  # fmt: skip
             if out > 0:
-                lines.append(("beyond", f"{name} does not get to the loss so far in {out:.1%} of draws"))
+                lines.append(("beyond", f"{name} does not reach the loss so far in {out:.1%} of draws"))
         lines.append(("assumed", f"{self.carried:.0%} of the new recipe's tokens for the loss so far count; so do "
                       "all remaining tokens"))  # fmt: skip
         return [*lines, ("spent", f"{count(found['sunk_flops'])} FLOP so far, in either case")]

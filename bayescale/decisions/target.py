@@ -17,7 +17,7 @@ from bayescale.decisions.choice import Choice
 from bayescale.decisions.draws import ends, finite, written
 from bayescale.decisions.goals import Goal, goal
 from bayescale.decisions.limits import menu
-from bayescale.decisions.surface import Scope, minimise, others_of
+from bayescale.decisions.surface import Scope, minimise, others_of, recipe_of
 from bayescale.inference.average import AbstractFit
 from bayescale.prediction.extrapolation import reach_words
 from bayescale.prediction.queries import flops_of, resolve_family
@@ -50,6 +50,8 @@ class Target(AbstractDecision):
         Probability with which the plan is to reach the goal.
     within : float, optional
         Largest compute considered, in FLOP.
+    recipe : mapping
+        Values of covariates and of columns that parts or responses of the model read, such as the items of a benchmark.
     """
 
     loss: float | None = setting("number", "Loss to reach, in nats/token.", default=None)
@@ -62,6 +64,9 @@ class Target(AbstractDecision):
     family: str | None = setting("text", FAMILY, default=None)
     hardware: str | None = setting("text", HARDWARE, default=None)
     limits: Mapping[str, str] = setting("texts", LIMITS, default_factory=dict)
+    recipe: Mapping[str, float] = setting(
+        "numbers", "Value of a covariate, or of a column that the model reads (n_items 1000).", default_factory=dict
+    )
 
     name = "target"
     source = "the tokens of a size are the quantile over draws of the tokens that each draw needs"
@@ -82,7 +87,7 @@ class Target(AbstractDecision):
 
     def outcome(self, fit: AbstractFit, actions: pd.DataFrame, scope: Scope) -> xr.DataArray:
         """The loss or the score of the plan."""
-        queries = actions[["params", "tokens"]].assign(unique_tokens=actions["tokens"], **others_of(fit, self.family))
+        queries = actions[["params", "tokens"]].assign(unique_tokens=actions["tokens"], **self._others(fit))
         return draws_by_action(self.goal(fit).values(fit, queries, scope))
 
     def utility(self, outcome: xr.DataArray, actions: pd.DataFrame) -> xr.DataArray:
@@ -188,8 +193,12 @@ class Target(AbstractDecision):
         """
         least = np.log(fit.design_frame["tokens"].min() / _BELOW)
         lengths = np.linspace(least, 0.5 * (np.log(self.most(fit) * _MOST_RATIO) - _LN_6), _LENGTHS)
-        found = self.goal(fit).tokens(fit, sizes, lengths, others_of(fit, self.family), "run")
+        found = self.goal(fit).tokens(fit, sizes, lengths, self._others(fit), "run")
         return np.where(found <= self._longest(fit, sizes), found, np.inf)
+
+    def _others(self, fit: AbstractFit) -> dict[str, Any]:
+        """Return the columns of a query other than what is spent."""
+        return others_of(fit, self.family, recipe_of(fit, self.recipe), self.goal(fit).response)
 
     def _longest(self, fit: AbstractFit, sizes: np.ndarray) -> np.ndarray:
         """Log tokens of each size at the largest compute."""

@@ -27,6 +27,7 @@ from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN
 _DECADES = np.arange(-2.0, 0.01, 0.25)  # below the largest budget, of the budgets that are offered
 _TIMES = (0.001, 0.01, 0.1, 0.5, 0.8, 1.25, 2.0)  # times the rule's threshold, at which probabilities are reported
 _SEED = 0  # of the draws of the amounts
+_FALLS = "falls"  # attribute of an outcome: whether lower is better; a loss has none
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,8 @@ class Threshold(AbstractDecision):
         A capability, as in a target. If a score is given, it is what the budgets buy; a model without a law, such as
         one of public models, needs one.
     recipe : mapping
-        Values of covariates and of columns that parts of the model read, such as the date of release.
+        Values of covariates and of columns that parts or responses of the model read, such as the date of release, or
+        the items of a benchmark.
     """
 
     rule: str = setting("text", "Rule to stay below, such as eu-ai-act.", default="eu-ai-act")
@@ -96,11 +98,12 @@ class Threshold(AbstractDecision):
         queries = self._queries(fit, actions)
         if self.score is None:
             return draws_by_action(losses(fit, queries, scope))
-        return draws_by_action(self._bought(fit).values(fit, queries, "law"))
+        goal = self._bought(fit)
+        return draws_by_action(goal.values(fit, queries, "law")).assign_attrs({_FALLS: goal.falls})
 
     def utility(self, outcome: xr.DataArray, actions: pd.DataFrame) -> xr.DataArray:
-        """The loss, negated, or the score: more compute is better as long as the rule allows it."""
-        return -outcome if self.score is None else outcome
+        """The score, or what is better lower, negated: more compute is better as long as the rule allows it."""
+        return -outcome if outcome.attrs.get(_FALLS, True) else outcome
 
     def details(self, choice: Choice) -> Details:
         """The rules, with the largest budget below each and the probability of crossing it, and the capability.
@@ -128,7 +131,7 @@ class Threshold(AbstractDecision):
         problem = (f"Threshold {self.rule} with probability {self.probability:g}, family {asked['family']!r}, "
                    f"{reach_words(fit, query)}")  # fmt: skip
         other = () if self._rule.binding else (f"{self.rule} is {self._rule.status}: it does not bind",)
-        return Details(problem, asked, self._lines(found), found, notes=(*other, "rules are no legal advice"))
+        return Details(problem, asked, self._lines(found), found, notes=(*other, "this is not legal advice"))
 
     @property
     def _rule(self) -> Rule:
@@ -142,16 +145,16 @@ class Threshold(AbstractDecision):
     def _bought(self, fit: AbstractFit) -> Goal:
         """Return the score that is asked for."""
         found = self._goal(fit)
-        if found is None or found.falls:
+        if found is None or found.log:
             raise QueryError("a threshold on a model without a law needs a score to reach",
                              expected=f"a score, and a response of: {', '.join(fit.responses)}")  # fmt: skip
         return found
 
     def _others(self, fit: AbstractFit) -> dict[str, Any]:
         """Return the columns of a query other than what is spent."""
-        recipe = recipe_of(fit, self.recipe)
+        recipe, goal = recipe_of(fit, self.recipe), self._goal(fit)
         if _has_law(fit):
-            return others_of(fit, self.family, recipe)
+            return others_of(fit, self.family, recipe, goal.response if goal else None)
         return {"family": resolve_family(fit, self.family), **recipe}
 
     def multiple(self, fit: AbstractFit) -> np.ndarray:
@@ -186,6 +189,9 @@ class Threshold(AbstractDecision):
         return of.flops / float(np.quantile(self.multiple(fit), self.probability, method="inverted_cdf"))
 
     def _plans(self, fit: AbstractFit, flops: np.ndarray) -> pd.DataFrame:
+        if not fit.inputs:
+            raise QueryError(f"{fit.name!r} does not read compute: no budget buys more than another under it",
+                             expected="a model that reads flops, or params and tokens")  # fmt: skip
         if not self.params and not _has_law(fit):
             if "params" in fit.inputs:
                 raise QueryError(f"{fit.name!r} has no law that splits a budget", expected="a size in params")
@@ -207,13 +213,16 @@ class Threshold(AbstractDecision):
         return {**said, "largest_flops": largest, "crosses": of.probability(chosen * multiple), **planned}
 
     def _by_budget(self, fit: AbstractFit, known: Mapping[str, Rule], goal: Goal | None, chosen: float) -> pd.DataFrame:
-        """Probability of crossing each rule, and of the capability, by budget."""
+        """Probability of crossing each rule, and of the capability: of a run, and by the law alone, by budget."""
         flops = np.unique([*(self._rule.flops * np.array(_TIMES)), chosen, self.flops or chosen])
         table, multiple = self._plans(fit, flops), self.multiple(fit)
         for name, of in known.items():
             table[name] = [of.probability(x * multiple) for x in flops]
         if goal:
-            table["capability"] = goal.reached(goal.values(fit, self._queries(fit, table), "run")).mean(axis=0)
+            queries = self._queries(fit, table)
+            scopes: dict[str, Scope] = {"capability": "run", "capability_by_law": "law"}
+            for name, scope in scopes.items():
+                table[name] = goal.reached(goal.values(fit, queries, scope)).mean(axis=0)
         return table
 
     def _lines(self, found: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -231,10 +240,12 @@ class Threshold(AbstractDecision):
             lines.append(("at this size", f"{count(self.params)} params stay below with probability "
                           f"{self.probability:g} up to {count(found['most_tokens'])} tokens"))  # fmt: skip
         for row in found["by_budget"]:
-            able = f", {found['capability']} reached in {row['capability']:.0%}" if found["capability"] else ""
+            able = (f", {found['capability']} reached in {row['capability']:.0%} ({row['capability_by_law']:.0%})"
+                    if found["capability"] else "")  # fmt: skip
             size = f"{count(row['params'])} params on {count(row['tokens'])} tokens: " if "params" in row else ""
             lines.append((count(row["flops"]), f"{size}{self.rule} crossed in {row[self.rule]:.0%}{able}"))  # fmt: skip
-        return [*lines, ("shares", "of draws of the compute that is counted, and of the law with its noise")]
+        lines.append(("shares", "of draws of the compute that is counted, and of the law with its noise"))
+        return [*lines, *([("in brackets", "of the law without its noise")] if found["capability"] else [])]
 
 
 def _has_law(fit: AbstractFit) -> bool:

@@ -127,8 +127,8 @@ class TrainToTest(AbstractDecision):
 
     def _fixed(self, fit: AbstractFit) -> dict[str, Any]:
         """Columns of a query other than params, tokens and compute, with one item and one sample."""
-        columns = self._sampled(fit)[1]
-        return others_of(fit, self.family, {columns["n_items"]: 1.0, columns["samples"]: 1.0})
+        name, columns = self._sampled(fit)
+        return others_of(fit, self.family, {columns["n_items"]: 1.0, columns["samples"]: 1.0}, name)
 
     def _sampled(self, fit: AbstractFit) -> tuple[str, Mapping[str, str]]:
         """Return the response that depends on samples, and the columns that it reads."""

@@ -48,6 +48,8 @@ def wasted(losses: np.ndarray, least: np.ndarray, ln_budget: np.ndarray) -> np.n
 def safe_range(ln_params: np.ndarray, waste: np.ndarray) -> tuple[float, float]:
     """Return the smallest and largest params that waste under 1% of compute with probability at least 1/2.
 
+    So do all sizes between them: of several such ranges, the one with the largest probability is returned.
+
     Parameters
     ----------
     ln_params : ndarray, shape (action,)
@@ -59,10 +61,13 @@ def safe_range(ln_params: np.ndarray, waste: np.ndarray) -> tuple[float, float]:
     low, high : float
         Both are NaN if there are none.
     """
-    good = np.flatnonzero((waste < FEW).mean(axis=0) >= 0.5)
-    if not len(good):
+    good = (waste < FEW).mean(axis=0)
+    best = int(good.argmax())
+    if good[best] < 0.5:
         return float("nan"), float("nan")
-    return float(np.exp(ln_params[good[0]])), float(np.exp(ln_params[good[-1]]))
+    poor = np.flatnonzero(np.concatenate([[0.0], good, [0.0]]) < 0.5) - 1  # with a place beyond either end
+    low, high = poor[poor < best].max() + 1, poor[poor > best].min() - 1
+    return float(np.exp(ln_params[low])), float(np.exp(ln_params[high]))
 
 
 def why_unsettled(ratio: Mapping[str, float], waste: float) -> str:

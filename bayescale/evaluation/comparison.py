@@ -212,8 +212,8 @@ class Comparison:
             f"Exponents of each law, and E, with 90% intervals. {FORM_CAVEAT}.": (
                 _asked(self.coefficients), _COEFFICIENTS),
             f"The best split of {self.settings['flops']:.3g} FLOP under each law, and the compute that it is "
-            "expected to waste. Sizes from 'safe from' to 'safe to' cost under 1% more compute half of the time or "
-            "more. Reach is the compute as a multiple of the largest run's.": (self.budget, _BUDGET),
+            "expected to waste. Sizes from 'safe from' to 'safe to' cost under 1% extra compute in at least half of "
+            "draws. Reach is the compute as a multiple of the largest run's.": (self.budget, _BUDGET),
             "What choosing by one law costs if another is right.": (self.cross, _CROSS),
         }  # fmt: skip
         return {title: table[list(columns)] for title, (table, columns) in shown.items() if len(table)}
@@ -245,6 +245,7 @@ class Comparison:
         lines = [f"Comparison of {len(self.models)} models on {self.runs!r}"]
         lines += [f"  {name}: {verdict}" for name, verdict in self.verdicts.items()]
         lines += [f"  {name}: {why.splitlines()[0]}" for name, why in self.left_out["budget"].items()]
+        lines += [f"  {name}: no leave-one-out: {why}" for name, why in self.left_out["interpolation"].items()]
         for name, choice in self.choices.items():
             lines += [f"  {name}: these runs do not settle the split: {choice.unsettled}"] * (not choice.settled)
         return "\n".join(lines)

@@ -39,9 +39,15 @@ def interpolation(fits: Mapping[str, Fit], site: str) -> tuple[pd.DataFrame, dic
     It ranks interpolators: a left-out run lies among the runs that remain (Vehtari, Gelman, Gabry 2017,
     arXiv:1507.04544). `k_above` counts runs whose Pareto k is above `k_limit`; `worst_run` has the largest.
 
+    A score follows the loss of its own run where a model observes that loss, so that the density of a left-out score is
+    given the loss of the left-out run. Such models can be compared with each other, and not with models that do not
+    know the loss: they are left out if there are any of these.
+
     Parameters
     ----------
     fits : mapping of str to Fit
+    site : str
+        The column.
 
     Returns
     -------
@@ -53,6 +59,9 @@ def interpolation(fits: Mapping[str, Fit], site: str) -> tuple[pd.DataFrame, dic
         for name, fit in fits.items()
         if FAMILY in fit.tree["log_likelihood"][site].dims
     }
+    given = [name for name, fit in fits.items() if _given_loss(fit, site)]
+    if len(given) < len(fits):
+        left_out |= dict.fromkeys(given, f"it knows the loss of the run whose {site} is left out, and others do not")
     found = {}
     with warnings.catch_warnings():
         # ArviZ warns of large Pareto k: the table counts them.
@@ -256,6 +265,12 @@ def _row(
     figures = {"mean": float(draws.mean())} | {q: float(np.quantile(draws, at)) for q, at in _QUANTILES.items()}
     return {"model": model, "family": family, "kind": kind, "name": name, "meaning": meaning, "unit": unit,
             **figures, "verdict": verdict}  # fmt: skip
+
+
+def _given_loss(fit: Fit, site: str) -> bool:
+    """Whether a model reads a column's expected value off the observed loss of the same run."""
+    losses = [of.site for of in fit.spec.instances if of.is_loss]
+    return bool(losses) and site != losses[0]
 
 
 def _seen(fit: Fit, site: str) -> np.ndarray:

@@ -17,7 +17,7 @@ from bayescale.inference.diagnostics import scalars
 from bayescale.modelling.custom import CustomModel
 from bayescale.modelling.design import USUAL_SLOPE, Design, anchor_of, conformed, design
 from bayescale.modelling.grouping import lots_of, suites_of
-from bayescale.modelling.identifiability import check_identified
+from bayescale.modelling.identifiability import PROBLEM, check_identified, counts_tries
 from bayescale.modelling.model import Model
 from bayescale.modelling.sites import LOG_LOSS, declared_sites, log_density_of, sites_of
 from bayescale.modelling.spec import Spec
@@ -132,7 +132,7 @@ def simulate(spec: Model, runs: Runs | None = None, *, simulations: int, seed: i
     observed = {name: sites[name][:, :count] for name in sorted(spec.observed)}
     likelihood = np.sum([sites[log_density_of(name)][:, :count] for name in observed], axis=(0, 2))
     fine = np.isfinite(likelihood) & np.all([np.isfinite(x).all(axis=1) for x in observed.values()], axis=0)
-    kept = ("family", *SPANS, *spec.columns, *spec.labels, *spec.sorting)
+    kept = ("family", PROBLEM, *SPANS, *spec.columns, *spec.labels, *spec.sorting)
     frame = runs.frame[[column for column in dict.fromkeys(kept) if column in runs.frame]]
     # Not through load_runs: its bound on a loss, which finds wrong units, would truncate the prior.
     tables = {
@@ -150,19 +150,27 @@ def simulate(spec: Model, runs: Runs | None = None, *, simulations: int, seed: i
 
 
 def _simulate_custom(model: CustomModel, runs: Runs | None, simulations: int, seed: int) -> Simulated:
-    """Draw a custom model from its prior at the given runs; nothing beyond them is predicted."""
+    """Draw a custom model from its prior at the given runs; nothing beyond them is predicted.
+
+    What a run lacks is missing in every simulation too, so that ranks tell whether the fit integrates it out.
+    """
     if runs is None:
         raise RunsError(f"model {model.name!r} is custom: no default sweep is known to suit it",
                         hint="name your own runs (--runs)")  # fmt: skip
+    runs = conformed(model, runs)
     points = design(model, runs)
     names = pd.Index([f"{i:04d}" for i in range(simulations)], name="simulation")
     with use_cache(), float64():
         keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), _STREAM), simulations)
         drawn = from_prior(keys, replace(points, observed={}, present={}), spec=model)
         sites = {name: np.asarray(value) for name, value in drawn.items()}
-    observed = {name: sites[name] for name in model.observed}
-    likelihood = np.sum([sites[log_density_of(name)].reshape(simulations, -1).sum(axis=1) for name in observed], axis=0)
-    fine = np.isfinite(likelihood) & np.all([np.isfinite(x).all(axis=1) for x in observed.values()], axis=0)
+    for name, has in points.present.items():
+        sites[log_density_of(name)] = np.where(has, sites[log_density_of(name)], 0.0)
+    likelihood = np.sum(
+        [sites[log_density_of(name)].reshape(simulations, -1).sum(axis=1) for name in model.observed], axis=0
+    )
+    fine = np.isfinite(likelihood) & np.all([np.isfinite(sites[name]).all(axis=1) for name in model.observed], axis=0)
+    observed = {name: np.where(points.present.get(name, True), sites[name], np.nan) for name in model.observed}
     latent = {name: site for name, site in declared_sites(model, points).items() if site.latent}
     truths = {"posterior": {name: sites[name][None] for name in latent}}
     tree = to_datatree(truths, {name: site.dims for name, site in latent.items()}, {FAMILY: runs.families})
@@ -217,6 +225,8 @@ def sweep_for(spec: Spec) -> Runs:
                             hint="give your own runs (--runs)")  # fmt: skip
     found = pd.DataFrame({column: more[column] for column in lacking}, index=frame.index)
     frame = pd.concat([frame, found], axis=1)
+    if any(map(counts_tries, spec.instances)):
+        frame[PROBLEM] = [f"{i}" for i in range(len(frame))]
     pools = any(setting.pooling != "none" for _, setting in spec.settings)
     steps = _STEPS if pools else {"all": 1}
     families = pd.concat([frame[::step].assign(family=name) for name, step in steps.items()])

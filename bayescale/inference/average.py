@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import import_module
@@ -27,6 +27,7 @@ from bayescale.core.rich import rich
 from bayescale.core.verdict import Verdict, of_chains
 from bayescale.inference.container import packed
 from bayescale.inference.weights import Weights, given
+from bayescale.modelling.sites import location_of, log_density_of
 
 SCHEMA = 4
 """Format of the files that are written, and the newest that is read. Formats 1 and 2 have no seal, and 3 may lack a
@@ -38,7 +39,7 @@ MEMBER = "member_{}"
 # Multiples of the golden ratio are spread evenly, and so are those of every second, third … draw. However draws
 # are thinned, each member keeps its share to within a draw or two.
 _GOLDEN = (5**0.5 - 1) / 2
-LEAVE_OUT = 'to leave them out, fit runs.where(exclusion=""), on the command line --where \'exclusion=""\''
+LEAVE_OUT = 'to leave them out, fit runs.where(exclusion=""), or --where \'exclusion=""\' on the command line'
 """Advice for fitted runs that their table marks as excluded."""
 
 _OWN = ("spec", "tree", "posterior", "sampled")
@@ -196,10 +197,46 @@ class AbstractFit(ABC):
         usual = {name: of.default for name, of in self.declared.items()} | self._same_in_all_runs()
         return table.assign(**{name: value for name, value in usual.items() if name not in table})
 
+    def with_unread(self, table: pd.DataFrame, site: str) -> pd.DataFrame:
+        """Add what queries lack and a site does not depend on: columns that only other responses need.
+
+        Nothing that is asked depends on their values, which are medians of the fitted runs.
+
+        Parameters
+        ----------
+        table : DataFrame
+            Queries, one per row.
+        site : str
+            What is asked: the law, the log loss, or the site, location or log density of a response.
+
+        Returns
+        -------
+        DataFrame
+        """
+        if not all(fit.spec.law for fit in self.members.values()):
+            return table  # a custom model may read any column for any site
+        read = {name for name in self.responses
+                if site in (self.response(name).site, location_of(name), log_density_of(name))}  # fmt: skip
+        lacking = self.needed(set(self.responses) - read) - self.needed(read) - set(table)
+        return table.assign(**self.design_frame[sorted(lacking)].median()) if lacking else table
+
+    def needed(self, responses: Iterable[str]) -> set[str]:
+        """Return the columns that responses need, such as items and chance, without the known error of a loss.
+
+        Parameters
+        ----------
+        responses : iterable of str
+            Names of responses.
+
+        Returns
+        -------
+        set of str
+        """
+        asked = (pair for name in responses for pair in self.response(name).requires.items())
+        return {column for name, column in asked if name != "loss_error"}
+
     def _same_in_all_runs(self) -> dict[str, float]:
-        needed = {column for name in self.responses for asked, column in self.response(name).requires.items()
-                  if asked != "loss_error"}  # fmt: skip
-        if not needed:
+        if not (needed := self.needed(self.responses)):
             return {}
         runs = self.design_frame
         values = {column: runs[column].dropna().unique() for column in sorted(needed & set(runs))}

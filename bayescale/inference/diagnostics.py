@@ -86,7 +86,7 @@ def _of_sampler(stats: Mapping[str, np.ndarray]) -> list[Criterion]:
         diverging = stats["diverging"]
         found.append(_at_most(
             "divergences", diverging.mean(), _FEW_DIVERGENCES, f"{diverging.sum()} draws diverged, {{:.2%}}",
-            "tighten priors of parameters that the runs do not determine (check identification names them)",
+            "tighten priors of parameters that the runs do not determine (the check identification names them)",
         ))  # fmt: skip
     if "energy" in stats:
         bfmi = float(np.min(array_stats.bfmi(stats["energy"])))

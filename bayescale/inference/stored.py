@@ -54,7 +54,7 @@ def _number(value: Any) -> bool:
 
 def _engine(value: Any) -> bool:
     """Whether this can be said of a sampler; of its entries only the floor of the noise is read."""
-    floor = value.get("noise_floor", 0.0) if isinstance(value, dict) else -1.0
+    floor: Any = value.get("noise_floor", 0.0) if isinstance(value, dict) else None
     return _number(floor) and floor >= 0
 
 

@@ -58,7 +58,7 @@ def find_mode(begin: dict[str, Array], design: Design, *, spec: Spec) -> Start:
     """
     flat = flatten(spec, design, begin, moving=False)
     size, free, batch = flat.scale.size, flat.roles.places("shared"), at_a_time(design, flat.scale.size)
-    mode, curvature, report = newton(flat.potential, free, size, batch)
+    mode, curvature, report = newton(flat.search, free, size, batch)
     variances = flat.unravel(variance(factor(curvature), free, size))
     scale, shift = flat.scale, jnp.zeros((0, size))
     if design.centering:

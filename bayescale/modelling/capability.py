@@ -153,13 +153,13 @@ def capability_model(
     """
     extra = [name for name, wanted in zip(_EXTRA, (options.trend, options.uncertain, options.post_training),
                                           strict=True) if wanted]  # fmt: skip
-    reads = dict.fromkeys(inputs or ("flops",)) | {name: _EXTRA[name] for name in extra}
+    reads = dict.fromkeys(inputs) | {name: _EXTRA[name] for name in extra}
     observes = {name: Observes("real", "share of items") for name in benchmarks}
     function = partial(_capability, inputs, tuple(benchmarks.items()), options)
     said = {"model": NAME, "inputs": list(inputs), "benchmarks": {one: _changed(of) for one, of in benchmarks.items()},
             "fields": {NAME: _changed(options)}}  # fmt: skip
     maker = capability_model, (name, title, inputs, dict(benchmarks), options)
-    return CustomModel(name, title, function, reads, observes, inputs or ("flops",), named(observes), said,
+    return CustomModel(name, title, function, reads, observes, inputs, named(observes), said,
                        maker, whitened=True)  # fmt: skip
 
 

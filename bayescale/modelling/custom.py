@@ -51,6 +51,7 @@ class _Response:
     requires: tuple[str, ...]
     parameters: ClassVar[Mapping[str, Parameter]] = {}
     ranges: ClassVar[Mapping[str, tuple[float, float]]] = {}
+    falls: ClassVar[bool] = False
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from bayescale.core.errors import RunsError
+from bayescale.core.quantities import counted
 from bayescale.modelling.custom import CustomModel
 from bayescale.modelling.grouping import together
 from bayescale.modelling.model import Instance, Model
@@ -14,6 +15,10 @@ from bayescale.runs.table import Runs
 
 _ROUNDING = 1e-9  # relative to the largest value: differences from rounding only
 _POINT = ("family", "run_id", "params", "tokens", "examples")
+PROBLEM = "problem"
+"""Column that says which problem a row of tries is about."""
+_DIFFICULTY = "difficulty"  # the noise that takes a row with one sample for tries at one problem
+_ROWS = 2  # a run at least, on average, where a row is one problem
 _SHOWN = 3
 _LEAST_SCATTER = 0.02  # e-folds: rounding of counts scatters a fixed ratio by about a percent
 
@@ -25,12 +30,17 @@ def check_identified(spec: Model, runs: Runs) -> None:
     ------
     RunsError
         If a value is missing or invalid, a run has several rows, the runs are of several benchmarks that share one
-        parameter, there are fewer runs than the law has parameters, or an input or the ratio of inputs does not vary.
+        parameter, counts over all problems are given as if they were tries at one, the loss of a run is repeated for
+        each of its problems, there are fewer runs than the law has parameters, or an input or the ratio of inputs does
+        not vary.
     """
     law = spec.part("laws", spec.law)
     frame = runs.frame
     for of in spec.instances:
         _check_one_test(spec, of, runs)
+        if counts_tries(of):
+            _check_problems(spec, of, runs)
+            _check_loss_once(spec, runs)
     _check_one_row(runs)
     several = {column for of in spec.instances for column in of.columns} if len(spec.responses) > 1 else set()
     for name in (*spec.columns, *spec.labels):
@@ -174,6 +184,60 @@ def _check_one_test(spec: Model, of: Instance, runs: Runs) -> None:
         got=f"{len(tests)} in {runs.name!r}: {', '.join(map(str, tests[:_SHOWN]))}{', …' * (len(tests) > _SHOWN)}",
         hint=_choose(column, complete if len(complete) else frame),
     )
+
+
+def counts_tries(of: Instance) -> bool:
+    """Whether a response takes a row with one sample for tries at one problem.
+
+    Parameters
+    ----------
+    of : Instance
+
+    Returns
+    -------
+    bool
+    """
+    return bool(of.noise.name == _DIFFICULTY)
+
+
+def _check_problems(spec: Model, of: Instance, runs: Runs) -> None:
+    """Refuse counts over all problems of a benchmark, which would be taken for tries at one problem."""
+    frame = runs.frame
+    seen, items, samples = (_numbers(runs, name) for name in (of.site, of.requires["n_items"], of.requires["samples"]))
+    tries = np.isfinite(seen) & (samples == 1) & (items > 1)
+    points = frame.loc[tries, _place(spec, frame)]
+    if PROBLEM in frame or len(points) >= _ROWS * len(points.drop_duplicates()):
+        return
+    raise RunsError(
+        f"{runs.name!r} has one row a run with {of.requires['samples']} = 1, which counts tries at one problem",
+        expected=f"one row for each run and problem, with its tries ({of.requires['n_items']}) and how many are right "
+        f"({of.site})",
+        got=f"up to {items[tries].max():,.0f} items in a row",
+        hint="give one problem a row; if a row already is one problem, name it in a column 'problem'; counts over all "
+        "problems do not tell how these differ: use the noise beta-binomial",
+    )
+
+
+def _check_loss_once(spec: Model, runs: Runs) -> None:
+    """Refuse a loss that several rows of one run repeat, one for each problem: it was measured once."""
+    frame = runs.frame
+    for loss in (of.site for of in spec.instances if of.is_loss):
+        known = frame[np.isfinite(_numbers(runs, loss))]
+        again = known.duplicated([*_place(spec, frame), loss])
+        if again.any():
+            row = int(again.idxmax())
+            raise RunsError(
+                f"row {row} of {runs.name!r} repeats the {loss} of an earlier row of the same run, so that it would "
+                "count once for each problem",
+                expected=f"the {loss} of a run in one of its rows",
+                got=f"{counted(int(again.sum()), 'row')} that repeat one",
+                hint=f"leave the column {loss} out, and give the loss of each run once, in a table of observations",
+            )
+
+
+def _place(spec: Model, frame: pd.DataFrame) -> list[str]:
+    """Return the columns that say which run a row is of, whatever it is called."""
+    return [name for name in dict.fromkeys((*_POINT, *spec.inputs)) if name in frame and name != "run_id"]
 
 
 def _choose(column: str, frame: pd.DataFrame) -> str:

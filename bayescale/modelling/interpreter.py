@@ -95,12 +95,15 @@ def _(spec: Spec, design: Design) -> None:
         for part, own in zip(discrepancies, coordinates, strict=True):
             relative += part.shift(design.basis[part.name], own, **pick(part))
         log_loss = numpyro.deterministic(LOG_LOSS, design.anchor_loss + relative)
+        # What else is measured of a run follows its own loss, with the noise of the run; that of the law if the run has
+        # none. Of several losses it is the first.
         measured = log_loss
-        for of in sorted((one for one in spec.instances if not one.battery), key=lambda one: not one.is_loss):
-            value = _observe(of, values, log_loss, measured, design)
-            if of.is_loss:
-                # What else is measured of a run follows its own loss, with the noise of the run.
-                measured = jnp.log(value)
+        alone = [one for one in spec.instances if not one.battery]
+        for of in reversed([one for one in alone if one.is_loss]):
+            value = _observe(of, values, log_loss, log_loss, design)
+            measured = jnp.where(design.present.get(of.site, True), jnp.log(value), measured)
+        for of in (one for one in alone if not one.is_loss):
+            _observe(of, values, log_loss, measured, design)
         for members in batteries.values():
             observe_together(members, values, log_loss, measured, design)
 

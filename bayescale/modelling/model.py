@@ -64,6 +64,11 @@ class Instance:
         return bool(self.response.name == "loss")
 
     @property
+    def falls(self) -> bool:
+        """Whether lower is better."""
+        return bool(self.response.falls or self.response.kind == "log")
+
+    @property
     def requires(self) -> dict[str, str]:
         """Column of the runs for each column that the response and its noise require."""
         asked = dict.fromkeys((*self.response.requires, *self.noise.requires))

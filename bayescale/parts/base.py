@@ -553,6 +553,8 @@ class AbstractResponse(Part):
     unit: ClassVar[str]
     a_loss: ClassVar[bool] = False
     """Whether it is the loss of the law itself, in its own unit: the anchor's loss is then the median of its column."""
+    falls: ClassVar[bool] = False
+    """Whether lower is better, as for a Brier score; that of the kind ``log``, such as a loss, always is."""
 
     @abstractmethod
     def location(self, log_loss: Array, columns: Values, **parameters: Array) -> Array:

@@ -35,15 +35,15 @@ def reach(fit: AbstractFit, table: pd.DataFrame) -> pd.DataFrame:
     DataFrame
         The queries with three more columns. ``reach_decades`` is log10 of the compute divided by the largest compute
         that was fitted, and 0 inside. ``distance`` is the Mahalanobis distance of the log inputs from the centre of
-        the runs, divided by the square root of the number of inputs; its root mean square over the runs is 1.
-        ``extrapolation`` is the class of the forecast by how far its compute lies above or below that of the runs:
-        inside, up to 10×, 10-100×, or scenario. A query with a covariate outside the range of its family's runs is a
-        scenario too.
+        the runs, divided by the square root of the number of inputs; its root mean square over the runs is 1, and it
+        is 0 without inputs. ``extrapolation`` is the class of the forecast by how far its compute lies above
+        or below that of the runs: inside, up to 10×, 10-100×, or scenario. A query with a covariate outside the range
+        of its family's runs is a scenario too.
     """
     runs, table = fit.design_frame, fit.with_defaults(table)
     inputs = list(fit.inputs)
     distance = np.zeros(len(table))
-    for family, rows in table.groupby("family").indices.items():
+    for family, rows in table.groupby("family").indices.items() if inputs else ():
         mine = runs[runs["family"] == family] if family in fit.families else runs
         logs = logs_of(fit.declared, mine, inputs)
         # Runs of one size have no scatter to measure a distance by: a few percent stand in for it.

@@ -158,9 +158,13 @@ def _simulate(keys: Array, draws: dict[str, Array], points: Design, *, spec: Mod
 @partial(jax.jit, static_argnames=("spec", "count"))
 def _density(draws: dict[str, Array], points: Design, observed: dict[str, Array], *, spec: Model, count: int) -> Array:
     def one(drawn: dict[str, Array]) -> Array:
-        sites = _trace(spec, points, jax.random.key(0), drawn)
-        by_run = sum(sites[site]["fn"].log_prob(values) for site, values in observed.items())
-        return by_run.reshape(len(by_run), count, -1).sum(axis=-1).T
+        def of(seen: dict[str, Array]) -> Array:
+            # A score follows the loss of its own run: what is observed is put into the model, and not only its density.
+            sites = _trace(spec, replace(points, observed=seen), jax.random.key(0), drawn)
+            by_run = sum(sites[site]["fn"].log_prob(sites[site]["value"]) for site in seen)
+            return by_run.reshape(count, -1).sum(axis=-1)
+
+        return jax.vmap(of, out_axes=1)(observed)
 
     return jax.lax.map(one, draws, batch_size=_CHUNK)
 

@@ -49,7 +49,7 @@ def predict(
     fit : Fit or Average
         Each draw of an average is run through its own model.
     table : DataFrame
-        Queries with ``family`` and every column that the spec reads.
+        Queries with ``family`` and every column that the spec reads, or that `only` depends on.
     observed : mapping, optional
         Observations at the queries. For each of these, ``NAME_log_density`` is returned instead of draws.
     seed : int
@@ -66,6 +66,7 @@ def predict(
         and each observed site. If `only` is given, the array of that site.
     """
     table = fit.with_defaults(table)
+    table = fit.with_unread(table, only) if only else table
     new = NEW not in fit.families and bool((table["family"] == NEW).any())
     noise_key, family_key = jax.random.split(jax.random.key(seed))
     thin, lent = lent_draws(fit, most)
@@ -256,9 +257,10 @@ def substitutes(fit: Fit, key: Array, extend: bool, thin: int) -> dict[str, Arra
     lots = lots_of(fit.spec, fit.design_frame)
     placed = fit.spec.places({c: np.log(fit.meta["anchor"][c]) for c in fit.spec.inputs})
     draws: dict[str, Array] = {}
+    across = fit.spec.across
     for i, (name, way) in enumerate(fit.ways.items()):
         mine, setting = way.given(name, kept, lots.get(way.name, [])), fit.spec.parameters[name]
-        if extend:
+        if extend and name not in across:  # a battery has one value for each response, and families share these
             prior, mine_key = setting.prior.placed(placed[name]), jax.random.fold_in(key, i)
             mine |= way.extend(name, prior, setting.spread, mine, mine_key)
         draws |= mine

@@ -104,7 +104,7 @@ def given_losses(fit: Fit, *, seed: int, most: int | None = None) -> dict[str, n
     runs, losses = fit.design_frame, [of.site for of in fit.spec.instances if of.is_loss]
     if not losses:
         return dict(predict(fit, runs, seed=seed, most=most))
-    given = {losses[-1]: runs[losses[-1]].to_numpy(float)}  # of several losses, scores follow the last
+    given = {losses[0]: runs[losses[0]].to_numpy(float)}  # of several losses, scores follow the first
     thin, ((_, every),) = lent_draws(fit, most)
     with use_cache(), float64():
         keys = jax.random.split(jax.random.key(seed), len(every))

@@ -13,9 +13,11 @@ from bayescale.core.quantities import LEAST, MOST
 from bayescale.inference.average import AbstractFit
 from bayescale.modelling.model import incomplete
 from bayescale.runs.columns import (
+    DATE,
     FLOPS_FACTOR,
     FLOPS_PER_PARAM_TOKEN,
     LABELS,
+    RELEASED,
     RUN_KEY,
     SPANS,
     is_empty,
@@ -83,7 +85,7 @@ def queries_of(
             raise QueryError(f"a query needs {column!r}", expected=", ".join(needed), got=", ".join(came),
                              hint=nearest(column, came, otherwise=f"give {column} with every query"))  # fmt: skip
     for column in [c for c in table if c in {*needed, *SPANS, "active_params"}]:
-        table[column] = _column(table, column, *_bounds(fit, column))
+        table[column] = _column(table, column, *bounds_of(fit, column))
     _check_compute(table)
     if wrong := incomplete(fit.declared, table):
         raise QueryError(wrong, expected="1", hint="give every share; one that is left out has an equal share")
@@ -159,6 +161,8 @@ def _with_defaults(fit: AbstractFit, table: pd.DataFrame, read: Collection[str])
     table, usual = fit.with_defaults(table), dict[str, Any](dict.fromkeys(fit.covariates, 0.0))
     if "unique_tokens" in read and "tokens" in table:
         usual["unique_tokens"] = table["tokens"]
+    if RELEASED in table and size_column(fit.design_frame) == DATE:
+        usual[DATE] = table[RELEASED]
     return table.assign(**{name: value for name, value in usual.items() if name not in table})
 
 
@@ -167,7 +171,18 @@ def _errors(fit: AbstractFit) -> set[str]:
     return {fit.response(name).requires.get("loss_error", "loss_error") for name in fit.responses}
 
 
-def _bounds(fit: AbstractFit, column: str) -> tuple[float, float]:
+def bounds_of(fit: AbstractFit, column: str) -> tuple[float, float]:
+    """Return the smallest and the largest valid value of a column of queries.
+
+    Parameters
+    ----------
+    fit : Fit or Average
+    column : str
+
+    Returns
+    -------
+    low, high : float
+    """
     if column in fit.covariates:
         return -MOST, MOST
     if declared := fit.declared.get(column):

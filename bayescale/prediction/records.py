@@ -158,8 +158,8 @@ def engine() -> str:
 
 
 def is_of_another_engine(kept: Mapping[str, Any]) -> bool:
-    """Whether a record says that another engine than that of this version made it."""
-    return "engine" in kept and kept["engine"] != engine()
+    """Whether another engine than that of this version made a record; so did one from before engines had digests."""
+    return kept.get("engine") != engine()
 
 
 def horizon_of(reach_decades: Any) -> np.ndarray:

@@ -24,6 +24,10 @@ REQUIRED = ("params", "tokens")
 DATE = "year"
 """Column of dates, as calendar years. Differences of dates count, and not ratios."""
 
+RELEASED = "released"
+"""Column of dates of release, as calendar years with decimals; they are the dates of runs of which nothing else is
+known."""
+
 SIZES = ("flops", "examples", "step", DATE)
 """Columns that say how large a run is, for splits and for the reach of forecasts: the first that the table has.
 

@@ -98,10 +98,10 @@ def load_runs(
     >>> bs.load_runs("hoffmann2022").families
     ['Chinchilla']
     """
-    for given in (columns, units):
-        check_kind(given, (Mapping, NoneType), RunsError, "a mapping of names to texts, such as {'params': 'n_params'}")
-    for names in (rows_by, melt):
-        check_kind(names, (Iterable, NoneType), RunsError, "the name of a column, or several names")
+    for names in (columns, units):
+        check_kind(names, (Mapping, NoneType), RunsError, "a mapping of names to texts, such as {'params': 'n_params'}")
+    for several in (rows_by, melt):
+        check_kind(several, (Iterable, NoneType), RunsError, "the name of a column, or several names")
     said = Declared(loss_unit, (rows_by,) if isinstance(rows_by, str) else tuple(rows_by or ()),
                     units=tuple((units or {}).items()), bytes_per_token=bytes_per_token)  # fmt: skip
     renamed = dict(columns or {})

@@ -10,11 +10,10 @@ import numpy as np
 
 from bayescale.core.errors import QueryError, nearest
 from bayescale.runs.columns import DATE as YEAR
+from bayescale.runs.columns import RELEASED as DATE
 from bayescale.runs.columns import missing_column, size_column
 from bayescale.runs.table import Runs
 
-DATE = "released"
-"""Column with the date of release, as a year with decimals."""
 BEYOND = 1.05  # runs up to 5% beyond the cut are neither fitted nor forecast
 FEWEST_TRAIN, FEWEST_TEST = 8, 3
 TRAIN_QUANTILE = 0.7

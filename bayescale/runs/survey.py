@@ -90,7 +90,7 @@ def _families(runs: Runs) -> Iterator[Remark]:
                      "give them one name if they are one family")  # fmt: skip
     for note in runs.understood:
         if NO_FAMILY in note:
-            yield Remark("families", REVIEW, note, "name the family of every run: those without one count as one")
+            yield Remark("families", REVIEW, note, "name the family of every run: runs without one count as one family")
 
 
 def _folded(name: str) -> str:
@@ -104,8 +104,8 @@ def _units(runs: Runs) -> Iterator[Remark]:
         low, high = runs["loss"].min(), runs["loss"].max()
         sentence = f"losses of {low:.4g} to {high:.4g} nats/token"
         if runs.loss_unit_assumed:
-            yield Remark("units", REVIEW, f"{sentence}, taken as such because nothing states their unit",
-                         "say --loss-unit nats, or the unit that they have")  # fmt: skip
+            yield Remark("units", REVIEW, f"{sentence}; this unit is assumed, because nothing states their unit",
+                         "state it: --loss-unit nats, or the unit that they have")  # fmt: skip
         else:
             yield Remark("units", PASS, sentence)
     if runs.flops_assumed:
@@ -162,7 +162,7 @@ def _identified(runs: Runs) -> Iterator[Remark]:
         yield Remark("identified", REVIEW, f"{family}: {'; '.join(found)}",
                      "add such runs, or use priors learned from other families: --model default")  # fmt: skip
     if len(weak) > _SHOWN:
-        yield Remark("identified", REVIEW, f"so do {len(weak) - _SHOWN} more families", "see above")
+        yield Remark("identified", REVIEW, f"{len(weak) - _SHOWN} more families have such gaps", "see above")
     if not weak:
         ratio = frame["tokens"] / frame["params"]
         flops = f"{count(frame['flops'].min())} to {count(frame['flops'].max())} FLOP"

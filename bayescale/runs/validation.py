@@ -13,11 +13,13 @@ from bayescale.core.quantities import counted
 from bayescale.core.units import LOSS_UNITS, LossUnit
 from bayescale.runs.columns import (
     AMOUNTS,
+    DATE,
     FLOPS_FACTOR,
     FLOPS_PER_PARAM_TOKEN,
     LARGEST,
     NUMBERS,
     OPTIONAL,
+    RELEASED,
     REQUIRED,
     ROW_KEYS,
     RULES_OF_SCORES,
@@ -174,6 +176,8 @@ def validated_runs(frame: pd.DataFrame, name: str, card: dict[str, Any], said: D
     for column, fails, wanted, do in (*RULES, *own):
         if column in frame:
             failures += _failures(frame[column], fails(frame[column]), wanted, do)
+    frame, failed, dated = _with_year(frame)
+    failures += failed
     frame, assumed, derived = _with_third(frame)
     if not failures:
         failures = _across(frame, name, said)
@@ -186,7 +190,7 @@ def validated_runs(frame: pd.DataFrame, name: str, card: dict[str, Any], said: D
         notes += [f"loss converted from {unit.words} to nats/token"]
     return Runs(
         frame.reset_index(drop=True), name, card, assumed, said.rows_by, said.loss_unit or "nats", unstated,
-        dict(said.responses), (*said.notes, *notes, *derived),
+        dict(said.responses), (*said.notes, *notes, *dated, *derived),
     )  # fmt: skip
 
 
@@ -213,6 +217,23 @@ def _across(frame: pd.DataFrame, name: str, said: Declared) -> list[str]:
             failures += _failures(frame[column], bad, wanted, advice or do)
     _check_rows(frame, name, said.rows_by)
     return failures + _duplicates(frame, said.rows_by)
+
+
+def _with_year(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str], list[str]]:
+    """Return the table with years if only dates of release say how runs are ordered, the failures, and this in words.
+
+    Public models of which only scores are known are such runs.
+    """
+    if not _only_dated(frame):
+        return frame, [], []
+    year = pd.to_numeric(frame[RELEASED], errors="coerce")
+    failures = _failures(frame[RELEASED], ~np.isfinite(year), "a year with decimals, such as 2024.5", "fix the cell")
+    return frame.assign(**{DATE: year}), failures, [f"{DATE} = {RELEASED}"]
+
+
+def _only_dated(frame: pd.DataFrame) -> bool:
+    """Whether a table has dates of release, and no column of resources."""
+    return RELEASED in frame and not {*SPANS} & set(frame)
 
 
 def _with_third(frame: pd.DataFrame) -> tuple[pd.DataFrame, bool, list[str]]:
@@ -289,7 +310,7 @@ def _check_rows(frame: pd.DataFrame, name: str, rows_by: tuple[str, ...]) -> Non
 
 
 def _check_columns(frame: pd.DataFrame, name: str) -> None:
-    for column in () if {*SIZES} & set(frame) else REQUIRED:
+    for column in () if {*SIZES} & set(frame) or _only_dated(frame) else REQUIRED:
         if column not in frame:
             raise missing_column(column, frame.columns, name)
     for column in frame.columns:

@@ -132,7 +132,7 @@ def test_draws_do_not_depend_on_where_they_are_made(elsewhere, kept):
         )
 
 
-@pytest.mark.filterwarnings("ignore::bayescale.core.errors.ConvergenceWarning")
+@pytest.mark.filterwarnings("ignore::bayescale.core.errors.ConvergenceWarning")  # 200 draws are few
 def test_a_batch_goes_on_from_its_folder_and_refuses_another_s(tables, kept, monkeypatch):
     folder, made = kept
     assert [path.name for path in sorted(folder.iterdir())] == ["cheap runs.nc", "dear%2Fruns.nc"]
@@ -144,7 +144,7 @@ def test_a_batch_goes_on_from_its_folder_and_refuses_another_s(tables, kept, mon
         bs.fit_many(tables, "additive", folder=folder, **(SETTINGS | {"seed": 6}))
 
 
-@pytest.mark.filterwarnings("ignore::bayescale.core.errors.ConvergenceWarning")
+@pytest.mark.filterwarnings("ignore::bayescale.core.errors.ConvergenceWarning")  # 200 draws are few
 def test_a_batch_holds_no_fit_that_its_folder_holds(tables, kept):
     seen: dict[str, weakref.ref] = {}
     batch = bs.fit_many(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import bayescale as bs
@@ -55,6 +55,7 @@ KEYS = st.text(st.characters(exclude_categories=["Cs"]))
 NESTED = st.recursive(PLAIN, lambda inner: st.one_of(st.lists(inner), st.dictionaries(KEYS, inner)), max_leaves=12)
 
 
+@settings(derandomize=True, database=None, deadline=None)
 @given(st.dictionaries(KEYS, NESTED))
 def test_nested_values_are_read_again_as_they_were(content: dict) -> None:
     assert tomllib.loads(toml.dumps(content, digits=17)) == content

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from known import additive, slope
+from known import CHAINS, DRAWS, SARDANA, additive, known_fit, slope
 
 import bayescale as bs
 from bayescale.decisions.plans import balanced, least_training, token_grid
@@ -79,3 +79,19 @@ def test_a_cost_with_other_exponents(chinchilla_fit: bs.Fit, p: float, q: float)
         optima.append((at, ln_cost))
     (low, at_low), (high, at_high) = optima
     assert (high - low) / (at_high - at_low) == pytest.approx(beta / (p * beta + q * alpha), rel=1e-5)
+
+
+def test_the_sizes_that_waste_little(chinchilla: bs.Runs) -> None:
+    """Waste under 1% of compute in half of the draws, where waste is compute over what the draw's best split needs."""
+    spread, random = {"E": 0.01, "A": 0.1, "B": 0.1, "alpha": 0.005, "beta": 0.005}, np.random.default_rng(1)
+    law = {name: value * np.exp(spread[name] * random.standard_normal((CHAINS, DRAWS)))
+           for name, value in SARDANA.items()}  # fmt: skip
+    fit = known_fit(chinchilla, "additive", law)
+    choice = bs.decide(bs.Allocation(BUDGET), fit)
+    _, A, B, alpha, beta = additive(fit)
+    params, gamma = np.exp(choice.ln_params), alpha * beta / (alpha + beta)
+    above = A * params**-alpha + B * (BUDGET / 6 / params) ** -beta
+    waste = (above / optimum(fit, BUDGET)[1]) ** (1 / gamma) - 1
+    for few in (0.00998, 0.01002):  # linear between budgets 2% apart, a waste of 1% is exact to 0.15% of itself
+        good = np.flatnonzero((waste < few).mean(axis=0) >= 0.5)
+        assert np.log(choice.band) == pytest.approx(choice.ln_params[good[[0, -1]]], rel=1e-12)

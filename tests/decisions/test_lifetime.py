@@ -307,11 +307,14 @@ def test_it_runs_on_the_command_line(sardana: bs.Fit, tmp_path) -> None:
     assert 3e9 < json.loads(done.stdout)["params"] < 13e9
 
 
-def test_a_larger_size_than_the_compute_optimal_one_costs_less_up_to_a_demand(fit: bs.Fit) -> None:
-    choice = bs.decide(Lifetime(demand=0, loss=2.1), fit)
-    other, _ = choice.details._against
-    words = "costs less than that model " + ("from " if choice.action["params"] <= other else "up to ")
-    assert words in " ".join(repr(choice).split())
+@pytest.mark.parametrize(("times", "words"), [(0.5, "from"), (2.0, "up to")])
+def test_of_two_sizes_the_smaller_one_costs_less_from_a_demand_and_the_larger_one_up_to_it(
+    times: float, words: str, sardana: bs.Fit
+) -> None:
+    size = 13e9 * times
+    loss = float(quality_of(sardana, 13e9).mean())
+    plan = Lifetime(demand=1e11, loss=loss, limits={"sizes": f"{size:.0f}"})
+    assert f"costs less than that model {words} " in " ".join(repr(bs.decide(plan, sardana)).split())
 
 
 SERVED = {"hardware": "512xH100", "batch": 32, "prompt": 2000, "generated": 500}

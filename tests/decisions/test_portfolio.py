@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 from known import SARDANA, known_fit
 from scipy.optimize import brentq
@@ -48,7 +49,21 @@ def test_a_share_at_an_end_of_the_lattice_is_said_to_be_one() -> None:
     assert note.endswith("for a, b, c, d")
 
 
-def test_a_portfolio_of_one_law_twice_is_divided_in_halves_and_by_its_worth(trio_fit: bs.Fit) -> None:
+@pytest.mark.parametrize("worth", [1.0, 5.0])
+def test_a_portfolio_of_one_law_twice_is_divided_by_worth_alone(worth: float, chinchilla: bs.Runs) -> None:
+    """Equal marginal returns: the ratio of shares is that of worth to the power 1 / (1 + γ)."""
+    one = known_fit(chinchilla, "additive", SARDANA).posterior
+    sites = {name: np.stack([one[name].to_numpy()] * 2, axis=-1)
+             for name in ("level", "ratio_A", "ratio_B", "alpha_N", "beta_D", "sigma", "nu")}  # fmt: skip
+    both = pd.concat([chinchilla.frame.assign(family=name, run_id=name + chinchilla.frame["run_id"]) for name in "ab"])
+    twins = bs.Fit.from_samples(sites, "additive-unpooled", bs.load_runs(both, loss_unit="nats"))
+    choice = bs.decide("portfolio", twins, flops=FLOPS, worth={"a": worth, "b": 1.0})
+    odds = worth ** (1 / (1 + SARDANA["alpha"] * SARDANA["beta"] / (SARDANA["alpha"] + SARDANA["beta"])))
+    step = np.diff(choice.actions["a"]).max()
+    assert choice.action["a"] == pytest.approx(odds / (1 + odds), abs=0.505 * step)
+
+
+def test_a_portfolio_of_two_laws_is_that_of_the_closed_form_and_follows_their_worth(trio_fit: bs.Fit) -> None:
     first, second = trio_fit.families[:2]
     choice = bs.decide("portfolio", trio_fit, flops=FLOPS, worth={first: 1.0, second: 1.0})
     E1, K1, g1 = exact(trio_fit, 0)

@@ -6,10 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy.optimize import brentq
+from known import SARDANA, known_fit
 
+import bayescale as bs
 from bayescale.core.errors import QueryError
 from bayescale.decisions.hardware import hardware
+from bayescale.decisions.lifetime import Lifetime
 from bayescale.decisions.serving import Served, Server, break_even, flop_equivalent, served
 from bayescale.runs.shapes import Shape
 
@@ -183,49 +185,6 @@ def test_break_even_has_a_distribution(rates) -> None:
 
 # The lifetime optimum (Sardana et al. 2024, arXiv:2401.00448)
 
-A, B, E, ALPHA, BETA = 406.4, 410.7, 1.69, 0.336, 0.283  # of its law: Hoffmann's, with the exponents unrounded
-
-
-def _tokens(params: float, loss: float) -> float:
-    return (B / (loss - E - A * params**-ALPHA)) ** (1 / BETA)
-
-
-def _lifetime(quality: float, served_tokens: float, ratio: float = 1.0) -> tuple[float, float, float]:
-    """Params, tokens and relative saving for the loss of a compute-optimal model of `quality` params.
-
-    ``ratio`` is the price of a FLOP in serving over that in training.
-    """
-    optimal = (BETA * B / (ALPHA * A * quality**-ALPHA)) ** (1 / BETA)
-    loss = E + A * quality**-ALPHA + B * optimal**-BETA
-
-    def slope(ln_params: float) -> float:
-        params = np.exp(ln_params)
-        tokens = _tokens(params, loss)
-        return ALPHA * A * params**-ALPHA - BETA * B * tokens**-BETA * (1 + ratio * served_tokens / (3 * tokens))
-
-    least = np.log(A / (loss - E)) / ALPHA  # below it no number of tokens reaches the loss
-    params = float(np.exp(brentq(slope, least + 1e-6, np.log(quality))))
-    cost = [6 * n * d + 2 * n * served_tokens * ratio for n, d in ((params, _tokens(params, loss)), (quality, optimal))]
-    return params, _tokens(params, loss), 1 - cost[0] / cost[1]
-
-
-@pytest.mark.parametrize(
-    ("quality", "demand", "params", "times", "saving"),
-    [
-        (13e9, 2e12, 6.97e9, 2.165, 0.1745),
-        (7e9, 1e11, 6.00e9, 1.176, 0.0085),
-        (30e9, 1e13, 13.61e9, 2.845, 0.2798),
-        (70e9, 1e13, 41.55e9, 7.923e12 / 4.255e12, 0.1195),
-    ],
-)
-def test_lifetime_optima_in_flops(quality, demand, params, times, saving) -> None:
-    """The paper prints 17%, -, 28% and 12%; the last digits here are those of its law, solved to 1e-9."""
-    optimal = (BETA * B / (ALPHA * A * quality**-ALPHA)) ** (1 / BETA)
-    found = _lifetime(quality, demand)
-    assert found[0] == pytest.approx(params, rel=0.005 / 6)
-    assert found[1] / optimal == pytest.approx(times, rel=0.0005)
-    assert found[2] == pytest.approx(saving, abs=5e-5)
-
 
 @pytest.fixture(scope="module")
 def price_of_serving(tmp_path_factory) -> float:
@@ -250,9 +209,13 @@ def price_of_serving(tmp_path_factory) -> float:
     ("quality", "requests", "params", "tokens", "saving"),
     [(30e9, 1.5e9, 16e9, 3.35e12, 0.17), (70e9, 35.1e9, 21.5e9, 27e12, 0.54)],
 )
-def test_lifetime_optima_in_dollars(price_of_serving, quality, requests, params, tokens, saving) -> None:
+def test_lifetime_optima_in_dollars(
+    chinchilla: bs.Runs, price_of_serving, quality, requests, params, tokens, saving
+) -> None:
     """Within two points of the paper's saving: how it counts the rate of INT8 is not stated."""
-    found = _lifetime(quality, 285 * requests, price_of_serving)
-    assert found[2] == pytest.approx(saving, abs=0.02)
-    assert found[0] == pytest.approx(params, rel=0.03)
-    assert found[1] == pytest.approx(tokens, rel=0.09)
+    plan = Lifetime(demand=285 * requests, like=quality, serving=price_of_serving)
+    choice = bs.decide(plan, known_fit(chinchilla, "additive", SARDANA))
+    trained = np.exp(choice.ln_least_cost) / np.exp(choice.ln_optimum) / 6 - 285 * requests * price_of_serving / 3
+    assert choice.saving == pytest.approx(saving, abs=0.02)
+    assert np.exp(choice.ln_optimum) == pytest.approx(params, rel=0.03)
+    assert trained == pytest.approx(tokens, rel=0.09)

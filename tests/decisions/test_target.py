@@ -143,11 +143,11 @@ def test_a_limit_is_kept_and_costs(chinchilla_fit: bs.Fit, choice) -> None:
     assert binds.worth == pytest.approx(small.action["flops"] - choice.action["flops"])
 
 
-def test_a_score_is_reached_where_the_loss_that_gives_it_is(chinchilla_fit: bs.Fit) -> None:
+def test_a_score_is_reached_from_below_and_a_loss_from_above(chinchilla_fit: bs.Fit) -> None:
     with pytest.raises(QueryError, match="which response"):
         goal(chinchilla_fit, score=0.5)
     assert goal(chinchilla_fit) is None
-    up, down = Goal(0.5, "accuracy", falls=False), Goal(2.0)
+    up, down = Goal(0.5, "accuracy", falls=False, log=False), Goal(2.0)
     assert list(up.reached(np.array([0.4, 0.5, 0.6]))) == [False, True, True]
     assert list(down.reached(np.array([1.9, 2.0, 2.1]))) == [True, True, False]
 

@@ -78,6 +78,7 @@ def test_more_compute_is_more_capable_on_its_best_split(choice: bs.Choice) -> No
     last, law = table[-1], {k: choice.fit.posterior[k].to_numpy()[:, ::2].ravel() for k in ("E", "A", "B")}
     a, b = (choice.fit.posterior[k].to_numpy()[:, ::2].ravel() for k in ("alpha_N", "beta_D"))
     curve = law["E"] + law["A"] * last["params"] ** -a + law["B"] * last["tokens"] ** -b
+    assert last["capability_by_law"] == pytest.approx(np.mean(curve <= 1.9), abs=1e-3)
     luck = noise(choice.fit, choice.actions.assign(**others_of(choice.fit)))
     assert last["capability"] == pytest.approx(np.mean(curve * np.exp(luck) <= 1.9), abs=1e-3)  # a draw or two
 

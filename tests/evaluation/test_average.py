@@ -18,9 +18,11 @@ from click.testing import CliRunner
 import bayescale as bs
 from bayescale.cli import main
 from bayescale.core.errors import FitError, QueryError, RunsError, SpecError
+from bayescale.evaluation import stacking
+from bayescale.evaluation.backtest import score_cut
 from bayescale.evaluation.stacking import LeaveFutureOut
 from bayescale.inference.container import sealed
-from bayescale.inference.weights import FEWEST_FORECASTS, given
+from bayescale.inference.weights import FEWEST_FORECASTS, Weights, given
 from bayescale.prediction.predict import predict
 
 FAR = {"params": 7e10, "tokens": 1.4e12}
@@ -198,12 +200,20 @@ def two(trio, steep) -> dict[str, bs.Spec]:
 
 
 @pytest.fixture(scope="module")
-def tested(trio, two) -> Iterator[tuple[bs.LeaveFutureOut, bs.Backtest]]:
-    """Scores beyond two cuts of three families, and the backtest of the stack, from too few draws to converge."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", bs.ConvergenceWarning)
+def tested(trio, two) -> Iterator[tuple[bs.LeaveFutureOut, bs.Backtest, dict[str, Weights]]]:
+    """Scores beyond two cuts of three families, the backtest of the stack, and the weights that it scores with."""
+    mixed = {}
+
+    def recording(fit, runs, one, response=None) -> pd.DataFrame:
+        if isinstance(fit, bs.Average):
+            mixed[one.name] = fit.weights
+        return score_cut(fit, runs, one, response)
+
+    with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
+        warnings.simplefilter("ignore", bs.ConvergenceWarning)  # so few draws need not converge, and nothing asks it
+        patch.setattr(stacking, "score_cut", recording)
         few = {"seed": 0, "cuts": (0.5, 0.7), "chains": 2, "warmup": 200, "draws": 200}
-        yield bs.leave_future_out(trio, two, **few), bs.backtest_average(trio, two, **few)
+        yield bs.leave_future_out(trio, two, **few), bs.backtest_average(trio, two, **few), mixed
 
 
 def test_models_are_scored_on_the_same_runs_beyond_the_cut(tested, trio) -> None:
@@ -230,13 +240,16 @@ def test_weights_come_from_the_scores_at_the_horizon(tested) -> None:
 
 
 def test_a_backtest_of_the_stack_has_weights_of_the_other_families(tested) -> None:
-    scores, result = tested
+    scores, result, mixed = tested
     assert set(result.weights) == set(result.families["family"]) == set(result.verdicts)
     for name, weights in result.weights.items():
         assert weights == scores.weights(without=name)
         assert weights.groups == 2
     assert result.to_dict()["weights"].keys() == result.weights.keys()
-    assert (result.families["crps"] > 0).all()
+    assert set(result.weights) == set(mixed)
+    for name, weights in mixed.items():  # of the averages that were scored
+        assert weights.weights == result.weights[name].weights
+    assert max(abs(one.weights["wide"] - 0.5) for one in mixed.values()) > 0.01  # equal ones would not show which
 
 
 def test_few_forecasts_have_equal_weights() -> None:

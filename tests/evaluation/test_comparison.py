@@ -110,6 +110,36 @@ def test_a_likelihood_summed_by_family_is_left_out_of_leave_one_out(comparison: 
     assert "summed by family" in left_out["large"]
 
 
+def test_a_model_that_knows_the_loss_of_the_left_out_run_is_not_ranked_with_one_that_does_not(
+    ours: bs.Runs, drawn_fit: bs.Fit
+) -> None:
+    """Two steps are given the loss of the run whose score is left out; they are ranked with each other only."""
+    counts = {"n_correct": np.linspace(300, 700, len(ours)).round(), "n_items": 1000.0, "chance": 0.25}
+    runs = bs.load_runs(ours.frame.assign(**counts), loss_unit="nats", name="ours")
+    rng, law = np.random.default_rng(2), {"level", "ratio_A", "ratio_B", "alpha_N", "beta_D"}
+
+    def fit_of(name: str, responses: dict[str, str], **values: float) -> bs.Fit:
+        spec = bs.make_spec(name, law="additive", responses=responses)
+        drawn = {site: drawn_fit.posterior[site].to_numpy() for site in law}
+        shape = drawn["level"].shape
+        made = {site: value * np.exp(0.01 * rng.standard_normal(shape)) for site, value in values.items()}
+        return bs.Fit.from_samples(drawn | made, spec, runs)
+
+    curve = {"midpoint": 3.0, "width": 0.15, "ceiling": 0.9}
+    two = fit_of("two", {"loss": "gaussian", "accuracy": "binomial"}, sigma=0.01, **curve)
+    more = fit_of("more", {"loss": "gaussian", "accuracy": "beta-binomial"}, sigma=0.01, concentration=100.0, **curve)
+    direct = fit_of("direct", {"direct-accuracy": "over-dispersed"}, floor_odds=1.0, concentration=100.0)
+    table, left_out = comparison_tables.interpolation({"two": two, "more": more}, "n_correct")
+    assert set(table["model"]) == {"two", "more"}
+    assert not left_out
+    table, left_out = comparison_tables.interpolation({"two": two, "direct": direct}, "n_correct")
+    assert list(table["model"]) == ["direct"]
+    assert left_out == {"two": "it knows the loss of the run whose n_correct is left out, and others do not"}
+    table, left_out = comparison_tables.interpolation({"two": two, "loss alone": drawn_fit}, "loss")
+    assert set(table["model"]) == {"two", "loss alone"}
+    assert not left_out
+
+
 @pytest.mark.parametrize("older", [False, True], ids=["left out", "zero, as an older version saved it"])
 def test_a_run_without_a_value_is_no_part_of_leave_one_out(older: bool, comparison: bs.Comparison) -> None:
     fit = comparison.fits["additive"]

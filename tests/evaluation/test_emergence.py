@@ -124,6 +124,27 @@ def test_shapes_are_told_apart() -> None:
         assert shapes(rise * ones, bend * ones, CENTER / 1.4, CENTER * 1.4)[shape] == 1.0
 
 
+@pytest.mark.parametrize(("losses", "shape"), [({"val": {"response": "loss", "noise": "gaussian"}}, "U-shaped"),
+                                               ({"loss": "gaussian"}, "rising"), ({}, "rising")])  # fmt: skip
+def test_the_shape_is_that_over_the_losses_that_the_model_observes(losses: dict, shape: str) -> None:
+    """With a bend, accuracy turns at a loss of 3 e^0.5 = 4.9: among the losses in one column, and not in the other."""
+    random = np.random.default_rng(0)
+    params, tokens = (x.ravel() for x in np.meshgrid(np.geomspace(3e7, 3e9, 5), np.geomspace(1e9, 1e11, 4)))
+    table = pd.DataFrame({"params": params, "tokens": tokens, "b": 50.0, "b_n_items": 100.0})
+    own = {name: name == "val" for name in losses}
+    for name, wide in own.items():
+        table[name] = curve(params, tokens) + 2.5 * wide
+    spec = bs.make_spec("bent", law="additive", responses=losses | {"b": {"response": "bent-accuracy",
+                        "noise": "binomial"}}, pooling={"default": "none"})  # fmt: skip
+    sites = {"level": 1.0, "ratio_A": 0.2, "ratio_B": 0.2, "alpha_N": 0.35, "beta_D": 0.37, "middle_b": 0.1,
+             "rise_b": 1.0, "bend_b": 1.0,
+             **{"sigma_val" if wide else "sigma": 0.03 for wide in own.values()}}  # fmt: skip
+    draws = {name: at * np.exp(0.01 * random.standard_normal((4, 250))) for name, at in sites.items()}
+    fit = bs.Fit.from_samples(draws, spec, bs.load_runs(table, loss_unit="nats", name="made"))
+    (finding,) = bs.check(fit, "monotone")
+    assert f"most likely {shape}" in finding.sentence
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("bend", "rise", "shape"), [(20.0, 0.0, "U-shaped"), (0.0, -5.0, "falling")])
 def test_u_shaped_and_inverse_scaling_are_found(runs: bs.Runs, bend: float, rise: float, shape: str) -> None:

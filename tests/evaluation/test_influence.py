@@ -138,5 +138,12 @@ def test_the_default_model_says_what_the_five_strays_of_hoffmann_2022_change(hof
     """They move both answers too far. Five others, two of them strays, move the answers more, and are named first."""
     found = list(bs.check(bs.fit(hoffmann[0], "default", seed=0, progress=False), "influence"))
     marked = [f for f in found if "5 runs marked as excluded" in f.sentence]
-    assert [f.subject.partition(": ")[2] for f in marked] == ["tokens_per_param", "loss"]
+    answers = ["tokens_per_param", "loss"]
+    assert [f.subject.partition(": ")[2] for f in marked] == answers
     assert not any(f.passed for f in found)
+    strays = set(hoffmann[0].frame["run_id"][hoffmann[0].frame["exclusion"] != ""])
+    for answer, left_out in zip(answers, marked, strict=True):
+        first = next(f for f in found if f.subject.endswith(answer))
+        assert len(named(first)) == 5
+        assert len(strays.intersection(named(first))) == 2
+        assert first.figure > left_out.figure

@@ -62,7 +62,8 @@ def exponent(family: str) -> float:
 @pytest.mark.parametrize(("family", "published"), [*((name, row[0]) for name, row in PUBLISHED.items()),
                                                    *OTHERS.items()])  # fmt: skip
 def test_porian_2024_each_step_has_the_published_exponent(family: str, published: float) -> None:
-    assert exponent(family) == pytest.approx(published, abs=0.01)
+    """To 0.0025: the published figures have three digits, and theirs and ours have the errors of a bootstrap."""
+    assert exponent(family) == pytest.approx(published, abs=0.0025)
 
 
 def near_the_best(runs: bs.Runs, factor: float) -> bs.Runs:

@@ -21,16 +21,19 @@ RUNS = 60
 SIGMA, NU = 0.003, 8.0  # of run noise on log loss: clean runs, with a stray one now and then
 GREATEST_LOSS = 10.0  # nats/token: only ratios of losses matter, as a fit counts them in their median
 FALSE_ALARM = 1e-3
+MOST_WIDTH = 0.5  # of a posterior, in SDs of the prior, where runs inform a parameter
 
 
 class Miss(NamedTuple):
     """Distance of the true parameters from a posterior's centre, in Gaussian coordinates.
 
-    `z` is in posterior SDs, one a parameter; `distance` is the joint squared Mahalanobis distance.
+    `z` is in posterior SDs, one a parameter; `distance` is the joint squared Mahalanobis distance. `width` is the
+    posterior SD over that of the prior.
     """
 
     z: np.ndarray
     distance: float
+    width: np.ndarray
     converged: bool
 
 
@@ -76,7 +79,8 @@ def miss(law: AbstractLaw, seed: int) -> Miss:
         away = np.array([coordinates(prior, value) for prior, _, value in rows]) - draws.mean(axis=1)
     covariance = np.cov(draws)
     distance = float(away @ np.linalg.solve(covariance, away))
-    return Miss(away / np.sqrt(np.diag(covariance)), distance, fit.converged)
+    sd = np.sqrt(np.diag(covariance))
+    return Miss(away / sd, distance, sd / [prior.scale for prior, _, _ in rows], fit.converged)
 
 
 def assert_calibrated(misses: list[Miss]) -> None:
@@ -96,6 +100,7 @@ def test_parameters_are_recovered(name):
     misses = [miss(LAWS[name], seed) for seed in range(4)]
     assert all(m.converged for m in misses)
     assert_calibrated(misses)
+    assert (np.median([m.width for m in misses], axis=0) < MOST_WIDTH).all()  # a posterior that learnt nothing is 1
 
 
 @pytest.mark.slow

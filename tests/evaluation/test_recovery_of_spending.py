@@ -21,6 +21,8 @@ from bayescale.parts.resources.synthetic import Synthetic
 LAW = {"level": 1.0, "ratio_A": 0.3, "ratio_B": 0.3, "alpha_N": 0.35, "beta_D": 0.37}
 SIGMA = 0.003  # of log loss
 MOST_Z = 4.0
+MOST_WIDTH = 0.5  # of a posterior, in SDs of the prior: the design is to inform its parameters
+WIDER = {"distinct": 0.7}  # repeats show its product with R_D and with R_N, and little of itself
 BITS = [3.0, 4.0, 6.0, 8.0, 16.0]
 
 DESIGNS: dict[str, tuple[dict[str, float], dict[str, list[float]]]] = {
@@ -103,9 +105,12 @@ def test_parameters_are_recovered(name: str) -> None:
     assert fit.converged, fit.verdict
     with jax.enable_x64(True):
         for site, value in truth.items():
-            inverse = dict(spec.settings)[site].prior.transform.inv
+            prior = dict(spec.settings)[site].prior
+            inverse = prior.transform.inv
             drawn = np.asarray(inverse(fit.posterior[site].to_numpy()))
             assert abs(float(inverse(value)) - drawn.mean()) < MOST_Z * drawn.std(), site
+            if site in DESIGNS[name][0]:
+                assert drawn.std() < WIDER.get(site, MOST_WIDTH) * prior.scale, site
 
 
 @pytest.mark.parametrize(("trend", "passed", "figure"), [(-0.08, True, 1.0), (0.0, False, 0.5), (0.08, True, 1.0)])

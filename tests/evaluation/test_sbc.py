@@ -282,7 +282,7 @@ def test_too_few_draws_or_simulations_are_refused(simulated: Simulated) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::bayescale.core.errors.ConvergenceWarning")
+@pytest.mark.filterwarnings("ignore::bayescale.core.errors.ConvergenceWarning")  # of 300 fits, a few need not converge
 @pytest.mark.parametrize("name", ["additive-unpooled", "coupled-unpooled"])
 def test_a_shipped_spec_is_calibrated(name: str) -> None:
     found = bs.calibrate(name, simulations=300, seed=3, progress=False)

@@ -43,7 +43,7 @@ def test_a_question_stands_by_its_findings(findings: list[Finding], state: str) 
 def test_many_failures_are_counted_and_not_listed() -> None:
     (status,) = statuses(found("identification", *[False] * 9))
     assert status.question == "identified"
-    assert status.sentence == "9 of 9 tests failed: sentence 0; sentence 1; and 7 more"
+    assert status.sentence == "9 of 9 findings failed: sentence 0; sentence 1; and 7 more"
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_coverage_stands_by_what_backtests_measured(
 ) -> None:
     status = covered(1.7, Measured(coverage, forecasts, families, se), "default")
     assert status.state == state
-    assert f"of {forecasts} backtest forecasts 30-100× the largest run" in status.sentence
+    assert f"of {forecasts} backtest forecasts at 30-100× the largest run" in status.sentence
 
 
 def test_the_interval_of_coverage_is_wilsons_of_as_many_forecasts_as_have_the_error_over_families() -> None:
@@ -76,7 +76,7 @@ def test_the_interval_of_coverage_is_wilsons_of_as_many_forecasts_as_have_the_er
 
 def test_coverage_over_dates_speaks_of_dates_and_not_of_compute() -> None:
     status = covered(0.6, Measured(0.9, 30, 1), "time-horizon", sized="dates")
-    assert "backtest forecasts 3-10× the time from the first run to the last (" in status.sentence
+    assert "backtest forecasts at 3-10× the time from the first run to the last (" in status.sentence
 
 
 def test_coverage_that_nobody_measured_is_to_be_reviewed() -> None:
@@ -116,4 +116,4 @@ def test_a_comparison_asks_its_own_backtests_for_coverage(comparison: bs.Compari
     by = {status.question: status for status in replace(comparison, horizons=horizons).status["additive"]}
     status = by["coverage"]
     assert status.state == FAIL
-    assert "held 50% of 40" in status.sentence
+    assert "held in 50% of 40" in status.sentence

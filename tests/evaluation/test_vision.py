@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -18,9 +19,7 @@ import bayescale as bs
 FILE = Path(__file__).parents[2] / "benchmarks" / "vision.py"
 CURVES = ["BiT/50/1 cal_25", "Dec-only translation", "453M language model", "unit 1-shot"]
 QUICK = "error-floor"
-# Posterior means of 1600 draws, of which 400 are independent at the least: their errors are a twentieth of the
-# posterior's SD, which is up to 4% of an error rate at the far end of a curve.
-SAMPLING = 4 * 0.04 / 20
+BATCHES = 16  # of 1600 draws: four of each chain
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +38,19 @@ def table() -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def again(vision: ModuleType) -> pd.DataFrame:
-    return vision.measured(bs.load_runs("revisiting"), CURVES, [QUICK], draws=400)
+    """The errors of four curves, and the Monte Carlo SD of that of the posterior, by batches of draws."""
+    sampling, draws_of = [], vision.draws_of
+
+    def kept(fit: bs.Fit, beyond: bs.Runs) -> np.ndarray:
+        drawn = draws_of(fit, beyond)
+        by_batch = [vision.error(few.mean(axis=0), beyond) for few in np.split(drawn, BATCHES)]
+        sampling.append(np.std(by_batch, ddof=1) / BATCHES**0.5)
+        return drawn
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(vision, "draws_of", kept)
+        found = vision.measured(bs.load_runs("revisiting"), CURVES, [QUICK], draws=400)
+    return found.assign(sampling=sampling)
 
 
 def test_the_table_holds_every_curve_of_every_domain(table: pd.DataFrame) -> None:
@@ -53,25 +64,29 @@ def test_the_table_holds_every_curve_of_every_domain(table: pd.DataFrame) -> Non
 def test_alabdulmohsin_2022_point_fits_of_m1_to_m4_are_those_of_the_table(
     vision: ModuleType, table: pd.DataFrame, again: pd.DataFrame
 ) -> None:
-    """The recipe has no random numbers; its stopping rule leaves differences in the fifth decimal."""
+    """The recipe has no random numbers; its stopping rule leaves differences below the fourth decimal."""
     for name in vision.POINTS:
-        pd.testing.assert_series_equal(again[name], table.loc[CURVES, name], rtol=1e-3, atol=1e-5)
+        pd.testing.assert_series_equal(again[name], table.loc[CURVES, name], rtol=0, atol=1e-4)
 
 
 def test_the_posterior_extrapolates_as_in_the_table(table: pd.DataFrame, again: pd.DataFrame) -> None:
-    pd.testing.assert_series_equal(again[QUICK], table.loc[CURVES, QUICK], rtol=0, atol=SAMPLING)
+    away = again[QUICK] - table.loc[CURVES, QUICK]
+    assert (away.abs() < 4 * 2**0.5 * again["sampling"]).all()  # both are samples
+    assert (again["sampling"] < 0.1 * again[QUICK]).all()  # or the comparison would say little
     assert (again["unconverged"] == 0).all()
 
 
 @pytest.mark.parametrize("domain", ["image classification", "translation", "language modelling"])
-def test_alabdulmohsin_2022_the_average_extrapolates_no_worse_than_the_best_point_fit(
+def test_alabdulmohsin_2022_in_the_record_the_average_extrapolates_no_worse_than_the_best_point_fit(
     vision: ModuleType, table: pd.DataFrame, domain: str
 ) -> None:
-    mean = table[table["domain"] == domain][[*vision.POINTS, vision.AVERAGE]].mean()
-    assert mean[vision.AVERAGE] <= mean[[*vision.POINTS]].min()
+    """The record is of the specs as they were when the benchmark ran: here, nothing but its table is read."""
+    mine = table[table["domain"] == domain]
+    away = mine[vision.AVERAGE] - mine[mine[[*vision.POINTS]].mean().idxmin()]
+    assert away.mean() < 2 * away.std() / len(away) ** 0.5
 
 
-def test_alabdulmohsin_2022_on_big_bench_one_point_fit_extrapolates_better_than_the_average(
+def test_alabdulmohsin_2022_in_the_record_on_big_bench_one_point_fit_extrapolates_better_than_the_average(
     vision: ModuleType, table: pd.DataFrame
 ) -> None:
     """M3, by less than twice the standard error of the difference over ten curves of five tasks."""

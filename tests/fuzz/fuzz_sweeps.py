@@ -18,7 +18,7 @@ import bayescale as bs
 
 _PARTS = 4  # tables of a sweep
 _EARLIEST_S, _LATEST_S = 1.0, 9.0  # a process imports for some 3 s, then fits for some 4 s
-_CHILD = "import sys, warnings; warnings.simplefilter('ignore'); import fuzz_sweeps; fuzz_sweeps.sweep(sys.argv[1])"
+_CHILD = "import sys, fuzz_sweeps; fuzz_sweeps.sweep(sys.argv[1])"
 
 
 def make(rng: random.Random, folder: Path) -> Case:

@@ -11,6 +11,7 @@ import math
 import random
 import signal
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -71,6 +72,11 @@ def outcome(make: Maker, seed: int, case: int, folder: Path) -> Outcome:
         where = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
         return Outcome(case, made.label, SHORT, f"{type(error).__name__}{where}: {str(error)[:200]}")
     return Outcome(case, made.label, ACCEPTED)
+
+
+def ignore_overflow() -> None:
+    """Silence NumPy where a number that no run has overflows as it is cast; any other warning stays."""
+    warnings.filterwarnings("ignore", "overflow encountered in cast", RuntimeWarning)
 
 
 @contextmanager

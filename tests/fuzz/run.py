@@ -17,7 +17,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import warnings
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -41,10 +40,11 @@ def worker(kind: str, folder: Path, seed: int, first: int, last: int) -> None:
     """Run cases, and print the outcome of each as a line of JSON."""
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what libraries print is no outcome
-    warnings.simplefilter("ignore")
     import importlib
 
-    from harness import outcome
+    from harness import ignore_overflow, outcome
+
+    ignore_overflow()
 
     make = importlib.import_module(f"fuzz_{kind}").make
     for case in range(first, last):

@@ -114,7 +114,7 @@ def test_a_large_table_keeps_log_likelihoods_by_family_and_they_add_up(trio, mon
     # One law for all families compiles in a third of a hierarchy's time, and its likelihoods are kept in the same way.
     def draw(draws):  # with a warm-up given nothing is drawn again, so that the first 100 draws are the same
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", bs.ConvergenceWarning)
+            warnings.simplefilter("ignore", bs.ConvergenceWarning)  # 100 draws are few
             found = bs.fit(trio, "additive-complete", seed=0, warmup=100, draws=draws, chains=2)
         return found.tree["log_likelihood"]["loss"]
 

@@ -48,7 +48,7 @@ def test_coarse_losses_have_the_resolution_as_floor() -> None:
     assert fit.meta["engine"]["noise_floor"] == pytest.approx(0.1 / 12**0.5 / runs["loss"].min())
 
 
-@pytest.mark.filterwarnings("ignore::bayescale.core.errors.ConvergenceWarning")
+@pytest.mark.filterwarnings("ignore::bayescale.core.errors.ConvergenceWarning")  # 20 draws are few
 @pytest.mark.parametrize(("noise", "floor"), [(0.0, LEAST_SHARED), (3e-4, None)])
 def test_where_runs_share_errors_the_law_alone_says_whether_there_is_noise(noise: float, floor: float | None) -> None:
     """With shared errors the model could pass through every run, and no residual would be left in either table."""

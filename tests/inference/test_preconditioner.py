@@ -3,8 +3,11 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 
+import bayescale as bs
+from bayescale.inference.potential import sites_at
 from bayescale.inference.preconditioner import (
     Arrow,
     Places,
@@ -16,6 +19,9 @@ from bayescale.inference.preconditioner import (
     stretch,
     variance,
 )
+from bayescale.inference.warm_start import warm_start
+from bayescale.modelling.design import design
+from bayescale.modelling.layout import blocked, layout
 
 PLACES = Places(np.array([[0, 3], [1, 4], [2, 5]]), np.array([6, 8]))  # coordinate 7 has no place
 SIZE = 9
@@ -84,3 +90,22 @@ def test_newton_finds_the_mode_of_a_curved_potential_and_leaves_the_rest(places)
     assert bool(report["arrived"])
     np.testing.assert_allclose(found, mode, atol=1e-4)
     np.testing.assert_allclose(curvature.corner, dense[np.ix_(places.shared, places.shared)], atol=1e-3)
+
+
+@pytest.mark.parametrize("runs", [3, 4])
+def test_the_search_does_not_end_where_the_noise_of_a_family_vanishes(runs: int) -> None:
+    """A law of five parameters fits three or four runs exactly; the density there is a spike of little probability."""
+    rng = np.random.default_rng(runs)
+    many = pd.DataFrame({"family": "many", "params": np.tile(np.geomspace(1e8, 1e10, 5), 5),
+                         "tokens": np.repeat(np.geomspace(2e9, 2e11, 5), 5)})  # fmt: skip
+    table = pd.concat([many, many.iloc[rng.permutation(25)[:runs]].assign(family="few")], ignore_index=True)
+    law = 1.8172 + 482.01 * table["params"] ** -0.3478 + 2085.43 * table["tokens"] ** -0.3658
+    table["loss"] = law * np.exp(0.004 * rng.standard_normal(len(table)))
+    spec = bs.load_spec("additive").structure
+    points = design(bs.load_spec("additive"), bs.load_runs(table, loss_unit="nats"))
+    points, _ = blocked(points, layout([points]))
+    moved, start = warm_start(points, spec, lambda: None)
+    few, many_noise = sites_at(spec, moved, start.begin)[0]["sigma"]
+    assert start.report["arrived"]
+    assert abs(np.log(few / many_noise)) < 0.5  # the prior alone says how noise differs between families
+    assert many_noise == pytest.approx(0.004, rel=0.5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -91,14 +92,25 @@ def test_a_family_of_many_runs_counts_as_one_of_few() -> None:
 def test_the_standard_error_is_the_spread_over_new_families() -> None:
     def draw(seed: int) -> np.ndarray:
         """Log scores where a family of ten runs sees one of the two models right throughout."""
-        right = np.repeat(np.random.default_rng(seed).random(30) < 0.6, 10)
+        right = np.repeat(np.random.default_rng(seed).random(30) < 0.5, 10)
         return np.where(right[:, None], [0.0, -1.0], [-1.0, 0.0])
 
-    weights = np.array([optimum(draw(seed), np.ones(300))[0] for seed in range(60)])
+    weights = np.array([optimum(draw(seed), np.ones(300))[0] for seed in range(600)])
     families = np.repeat(np.arange(30), 10)
-    errors = np.array([weigh(draw(seed), families, NAMES[:2]).se["one"] for seed in range(4)])
-    # An SD of 60 draws is known to 1 / sqrt(118) of itself, about 9 %.
-    assert errors.mean() == pytest.approx(weights.std(ddof=1), rel=4 * 118**-0.5)
+    errors = np.array([weigh(draw(seed), families, NAMES[:2]).se["one"] for seed in range(6)])
+    # An SD of 600 draws is known to 1 / sqrt(1198) of itself, 3%, and the mean of six errors to as much.
+    error = math.hypot(1198**-0.5, errors.std(ddof=1) / errors.mean() / 6**0.5)
+    assert errors.mean() == pytest.approx(weights.std(ddof=1), rel=4 * error)
+
+
+def error_of(right: int, units: int) -> float:
+    """SD of the weight of the first of two models that scores 0 in its units and -1 in the others, over a bootstrap.
+
+    Of a Bayesian bootstrap the share p of its units is Beta distributed. With density e in the others, the optimum of
+    p ln(w + (1 - w) e) + (1 - p) ln(1 - w + w e) is at w (1 - e) = p (1 + e) - e, inside of 0 and 1.
+    """
+    e, p = np.exp(-1.0), stats.beta(right, units - right).ppf((np.arange(10_000) + 0.5) / 10_000)
+    return float(np.clip((p * (1 + e) - e) / (1 - e), 0.0, 1.0).std())
 
 
 def test_blocks_that_err_together_widen_the_error_and_leave_the_weights() -> None:
@@ -107,7 +119,9 @@ def test_blocks_that_err_together_widen_the_error_and_leave_the_weights() -> Non
     family = ["a"] * 300
     alone, together = weigh(scores, family, NAMES[:2]), weigh(scores, family, NAMES[:2], np.repeat(np.arange(12), 25))
     assert together.weights == alone.weights
-    assert together.se["one"] > 3 * alone.se["one"]  # twelve units for three hundred: five times
+    # An SD over 400 replicates is known to 1 / sqrt(800) of itself.
+    assert alone.se["one"] == pytest.approx(error_of(200, 300), rel=4 * 800**-0.5)
+    assert together.se["one"] == pytest.approx(error_of(8, 12), rel=4 * 800**-0.5)
     assert "12 blocks" in together.sentence
 
 

@@ -164,6 +164,29 @@ def test_every_response_is_drawn_and_scored_by_itself(fit: bs.Fit, runs: bs.Runs
     assert abs(density.mean() - whole.mean()) < 5 * whole.mean(axis=1).std() / np.sqrt(200)
 
 
+@pytest.mark.parametrize("pooling", ["partial", "none", "complete"])
+def test_a_new_family_has_the_parameters_of_the_battery(pooling: str, runs: bs.Runs) -> None:
+    """They differ between benchmarks and not between families: a new family has a law of its own, and these."""
+    runs = bs.Runs(runs.frame.assign(family=np.where(np.arange(len(runs)) % 2, "a", "b")), "two families")
+    pooled = {f"{name}_tests": {"pooling": pooling, "spread": 0.2} for name in ("midpoint", "width", "ceiling")}
+    spec = bs.make_spec("tests", **CONTENT | {"parameters": pooled})
+    with jax.enable_x64(True):
+        trace = handlers.trace(handlers.seed(interpret, jax.random.key(0))).get_trace(spec, design(spec, runs))
+    random = np.random.default_rng(0)
+    draws = {name: np.asarray(site["value"]) * np.exp(-0.01 * random.uniform(size=(2, 50, *site["value"].shape)))
+             for name, site in trace.items() if site["type"] == "sample" and not site["is_observed"]}  # fmt: skip
+    fit = bs.Fit.from_samples(draws, spec, runs)
+    sites = predict(fit, pd.DataFrame({"family": ["a", "new"], "params": 1e10, "tokens": 2e11}))
+    assert (sites["law"][:, 0] != sites["law"][:, 1]).all()
+    for place, name in enumerate(NAMES):
+        midpoint, width, ceiling = (
+            np.broadcast_to(fit.posterior[f"{one}_tests"].to_numpy().reshape(100, -1), (100, len(NAMES)))[:, [place]]
+            for one in ("midpoint", "width", "ceiling")
+        )
+        p = CHANCE + (ceiling - CHANCE) * expit((np.log(midpoint) - sites["log_loss"]) / width)
+        np.testing.assert_allclose(sites[f"{name}_location"], p, rtol=1e-9)
+
+
 @pytest.mark.slow
 def test_a_spec_with_a_battery_is_written_and_read(fit: bs.Fit, tmp_path: Path) -> None:
     assert bs.load_spec(bs.write_spec(fit.spec, tmp_path / "tests.toml")).digest == fit.spec.digest

@@ -460,18 +460,29 @@ def test_prior_optimum_at_1e21_flop_is_a_model_that_could_exist(name):
     assert float(jnp.mean((optimum > 1e6) & (optimum < 1e14))) >= 0.9
 
 
-# Figures of published tables: a user who fits nothing must never be handed them.
-PUBLISHED_CONSTANTS = {406.4, 410.7, 1.69, 1.6934, 482.01, 2085.43, 1.8172, 0.3478, 0.3658, 15.387743, 5.309743}
+# Figures of published tables: a user who fits nothing must never be handed them. Of E, A and B none is sampled, so that
+# the exponents and the decays are what a default could equal.
+PUBLISHED_CONSTANTS = {
+    0.34, 0.28, 0.3392, 0.2849, 0.46, 0.54,  # Hoffmann et al. 2022, rounded and not, and its shares of compute
+    0.3478, 0.3658,  # Besiroglu et al. 2024
+    0.336, 0.283,  # Sardana et al. 2024
+    0.3526596, 15.387756, 5.309743,  # Muennighoff et al. 2023
+    0.076, 0.095, 0.103, 0.21,  # Kaplan et al. 2020
+    0.18, 0.38,  # Hernandez et al. 2021
+    0.47,  # Zhang et al. 2024, of the critical batch
+}  # fmt: skip
+CENTRED = {("critical-batch", "beta_B"), ("kaplan-batch", "alpha_B"), ("transfer", "transfer_params")}
+"""Exponents of which nearly one value is published: for want of others the prior is around it, a fifth wide or more."""
 
 
 def test_no_default_is_a_published_constant():
-    medians = {
-        f"{spec}.{name}": setting.prior.median
-        for spec in shipped.names("models")
-        for name, setting in bs.load_spec(spec).settings
+    priors = {
+        (spec, name): setting.prior for spec in shipped.names("models") for name, setting in bs.load_spec(spec).settings
     }
-    assert medians
-    assert not {name: value for name, value in medians.items() if value in PUBLISHED_CONSTANTS}
+    published = np.array(sorted(PUBLISHED_CONSTANTS))
+    found = {key for key, prior in priors.items() if np.isclose(prior.median, published, rtol=1e-6, atol=0.0).any()}
+    assert found == CENTRED
+    assert min(priors[key].scale for key in CENTRED) >= 0.2
 
 
 @pytest.mark.parametrize("one", [of for key, of in PARTS.items() if key.partition("/")[0] in ENTRIES],

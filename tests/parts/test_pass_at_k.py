@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import jax
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 from scipy.special import expit, gammaln
 
 import bayescale as bs
+from bayescale.core.errors import RunsError
+from bayescale.evaluation.simulation import simulate
 from bayescale.parts.catalogue import part
 from bayescale.parts.difficulty import log_unsolved, shapes
 
@@ -77,6 +80,53 @@ def test_counts_of_one_problem_are_beta_binomial_and_those_of_many_binomial() ->
     assert found[0] == pytest.approx(stats.betabinom(items, float(a), float(b)).logpmf(3), rel=1e-6)
     assert found[1] == pytest.approx(stats.binom(items, p).logpmf(3), rel=1e-5)
     assert float(a / (a + b)) == pytest.approx(p, rel=1e-12)
+
+
+RUN = pd.DataFrame({"params": np.geomspace(1e8, 1e10, 6), "tokens": np.geomspace(2e9, 1e12, 6)[::-1],
+                    "n_items": 164, "n_correct": [9, 12, 30, 41, 60, 80], "samples": 1})  # fmt: skip
+
+
+@pytest.mark.parametrize(("model", "more"), [("pass-at-k", {}), ("train-to-test", {"loss": np.linspace(3, 2, 6)})])
+def test_counts_over_all_problems_are_refused_as_tries_at_one(model: str, more: dict) -> None:
+    """Pass@1 of a benchmark of 164 problems, one row a run, is no count of tries at one problem."""
+    table = RUN.assign(**more)
+    with pytest.raises(RunsError, match=r"(?s)one row a run with samples = 1.*up to 164 items.*one problem a row"):
+        bs.model(model, bs.load_runs(table, loss_unit="nats"))
+    bs.model(model, bs.load_runs(table.assign(problem=[f"p{i}" for i in range(6)]), loss_unit="nats"))
+    bs.model(model, bs.load_runs(table.assign(samples=100), loss_unit="nats"))  # solved within 100: items are problems
+
+
+def test_rows_of_one_problem_each_are_read(runs: bs.Runs) -> None:
+    bs.model("pass-at-k", bs.load_runs(runs.frame.drop(columns="problem"), name="monkeys"))
+    own = {"math": {"response": "pass-at-k", "noise": "difficulty"}}
+    spec = bs.make_spec("own", law="power", inputs=["params"], responses=own)
+    names = {"n_items": "math_n_items", "n_correct": "math", "samples": "math_samples"}
+    with pytest.raises(RunsError, match="one row a run with math_samples = 1"):
+        bs.model(spec, bs.load_runs(RUN.rename(columns=names)))
+    each = pd.concat([RUN.assign(n_items=50, n_correct=n) for n in (3, 40)], ignore_index=True)
+    bs.model(spec, bs.load_runs(each.rename(columns=names)))
+
+
+def test_a_loss_that_each_problem_of_a_run_repeats_is_refused() -> None:
+    """Six runs of ten problems have six losses, and not sixty."""
+    losses = np.linspace(3.0, 2.0, 6)
+    each = [RUN.assign(run_id=[f"r{i}-p{j}" for i in range(6)], n_items=50, n_correct=j) for j in range(10)]
+    table = pd.concat(each, ignore_index=True)
+    repeated = table.assign(loss=np.tile(losses, 10))
+    with pytest.raises(RunsError, match=r"(?s)row 6 .* repeats the loss .*54 rows.*once, in a table of observations"):
+        bs.model("train-to-test", bs.load_runs(repeated, loss_unit="nats"))
+    once = pd.DataFrame({"run_id": table["run_id"][:6], "response": "loss", "value": losses})
+    bs.model("train-to-test", bs.load_runs(table, observations=once, loss_unit="nats"))
+    # Two runs of one size have a loss each.
+    bs.model("train-to-test", bs.load_runs(pd.concat([RUN.assign(loss=losses + by, problem="p") for by in (0, 0.01)]),
+                                           loss_unit="nats"))  # fmt: skip
+    bs.model("additive", bs.load_runs(repeated, loss_unit="nats"))
+
+
+@pytest.mark.parametrize("model", ["pass-at-k", "train-to-test"])
+def test_a_simulated_row_is_one_problem(model: str) -> None:
+    found = simulate(bs.load_spec(model), simulations=20, seed=0)
+    bs.model(found.spec, next(iter(found.tables.values())))
 
 
 def voted(votes: float) -> tuple[float, np.ndarray]:

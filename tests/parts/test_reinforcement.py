@@ -88,7 +88,7 @@ def test_a_power_law_and_a_sigmoid_differ_beyond_the_runs(fits: dict[str, bs.Fit
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::bayescale.core.errors.ConvergenceWarning")
+@pytest.mark.filterwarnings("ignore::bayescale.core.errors.ConvergenceWarning")  # a cut has few runs
 def test_both_laws_are_stacked() -> None:
     weights = bs.stack(bs.load_runs(pass_rates(20 * MIDDLE, 40)), ["rl-sigmoid", "rl-power"], seed=0).weights.weights
     assert weights["rl-sigmoid"] > weights["rl-power"]

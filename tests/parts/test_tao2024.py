@@ -65,7 +65,7 @@ def test_a_larger_gain_over_a_unigram_model_is_a_lower_response() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::bayescale.core.errors.ConvergenceWarning")
+@pytest.mark.filterwarnings("ignore::bayescale.core.errors.ConvergenceWarning")  # without a prior, chains need not
 def test_tao_2024_the_vocabulary_term_is_identified_by_its_prior_alone(runs: bs.Runs) -> None:
     """Without one, its exponent may be zero and the term a constant, which the gain over a unigram model cancels."""
     spec = bs.load_spec("vocabulary")

@@ -122,11 +122,13 @@ def test_busbridge_2025_a_student_is_the_published_formula_and_without_a_teacher
     np.testing.assert_allclose(student(params, tokens, np.array([2.4, 0.0])), [expected, alone], rtol=1e-5)
 
 
-def test_multiplicative_law_is_worth_more_data_where_there_are_more_params():
+def test_multiplicative_law_data_lower_the_reducible_loss_by_one_factor_whatever_the_params():
     at = {"level": 1.0, "ratio_X": 0.5, "alpha_X": 0.2, "beta_f": 0.1}
-    gains = [1 - float(jnp.exp(Multiplicative.log_loss(x, 2.0, **at) - Multiplicative.log_loss(x, 0.0, **at)))
-             for x in (-3.0, 3.0)]  # fmt: skip
-    assert gains[0] > gains[1] > 0  # in loss, because the reducible loss is larger there
+    floor = 1 / 1.5  # the level of 1 over one plus the ratio
+    few, more = (np.array([float(jnp.exp(Multiplicative.log_loss(x, tokens, **at))) - floor for x in (-3.0, 0.0, 3.0)])
+                 for tokens in (0.0, 2.0))  # fmt: skip
+    assert more / few == pytest.approx(np.full(3, np.exp(-0.1 * 2.0)), rel=1e-12)
+    assert (np.diff(few - more) < 0).all()  # so that in nats they are worth less where there are more params
 
 
 @pytest.mark.slow

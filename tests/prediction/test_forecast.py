@@ -118,7 +118,9 @@ def test_regret_and_band_hang_together(choice):
     low, high = choice.band
     assert low < choice.params < high
     assert 0 < choice.regret_nats < 1e-3
-    assert 0.002 < choice.waste_fraction < 0.01  # expected waste .48 % in the reference
+    # In the reference, expected waste is .48 %; two samples of draws have this error between their means.
+    error = np.sqrt(2) * choice.waste[:, choice.best.action].std() / np.sqrt(len(choice.waste))
+    assert choice.waste_fraction == pytest.approx(0.0048, abs=4 * error)
 
 
 def test_a_settled_split_has_single_figures(choice):

@@ -90,7 +90,7 @@ def test_bins_and_classes_hold_their_upper_ends():
 @pytest.fixture(scope="module")
 def record(chinchilla_fit):
     """A record of the model that was fitted."""
-    return Record("additive", chinchilla_fit.spec.digest, (FITTED,))
+    return Record("additive", chinchilla_fit.spec.digest, (FITTED | {"engine": records.engine()},))
 
 
 QUERIES = pd.DataFrame({"params": ["1B", "70B", "70B", "1M", "2T"], "tokens": ["20B", "60B", "600B", "100M", "10T"]})
@@ -171,3 +171,5 @@ def test_a_forecast_and_a_model_say_that_another_engine_measured(chinchilla_fit,
     kept["spec_digest"] = ""
     assert "another engine" not in records.calibration_words(kept | {"engine": records.engine()}, "")
     assert "another engine" in records.calibration_words(kept | {"engine": "of old"}, "")
+    undated = {name: value for name, value in kept.items() if name != "engine"}
+    assert "another engine" in records.calibration_words(undated, "")

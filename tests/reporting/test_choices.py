@@ -492,7 +492,7 @@ def test_a_track_record_that_was_measured_is_on_its_card(choice) -> None:
     (card,) = [one for one in shown.cards if one.name == "trust"]
     low, high = of.likely
     assert (card.title, card.value) == ("Track record", "80% of 20")
-    assert "90% intervals held 80% of 20 backtest forecasts" in card.range
+    assert "90% intervals held in 80% of 20 backtest forecasts" in card.range
     assert f"90% interval {low:.0%} to {high:.0%}, by the spread of 4 families" in card.range
     (elsewhere,) = [one for one in front.front(choice, [], title="a title", measured={"3-10×": of}).cards
                     if one.name == "trust"]  # fmt: skip

@@ -279,7 +279,7 @@ def test_a_symbol_comes_with_its_meaning_where_it_is_first_used() -> None:
 def test_a_failed_question_asks_for_care(comparison: bs.Comparison, monkeypatch) -> None:
     monkeypatch.setattr(waste, "WIDEST", 1000.0)
     name, _ = pages.lead(comparison)
-    bad = Answer("sensitivity", "FAIL", "2 of 2 tests failed", "fit more runs")
+    bad = Answer("sensitivity", "FAIL", "2 of 2 findings failed", "fit more runs")
     shown, explorer, _ = pages.front_of(comparison.choices[name], [bad], "a title")
     assert shown.state == "care"
     assert "the check of sensitivity fails" in shown.why

@@ -263,7 +263,7 @@ def covered(reach_decades: float, found: Measured, model: str, *, new: bool = Fa
     """
     bin_ = str(horizon_of(reach_decades))
     largest = "the time from the first run to the last" if sized == "dates" else f"the largest run's {sized}"
-    place = "inside the runs" if bin_ == "inside" else f"{bin_.replace('beyond', 'over')} {largest}"
+    place = "inside the runs" if bin_ == "inside" else f"at {bin_.replace('beyond', 'over')} {largest}"
     if new:
         place += ", of a family without runs"
     if not found.backtests:
@@ -274,7 +274,7 @@ def covered(reach_decades: float, found: Measured, model: str, *, new: bool = Fa
     several = found.families > 1
     by = f"90% interval {low:.0%} to {high:.0%}, by the spread of {found.families} families"
     sentence = (
-        f"90% intervals held {found.coverage_90:.0%} of {found.backtests} backtest forecasts {place} "
+        f"90% intervals held in {found.coverage_90:.0%} of {found.backtests} backtest forecasts {place} "
         f"({by if several else 'of one family, whose errors are correlated'})"
     )
     if several and high < _POOR:
@@ -293,8 +293,8 @@ def _status(name: str, group: list[Finding]) -> Answer:
     most = bool(answered) and 2 * sum(answered) <= len(answered)
     state = FAIL if most or catalogue("bayescale.evaluation.checks")[name].decisive else REVIEW
     shown = [f.sentence for f in failed[:_SHOWN]] + [f"and {len(failed) - _SHOWN} more"] * (len(failed) > _SHOWN)
-    tests = f"{len(failed)} of {counted(len(group), 'test')} failed"
-    return Answer(question, state, f"{tests}: {'; '.join(shown)}", failed[0].advice,
+    missed = f"{len(failed)} of {counted(len(group), 'finding')} failed"
+    return Answer(question, state, f"{missed}: {'; '.join(shown)}", failed[0].advice,
                   tuple(f.subject for f in failed))  # fmt: skip
 
 

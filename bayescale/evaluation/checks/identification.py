@@ -54,7 +54,7 @@ class Identification(AbstractCheck):
                     "identification", what, decades >= _LEAST_DECADES, decades, _LEAST_DECADES,
                     f"the largest run has {10**decades:.2g} times the {what} of the smallest",
                     "add smaller or larger runs: "
-                    "irreducible loss needs at least a tenfold range, better a hundredfold one",
+                    "irreducible loss needs at least a tenfold range, preferably a hundredfold one",
                 )
             )  # fmt: skip
         if law is not None and len(law.inputs) == 2:

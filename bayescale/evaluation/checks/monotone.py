@@ -6,6 +6,7 @@ import numpy as np
 
 from bayescale.evaluation.checks.base import AbstractCheck, Finding
 from bayescale.inference.fit import Fit
+from bayescale.modelling.design import losses
 from bayescale.modelling.model import Instance
 from bayescale.parts.responses.bent import CENTER, BentAccuracy
 
@@ -56,8 +57,10 @@ def _finding(of: Instance, fit: Fit) -> Finding:
         draws = fit.posterior[of.parameter(name)]
         draws = draws.sel({of.battery: of.name}) if of.battery in draws.dims else draws
         values[name] = draws.to_numpy().reshape(draws.sizes["chain"] * draws.sizes["draw"], -1).mean(axis=1)
-    losses = fit.design_frame["loss"].dropna()
-    found = shapes(**values, low=float(losses.min()), high=float(losses.max()))
+    runs = fit.design_frame
+    column = next((one.site for one in fit.spec.instances if one.response.a_loss), "loss")
+    known = runs[column].dropna() if column in runs else losses(fit.spec, runs)
+    found = shapes(**values, low=float(known.min()), high=float(known.max()))
     shape = max(found, key=found.__getitem__)
     likely = ", ".join(f"{name} {p:.2g}" for name, p in found.items())
     return Finding(

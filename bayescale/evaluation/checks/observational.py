@@ -11,7 +11,7 @@ import pandas as pd
 from bayescale.evaluation.checks.base import AbstractCheck, Finding
 from bayescale.inference.average import AbstractFit
 from bayescale.prediction.predict import predict
-from bayescale.runs.splits import DATE
+from bayescale.runs.columns import RELEASED as DATE
 
 _MOST_TIED = 0.25  # R² of date on log compute: above it, either stands for much of the other
 _MOST_DRIFT = 0.3  # correlation over models; of fewer than 70, the one that chance exceeds in one of a hundred tables
@@ -57,7 +57,11 @@ def _tied(fit: AbstractFit) -> Iterator[Finding]:
 
 
 def _drifts(fit: AbstractFit) -> Iterator[Finding]:
-    """Do residuals of a benchmark grow with the date, given the other benchmarks?"""
+    """Do residuals of a benchmark grow with the date?
+
+    The capability of each model was fitted to all of its scores, this one among them. So it takes up a part of a drift,
+    and a residual shows the rest.
+    """
     runs = fit.design_frame
     if DATE not in fit.columns:
         return
@@ -73,8 +77,9 @@ def _drifts(fit: AbstractFit) -> Iterator[Finding]:
         side = "higher" if drift > 0 else "lower"
         yield Finding(
             "observational", f"{site} and date", passed, abs(drift), most,
-            f"{site}: residuals correlate by {drift:+.2f} with the date of release" + (
-                "" if passed else f": later models score {side} than their other scores suggest; "
+            f"{site}: residuals of a fit to all scores, this one among them, correlate by {drift:+.2f} with the date "
+            "of release" + (
+                "" if passed else f": later models score {side} than their scores together suggest; "
                 "contamination, focus of training and changes of the test are confounded"),
             "confounded: leave the benchmark out and compare, or use one that is newer than the models",
         )  # fmt: skip

@@ -53,8 +53,8 @@ class KaplanSteps(AbstractLaw):
     use = "Training curves under large batches, or steps that were converted to a large batch, to study Kaplan's law."
     avoid = (
         "Runs whose learning rate decays to the end: a point inside such a run is not the end of a shorter one. "
-        "The law has no floor, so that its exponents are not those of other laws, and no tokens, so that budgets of "
-        "compute cannot be split with it: kaplan-batch has them."
+        "The law has no floor, so its exponents are not those of other laws. It has no tokens, so it cannot split "
+        "budgets of compute: kaplan-batch has tokens."
     )
     reproduced = "Kaplan's losses from the printed constants 0.077, 6.5e13, 0.76 and 2.1e3, to 1e-9."
 

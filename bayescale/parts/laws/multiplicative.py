@@ -18,7 +18,8 @@ class Multiplicative(AbstractLaw):
     .. math:: L(X, D_f) = E + \frac{A}{X^{\alpha} D_f^{\beta}}
 
     `X` is what is scaled: params, tokens of the pretraining, or params of an adapter. A spec's `inputs` say which; the
-    last input is the tokens of the fine-tuning. More of one is worth more where there is more of the other.
+    last input is the tokens of the fine-tuning. The reducible loss falls by the same factor wherever one of them is
+    doubled, so that more of one saves less loss where there is more of the other.
     """
 
     name = "multiplicative"

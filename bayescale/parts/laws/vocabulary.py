@@ -25,7 +25,7 @@ class Vocabulary(AbstractLaw):
     use = "Models differ in the size of their vocabulary, and their loss is relative to a unigram model."
     avoid = (
         "One vocabulary, or losses in nats per token: these are not comparable between vocabularies. Checkpoints of "
-        "one training share errors, so that intervals from all of them are too narrow."
+        "one training run share errors, so intervals from all of them are too narrow."
     )
     runs = ("vocabulary",)
     reproduced = (

@@ -129,6 +129,7 @@ class Brier(AbstractResponse):
     observed = "brier"
     kind = "real"
     unit = "Brier score"
+    falls = True
     parameters = PARAMETERS
 
     choices: int = 4

@@ -23,7 +23,7 @@ class ErrorOdds(AbstractResponse):
     use = "Scores between 0 and 1 over compute, with the law `stages` or `power`; the error rate is 1 minus the score."
     avoid = (
         "Scores with a chance floor or a known number of items: use `accuracy`. Scores near 0: the noise is on the log "
-        "of the error, so that an interval may reach below 0."
+        "of the error, so an interval may reach below 0."
     )
 
     @staticmethod

@@ -19,6 +19,7 @@ class NormalizedLoss(AbstractResponse):
     observed = "normalized_loss"
     kind = "real"
     unit = "nats/token"
+    falls = True
     parameters = {
         "most_gain": Parameter(
             LogNormal(5.5, 0.3), "nats/token", "gain of an ideal model over a unigram model", 0.1,

@@ -13,7 +13,7 @@ from bayescale.inference.average import AbstractFit
 from bayescale.modelling.sites import location_of
 from bayescale.prediction.predict import predict
 from bayescale.reporting.plots.figures import _BLUE, _GREY, _ORANGE, _title, _x_axis, banded, panelled
-from bayescale.runs.columns import DATE
+from bayescale.runs.columns import DATE, size_column
 
 _TIMES = 4.0  # the 90% quantile of absolute residuals: half the height, so that outliers do not flatten the rest
 _ROOM = 1.2  # half the height over the usual width of the band
@@ -45,7 +45,7 @@ def plot_residuals(
         Of the first panel.
     """
     runs, of = fit.design_frame, fit.response(response)
-    column = column or ("tokens" if "tokens" in runs else fit.inputs[0])
+    column = column or ("tokens" if "tokens" in runs else next(iter(fit.inputs), size_column(runs)))
     left, noise = _left(fit, of, runs)
     x, known = runs[column].to_numpy(float), np.isfinite(left)
     usual = np.median(np.abs(np.quantile(noise, [0.05, 0.95], axis=0)))
