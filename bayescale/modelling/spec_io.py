@@ -531,7 +531,7 @@ def _prior(name: str, content: Mapping[str, Any]) -> Prior:
     except (KeyError, TypeError, ValueError):
         raise SpecError(
             f"the prior of {name!r} is not valid",
-            expected='numbers of a usual size, such as {kind = "LogNormal", median = 0.33, scale = 0.35}',
+            expected='finite numbers of a usual size, such as {kind = "LogNormal", median = 0.33, scale = 0.35}',
             got=repr(content),
         ) from None
 

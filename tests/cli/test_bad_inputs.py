@@ -259,7 +259,7 @@ SPECS: dict[str, tuple[dict[str, str], tuple[str, ...]]] = {
     **{
         f"prior with {figures}": (
             spec(f'[parameters.alpha_N]\nprior = {{kind = "LogNormal", {figures}}}'),
-            ("the prior of 'alpha_N' is not valid", "numbers of a usual size"),
+            ("the prior of 'alpha_N' is not valid", "finite numbers of a usual size"),
         )
         for figures in (
             'median = "0.3", scale = 0.3',

@@ -158,6 +158,6 @@ def test_where_draws_cannot_be_reweighted_the_change_is_one_of_first_order_and_s
     said = f", to first order; reweighting is not reliable here (Pareto shape {found.shape:.2f})"
     assert str(found).endswith(said)
     rough, marked = (line for _, line in influence_lines(changes))
-    assert "a rough estimate, so fit without them" in rough
+    assert "a rough estimate: fit again to confirm it" in rough
     assert "5 runs marked as excluded" in marked
     assert "rough" not in marked  # these can be reweighted
