@@ -138,7 +138,7 @@ def _given(
 _CHUNK = 50  # draws evaluated at a time
 _USUAL = {"params": 1e9, "tokens": 2e10, "active_params": 1e9, "examples": 1e8, "step": 1e4, "loss": 3.0}
 """A run around which prior curves are drawn, in base units."""
-_READ = {"chance": 0.25, "samples": 1e2, "votes": 1e2, "task_minutes": 60.0, "kl": 10.0}
+_READ = {"chance": 0.25, "samples": 1e2, "votes": 1e2, "task_minutes": 60.0, "kl": 1.0}
 """What its responses read; other columns that they require are 1."""
 _DECADES = 2.0  # on either side of it
 _POINTS = 41
@@ -151,7 +151,7 @@ def prior_curve(
 
     The usual run has 1B params and 20B unique tokens, and the defaults of the columns that parts of the spec declare.
     With two modalities, it is of both. Benchmarks have four choices, 100 samples or votes, tasks of an hour, and a KL
-    of 10 nats.
+    of 1 nat.
 
     Parameters
     ----------
