@@ -139,8 +139,8 @@ _CHUNK = 50  # draws evaluated at a time
 _USUAL = {"params": 1e9, "tokens": 2e10, "active_params": 1e9, "examples": 1e8, "step": 1e4, "loss": 3.0}
 """A run around which prior curves are drawn, in base units."""
 _READ = {"chance": 0.25, "samples": 1e2, "votes": 1e2, "task_minutes": 60.0, "kl": 1.0}
-"""What its responses read; other columns that they require are 1."""
-_DECADES = 2.0  # on either side of it
+"""What responses read of it; other columns that they require are 1."""
+_DECADES = 2.0  # on either side of the usual run
 _POINTS = 41
 
 
