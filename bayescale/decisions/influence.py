@@ -21,7 +21,7 @@ from bayescale.prediction.queries import NEW, counts_flops
 from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN
 
 MARKED = "marked as excluded"
-STEADY = "no single run, and no cluster of runs, would change this answer much"
+STEADY = "without any run or cluster, staying with this choice costs no more than the expected regret"
 _SDS = 1.0  # posterior SDs by which a few runs may move an answer, however small the change
 _FEWEST = 100  # draws whose tail shows the shape of their weights
 _RELIABLE = 0.7  # largest Pareto shape at which reweighted draws are used: Vehtari et al. 2024
@@ -301,7 +301,8 @@ def swayed(
 def influence_lines(changes: list[Change], settled: bool = True) -> list[tuple[str, str]]:
     """Return a line of text for each group of runs that matters, or is marked, with both answers without it.
 
-    If none matters, a line says so. If no group was left out, there is no line.
+    If none matters, a line says so and gives the largest change: a posterior SD may be a factor of two. If no group was
+    left out, there is no line.
 
     Parameters
     ----------
@@ -315,7 +316,10 @@ def influence_lines(changes: list[Change], settled: bool = True) -> list[tuple[s
         Label and sentence.
     """
     said = [("influence", without(changes, few, settled)) for few in that_matter(changes)]
-    return said if any(one.matters for one in changes) or not changes else [*said, ("influence", STEADY)]
+    if any(one.matters for one in changes) or not changes:
+        return said
+    most = max(changes, key=lambda one: one.size).runs
+    return [*said, ("influence", f"none by over one posterior SD; most {without(changes, most, settled)}")]
 
 
 def that_matter(changes: list[Change]) -> list[Few]:
