@@ -319,7 +319,7 @@ def influence_lines(changes: list[Change], settled: bool = True) -> list[tuple[s
     if any(one.matters for one in changes) or not changes:
         return said
     most = max(changes, key=lambda one: one.size).runs
-    return [*said, ("influence", f"none by over one posterior SD; most {without(changes, most, settled)}")]
+    return [*said, ("influence", f"no large change; the largest is {without(changes, most, settled)}")]
 
 
 def that_matter(changes: list[Change]) -> list[Few]:
