@@ -215,6 +215,22 @@ def test_every_page_is_on_the_site() -> None:
     assert set(PAGES) <= listed
 
 
+def named_modules(row: str) -> set[str]:
+    """Modules and folders that a row of the map of the code names, whatever it says about them."""
+    return set(re.findall(r"`([a-z_]+/?)`", re.sub(r"\([^()]*\)", "", row)))
+
+
+MODULES = dict(re.findall(r"^\| `([a-z]+)` \| (.*`.*) \|$", text_of(ARCHITECTURE), re.MULTILINE))
+
+
+@pytest.mark.parametrize("package", sorted(path.parent.name for path in ROOT.glob("bayescale/*/__init__.py")))
+def test_the_map_of_the_code_names_every_module_of_a_package_and_no_other(package: str) -> None:
+    inside = [path for path in (ROOT / "bayescale" / package).iterdir() if not path.name.startswith("__")]
+    modules = {path.stem for path in inside if path.suffix == ".py"}
+    folders = {f"{path.name}/" for path in inside if path.is_dir()}
+    assert named_modules(MODULES[package]) == modules | folders
+
+
 # The words.
 
 
