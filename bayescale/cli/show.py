@@ -17,11 +17,11 @@ from bayescale.parts.priors import Prior
 from bayescale.prediction import records
 
 ENTRIES = ("laws", "resources", "penalties", "responses", "noise")
-"""Kinds of part of which each says on which runs it was proven."""
+"""Kinds of part of which each says on which runs it was tested."""
 _PARTS = (*ENTRIES, "discrepancies")
 _HOMES = {"checks": "bayescale.evaluation.checks", "decisions": "bayescale.decisions"}
 
-_PROVEN = {"use": "use it when", "avoid": "not when", "reproduced": "reproduced"}
+_FACTS = {"use": "use it when", "avoid": "not when", "reproduced": "reproduced"}
 SIMULATED = "simulated runs only"
 NOTHING = "no published figure"
 
@@ -65,7 +65,7 @@ def list_of(kind: str) -> list[dict[str, str]]:
 
 
 def simulated(spec: Any) -> list[str]:
-    """Return the names of the parts of a model that were proven on simulated runs only.
+    """Return the names of the parts of a model that were tested on simulated runs only.
 
     Parameters
     ----------
@@ -103,14 +103,14 @@ def list_words(kind: str, rows: list[dict[str, str]]) -> str:
 
 
 def _only_simulated(row: dict[str, str]) -> list[str]:
-    return [f"    proven on {SIMULATED}: {row['simulated']}"] if row.get("simulated") else []
+    return [f"    tested on {SIMULATED}: {row['simulated']}"] if row.get("simulated") else []
 
 
 def _entries(rows: list[dict[str, str]]) -> list[str]:
     found = []
     for row in rows:
         found += [f"{row['name']}  {row['about']}", f"    source: {row['source']}"]
-        found += [f"    reproduced: {row['reproduced'] or NOTHING}", f"    proven on: {row['runs'] or SIMULATED}"]
+        found += [f"    reproduced: {row['reproduced'] or NOTHING}", f"    tested on: {row['runs'] or SIMULATED}"]
     return found
 
 
@@ -189,7 +189,7 @@ def words(kind: str, content: dict[str, Any]) -> str:
                 if found
             ),
             *(f"fields     {name}: {_fields_words(own)}" for name, own in content.get("fields", {}).items()),
-            *(f"proven     on {SIMULATED}: {', '.join(found)}" for found in [content["simulated"]] if found),
+            *(f"tested     on {SIMULATED}: {', '.join(found)}" for found in [content["simulated"]] if found),
             *(f"calibrated {records.calibration_words(r, content['digest'])}" for r in [content["calibration"]] if r),
             *(f"backtested {_backtest_words(kept)}" for kept in content["backtests"]),
             *([f"learned    from {learned['runs']}, starting from {learned['model']}"] if learned else []),
@@ -212,9 +212,9 @@ def words(kind: str, content: dict[str, Any]) -> str:
 def _part_lines(content: dict[str, Any]) -> list[str]:
     """Return what a part says of itself, before its parameters."""
     lines = ["", *_flowed(content["about"]), "", f"source: {content['source']}"]
-    lines += [f"{head}: {content[key]}" for key, head in _PROVEN.items() if content.get(key)]
+    lines += [f"{head}: {content[key]}" for key, head in _FACTS.items() if content.get(key)]
     if "runs" in content:
-        lines += [f"proven on: {', '.join(content['runs']) or SIMULATED}"]
+        lines += [f"tested on: {', '.join(content['runs']) or SIMULATED}"]
     return lines + ([f"fields: {_fields_words(content['fields'])}"] if "fields" in content else [])
 
 

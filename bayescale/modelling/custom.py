@@ -25,8 +25,8 @@ class Observes(NamedTuple):
 
     Attributes
     ----------
-    kind : {"log", "count", "real"}
-        A positive number scored on its log, a count out of ``n_items``, or a real number; see
+    kind : {"log", "count", "share", "real"}
+        A positive number scored on its log, a count out of ``n_items``, a share from 0 to 1, or a real number; see
         :data:`bayescale.parts.scales.SCALES`.
     unit : str
         Unit of the observations.

@@ -178,7 +178,7 @@ class Part(ABC):
     use, avoid : str
         When to use the part, and when not to.
     runs : tuple of str
-        Shipped tables of runs on which it was proven. If it is empty, it was proven on simulated runs only.
+        Shipped tables of runs on which it was tested. If it is empty, it was tested on simulated runs only.
     reproduced : str
         Published figures that tests of this project reproduce.
 

@@ -47,9 +47,9 @@ def _part(page: Reference, name: str, part: Any) -> Nodes:
     facts = [("Inputs", ", ".join(part.inputs))] if hasattr(part, "inputs") else []
     facts += [("Needs the columns", ", ".join(part.requires))] if getattr(part, "requires", ()) else []
     facts += [("Source", part.source)] if getattr(part, "source", "") else []
-    facts += [(head, found) for key, head in _PROVEN.items() if (found := getattr(part, key, ""))]
+    facts += [(head, found) for key, head in _FACTS.items() if (found := getattr(part, key, ""))]
     if kind in ENTRIES:
-        facts += [("Reproduced", part.reproduced or NOTHING), ("Proven on", ", ".join(part.runs) or SIMULATED)]
+        facts += [("Reproduced", part.reproduced or NOTHING), ("Tested on", ", ".join(part.runs) or SIMULATED)]
     content.append(_facts(facts))
     if getattr(part, "parameters", {}):
         rows = [(n, _meaning(p), _words(p.prior), p.source) for n, p in part.parameters.items()]
@@ -81,7 +81,7 @@ def _model(page: Reference, name: str, spec: Any) -> Nodes:
         ("Penalties", ", ".join(spec.penalties)),
         ("Discrepancies", ", ".join(spec.discrepancy)),
         ("Observes", "; ".join(f"{of.name} with {of.noise} noise" for of in spec.responses)),
-        (f"Proven on {SIMULATED}", ", ".join(catalogue.simulated(spec))),
+        (f"Tested on {SIMULATED}", ", ".join(catalogue.simulated(spec))),
         ("Priors learned from", dict(spec.learned).get("runs", "")),
         ("Priors that move are given at", ", ".join(f"{value:.4g} {column}" for column, value in spec.reference)),
         ("Digest", spec.digest[:16]),
@@ -157,7 +157,7 @@ def _context(command: Any) -> Any:
     return command.context_class(command)
 
 
-_PROVEN = {"use": "Use it when", "avoid": "Not when"}
+_FACTS = {"use": "Use it when", "avoid": "Not when"}
 _CARD = {
     "source": "Source",
     "source_path": "Files of the source",

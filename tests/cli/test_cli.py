@@ -131,21 +131,21 @@ def test_show_lists_a_kind_and_each_name_whole(kind: str) -> None:
         assert row["about"] in words.stdout
 
 
-def test_every_entry_says_what_was_reproduced_and_on_which_runs_it_was_proven() -> None:
+def test_every_entry_says_what_was_reproduced_and_on_which_runs_it_was_tested() -> None:
     lines = run("show", "laws").stdout.splitlines()
     entries = [row for kind in show.ENTRIES for row in parsed(run("show", kind, "--json"))]
-    assert sum(line.startswith("    proven on: ") for line in lines) == len(entries)
+    assert sum(line.startswith("    tested on: ") for line in lines) == len(entries)
     assert sum(line.startswith("    reproduced: ") for line in lines) == len(entries) + len(show._TOOLS)
     assert {"simulated runs only", "hoffmann2022, open-families, gadre2024"} <= {
-        line.removeprefix("    proven on: ") for line in lines
+        line.removeprefix("    tested on: ") for line in lines
     }
 
 
-def test_a_model_names_its_parts_that_no_open_runs_have_proven() -> None:
+def test_a_model_names_its_parts_that_no_open_runs_have_tested() -> None:
     listed = {row["name"]: row["simulated"] for row in parsed(run("show", "models", "--json"))}
     assert listed["precision"] == "precision"
     assert listed["additive"] == ""
-    assert "    proven on simulated runs only: precision" in run("show", "models").stdout.splitlines()
+    assert "    tested on simulated runs only: precision" in run("show", "models").stdout.splitlines()
     assert "on simulated runs only: precision" in run("show", "models", "precision").stdout
     assert "simulated runs only" not in run("show", "models", "additive").stdout
 
