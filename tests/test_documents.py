@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -43,8 +44,11 @@ def files(name: str) -> dict[str, str]:
 
 
 def prose_of(name: str) -> str:
+    return prose(text_of(name))
+
+
+def prose(text: str) -> str:
     """Text without code, formulas and addresses; the lines stay where they are."""
-    text = text_of(name)
     code = re.compile(r"^```(?!\{glossary\}).*?^```$", re.DOTALL | re.MULTILINE)
     text = code.sub(lambda block: "\n" * block[0].count("\n"), text).replace("```", "")
     return re.sub(r"`[^`]*`|\]\([^)]*\)|https://\S+|arXiv:\S+", "", text)
@@ -245,14 +249,25 @@ AVOIDED = VOCABULARY["forms"] | {
 }
 
 
-@pytest.mark.parametrize("name", DOCUMENTS)
-def test_a_document_keeps_to_the_vocabulary(name: str) -> None:
-    found = [
+def refused(name: str, text: str) -> list[str]:
+    return [
         f"{name}:{number}: {match[0]!r}: write {instead}"
-        for number, line in enumerate(prose_of(name).splitlines(), 1)
+        for number, line in enumerate(prose(text).splitlines(), 1)
         for avoided, instead in AVOIDED.items()
         for match in re.finditer(avoided, line, re.IGNORECASE)
     ]
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_a_document_keeps_to_the_vocabulary(name: str) -> None:
+    found = refused(name, text_of(name))
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize("name", sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("notebooks/*.ipynb")))
+def test_the_text_of_a_notebook_keeps_to_the_vocabulary(name: str) -> None:
+    cells = [cell for cell in json.loads(text_of(name))["cells"] if cell["cell_type"] == "markdown"]
+    found = refused(name, "\n".join("".join(cell["source"]) for cell in cells))
     assert not found, "\n".join(found)
 
 
