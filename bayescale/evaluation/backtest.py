@@ -89,9 +89,9 @@ class Backtest:
     def horizons(self) -> pd.DataFrame:
         """Scores by distance beyond the fitted runs, one bin of :data:`HORIZONS` per row.
 
-        Means over all forecasts in the bin, with the counts ``n_test`` and ``families``. ``coverage_90_se`` and the
-        others are standard errors of coverage over families: runs of one family have correlated errors, so the
-        families are the sample. NaN if there is one family.
+        Means over all forecasts in the bin, with the counts ``n_test`` and ``families``. ``coverage_90_se``,
+        ``crps_se``, ``bias_se`` and the others are standard errors over families: runs of one family have correlated
+        errors, so the families are the sample. NaN if there is one family.
         """
         bins = pd.Categorical(horizon_of(self.runs["reach_decades"]), list(HORIZONS))
         groups = self.runs.groupby(pd.Series(bins, self.runs.index, name="horizon"), observed=True)
@@ -614,11 +614,11 @@ def _mean(one: Cut, table: pd.DataFrame) -> dict[str, Any]:
 
 
 def _errors(table: pd.DataFrame) -> dict[str, float]:
-    """Standard errors of mean coverages: the sandwich estimator of a ratio of sums, with families as clusters."""
-    count = table["family"].nunique()
+    """Standard errors of means: the sandwich estimator of a ratio of sums, with families as clusters."""
+    names, count = [*COVERAGES, "crps", "bias"], table["family"].nunique()
     if count < 2:
-        return {f"{name}_se": np.nan for name in COVERAGES}
-    residuals = table[list(COVERAGES)] - table[list(COVERAGES)].mean()
+        return {f"{name}_se": np.nan for name in names}
+    residuals = table[names] - table[names].mean()
     sums = residuals.groupby(table["family"]).sum()
     errors = np.sqrt(count / (count - 1) * (sums**2).sum()) / len(table)
-    return {f"{name}_se": float(errors[name]) for name in COVERAGES}
+    return {f"{name}_se": float(errors[name]) for name in names}

@@ -23,8 +23,9 @@ from bayescale.parts import catalogue
 from bayescale.parts.base import PARAMS, TOKENS, AbstractLaw, Column, Field, Parameter, Part
 from bayescale.parts.priors import Normal, Prior
 
-_PROSE = ("name", "source", "about", "unit", "meaning", "use", "avoid", "runs", "reproduced", "ranges", "falls")
-"""Attributes of parts that change no posterior and no forecast, so that they are not in a digest."""
+_PROSE = ("name", "source", "about", "unit", "meaning", "use", "avoid", "runs", "reproduced", "ranges", "falls",
+          "forms")  # fmt: skip
+"""Attributes of parts that change no posterior and no forecast of a spec, so that they are not in a digest."""
 
 GAIN = Normal(0.0, 0.4)
 """Prior of the effect of one unit of a covariate: 90% between half as much and twice as much."""

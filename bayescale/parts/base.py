@@ -312,6 +312,9 @@ class AbstractLaw(Part):
     inputs: ClassVar[tuple[str, ...]]
     quantities: ClassVar[Mapping[str, Quantity]]
     """What :meth:`published` and :meth:`effective` return, by name."""
+    forms: ClassVar[tuple[str, ...]] = ()
+    """Parameters of which some value turns the law into another, as a coupling exponent of 1 gives the additive law.
+    Their priors are not learned from other families: a few families say too little of forms that none of them has."""
     balance: ClassVar[Callable[..., Array] | None] = None
     """``balance(log_tokens, **parameters)``: ln(params) for which the tokens are compute-optimal, both in
     anchor units; None if the law has no closed form for it."""

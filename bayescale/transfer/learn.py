@@ -144,17 +144,23 @@ class Learner:
         """Return the spec learned without some families, with a prior of the discrepancy beyond the runs.
 
         That prior is as wide as the errors of forecasts of each remaining family, under a law that is learned without
-        that family.
+        that family's suite.
         """
         learned = law(out)
         kept = {name: own for name, own in self.misses.items() if name not in out}
         if len(kept) < FEWEST_FAMILIES:
             return learned
-        missed = [self._missed(law, one, out | {name}) for name, own in kept.items() for one in own]
+        missed = [self._missed(law, one, out | self._suite(name)) for name, own in kept.items() for one in own]
         # The cuts of a family have correlated errors, so that together they count as one forecast.
         weights = np.concatenate([np.full(len(own), 1 / len(own)) for own in kept.values()])
         beyond = _beyond(self.base)
         return learned.with_prior(**{beyond: _as_wide_as(self.base.parameters[beyond], np.array(missed), weights)})
+
+    def _suite(self, name: str) -> frozenset[str]:
+        """Return the families of the suite of a family, with the family itself."""
+        suites, own = self.evidence.suites, self.families.index(name)
+        shared = suites[:, own] @ suites if suites.size else np.zeros(len(self.families))
+        return frozenset(mate for mate, one in zip(self.families, shared, strict=True) if one) | {name}
 
     def _missed(
         self, law: Callable[[frozenset[str]], Spec], missed: Missed, out: frozenset[str]
@@ -181,7 +187,10 @@ class Learner:
         found = population(settings, self.evidence, kept, moving, np.log(reference), self.seed)
         trends = {name: _trend(self.base.inputs, *own) for name, own in found.trends.items()}
         learned = self.base.with_prior(**found.priors)
-        placed = tuple((name, _placed(s, trends.get(name), found.spreads.get(name))) for name, s in learned.settings)
+        # Families of a suite share the form of the law too, as nearly as the base spec says of families.
+        forms = {name: self.base.parameters[name].spread for name in _forms(self.base) if found.spreads}
+        near = found.spreads | forms
+        placed = tuple((name, _placed(s, trends.get(name), near.get(name))) for name, s in learned.settings)
         return replace(
             learned,
             name=f"{self.base.name}-learned",
@@ -381,14 +390,19 @@ def _learned(base: Spec) -> list[str]:
 
     Scales of a discrepancy keep their priors, and so does noise in addition to errors that runs share. Families differ
     in these by more than an e-fold, and so wide a prior makes a funnel that chains do not explore. Parameters that the
-    runs of each family determine by themselves keep their priors too.
+    runs of each family determine by themselves keep their priors too, and so does the form of the law.
     """
     kept = (
         held(base)
         .union(name for name, row in base.table.items() if row.own)
+        .union(_forms(base))
         .union(*(part("discrepancies", of).parameters for of in base.discrepancy))
     )
     return [name for name, _ in base.settings if name not in kept]
+
+
+def _forms(base: Spec) -> tuple[str, ...]:
+    return base.part("laws", base.law).forms
 
 
 def _uninformed(base: Spec) -> tuple[str, ...]:

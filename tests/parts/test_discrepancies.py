@@ -100,6 +100,18 @@ def test_a_local_error_has_one_variance_everywhere_and_only_nearby_runs_share_it
     assert np.abs(found[:36, 38]).max() < 1e-5  # far away it says nothing of the runs
 
 
+def test_a_forecast_shares_no_more_error_with_the_runs_than_the_process_says():
+    """Of many runs few are knots, and what these leave unexplained does not reach a forecast."""
+    local, fitted = part("discrepancies", "local", knots=24), rows(168, 1)
+    away = np.array([[0.3, 0.4], [4.0, 4.0], [9.0, 9.0]])  # amid the runs, beyond them and far away
+    found = covariance(local, rows_at(np.concatenate([away, fitted.inputs])), fitted)
+    np.testing.assert_allclose(np.diag(found)[:3], 1.0, rtol=1e-5)
+    distance = np.abs(away[:, None] - fitted.inputs[None]) / np.ptp(fitted.inputs, axis=0) * local.lengths
+    exact = np.exp(-distance.sum(axis=-1))
+    assert np.abs(found[:3, 3:]).mean(axis=1) == pytest.approx(exact.mean(axis=1), abs=0.05)
+    assert (np.diag(found)[3:] <= 1 + 1e-5).all()
+
+
 def test_runs_of_one_group_share_an_error_and_others_none():
     group = part("discrepancies", "group")
     fitted = rows_at(np.zeros((3, 2)), ("a", "b", ""))

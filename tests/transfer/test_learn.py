@@ -46,6 +46,12 @@ def simulated(families: int, seed: int = 0) -> bs.Runs:
     return bs.load_runs(pd.concat(tables, ignore_index=True))
 
 
+def scattered(random, spread, shape):
+    """Student-t deviations of an SD; those of one row have one weight."""
+    weight = random.gamma(populating.TAIL / 2, 2 / populating.TAIL, (shape[0], 1))
+    return spread * np.sqrt((populating.TAIL - 2) / populating.TAIL / weight) * random.standard_normal(shape)
+
+
 @pytest.fixture(scope="module")
 def base():
     return bs.make_spec("wide", law="additive", discrepancy="growth", pooling={"default": "none"})
@@ -74,13 +80,25 @@ def test_a_prior_is_as_wide_as_misses_scatter():
 def test_a_population_is_found_within_its_own_error():
     random = np.random.default_rng(1)
     count, middle, spread, error = 300, 0.4, 0.2, 0.1
-    seen = middle + np.hypot(spread, error) * random.standard_normal((count, 1))
+    seen = middle + scattered(random, spread, (count, 1)) + error * random.standard_normal((count, 1))
     evidence = Evidence(np.full((count, 1, 1), error**-2), seen / error**2, np.zeros((count, 0)))
     found = population({"a": Setting(Normal(0.0, 1.0), "none", 0.3)}, evidence, np.ones(count), (), np.zeros(0))
     found = found.priors["a"]
     standard_error = np.hypot(spread, error) / np.sqrt(count)
     assert abs(found.median - middle) < 4 * standard_error
     assert abs(found.scale - spread) < 4 * standard_error
+
+
+def test_a_suite_unlike_the_others_hardly_moves_the_mean_and_widens_the_prior():
+    random = np.random.default_rng(6)
+    seen = np.append(0.2 * random.standard_normal(12), 5.0)[:, None]
+    evidence = Evidence(np.full((13, 1, 1), 100.0), 100.0 * seen, np.zeros((13, 0)))
+    settings = {"a": Setting(Normal(0.0, 1.0), "none", 0.3)}
+    both = [population(settings, evidence, weights, (), np.zeros(0)).priors["a"]
+            for weights in (np.append(np.ones(12), 0.0), np.ones(13))]  # fmt: skip
+    # Normal families would move the mean by a thirteenth of 5, and make the scale 1.4.
+    assert abs(both[1].median - both[0].median) < 5 / 13 / 2
+    assert both[0].scale < both[1].scale < 1.0
 
 
 def test_families_that_say_nothing_leave_the_prior():
@@ -101,7 +119,7 @@ def test_a_prior_follows_the_anchor_as_families_do():
     steps = random.standard_normal((count, 2)) @ np.linalg.cholesky([[1.0, 0.6], [0.6, 1.0]]).T
     anchors = np.array([18.0, 22.0]) + steps
     true = np.array([0.4, -0.3]) + np.stack([(anchors - [18.0, 22.0]) @ slopes, np.zeros(count)], axis=1)
-    seen = true + np.hypot(spread, error) * random.standard_normal((count, 2))
+    seen = true + scattered(random, spread, (count, 2)) + error * random.standard_normal((count, 2))
     evidence = Evidence(np.tile(np.eye(2) / error**2, (count, 1, 1)), seen / error**2, anchors)
     settings = dict.fromkeys(["moving", "still"], Setting(Normal(0.0, 1.0), "none", 0.3))
     learnt = population(settings, evidence, np.ones(count), ["moving"], np.array([18.0, 22.0]))
@@ -119,9 +137,9 @@ def test_a_prior_follows_the_anchor_as_families_do():
 def test_a_suite_is_found_as_alike_as_its_families_are():
     random = np.random.default_rng(4)
     suites, each, alone, spread, within, error = 150, 2, 100, 0.3, 0.2, 0.05
-    middles = 0.4 + spread * np.sqrt(1 - within) * random.standard_normal(suites)
-    several = np.repeat(middles, each) + spread * np.sqrt(within) * random.standard_normal(suites * each)
-    true = np.concatenate([several, 0.4 + spread * random.standard_normal(alone)])
+    far = scattered(random, spread, (suites, 1 + each)) * np.sqrt([1 - within] + each * [within])
+    several = (far[:, :1] + far[:, 1:]).ravel()
+    true = 0.4 + np.concatenate([several, scattered(random, spread, (alone, 1)).ravel()])
     seen = (true + error * random.standard_normal(true.size))[:, None]
     of = block_diag(np.repeat(np.eye(suites), each, axis=1), np.eye(alone))
     evidence = Evidence(np.full((true.size, 1, 1), error**-2), seen / error**2, np.zeros((true.size, 0)), of)
@@ -145,18 +163,20 @@ def test_what_is_integrated_out_of_a_population_is_what_a_gaussian_says():
     slopes = (populating.SLOPE / scale[1]) ** 2 * anchors @ anchors.T
     middles = np.kron(np.ones((4, 4)), np.eye(2)) + np.kron(slopes, np.diag([0.0, 1.0]))
 
-    def exact(spread, within):
-        shared = np.kron((1 - within) * suites.T @ suites + within * np.eye(4), np.diag(spread**2))
+    def exact(spread, within, weight):
+        share = (1 - within) * suites.T @ suites + within * np.eye(4)
+        shared = np.kron(share / (suites.T @ weight), np.diag(spread**2))
         covariance = middles + shared + block_diag(*np.linalg.inv(precision))
         return multivariate_normal(np.zeros(8), covariance).logpdf(seen.ravel())
 
-    def found(spread, within):
+    def found(spread, within, weight):
         with jax.enable_x64(True):
-            joint, sites = log_density(populating._families, arguments, {}, {"spread": spread, "within": within})
-            before = sum(sites[name]["fn"].log_prob(sites[name]["value"]).sum() for name in ("spread", "within"))
-            return float(joint - before)
+            values = {"spread": spread, "within": within, "weight": weight}
+            joint, sites = log_density(populating._families, arguments, {}, values)
+            return float(joint - sum(sites[name]["fn"].log_prob(sites[name]["value"]).sum() for name in values))
 
-    one, other = (np.array([0.3, 0.8]), 0.2), (np.array([1.1, 0.1]), 0.7)
+    one = np.array([0.3, 0.8]), 0.2, np.array([0.5, 1.5, 2.0])
+    other = np.array([1.1, 0.1]), 0.7, np.array([1.0, 0.2, 0.8])
     assert found(*one) - found(*other) == pytest.approx(exact(*one) - exact(*other))
 
 
@@ -304,6 +324,30 @@ def test_how_alike_suites_are_is_learnt_where_one_is_left_that_has_several(learn
     assert both.pooling == "suite"
     assert both.spread < both.prior.scale
     assert one.pooling == "none"
+
+
+def test_each_miss_is_that_of_a_forecast_without_the_suite(learner, monkeypatch):
+    suites = np.identity(len(learner.families))[:-1]
+    suites[0, -1] = 1
+    paired = replace(learner, evidence=learner.evidence._replace(suites=suites))
+    first, *others, last = learner.families
+    left = []
+
+    def missed(self, law, one, out):
+        left.append(out)
+        return 0.0, 0.01
+
+    monkeypatch.setattr(learning.Learner, "_missed", missed)
+    paired._with_discrepancy(lambda out: learner.base, frozenset())
+    assert set(left) == {frozenset({first, last}), *(frozenset({name}) for name in others)}
+
+
+def test_the_form_of_the_law_is_not_learned_and_is_shared_within_suites():
+    base, learned = bs.load_spec("shared-unpooled"), bs.load_spec("default")
+    assert learned.parameters["kappa"].prior == base.parameters["kappa"].prior
+    assert learned.parameters["kappa"].spread == base.parameters["kappa"].spread
+    assert learned.parameters["kappa"].pooling == learned.parameters["alpha_N"].pooling == "suite"
+    assert learned.parameters["alpha_N"].prior != base.parameters["alpha_N"].prior
 
 
 def test_chains_that_do_not_agree_are_drawn_longer_before_anything_is_learnt_from_them(monkeypatch):

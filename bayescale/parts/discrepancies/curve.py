@@ -15,8 +15,8 @@ class Curve(AbstractDiscrepancy):
 
     with a `length` :math:`\ell` of half an e-fold. The column ``group`` names the training run of a checkpoint; an
     empty cell marks a run that shares no error. The last input of the law stands for tokens where the law reads none.
-    The process is represented by its values at some of the checkpoints. The variance that these do not explain, for
-    example far ahead, goes into one more coordinate.
+    The process is represented by its values at some of the checkpoints. The variance that these do not explain is left
+    to the noise at the other checkpoints. Elsewhere, for example far ahead, it goes into one more coordinate.
 
     Attributes
     ----------

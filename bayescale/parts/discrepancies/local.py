@@ -18,7 +18,8 @@ class Local(AbstractDiscrepancy):
     with a standard Gaussian process whose correlation falls exponentially with the distance in each input. Its
     correlation length is a fifth of the extent of the runs. Many checkpoints of one training run, or runs of one
     budget, then carry the information of a small number. The process is represented by its values at some of the runs.
-    The variance that these do not explain, for example beyond the runs, goes into one more coordinate.
+    The variance that these do not explain is left to the noise at the other runs. Elsewhere, for example beyond the
+    runs, it goes into one more coordinate.
 
     Attributes
     ----------

@@ -29,6 +29,7 @@ class Coupled(AbstractLaw):
     use = "A sweep covers a decade or more of params and of tokens, so that the coupling shows."
     avoid = "Few runs, or a fixed ratio of tokens to params: the coupling exponent is then its prior."
     runs = ("hoffmann2022", "open-families")
+    forms = ("kappa",)
     inputs = ("params", "tokens")
     parameters = {
         **Additive.parameters,
