@@ -264,8 +264,13 @@ class Choice:
     def _influence(self) -> list[tuple[str, str]]:
         """The choice without the runs that decide it, in words; that there are none, if it is known."""
         said = [f"without {one.runs.which}: {self.without(one)}; {one.runs.about}" for one in self.sways]
-        steady = self._left_out is not None and not any(one.matters for one in self._left_out)
-        return [("influence", text) for text in [*said, *[STEADY] * steady]]
+        return [("influence", text) for text in filter(None, [*said, self.steady])]
+
+    @property
+    def steady(self) -> str:
+        """That no runs decide the choice, in words; empty if some do, if it is not known, and for an allocation."""
+        known = self._left_out is not None and not any(one.matters for one in self._left_out)
+        return STEADY * known
 
     def without(self, sway: Sway) -> str:
         """Return what would be chosen without some runs, in words.

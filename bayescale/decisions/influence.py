@@ -315,11 +315,28 @@ def influence_lines(changes: list[Change], settled: bool = True) -> list[tuple[s
     list of (str, str)
         Label and sentence.
     """
-    said = [("influence", without(changes, few, settled)) for few in that_matter(changes)]
+    said = [without(changes, few, settled) for few in that_matter(changes)]
+    return [("influence", text) for text in filter(None, [*said, no_large(changes, settled)])]
+
+
+def no_large(changes: list[Change], settled: bool = True) -> str:
+    """Return that no group of runs matters, with the largest change, in words.
+
+    Parameters
+    ----------
+    changes : list of Change
+    settled : bool
+        As in :func:`influence_lines`.
+
+    Returns
+    -------
+    str
+        Empty if a group matters, or if none was left out.
+    """
     if any(one.matters for one in changes) or not changes:
-        return said
+        return ""
     most = max(changes, key=lambda one: one.size).runs
-    return [*said, ("influence", f"no large change; the largest is {without(changes, most, settled)}")]
+    return f"no large change; the largest is {without(changes, most, settled)}"
 
 
 def that_matter(changes: list[Change]) -> list[Few]:
