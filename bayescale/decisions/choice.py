@@ -283,7 +283,7 @@ class Choice:
         -------
         str
         """
-        rough = "" if sway.reliable else "; a rough estimate: fit again to confirm it"
+        rough = "" if sway.reliable else f"; {sway.runs.rough}"
         if sway.action == self.best.action:
             return f"the choice is the same{rough}"
         chosen, unit = self.name_of(self.best.action), self.decision.unit

@@ -68,6 +68,7 @@ def test_the_runs_that_decide_a_choice_are_found_with_the_choice_of_the_others(h
     # Half a step of the grid, and two Monte Carlo errors: of a mean whose draws have weights, and of a covariance.
     assert ACTIONS[one.action] - y.mean() == pytest.approx(moved, abs=0.005 + 2 * 0.0075)
     assert one.cost == pytest.approx(moved**2, rel=0.15)
+    assert one.runs.rough == "a rough estimate: fit again without these runs to confirm it"  # which have no run_id
 
 
 @pytest.mark.parametrize("risk", [Mean(), CVaR()], ids=["mean", "cvar"])
@@ -187,6 +188,10 @@ def test_where_draws_cannot_be_reweighted_the_change_is_one_of_first_order_and_s
     said = f", to first order; reweighting is not reliable here (Pareto shape {found.shape:.2f})"
     assert str(found).endswith(said)
     rough, marked = (line for _, line in influence_lines(changes))
-    assert "a rough estimate: fit again to confirm it" in rough
+    assert "; a rough estimate: fit again without these runs (--exclude) to confirm it; they have" in rough
+    (excluded,) = {one.runs for one in changes if one.runs.all_marked}
+    where = "--where 'exclusion=\"\"'"
+    assert excluded.rough == f"a rough estimate: fit again without these runs ({where}) to confirm it"
+    assert len(excluded.rough) <= 92
     assert "5 runs marked as excluded" in marked
     assert "rough" not in marked  # these can be reweighted
