@@ -300,7 +300,8 @@ class Choice:
             and the highest tenth of its draws (``choose_low``, ``choose_high``), and ``worth``: the expected value of
             knowing it exactly, in the unit of the utility, with its Monte Carlo error. ``bias`` is the estimate for an
             unknown that says nothing: a small worth is too low by about as much. An allocation adds
-            ``worth_compute``, relative to the budget, and with a price ``worth_dollars``.
+            ``worth_compute``, relative to the budget, and with a price ``worth_dollars``, that share of the mean
+            bill.
         """
         if not self.decision.scoped:
             return pd.DataFrame()
@@ -315,7 +316,7 @@ class Choice:
         if hasattr(self.details, "nats_per_efold"):
             table["worth_compute"] = table["worth"] / self.details.nats_per_efold
             if "dollars" in self.bill[1]:
-                table["worth_dollars"] = table["worth_compute"] * self.bill[1]["dollars"]["q50"]
+                table["worth_dollars"] = table["worth_compute"] * self.bill[1]["dollars"]["mean"]
         return table
 
     @property

@@ -581,7 +581,7 @@ def _worth(choice: Choice, *, modelled: bool = False) -> tuple[str, ...]:
     said = [f"Worth of settling one unknown (they do not add up): {lines['settle']}."] if "settle" in lines else []
     if isinstance(choice.details, Split):
         dollars = choice.bill[1].get("dollars")
-        money = f"${count(dollars['q50'] * choice.waste_fraction)}, " if dollars else ""
+        money = f"${count(dollars['mean'] * choice.waste_fraction)}, " if dollars else ""
         saved = f"{money}{percent(choice.waste_fraction)} of the compute"
         most = choice.waste_fraction * choice.details.flops
         runs, family = choice.fit.design_frame, choice.details.family
