@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from numbers import Integral
 from typing import Any
 
 from bayescale.core.errors import BayescaleError
@@ -29,6 +30,29 @@ def check_kind(value: Any, kind: Any, error: type[BayescaleError], expected: str
     """
     if not isinstance(value, kind):
         raise error("an argument is of another type", expected=expected, got=described(value), hint=hint)
+
+
+def check_count(name: str, value: Any, least: int, error: type[BayescaleError]) -> None:
+    """Check a number of things.
+
+    Parameters
+    ----------
+    name : str
+        Of the argument.
+    value : int
+    least : int
+        The smallest valid number.
+    error : type
+        The exception to raise.
+
+    Raises
+    ------
+    BayescaleError
+        Of the type `error`, if the value is no integer, or is too small.
+    """
+    check_kind(value, Integral, error, f"{name} as an integer")
+    if value < least:
+        raise error(f"{name} is too small", expected=f"at least {least}", got=str(value))
 
 
 def described(value: Any) -> str:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from bayescale.core.arguments import check_count, check_kind
 from bayescale.core.errors import FitError, why_unwritten
 
 Tasks = Mapping[str, Mapping[str, Any]]
@@ -168,13 +169,14 @@ def engine(workers: int | None = None, scheduler: str | None = None) -> Abstract
     Raises
     ------
     FitError
-        If both are given, or `workers` is less than 1.
+        If both are given, `workers` is no integer or less than 1, or `scheduler` is no text.
     """
     if workers is not None and scheduler is not None:
         raise FitError("a sweep runs either on local workers or on a scheduler", expected="one of the two", got="both")
-    if workers is not None and workers < 1:
-        raise FitError("workers is too small", expected="at least 1", got=str(workers))
+    if workers is not None:
+        check_count("workers", workers, 1, FitError)
     if scheduler is not None:
+        check_kind(scheduler, str, FitError, "the address of a scheduler, such as tcp://host:8786")
         return Dask(scheduler)
     return Threads() if workers is None else Processes(workers)
 

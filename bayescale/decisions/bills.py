@@ -110,7 +110,7 @@ def bill(card: Hardware, flops: Any, draws: int) -> tuple[list[tuple[str, str]],
     lines : list of (str, str)
         Label and sentence; dollars come with the price, its interval and its date.
     figures : dict
-        Quantiles over draws of ``accelerator_hours``, ``days`` and ``dollars``, and the card.
+        Quantiles over draws of ``accelerator_hours``, ``days`` and ``dollars``, the mean of ``dollars``, and the card.
     """
     spent = np.asarray(flops, float).reshape(-1, 1)
     costs = {name: draw.ravel() for name, draw in _costs(card.drawn(draws, SEED), spent).items()}
@@ -119,6 +119,8 @@ def bill(card: Hardware, flops: Any, draws: int) -> tuple[list[tuple[str, str]],
     hours = f"{_range(levels['accelerator_hours'])} {card.accelerator} hours in {card.precision}"
     days = f", {_range(levels['days'])} days" if "days" in levels else ""
     lines = [("cost", card.priced(costs["dollars"]))] if "dollars" in costs else []
+    if "dollars" in costs:  # a share of an uncertain bill is worth that share of its mean
+        levels["dollars"]["mean"] = float(costs["dollars"].mean())
     about = {name: {"value": str(one.amount), "as_of": str(one.as_of or ""), "source": one.source}
              for name, one in card.figures.items()}  # fmt: skip
     return [*lines, ("hardware", hours + days)], {**levels, "hardware": {"accelerator": card.accelerator, **about}}

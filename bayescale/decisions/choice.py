@@ -264,8 +264,13 @@ class Choice:
     def _influence(self) -> list[tuple[str, str]]:
         """The choice without the runs that decide it, in words; that there are none, if it is known."""
         said = [f"without {one.runs.which}: {self.without(one)}; {one.runs.about}" for one in self.sways]
-        steady = self._left_out is not None and not any(one.matters for one in self._left_out)
-        return [("influence", text) for text in [*said, *[STEADY] * steady]]
+        return [("influence", text) for text in filter(None, [*said, self.steady])]
+
+    @property
+    def steady(self) -> str:
+        """That no runs decide the choice, in words; empty if some do, if it is not known, and for an allocation."""
+        known = self._left_out is not None and not any(one.matters for one in self._left_out)
+        return STEADY * known
 
     def without(self, sway: Sway) -> str:
         """Return what would be chosen without some runs, in words.
@@ -278,7 +283,7 @@ class Choice:
         -------
         str
         """
-        rough = "" if sway.reliable else "; a rough estimate: fit again to confirm it"
+        rough = "" if sway.reliable else f"; {sway.runs.rough}"
         if sway.action == self.best.action:
             return f"the choice is the same{rough}"
         chosen, unit = self.name_of(self.best.action), self.decision.unit
@@ -295,7 +300,8 @@ class Choice:
             and the highest tenth of its draws (``choose_low``, ``choose_high``), and ``worth``: the expected value of
             knowing it exactly, in the unit of the utility, with its Monte Carlo error. ``bias`` is the estimate for an
             unknown that says nothing: a small worth is too low by about as much. An allocation adds
-            ``worth_compute``, relative to the budget, and with a price ``worth_dollars``.
+            ``worth_compute``, relative to the budget, and with a price ``worth_dollars``, that share of the mean
+            bill.
         """
         if not self.decision.scoped:
             return pd.DataFrame()
@@ -310,7 +316,7 @@ class Choice:
         if hasattr(self.details, "nats_per_efold"):
             table["worth_compute"] = table["worth"] / self.details.nats_per_efold
             if "dollars" in self.bill[1]:
-                table["worth_dollars"] = table["worth_compute"] * self.bill[1]["dollars"]["q50"]
+                table["worth_dollars"] = table["worth_compute"] * self.bill[1]["dollars"]["mean"]
         return table
 
     @property

@@ -57,6 +57,8 @@ class Few:
         Answers that no other few runs change more.
     all_marked : bool
         Whether they are all the runs of the family that are marked.
+    option : str
+        Option of ``bayescale fit`` that leaves them out; empty if no column names them.
     """
 
     which: str
@@ -66,6 +68,14 @@ class Few:
     tokens_per_param: tuple[float, float]
     moves: tuple[str, ...]
     all_marked: bool
+    option: str
+
+    @property
+    def rough(self) -> str:
+        """That an answer without them is not reliable, and which fit would confirm it, in words."""
+        these = "these runs" if self.count > 1 else "this run"
+        named = f" ({self.option})" * bool(self.option)
+        return f"a rough estimate: fit again without {these}{named} to confirm it"
 
     @property
     def place(self) -> str:
@@ -315,11 +325,28 @@ def influence_lines(changes: list[Change], settled: bool = True) -> list[tuple[s
     list of (str, str)
         Label and sentence.
     """
-    said = [("influence", without(changes, few, settled)) for few in that_matter(changes)]
+    said = [without(changes, few, settled) for few in that_matter(changes)]
+    return [("influence", text) for text in filter(None, [*said, no_large(changes, settled)])]
+
+
+def no_large(changes: list[Change], settled: bool = True) -> str:
+    """Return that no group of runs matters, with the largest change, in words.
+
+    Parameters
+    ----------
+    changes : list of Change
+    settled : bool
+        As in :func:`influence_lines`.
+
+    Returns
+    -------
+    str
+        Empty if a group matters, or if none was left out.
+    """
     if any(one.matters for one in changes) or not changes:
-        return said
+        return ""
     most = max(changes, key=lambda one: one.size).runs
-    return [*said, ("influence", f"no large change; the largest is {without(changes, most, settled)}")]
+    return f"no large change; the largest is {without(changes, most, settled)}"
 
 
 def that_matter(changes: list[Change]) -> list[Few]:
@@ -371,7 +398,7 @@ def answers_without(changes: list[Change], few: Few, settled: bool = True) -> st
     words = [_SHORT[one.answer].format(*map(_WRITTEN[one.answer], (one.after, one.before)), *one.sizes) if settled
              else _RELATIVE[one.answer].format(one.after / one.before) for one in of]  # fmt: skip
     left = " and ".join(words)
-    return left + ("" if all(one.shape <= _RELIABLE for one in of) else "; a rough estimate: fit again to confirm it")
+    return left + ("" if all(one.shape <= _RELIABLE for one in of) else f"; {few.rough}")
 
 
 def _by_run(fit: Fit) -> bool:
@@ -459,9 +486,10 @@ def _few(runs: pd.DataFrame, rows: tuple[int, ...], moves: tuple[str, ...], mark
     few = runs.iloc[list(rows)]
     ratio = (few["tokens"] / few["params"]).astype(float)
     named = _named(few) if moves else f"{_counted(rows)} {MARKED}"
+    option = "--where 'exclusion=\"\"'" if rows == marked else "--exclude" * ("run_id" in few)
     return Few(named, len(rows), sum(_is_marked(runs, row) for row in rows),
                (float(few["params"].min()), float(few["params"].max())),
-               (float(ratio.min()), float(ratio.max())), moves, rows == marked)  # fmt: skip
+               (float(ratio.min()), float(ratio.max())), moves, rows == marked, option)  # fmt: skip
 
 
 def _named(few: pd.DataFrame) -> str:

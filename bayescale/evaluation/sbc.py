@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import ttest_1samp
 
+from bayescale.core.arguments import check_kind
 from bayescale.core.errors import ConvergenceWarning, FitError
 from bayescale.core.progress import Stages, on_terminal
 from bayescale.core.verdict import Verdict, of_tests
@@ -27,7 +28,7 @@ from bayescale.evaluation import uniformity
 from bayescale.evaluation.simulation import Simulated, simulate
 from bayescale.inference.batch import Batch, FitOptions, fit_many
 from bayescale.inference.diagnostics import scalars
-from bayescale.inference.fit import Fit
+from bayescale.inference.fit import Fit, check_settings
 from bayescale.modelling.model import Model
 from bayescale.modelling.spec import Spec
 from bayescale.modelling.spec_io import DEFAULT, load_spec
@@ -217,7 +218,7 @@ def calibrate(
     Raises
     ------
     FitError
-        If there are too few simulations or draws.
+        If there are too few simulations or draws, or an argument is of another type.
     RunsError
         If the runs lack a column, or cannot identify the law.
 
@@ -229,6 +230,8 @@ def calibrate(
     spec = spec if isinstance(spec, Model) else load_spec(spec)
     if runs is not None and not isinstance(runs, Runs):
         runs = load_runs(runs)
+    check_settings([seed], chains, warmup, draws)
+    check_kind(each, Callable | None, FitError, "each as a function of a batch")
     how = FitOptions(chains, warmup, draws, device, workers, scheduler, folder)
     stages = Stages(show=on_terminal() if progress is None else progress)
     with stages.shown(), stages("simulations"):

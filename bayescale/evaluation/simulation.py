@@ -9,6 +9,7 @@ import jax
 import numpy as np
 import pandas as pd
 
+from bayescale.core.arguments import check_count
 from bayescale.core.dims import FAMILY, SUITE, to_datatree
 from bayescale.core.errors import FitError, RunsError
 from bayescale.core.precision import float64
@@ -111,12 +112,11 @@ def simulate(spec: Model, runs: Runs | None = None, *, simulations: int, seed: i
     Raises
     ------
     FitError
-        If there are too few simulations.
+        If there are too few simulations, or their number is no integer.
     RunsError
         If the runs lack a column, or cannot identify the law.
     """
-    if simulations < FEWEST_SIMULATIONS:
-        raise FitError("simulations is too small", expected=f"at least {FEWEST_SIMULATIONS}", got=str(simulations))
+    check_count("simulations", simulations, FEWEST_SIMULATIONS, FitError)
     if isinstance(spec, CustomModel):
         return _simulate_custom(spec, runs, simulations, seed)
     if not isinstance(spec, Spec):

@@ -13,12 +13,14 @@ from urllib.parse import quote
 
 import jax
 
+from bayescale.core.arguments import check_count, check_kind
 from bayescale.core.errors import BayescaleError, ConvergenceWarning, FitError
 from bayescale.core.executors import AbstractEngine, Shelf, Tasks, Threads, engine, sweep
+from bayescale.core.files import path_of
 from bayescale.core.progress import FINISHED, Stages, on_terminal
 from bayescale.core.verdict import Status, Verdict, joined
 from bayescale.inference.aot import devices_for
-from bayescale.inference.fit import Fit, sampled, sampled_many
+from bayescale.inference.fit import Fit, check_settings, sampled, sampled_many
 from bayescale.inference.fit_io import load_fit
 from bayescale.inference.vectorized import at_a_time
 from bayescale.modelling.design import Design, conformed, design
@@ -189,19 +191,19 @@ def fit_many(
     Raises
     ------
     FitError
-        If there is no table, a setting is out of range, no scheduler answers, or the folder holds fits of other calls.
+        If there is no table or a table has no spec, a setting is out of range or of another type, no scheduler answers,
+        or the folder holds fits of other calls.
 
     Examples
     --------
     >>> table = load_runs("open-families")  # doctest: +SKIP
     >>> fit_many({name: table.where(family=name) for name in table.families}, "additive")  # doctest: +SKIP
     """
-    if not runs:
-        raise FitError("there is nothing to fit", expected="at least one table of runs", got="an empty mapping")
-    if longer < 1:
-        raise FitError("longer is too small", expected="at least 1", got=str(longer))
-    if not isinstance(spec, Mapping):
-        spec = dict.fromkeys(runs, spec if isinstance(spec, Model) else load_spec(spec))
+    _check_tables(runs)
+    check_count("longer", longer, 1, FitError)
+    check_settings([seed], chains, warmup, draws)
+    check_kind(made, Callable | None, FitError, "made as a function of a name and a fit")
+    spec = _specs_of(spec, runs)
     how = FitOptions(chains, warmup, draws, device, workers, scheduler, folder)
     batch = _fit_once(runs, spec, how, seed=seed, progress=progress, made=made)
     # Under new names, because a folder keeps fits by name.
@@ -214,6 +216,26 @@ def fit_many(
     if batch.problems:
         warnings.warn(repr(batch), ConvergenceWarning, 2)
     return batch
+
+
+def _check_tables(runs: Any) -> None:
+    check_kind(runs, Mapping, FitError, "a mapping of names to tables of runs", "fit one table with bs.fit")
+    for table in runs.values():
+        check_kind(table, Runs, FitError, "every table as runs", "read it first: bs.load_runs(…)")
+    if not runs:
+        raise FitError("there is nothing to fit", expected="at least one table of runs", got="an empty mapping")
+
+
+def _specs_of(spec: Any, runs: Mapping[str, Runs]) -> Mapping[str, Model]:
+    """Return the spec of each table."""
+    if not isinstance(spec, Mapping):
+        return dict.fromkeys(runs, spec if isinstance(spec, Model) else load_spec(spec))
+    for one in spec.values():
+        check_kind(one, Model, FitError, "every spec as a Spec", "read it first: bs.load_spec(…)")
+    if absent := [name for name in runs if name not in spec]:
+        raise FitError("a table has no spec", expected=", ".join(map(str, runs)), got=", ".join(map(str, spec)),
+                       hint=f"add a spec for {absent[0]!r}, or give one spec for all")  # fmt: skip
+    return spec
 
 
 def _with_longer(batch: Batch, again: Batch, apart: Mapping[str, str]) -> Batch:
@@ -297,7 +319,7 @@ def fit_once(name: str, task: Mapping[str, Any], folder: str | Path | None) -> F
 
 
 def _shelf(folder: str | Path | None) -> Shelf | None:
-    return None if folder is None else Shelf(Path(folder), ".nc", Fit.save, load_fit)
+    return None if folder is None else Shelf(path_of(folder, FitError), ".nc", Fit.save, load_fit)
 
 
 def _shapes(designs: Mapping[str, Design]) -> dict[str, tuple[int, int]]:

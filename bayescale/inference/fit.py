@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from bayescale.core.arguments import check_count, check_seed
 from bayescale.core.dims import CHAIN, DRAW, FAMILY, RUN, SUITE, runs_of, to_datatree
 from bayescale.core.errors import ConvergenceWarning, DefinitionError, FitError
 from bayescale.core.precision import float64
@@ -343,7 +344,7 @@ def sampled_many(
     FitError
         If a setting is out of range.
     """
-    _check_settings([seed for _, _, seed in tables], chains, warmup, draws)
+    check_settings((seed for _, _, seed in tables), chains, warmup, draws)
     made: dict[int, Fit | FitError] = {}
     with use_cache(), float64(), jax.default_device(devices[0]):
         tables = [(conformed(spec, runs), spec, seed) for runs, spec, seed in tables]
@@ -390,13 +391,24 @@ def _wants(fit: Fit | FitError | None, care: Care) -> bool:
     return failed == {"divergences"} if care is Care.SMALL_STEPS else bool(failed)
 
 
-def _check_settings(seeds: Sequence[int], chains: int, warmup: int | None, draws: int) -> None:
+def check_settings(seeds: Iterable[int], chains: int, warmup: int | None, draws: int) -> None:
+    """Check the settings of fits.
+
+    Parameters
+    ----------
+    seeds : iterable of int
+    chains, warmup, draws
+        As in :func:`fit`.
+
+    Raises
+    ------
+    FitError
+        If a setting is out of range, or of another type.
+    """
     for name, value, least in (("chains", chains, 1), ("draws", draws, 4), ("warmup", warmup or 20, 20)):
-        if value < least:
-            raise FitError(f"{name} is too small", expected=f"at least {least}", got=str(value))
+        check_count(name, value, least, FitError)
     for seed in seeds:
-        if not 0 <= seed < 2**31:
-            raise FitError("seed is out of range", expected="an integer from 0 to 2147483647", got=str(seed))
+        check_seed(seed, FitError)
 
 
 def _collect(runs: Runs, spec: Model, points: Design, samples: nuts.Samples, seed: int) -> Fit:

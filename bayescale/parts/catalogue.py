@@ -38,6 +38,9 @@ _BASES: dict[str, type[Part]] = {
     "discrepancies": AbstractDiscrepancy,
     "pooling": AbstractPooling,
 }
+MOST = 1000
+"""Largest count that a field of a discrepancy or a penalty may be given, such as knots or bins: ten times the largest
+default. Each is a column of the basis of every run, and a discrepancy's is a coordinate that every family samples."""
 CODE_ALLOWED = ContextVar("code_allowed", default=False)
 """Whether specs that are read from files may name code. ``bayescale --allow-code`` sets it."""
 _ALLOWED: dict[str, type[Part]] = {}  # custom parts that the user has allowed in this process, by "module:Class"
@@ -111,6 +114,12 @@ def part(kind: str, name: str, **fields: Any) -> Any:
 
 @cache
 def _instance(of: type[Part], fields: tuple[tuple[str, Any], ...]) -> Part:
+    for field, value in fields if issubclass(of, AbstractDiscrepancy | AbstractPenalty) else ():
+        default = of.defaults()[field]
+        if isinstance(value, int) and default <= MOST < value:  # a larger default, such as of a year, counts no columns
+            raise SpecError(f"field {field!r} of part {of.name!r} has a value that is out of range",
+                            expected=f"an integer from 1 to {MOST}", got=repr(value),
+                            hint=f"its default is {default!r}")  # fmt: skip
     return of(**dict(fields))
 
 

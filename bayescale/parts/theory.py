@@ -7,12 +7,17 @@ median. Its scale holds the uncertainty of the inputs and that of the theory its
 from __future__ import annotations
 
 import math
+import sys
+from numbers import Real
 
+from bayescale.core.arguments import check_kind
 from bayescale.core.errors import SpecError
 from bayescale.parts.priors import LogNormal
 
 MISFIT = 0.3
 """E-folds by which a measured exponent may differ from that of a theory whose inputs are known exactly."""
+
+_MOST = sys.float_info.max  # an integer beyond it is below infinity, and no double
 
 
 def exponent_from_dimension(dimension: float, sd: float = 0.0, *, misfit: float = MISFIT) -> LogNormal:
@@ -40,7 +45,7 @@ def exponent_from_dimension(dimension: float, sd: float = 0.0, *, misfit: float 
     Raises
     ------
     SpecError
-        If the dimension is not positive, or an uncertainty is negative.
+        If the dimension is no positive number, or an uncertainty is negative.
 
     Examples
     --------
@@ -74,7 +79,7 @@ def exponent_from_zipf(a: float, sd: float = 0.0, *, misfit: float = MISFIT) -> 
     Raises
     ------
     SpecError
-        If `a` is not positive, or an uncertainty is negative.
+        If `a` is no positive number, or an uncertainty is negative.
 
     Examples
     --------
@@ -116,7 +121,7 @@ def exponent_from_statistics(
     Raises
     ------
     SpecError
-        If a power is not positive, or an uncertainty is negative.
+        If a power is no positive number, or an uncertainty is negative.
 
     Examples
     --------
@@ -131,12 +136,14 @@ def exponent_from_statistics(
 def _prior(exponent: float, unsure: dict[str, tuple[float, float]], misfit: float) -> LogNormal:
     """Return the prior, from the SD of each input and the e-folds of the exponent per unit of that input."""
     for name, (sd, _) in unsure.items():
-        if not 0 <= sd < math.inf:
+        check_kind(sd, Real, SpecError, f"{name} as a number")
+        if not 0 <= sd <= _MOST:
             raise SpecError(f"{name} is not a standard deviation", expected="a number of at least 0", got=repr(sd))
     return LogNormal(exponent, math.hypot(_positive("misfit", misfit), *(sd * by for sd, by in unsure.values())))
 
 
 def _positive(name: str, value: float) -> float:
-    if not 0 < value < math.inf:
+    check_kind(value, Real, SpecError, f"{name} as a number")
+    if not 0 < value <= _MOST:
         raise SpecError(f"{name} is out of range", expected="a positive, finite number", got=repr(value))
     return value

@@ -18,6 +18,7 @@ from bayescale.core.rich import rich
 from bayescale.core.verdict import Verdict
 from bayescale.inference.average import AbstractFit, check_fit
 from bayescale.modelling.sites import location_of
+from bayescale.parts.scales import SCALES
 from bayescale.prediction.extrapolation import reach
 from bayescale.prediction.predict import predict
 from bayescale.prediction.queries import NEW, queries_of
@@ -27,6 +28,7 @@ _TAIL = 0.001  # share of each tail that mean and SD leave out
 MOST_ANSWERS = 20_000_000
 """Largest number of queries × draws of a forecast. Each takes some 50 bytes, 1 GB in all."""
 
+_ROUNDING = 1e-6  # by which a probability may leave 0 to 1 in single precision
 _LARGEST = 1e150  # squares of larger draws, in an SD, are not finite
 
 
@@ -161,7 +163,10 @@ def forecast(
     chosen = fit.response(response)
     sites = predict(fit, table, seed=seed)
     needed = {name: table[of].to_numpy(float) for name, of in chosen.requires.items() if of in table}
-    epred = chosen.scale.expected(sites[location_of(chosen.name)], needed)
+    located = sites[location_of(chosen.name)]
+    if chosen.scale is SCALES["count"]:
+        _check_shares(chosen.name, located)
+    epred = chosen.scale.expected(located, needed)
     dims = (CHAIN, DRAW, QUERY)
     shape = (*fit.shape, len(table))
     draws = xr.Dataset(
@@ -182,6 +187,18 @@ def _check_size(queries: int, draws: int) -> None:
         raise QueryError(f"{queries:,} queries of {draws:,} draws each do not fit into memory",
                          expected=f"at most {MOST_ANSWERS // draws:,} queries of this fit at a time",
                          hint="split the table: with one seed, every part has the same laws")  # fmt: skip
+
+
+def _check_shares(name: str, located: np.ndarray) -> None:
+    """Refuse shares of items that are no probabilities, which a response of a user's own may give."""
+    bad = ~((located >= -_ROUNDING) & (located <= 1 + _ROUNDING)).all(axis=0)
+    if bad.any():
+        raise QueryError(
+            f"response {name!r} gives no probability",
+            expected="a share of items from 0 to 1 in every draw",
+            got=f"{located[:, bad].min():g} to {located[:, bad].max():g} at query {int(bad.argmax())}",
+            hint="ask for a run nearer to the fitted ones, or bound the response, for example by a sigmoid",
+        )
 
 
 def _check_finite(draws: xr.Dataset) -> None:

@@ -18,7 +18,7 @@ from bayescale.decisions.base import quantiles
 from bayescale.decisions.bills import card_of
 from bayescale.decisions.choice import Choice, Withheld
 from bayescale.decisions.hardware import Hardware
-from bayescale.decisions.influence import Change, Sway, answers_without, that_matter, without
+from bayescale.decisions.influence import Change, Sway, answers_without, no_large, that_matter, without
 from bayescale.evaluation.checks.base import EXCLUDED, FAIL, PASS, REVIEW, Answer, covered
 from bayescale.evaluation.comparison import data_card
 from bayescale.inference.average import LEAVE_OUT
@@ -117,12 +117,13 @@ def front(choice: Choice, answers: Sequence[Answer], *, title: str, measured: Ma
     said = [trust] if split and not measured_at(choice, choice.details.reach_decades, measured).backtests else []
     failed = [one for one in asked if one.state != PASS and one.question not in known and one not in said]
     wrong = sorted([*lines, *failed], key=lambda one: _ORDER[one.state])
-    chips = (*asked, *{one.question: one for one in lines if one.question not in states}.values())
+    steady = [] if any(one.question == "influence" for one in wrong) else _steady(choice)
+    chips = (*asked, *{one.question: one for one in [*lines, *steady] if one.question not in states}.values())
     state, why = _state(choice, [*asked, *lines])
     headline, confidence = _split_words(choice) if split else _words(choice)
     return Front(
         title, _subtitle(choice), state, why, headline, confidence, _cards(choice, trust, run, measured), chips,
-        _most(wrong), _worth(choice, modelled=any(one.state == FAIL for one in asked)),
+        (*_most(wrong), *steady)[:_LINES], _worth(choice, modelled=any(one.state == FAIL for one in asked)),
         () if split else _tables(choice), tuple(pictures), _assumed(choice),
         say("static", budget=budget_words(choice)) if split else "",
     )  # fmt: skip
@@ -526,7 +527,17 @@ def _influential(choice: Choice) -> list[Answer]:
     said = [without(changes, few, choice.settled) for few in that_matter(changes) if not few.all_marked]
     said += [f"without {one.runs.which}: {choice.without(one)}; {one.runs.about}"
              for one in choice.sways if not one.runs.all_marked]  # fmt: skip
-    return [Answer("influence", REVIEW, one[:1].upper() + one[1:], action) for one in said]
+    return [Answer("influence", REVIEW, _sentence(one), action) for one in said]
+
+
+def _steady(choice: Choice) -> list[Answer]:
+    """That leaving out runs changes little, with the runs that change most, as the command line says it."""
+    said = no_large(_changes(choice), choice.settled) or choice.steady
+    return [Answer("influence", PASS, _sentence(said), "none")] * bool(said)
+
+
+def _sentence(words: str) -> str:
+    return words[:1].upper() + words[1:]
 
 
 def _changes(choice: Choice) -> list[Change]:
@@ -545,7 +556,7 @@ def _marked(choice: Choice) -> list[Answer]:
         for few, said in left_out
         if few.all_marked
     )
-    return [Answer(EXCLUDED, REVIEW, words[:1].upper() + words[1:] + changed, LEAVE_OUT)]
+    return [Answer(EXCLUDED, REVIEW, _sentence(words) + changed, LEAVE_OUT)]
 
 
 def _assumed(choice: Choice) -> str:
@@ -570,7 +581,7 @@ def _worth(choice: Choice, *, modelled: bool = False) -> tuple[str, ...]:
     said = [f"Worth of settling one unknown (they do not add up): {lines['settle']}."] if "settle" in lines else []
     if isinstance(choice.details, Split):
         dollars = choice.bill[1].get("dollars")
-        money = f"${count(dollars['q50'] * choice.waste_fraction)}, " if dollars else ""
+        money = f"${count(dollars['mean'] * choice.waste_fraction)}, " if dollars else ""
         saved = f"{money}{percent(choice.waste_fraction)} of the compute"
         most = choice.waste_fraction * choice.details.flops
         runs, family = choice.fit.design_frame, choice.details.family

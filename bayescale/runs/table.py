@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
+from bayescale.core.arguments import described
 from bayescale.core.errors import RunsError, nearest
 from bayescale.core.quantities import count, counted, quantity
 from bayescale.runs.columns import RUN_KEY, SPANS, is_empty, missing_column, number, size_column, text
@@ -254,20 +256,37 @@ class Runs:
         found = filled(self._frame)
         return self if found is self._frame else replace(self, _frame=found)
 
-    def take(self, keep: np.ndarray) -> Runs:
+    def take(self, keep: ArrayLike) -> Runs:
         """Return some of the rows.
 
         Parameters
         ----------
-        keep : ndarray, shape (row,) if boolean
+        keep : array-like, shape (row,) if boolean
             Boolean mask of the rows, or positions of rows.
 
         Returns
         -------
         Runs
+
+        Raises
+        ------
+        RunsError
+            If it is neither, of another length, or a position is beyond the last row.
         """
-        frame = self._frame[keep] if keep.dtype == bool else self._frame.iloc[keep]
-        return replace(self, _frame=frame.reset_index(drop=True))
+        return replace(self, _frame=self._frame.iloc[_positions(keep, len(self))].reset_index(drop=True))
+
+
+def _positions(keep: Any, count: int) -> np.ndarray:
+    """Return the positions of the rows that a mask or positions select out of `count`."""
+    rows = np.arange(count)
+    try:
+        found, why = rows[np.asarray(keep)], "not in one dim"
+    except (IndexError, TypeError, ValueError) as error:
+        found, why = rows[None], str(error)
+    if found.ndim != 1:
+        raise RunsError("this selects no rows", expected=f"a mask of {count} values, or positions below {count}",
+                        got=f"{described(keep)}: {why}", hint="for a condition on a column, use where")  # fmt: skip
+    return found
 
 
 def _similar(run_id: str, known: list[str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import h5py
@@ -725,6 +726,73 @@ def test_what_is_no_fit_is_refused_in_words(use: Callable[[object], object], fit
 def test_what_is_no_path_is_refused_in_words(load: Callable[[object], object], path: object) -> None:
     with pytest.raises(BayescaleError, match=r"expected: a path\n  got: "):
         load(path)
+
+
+WRONG_TYPES: dict[str, tuple[Callable[[bs.Runs], object], str]] = {
+    "a dimension as text": (lambda runs: bs.exponent_from_dimension("16"), "dimension as a number\n  got:      '16'"),
+    "no dimension": (lambda runs: bs.exponent_from_dimension(None), "dimension as a number"),
+    "an endless dimension": (lambda runs: bs.exponent_from_dimension(10**400), "dimension is out of range"),
+    "dimensions": (lambda runs: bs.exponent_from_dimension(np.array([8.0, 16.0])), "dimension as a number"),
+    "an SD as text": (lambda runs: bs.exponent_from_zipf(1.0, "0.1"), "sd as a number"),
+    "an endless SD": (lambda runs: bs.exponent_from_zipf(1.0, 10**400), "sd is not a standard deviation"),
+    "a misfit as text": (lambda runs: bs.exponent_from_statistics(0.5, 0.9, misfit="0.3"), "misfit as a number"),
+    "a decay as text": (lambda runs: bs.exponent_from_statistics(0.5, "0.9"), "correlation_decay as a number"),
+    "a list to fit": (lambda runs: bs.fit_many([runs], "additive"), "mapping of names to tables(?s:.*)bs.fit"),
+    "one table to fit": (lambda runs: bs.fit_many(runs, "additive"), "mapping of names to tables of runs"),
+    "nothing to fit": (lambda runs: bs.fit_many(None, "additive"), "mapping of names to tables of runs"),
+    "a name to fit": (lambda runs: bs.fit_many({"a": "hoffmann2022"}, "additive"), "as runs(?s:.*)bs.load_runs"),
+    "a spec's name": (lambda runs: bs.fit_many({"a": runs}, {"a": "additive"}), "every spec as(?s:.*)bs.load_spec"),
+    "another spec": (
+        lambda runs: bs.fit_many({"a": runs}, {"b": bs.load_spec("additive")}),
+        "a table has no spec\n  expected: a\n  got:      b\n  hint:     add a spec for 'a'",
+    ),
+    **{
+        f"{of}, {name}": (partial(lambda call, given, runs: call(runs, **given), call, {name: value}), words)
+        for of, call in {
+            "many": lambda runs, **given: bs.fit_many({"a": runs}, "additive", **given),
+            "calibrate": lambda runs, **given: bs.calibrate("additive", runs=runs, simulations=20, **given),
+        }.items()
+        for name, value, words in (
+            ("chains", "4", "chains as an integer\n  got:      '4'"),
+            ("draws", 500.5, "draws as an integer\n  got:      500.5"),
+            ("warmup", "500", "warmup as an integer"),
+            ("seed", "x", "an integer from 0 to 2147483647\n  got:      'x'"),
+        )
+    },
+    "longer as text": (lambda runs: bs.fit_many({"a": runs}, "additive", longer="2"), "longer as an integer"),
+    "made as text": (lambda runs: bs.fit_many({"a": runs}, "additive", made="x"), "a function of a name and a fit"),
+    "workers as text": (lambda runs: bs.fit_many({"a": runs}, "additive", workers="2"), "workers as an integer"),
+    "a scheduler": (lambda runs: bs.fit_many({"a": runs}, "additive", scheduler=3), "the address of a scheduler"),
+    "a folder": (lambda runs: bs.fit_many({"a": runs}, "additive", folder=3), "a path\n  got:      3, of type int"),
+    "simulations": (lambda runs: bs.calibrate("additive", simulations="200"), "simulations as an integer"),
+    "each": (lambda runs: bs.calibrate("additive", simulations=20, each=3), "each as a function of a batch"),
+    **{
+        f"rows, {name}": (partial(lambda keep, runs: runs.take(keep), keep), words)
+        for name, keep, words in (
+            ("none", None, "selects no rows(?s:.*)a mask of 245 values, or positions below 245\n  got:      None"),
+            ("one", 3, "selects no rows(?s:.*)3, of type int"),
+            ("a name", "x", "selects no rows(?s:.*)'x', of type str"),
+            ("a short mask", np.array([True]), "selects no rows(?s:.*)ndarray: (?s:.*)245"),
+            ("a row beyond", np.array([245]), "selects no rows(?s:.*)245 is out of bounds"),
+            ("part of a row", np.array([1.5]), "selects no rows(?s:.*)integer"),
+            ("two dims", np.array([[1]]), "selects no rows(?s:.*)hint: (?s:.*)where"),
+        )
+    },
+}
+
+
+@pytest.mark.parametrize("name", WRONG_TYPES)
+def test_an_argument_of_another_type_is_refused_in_words(name: str) -> None:
+    call, words = WRONG_TYPES[name]
+    with pytest.raises(BayescaleError, match=words):
+        call(bs.load_runs("hoffmann2022"))
+
+
+def test_rows_come_as_any_sequence_of_truth_values_or_positions() -> None:
+    runs = bs.load_runs("hoffmann2022")
+    first = [True, True] + [False] * 243
+    for keep in ([0, 1], (0, 1), np.array([0, 1]), first, np.array(first), pd.Series(first), range(2)):
+        assert list(runs.take(keep)["params"]) == list(runs["params"][:2])
 
 
 SETTINGS: dict[str, tuple[object, str]] = {

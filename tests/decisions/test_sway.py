@@ -16,6 +16,9 @@ from scipy.stats import t as student
 import bayescale as bs
 from bayescale.decisions.influence import STEADY, Sway, influence, influence_lines, swayed
 from bayescale.decisions.risk import CVaR, Mean
+from bayescale.evaluation.checks.base import Answer
+from bayescale.reporting.front import front
+from bayescale.reporting.sentences import say
 
 N = 40
 STRAYS = [3, 4, 5, 6, 7]
@@ -65,6 +68,7 @@ def test_the_runs_that_decide_a_choice_are_found_with_the_choice_of_the_others(h
     # Half a step of the grid, and two Monte Carlo errors: of a mean whose draws have weights, and of a covariance.
     assert ACTIONS[one.action] - y.mean() == pytest.approx(moved, abs=0.005 + 2 * 0.0075)
     assert one.cost == pytest.approx(moved**2, rel=0.15)
+    assert one.runs.rough == "a rough estimate: fit again without these runs to confirm it"  # which have no run_id
 
 
 @pytest.mark.parametrize("risk", [Mean(), CVaR()], ids=["mean", "cvar"])
@@ -119,9 +123,12 @@ def test_a_decision_says_what_would_be_chosen_without_the_marked_runs(chinchilla
     assert bs.decide("allocation", chinchilla_fit, flops="1e24").sways == []
 
 
-@pytest.mark.parametrize(
+asked_of_any = pytest.mark.parametrize(
     "asked", [("allocation", {"flops": "1e24"}), ("target", {"loss": 2.1})], ids=lambda one: one[0]
 )
+
+
+@asked_of_any
 def test_an_answer_says_whether_any_run_moves_it(chinchilla: bs.Runs, asked: tuple[str, dict[str, Any]]) -> None:
     """Draws that differ by a ten thousandth of the loss: all runs together could not move an answer."""
     name, ask = asked
@@ -132,6 +139,27 @@ def test_an_answer_says_whether_any_run_moves_it(chinchilla: bs.Runs, asked: tup
         said[-1].startswith("no large change; the largest is without") if name == "allocation" else said[-1] == STEADY
     )
     assert all("marked as excluded" in text for text in said[:-1])
+
+
+@asked_of_any
+def test_the_page_says_that_no_run_moves_the_answer_as_the_command_line_does(
+    chinchilla: bs.Runs, asked: tuple[str, dict[str, Any]]
+) -> None:
+    """Draws that differ by a ten thousandth of the loss: all runs together could not move an answer."""
+    little = 1e-4 * np.random.default_rng(0).standard_normal((CHAINS, DRAWS))
+    fit = known_fit(chinchilla, "additive", SARDANA | {"E": SARDANA["E"] * np.exp(little)})
+    choice = bs.decide(asked[0], fit, **asked[1])
+    said = [text for label, text in choice.lines if label == "influence"][-1]
+    for answers, shown in (
+        ([], True),
+        ([Answer("influence", "PASS", "3 of 3 findings passed", "none")], True),
+        ([Answer("influence", "FAIL", "1 of 3 findings failed", "look")], False),
+    ):
+        page = front(choice, answers, title="")
+        lines = [one.sentence for one in page.wrong if one.question == "influence"]
+        assert lines == ([said[:1].upper() + said[1:]] if shown else ["1 of 3 findings failed"])
+        assert {one.question: one.state for one in page.chips}["influence"] == ("PASS" if shown else "FAIL")
+        assert say("moved") not in page.why
 
 
 def test_an_answer_that_a_run_moves_does_not_say_that_none_does(chinchilla_fit: bs.Fit) -> None:
@@ -160,6 +188,10 @@ def test_where_draws_cannot_be_reweighted_the_change_is_one_of_first_order_and_s
     said = f", to first order; reweighting is not reliable here (Pareto shape {found.shape:.2f})"
     assert str(found).endswith(said)
     rough, marked = (line for _, line in influence_lines(changes))
-    assert "a rough estimate: fit again to confirm it" in rough
+    assert "; a rough estimate: fit again without these runs (--exclude) to confirm it; they have" in rough
+    (excluded,) = {one.runs for one in changes if one.runs.all_marked}
+    where = "--where 'exclusion=\"\"'"
+    assert excluded.rough == f"a rough estimate: fit again without these runs ({where}) to confirm it"
+    assert len(excluded.rough) <= 92
     assert "5 runs marked as excluded" in marked
     assert "rough" not in marked  # these can be reweighted

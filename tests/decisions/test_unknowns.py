@@ -8,7 +8,11 @@ import numpy as np
 import pytest
 
 import bayescale as bs
+from bayescale.core.quantities import count
+from bayescale.decisions.bills import flop_price
+from bayescale.decisions.hardware import hardware
 from bayescale.decisions.unknowns import FORM, partial_information, unknowns_of
+from bayescale.reporting.front import front
 
 # Two actions, of utility 0 and of normal utility with mean 0.3 and SD 1. Perfect information is worth
 # φ(0.3) - 0.3·(1 - Φ(0.3)).
@@ -109,6 +113,16 @@ def test_the_unknowns_that_are_worth_most_are_said_with_their_meaning(chinchilla
     said = dict(bs.decide("allocation", chinchilla_fit, flops=5.76e23).lines)["settle"]
     assert "beta_D (exponent of tokens) 0." in said
     assert "alpha_N (exponent of params) 0." in said
+
+
+def test_a_share_of_the_compute_is_worth_that_share_of_the_mean_bill(chinchilla_fit: bs.Fit) -> None:
+    """Of an expected saving: the price does not depend on the law, so that means multiply."""
+    choice = bs.decide(bs.Allocation("5.76e23", hardware="H100"), chinchilla_fit)
+    table, paid = choice.unknowns, 5.76e23 * flop_price(hardware("H100"), len(choice.utility))
+    assert paid.mean() > 1.05 * np.median(paid)  # the test can tell them apart
+    assert (table["worth_dollars"] / table["worth_compute"]).dropna().to_numpy() == pytest.approx(paid.mean())
+    saved = f"${count(paid.mean() * choice.waste_fraction)}, "
+    assert f"Upper bound: {saved}" in " ".join(front(choice, [], title="").worth)
 
 
 def test_what_it_is_worth_to_settle_each_unknown_is_in_the_json(chinchilla_fit: bs.Fit) -> None:

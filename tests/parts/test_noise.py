@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import jax
 import numpy as np
 import pandas as pd
 import pytest
 
 import bayescale as bs
-from bayescale.parts.base import Rows
+from bayescale.core.errors import QueryError
+from bayescale.core.precision import float64
+from bayescale.parts.base import AbstractResponse, Parameter, Rows
 from bayescale.parts.catalogue import catalogue
+from bayescale.parts.priors import LogNormal
 
 NOISE = catalogue("bayescale.parts.noise")
 LOSS = 2.5
@@ -73,3 +77,50 @@ def test_an_error_below_zero_and_one_left_out_are_refused():
     spec = bs.make_spec("measured", law="additive", responses={"loss": "measured"}, pooling={"default": "none"})
     with pytest.raises(bs.BayescaleError, match="loss_error"):
         bs.fit(bs.load_runs(sweep().drop(columns="loss_error")), spec)
+
+
+def test_a_probability_beyond_rounding_has_no_density_and_ends_the_draw() -> None:
+    """Several draws at a time, as forecasts are made: NumPyro's own sampler does not end above 1."""
+    columns = {"n_items": np.array([10.0])}
+
+    def of(share: jax.Array) -> tuple[jax.Array, jax.Array]:
+        noise = NOISE["binomial"].distribution(share, columns)
+        return noise.sample(jax.random.key(0)), noise.log_prob(np.array([10]))
+
+    shares = np.array([[1.0], [1 + 1e-7], [-1e-7], [1.5], [-0.5], [np.nan]])
+    with float64():
+        drawn, density = (np.ravel(x) for x in jax.vmap(of)(shares))
+    np.testing.assert_array_equal(drawn, [10, 10, 0, np.nan, np.nan, np.nan])
+    np.testing.assert_array_equal(np.isnan(density), [False] * 3 + [True] * 3)
+
+
+class Line(AbstractResponse):
+    """A share of items that falls with the loss on a line, and so exceeds 1 at a small loss."""
+
+    name = "line"
+    source = "a test of this project"
+    observed = "n_correct"
+    requires = ("n_items",)
+    kind = "count"
+    unit = "items"
+    parameters = {"slope": Parameter(LogNormal(0.2, 0.01), "1/nat", "how much a nat is worth", 0.1)}
+
+    @staticmethod
+    def location(log_loss, columns, *, slope):
+        return 1.4 - slope * jax.numpy.exp(log_loss)
+
+
+@pytest.mark.parametrize("noise", ["binomial", "beta-binomial"])
+def test_a_forecast_of_a_share_above_one_is_refused(noise: str, drawn_fit: bs.Fit, ours: bs.Runs) -> None:
+    responses = {"loss": "student-t", "line": {"response": Line, "noise": noise}}
+    spec = bs.make_spec("line", law="additive", responses=responses)
+    runs = bs.load_runs(ours.frame.assign(line_n_items=100, line=50), loss_unit="nats")
+    drawn = {name: drawn_fit.posterior[name].to_numpy() for name in drawn_fit.sampled}
+    more = {"slope_line": 0.2, "concentration_line": 200.0}
+    spread = np.exp(0.01 * np.random.default_rng(0).standard_normal(drawn_fit.shape))
+    drawn |= {name: value * spread for name, value in more.items() if name in spec.parameters}
+    fit = bs.Fit.from_samples(drawn, spec, runs)
+    near, far = {"params": 1e9, "tokens": 2e10}, {"params": 1e13, "tokens": 1e15}
+    assert 0 < bs.forecast(fit, **near, line_n_items=100, response="line").summary["q50"][0] < 100
+    with pytest.raises(QueryError, match=r"'line' gives no probability(?s:.*)0 to 1(?s:.*)at query 0"):
+        bs.forecast(fit, **far, line_n_items=100, response="line")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from contextlib import nullcontext
 from dataclasses import FrozenInstanceError
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,19 @@ def test_a_value_that_is_no_positive_number_is_refused(kind: str, name: str, fie
         catalogue(f"bayescale.parts.{kind}")[name](**{field: value})
     with refused:
         bs.make_spec("mine", **content_with(kind, name), fields={name: {field: value}})
+
+
+COUNTS = [(kind, name, field) for kind in ("discrepancies", "penalties")
+          for name, of in catalogue(f"bayescale.parts.{kind}").items()
+          for field, default in of.defaults().items() if isinstance(default, int)]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "name", "field"), COUNTS)
+def test_a_count_that_would_take_all_memory_is_refused(kind: str, name: str, field: str) -> None:
+    words = rf"(?s){field}.*{name}.*expected: an integer from 1 to 1000\n.*got: +1001\n.*its default is"
+    for value, expected in ((1000, nullcontext()), (1001, pytest.raises(SpecError, match=words))):
+        with expected:
+            bs.make_spec("mine", **content_with(kind, name), fields={name: {field: value}})
 
 
 @every_field

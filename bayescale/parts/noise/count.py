@@ -1,9 +1,12 @@
 """Noise on counts of correct answers: Binomial, Beta-Binomial."""
 
+import jax.numpy as jnp
 from numpyro import distributions as dist
 
 from bayescale.parts.base import AbstractNoise, Parameter
 from bayescale.parts.priors import LogNormal
+
+_ROUNDING = 1e-6  # by which a probability may leave 0 to 1 in single precision
 
 
 class Binomial(AbstractNoise):
@@ -15,7 +18,20 @@ class Binomial(AbstractNoise):
 
     @staticmethod
     def distribution(location, columns):
-        return dist.BinomialProbs(location, total_count=_items(columns))
+        share = jnp.clip(location, 0.0, 1.0)
+        share = jnp.where(jnp.abs(location - share) <= _ROUNDING, share, jnp.nan)
+        return Items(share, total_count=_items(columns), validate_args=False)
+
+
+class Items(dist.BinomialProbs):
+    """A Binomial distribution that draws NaN where its probability is NaN; the one that is inherited draws 0.
+
+    A response of a user's own may exceed 1. The sampler that is inherited would then never end.
+    """
+
+    def sample(self, key, sample_shape=()):
+        """Return counts, or NaN."""
+        return jnp.where(jnp.isnan(self.probs), jnp.nan, super().sample(key, sample_shape))
 
 
 class BetaBinomial(AbstractNoise):
