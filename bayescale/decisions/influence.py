@@ -22,6 +22,7 @@ from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN
 
 MARKED = "marked as excluded"
 STEADY = "without any run or cluster, staying with this choice costs no more than the expected regret"
+ROUGH = "a rough estimate"
 _SDS = 1.0  # posterior SDs by which a few runs may move an answer, however small the change
 _FEWEST = 100  # draws whose tail shows the shape of their weights
 _RELIABLE = 0.7  # largest Pareto shape at which reweighted draws are used: Vehtari et al. 2024
@@ -75,7 +76,7 @@ class Few:
         """That an answer without them is not reliable, and which fit would confirm it, in words."""
         these = "these runs" if self.count > 1 else "this run"
         named = f" ({self.option})" * bool(self.option)
-        return f"a rough estimate: fit again without {these}{named} to confirm it"
+        return f"{ROUGH}: fit again without {these}{named} to confirm it"
 
     @property
     def place(self) -> str:

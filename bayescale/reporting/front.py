@@ -18,7 +18,7 @@ from bayescale.decisions.base import quantiles
 from bayescale.decisions.bills import card_of
 from bayescale.decisions.choice import Choice, Withheld
 from bayescale.decisions.hardware import Hardware
-from bayescale.decisions.influence import Change, Sway, answers_without, no_large, that_matter, without
+from bayescale.decisions.influence import ROUGH, Change, Sway, answers_without, no_large, that_matter, without
 from bayescale.evaluation.checks.base import EXCLUDED, FAIL, PASS, REVIEW, Answer, covered
 from bayescale.evaluation.comparison import data_card
 from bayescale.inference.average import LEAVE_OUT
@@ -524,10 +524,11 @@ def _reach_card(decades: float, flops: float) -> Card:
 def _influential(choice: Choice) -> list[Answer]:
     """What leaving out the runs that move the answer most changes, for a choice from one fit."""
     changes, action = _changes(choice), "look at these runs; fit without them (--exclude), and report both answers"
-    said = [without(changes, few, choice.settled) for few in that_matter(changes) if not few.all_marked]
-    said += [f"without {one.runs.which}: {choice.without(one)}; {one.runs.about}"
-             for one in choice.sways if not one.runs.all_marked]  # fmt: skip
-    return [Answer("influence", REVIEW, _sentence(one), action) for one in said]
+    said = [(few, without(changes, few, choice.settled)) for few in that_matter(changes)]
+    said += [(one.runs, f"without {one.runs.which}: {choice.without(one)}; {one.runs.about}") for one in choice.sways]
+    # Which fit would confirm a rough estimate is the action, and is not said twice.
+    return [Answer("influence", REVIEW, _sentence(words.replace(few.rough, ROUGH)), action)
+            for few, words in said if not few.all_marked]  # fmt: skip
 
 
 def _steady(choice: Choice) -> list[Answer]:
