@@ -103,7 +103,7 @@ def test_a_local_error_has_one_variance_everywhere_and_only_nearby_runs_share_it
 def test_a_forecast_shares_no_more_error_with_the_runs_than_the_process_says():
     """Of many runs few are knots, and what these leave unexplained does not reach a forecast."""
     local, fitted = part("discrepancies", "local", knots=24), rows(168, 1)
-    away = np.array([[0.3, 0.4], [4.0, 4.0], [9.0, 9.0]])  # amid the runs, beyond them and far away
+    away = np.array([[0.3, 0.4], [4.0, 4.0], [9.0, 9.0]])  # among the runs, beyond them and far away
     found = covariance(local, rows_at(np.concatenate([away, fitted.inputs])), fitted)
     np.testing.assert_allclose(np.diag(found)[:3], 1.0, rtol=1e-5)
     distance = np.abs(away[:, None] - fitted.inputs[None]) / np.ptp(fitted.inputs, axis=0) * local.lengths
