@@ -18,6 +18,7 @@ from bayescale.core.rich import rich
 from bayescale.core.verdict import Verdict
 from bayescale.inference.average import AbstractFit, check_fit
 from bayescale.modelling.sites import location_of
+from bayescale.parts.noise.count import ROUNDING
 from bayescale.parts.scales import SCALES
 from bayescale.prediction.extrapolation import reach
 from bayescale.prediction.predict import predict
@@ -28,7 +29,6 @@ _TAIL = 0.001  # share of each tail that mean and SD leave out
 MOST_ANSWERS = 20_000_000
 """Largest number of queries × draws of a forecast. Each takes some 50 bytes, 1 GB in all."""
 
-_ROUNDING = 1e-6  # by which a probability may leave 0 to 1 in single precision
 _LARGEST = 1e150  # squares of larger draws, in an SD, are not finite
 
 
@@ -191,7 +191,7 @@ def _check_size(queries: int, draws: int) -> None:
 
 def _check_shares(name: str, located: np.ndarray) -> None:
     """Refuse shares of items that are no probabilities, which a response of a user's own may give."""
-    bad = ~((located >= -_ROUNDING) & (located <= 1 + _ROUNDING)).all(axis=0)
+    bad = ~((located >= -ROUNDING) & (located <= 1 + ROUNDING)).all(axis=0)
     if bad.any():
         raise QueryError(
             f"response {name!r} gives no probability",

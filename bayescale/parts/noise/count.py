@@ -6,7 +6,8 @@ from numpyro import distributions as dist
 from bayescale.parts.base import AbstractNoise, Parameter
 from bayescale.parts.priors import LogNormal
 
-_ROUNDING = 1e-6  # by which a probability may leave 0 to 1 in single precision
+ROUNDING = 1e-6
+"""By how much a probability may leave 0 to 1 in single precision."""
 
 
 class Binomial(AbstractNoise):
@@ -19,7 +20,7 @@ class Binomial(AbstractNoise):
     @staticmethod
     def distribution(location, columns):
         share = jnp.clip(location, 0.0, 1.0)
-        share = jnp.where(jnp.abs(location - share) <= _ROUNDING, share, jnp.nan)
+        share = jnp.where(jnp.abs(location - share) <= ROUNDING, share, jnp.nan)
         return Items(share, total_count=_items(columns), validate_args=False)
 
 
