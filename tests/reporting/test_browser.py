@@ -27,6 +27,7 @@ from bayescale.decisions.risk import CVaR, Mean
 from bayescale.decisions.solver import solve
 from bayescale.decisions.tabulated import Tabulated, tabulated
 from bayescale.decisions.thinned import thinned
+from bayescale.decisions.waste import why_care
 from bayescale.modelling.design import design
 from bayescale.prediction.predictive import from_prior
 from bayescale.reporting import sentences, words
@@ -606,12 +607,14 @@ def test_a_far_budget_and_a_large_waste_ask_for_care(opened: Any, table: Tabulat
         move(page, flops=flops)
         found = table.allocation(flops)
         if found["settled"]:
-            far, costly = flops > 100 * largest, found["waste_fraction"] > 0.1
+            far, most = flops > 100 * largest, max(found["waste_fraction"], found["waste_q95"])
+            wide = why_care(found["best_ratio"], np.full(1, most))
             why = page.inner_text("#state-why")
-            assert (sentences.say("far") in why, sentences.say("costly") in why) == (far, costly)
-            assert "care" in page.get_attribute("#verdict", "class") or not (far or costly)
-            seen |= {("far", far), ("costly", costly)}
-    assert {("far", True), ("far", False)} <= seen
+            assert (sentences.say("far") in why, "of compute, over the tolerance" in why) == (far, bool(wide))
+            assert wide in why
+            assert "care" in page.get_attribute("#verdict", "class") or not (far or wide)
+            seen |= {("far", far), ("wide", bool(wide))}
+    assert {("far", True), ("far", False), ("wide", True)} <= seen
 
 
 def test_the_keyboard_moves_a_slider_and_the_sentence_follows(opened: Any, table: Tabulated) -> None:
