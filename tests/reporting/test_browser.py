@@ -407,7 +407,7 @@ def test_the_page_serves_as_python_does(opened: Any, table: Tabulated) -> None:
 
 def test_numbers_are_written_as_in_python(opened: Any) -> None:
     page = opened()
-    values = [0.00738, 1.953, 17.5, 1500.4, 74.03e9, 1.2967e12, 999.6e9, 5.76e23, 1.5e25, 12345.0, 7e9]
+    values = [5.0, 6.5, 44.4, 345.2, 0.00738, 1.953, 17.5, 1500.4, 74.03e9, 1.2967e12, 999.6e9, 5.76e23, 1.5e25, 12345.0, 7e9]
     written = page.evaluate("v => v.map((x) => [bayescale.words.counted(x), bayescale.words.number(x)])", values)
     assert written == [[words.counted(v) if v < 1e15 else words.number(v), words.number(v)] for v in values]
     shares = [0.0048, 0.0187, 0.05, 0.123, 0.5, 1.2, 0.00031, 0.0999]
@@ -615,6 +615,21 @@ def test_a_far_budget_and_a_large_waste_ask_for_care(opened: Any, table: Tabulat
             assert "care" in page.get_attribute("#verdict", "class") or not (far or wide)
             seen |= {("far", far), ("wide", bool(wide))}
     assert {("far", True), ("far", False), ("wide", True)} <= seen
+
+
+@of("unsettled")
+def test_what_an_answer_depends_on_says_with_which_setting_once_the_sliders_have_another(opened: Any) -> None:
+    page = opened()
+    written = page.inner_text("#depends")
+    assert re.fullmatch(r"Without \d runs? \(.*\): \S+ times the tokens per param and \S+ times the loss.*\.", written)
+    move(page, flops=2e23)
+    assert page.inner_text("#depends") == (
+        f"{written} This is with 5.76×10²³ FLOP, the setting with which the page was written."
+    )
+    move(page, flops=FLOPS, serve=1e12)
+    assert page.inner_text("#depends") == written  # what is not settled serves nothing
+    move(page, serve=0)
+    assert page.inner_text("#depends") == written
 
 
 def test_the_keyboard_moves_a_slider_and_the_sentence_follows(opened: Any, table: Tabulated) -> None:
