@@ -407,7 +407,7 @@ def test_the_page_serves_as_python_does(opened: Any, table: Tabulated) -> None:
 
 def test_numbers_are_written_as_in_python(opened: Any) -> None:
     page = opened()
-    values = [5.0, 6.5, 44.4, 345.2, 0.00738, 1.953, 17.5, 1500.4, 74.03e9, 1.2967e12, 999.6e9, 5.76e23, 1.5e25, 12345.0, 7e9]
+    values = [5.0, 6.5, 345.2, 0.00738, 1.953, 17.5, 1500.4, 74.03e9, 1.2967e12, 999.6e9, 5.76e23, 1.5e25, 12345.0, 7e9]
     written = page.evaluate("v => v.map((x) => [bayescale.words.counted(x), bayescale.words.number(x)])", values)
     assert written == [[words.counted(v) if v < 1e15 else words.number(v), words.number(v)] for v in values]
     shares = [0.0048, 0.0187, 0.05, 0.123, 0.5, 1.2, 0.00031, 0.0999]
