@@ -40,7 +40,7 @@ from bayescale.decisions.surface import (
     recipe_of,
     sizes_around,
 )
-from bayescale.decisions.waste import BELOW, safe_range, wasted, why_unsettled
+from bayescale.decisions.waste import BELOW, safe_range, wasted, why_care, why_unsettled
 from bayescale.decisions.words import most_saved
 from bayescale.inference.average import AbstractFit
 from bayescale.modelling.sites import LOG_LOSS
@@ -51,6 +51,9 @@ from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN, size_column
 
 TIMES_LARGEST = 10.0
 """Default budget, as a multiple of the largest run's compute."""
+FAR = 100.0
+"""Times the largest run's compute above which a forecast is a scenario, and a split is to be used with care."""
+TOO_FAR = f"the budget is over {FAR:.0f} times the largest run"
 CUSTOMARY = 20.0
 """Tokens per param that many keep to at any budget, after Hoffmann et al. (2022)."""
 UNITS = ("flops", "dollars", "days")
@@ -352,15 +355,23 @@ class Split(AbstractDetails):
 
         Limits waste compute, whatever the runs say: with limits, both are those within the limits.
         """
-        ratio, waste = self._within_limits if self.limited else (self.optimum["tokens_per_param"], self.waste_fraction)
-        return why_unsettled(ratio, waste)
+        ratio, waste = self._within_limits
+        return why_unsettled(ratio, float(waste.mean()))
 
     @property
-    def _within_limits(self) -> tuple[dict[str, float], float]:
-        """Tokens per param of each draw's best allowed split, and the expected waste against it."""
+    def care(self) -> list[str]:
+        """Reasons to use the split with care: its reach, and its waste where that is over the tolerance."""
+        return [*[TOO_FAR] * (10**self.reach_decades > FAR), *filter(None, [why_care(*self._within_limits)])]
+
+    @property
+    def _within_limits(self) -> tuple[dict[str, float], np.ndarray]:
+        """Tokens per param of each draw's best split and the waste against it: of its best allowed one, with limits."""
+        waste = self.waste[:, self.best.action]
+        if not self.limited:
+            return self.optimum["tokens_per_param"], waste
         ratio = self.spent[:, 0] / (FLOPS_PER_PARAM_TOKEN * np.exp(2 * self.ln_params[self.best.by_draw]))
         best = self.waste[np.arange(len(self.waste)), self.best.by_draw]
-        return quantiles(ratio), float(((1 + self.waste[:, self.best.action]) / (1 + best) - 1).mean())
+        return quantiles(ratio), (1 + waste) / (1 + best) - 1
 
     @property
     def nats_per_efold(self) -> float:

@@ -170,6 +170,11 @@ class AbstractDetails(ABC):
         """Why the runs do not settle the choice; empty if they do. An unsettled choice reports only ranges."""
 
     @property
+    def care(self) -> Sequence[str]:
+        """Reasons to use a settled choice with care for how far it reaches or how wide it is; none by default."""
+        return ()
+
+    @property
     @abstractmethod
     def notes(self) -> tuple[str, ...]:
         """Caveats on a choice that stands, one sentence each."""

@@ -17,7 +17,7 @@ from bayescale.core.rich import paired, rich
 from bayescale.core.verdict import Verdict
 from bayescale.decisions.base import REALISED, AbstractDecision, Details, quantiles
 from bayescale.decisions.bills import bill, card_of, uncertain
-from bayescale.decisions.influence import STEADY, Sway, swayed
+from bayescale.decisions.influence import ROUGH, STEADY, Change, Effect, Sway, effects, swayed
 from bayescale.decisions.limits import Binding, allowed_by, bindings, limits_of, shape_lines
 from bayescale.decisions.risk import RISKS, AbstractRisk, Mean, risk_of
 from bayescale.decisions.surface import Scope
@@ -26,6 +26,9 @@ from bayescale.decisions.words import DOLLARS, labelled, measured, most_saved, w
 from bayescale.inference.average import LEAVE_OUT, AbstractFit
 from bayescale.prediction.queries import resolve_family
 
+USE = "use with care"
+MOVED = "leaving out a few runs changes the answer"
+MARKED_MOVE = "the fit includes runs that the table marks as not to be fitted, and they change the answer"
 _FEW_UNKNOWNS = 3  # in text
 _CLEAR = 2.0  # Monte Carlo errors by which the worth of an unknown must exceed zero to be named
 
@@ -261,16 +264,39 @@ class Choice:
         return swayed(self.fit, family, self.read_by(self.risk), self.risk, self.best.action, self.regret, self.allowed)
 
     @property
-    def _influence(self) -> list[tuple[str, str]]:
-        """The choice without the runs that decide it, in words; that there are none, if it is known."""
-        said = [f"without {one.runs.which}: {self.without(one)}; {one.runs.about}" for one in self.sways]
-        return [("influence", text) for text in filter(None, [*said, self.steady])]
+    def effects(self) -> list[Effect]:
+        """What leaving out the runs that move the answer most does, and the marked runs; empty if it is not known."""
+        if hasattr(self.details, "influence"):
+            return effects(self.details.influence, self.settled)
+        said = [Effect(one.runs, self.without(one), one.runs.to_do(matters=one.matters, reliable=one.reliable),
+                       one.matters, one.matters and bool(one.runs.moves)) for one in self.sways]  # fmt: skip
+        known = self._left_out is not None and not any(one.matters for one in self._left_out)
+        return [*said, *[Effect(None, STEADY)] * known]
 
     @property
-    def steady(self) -> str:
-        """That no runs decide the choice, in words; empty if some do, if it is not known, and for an allocation."""
-        known = self._left_out is not None and not any(one.matters for one in self._left_out)
-        return STEADY * known
+    def _influence(self) -> list[tuple[str, str]]:
+        """The effects of runs on a choice; an allocation has them among its own lines."""
+        return [] if hasattr(self.details, "influence") else [("influence", one.line) for one in self.effects]
+
+    @property
+    def care(self) -> list[str]:
+        """Reasons to use a settled choice with care: its reach, its width, and runs that change it."""
+        return [] if self.unsettled else [*getattr(self.details, "care", ()), *self.moved]
+
+    @property
+    def moved(self) -> list[str]:
+        """Reasons to use a choice with care that hold at any budget: runs that change it, and marked runs that may."""
+        changes: list[Change | Sway] = [*getattr(self.details, "influence", ()), *self.sways]
+        move = {one.runs.all_marked for one in changes if one.matters}
+        # Where no influence is known, the marked runs may change the answer.
+        marked = bool(self.fit.excluded) and (True in move or not changes)
+        return [MOVED] * (False in move) + [MARKED_MOVE] * marked
+
+    @property
+    def depends(self) -> str:
+        """What the choice would be without the runs on which it depends most, if it is not settled or needs care."""
+        said = next((one.changed for one in self.effects if one.most), "")
+        return said * bool(self.unsettled or self.care)
 
     def without(self, sway: Sway) -> str:
         """Return what would be chosen without some runs, in words.
@@ -283,7 +309,7 @@ class Choice:
         -------
         str
         """
-        rough = "" if sway.reliable else f"; {sway.runs.rough}"
+        rough = "" if sway.reliable else f"; {ROUGH}"
         if sway.action == self.best.action:
             return f"the choice is the same{rough}"
         chosen, unit = self.name_of(self.best.action), self.decision.unit
@@ -397,6 +423,7 @@ class Choice:
             **self.asked,
             "settled": self.settled,
             "unsettled": self.unsettled,
+            "care": self.care,
             **({} if self.details and self.details.complete else usual),
             **(self.details.figures if self.details else {}),
             **({"cost": self.bill[1]} if self.bill[1] else {}),
@@ -426,6 +453,7 @@ class Choice:
         words = self.fit.excluded_words
         own = self.details.lines if self.details else []
         return [
+            *[("care", f"{USE}: {'; '.join(self.care)}")] * bool(self.care),
             *(own if self.details and self.details.complete else [*self._lines, *own]),
             *[line for line in self.bill[0] if line[0] not in dict(own)],
             *self._worth_knowing,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sized
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -28,18 +28,19 @@ _FEWEST = 100  # draws whose tail shows the shape of their weights
 _RELIABLE = 0.7  # largest Pareto shape at which reweighted draws are used: Vehtari et al. 2024
 _CLUSTER = 5  # runs that lie together
 _LEAST_LEFT = 4  # runs of a family for each run that is left out
-_ANSWERS = {"tokens_per_param": "the best tokens per param", "loss": "the loss of the best split"}
+_RATIO = "tokens_per_param"
+_ANSWERS = {_RATIO: "the best tokens per param", "loss": "the loss of the best split"}
 _CHOICE = "choice"
 _MOVED = _ANSWERS | {_CHOICE: "the choice"}
 _SHORT = {
-    "tokens_per_param": "a median of {} tokens per param instead of {} ({} params instead of {})",
+    _RATIO: "a median of {} tokens per param instead of {} ({} params instead of {})",
     "loss": "a loss of {} instead of {}",
 }
-_WRITTEN = {"tokens_per_param": "{:.3g}".format, "loss": nats}
-_RELATIVE = {"tokens_per_param": "{:.2g} times the tokens per param", "loss": "{:.3f} times the loss"}
+_WRITTEN = {_RATIO: "{:.3g}".format, "loss": nats}
+_RELATIVE = {_RATIO: "{:.2g} times the tokens per param", "loss": "{:.3f} times the loss"}
 # Factors by which an answer may change, however narrow its posterior: a ratio 1.5 times too high wastes about 1% of
 # compute, and so does a loss that is forecast 0.5% too low, near 1e23 FLOP.
-_MATTERS = {"tokens_per_param": 1.5, "loss": 1.005}
+_MATTERS = {_RATIO: 1.5, "loss": 1.005}
 
 
 @dataclass(frozen=True)
@@ -71,12 +72,13 @@ class Few:
     all_marked: bool
     option: str
 
-    @property
-    def rough(self) -> str:
-        """That an answer without them is not reliable, and which fit would confirm it, in words."""
-        these = "these runs" if self.count > 1 else "this run"
+    def to_do(self, *, matters: bool, reliable: bool) -> str:
+        """What to do about a change without them that matters, or that is a rough estimate, in words; else "none"."""
+        these, them = ("these runs", "them") if self.count > 1 else ("this run", "it")
         named = f" ({self.option})" * bool(self.option)
-        return f"{ROUGH}: fit again without {these}{named} to confirm it"
+        if matters and not self.all_marked:  # what to do about marked runs is said where they are counted
+            return f"look at {these}; fit without {them}{named}, and report both answers"
+        return "none" if reliable else f"fit again without {these}{named} to confirm it"
 
     @property
     def place(self) -> str:
@@ -140,7 +142,7 @@ class Change:
     @property
     def sizes(self) -> tuple[str, ...]:
         """Params of the best split without the runs, and with them; empty for another answer than the ratio."""
-        if self.answer != "tokens_per_param":
+        if self.answer != _RATIO:
             return ()
         split = self.flops / FLOPS_PER_PARAM_TOKEN
         return count(np.sqrt(split / self.after), 2), count(np.sqrt(split / self.before), 2)
@@ -148,16 +150,26 @@ class Change:
     @property
     def size(self) -> float:
         """The smaller of the change in posterior SDs, and of its log over that of a factor that matters."""
-        return min(self.sds / _SDS, abs(np.log(self.after / self.before)) / np.log(_MATTERS[self.answer]))
+        return min(self.sds / _SDS, self.times)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
         return asdict(self) | {"runs": self.runs.to_dict()}
 
     @property
+    def times(self) -> float:
+        """Log of the change over that of a factor that matters: 1.5 in the ratio, or 0.5% of the loss."""
+        return float(abs(np.log(self.after / self.before)) / np.log(_MATTERS[self.answer]))
+
+    @property
     def matters(self) -> bool:
         """Whether the change is over one posterior SD, and a factor of 1.5 in the ratio or 0.5% of the loss."""
         return self.size > 1
+
+    @property
+    def reliable(self) -> bool:
+        """Whether the draws could be reweighted."""
+        return self.shape <= _RELIABLE
 
     def __str__(self) -> str:
         """The change in words."""
@@ -165,9 +177,52 @@ class Change:
             f"without {self.runs.which}, {_ANSWERS[self.answer]} at {self.flops:.2e} FLOP goes from {self.before:.4g} "
             f"to {self.after:.4g}: {self.sds:.1f} posterior SDs"
         )
-        if self.shape <= _RELIABLE:
+        if self.reliable:
             return said
         return f"{said}, to first order; reweighting is not reliable here (Pareto shape {self.shape:.2f})"
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What leaving out some runs does, in words that the command line and a report share.
+
+    Attributes
+    ----------
+    runs : Few or None
+        The runs that are left out; None if what is said is of any of them.
+    answer : str
+        What the answer would be without them.
+    action : str
+        What to do about it, or ``"none"``.
+    large : bool
+        Whether the change is large.
+    most : bool
+        Whether the answer depends most on these runs.
+    before : str
+        What is said first.
+    """
+
+    runs: Few | None
+    answer: str
+    action: str = "none"
+    large: bool = False
+    most: bool = False
+    before: str = ""
+
+    @property
+    def changed(self) -> str:
+        """The runs, and the answer without them."""
+        return f"without {self.runs.which}: {self.answer}" if self.runs else self.answer
+
+    @property
+    def sentence(self) -> str:
+        """What changes, where the runs lie, and how many of them are marked."""
+        return f"{self.before}{self.changed}{f'; {self.runs.about}' if self.runs else ''}"
+
+    @property
+    def line(self) -> str:
+        """The sentence with its action."""
+        return f"{self.sentence}. Action: {self.action}" if self.action != "none" else self.sentence
 
 
 @dataclass(frozen=True)
@@ -312,8 +367,8 @@ def swayed(
 def influence_lines(changes: list[Change], settled: bool = True) -> list[tuple[str, str]]:
     """Return a line of text for each group of runs that matters, or is marked, with both answers without it.
 
-    If none matters, a line says so and gives the largest change: a posterior SD may be a factor of two. If no group was
-    left out, there is no line.
+    If none matters, a line says so and gives what moves the best ratio most: a posterior SD may be a factor of two. If
+    no group was left out, there is no line.
 
     Parameters
     ----------
@@ -326,12 +381,11 @@ def influence_lines(changes: list[Change], settled: bool = True) -> list[tuple[s
     list of (str, str)
         Label and sentence.
     """
-    said = [without(changes, few, settled) for few in that_matter(changes)]
-    return [("influence", text) for text in filter(None, [*said, no_large(changes, settled)])]
+    return [("influence", one.line) for one in effects(changes, settled)]
 
 
-def no_large(changes: list[Change], settled: bool = True) -> str:
-    """Return that no group of runs matters, with the largest change, in words.
+def effects(changes: list[Change], settled: bool = True) -> list[Effect]:
+    """Return what leaving out each group of runs that matters, or is marked, does; if none matters, that none does.
 
     Parameters
     ----------
@@ -341,13 +395,27 @@ def no_large(changes: list[Change], settled: bool = True) -> str:
 
     Returns
     -------
-    str
-        Empty if a group matters, or if none was left out.
+    list of Effect
     """
-    if any(one.matters for one in changes) or not changes:
-        return ""
-    most = max(changes, key=lambda one: one.size).runs
-    return f"no large change; the largest is {without(changes, most, settled)}"
+    if not changes:
+        return []
+    matter = [one for one in changes if one.matters]
+    of_ratio = [one for one in changes if one.answer == _RATIO and _RATIO in one.runs.moves]
+    most = max(matter or of_ratio, key=lambda one: one.size).runs
+    said = [_effect(changes, few, settled, few == most and bool(matter)) for few in that_matter(changes)]
+    if matter:
+        return said
+    last = _effect(changes, most, settled, True)
+    none = "no large change is over one posterior SD" if last.large else "no large change"
+    return [*said, replace(last, before=f"{none}; the largest is ")]
+
+
+def _effect(changes: list[Change], few: Few, settled: bool, most: bool) -> Effect:
+    """What leaving out some runs does; a change within a posterior SD is large too if that SD is."""
+    of = [one for one in changes if one.runs == few]
+    large = any(one.matters or (most and one.times > 1) for one in of)
+    action = few.to_do(matters=large, reliable=all(one.reliable for one in of))
+    return Effect(few, answers_without(changes, few, settled), action, large, most)
 
 
 def that_matter(changes: list[Change]) -> list[Few]:
@@ -362,23 +430,6 @@ def that_matter(changes: list[Change]) -> list[Few]:
     list of Few
     """
     return list(dict.fromkeys(one.runs for one in changes if one.matters or one.runs.all_marked))
-
-
-def without(changes: list[Change], few: Few, settled: bool = True) -> str:
-    """Return what some runs are, where they lie, and both answers without them, in words.
-
-    Parameters
-    ----------
-    changes : list of Change
-    few : Few
-    settled : bool
-        As in :func:`influence_lines`.
-
-    Returns
-    -------
-    str
-    """
-    return f"without {few.which}: {answers_without(changes, few, settled)}; {few.about}"
 
 
 def answers_without(changes: list[Change], few: Few, settled: bool = True) -> str:
@@ -398,8 +449,7 @@ def answers_without(changes: list[Change], few: Few, settled: bool = True) -> st
     of = [one for one in changes if one.runs == few]
     words = [_SHORT[one.answer].format(*map(_WRITTEN[one.answer], (one.after, one.before)), *one.sizes) if settled
              else _RELATIVE[one.answer].format(one.after / one.before) for one in of]  # fmt: skip
-    left = " and ".join(words)
-    return left + ("" if all(one.shape <= _RELIABLE for one in of) else f"; {few.rough}")
+    return " and ".join(words) + f"; {ROUGH}" * (not all(one.reliable for one in of))
 
 
 def _by_run(fit: Fit) -> bool:

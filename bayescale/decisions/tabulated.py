@@ -20,7 +20,7 @@ from bayescale.decisions.choice import best, preferred
 from bayescale.decisions.plans import SLOPE, balance
 from bayescale.decisions.risk import AbstractRisk, CVaR, Mean
 from bayescale.decisions.surface import Surface, draws_of, interpolate, minimise, noise
-from bayescale.decisions.waste import BELOW, FEW, MOST_WASTE, WIDEST, safe_range, wasted, why_unsettled
+from bayescale.decisions.waste import BELOW, FEW, MOST_WASTE, TOLERANCE, WIDEST, safe_range, wasted, why_unsettled
 from bayescale.inference.average import AbstractFit
 from bayescale.modelling.sites import LAW, LOG_LOSS
 from bayescale.prediction.predict import predict
@@ -131,7 +131,7 @@ class Tabulated:
             "across": self.across.tolist(), "terms": len(self.law.basis), "draws": len(self.noise),
             "decades": _DECADES, "sizes": SIZES, "fine": _FINE, "like": _LIKE.tolist(), "lengths": _TOKENS.tolist(),
             "shift": _SHIFT, "slope": list(SLOPE.items()), "forward": FORWARD, "few": FEW, "most_waste": MOST_WASTE,
-            "widest": WIDEST, "below": (np.array(BELOW) * np.log(10)).tolist(),
+            "widest": WIDEST, "tolerance": TOLERANCE, "below": (np.array(BELOW) * np.log(10)).tolist(),
         }  # fmt: skip
 
     def path(self, ln_flops: Any) -> Any:

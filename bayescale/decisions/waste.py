@@ -18,6 +18,17 @@ MOST_WASTE = 0.5
 # apart on either side of its middle.
 WIDEST = 30.0
 """Largest ratio of the 95% to the 5% quantile of tokens per param of a settled split."""
+# A ratio that is wrong by a factor r wastes (alpha + beta) / 8 · ln² r: with exponents that sum to 0.7, 5% is a factor
+# of 2.1. If 95% of draws lie within it, a posterior SD is a factor of 1.5: a few runs that move the ratio by more than
+# that move it by more than an SD too, and are found by the rule of influence.
+TOLERANCE = 0.05
+"""Largest waste, on average and in 95% of draws, of a split that needs no care: its ratio is known to a factor of two.
+"""
+WIDE = (
+    "the best ratio is {low} to {high} tokens per param (90% interval), and the choice may waste {most}% of compute, "
+    "over the tolerance of {tolerance}%"
+)
+"""Why a split needs care that is settled, but not to within the tolerance."""
 
 
 def wasted(losses: np.ndarray, least: np.ndarray, ln_budget: np.ndarray) -> np.ndarray:
@@ -68,6 +79,26 @@ def safe_range(ln_params: np.ndarray, waste: np.ndarray) -> tuple[float, float]:
     poor = np.flatnonzero(np.concatenate([[0.0], good, [0.0]]) < 0.5) - 1  # with a place beyond either end
     low, high = poor[poor < best].max() + 1, poor[poor > best].min() - 1
     return float(np.exp(ln_params[low])), float(np.exp(ln_params[high]))
+
+
+def why_care(ratio: Mapping[str, float], waste: np.ndarray) -> str:
+    """Return why a split needs care for its waste; empty if that is within the tolerance.
+
+    Parameters
+    ----------
+    ratio : mapping of str to float
+        As in :func:`why_unsettled`.
+    waste : ndarray, shape (draw,)
+        Of the split.
+
+    Returns
+    -------
+    str
+    """
+    most = float(max(waste.mean(), np.quantile(waste, 0.95)))
+    said = WIDE.format(low=count(ratio["q05"]), high=count(ratio["q95"]), most=count(100 * most, 2),
+                       tolerance=count(100 * TOLERANCE, 1))  # fmt: skip
+    return said * (most > TOLERANCE)
 
 
 def why_unsettled(ratio: Mapping[str, float], waste: float) -> str:

@@ -8,13 +8,14 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from bayescale.decisions.allocation import FAR
 from bayescale.decisions.bills import card_of
 from bayescale.decisions.choice import Choice
 from bayescale.decisions.tabulated import TIMES, Tabulated
 from bayescale.prediction.records import Measured
-from bayescale.reporting.front import NO_HARDWARE, Front, budget_words, devices, if_right, lasting, trust_by_horizon
+from bayescale.reporting.front import NO_HARDWARE, Front, budget_words, devices, failing, if_right, trust_by_horizon
 from bayescale.reporting.pictures import largest_note, runs_of
-from bayescale.reporting.sentences import COSTLY, FAR, TAILS, WORDS, say
+from bayescale.reporting.sentences import TAILS, WORDS, say
 
 _SCRIPTS = {
     "budget": ("vendor/d3lite.js", "page/tools.js", "page/law.js", "page/explorer.js"),
@@ -88,9 +89,10 @@ def explorer_of(
         "kind": "budget", "table": table.to_dict(),
         "flops": of.flops, "times": TIMES, "largest": of.flops / 10**of.reach_decades
         if of.reach_decades else max(of.flops, float(runs["flops"].max() if len(runs) else of.flops)),
-        "tails": TAILS, "far": FAR, "costly": COSTLY, "words": WORDS,
+        "tails": TAILS, "far": FAR, "words": WORDS,
         "runs": [[_rounded(r.flops), _rounded(r.loss), r.kind] for r in runs.itertuples()],
-        "trust": trust_by_horizon(choice, measured), "reasons": lasting(choice, front.chips),
+        "trust": trust_by_horizon(choice, measured), "reasons": [*choice.moved, *failing(front.chips)],
+        "depends": [front.depends, say("depends_at", said=front.depends, budget=budget_words(choice))],
         "largestRun": largest_note(choice, table), "hardware": _hardware(choice), "noHardware": NO_HARDWARE,
         "hash": True, "right": if_right(choice),
         "printed": f"Set: budget {budget_words(choice)}; no tokens served; {say('neutral')}.",

@@ -12,13 +12,12 @@ import numpy as np
 import pandas as pd
 
 from bayescale.core.quantities import count, quantity
-from bayescale.decisions.allocation import Split
+from bayescale.decisions.allocation import FAR, Split
 from bayescale.decisions.amounts import amount
 from bayescale.decisions.base import quantiles
 from bayescale.decisions.bills import card_of
 from bayescale.decisions.choice import Choice, Withheld
 from bayescale.decisions.hardware import Hardware
-from bayescale.decisions.influence import ROUGH, Change, Sway, answers_without, no_large, that_matter, without
 from bayescale.evaluation.checks.base import EXCLUDED, FAIL, PASS, REVIEW, Answer, covered
 from bayescale.evaluation.comparison import data_card
 from bayescale.inference.average import LEAVE_OUT
@@ -26,7 +25,7 @@ from bayescale.prediction.extrapolation import size_name
 from bayescale.prediction.queries import NEW
 from bayescale.prediction.records import HORIZONS, NOTHING, Measured, horizon_of, record_of
 from bayescale.reporting.pictures import Shown
-from bayescale.reporting.sentences import COSTLY, FAR, say
+from bayescale.reporting.sentences import say
 from bayescale.reporting.words import Column, Table, counted, loss, number, percent, tabled, text
 from bayescale.runs.columns import FLOPS_PER_PARAM_TOKEN, size_column
 
@@ -41,6 +40,7 @@ _RESTS_ON = (
     ("overhead", "{} hours paid for an hour of training", number),
 )
 _ORDER = {FAIL: 0, REVIEW: 1, PASS: 2}
+_NO_CARD = ("care", "choose", "verdict", "excluded", "settle", "other risks")  # lines that are said elsewhere
 _LONGEST, _UNIT = 40, 20  # characters of a card's figure, and of what follows its interval
 
 
@@ -62,6 +62,7 @@ class Front:
     subtitle: str
     state: str
     why: str
+    depends: str
     headline: str
     confidence: str
     cards: tuple[Card, ...]
@@ -108,7 +109,8 @@ def front(choice: Choice, answers: Sequence[Answer], *, title: str, measured: Ma
     split = isinstance(choice.details, Split)
     trust = trusted(choice, measured)
     asked = [one for one in answers if one.question not in ("coverage", EXCLUDED)] + ([trust] if trust else [])
-    lines = [*_influential(choice), *_marked(choice), *others]
+    effects = _influential(choice)
+    lines = [*[one for one in effects if one.state != PASS], *_marked(choice), *others]
     known = {one.question for one in lines}
     asked = [replace(one, state=REVIEW) if one.question in known and one.state == PASS else one for one in asked]
     states = {one.question: one.state for one in asked}
@@ -117,13 +119,14 @@ def front(choice: Choice, answers: Sequence[Answer], *, title: str, measured: Ma
     said = [trust] if split and not measured_at(choice, choice.details.reach_decades, measured).backtests else []
     failed = [one for one in asked if one.state != PASS and one.question not in known and one not in said]
     wrong = sorted([*lines, *failed], key=lambda one: _ORDER[one.state])
-    steady = [] if any(one.question == "influence" for one in wrong) else _steady(choice)
+    steady = [] if any(one.question == "influence" for one in wrong) else [one for one in effects if one.state == PASS]
     chips = (*asked, *{one.question: one for one in [*lines, *steady] if one.question not in states}.values())
     state, why = _state(choice, [*asked, *lines])
     headline, confidence = _split_words(choice) if split else _words(choice)
     return Front(
-        title, _subtitle(choice), state, why, headline, confidence, _cards(choice, trust, run, measured), chips,
-        (*_most(wrong), *steady)[:_LINES], _worth(choice, modelled=any(one.state == FAIL for one in asked)),
+        title, _subtitle(choice), state, why, _stopped(choice.depends), headline, confidence,
+        _cards(choice, trust, run, measured), chips, (*_most(wrong), *steady)[:_LINES],
+        _worth(choice, modelled=any(one.state == FAIL for one in asked)),
         () if split else _tables(choice), tuple(pictures), _assumed(choice),
         say("static", budget=budget_words(choice)) if split else "",
     )  # fmt: skip
@@ -232,7 +235,9 @@ def if_right(choice: Choice) -> str:
 def _without_choice(title: str, problem: str, why: str, reason: str, answers: Sequence[Answer]) -> Front:
     """A first page without a recommendation."""
     wrong = sorted((one for one in answers if one.state != PASS), key=lambda one: _ORDER[one.state])
-    return Front(title, problem, OPEN, why, "There is no recommendation.", reason, (), tuple(answers), _most(wrong), ())
+    return Front(
+        title, problem, OPEN, why, "", "There is no recommendation.", reason, (), tuple(answers), _most(wrong), ()
+    )
 
 
 def _most(wrong: Sequence[Answer]) -> tuple[Answer, ...]:
@@ -310,31 +315,22 @@ def _state(choice: Choice, answers: Sequence[Answer]) -> tuple[str, str]:
     """State of the page, and why."""
     if choice.unsettled:
         return OPEN, choice.unsettled
-    split = isinstance(choice.details, Split)
-    reach = getattr(choice.details, "reach_decades", 0.0) if split else 0.0
-    reasons = [say("far")] * (10**reach > FAR) + [say("costly")] * (split and choice.waste_fraction > COSTLY)
-    reasons += lasting(choice, answers)
+    reasons = [*choice.care, *failing(answers)]
     return (CARE if reasons else GOOD), "; ".join(dict.fromkeys(reasons))
 
 
-def lasting(choice: Choice, answers: Sequence[Answer]) -> list[str]:
-    """Return reasons to use a choice with care that hold at any budget.
+def failing(answers: Sequence[Answer]) -> list[str]:
+    """Return the checks that fail, as reasons to use a choice with care.
 
     Parameters
     ----------
-    choice : Choice
     answers : sequence of Answer
 
     Returns
     -------
     list of str
     """
-    failed = [f"the check of {one.question} fails" for one in answers if one.state == FAIL]
-    changes: list[Change | Sway] = [*_changes(choice), *choice.sways]
-    move = {one.runs.all_marked for one in changes if one.matters}
-    # Where no influence is known, the marked runs may change the answer.
-    marked = bool(choice.fit.excluded) and (True in move or not changes)
-    return failed + [say("moved")] * (False in move) + [say("marked")] * marked
+    return [f"the check of {one.question} fails" for one in answers if one.state == FAIL]
 
 
 def trusted(choice: Choice, found: Mapping[str, Measured] | None = None) -> Answer | None:
@@ -461,7 +457,7 @@ def _cards(choice: Choice, trust: Answer | None, run: tuple[float, float] | None
 def _usual_cards(
     choice: Choice, trust: Answer | None, found: Mapping[str, Measured] | None
 ) -> tuple[Card, ...]:  # fmt: skip
-    lines = {k: v for k, v in choice.lines if k not in ("choose", "verdict", "excluded", "settle", "other risks")}
+    lines = {name: said for name, said in choice.lines if name not in _NO_CARD}
     shown = [Card(name, name.capitalize(), *_parted(said)) for name, said in lines.items()]
     reach = getattr(choice.details, "reach_decades", None)
     last = [_trust_card(measured_at(choice, reach, found), trust)] if trust and reach is not None else []
@@ -522,41 +518,29 @@ def _reach_card(decades: float, flops: float) -> Card:
 
 
 def _influential(choice: Choice) -> list[Answer]:
-    """What leaving out the runs that move the answer most changes, for a choice from one fit."""
-    changes, action = _changes(choice), "look at these runs; fit without them (--exclude), and report both answers"
-    said = [(few, without(changes, few, choice.settled)) for few in that_matter(changes)]
-    said += [(one.runs, f"without {one.runs.which}: {choice.without(one)}; {one.runs.about}") for one in choice.sways]
-    # Which fit would confirm a rough estimate is the action, and is not said twice.
-    return [Answer("influence", REVIEW, _sentence(words.replace(few.rough, ROUGH)), action)
-            for few, words in said if not few.all_marked]  # fmt: skip
-
-
-def _steady(choice: Choice) -> list[Answer]:
-    """That leaving out runs changes little, with the runs that change most, as the command line says it."""
-    said = no_large(_changes(choice), choice.settled) or choice.steady
-    return [Answer("influence", PASS, _sentence(said), "none")] * bool(said)
+    """What leaving out the runs that move the answer most does, as the command line says it."""
+    return [Answer("influence", REVIEW if one.large else PASS, _sentence(one.sentence), one.action)
+            for one in choice.effects if one.runs is None or not one.runs.all_marked or one.before]  # fmt: skip
 
 
 def _sentence(words: str) -> str:
     return words[:1].upper() + words[1:]
 
 
-def _changes(choice: Choice) -> list[Change]:
-    return choice.details.influence if isinstance(choice.details, Split) else []
+def _stopped(words: str) -> str:
+    return f"{_sentence(words)}." * bool(words)
 
 
 def _marked(choice: Choice) -> list[Answer]:
     """That the fit includes runs that their table marks, where they lie, and what leaving them out changes."""
-    words, changes = choice.fit.excluded_words, _changes(choice)
+    words = choice.fit.excluded_words
     if not words:
         return []
-    left_out = [(few, answers_without(changes, few, choice.settled)) for few in that_matter(changes)]
-    left_out += [(one.runs, choice.without(one)) for one in choice.sways]
     changed = "".join(
-        f". Without {'them' if few.count > 1 else 'it'}: {said}; {'; '.join(filter(None, [few.place, few.moving]))}"
-        for few, said in left_out
-        if few.all_marked
-    )
+        f". Without {'them' if few.count > 1 else 'it'}: {one.answer}; "
+        f"{'; '.join(filter(None, [few.place, few.moving]))}"
+        for one in choice.effects if (few := one.runs) and few.all_marked and not one.before
+    )  # fmt: skip
     return [Answer(EXCLUDED, REVIEW, _sentence(words) + changed, LEAVE_OUT)]
 
 

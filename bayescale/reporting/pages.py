@@ -339,7 +339,8 @@ def _served(
     said = explorer["printed"].replace("no tokens served", f"{counted(demand)} tokens served")
     cost, *rest = shown.pictures
     alone = replace(cost, note=say("note_life", params=counted(same.params)))
-    shown = replace(shown, pictures=(alone, *rest))
+    depends = explorer["depends"][1] * bool(shown.depends)
+    shown = replace(shown, pictures=(alone, *rest), depends=depends)
     return served(choice, shown, measured), explorer | {"start": {"serve": demand}, "printed": said}, pictures
 
 

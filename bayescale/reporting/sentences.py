@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from bayescale.decisions.allocation import TOO_FAR
+from bayescale.decisions.choice import USE
+from bayescale.decisions.waste import WIDE
+
 WORDS = {
     "right": "If the model is right",
     "one_right": "If one of the models is right",
@@ -71,16 +75,15 @@ WORDS = {
     "change neither of them.",
     "kept": "With {budget}, {ratio} tokens per parameter are {params} parameters on {tokens} tokens. That is expected "
     "to cost {waste} more compute than the best split, or {loss} nats/token more loss.",
+    "depends_at": "{said} This is with {budget}, the setting with which the page was written.",
     "kept_own": "This choice is expected to cost {waste} and {loss} nats/token more than the best split.",
     "assumed": "{accelerator}-days as written rest on {figures}.",
     "faults": "known faults of these runs: {count} (listed in the appendix), the first: {first}",
     "good": "Settled",
-    "care": "Use with care",
+    "care": USE.capitalize(),
     "open": "Not settled",
     "states": "PASS: this check found nothing against the answer. REVIEW: something may change it; "
     "read the line and decide. FAIL: the model does not describe these runs in this respect.",
-    "moved": "leaving out a few runs changes the answer",
-    "marked": "the fit includes runs that the table marks as not to be fitted, and they change the answer",
     "most_worth": "Upper bound: {saved} ({flops} FLOP, {times} of your largest run). {right}, no experiment that only "
     "improves this split is worth more, for that is what knowing {unknown} exactly would save; one run is worth less.",
     "too_dear": "Another run as large as your largest costs more than that.",
@@ -88,8 +91,8 @@ WORDS = {
     "next_run": "To find the best next run and what it is worth: {command}",
     "model_first": "Before any run, follow the actions above: they cost no training, and they can show where the model "
     "is wrong.",
-    "far": "the budget is over 100 times the largest run",
-    "costly": "the expected waste is over 10% of compute",
+    "far": TOO_FAR,
+    "wide": WIDE,
     "cautious": "chosen for the mean of the worst {tail} of the draws",
     "neutral": "chosen for the mean of all draws",
     "thinned": "This control uses {draws} of the draws, so its choice may differ slightly from that of the page as "
@@ -100,10 +103,6 @@ WORDS = {
 
 TAILS = [1.0, 0.75, 0.5, 0.25, 0.1]
 """Shares of the draws, the worst ones, that a cautious choice may be judged by; 1 is all of them."""
-FAR = 100.0
-"""Reach above which a choice is to be used with care."""
-COSTLY = 0.1
-"""Expected waste above which a choice is to be used with care."""
 
 
 def say(name: str, **values: str) -> str:

@@ -97,6 +97,7 @@ def as_markdown(content: Content) -> str:
     command, figures, content = content.command, numbers(content.figures), rewritten(content, plain)
     front, evidence = content.front, content.evidence
     lines = [MARKDOWN, f"# {front.title}", front.subtitle, f"**{front.word}**{f': {front.why}' if front.why else ''}",
+             front.depends,
              f"**{front.headline}** {front.confidence}",
              "\n".join(f"- {one.title}: {one.value}{f' ({one.range})' * bool(one.range)}" for one in front.cards),
              front.assumed, *_pictures(front.pictures), *map(_table, front.tables),

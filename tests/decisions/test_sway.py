@@ -14,11 +14,11 @@ from known import CHAINS, DRAWS, SARDANA, additive, known_fit
 from scipy.stats import t as student
 
 import bayescale as bs
+from bayescale.decisions.choice import MOVED
 from bayescale.decisions.influence import STEADY, Sway, influence, influence_lines, swayed
 from bayescale.decisions.risk import CVaR, Mean
 from bayescale.evaluation.checks.base import Answer
 from bayescale.reporting.front import front
-from bayescale.reporting.sentences import say
 
 N = 40
 STRAYS = [3, 4, 5, 6, 7]
@@ -68,7 +68,8 @@ def test_the_runs_that_decide_a_choice_are_found_with_the_choice_of_the_others(h
     # Half a step of the grid, and two Monte Carlo errors: of a mean whose draws have weights, and of a covariance.
     assert ACTIONS[one.action] - y.mean() == pytest.approx(moved, abs=0.005 + 2 * 0.0075)
     assert one.cost == pytest.approx(moved**2, rel=0.15)
-    assert one.runs.rough == "a rough estimate: fit again without these runs to confirm it"  # which have no run_id
+    to_do = one.runs.to_do(matters=False, reliable=False)
+    assert to_do == "fit again without these runs to confirm it"  # which have no run_id
 
 
 @pytest.mark.parametrize("risk", [Mean(), CVaR()], ids=["mean", "cvar"])
@@ -159,7 +160,7 @@ def test_the_page_says_that_no_run_moves_the_answer_as_the_command_line_does(
         lines = [one.sentence for one in page.wrong if one.question == "influence"]
         assert lines == ([said[:1].upper() + said[1:]] if shown else ["1 of 3 findings failed"])
         assert {one.question: one.state for one in page.chips}["influence"] == ("PASS" if shown else "FAIL")
-        assert say("moved") not in page.why
+        assert MOVED not in page.why
 
 
 def test_an_answer_that_a_run_moves_does_not_say_that_none_does(chinchilla_fit: bs.Fit) -> None:
@@ -188,10 +189,12 @@ def test_where_draws_cannot_be_reweighted_the_change_is_one_of_first_order_and_s
     said = f", to first order; reweighting is not reliable here (Pareto shape {found.shape:.2f})"
     assert str(found).endswith(said)
     rough, marked = (line for _, line in influence_lines(changes))
-    assert "; a rough estimate: fit again without these runs (--exclude) to confirm it; they have" in rough
+    assert "; a rough estimate; they have" in rough
+    assert rough.endswith(". Action: look at these runs; fit without them (--exclude), and report both answers")
     (excluded,) = {one.runs for one in changes if one.runs.all_marked}
     where = "--where 'exclusion=\"\"'"
-    assert excluded.rough == f"a rough estimate: fit again without these runs ({where}) to confirm it"
-    assert len(excluded.rough) <= 92
+    to_do = excluded.to_do(matters=True, reliable=False)
+    assert to_do == f"fit again without these runs ({where}) to confirm it"
+    assert len(to_do) <= 92
     assert "5 runs marked as excluded" in marked
     assert "rough" not in marked  # these can be reweighted

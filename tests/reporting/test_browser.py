@@ -27,6 +27,7 @@ from bayescale.decisions.risk import CVaR, Mean
 from bayescale.decisions.solver import solve
 from bayescale.decisions.tabulated import Tabulated, tabulated
 from bayescale.decisions.thinned import thinned
+from bayescale.decisions.waste import why_care
 from bayescale.modelling.design import design
 from bayescale.prediction.predictive import from_prior
 from bayescale.reporting import sentences, words
@@ -406,7 +407,7 @@ def test_the_page_serves_as_python_does(opened: Any, table: Tabulated) -> None:
 
 def test_numbers_are_written_as_in_python(opened: Any) -> None:
     page = opened()
-    values = [0.00738, 1.953, 17.5, 1500.4, 74.03e9, 1.2967e12, 999.6e9, 5.76e23, 1.5e25, 12345.0, 7e9]
+    values = [5.0, 6.5, 345.2, 0.00738, 1.953, 17.5, 1500.4, 74.03e9, 1.2967e12, 999.6e9, 5.76e23, 1.5e25, 12345.0, 7e9]
     written = page.evaluate("v => v.map((x) => [bayescale.words.counted(x), bayescale.words.number(x)])", values)
     assert written == [[words.counted(v) if v < 1e15 else words.number(v), words.number(v)] for v in values]
     shares = [0.0048, 0.0187, 0.05, 0.123, 0.5, 1.2, 0.00031, 0.0999]
@@ -606,12 +607,28 @@ def test_a_far_budget_and_a_large_waste_ask_for_care(opened: Any, table: Tabulat
         move(page, flops=flops)
         found = table.allocation(flops)
         if found["settled"]:
-            far, costly = flops > 100 * largest, found["waste_fraction"] > 0.1
+            far, most = flops > 100 * largest, max(found["waste_fraction"], found["waste_q95"])
+            wide = why_care(found["best_ratio"], np.full(1, most))
             why = page.inner_text("#state-why")
-            assert (sentences.say("far") in why, sentences.say("costly") in why) == (far, costly)
-            assert "care" in page.get_attribute("#verdict", "class") or not (far or costly)
-            seen |= {("far", far), ("costly", costly)}
-    assert {("far", True), ("far", False)} <= seen
+            assert (sentences.say("far") in why, "of compute, over the tolerance" in why) == (far, bool(wide))
+            assert wide in why
+            assert "care" in page.get_attribute("#verdict", "class") or not (far or wide)
+            seen |= {("far", far), ("wide", bool(wide))}
+    assert {("far", True), ("far", False), ("wide", True)} <= seen
+
+
+@of("unsettled")
+def test_what_an_answer_depends_on_says_with_which_setting_once_the_sliders_have_another(opened: Any) -> None:
+    page = opened()
+    written = page.inner_text("#depends")
+    assert re.fullmatch(r"Without \d runs? \(.*\): \S+ times the tokens per param and \S+ times the loss.*\.", written)
+    for state in ({"flops": 2e23}, {"flops": FLOPS, "serve": 1e12}):
+        move(page, **state)
+        assert page.inner_text("#depends") == (
+            f"{written} This is with 5.76×10²³ FLOP, the setting with which the page was written."
+        )
+    move(page, serve=0)
+    assert page.inner_text("#depends") == written
 
 
 def test_the_keyboard_moves_a_slider_and_the_sentence_follows(opened: Any, table: Tabulated) -> None:

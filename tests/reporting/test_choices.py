@@ -20,6 +20,7 @@ from bayescale.cli import main
 from bayescale.core.errors import QueryError
 from bayescale.core.quantities import count
 from bayescale.decisions.allocation import Split
+from bayescale.decisions.choice import MARKED_MOVE, MOVED
 from bayescale.decisions.hardware import hardware
 from bayescale.decisions.solver import named, read_settings
 from bayescale.decisions.tabulated import tabulated
@@ -112,8 +113,9 @@ def test_the_banner_names_the_runs_that_move_the_answer_and_not_those_that_are_o
     moving = {one.runs.all_marked for one in far.details.influence if one.matters}
     assert moving == {False}
     assert far.fit.excluded
-    assert sentences.say("moved") in content_of_far.front.why
-    assert sentences.say("marked") not in content_of_far.front.why
+    assert MOVED in content_of_far.front.why
+    assert MARKED_MOVE not in content_of_far.front.why
+    assert re.match(r"Without 5 runs \(c\d+.*\): a median of \S+ tokens per param", content_of_far.front.depends)
     still = [replace(one, sds=0.0) for one in far.details.influence]
     assert not any(one.matters for one in still)
 
@@ -475,15 +477,15 @@ def test_actions_of_several_numbers_are_dots_in_the_order_of_their_regret(trio_f
 
 
 @pytest.mark.parametrize(("times", "far"), [(99.0, False), (101.0, True)])
-@pytest.mark.parametrize(("wasted", "costly"), [(0.09, False), (0.11, True)])
+@pytest.mark.parametrize(("wasted", "costly"), [(0.04, False), (0.06, True)])
 def test_a_far_budget_and_a_large_waste_ask_for_care(times, far, wasted, costly, choice, monkeypatch) -> None:
     monkeypatch.setattr(Split, "reach_decades", float(np.log10(times)))
-    monkeypatch.setattr(Split, "waste_fraction", wasted)
-    monkeypatch.setattr(front, "lasting", lambda choice, answers: [])  # that the runs ask for it is another reason
-    state, why = front._state(choice, [])
+    monkeypatch.setattr(bs.Choice, "moved", [])  # that the runs ask for it is another reason
+    waste = np.full_like(choice.details.waste, wasted)
+    state, why = front._state(replace(choice, details=replace(choice.details, waste=waste)), [])
     assert state == (front.CARE if far or costly else front.GOOD)
     assert (sentences.say("far") in why) is far
-    assert (sentences.say("costly") in why) is costly
+    assert (f"may waste {100 * wasted:g}% of compute" in why) is costly
 
 
 def test_a_track_record_that_was_measured_is_on_its_card(choice) -> None:

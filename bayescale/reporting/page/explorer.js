@@ -96,10 +96,13 @@ const bayescaleExplorer = (root, data) => {
     const reasons = [];
     if (found.settled) {
       if (state.flops / data.largest > data.far) reasons.push(say("far"));
-      if (found.waste_fraction > data.costly) reasons.push(say("costly"));
+      const most = Math.max(found.waste_fraction, found.waste_q95);
+      if (most > data.table.tolerance)
+        reasons.push(say("wide", { low: counted(found.best_ratio.q05), high: counted(found.best_ratio.q95), most: counted(100 * most, 2), tolerance: counted(100 * data.table.tolerance, 1) }));
       reasons.push(...data.reasons);
     }
     const name = !found.settled ? "open" : reasons.length ? "care" : "good";
+    if ($("depends")) fill("depends", data.depends[+(life !== null || Math.abs(state.flops / data.flops - 1) > 1e-9)]);
     $("verdict").className = "verdict " + name;
     fill("state-word", say(name));
     fill("state-why", reasons.length ? ": " + reasons.join("; ") : "");

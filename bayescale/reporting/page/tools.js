@@ -4,8 +4,9 @@ const bayescaleTools = (root) => {
   const W = 440, H = 330, L = 54, R = 14, $ = (id) => root.querySelector("#" + id);
 
   const counted = (v, digits = 3) => {
-    for (const [name, size] of [["T", 1e12], ["B", 1e9], ["M", 1e6], ["k", 1e3], ["", 1]]) {
-      const rounded = Number(Math.abs(v).toPrecision(digits));
+    const rounded = Number(Math.abs(v).toPrecision(digits));
+    if (rounded >= 1 && rounded < 1000) return rounded < 10 ** digits ? String(Number(v.toPrecision(digits))) : v.toFixed(0);
+    for (const [name, size] of [["T", 1e12], ["B", 1e9], ["M", 1e6], ["k", 1e3]]) {
       if (size <= rounded && rounded < 1000 * size) {
         const x = Number((v / size).toPrecision(digits));
         return (v / size).toFixed(Math.max(digits - String(Math.trunc(Math.abs(x))).length, 0)) + name;
