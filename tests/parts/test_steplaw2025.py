@@ -53,7 +53,7 @@ def test_step_law_2025_the_exponents_of_the_best_runs_are_the_published_ones_wit
 
 
 def test_deepseek_2024_and_bergsma_2025_exponents_are_within_the_priors():
-    """DeepSeek: by compute, the best rate falls as C^-0.125, and the best batch grows as C^0.327. Bergsma: as D^0.383."""
+    """DeepSeek: the best rate falls as C^-0.125, and the best batch grows as C^0.327. Bergsma et al.: as D^0.383."""
     lr, tokens = (Tuning.parameters[name].prior for name in ("lr_params", "lr_tokens"))
     by_compute = (lr.loc + tokens.loc) / 2, np.hypot(lr.scale, tokens.scale) / 2
     assert abs(-0.125 - by_compute[0]) < 1.64 * by_compute[1]
