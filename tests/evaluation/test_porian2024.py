@@ -109,7 +109,7 @@ def test_kaplan_2020_the_joint_law_of_runs_by_their_recipe_has_its_exponent_and_
 
 @pytest.mark.parametrize("text", NOISE)
 def test_kaplan_2020_the_joint_law_of_all_runs_of_the_recipe_has_a_lower_exponent(text: str) -> None:
-    """Far from the best, runs ended in the warm-up: no law of two terms describes these and the best ones alike."""
+    """Far from the best, runs ended in the warm-up: no law of two terms describes both these and the best ones."""
     family = f"{text}-kaplan"
     low, median, high = best_of_kaplan(bs.load_runs("porian2024").where(family=family))
     assert low > 0.575
