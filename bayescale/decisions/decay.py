@@ -105,7 +105,7 @@ class Decay(AbstractDecision):
         spec = next(iter(fit.members.values())).spec
         if not any("schedule" in of.labels for of in spec.penalizing):
             raise QueryError("the decision needs a law of schedules", got=fit.name,
-                             hint="fit training-curves, or give a spec the penalty multi-power")  # fmt: skip
+                             hint="fit training-curves or annealing, or give a spec their penalty")  # fmt: skip
         return queries_of(fit, pd.DataFrame({"schedule": texts, "step": self._given.steps}), self.family, {})
 
     def _notes(self, fit: AbstractFit) -> tuple[str, ...]:

@@ -157,7 +157,7 @@ def test_a_law_without_shares_has_no_mixture(chinchilla_fit: bs.Fit) -> None:
 
 
 @pytest.mark.slow
-def test_the_most_chemistry_that_costs_three_percent_of_the_general_loss_is_the_published_share() -> None:
+def test_que_2024_the_most_chemistry_that_costs_three_percent_of_the_general_loss_is_the_published_share() -> None:
     """Losses of D-CPT (Que et al. 2024, arXiv:2406.01375) at seven shares of chemistry: 0.924 meets the limit."""
     share = np.array([0.9, 0.91, 0.92, 0.924, 0.93, 0.94, 1.0])
     losses = {"general": [2.9052, 2.9193, 2.9376, 2.9445, 2.9644, 2.9848, 3.4667],

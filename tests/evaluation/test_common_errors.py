@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from bayescale.parts.laws.kaplan_steps import KaplanBatch
+from bayescale.parts.modalities import PARAMS
 
-PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "common-errors.md"
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "explanation" / "common-errors.md"
 CHINCHILLA = 5.76e23  # FLOP
 
 
@@ -47,3 +50,27 @@ def test_what_the_law_of_steps_implies_is_on_the_page() -> None:
     found = KaplanBatch.published(0.0, 0.0, 0.0, loss=0.0, level=1.0, ratio_S=0.1, ratio_B=1.0, alpha_N=0.077,
                                   alpha_S=0.76, alpha_B=0.21)  # fmt: skip
     assert f"implies {float(found['optimal alpha']):.2f} (they print 0.71)" in PAGE.read_text(encoding="utf-8")
+
+
+def test_the_exponent_that_is_quoted_for_vision_is_that_of_params_for_small_images() -> None:
+    written = f"{PARAMS['image_32x32'].exponent} is an exponent of params, for generated images of 32 × 32 pixels"
+    assert written in PAGE.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("error", "source"),
+    [
+        (r"√\(C/6\)", "algebra"),
+        (r"\b63 times", "arXiv:2203.15556"),
+        (r"smaller models and more data", "arXiv:2203.15556"),
+        (r"vision\W[^|]{0,60}0?\.13\b|0?\.13\b[^|]{0,60}\Wvision\b", "arXiv:2010.14701"),
+    ],
+)
+def test_each_error_of_the_sources_is_corrected_once_with_its_source(error: str, source: str) -> None:
+    """Over the pages and the docstrings, from which the reference is made."""
+    files = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "bayescale").rglob("*.py")]
+    texts = [path.read_text(encoding="utf-8") for path in files if "_build" not in path.parts]
+    pieces = [piece for text in texts for piece in re.split(r"\n\n|\n(?=\|)", text)]  # paragraphs, and rows of tables
+    (row,) = [piece for piece in pieces if re.search(error, piece)]
+    assert row in PAGE.read_text(encoding="utf-8")
+    assert source in row.split("|")[-2]

@@ -88,3 +88,30 @@ def test_porian_2024_the_posterior_of_each_step_agrees() -> None:
     for data in NOISE:
         steps = [a.sel(family=f"{data}-{step}") for step in ("kaplan", "head", "warmup", "decay", "tuned")]
         assert all(float((after < before).mean()) > 0.9 for before, after in zip(steps, steps[1:], strict=False))
+
+
+def best_of_kaplan(runs: bs.Runs) -> np.ndarray:
+    """Fit Kaplan's joint law; return the 5%, 50% and 95% quantiles of the exponent of the best params by compute."""
+    fit = bs.fit(runs, "kaplan", seed=0)
+    assert fit.converged
+    assert float(fit.posterior["beta_D"].quantile(0.05)) > 2 * 0.103  # the printed exponent of tokens
+    a = fit.posterior["beta_D"] / (fit.posterior["alpha_N"] + fit.posterior["beta_D"])
+    return a.quantile([0.05, 0.5, 0.95]).to_numpy()
+
+
+@pytest.mark.parametrize("text", NOISE)
+def test_kaplan_2020_the_joint_law_of_runs_by_their_recipe_has_its_exponent_and_not_0_575(text: str) -> None:
+    """Near the best of each budget the law finds what Porian et al. find by their point fit."""
+    family = f"{text}-kaplan"
+    low, _, high = best_of_kaplan(near_the_best(bs.load_runs("porian2024").where(family=family), 3.0))
+    assert 0.575 < low < PUBLISHED[family][0] < high
+
+
+@pytest.mark.parametrize("text", NOISE)
+def test_kaplan_2020_the_joint_law_of_all_runs_of_the_recipe_has_a_lower_exponent(text: str) -> None:
+    """Far from the best, runs ended in the warm-up: no law of two terms describes both these and the best ones."""
+    family = f"{text}-kaplan"
+    low, median, high = best_of_kaplan(bs.load_runs("porian2024").where(family=family))
+    assert low > 0.575
+    assert high < PUBLISHED[family][1]
+    assert median == pytest.approx(0.80, abs=0.005)

@@ -12,6 +12,7 @@ import pytest
 from numpyro import handlers
 
 import bayescale as bs
+from bayescale.modelling.identifiability import check_identified
 from bayescale.parts.resources.duplicates import Duplicates
 from bayescale.parts.resources.progress import Progress
 from bayescale.parts.resources.quality import Filtering, Pruning
@@ -111,6 +112,38 @@ def test_parameters_are_recovered(name: str) -> None:
             assert abs(float(inverse(value)) - drawn.mean()) < MOST_Z * drawn.std(), site
             if site in DESIGNS[name][0]:
                 assert drawn.std() < WIDER.get(site, MOST_WIDTH) * prior.scale, site
+
+
+def narrowed(spec: bs.Spec, runs: bs.Runs, truth: dict[str, float], known: tuple[str, ...]) -> pd.DataFrame:
+    """Covariance that runs and priors leave near the truth, in SDs of the priors; known parameters do not vary."""
+    priors = {site: dict(spec.settings)[site].prior for site in truth if site not in known}
+
+    def log_loss(away: jax.Array) -> jax.Array:
+        moved = {site: p.transform(p.transform.inv(truth[site]) + p.scale * z)
+                 for (site, p), z in zip(priors.items(), away, strict=True)}  # fmt: skip
+        fixed = {site: jnp.asarray(value) for site, value in (truth | {"sigma": SIGMA, "nu": 8.0} | moved).items()}
+        model = handlers.substitute(handlers.seed(bs.model(spec, runs), 0), data=fixed)
+        return handlers.trace(model).get_trace()["log_loss"]["value"]
+
+    with jax.enable_x64(True):
+        slopes = np.asarray(jax.jacfwd(log_loss)(jnp.zeros(len(priors))))
+    information = slopes.T @ slopes / (SIGMA**2 * 8 / 6) + np.eye(len(priors))  # 8 / 6: variance of a t of 8 freedoms
+    return pd.DataFrame(np.linalg.inv(information), list(priors), list(priors))
+
+
+@pytest.mark.parametrize("epochs", [[1.0, 4.0], [1.0, 2.0, 4.0, 16.0, 50.0], [1.0, 4.0, 16.0, 64.0, 200.0]])
+def test_runs_tell_the_distinct_share_only_if_the_decay_of_repeats_is_known(epochs: list[float]) -> None:
+    """They tell its product with the decay, whatever the epochs: see the formula of `duplicates`."""
+    name = "duplicates"
+    spec, *_ = made_by(name)
+    runs, truth = bs.load_runs(sweep({"epochs": epochs}), loss_unit="nats"), LAW | DESIGNS[name][0]
+    check_identified(spec, runs)  # they vary in all that the law reads: it is no reason to refuse them
+    unknown = narrowed(spec, runs, truth, ())
+    decay = unknown.loc["distinct", "R_D"] / np.sqrt(unknown.loc["distinct", "distinct"] * unknown.loc["R_D", "R_D"])
+    assert decay < -0.95
+    assert np.sqrt(unknown.loc["distinct", "distinct"]) > 0.45
+    known = narrowed(spec, runs, truth, ("R_D", "R_N"))
+    assert np.sqrt(known.loc["distinct", "distinct"]) < (0.1 if max(epochs) >= 50 else 0.15)
 
 
 @pytest.mark.parametrize(("trend", "passed", "figure"), [(-0.08, True, 1.0), (0.0, False, 0.5), (0.08, True, 1.0)])

@@ -168,7 +168,7 @@ def test_the_slopes_of_the_implicit_loss_are_those_of_the_equation() -> None:
         np.testing.assert_allclose(bend[i], (slope(at + by) - slope(at - by)) / (2 * step), rtol=1e-5)
 
 
-def test_a_batch_of_the_critical_size_needs_twice_the_tokens() -> None:
+def test_zhang_2024_a_batch_of_the_critical_size_needs_twice_the_tokens() -> None:
     """And the critical batch follows tokens, to the power 0.47."""
     values = {"B_10": 2e6, "beta_B": 0.47}
     tokens = np.log(np.array([1e10, 1e12]))
@@ -200,7 +200,7 @@ def sweep(seed: int, B_10: float, beta_B: float) -> bs.Runs:
 
 
 @pytest.mark.slow
-def test_the_critical_batch_is_recovered_and_is_of_use_in_a_forecast() -> None:
+def test_zhang_2024_the_critical_batch_is_recovered_and_is_of_use_in_a_forecast() -> None:
     truths = [(2e6, 0.47), (6e5, 0.35), (5e6, 0.55)]
     spec = bs.make_spec("mine", law="additive", resources=["critical-batch"], pooling={"default": "none"})
     z = []

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import bayescale as bs
 from bayescale.core import shipped
 from bayescale.core.errors import RunsError
 from bayescale.parts.penalties.annealing import LONG_AGO, REFERENCE, Annealing, MultiPower
@@ -114,6 +115,50 @@ def test_tissue_2024_the_annealing_area_is_that_of_its_definition():
     table = along_schedule(text, [step])
     lower = Annealing(memory=0.9).penalized(jnp.log(3.0), {}, Annealing(memory=0.9).basis(table), anneal_slope=2.0)
     assert float(jnp.exp(lower)[0]) == pytest.approx(3.0 - 2.0 * expected, rel=1e-12)
+
+
+MADE = {"level": 1.02, "ratio_X": 0.12, "exponent": 0.45, "anneal_slope": 0.4}
+"""Of the size of a fit of the annealing law to the curves of 25M params."""
+
+
+def made_curves(seed: int) -> bs.Runs:
+    """Curves under four schedules whose losses are those of the annealing law, with noise."""
+    rng, steps = np.random.default_rng(seed), np.geomspace(2500, 24000, 20).astype(int)
+    kinds = "cosine floor=3e-5", "constant", "linear floor=3e-5 decay=16000", "step floor=9e-5 decay=9000"
+    texts = [f"{kind} peak={PEAK} warmup=2160 steps=24000" for kind in kinds]
+    table = pd.concat([along_schedule(text, steps) for text in texts], ignore_index=True)
+    away = np.log(table["lr_area"]) - np.log(table["lr_area"]).mean()
+    law = MADE["level"] * (1 + MADE["ratio_X"] * np.exp(-MADE["exponent"] * away)) / (1 + MADE["ratio_X"])
+    loss = 3.2 * law - MADE["anneal_slope"] * Annealing().basis(table)[:, 0]
+    noisy = loss * np.exp(0.002 * rng.standard_t(8, len(table)))
+    frame = table.assign(family="made", group=table["schedule"], params=25_000_000, loss=noisy)
+    return bs.load_runs(frame.drop(columns="lr_area"), loss_unit="nats")
+
+
+@pytest.mark.slow
+def test_tissue_2024_the_slope_and_the_exponent_of_the_spec_are_recovered():
+    spec, z = bs.load_spec("annealing"), []
+    for seed in range(3):
+        fit = bs.fit(made_curves(seed), spec, seed=seed)
+        assert fit.converged, fit.verdict
+        for site in ("anneal_slope", "exponent"):
+            drawn = np.log(fit.posterior[site].to_numpy())
+            z.append((np.log(MADE[site]) - drawn.mean()) / drawn.std())
+            assert drawn.std() < 0.3 * dict(spec.settings)[site].prior.scale
+    assert np.max(np.abs(z)) < 3.5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("size", "error", "of_luo"), [("25M", 0.0093, 0.0078), ("100M", 0.0093, 0.0104)])
+def test_tissue_2024_neither_law_of_schedules_is_better_at_every_size(size: str, error: float, of_luo: float):
+    """Root mean square errors on the test curves, after a fit of each to the training curves: what the page says."""
+    frame = bs.load_runs("training-curves").where(family=size, exclusion="", thinned="True").frame
+    train, test = (frame[frame["split"] == split].reset_index(drop=True) for split in ("train", "test"))
+    for name, expected in (("annealing", error), ("training-curves", of_luo)):
+        fit = bs.fit(bs.load_runs(train, loss_unit="nats"), name, seed=0)
+        found = bs.forecast(fit, queries=test[["family", "group", "schedule", "step"]]).summary
+        away = found["epred_q50"] - test["loss"]
+        assert float(np.sqrt(np.mean(away**2))) == pytest.approx(expected, abs=3e-4), name
 
 
 @pytest.mark.parametrize("kind", KINDS)

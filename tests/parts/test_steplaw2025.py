@@ -52,6 +52,16 @@ def test_step_law_2025_the_exponents_of_the_best_runs_are_the_published_ones_wit
         assert error < 0.13  # informative: no exponent near zero would pass
 
 
+def test_deepseek_2024_and_bergsma_2025_exponents_are_within_the_priors():
+    """DeepSeek: the best rate falls as C^-0.125, and the best batch grows as C^0.327. Bergsma et al.: as D^0.383."""
+    lr, tokens = (Tuning.parameters[name].prior for name in ("lr_params", "lr_tokens"))
+    by_compute = (lr.loc + tokens.loc) / 2, np.hypot(lr.scale, tokens.scale) / 2
+    assert abs(-0.125 - by_compute[0]) < 1.64 * by_compute[1]
+    low, high = Tuning.parameters["batch_growth"].prior.interval()
+    assert low < 0.383 < high
+    assert low < 0.327 * 2 < high  # tokens grow as the root of compute
+
+
 def test_a_tuned_run_has_the_loss_of_the_law_and_others_more():
     spent = {"params": jnp.log(5e9), "tokens": jnp.log(3e11)}
     best = {"lr": 1.79 * 5e9**-0.713 * 3e11**0.307, "batch_tokens": 0.58 * 3e11**0.571}

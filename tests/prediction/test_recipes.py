@@ -184,17 +184,33 @@ def test_an_efficiency_needs_no_balance_of_the_law() -> None:
         bs.make_spec("one", law="power", resources=["efficiency"])
 
 
-def test_families_of_one_law_differ_in_what_their_params_and_tokens_are_worth() -> None:
-    worth = {"a": (1.0, 1.0), "b": (1.4, 1.0), "c": (1.0, 0.6)}
-    tables = [table(i, *both).assign(family=name) for i, (name, both) in enumerate(worth.items())]
-    pooling = {"default": "complete", "rho_N": "none", "rho_D": "none"}
-    spec = bs.make_spec("efficiency", law="additive", resources=["efficiency"], pooling=pooling)
-    fit = bs.fit(bs.load_runs(pd.concat(tables, ignore_index=True)), spec, seed=0, progress=False)
+WORTH = {"a": (1.0, 1.0), "b": (1.4, 1.0), "c": (1.0, 0.6)}
+"""What a param and a token of each recipe are worth."""
+
+
+@pytest.fixture(scope="module")
+def efficient() -> bs.Fit:
+    """A fit of the spec `efficiency` to runs of three recipes."""
+    tables = [table(i, *both).assign(family=name) for i, (name, both) in enumerate(WORTH.items())]
+    fit = bs.fit(bs.load_runs(pd.concat(tables, ignore_index=True)), "efficiency", seed=0, progress=False)
     assert fit.converged
+    return fit
+
+
+def test_volkova_2026_families_of_one_law_differ_in_what_their_params_and_tokens_are_worth(efficient: bs.Fit) -> None:
     for name, which in (("rho_N", 0), ("rho_D", 1)):
-        found = np.log(fit.posterior[name].to_numpy().reshape(-1, 3))
-        true = np.log([both[which] for both in worth.values()])
+        found = np.log(efficient.posterior[name].to_numpy().reshape(-1, 3))
+        true = np.log([both[which] for both in WORTH.values()])
         # Against the first: what all have in common is the law's, and the prior's to tell.
         apart, wanted = found[:, 1:] - found[:, :1], true[1:] - true[0]
         np.testing.assert_array_less(np.abs(apart.mean(axis=0) - wanted), 4 * apart.std(axis=0))
         np.testing.assert_array_less(apart.std(axis=0), 0.15)
+
+
+def test_volkova_2026_the_better_recipe_is_known_at_a_scale_that_none_was_run_at(efficient: bs.Fit) -> None:
+    frame = efficient.design_frame
+    choice = bs.decide(bs.Recipe(params=30 * frame["params"].max(), tokens=30 * frame["tokens"].max()), efficient)
+    assert choice.action["recipe"] == "b"  # worth at least as much as the others in params and in tokens
+    best = np.bincount(choice.best.by_draw, minlength=len(WORTH)) / len(choice.best.by_draw)
+    chances = dict(zip(choice.actions["recipe"], best, strict=True))
+    assert chances["b"] > 0.9 > 0.05 > chances["c"]

@@ -49,7 +49,7 @@ class PowerFloor(AbstractLaw):
     source = "Henighan et al. 2020, arXiv:2010.14701; Hestness et al. 2017, arXiv:1712.00409"
     use = "One input limits the loss, or runs lie on the compute frontier."
     avoid = "Less than two decades of the input: the irreducible loss is then its prior."
-    runs = ("revisiting", "parallel", "training-curves")
+    runs = ("revisiting", "parallel", "training-curves", "pile-t5")
     reproduced = (
         "At its printed scale each law of Table 1 of Henighan et al. that has a floor is one nat above it, with the "
         "printed exponent."

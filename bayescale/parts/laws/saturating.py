@@ -80,8 +80,7 @@ class Zhai(AbstractLaw):
 
     The loss is flat at small inputs, because the offset :math:`X_0` outweighs them, and at large ones near `E`.
 
-    Their exponents of compute are 0.35 (fine-tuned) and 0.32 (10-shot). The 0.13 that is sometimes quoted for vision is
-    an exponent of params of generative models of small images (Henighan et al. 2020, arXiv:2010.14701).
+    Their exponents of compute are 0.35 (fine-tuned) and 0.32 (10-shot).
     """
 
     name = "zhai"

@@ -120,7 +120,8 @@ class Annealing(AbstractPenalty):
     .. math:: L(t) = L_0(S_1(t)) - c\, S_2(t),\quad
         S_2(t) = \sum_{i \le t} \sum_{k \le i} (\eta_{k-1} - \eta_k)_+ \lambda^{i-k}
 
-    It is the linear special case with which `multi-power` is compared.
+    Falls add up in proportion, and fade by steps and not by area: `multi-power` has no case that does this. The spec
+    `annealing` is that of `training-curves` with this penalty, for a comparison of the two and for `decay`.
 
     Attributes
     ----------
@@ -134,7 +135,12 @@ class Annealing(AbstractPenalty):
     source = "Tissue et al. 2024, arXiv:2408.11029"
     use = "A simple law of training curves is wanted, as a second opinion on `multi-power`."
     avoid = "Schedules with decays of very different lengths: its effect grows without bound."
-    reproduced = "No published figure; the area of annealing is that of its definition, to 1e-12."
+    runs = ("training-curves",)
+    reproduced = (
+        "No published figure; the area of annealing is that of its definition, to 1e-12. Fitted to the three training "
+        "curves of 25M and of 100M params it errs by 0.0093 nats on the test curves of each, and `multi-power` by "
+        "0.0078 and 0.0104."
+    )
     requires = ("step",)
     labels = ("schedule",)
     columns = {"lr_area": AREA}
