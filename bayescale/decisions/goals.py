@@ -23,22 +23,25 @@ class Goal:
     Attributes
     ----------
     level : float
-        Nats/token, or a score between 0 and 1.
+        In the unit of the response; of a count of items, the share of them.
     response : str
         Name of the response in the fit.
     falls : bool
         Whether lower is better.
     log : bool
         Whether its location is a log, as that of a loss is.
+    unit : str
+        Unit of the level; empty for a share.
     """
 
     level: float
     response: str = LOSS
     falls: bool = True
     log: bool = True
+    unit: str = "nats/token"
 
     def __str__(self) -> str:
-        return f"{self.response} {self.level:.4g}" + (" nats/token" if self.log else "")
+        return f"{self.response} {self.level:.4g} {self.unit}".rstrip()
 
     def values(self, fit: AbstractFit, queries: pd.DataFrame, scope: Scope) -> np.ndarray:
         """Return the loss or the score of runs.
@@ -127,11 +130,11 @@ def goal(
     ----------
     fit : Fit or Average
     loss : float, optional
-        Nats/token.
+        Level of a loss, or of another response on a log scale such as an error rate, in its unit.
     score : float, optional
-        Between 0 and 1.
+        Level of any other response: a share between 0 and 1 of items, or a number in the unit of the response.
     response : str, optional
-        Response whose level it is; by default the loss, or for a score the only other response.
+        Response whose level it is; by default the loss, or the only response that fits.
 
     Returns
     -------
@@ -143,15 +146,29 @@ def goal(
     QueryError
         If both are given, the level is not possible, or the fit has no such response.
     """
-    if loss is None and score is None:
-        return None
-    scores = [name for name in fit.responses if fit.response(name).response.kind != "log"]
+    if loss is not None and score is not None:
+        raise QueryError("a goal is one loss or one score", got=f"loss {loss}, score {score}")
     if loss is not None:
-        if score is not None or not 0 < loss < np.inf:
-            raise QueryError("a goal is one positive loss or one score", got=f"loss {loss}, score {score}")
-        if response is not None and fit.response(response).name in scores:
-            raise QueryError(f"response {response!r} is a score, not a loss", got=f"loss {loss}", hint="give a score")
-        return Goal(float(loss), response or LOSS)
+        return _loss(fit, float(loss), response)
+    return None if score is None else _score(fit, float(score), response)
+
+
+def _loss(fit: AbstractFit, level: float, response: str | None) -> Goal:
+    logs = [name for name in fit.responses if fit.response(name).response.kind == "log"]
+    name = response or (logs[0] if len(logs) == 1 else LOSS)
+    # The law has a loss where nothing observes it.
+    of = fit.response(name).response if response or name in fit.responses else None
+    if of and of.kind != "log":
+        raise QueryError(f"response {name!r} is a score, not a loss", got=f"loss {level}", hint="give a score")
+    unit = of.unit if of else "nats/token"
+    if not 0 < level < np.inf:
+        raise QueryError(f"the level of {name!r} is out of range", expected=f"a positive number ({unit})",
+                         got=str(level))  # fmt: skip
+    return Goal(level, name, unit=_said(unit))
+
+
+def _score(fit: AbstractFit, level: float, response: str | None) -> Goal:
+    scores = [name for name in fit.responses if fit.response(name).response.kind != "log"]
     if response is None and len(scores) != 1:
         expected = f"one of: {', '.join(scores)}" if scores else "a fit that has a score"
         raise QueryError("which response should reach the score?", expected=expected,
@@ -159,6 +176,21 @@ def goal(
                          hint="name the response" if scores else "fit a model with a score: accuracy")  # fmt: skip
     name = response or scores[0]
     of = fit.response(name)
-    if name not in scores or not 0 < float(score or 0) < 1:
-        raise QueryError("a score is a share between 0 and 1 of a response other than a loss", got=f"{name} {score}")
-    return Goal(float(score or 0), name, of.falls, log=False)
+    if name not in scores:
+        raise QueryError(f"response {name!r} is a loss, not a score", got=f"score {level}", hint="give a loss")
+    share = of.response.kind != "real" or _is_share(of.response.unit)
+    if not (0 < level < 1 if share else np.isfinite(level)):
+        expected = "a share between 0 and 1" if share else f"a finite number ({of.response.unit})"
+        hint = f"if it is in per cent, it is {level / 100:g}" if share and 1 <= level < 100 else ""
+        raise QueryError(f"the level of {name!r} is out of range", expected=expected, got=str(level), hint=hint)
+    return Goal(level, name, of.falls, log=False, unit="" if share else _said(of.response.unit))
+
+
+def _is_share(unit: str) -> bool:
+    """Whether a response is a share by its unit: a custom model may declare shares as real numbers."""
+    return unit.startswith("share")
+
+
+def _said(unit: str) -> str:
+    """Return the unit as it is said after a number; nothing for a share or a score, which the name says."""
+    return "" if _is_share(unit) or unit.endswith("score") else unit

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -19,7 +19,7 @@ from bayescale.decisions.choice import Choice
 from bayescale.decisions.engines import Value
 from bayescale.decisions.solver import named
 from bayescale.decisions.stakes import Stakes, stakes_of
-from bayescale.decisions.surface import Scope
+from bayescale.decisions.surface import Scope, recipe_of, with_needed
 from bayescale.decisions.value import FANTASIES, value_of, values_of
 from bayescale.inference.average import AbstractFit
 from bayescale.prediction.queries import resolve_family
@@ -62,6 +62,9 @@ class NextRun(AbstractDecision):
         utility of the purpose by as much. At 0, candidates are ranked by their value per FLOP.
     least : float
         Smallest net value that justifies a pilot, in FLOP; at a `worth` of 0, smallest value per FLOP.
+    recipe : mapping
+        How every pilot is made and scored: values of covariates and of columns that parts or responses of the model
+        read, such as the items of a benchmark. Those that differ between the fitted runs are needed.
     """
 
     flops: float | str = setting("count", "Budget in FLOP of the run that the pilots inform.")
@@ -78,6 +81,9 @@ class NextRun(AbstractDecision):
         "number", "FLOP that one unit of utility is worth; 0 ranks by value per FLOP.", default=None
     )
     least: float = setting("number", "Smallest net value that justifies a pilot, in FLOP.", default=0.0)
+    recipe: Mapping[str, float] = setting(
+        "numbers", "Value of a covariate, or of a column that the model reads (n_items 1000).", default_factory=dict
+    )
 
     name = "next-run"
     source = "expected value of sample information: Raiffa and Schlaifer 1961"
@@ -223,7 +229,8 @@ class NextRun(AbstractDecision):
         return value.net(worth) - self.least if worth else value.per_cost - self.least
 
     def _experiments(self, fit: AbstractFit, table: pd.DataFrame, *, together: bool = False) -> Sequence[pd.DataFrame]:
-        table = table[["params", "tokens"]].assign(family=resolve_family(fit, self.family))
+        made = {"family": resolve_family(fit, self.family), **recipe_of(fit, self.recipe)}
+        table = with_needed(fit, table[["params", "tokens"]].assign(**made), fit.responses)
         return [table] if together else [table.iloc[[i]] for i in range(len(table))]
 
     def _worth(self, fit: AbstractFit, stakes: Stakes) -> float:

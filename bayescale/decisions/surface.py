@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any, Literal
@@ -198,14 +198,40 @@ def others_of(
     check_law(fit)
     anchor, asked = fit.meta["anchor"], [response] if response in fit.responses else []
     given = pd.DataFrame([{"params": anchor["params"], "tokens": anchor["tokens"], **(recipe or {})}])
-    known = fit.with_defaults(given)
-    if lacking := sorted(fit.needed(asked) - set(known)):
-        raise QueryError(f"{response!r} needs {lacking[0]!r}, which differs between the fitted runs",
-                         expected=f"a value of {lacking[0]} in the recipe",
-                         hint=f"recipe={{{lacking[0]!r}: …}}, on the command line --recipe {lacking[0]} …")  # fmt: skip
+    known = with_needed(fit, given, asked)
     at = fit.with_unread(given, fit.response(response).site if asked else LAW)
     found = queries_of(fit, None, family, at.iloc[0].to_dict())
     return found.drop(columns=[*SPLIT, *set(at) - set(known)], errors="ignore").iloc[0].to_dict()
+
+
+def with_needed(fit: AbstractFit, table: pd.DataFrame, responses: Iterable[str]) -> pd.DataFrame:
+    """Add defaults to queries, and check that they have what responses need, such as the items of a benchmark.
+
+    Parameters
+    ----------
+    fit : Fit or Average
+    table : DataFrame
+        Queries, one per row.
+    responses : iterable of str
+        Names of the responses that are asked for.
+
+    Returns
+    -------
+    DataFrame
+
+    Raises
+    ------
+    QueryError
+        If a response needs a column that differs between the fitted runs and is not given.
+    """
+    known = fit.with_defaults(table)
+    for response in responses:
+        if lacking := sorted(fit.needed([response]) - set(known)):
+            name = lacking[0]
+            raise QueryError(f"{response!r} needs {name!r}, which differs between the fitted runs",
+                             expected=f"a value of {name} in the recipe",
+                             hint=f"recipe={{{name!r}: …}}, on the command line --recipe {name} …")  # fmt: skip
+    return known
 
 
 def recipe_of(fit: AbstractFit, said: Mapping[str, float]) -> dict[str, float]:

@@ -121,7 +121,7 @@ class Threshold(AbstractDecision):
         found = {
             "compute_per_flop": quantiles(self.multiple(fit)),
             "most_tokens": self.params and self._largest(self._rule, fit) / (FLOPS_PER_PARAM_TOKEN * self.params),
-            "capability": goal and f"{goal.response} {goal.level:g}",
+            "capability": goal and str(goal),
             "rules": [self._judged(fit, name, of, chosen) for name, of in known.items()],
             "by_budget": self._by_budget(fit, known, goal, chosen).to_dict("records"),
         }
@@ -131,7 +131,7 @@ class Threshold(AbstractDecision):
         problem = (f"Threshold {self.rule} with probability {self.probability:g}, family {asked['family']!r}, "
                    f"{reach_words(fit, query)}")  # fmt: skip
         other = () if self._rule.binding else (f"{self.rule} is {self._rule.status}: it does not bind",)
-        return Details(problem, asked, self._lines(found), found, notes=(*other, "this is not legal advice"))
+        return Details(problem, asked, self._lines(found, goal), found, notes=(*other, "this is not legal advice"))
 
     @property
     def _rule(self) -> Rule:
@@ -225,7 +225,7 @@ class Threshold(AbstractDecision):
                 table[name] = goal.reached(goal.values(fit, queries, scope)).mean(axis=0)
         return table
 
-    def _lines(self, found: Mapping[str, Any]) -> list[tuple[str, str]]:
+    def _lines(self, found: Mapping[str, Any], goal: Goal | None) -> list[tuple[str, str]]:
         low, middle, high = found["compute_per_flop"].values()
         interval = f" (90% interval {low:.3g} to {high:.3g})" if low < high else ""
         used = f", utilisation of {self.hours_on}" if self.hours_on else ""
@@ -240,12 +240,13 @@ class Threshold(AbstractDecision):
             lines.append(("at this size", f"{count(self.params)} params stay below with probability "
                           f"{self.probability:g} up to {count(found['most_tokens'])} tokens"))  # fmt: skip
         for row in found["by_budget"]:
-            able = (f", {found['capability']} reached in {row['capability']:.0%} ({row['capability_by_law']:.0%})"
-                    if found["capability"] else "")  # fmt: skip
+            able = (f", {goal.response} {goal.level:g} reached in {row['capability']:.0%} "
+                    f"({row['capability_by_law']:.0%})" if goal else "")  # fmt: skip
             size = f"{count(row['params'])} params on {count(row['tokens'])} tokens: " if "params" in row else ""
             lines.append((count(row["flops"]), f"{size}{self.rule} crossed in {row[self.rule]:.0%}{able}"))  # fmt: skip
         lines.append(("shares", "of draws of the compute that is counted, and of the law with its noise"))
-        return [*lines, *([("in brackets", "of the law without its noise")] if found["capability"] else [])]
+        said = [("capability", str(goal)), ("in brackets", "of the law without its noise")]
+        return [*lines, *(said if goal else [])]
 
 
 def _has_law(fit: AbstractFit) -> bool:

@@ -98,7 +98,7 @@ class Fit(AbstractFit):
         Raises
         ------
         FitError
-            If draws of a site are missing, do not have its shape, or are not finite.
+            If draws of a site are missing, do not have its shape, or are not finite, or the model has no density there.
 
         Examples
         --------
@@ -113,6 +113,7 @@ class Fit(AbstractFit):
             draws, stats = ordinary.drawn_of(samples)
             latent = _latent(spec, runs, points, draws)
             found = ordinary.replayed(spec, points, latent, stats, {"warm_start": ordinary.GIVEN})
+            ordinary.check_allowed(spec, points, latent)
             return _collect(runs, spec, points, found, seed)
 
     @property
@@ -458,6 +459,7 @@ def _latent(spec: Model, runs: Runs, points: Design, draws: Mapping[str, np.ndar
         kept = {site.name: draws[site.name] for site in sites if site.kept and site.name in draws}
         if len(kept) < sum(site.kept for site in sites):
             continue  # the later error names the missing site
+        ordinary.check_even(kept)
         lead = next(iter(kept.values())).shape[:2]
         flat = {key: jnp.asarray(value.reshape(-1, *value.shape[2:])) for key, value in kept.items()}
         made = way.given(name, flat, lots.get(way.name, []))

@@ -12,10 +12,11 @@ import numpy as np
 import xarray as xr
 from jax import Array
 from jax.flatten_util import ravel_pytree
-from numpyro import handlers
+from numpyro import handlers, validation_enabled
 from numpyro.infer import MCMC, NUTS, init_to_median
 from numpyro.infer.util import potential_energy, unconstrain_fn
 
+from bayescale.core.arguments import described
 from bayescale.core.errors import FitError
 from bayescale.core.progress import Stages
 from bayescale.inference.nuts import Care, Samples
@@ -204,26 +205,90 @@ def replayed(
     FitError
         If draws of a site are missing, do not have its shape, or are not finite.
     """
-    latent = latent_sites(_seeded(model), design)
-    arrays: dict[str, np.ndarray] = {}
-    for name, site in latent.items():
-        if name not in draws:
-            raise FitError(f"there are no draws of site {name!r} of model {model.name!r}",
-                           expected=f"draws of: {', '.join(latent)}", got=", ".join(map(str, draws)))  # fmt: skip
-        arrays[name] = np.asarray(draws[name], float)
-        shape = np.shape(site["value"])
-        if arrays[name].ndim < 2 or arrays[name].shape[2:] != shape:
-            raise FitError(f"draws of site {name!r} do not have the shape of the site",
-                           expected=f"(chain, draw{''.join(f', {n}' for n in shape)})",
-                           got=str(arrays[name].shape))  # fmt: skip
-        if not np.isfinite(arrays[name]).all():
-            raise FitError(f"draws of site {name!r} are not all finite numbers")
+    with validation_enabled(False):  # one draw from the prior says what the sites are, wherever it lies
+        latent = latent_sites(_seeded(model), design)
+    arrays = _arrays(model, {name: np.shape(site["value"]) for name, site in latent.items()}, draws)
     chains, length = next(iter(arrays.values())).shape[:2]
     flat = {name: jnp.asarray(value.reshape(-1, *value.shape[2:])) for name, value in arrays.items()}
     sites, likelihood, prior = jax.tree.map(
         lambda x: np.asarray(x).reshape(chains, length, *x.shape[1:]), _at_every(flat, design, model=model)
     )
+    for name, density in {**prior, **likelihood}.items():
+        if (bad := np.isnan(density).reshape(chains * length, -1).any(axis=1)).any():
+            raise FitError(f"draws give site {name!r} of model {model.name!r} no density",
+                           expected="values that the priors allow, and probabilities from 0 to 1",
+                           got=f"no density in {bad.mean():.0%} of draws",
+                           hint="check the scale of the draws, and that they are of this model and these runs",
+                           )  # fmt: skip
     return Samples(sites, likelihood, True, prior, dict(stats), dict(engine))
+
+
+def _arrays(model: Model, shapes: Mapping[str, tuple[int, ...]], draws: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Return draws of sites as arrays of the sites' shapes."""
+    arrays: dict[str, np.ndarray] = {}
+    for name, shape in shapes.items():
+        if name not in draws:
+            raise FitError(f"there are no draws of site {name!r} of model {model.name!r}",
+                           expected=f"draws of: {', '.join(shapes)}", got=", ".join(map(str, draws)))  # fmt: skip
+        try:
+            arrays[name] = np.asarray(draws[name], float)
+        except (TypeError, ValueError):
+            raise FitError(f"draws of site {name!r} are not numbers", got=described(draws[name])) from None
+        if arrays[name].ndim < 2 or arrays[name].shape[2:] != shape or not arrays[name].size:
+            raise FitError(f"draws of site {name!r} do not have the shape of the site",
+                           expected=f"(chain, draw{''.join(f', {n}' for n in shape)})",
+                           got=str(arrays[name].shape))  # fmt: skip
+        if not np.isfinite(arrays[name]).all():
+            raise FitError(f"draws of site {name!r} are not all finite numbers")
+    check_even(arrays)
+    return arrays
+
+
+def check_allowed(model: Model, design: Design, draws: Mapping[str, Any]) -> None:
+    """Refuse draws of which the first gives a distribution a parameter that it cannot have.
+
+    Such a distribution may still have a density: that of a Beta-Binomial is a number at negative concentrations.
+
+    Parameters
+    ----------
+    model : Model
+    design : Design
+    draws : mapping of str to array, shape (chain, draw, ...)
+        Draws of every latent site.
+
+    Raises
+    ------
+    FitError
+    """
+    first = {name: jnp.asarray(value)[0, 0] for name, value in draws.items()}
+    try:
+        with validation_enabled():
+            handlers.trace(handlers.substitute(_seeded(model), data=first)).get_trace(design)
+    except ValueError as error:
+        raise FitError(f"the draws give model {model.name!r} a distribution that does not exist",
+                       expected="probabilities from 0 to 1, and positive scales", got=str(error),
+                       hint="check the scale of the draws, and that they are of this model and these runs",
+                       ) from None  # fmt: skip
+
+
+def check_even(draws: Mapping[str, np.ndarray]) -> None:
+    """Refuse sites with different numbers of chains or draws.
+
+    Parameters
+    ----------
+    draws : mapping of str to array, shape (chain, draw, ...)
+
+    Raises
+    ------
+    FitError
+    """
+    leads = {name: np.shape(value)[:2] for name, value in draws.items()}
+    first = next(iter(leads))
+    for name, lead in leads.items():
+        if lead != leads[first]:
+            raise FitError(f"sites {first!r} and {name!r} have different numbers of draws",
+                           expected=f"{leads[first]} chains and draws of each", got=f"{lead} of {name!r}",
+                           hint="give the same draws of every site")  # fmt: skip
 
 
 def drawn_of(samples: Any) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:

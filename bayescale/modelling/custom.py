@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from copy import copy
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
+
+import jax.numpy as jnp
+from numpyro import distributions as dist
+from numpyro.primitives import Messenger
 
 from bayescale.core.code import code_digest
 from bayescale.core.errors import DefinitionError, SpecError
 from bayescale.modelling.model import Instance, Model
 from bayescale.parts import catalogue
 from bayescale.parts.base import Column, Field, Parameter
+from bayescale.parts.noise.count import Binomial
 from bayescale.parts.scales import SCALES
 
 _ALLOWED: dict[str, CustomModel] = {}  # models that the user has allowed in this process, by "module:function"
@@ -122,7 +128,7 @@ class CustomModel(Model):
 
     def __call__(self, design: Any) -> None:
         """Run the NumPyro model on a design."""
-        self.function(design)
+        _Bounded(self.function, self.observes)(design)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -174,6 +180,29 @@ class CustomModel(Model):
     def to_dict(self) -> dict[str, Any]:
         """Return the location of its code, or the name of a shipped model with its options, as in the TOML file."""
         return {"model": self.said.get("model", self.name), **self.said}
+
+
+class _Bounded(Messenger):
+    """A handler that draws NaN for a count whose probability is outside 0 to 1, where NumPyro's sampler may not end."""
+
+    def __init__(self, fn: Callable[..., None], sites: Collection[str]) -> None:
+        self.sites = sites
+        super().__init__(fn)
+
+    def process_message(self, msg: dict[str, Any]) -> None:
+        """Bound the distribution of a site that the model observes, where it is drawn."""
+        if msg["type"] == "sample" and not msg["is_observed"] and msg["name"] in self.sites:
+            msg["fn"] = _bounded(msg["fn"])
+
+
+def _bounded(of: dist.Distribution) -> dist.Distribution:
+    """Return a distribution in which a Binomial, under any mask or expansion, has a probability from 0 to 1, or NaN."""
+    if isinstance(of, dist.BinomialProbs):
+        return Binomial.distribution(of.probs, {"n_items": jnp.asarray(of.total_count)})
+    if isinstance(base := getattr(of, "base_dist", None), dist.Distribution):
+        of = copy(of)
+        of.base_dist = _bounded(base)
+    return of
 
 
 class _Named(NamedTuple):

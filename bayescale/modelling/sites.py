@@ -7,7 +7,7 @@ from functools import singledispatch
 
 import jax
 import numpy as np
-from numpyro import handlers
+from numpyro import handlers, validation_enabled
 
 from bayescale.core.dims import FAMILY, KNOT, RUN
 from bayescale.modelling.custom import CustomModel
@@ -57,7 +57,8 @@ def _(spec: Spec, design: Design) -> dict[str, Site]:
 @declared_sites.register
 def _(model: CustomModel, design: Design) -> dict[str, Site]:
     """Return the sites of a custom model: the sampled ones, and the deterministic ones that have no value per run."""
-    trace = handlers.trace(handlers.seed(model.function, jax.random.key(0))).get_trace(design)
+    with validation_enabled(False):  # one draw from the prior says what the sites are, wherever it lies
+        trace = handlers.trace(handlers.seed(model, jax.random.key(0))).get_trace(design)
     runs, found = len(design.family), {}
     for name, site in trace.items():
         latent = site["type"] == "sample" and not site["is_observed"] and name not in model.observed

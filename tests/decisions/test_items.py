@@ -15,6 +15,7 @@ from click.testing import CliRunner
 import bayescale as bs
 from bayescale.cli import main
 from bayescale.core.errors import QueryError
+from bayescale.decisions.goals import Goal, goal
 from bayescale.decisions.surface import others_of
 from bayescale.parts.catalogue import catalogue
 
@@ -34,7 +35,8 @@ def table(**columns: Any) -> pd.DataFrame:
     loss = 1.8 + 480 * params**-0.35 + 2100 * (params * ratio) ** -0.37
     correct = np.linspace(300, 700, COUNT).round()
     return pd.DataFrame({"params": params, "tokens": params * ratio, "loss": loss, "n_correct": correct,
-                         "brier": np.linspace(0.7, 0.2, COUNT), **RECIPE, **columns})  # fmt: skip
+                         "brier": np.linspace(0.7, 0.2, COUNT), "normalized_loss": loss - 5.5, "error_rate": loss / 10,
+                         **RECIPE, **columns})  # fmt: skip
 
 
 def fitted(responses: dict[str, str], sites: dict[str, float], **columns: Any) -> bs.Fit:
@@ -80,6 +82,18 @@ def test_what_a_score_needs_is_given_in_the_recipe(accurate, decision, varied: s
                    for one, given in ((varied, RECIPE), ("", {})))  # fmt: skip
     pd.testing.assert_series_equal(found.action, same.action)
     assert found.figures == same.figures
+
+
+@pytest.mark.parametrize("varied", VARIED)
+def test_pilots_are_scored_as_the_recipe_says(accurate, varied: str) -> None:
+    """Every response of a pilot is simulated, also where the loss alone decides."""
+    with pytest.raises(QueryError, match=rf"'accuracy' needs '{varied}'.*\n.*\n.*--recipe {varied}"):
+        bs.decide(bs.NextRun("1e21"), accurate(varied))
+    asked = ((varied, RECIPE), ("", {}), ("", {"n_items": 10.0}))
+    found, same, fewer = (bs.decide(bs.NextRun("1e21", worth=0.0, recipe=given), accurate(one)).details.plane
+                          for one, given in asked)  # fmt: skip
+    pd.testing.assert_frame_equal(found, same)
+    assert not np.allclose(fewer["pareto_k"], same["pareto_k"])  # ten items weight the draws differently
 
 
 @pytest.mark.parametrize(("recipe", "says"), [
@@ -130,3 +144,55 @@ def test_the_tokens_of_a_brier_score_are_those_at_which_it_falls_to_it(brier: bs
 def test_losses_and_errors_fall_and_scores_rise() -> None:
     falling = {name for name, of in catalogue("bayescale.parts.responses").items() if of.falls or of.kind == "log"}
     assert falling == {"loss", "error_rate", "error-odds", "env-steps", "normalized-loss", "brier"}
+
+
+@pytest.fixture(scope="module")
+def gains() -> bs.Fit:
+    """A loss relative to a unigram model, in nats/token, next to the loss."""
+    return fitted({"normalized-loss": "gaussian-real"}, {"most_gain": 5.5, "scatter": 0.001})
+
+
+def test_a_level_below_zero_is_reached_where_the_loss_is_that_much_above_the_gain(gains: bs.Fit) -> None:
+    gain = gains.posterior["most_gain"].to_numpy().ravel()
+    asked = bs.Target(score=-3.0, response="normalized-loss").goal(gains)
+    assert str(asked) == "normalized-loss -3 nats/token"
+    sizes, lengths = np.log([1e9]), np.linspace(np.log(1e8), np.log(1e13), 160)
+    found = asked.tokens(gains, sizes, lengths, others_of(gains), "law")[:, 0]
+    reached = np.isfinite(found) & (found > lengths[0])
+    assert reached.mean() > 0.9
+    queries = pd.DataFrame({"params": 1e9, "tokens": np.exp(found[reached])}).assign(**others_of(gains))
+    loss = Goal(1.0).values(gains, queries, "law")[reached, np.arange(reached.sum())]
+    np.testing.assert_allclose(loss, gain[reached] - 3.0, rtol=1e-6)
+    choice = bs.decide(bs.Threshold(score=-3.0, response="normalized-loss"), gains)
+    assert choice.figures["capability"] == str(asked)
+    assert "normalized-loss -3 reached" in " ".join(repr(choice).split())
+
+
+def test_an_error_rate_is_a_goal_in_its_own_unit_and_with_its_own_noise() -> None:
+    """No response is called a loss there: the only one on a log scale is meant."""
+    random = np.random.default_rng(0)
+    values = {"level": 1.0, "ratio_A": 0.2, "ratio_B": 0.2, "alpha_N": 0.35, "beta_D": 0.37, "sigma": 0.2}
+    spec = bs.make_spec("s", law="additive", responses={"error_rate": "gaussian"}, pooling={"default": "none"})
+    drawn = {name: at * np.exp(0.01 * random.standard_normal((4, 250))) for name, at in values.items()}
+    errors = bs.Fit.from_samples(drawn, spec, bs.load_runs(table(), loss_unit="nats", name="made"))
+    asked = goal(errors, loss=0.25)
+    assert (asked.response, str(asked)) == ("error_rate", "error_rate 0.25")
+    queries = pd.DataFrame({"params": [1e9], "tokens": [1e11]}).assign(**others_of(errors))
+    of_law, of_run = (np.log(asked.values(errors, queries, scope)[:, 0]) for scope in ("law", "run"))
+    assert np.std(of_run - of_law) == pytest.approx(0.2, rel=0.1)
+
+
+@pytest.mark.parametrize(("made", "asked", "says"), [
+    ("accurate", {"score": 60.0}, r"level of 'accuracy'(.|\n)*a share between 0 and 1(.|\n)*in per cent, it is 0.6"),
+    ("accurate", {"score": np.nan}, "level of 'accuracy' is out of range"),
+    ("accurate", {"loss": 0.5, "response": "accuracy"}, "is a score, not a loss"),
+    ("accurate", {"loss": -1.0}, r"level of 'loss'(.|\n)*a positive number \(nats/token\)"),
+    ("accurate", {"score": 0.5, "response": "loss"}, "is a loss, not a score"),
+    ("accurate", {"score": 0.5, "loss": 2.0}, "one loss or one score"),
+    ("gains", {"score": np.inf}, r"level of 'normalized-loss'(.|\n)*a finite number \(nats/token\)"),
+])  # fmt: skip
+def test_a_level_that_cannot_be_is_refused_with_what_is_expected(
+    accurate, gains: bs.Fit, made: str, asked: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(QueryError, match=says):
+        goal(gains if made == "gains" else accurate(), **asked)

@@ -122,8 +122,8 @@ def test_compute_that_is_not_enough_is_a_smaller_probability(chinchilla_fit: bs.
     ("settings", "says"),
     [
         ({}, "a loss or a score"),
-        ({"loss": 2.0, "score": 0.5}, "one positive loss or one score"),
-        ({"loss": -1.0}, "one positive loss"),
+        ({"loss": 2.0, "score": 0.5}, "one loss or one score"),
+        ({"loss": -1.0}, "a positive number"),
         ({"loss": 2.0, "response": "accuracy"}, "no response 'accuracy'"),
         ({"score": 0.5}, "expected: a fit that has a score"),
         ({"loss": 2.0, "probability": 1.0}, "between 0 and 1"),

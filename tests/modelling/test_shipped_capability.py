@@ -1,0 +1,68 @@
+"""The shipped spec of latent capability with params and tokens recovers what made the scores."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.special import expit
+
+import bayescale as bs
+
+SLOPES = {"mmlu": 0.9, "hellaswag": 0.5, "gsm8k": 1.0, "winogrande": 0.6}
+MIDPOINTS = {"mmlu": 0.5, "hellaswag": -3.0, "gsm8k": 1.5, "winogrande": -0.5}
+SHARE, INTERACTION, AHEAD, OWN = 0.65, 0.06, 0.7, 0.3
+FAMILIES, EACH, SCATTER = 12, 4, 0.01
+
+
+def few(name: str) -> bs.Model:
+    """A shipped spec on four of its benchmarks, and capability alone: four say little of a speciality."""
+    content = bs.load_spec(name).to_dict()
+    content["fields"]["capability"] = {**content["fields"]["capability"], "skills": 1}
+    content["benchmarks"] = {one: content["benchmarks"][one] for one in SLOPES}
+    return bs.make_spec(name, **content)
+
+
+def models() -> pd.DataFrame:
+    """Families of public models, each with its date, and models of several sizes."""
+    random, count = np.random.default_rng(3), FAMILIES * EACH
+    params, tokens = 10 ** random.uniform(8.5, 11, count), 10 ** random.uniform(11, 13, count)
+    return pd.DataFrame({
+        "family": np.repeat([f"f{i:02d}" for i in range(FAMILIES)], EACH), "run_id": [f"m{i}" for i in range(count)],
+        "params": params, "tokens": tokens, "flops": 6 * params * tokens, "flops_error": 0.0,
+        "released": np.repeat(random.uniform(2020, 2025, FAMILIES), EACH),
+        "ahead": np.repeat(AHEAD * random.standard_normal(FAMILIES), EACH),
+        "own": random.standard_normal(count),
+    })  # fmt: skip
+
+
+def scored(table: pd.DataFrame, capability: pd.Series) -> bs.Runs:
+    """Scores of a capability, of which a seventh is missing."""
+    random = np.random.default_rng(4)
+    for name, said in few("sloth").to_dict()["benchmarks"].items():
+        floor, logits = said.get("chance", 0.0), SLOPES[name] * (capability - MIDPOINTS[name])
+        share = floor + (1 - floor) * expit(logits) + SCATTER * random.standard_normal(len(table))
+        table[name] = share.clip(0, 1).where(random.uniform(size=len(table)) > 1 / 7)
+    return bs.load_runs(table.dropna(subset=list(SLOPES), how="all").drop(columns=["ahead", "own"]), name="simulated")
+
+
+def off(fit: bs.Fit, truths: dict[str, float]) -> dict[str, float]:
+    """Distance of each posterior mean from the truth, in posterior standard deviations."""
+    found = fit.summary.loc[list(truths)]
+    return dict((found["mean"] - pd.Series(truths)) / found["sd"])
+
+
+@pytest.mark.slow
+def test_sloth_2024_recovers_what_params_and_tokens_are_worth_and_the_benchmarks() -> None:
+    table = models()
+    n, d = np.log(table["params"] / 1e10), np.log(table["tokens"] / 1e12)
+    spent = 2 * (SHARE * n + (1 - SHARE) * d) + INTERACTION * n * d
+    runs = scored(table, spent + table["ahead"] + OWN * table["own"])
+    fit = bs.fit(runs, few("sloth"), seed=0, chains=2, draws=500)
+    assert fit.converged, fit.verdict
+    truths = {"share_of_params": SHARE, "interaction": INTERACTION, "spread_own": OWN,
+              **{f"slope_{name}": of for name, of in SLOPES.items()},
+              **{f"midpoint_{name}": of for name, of in MIDPOINTS.items()}}  # fmt: skip
+    away = off(fit, truths)
+    assert max(map(abs, away.values())) < 3.5, away  # of eleven
+    assert fit.summary.loc["share_of_params", "sd"] < 0.05  # a third of that of its prior
