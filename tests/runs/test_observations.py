@@ -328,6 +328,7 @@ def test_a_wide_table_is_melted_into_the_observations_that_a_long_one_states() -
     assert found.responses == expected.responses == ("easy", "hard")
     pd.testing.assert_frame_equal(found.observations, expected.observations)
     assert bs.load_runs(WIDE, melt="hard", loss_unit="nats").responses == ("hard",)
+    assert bs.load_runs(WIDE, melt=None, loss_unit="nats").responses == ()
 
 
 def test_a_wide_table_may_have_observations_beside_it() -> None:
