@@ -1,4 +1,4 @@
-"""The shipped spec of latent capability with params and tokens recovers what made the scores."""
+"""The shipped specs of latent capability without compute, or with params and tokens, recover what made the scores."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import bayescale as bs
 
 SLOPES = {"mmlu": 0.9, "hellaswag": 0.5, "gsm8k": 1.0, "winogrande": 0.6}
 MIDPOINTS = {"mmlu": 0.5, "hellaswag": -3.0, "gsm8k": 1.5, "winogrande": -0.5}
-SHARE, INTERACTION, AHEAD, OWN = 0.65, 0.06, 0.7, 0.3
+SHARE, INTERACTION, AHEAD, OWN, TREND = 0.65, 0.06, 0.7, 0.3, 0.8
 FAMILIES, EACH, SCATTER = 12, 4, 0.01
 
 
@@ -39,7 +39,7 @@ def models() -> pd.DataFrame:
 def scored(table: pd.DataFrame, capability: pd.Series) -> bs.Runs:
     """Scores of a capability, of which a seventh is missing."""
     random = np.random.default_rng(4)
-    for name, said in few("sloth").to_dict()["benchmarks"].items():
+    for name, said in few("eci").to_dict()["benchmarks"].items():
         floor, logits = said.get("chance", 0.0), SLOPES[name] * (capability - MIDPOINTS[name])
         share = floor + (1 - floor) * expit(logits) + SCATTER * random.standard_normal(len(table))
         table[name] = share.clip(0, 1).where(random.uniform(size=len(table)) > 1 / 7)
@@ -66,3 +66,18 @@ def test_sloth_2024_recovers_what_params_and_tokens_are_worth_and_the_benchmarks
     away = off(fit, truths)
     assert max(map(abs, away.values())) < 3.5, away  # of eleven
     assert fit.summary.loc["share_of_params", "sd"] < 0.05  # a third of that of its prior
+
+
+@pytest.mark.slow
+def test_eci_2025_recovers_the_order_of_models_and_of_benchmarks_without_their_compute() -> None:
+    table = models()
+    capability = TREND * (table["released"] - 2024) + table["ahead"] + table["own"]
+    fit = bs.fit(scored(table, capability), few("eci"), seed=0, chains=2, draws=1000)
+    assert fit.converged, fit.verdict
+    away = off(fit, {"trend": TREND, **{f"slope_{name}": of for name, of in SLOPES.items()}})
+    assert max(map(abs, away.values())) < 3.5, away  # of five
+    order = sorted(MIDPOINTS, key=MIDPOINTS.__getitem__)
+    for easier, harder in zip(order, order[1:], strict=False):
+        assert (fit.posterior[f"midpoint_{easier}"] < fit.posterior[f"midpoint_{harder}"]).mean() > 0.95
+    place = fit.design_frame["run_id"].map(dict(zip(table["run_id"], capability, strict=True)))
+    assert np.corrcoef(fit.posterior["ability"].mean(("chain", "draw")), place)[0, 1] > 0.95
