@@ -11,6 +11,7 @@ from bayescale.inference.potential import sites_at
 from bayescale.inference.preconditioner import (
     Arrow,
     Places,
+    _pull,
     arrow,
     diagonal,
     factor,
@@ -62,6 +63,10 @@ def test_the_factor_times_its_transpose_is_the_inverse():
     whitening = factor(arrow(lambda v: dense @ v, PLACES, SIZE, 9))
     root = jax.vmap(lambda v: stretch(whitening, PLACES, v), out_axes=1)(jnp.eye(SIZE))
     np.testing.assert_allclose(root @ root.T, np.linalg.inv(dense), rtol=1e-10, atol=1e-12)
+    gradient = np.linspace(-1.0, 2.0, SIZE)
+    own, shared = _pull(whitening, PLACES, jnp.asarray(gradient))
+    np.testing.assert_allclose(own, (root.T @ gradient)[PLACES.own], rtol=1e-10)
+    np.testing.assert_allclose(shared, (root.T @ gradient)[PLACES.shared], rtol=1e-10)
     np.testing.assert_allclose(variance(whitening, PLACES, SIZE), np.diagonal(np.linalg.inv(dense)), rtol=1e-10)
 
 
@@ -116,8 +121,9 @@ def test_the_steps_on_a_parabola_are_damped_by_a_fifth_more_lightly_each_time():
 
 
 def test_a_potential_without_a_mode_ends_the_search_after_its_last_step():
-    found, _, report = newton(lambda at: -at[0], ONE, 1, 1)
+    found, _, report = newton(lambda at: -0.02 * at[0], ONE, 1, 1)
     assert int(report["steps"]) == 200
+    assert float(report["decrement"]) == pytest.approx(0.02**2 / 0.1 / 2)  # by the floor of the curvature
     assert not bool(report["arrived"])
     assert bool(jnp.isfinite(found).all())
 
