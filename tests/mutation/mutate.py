@@ -72,24 +72,15 @@ def mutations(module: str, sample: int | None, seed: int) -> list[Any]:
 
 @contextmanager
 def in_place_of(real: ModuleType, source: str) -> Iterator[None]:
-    """Run a changed source, and let every module that imported from the real one see what it defines."""
-    changed = ModuleType(real.__name__)
-    changed.__file__ = real.__file__
-    was = dict(vars(real))
-    sys.modules[real.__name__] = changed
+    """Run a changed source in a module, and let every module that imported from it see what it now defines."""
+    was, seen = dict(vars(real)), list[tuple[dict[str, Any], str, Any]]()
+    own = {id(value): name for name, value in was.items() if getattr(value, "__module__", None) == real.__name__}
     try:
-        exec(compile(source, str(real.__file__), "exec"), vars(changed))
-    finally:
-        sys.modules[real.__name__] = real
-    new = {id(value): vars(changed)[name] for name, value in was.items()
-           if name in vars(changed) and getattr(value, "__module__", None) == real.__name__}  # fmt: skip
-    constants = {name: value for name, value in vars(changed).items() if not name.startswith("__")}
-    seen = [(vars(module), name, value) for module in list(sys.modules.values()) if module is not real
-            for name, value in list(vars(module).items()) if id(value) in new]  # fmt: skip
-    vars(real).update(constants)
-    for space, name, value in seen:
-        space[name] = new[id(value)]
-    try:
+        exec(compile(source, str(real.__file__), "exec"), vars(real))
+        for space in [vars(module) for module in list(sys.modules.values()) if module is not real]:
+            seen += [(space, name, value) for name, value in space.items() if id(value) in own]
+        for space, name, value in seen:
+            space[name] = vars(real)[own[id(value)]]
         yield
     finally:
         vars(real).update(was)
@@ -120,10 +111,12 @@ class Judge:
         from cosmic_ray.mutating import mutate_code
         from cosmic_ray.plugins import get_operator
 
-        if not self.passes(session.items):
-            raise pytest.UsageError(f"the tests of {self.module} fail without a mutation")
         real = sys.modules[self.module.removesuffix(".py").replace("/", ".")]
         source = (ROOT / self.module).read_text(encoding="utf-8")
+        for text in (source, source + "\n"):  # the second time with the fixtures that are kept
+            with in_place_of(real, text):
+                if not self.passes(session.items):
+                    raise pytest.UsageError(f"the tests of {self.module} fail without a mutation")
         for number in range(self.given.first, len(self.found)):
             self.number, mutation = number, self.found[number]
             operator = get_operator(mutation.operator_name)(**(mutation.operator_args or {}))
