@@ -8,10 +8,11 @@ import signal
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
@@ -52,11 +53,16 @@ class Threads(AbstractEngine):
     count: int = _THREADS
 
     def run(self, function: Callable[..., Any], tasks: Tasks) -> Iterator[tuple[str, Any]]:
-        """Yield results as they come."""
+        """Yield results as they come; a thread waits if its next result would have nobody to take it."""
+        rest, names = iter(tasks.items()), dict[Future[Any], str]()
         with ThreadPoolExecutor(self.count) as pool:
-            names = {pool.submit(function, **task): name for name, task in tasks.items()}
             try:
-                for future in as_completed(names):
+                while True:
+                    for name, task in islice(rest, 2 * self.count - len(names)):
+                        names[pool.submit(function, **task)] = name
+                    if not names:
+                        return
+                    future = wait(names, return_when=FIRST_COMPLETED).done.pop()
                     yield names.pop(future), future.exception() or future.result()  # what is yielded is not kept
             finally:
                 pool.shutdown(cancel_futures=True)
@@ -82,11 +88,7 @@ class Processes(AbstractEngine):
                 return process.submit(function, **task).result()
             except BrokenProcessPool:
                 process = self._fresh()
-                raise FitError(
-                    "its worker process died",
-                    got="killed, or out of memory",
-                    hint="run the sweep again with the same folder: finished tasks are not repeated",
-                ) from None
+                raise _died() from None
             finally:
                 idle.put(process)
 
@@ -100,6 +102,11 @@ class Processes(AbstractEngine):
     def _fresh() -> ProcessPoolExecutor:
         context = get_context("spawn")  # the threads of JAX do not survive a fork
         return ProcessPoolExecutor(1, mp_context=context, initializer=_led_by_parent)
+
+
+def _died() -> FitError:
+    return FitError("its worker process died", got="killed, or out of memory",
+                    hint="run the sweep again with the same folder: finished tasks are not repeated")  # fmt: skip
 
 
 def _led_by_parent() -> None:
@@ -117,7 +124,7 @@ def _end_with_parent() -> None:
 
 @dataclass(frozen=True)
 class Dask(AbstractEngine):
-    """Workers of a Dask cluster. A task whose worker dies moves to another worker.
+    """Workers of a Dask cluster. A task whose worker dies moves to another worker; one that ends several is given up.
 
     Attributes
     ----------
@@ -133,7 +140,7 @@ class Dask(AbstractEngine):
     def run(self, function: Callable[..., Any], tasks: Tasks) -> Iterator[tuple[str, Any]]:
         """Yield results as they come."""
         try:
-            from dask.distributed import Client, as_completed
+            from dask.distributed import Client, KilledWorker, as_completed
         except ImportError:
             raise FitError("Dask is not installed", hint="pip install 'bayescale[dask]'") from None
         try:
@@ -145,7 +152,8 @@ class Dask(AbstractEngine):
             run = partial(client.submit, _apply, pure=False)
             names = {run(function, task): name for name, task in tasks.items()}
             for future in as_completed(names):
-                yield names.pop(future), future.exception() or future.result()
+                failure = future.exception()
+                yield names.pop(future), _died() if isinstance(failure, KilledWorker) else failure or future.result()
 
 
 def _apply(function: Callable[..., Any], task: Mapping[str, Any]) -> Any:

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -89,19 +89,33 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("whom", [os.killpg, os.kill], ids=["all of them", "the parent alone"])
-def test_an_interrupt_ends_workers_in_silence(whom, tmp_path: Path) -> None:
-    """A terminal sends Ctrl-C to the workers too."""
+@pytest.fixture
+def at_work(tmp_path: Path) -> Iterator[tuple[subprocess.Popen, Callable[[], bool]]]:
+    """A process with an idle worker and a busy one, and whether one of these two still lives."""
     (tmp_path / "of_workers.py").write_text(OF_WORKERS, encoding="utf-8")
     marks = [tmp_path / "idle.pid", tmp_path / "busy.pid"]
     with subprocess.Popen([sys.executable, "of_workers.py"], cwd=tmp_path, stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE, text=True, start_new_session=True) as process:  # fmt: skip
         until(lambda: all(mark.exists() and mark.read_text(encoding="utf-8") for mark in marks))
         time.sleep(0.5)  # until the one waits for another task
-        whom(process.pid, signal.SIGINT)
-        out, err = process.communicate(timeout=30)  # until the last of those who hold the pipes has ended
+        yield process, lambda: any(Path(f"/proc/{mark.read_text(encoding='utf-8')}").exists() for mark in marks)
+
+
+@pytest.mark.parametrize("whom", [os.killpg, os.kill], ids=["all of them", "the parent alone"])
+def test_an_interrupt_ends_workers_in_silence(whom, at_work) -> None:
+    """A terminal sends Ctrl-C to the workers too."""
+    process, alive = at_work
+    whom(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=30)  # until the last of those who hold the pipes has ended
     assert (process.returncode, out, err) == (INTERRUPTED, "", "")
-    until(lambda: not any(Path(f"/proc/{mark.read_text(encoding='utf-8')}").exists() for mark in marks))
+    until(lambda: not alive())
+
+
+def test_workers_end_with_a_parent_that_is_killed(at_work) -> None:
+    process, alive = at_work
+    process.kill()
+    process.communicate(timeout=30)
+    until(lambda: not alive())
 
 
 def until(happened: Callable[[], bool]) -> None:

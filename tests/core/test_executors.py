@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import subprocess
+import sys
 import time
 import weakref
 from pathlib import Path
@@ -16,15 +18,17 @@ from distributed import LocalCluster
 import bayescale as bs
 from bayescale.core.errors import FitError
 from bayescale.core.executors import Dask, Processes, Shelf, Threads, engine, sweep
+from bayescale.core.progress import Stages
+from bayescale.inference.fit import sampled
 
 SETTINGS = {"chains": 2, "draws": 200, "warmup": 100, "seed": 5, "progress": False}
 
 
 def square(number: int, folder: Path) -> int:
-    """Leave a mark for every time it is begun; 3 kills its process the first time, 5 raises."""
+    """Leave a mark for every time it is begun; 3 kills its process the first time, 6 each time, and 5 raises."""
     marks = len(list(folder.glob(f"begun-{number}-*")))
     (folder / f"begun-{number}-{marks}").touch()
-    if number == 3 and not marks:
+    if number == 6 or (number == 3 and not marks):
         time.sleep(0.2)  # half way: others are at work
         os.kill(os.getpid(), signal.SIGKILL)
     if number == 5:
@@ -49,9 +53,9 @@ def marks(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("on", [Threads(2), Processes(2)], ids=["threads", "processes"])
 def test_an_exception_ends_its_own_task_alone(on, marks):
-    found = dict(sweep(square, tasks_in(marks, range(4, 8)), on))
+    found = dict(sweep(square, {name: task for name, task in tasks_in(marks, range(4, 9)).items() if name != "6"}, on))
     assert isinstance(found.pop("5"), ValueError)
-    assert found == {"4": 16, "6": 36, "7": 49}
+    assert found == {"4": 16, "7": 49, "8": 64}
 
 
 def test_a_killed_process_costs_its_own_task_alone_and_a_second_sweep_does_only_that(marks, tmp_path):
@@ -81,6 +85,72 @@ def test_results_that_were_yielded_are_let_go():
         assert [one() for one in seen[:-1]] == [None] * (len(seen) - 1)
 
 
+@pytest.mark.parametrize("on", [Threads(1), Threads(3)], ids=["one thread", "three threads"])
+def test_only_what_is_in_flight_waits_for_a_slow_consumer(on):
+    """A sweep of many large fits must not fill the memory while one of them is written."""
+    begun: list[int] = []
+    tasks = {str(number): {"number": number} for number in range(50)}
+    running = sweep(lambda number: begun.append(number), tasks, on)
+    next(running)
+    time.sleep(0.5)
+    assert len(begun) <= 2 * on.count
+    assert len(list(running)) == 49
+    assert sorted(begun) == list(range(50))
+
+
+SWEEP = """
+import sys, time
+from pathlib import Path
+from bayescale.core.executors import Shelf, Threads, sweep
+from bayescale.core.files import atomic_write
+
+folder, stops_at = Path(sys.argv[1]), int(sys.argv[2])
+
+def square(number):
+    with (folder / "begun").open("a") as begun:
+        begun.write(f"{number} ")
+    return number**2
+
+def saved(result, path):
+    with atomic_write(path) as temporary, temporary.open("w") as file:
+        for digit in f"{result:05}":
+            file.write(digit)
+            file.flush()
+            if result == stops_at**2:
+                print("half written", flush=True)
+                time.sleep(60)
+
+shelf = Shelf(folder / "kept", ".txt", saved, lambda path: int(path.read_text()))
+print(sorted(sweep(square, {str(number): {"number": number} for number in range(1, 30)}, Threads(1), shelf)))
+"""
+
+
+def sweeping(folder: Path, stops_at: int = 0) -> subprocess.Popen[str]:
+    """Begin a sweep of 29 tasks in a process of its own, which stops while it writes a result."""
+    return subprocess.Popen([sys.executable, "-c", SWEEP, str(folder), str(stops_at)],
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # fmt: skip
+
+
+ALL = str(sorted((str(number), number**2) for number in range(1, 30))) + "\n"
+
+
+def test_a_sweep_that_is_killed_while_it_writes_goes_on_from_its_folder(tmp_path):
+    with sweeping(tmp_path, stops_at=7) as process:
+        assert process.stdout.readline() == "half written\n"
+        process.kill()
+    with sweeping(tmp_path) as process:
+        assert process.communicate(timeout=60) == (ALL, "")
+    begun = (tmp_path / "begun").read_text().split()
+    assert [begun.count(str(number)) for number in range(1, 7)] == [1] * 6  # what was kept is not made again
+    assert {path.name for path in (tmp_path / "kept").iterdir()} == {f"{number}.txt" for number in range(1, 30)}
+
+
+def test_two_processes_that_sweep_one_folder_at_once_do_not_hurt_each_other(tmp_path):
+    with sweeping(tmp_path) as one, sweeping(tmp_path) as other:
+        assert one.communicate(timeout=60) == other.communicate(timeout=60) == (ALL, "")
+    assert {path.name for path in (tmp_path / "kept").iterdir()} == {f"{number}.txt" for number in range(1, 30)}
+
+
 def test_results_are_kept_as_they_come(marks, tmp_path):
     shelf = shelf_in(tmp_path / "kept")
     running = sweep(square, tasks_in(marks, range(3)), Threads(1), shelf)
@@ -92,8 +162,11 @@ def test_results_are_kept_as_they_come(marks, tmp_path):
 
 def test_a_cluster_of_two_workers_one_killed_finishes_every_task(marks):
     with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
-        found = dict(sweep(square, tasks_in(marks, range(6)), Dask(cluster.scheduler_address)))
+        found = dict(sweep(square, tasks_in(marks, range(7)), Dask(cluster.scheduler_address)))
     assert isinstance(found.pop("5"), ValueError)
+    lost = found.pop("6")
+    assert isinstance(lost, FitError)  # and no error of Dask's, which would end the batch
+    assert "worker process died" in str(lost)
     assert found == {str(number): number**2 for number in range(5)}
     assert (marks / "begun-3-1").exists()  # its worker died, and another did it
 
@@ -130,6 +203,33 @@ def test_draws_do_not_depend_on_where_they_are_made(elsewhere, kept):
         xr.testing.assert_equal(
             fit.tree["sample_stats"].to_dataset(), elsewhere.fits[name].tree["sample_stats"].to_dataset()
         )
+
+
+ON_ONE_CORE = """
+import os
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+import sys, warnings
+import bayescale as bs
+warnings.simplefilter("ignore", bs.ConvergenceWarning)  # 200 draws are few
+runs = bs.load_runs("hoffmann2022")
+half = runs["flops"] < 1e20
+tables = {"cheap runs": runs.take(half), "dear/runs": runs.take(~half)}
+bs.fit_many(tables, "additive", folder=sys.argv[1], chains=2, draws=200, warmup=100, seed=5, progress=False)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system cannot bind a process to a core")
+def test_draws_do_not_depend_on_the_number_of_cores(kept, tmp_path):
+    subprocess.run([sys.executable, "-c", ON_ONE_CORE, str(tmp_path)], check=True)
+    for path in sorted(kept[0].iterdir()):
+        xr.testing.assert_equal(bs.load_fit(tmp_path / path.name).posterior, bs.load_fit(path).posterior)
+
+
+def test_draws_do_not_depend_on_how_many_chains_run_at_once(tables):
+    task = SETTINGS | {"runs": tables["cheap runs"], "spec": "additive", "device": "cpu", "stages": Stages()}
+    del task["progress"]
+    one, two = (sampled(**task, threads=threads) for threads in (1, 2))
+    xr.testing.assert_equal(one.posterior, two.posterior)
 
 
 @pytest.mark.filterwarnings("ignore::bayescale.core.errors.ConvergenceWarning")  # 200 draws are few

@@ -108,3 +108,26 @@ def test_a_program_is_traced_though_arviz_came_first():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == "7", done.stderr[-500:]
+
+
+AT_ONCE = """
+import jax
+from bayescale.inference import aot
+from bayescale.inference.potential import initial
+from bayescale.modelling.design import design
+from bayescale.modelling.spec_io import load_spec
+from bayescale.runs.readers import load_runs
+spec = load_spec("additive")
+with aot.use_cache(), jax.enable_x64(True), jax.default_device(jax.devices("cpu")[0]):
+    print(aot.call(initial, design(spec, load_runs("hoffmann2022")), spec=spec))
+"""
+
+
+def test_two_processes_that_fill_one_cache_at_once_find_the_same(folder):
+    begun = [subprocess.Popen([sys.executable, "-c", AT_ONCE], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              text=True) for _ in range(2)]  # fmt: skip
+    (one, quiet), (other, silent) = (process.communicate(timeout=200) for process in begun)
+    assert one == other != ""
+    assert quiet == silent == ""
+    (trace,) = folder.iterdir()  # and no temporary file
+    assert aot._read(trace) is not None

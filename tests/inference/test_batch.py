@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -144,6 +145,31 @@ def test_a_large_table_does_not_pad_small_ones(chinchilla):
     shapes = batches._shapes(designs | {"large": design(spec, large)})
     assert {shapes[name] for name in designs} == {layout(list(designs.values()))}
     assert shapes["large"] == layout([design(spec, large)])
+
+
+def test_tables_of_other_numbers_of_families_do_not_pad_each_other(chinchilla, trio):
+    spec = bs.load_spec("additive")
+    alike = {"all": design(spec, trio), "some": design(spec, trio.take(np.arange(0, len(trio), 2)))}
+    single = design(spec, chinchilla)
+    shapes = batches._shapes({"single": single} | alike)
+    assert shapes == {"single": layout([single])} | dict.fromkeys(alike, layout(list(alike.values())))
+    assert len(set(shapes.values())) == 2
+
+
+def test_a_fit_is_handed_on_while_others_are_made(tables, chinchilla_fit, monkeypatch):
+    """The second fit ends only after the first was handed on."""
+    handed = threading.Event()
+
+    def sampled(*, seed, **_):
+        assert seed == 0 or handed.wait(60)
+        return chinchilla_fit
+
+    monkeypatch.setattr(batches, "sampled", sampled)
+    monkeypatch.setattr(batches, "_check_same", lambda *_, **__: None)
+    names: list[str] = []
+    two = {name: tables[name] for name in ("most", "half")}
+    bs.fit_many(two, "additive", made=lambda name, _: (names.append(name), handed.set()), **SETTINGS)
+    assert names == ["most", "half"]
 
 
 @pytest.mark.parametrize("seed", range(5))

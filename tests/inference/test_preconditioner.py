@@ -11,6 +11,7 @@ from bayescale.inference.potential import sites_at
 from bayescale.inference.preconditioner import (
     Arrow,
     Places,
+    _pull,
     arrow,
     diagonal,
     factor,
@@ -62,7 +63,19 @@ def test_the_factor_times_its_transpose_is_the_inverse():
     whitening = factor(arrow(lambda v: dense @ v, PLACES, SIZE, 9))
     root = jax.vmap(lambda v: stretch(whitening, PLACES, v), out_axes=1)(jnp.eye(SIZE))
     np.testing.assert_allclose(root @ root.T, np.linalg.inv(dense), rtol=1e-10, atol=1e-12)
+    gradient = np.linspace(-1.0, 2.0, SIZE)
+    own, shared = _pull(whitening, PLACES, jnp.asarray(gradient))
+    np.testing.assert_allclose(own, (root.T @ gradient)[PLACES.own], rtol=1e-10)
+    np.testing.assert_allclose(shared, (root.T @ gradient)[PLACES.shared], rtol=1e-10)
     np.testing.assert_allclose(variance(whitening, PLACES, SIZE), np.diagonal(np.linalg.inv(dense)), rtol=1e-10)
+
+
+def test_damping_is_added_to_every_coordinate_that_has_a_place():
+    dense, damping = matrix(), 0.7
+    whitening = factor(arrow(lambda v: dense @ v, PLACES, SIZE, 9), damping)
+    root = jax.vmap(lambda v: stretch(whitening, PLACES, v), out_axes=1)(jnp.eye(SIZE))
+    damped = dense + damping * np.diag(np.arange(SIZE) != 7)
+    np.testing.assert_allclose(root @ root.T, np.linalg.inv(damped), rtol=1e-10, atol=1e-12)
 
 
 def test_a_direction_without_curvature_is_stretched_to_the_floor_alone():
@@ -90,6 +103,37 @@ def test_newton_finds_the_mode_of_a_curved_potential_and_leaves_the_rest(places)
     assert bool(report["arrived"])
     np.testing.assert_allclose(found, mode, atol=1e-4)
     np.testing.assert_allclose(curvature.corner, dense[np.ix_(places.shared, places.shared)], atol=1e-3)
+
+
+ONE = Places(np.zeros((0, 0), int), np.arange(1))
+
+
+def test_the_steps_on_a_parabola_are_damped_by_a_fifth_more_lightly_each_time():
+    """The error shrinks by d / (curvature + d), with d = 1 in the first step."""
+    curvature, mode = 4.0, 3.0
+    found, _, report = newton(lambda at: curvature * (at[0] - mode) ** 2 / 2, ONE, 1, 1)
+    error, damping, points = mode, 1.0, 1
+    while curvature * error**2 / 2 > 1e-6:  # what a full step would still gain
+        error, damping, points = error * damping / (curvature + damping), damping / 5, points + 1
+    assert int(report["steps"]) == points
+    assert float(report["decrement"]) == pytest.approx(curvature * error**2 / 2, rel=1e-6)
+    assert float(found[0]) == pytest.approx(mode - error, rel=1e-12)
+
+
+def test_a_potential_without_a_mode_ends_the_search_after_its_last_step():
+    found, _, report = newton(lambda at: -0.02 * at[0], ONE, 1, 1)
+    assert int(report["steps"]) == 200
+    assert float(report["decrement"]) == pytest.approx(0.02**2 / 0.1 / 2)  # by the floor of the curvature
+    assert not bool(report["arrived"])
+    assert bool(jnp.isfinite(found).all())
+
+
+def test_a_search_that_gains_nowhere_stays_and_ends_when_its_steps_vanish():
+    """Each step that gains nothing is damped five times as much, from 1 to 1e12."""
+    found, _, report = newton(lambda at: jnp.where(at[0] == 0.0, 0.0, jnp.inf) - at[0], ONE, 1, 1)
+    assert float(found[0]) == 0.0
+    assert int(report["steps"]) == 1 + int(np.ceil(np.log(1e12) / np.log(5)))
+    assert not bool(report["arrived"])
 
 
 @pytest.mark.parametrize("runs", [3, 4])
