@@ -65,6 +65,7 @@ PLAN: list[tuple[str, str, dict[str, Any]]] = [
     ("pass-at-k", "monkeys", {}),
     ("value-rl", "value-rl", {}),
     ("observational", "obsscaling", {}),
+    ("compute-scaling", "obsscaling", {}),
     ("sloth", "obsscaling", {}),
     ("eci", "obsscaling", {}),
 ]
