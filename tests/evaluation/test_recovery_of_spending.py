@@ -151,9 +151,12 @@ def test_sorscher_2022_whether_pruning_beats_a_power_law_is_a_finding(
     trend: float, passed: bool, figure: float
 ) -> None:
     spec, runs, truth = made_by("pruning")
-    rng, sites = np.random.default_rng(0), truth | {"prune_trend": trend, "sigma": SIGMA, "nu": 8.0}
+    rng, sites = np.random.default_rng(0), truth | {"prune_trend": trend}
     scales = {site: dict(spec.settings)[site].prior.scale for site in sites}
     drawn = {site: value + 0.01 * scales[site] * rng.standard_normal((4, 250)) for site, value in sites.items()}
+    drawn |= {
+        site: at * np.exp(0.05 * rng.standard_normal((4, 250))) for site, at in {"sigma": SIGMA, "nu": 8.0}.items()
+    }
     (finding,) = bs.check(bs.Fit.from_samples(drawn, spec, runs), "pruning")
     assert finding.passed == passed
     assert finding.figure == pytest.approx(figure, abs=0.06)

@@ -462,8 +462,9 @@ def test_no_perplexity_is_1_or_less() -> None:
 JUDGED = [name for name in shipped.names("data") if {"loss", "tokens"} <= set(bs.load_runs(name).frame)]
 
 
-# Perplexities of text that is as easy to predict as code lie where losses of web text do: the rule says so of itself.
-OF_CODE = {("parallel", "ParScale-Stack")}
+# Perplexities of what is as easy to predict as code, or as masked spans, lie where losses of web text do: the rule says
+# so of itself.
+EASY = {("parallel", "ParScale-Stack"), *(("pile-t5", f"Pile-T5-{size}") for size in ("base", "large", "xl", "xxl"))}
 
 
 @pytest.mark.parametrize("name", JUDGED)
@@ -477,7 +478,7 @@ def test_shipped_losses_are_nats_by_the_rule_and_their_perplexities_are_not(name
     small = {family: frame for family, frame in perplexities.items() if len(frame)}
     assert small
     for family, frame in small.items():
-        if (name, family) in OF_CODE:  # an exception that is not needed fails too
+        if (name, family) in EASY:  # an exception that is not needed fails too
             assert bs.load_runs(frame, rows_by=runs.rows_by).loss_unit_assumed
             continue
         with pytest.raises(RunsError, match="perplexities"):
