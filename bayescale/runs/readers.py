@@ -105,7 +105,8 @@ def load_runs(
     said = Declared(loss_unit, (rows_by,) if isinstance(rows_by, str) else tuple(rows_by or ()),
                     units=tuple((units or {}).items()), bytes_per_token=bytes_per_token)  # fmt: skip
     renamed = dict(columns or {})
-    melting = melt if isinstance(melt, Mapping) else {of: {} for of in ([melt] if isinstance(melt, str) else melt or ())}
+    wide = [melt] if isinstance(melt, str) else melt or ()
+    melting = wide if isinstance(wide, Mapping) else {of: {} for of in wide}
     if not isinstance(source, str | Path):
         return _validated(from_frame(source), name or "runs", {}, said, renamed, observations, melting)
     path, card = Path(source), {}

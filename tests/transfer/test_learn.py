@@ -113,6 +113,7 @@ def test_families_that_say_nothing_leave_the_prior():
     assert abs(np.sqrt(variance) / populating.SLOPE - 1) < 4 / np.sqrt(2 * draws)
 
 
+@pytest.mark.slow
 def test_a_prior_follows_the_anchor_as_families_do():
     random = np.random.default_rng(2)
     count, slopes, spread, error = 200, np.array([-0.5, 0.3]), 0.2, 0.1
@@ -134,6 +135,7 @@ def test_a_prior_follows_the_anchor_as_families_do():
     np.testing.assert_allclose(covariance, exact, rtol=0.3)  # of a spread that is known
 
 
+@pytest.mark.slow
 def test_a_suite_is_found_as_alike_as_its_families_are():
     random = np.random.default_rng(4)
     suites, each, alone, spread, within, error = 150, 2, 100, 0.3, 0.2, 0.05
