@@ -117,7 +117,7 @@ def main() -> None:
         if not named or named & {spec, f"{spec}/{runs}"}:
             rows.append(measure(spec, runs, conditions))
             print(rows[-1], file=sys.stderr)
-            pd.DataFrame(rows).to_csv(FILE, index=False)
+            pd.DataFrame(rows).astype({"rows": "Int64"}).to_csv(FILE, index=False)  # a stopped fit has none
 
 
 if __name__ == "__main__":
