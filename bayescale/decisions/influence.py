@@ -401,9 +401,9 @@ def effects(changes: list[Change], settled: bool = True) -> list[Effect]:
         return []
     matter = [one for one in changes if one.matters]
     of_ratio = [one for one in changes if one.answer == _RATIO and _RATIO in one.runs.moves]
-    most = max(matter or of_ratio, key=lambda one: one.size).runs
+    most = max(matter or of_ratio or changes, key=lambda one: one.size).runs
     said = [_effect(changes, few, settled, few == most and bool(matter)) for few in that_matter(changes)]
-    if matter:
+    if matter or not of_ratio:  # if only marked runs were left out, their lines say all
         return said
     last = _effect(changes, most, settled, True)
     none = "no large change is over one posterior SD" if last.large else "no large change"

@@ -12,7 +12,7 @@ from known import CHAINS, DRAWS, known_fit
 
 import bayescale as bs
 from bayescale.decisions.allocation import Split
-from bayescale.decisions.influence import Change, Few, Sway
+from bayescale.decisions.influence import Change, Few, Sway, effects
 from bayescale.decisions.waste import TOLERANCE, why_care
 from bayescale.evaluation.checks.base import FAIL, PASS, REVIEW, Answer
 from bayescale.reporting import pages, texts
@@ -123,6 +123,13 @@ def test_of_the_runs_that_matter_the_banner_names_those_that_matter_most(
     much[1] = Change("loss", of_loss, FLOPS, 2.25, 2.4, 3.0, 0.3)
     monkeypatch.setattr(Split, "influence", [*little, *much])
     assert "(r2)" in page_of(wide).depends
+
+
+def test_if_only_marked_runs_were_left_out_their_line_is_the_only_one() -> None:
+    marked = Few("1 run marked as excluded", 1, 1, (3.5e8, 3.5e8), (20.0, 20.0), (), True, "--where")
+    (only,) = effects(changed(22.0, 0.1, runs=marked))
+    assert only.runs == marked
+    assert not only.large
 
 
 @pytest.mark.parametrize(

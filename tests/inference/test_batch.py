@@ -149,10 +149,10 @@ def test_a_large_table_does_not_pad_small_ones(chinchilla):
 
 def test_tables_of_other_numbers_of_families_do_not_pad_each_other(chinchilla, trio):
     spec = bs.load_spec("additive")
-    alike = {"all": design(spec, trio), "some": design(spec, trio.take(np.arange(0, len(trio), 2)))}
+    several = {"all": design(spec, trio), "some": design(spec, trio.take(np.arange(0, len(trio), 2)))}
     single = design(spec, chinchilla)
-    shapes = batches._shapes({"single": single} | alike)
-    assert shapes == {"single": layout([single])} | dict.fromkeys(alike, layout(list(alike.values())))
+    shapes = batches._shapes({"single": single} | several)
+    assert shapes == {"single": layout([single])} | dict.fromkeys(several, layout(list(several.values())))
     assert len(set(shapes.values())) == 2
 
 

@@ -1,4 +1,4 @@
-"""A fit from draws of any origin: what draws must be, and what is said of those that are not."""
+"""A fit from draws of any origin: what draws must be, and what is said of draws that are not so."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@
 A module is one of :data:`TESTS`. The mutants are cosmic-ray's, without those of annotations, which no code reads. All
 are judged in one process, so that imports, fits and compiled programs are made once: what a mutant defines takes the
 place of what the module defined, in every module that imported it, and no file is changed. It prints each mutant that
-the tests did not find, and then the share of those that they found, with its standard error if they are a sample.
+the tests did not find, and then the share that they found, with its standard error if it is a sample.
 ``survivors.md`` says why those that are known are not found.
 """
 
