@@ -80,6 +80,7 @@ _EXPORTS = {
     "custom_model": "modelling.custom",
     "decide": "decisions.solver",
     "exponent_from_dimension": "parts.theory",
+    "exponent_from_modality": "parts.modalities",
     "exponent_from_statistics": "parts.theory",
     "exponent_from_zipf": "parts.theory",
     "fit": "inference.fit",
@@ -176,6 +177,7 @@ if TYPE_CHECKING:  # `as` exports a name to type checkers
         Parameter as Parameter,
         Quantity as Quantity,
     )
+    from bayescale.parts.modalities import exponent_from_modality as exponent_from_modality
     from bayescale.parts.priors import LogitNormal as LogitNormal, LogNormal as LogNormal, Normal as Normal
     from bayescale.parts.theory import (
         exponent_from_dimension as exponent_from_dimension,

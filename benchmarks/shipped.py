@@ -25,7 +25,14 @@ LIMIT_S, LONG_S = 600, 30
 CURVE = {"family": "BiT/101/3 inet_10"}
 POOLED = "eleven families at once"
 WHY = {(spec, "open-families"): POOLED for spec in ("default", "additive", "coupled", "drift", "floored", "kaplan")}
-WHY["upcycling", "liew2025"] = "a ridge of dense_worth, ratio_B and the floor, at whose far end draws diverge"
+WHY |= {
+    ("upcycling", "liew2025"): "a ridge of dense_worth, ratio_B and the floor, at whose far end draws diverge",
+    ("accuracy", "gadre2024"): "63 to 127 steps a draw: the ceiling, its spread and the over-dispersion are correlated",
+    ("direct-accuracy", "gadre2024"): "63 to 127 steps a draw: centres and spreads of the law are correlated",
+    ("training-curves", "training-curves"): "213 coordinates; the law is correlated with the errors of curves",
+    ("annealing", "training-curves"): "210 coordinates; an exponent is correlated with the errors of curves",
+    ("broken", "revisiting"): "the break may lie before most runs or after them, with a curved ridge between",
+}
 """Why a fit takes more than thirty seconds or has not converged, as far as it is known."""
 PLAN: list[tuple[str, str, dict[str, Any]]] = [
     ("default", "hoffmann2022", {"exclusion": ""}),

@@ -27,7 +27,7 @@ NOTHING = "no published figure"
 
 
 class _Tool(NamedTuple):
-    """A public function or class that is no part: it gives priors of a law, or counts what a law reads."""
+    """A public function or class that is no part: a prior of a law, what follows from a law, or what a law reads."""
 
     name: str
     source: str
@@ -38,6 +38,11 @@ _TOOLS = (
     _Tool("exponent_from_dimension", "Sharma and Kaplan 2020, arXiv:2004.10802, abstract"),
     _Tool("exponent_from_zipf", "Hutter 2021, arXiv:2102.04074", "Slopes 0.335, 0.500 and 0.667 of simulated data."),
     _Tool("exponent_from_statistics", "Cagnetta et al. 2026, arXiv:2602.07488"),
+    _Tool("exponent_from_modality", "Henighan et al. 2020, arXiv:2010.14701", "Its Table 1."),
+    _Tool("limit", "Kaplan et al. 2020, arXiv:2001.08361: L(N) and L(D) of a joint law", "Closed forms of the limits."),
+    _Tool("frontier", "Kaplan et al. 2020, arXiv:2001.08361: L(C) of a joint law", "Closed forms of the optimum."),
+    _Tool("lower_envelope", "Hoffmann et al. 2022, arXiv:2203.15556: approach 1"),
+    _Tool("isoflop_minima", "Hoffmann et al. 2022, arXiv:2203.15556: approach 2"),
     _Tool("Shape", "shapes of published models", "Params of GPT-3, Llama 2 and Llama 3, to the printed digits."),
     _Tool("Accounting", "Porian et al. 2024, arXiv:2406.19146",
           "Exponents of the best params by step of their recipe, 0.835 to 0.497 and 0.864 to 0.519, within 0.01."),

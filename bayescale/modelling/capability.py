@@ -10,17 +10,15 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 import numpyro
-from jax import Array, random
-from jax.lax import erf, erf_inv
+from jax import Array
 from jax.nn import sigmoid
 from numpyro import distributions as dist
-from numpyro.distributions import constraints
-from numpyro.distributions.util import promote_shapes
 
 from bayescale.core.errors import SpecError, nearest
 from bayescale.modelling.battery import observe_rows, stacked
 from bayescale.modelling.custom import CustomModel, Observes, named
 from bayescale.parts.base import Column
+from bayescale.parts.noise.share import UnitNormal
 
 NAME = "capability"
 _INPUTS = (("flops",), ("params", "tokens"), ())
@@ -297,40 +295,7 @@ def _observe(benchmarks: tuple[tuple[str, Benchmark], ...], options: Options, lo
     with numpyro.plate("run", len(design.family)):
         sites = {name: name for name, _ in benchmarks}
         # The sites of a custom model are masked from outside.
-        observe_rows(sites, Score(p, spread), p, design.observed, present={})
-
-
-class Score(dist.Distribution):
-    """Normal distribution of a score, truncated to 0 and 1, with its centre between them.
-
-    Because the centre is inside, its mass there is never small, and plain error functions are accurate: NumPyro's
-    truncated Normal, which holds in the tails too, takes several times as long.
-    """
-
-    arg_constraints = {"center": constraints.unit_interval, "spread": constraints.positive}
-    support = constraints.unit_interval
-    reparametrized_params = ["center", "spread"]
-
-    def __init__(self, center: Any, spread: Any, *, validate_args: bool | None = None) -> None:
-        self.center, self.spread = promote_shapes(center, spread)
-        shape = jnp.broadcast_shapes(jnp.shape(center), jnp.shape(spread))
-        super().__init__(batch_shape=shape, validate_args=validate_args)
-
-    def _ends(self) -> tuple[Array, Array]:
-        """Return the cumulative probabilities of the Normal at 0 and at 1."""
-        unit = np.sqrt(2) * self.spread
-        return (1 + erf(-self.center / unit)) / 2, (1 + erf((1 - self.center) / unit)) / 2
-
-    def log_prob(self, value: Array) -> Array:
-        """Return the log density."""
-        low, high = self._ends()
-        return dist.Normal(self.center, self.spread).log_prob(value) - jnp.log(high - low)
-
-    def sample(self, key: Any, sample_shape: tuple[int, ...] = ()) -> Array:
-        """Draw scores."""
-        low, high = self._ends()
-        uniform = random.uniform(key, self.shape(sample_shape), minval=low, maxval=high)
-        return jnp.clip(self.center + self.spread * np.sqrt(2) * erf_inv(2 * uniform - 1), 0.0, 1.0)
+        observe_rows(sites, UnitNormal(p, spread), p, design.observed, present={})
 
 
 def _abilities(inputs: tuple[str, ...], options: Options, design: Any, slope: Array, midpoint: Array) -> Array:

@@ -42,7 +42,7 @@ def check_identified(spec: Model, runs: Runs) -> None:
             _check_problems(spec, of, runs)
             _check_loss_once(spec, runs)
     _check_one_row(runs)
-    several = {column for of in spec.instances for column in of.columns} if len(spec.responses) > 1 else set()
+    several = {column for of in spec.instances for column in of.columns} if len(spec.instances) > 1 else set()
     for name in (*spec.columns, *spec.labels):
         if name not in several:  # with several responses, a run may lack some of them
             _check_complete(spec, runs, name)

@@ -56,8 +56,8 @@ FLOPS = {
 """Laws of compute in FLOP, by modality."""
 
 
-def exponent_prior(modality: str, of: str = "params") -> LogNormal:
-    """Return a prior of the exponent of a power law for a modality.
+def exponent_from_modality(modality: str, of: str = "params") -> LogNormal:
+    """Return a prior of the exponent of a power law, with a floor where the row has one, for a modality.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def exponent_prior(modality: str, of: str = "params") -> LogNormal:
 
     Examples
     --------
-    >>> exponent_prior("video_vq_16x16x16").median
+    >>> bs.exponent_from_modality("video_vq_16x16x16").median
     0.24
     """
     rows = {"params": PARAMS, "flops": FLOPS}.get(of, {})

@@ -218,6 +218,23 @@ def test_under_harm_a_budget_has_a_plan_inside_and_more_tokens_are_worth_their_d
     assert choice.rate > 0
 
 
+def test_an_average_of_harm_and_repetition_plans_for_the_mean_of_both_laws(harmed: bs.Fit, published: bs.Fit) -> None:
+    budget, unique = 2e21, 1e10
+    both = bs.average({"harm": harmed, "repetition": published}, {"harm": 0.5, "repetition": 0.5})
+    plan = DataCap(flops=budget, unique_tokens=unique)
+    choice = bs.decide(plan, both)
+
+    def mean(x: float) -> float:
+        params, tokens = np.exp(x), budget / (6 * np.exp(x))
+        repeated = marginals({**MUENNIGHOFF, **DECAYS}, params, tokens, unique)[0].item()
+        return (harmful(params, tokens, unique) + repeated) / 2
+
+    best = minimize_scalar(mean, bounds=(20.0, 25.0), method="bounded")
+    assert mean(np.log(choice.action["params"])) == pytest.approx(best.fun, abs=1e-5)
+    alone = [bs.decide(plan, fit).action["params"] for fit in (harmed, published)]
+    assert all(mean(np.log(params)) > best.fun + 1e-4 for params in alone)
+
+
 def test_without_harm_more_compute_always_helps(published: bs.Fit) -> None:
     assert bs.decide(DataCap(flops=BUDGET, unique_tokens=UNIQUE), published).ceiling is None
 

@@ -27,6 +27,14 @@ WIDER = {"distinct": 0.7}  # repeats show its product with R_D and with R_N, and
 BITS = [3.0, 4.0, 6.0, 8.0, 16.0]
 
 DESIGNS: dict[str, tuple[dict[str, float], dict[str, list[float]]]] = {
+    "repetition": (
+        {"R_D": 12.0, "R_N": 6.0},
+        {"epochs": [1.0, 2.0, 4.0, 16.0, 50.0]},
+    ),
+    "harm": (
+        {"harm": 0.03, "harm_epochs": 0.4, "harm_params": 0.7},
+        {"epochs": [1.0, 2.0, 4.0, 16.0, 50.0]},
+    ),
     "precision": (
         {"gamma_weights": 2.2, "gamma_activations": 1.6, "gamma_caches": 0.9},
         {"weight_bits": BITS, "activation_bits": BITS, "cache_bits": BITS},

@@ -96,6 +96,13 @@ def test_the_density_is_that_of_the_responses_by_name(runs: bs.Runs) -> None:
         assert found == pytest.approx(expected, rel=1e-10), name
 
 
+def test_runs_may_lack_some_scores_of_a_battery_that_is_the_only_response(runs: bs.Runs) -> None:
+    alone = bs.make_spec("alone", law="additive", responses={"tests": CONTENT["responses"]["tests"]})
+    with jax.enable_x64(True):
+        present = design(alone, runs).present
+    assert {name: int(there.sum()) for name, there in present.items()} == {"rare": 4}
+
+
 @pytest.mark.parametrize("battery", [True, False])
 def test_scores_follow_the_loss_of_the_run_and_not_that_of_the_law(battery: bool, runs: bs.Runs) -> None:
     """The noise of a run's loss is real, so that its scores share it; and scores do not move the law."""
@@ -164,7 +171,9 @@ def test_every_response_is_drawn_and_scored_by_itself(fit: bs.Fit, runs: bs.Runs
     assert abs(density.mean() - whole.mean()) < 5 * whole.mean(axis=1).std() / np.sqrt(200)
 
 
-@pytest.mark.parametrize("pooling", ["partial", "none", "complete"])
+@pytest.mark.parametrize(
+    "pooling", ["partial", *(pytest.param(one, marks=pytest.mark.slow) for one in ("none", "complete"))]
+)
 def test_a_new_family_has_the_parameters_of_the_battery(pooling: str, runs: bs.Runs) -> None:
     """They differ between benchmarks and not between families: a new family has a law of its own, and these."""
     runs = bs.Runs(runs.frame.assign(family=np.where(np.arange(len(runs)) % 2, "a", "b")), "two families")

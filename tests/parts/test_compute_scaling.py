@@ -46,6 +46,7 @@ def test_an_e_fold_of_compute_adds_the_steepness_to_the_log_odds_between_floor_a
     np.testing.assert_allclose(logit((shares - floor) / (CEILING - floor)), 0.8 * np.arange(3.0), atol=1e-12)
 
 
+@pytest.mark.slow
 def test_ruan_2024_standard_compute_scaling_is_recovered_from_scores_that_it_made(known: bs.Runs) -> None:
     """The same models with the same gaps, and scores of known curves."""
     random, frame = np.random.default_rng(0), known.frame.copy()
@@ -73,6 +74,7 @@ def test_ruan_2024_standard_compute_scaling_of_public_models_ranks_benchmarks_by
     assert all((easier < harder).mean() > 0.95 for easier, harder in zip(order, order[1:], strict=False))
 
 
+@pytest.mark.slow
 def test_ruan_2024_compute_alone_forecasts_the_20_preregistered_models_better_than_the_scores_of_the_others(
     fit: bs.Fit, known: bs.Runs
 ) -> None:

@@ -286,6 +286,7 @@ def test_runs_of_one_budget_leave_the_slope_across_budgets_as_is_usual(chinchill
     assert slope_at(spec, inputs, log_loss) == pytest.approx(bare, rel=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::bayescale.ConvergenceWarning")  # a few draws are enough to forecast from
 def test_a_fit_of_accuracies_alone_knows_how_steeply_loss_fell(pool):
     table = pool.where(family="OPT").frame
@@ -346,6 +347,7 @@ def test_a_discrepancy_named_twice_or_without_two_inputs_is_refused():
         bs.make_spec("x", law="power-floor", inputs=["flops"], discrepancy=["walk"])
 
 
+@pytest.mark.slow
 def test_a_law_of_compute_alone_takes_errors_of_groups_and_of_near_runs(chinchilla):
     runs = chinchilla.where(exclusion="")
     content = {"law": "power-floor", "inputs": ["flops"], "pooling": {"default": "none"}}

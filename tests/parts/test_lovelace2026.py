@@ -161,3 +161,15 @@ def test_lovelace_2026_the_joint_posterior_has_the_point_fit_inside(runs: bs.Run
     for name in (*DECAYS["harm"], "alpha_N", "beta_D"):
         row = fit.summary.loc[name]
         assert abs(row["mean"] - whole["harm"].values[name]) < 2 * row["sd"], name
+
+
+@pytest.mark.slow
+def test_lovelace_2026_stacked_with_muennighoff_2023_harm_has_the_larger_weight(runs: bs.Runs) -> None:
+    """The how-to page says 0.76 ± 0.09."""
+    both = bs.stack(runs, ["harm", "repetition"], seed=0)
+    weight, error = both.weights.weights["harm"], both.weights.se["harm"]
+    assert weight > 0.5 + error
+    assert weight == pytest.approx(0.76, abs=error)
+    choice = bs.decide("data-cap", both, flops="1e22", unique_tokens="10B")
+    assert choice.verdict.ok
+    assert 1 < choice.action["epochs"] < 40

@@ -149,6 +149,30 @@ def test_tissue_2024_the_slope_and_the_exponent_of_the_spec_are_recovered():
 
 
 @pytest.mark.slow
+def test_luo_2025_the_constants_that_made_curves_are_recovered():
+    """Curves of the law at the published constants of 25M params, under five schedules."""
+    rng, steps = np.random.default_rng(5), np.geomspace(2500, 24000, 24).astype(int)
+    kinds = ("cosine floor=3e-5", "constant", "linear floor=3e-5 decay=16000", "step floor=9e-5 decay=9000",
+             "step floor=3e-5 decay=16000")  # fmt: skip
+    texts = [f"{kind} peak={PEAK} warmup=2160 steps=24000" for kind in kinds]
+    frame = pd.concat([along_schedule(text, steps).assign(loss=loss_of("25M", text, steps, MultiPower()), group=text)
+                       for text in texts], ignore_index=True)  # fmt: skip
+    frame["loss"] *= np.exp(0.001 * rng.standard_t(8, len(frame)))
+    runs = bs.load_runs(frame.drop(columns="lr_area").assign(family="made", params=25_000_000), loss_unit="nats")
+    spec = bs.load_spec("training-curves")
+    fit = bs.fit(runs, spec, seed=0)
+    assert fit.converged, fit.verdict
+    _, _, exponent, drop, rate, power, lr = PUBLISHED["25M"]
+    rate *= REFERENCE[0] ** -lr * REFERENCE[1]
+    truth = {"exponent": exponent, "anneal_drop": drop * PEAK * (1 - (1 + rate) ** -power), "anneal_rate": rate,
+             "anneal_power": power, "anneal_lr": lr}  # fmt: skip
+    for site, value in truth.items():
+        drawn = np.log(fit.posterior[site].to_numpy())
+        assert abs(np.log(value) - drawn.mean()) < 3.5 * drawn.std(), site
+        assert drawn.std() < dict(spec.settings)[site].prior.scale, site
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("size", "error", "of_luo"), [("25M", 0.0093, 0.0078), ("100M", 0.0093, 0.0104)])
 def test_tissue_2024_neither_law_of_schedules_is_better_at_every_size(size: str, error: float, of_luo: float):
     """Root mean square errors on the test curves, after a fit of each to the training curves: what the page says."""

@@ -12,7 +12,7 @@ import bayescale as bs
 from bayescale.core.errors import QueryError, RunsError, UnknownName
 from bayescale.modelling.design import anchor_of
 from bayescale.parts.catalogue import part
-from bayescale.parts.modalities import FLOPS, PARAMS, PF_DAY, exponent_prior
+from bayescale.parts.modalities import FLOPS, PARAMS, PF_DAY
 
 TRUTH = {"synergy": 0.12, "rivalry_params": 0.06, "rivalry_tokens": 0.05, "rivalry_alpha": 0.3, "rivalry_beta": 0.4}
 SECOND = {"floor": 2.4, "params": 0.4, "tokens": 0.25, "alpha": 0.3, "beta": 0.25}
@@ -99,6 +99,16 @@ def test_henighan_2020_the_rows_are_laws_of_the_catalogue(rows: dict) -> None:
             assert float(published["E"]) == pytest.approx(row.floor, rel=1e-9)
 
 
+@pytest.mark.parametrize("rows", [PARAMS, FLOPS], ids=["params", "flops"])
+def test_henighan_2020_the_rows_without_a_floor_are_power_laws(rows: dict) -> None:
+    law = part("laws", "power")
+    for row in (row for row in rows.values() if not row.floor):
+        published = law.published(
+            np.log(row.scale / 1e3), loss=np.log(1e3**row.exponent), level=1.0, exponent=row.exponent
+        )
+        assert float(published["X_c"]) == pytest.approx(row.scale, rel=1e-4)
+
+
 def test_henighan_2020_floors_by_params_and_by_compute_agree_within_a_tenth_but_for_mathematics() -> None:
     apart = {name: abs(PARAMS[name].floor - FLOPS[name].floor) for name in FLOPS}
     assert {name for name, x in apart.items() if x > 0.1 + 1e-9} == {"math_extrapolate"}
@@ -107,11 +117,11 @@ def test_henighan_2020_floors_by_params_and_by_compute_agree_within_a_tenth_but_
 
 
 def test_henighan_2020_a_prior_of_an_exponent_has_the_published_one_as_its_median() -> None:
-    assert [exponent_prior(name).median for name in PARAMS] == [row.exponent for row in PARAMS.values()]
-    spec = bs.load_spec("modalities").with_prior(alpha_N=exponent_prior("image_8x8"))
+    assert [bs.exponent_from_modality(name).median for name in PARAMS] == [row.exponent for row in PARAMS.values()]
+    spec = bs.load_spec("modalities").with_prior(alpha_N=bs.exponent_from_modality("image_8x8"))
     assert spec.parameters["alpha_N"].prior.median == 0.24
     with pytest.raises(UnknownName, match="no published law of flops for modality 'text_to_image_caption'"):
-        exponent_prior("text_to_image_caption", "flops")
+        bs.exponent_from_modality("text_to_image_caption", "flops")
 
 
 def test_aghajanyan_2023_a_shared_model_has_the_published_interaction(known: bs.Fit) -> None:

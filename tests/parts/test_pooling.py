@@ -25,6 +25,7 @@ def shared(pool):
     return runs, bs.fit(runs, spec, seed=0)
 
 
+@pytest.mark.slow
 def test_families_of_one_text_and_tokenizer_share_their_floor(shared):
     _, fit = shared
     assert fit.converged
@@ -34,6 +35,7 @@ def test_families_of_one_text_and_tokenizer_share_their_floor(shared):
     assert not np.isclose(other, first).any()  # one eval set, but another tokenizer
 
 
+@pytest.mark.slow
 def test_a_new_family_has_the_floor_of_its_text_where_that_was_fitted(shared, tmp_path):
     _, fit = shared
     fit = bs.load_fit(fit.save(tmp_path / "fit.nc"))

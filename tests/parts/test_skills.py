@@ -50,6 +50,7 @@ def test_dates_are_measured_by_their_differences_and_sizes_by_their_ratios() -> 
     np.testing.assert_allclose(below, [np.log10(1.5), -np.log10(1.5), -np.log10(3)])
 
 
+@pytest.mark.slow
 def test_zhang_2021_minibertas_skills_are_recovered_and_so_is_when_nine_tenths_of_the_rise_are_made() -> None:
     tokens, random = np.geomspace(1e8, 3e11, 20), np.random.default_rng(0)
     rise = expit(STEEPNESS * (np.log(tokens / 1e9)[:, None] - np.log(MIDPOINTS)))
@@ -81,6 +82,7 @@ def test_zhang_2021_minibertas_question_for_pythia_has_skills_in_the_order_of_th
     assert float(tokens[first]) < 30 < 100 < float(tokens[last])  # billions
 
 
+@pytest.mark.slow
 def test_metr_2025_the_doubling_time_of_the_horizon_is_recovered_from_models_of_many_dates() -> None:
     random = np.random.default_rng(1)
     years, minutes = np.linspace(2020.0, 2025.5, 12), np.array([0.1, 0.5, 2.0, 8.0, 30.0, 120.0, 480.0])

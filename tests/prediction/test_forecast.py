@@ -204,6 +204,7 @@ def test_logs_of_draws_are_finite_where_a_heavy_tail_leaves_float64():
     assert found[0, 2] == pytest.approx(1.0)
 
 
+@pytest.mark.slow
 def test_runs_of_one_size_are_enough_where_priors_were_learnt_and_a_check_says_what_they_leave_out(pool):
     mine = pool.where(family="OpenLM-C4")
     five = mine.take(np.argsort(mine["flops"], kind="stable")[:5])

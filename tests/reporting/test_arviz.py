@@ -22,7 +22,6 @@ from bayescale.evaluation.simulation import anchored, sweep_for
 from bayescale.inference.aot import use_cache
 from bayescale.modelling.design import conformed, design
 from bayescale.modelling.sites import log_density_of
-from bayescale.parts.scales import SCALES
 from bayescale.prediction.predictive import from_prior
 from bayescale.runs.table import Runs
 
@@ -77,7 +76,7 @@ def test_a_plot_of_predictions(name: str, predictive: xr.DataTree) -> None:
     check_drawn(OF_PREDICTIONS[name](predictive, backend="matplotlib", **names))
 
 
-QUICK = {"kaplan", "default", "accuracy", "eci"}  # a law; pooled, with discrepancies; a response; scores with gaps
+QUICK = {"kaplan", "default", "accuracy"}  # a law; pooled, with discrepancies; a response
 SHIPPED = [pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK)) for name in shipped.names("models")]
 CHAINS, DRAWS = 4, 100
 FEW = 10  # scalars of a variable
@@ -94,8 +93,7 @@ def simulated(name: str) -> bs.Fit:
     drawn = {k: np.asarray(v) for k, v in sites.items()}
     of_runs = [drawn[k] for one in spec.observed for k in (one, log_density_of(one))]
     finite = np.all([np.isfinite(x).all(axis=1) for x in of_runs], axis=0)
-    shares = [drawn[of.site] for of in spec.instances if of.scale is SCALES["share"]]  # Normal noise may leave 0 to 1
-    true = np.flatnonzero(finite & np.all([((x >= 0) & (x <= 1)).all(axis=1) for x in shares], axis=0))[0]
+    true = np.flatnonzero(finite)[0]
     others = np.setdiff1d(np.flatnonzero(finite), true)[: CHAINS * DRAWS]
     seen = {k: np.where(runs.frame[k].isna(), np.nan, drawn[k][true]) for k in spec.observed}
     near = {k: v[true] + 1e-4 * (v[others] - v[true]) for k, v in drawn.items()}

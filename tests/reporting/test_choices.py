@@ -231,6 +231,7 @@ def test_what_the_sliders_do_not_change_says_for_which_budget_it_holds(content) 
     assert "The sliders change neither of them." in writing.rendered(content)
 
 
+@pytest.mark.slow
 def test_pages_of_other_laws_and_of_averages_are_small_too(chinchilla: bs.Runs, chinchilla_fit: bs.Fit) -> None:
     coupled = bs.fit(chinchilla, "coupled", seed=0, progress=False)
     both = bs.average({"additive": chinchilla_fit, "coupled": coupled})

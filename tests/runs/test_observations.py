@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -267,6 +268,19 @@ def test_the_command_line_reads_observations_and_scores_a_response(tmp_path: Pat
     assert "a record holds forecasts of the loss" in refused.stderr
 
 
+def test_the_command_line_forecasts_a_response_and_its_figures_show_it(fit: bs.Fit, tmp_path: Path) -> None:
+    saved = fit.save(tmp_path / "fit.nc")
+    words = ["forecast", str(saved), "--params", "10B", "--tokens", "200B", "--response", "hard", "--seed", "1"]
+    done = CliRunner().invoke(main, [*words, "--json"])
+    assert done.exit_code in (0, 1), done.output
+    (row,) = json.loads(done.stdout)
+    same = bs.forecast(fit, params="10B", tokens="200B", response="hard", seed=1).summary
+    assert row["q50"] == pytest.approx(same["q50"].item())
+    assert f"{row['q50']:.0f} items, 90% interval" in CliRunner().invoke(main, words).output
+    points = bs.plots.plot_residuals(fit, response="hard").collections[0].get_offsets()
+    assert len(points) == (SEEN["response"] == "hard").sum()
+
+
 def test_an_item_is_a_part_of_the_name_and_a_date_becomes_a_year() -> None:
     """2 July is day 183 of the 366 of 2024: half of the year is over."""
     seen = pd.DataFrame({"run_id": "r0", "response": "mmlu", "item": ["law", "physics", ""], "value": [395, 40, 435],
@@ -298,6 +312,7 @@ def test_an_error_names_the_line_of_a_file_of_observations(tmp_path: Path, colum
         bs.load_runs(RUNS, observations=tmp_path / "seen.csv", loss_unit="nats")
 
 
+@pytest.mark.slow
 def test_models_are_compared_on_a_response_of_its_own_kind(runs: bs.Runs, fit: bs.Fit) -> None:
     """A model that has the ceiling far too low forecasts the larger runs worse, on the scale of the share of items."""
     low = {"ceiling_easy": {"prior": {"kind": "LogitNormal", "median": 0.6, "scale": 0.05}}}

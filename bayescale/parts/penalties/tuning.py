@@ -40,7 +40,7 @@ class Tuning(AbstractPenalty):
         "From the best runs of 17 cells of params and tokens: exponents -0.82 and 0.29 of the learning rate (published "
         "-0.713 and 0.307), and 0.50 of the batch (0.571), each within two standard errors. Over the 947 dense runs "
         "within 2% of the best of their cell, the posterior is -0.62 (-0.71 to -0.52), 0.11 (0.05 to 0.16) and "
-        "0.56 (0.50 to 0.61)."
+        "0.56 (0.50 to 0.61). Those runs have no licence, so they are not shipped."
     )
     reads = ("params", "tokens")
     requires = ("lr", "batch_tokens")
