@@ -31,6 +31,10 @@ WHY |= {
     ("direct-accuracy", "gadre2024"): "63 to 127 steps a draw: centres and spreads of the law are correlated",
     ("training-curves", "training-curves"): "213 coordinates; the law is correlated with the errors of curves",
     ("annealing", "training-curves"): "210 coordinates; an exponent is correlated with the errors of curves",
+    ("default", "porian2024"): "fifteen families at once",
+    ("eci", "obsscaling"): "230 coordinates: each model has an ability",
+    ("observational", "obsscaling"): "482 coordinates: each model has an ability and a speciality",
+    ("sloth", "obsscaling"): "435 coordinates: each model has an ability and a speciality",
     ("broken", "revisiting"): "the break may lie before most runs or after them, with a curved ridge between",
 }
 """Why a fit takes more than thirty seconds or has not converged, as far as it is known."""
