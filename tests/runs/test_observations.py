@@ -277,8 +277,8 @@ def test_the_command_line_forecasts_a_response_and_its_figures_show_it(fit: bs.F
     same = bs.forecast(fit, params="10B", tokens="200B", response="hard", seed=1).summary
     assert row["q50"] == pytest.approx(same["q50"].item())
     assert f"{row['q50']:.0f} items, 90% interval" in CliRunner().invoke(main, words).output
-    points = bs.plots.plot_residuals(fit, response="hard").collections[0].get_offsets()
-    assert len(points) == (SEEN["response"] == "hard").sum()
+    collections = bs.plots.plot_residuals(fit, response="hard").collections
+    assert (SEEN["response"] == "hard").sum() in {len(one.get_offsets()) for one in collections}
 
 
 def test_an_item_is_a_part_of_the_name_and_a_date_becomes_a_year() -> None:
