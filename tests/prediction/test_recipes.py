@@ -214,3 +214,17 @@ def test_volkova_2026_the_better_recipe_is_known_at_a_scale_that_none_was_run_at
     best = np.bincount(choice.best.by_draw, minlength=len(WORTH)) / len(choice.best.by_draw)
     chances = dict(zip(choice.actions["recipe"], best, strict=True))
     assert chances["b"] > 0.9 > 0.05 > chances["c"]
+
+
+@pytest.mark.slow
+def test_volkova_2026_recipes_of_openlm_are_ranked_beyond_their_runs_and_their_largest_runs_are_forecast(trio) -> None:
+    fit = bs.fit(trio, "efficiency", seed=0, progress=False)
+    assert fit.converged, fit.verdict
+    choice = bs.decide("recipe", fit, flops=1e23)
+    best = np.bincount(choice.best.by_draw, minlength=3) / len(choice.best.by_draw)
+    chances = dict(zip(choice.actions["recipe"], best, strict=True))
+    tested = bs.backtest(trio, "efficiency", seed=0, progress=False)
+    assert tested.converged
+    assert tested.mean["coverage_90"] > 0.8  # measured: 0.96, and a CRPS of 0.011
+    assert tested.mean["crps"] < 0.02
+    assert chances["OpenLM-C4"] > 0.95  # it is trained on the text that scores all three

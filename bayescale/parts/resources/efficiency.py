@@ -23,7 +23,11 @@ class Efficiency(AbstractResource):
     source = "Volkova et al. 2026, arXiv:2602.07712"
     use = "Families differ in recipe and share a law, and the question is what a recipe is worth."
     avoid = "Families of different texts or tokenizers: their losses do not share a law."
-    reproduced = "No published figure; from simulated families, what a param and a token of each are worth."
+    runs = ("open-families",)
+    reproduced = (
+        "No published figure; from simulated families, what a param and a token of each are worth. On three recipes of "
+        "OpenLM 90% intervals cover 96% of the losses of larger runs, with a CRPS of 0.011 (each by itself: 0.009)."
+    )
     changes = {"params": PARAMS, "tokens": TOKENS}
     balanced = False
     parameters = {
