@@ -27,7 +27,7 @@ demo: setup
 	$(BIN)/bayescale plot demo/fit.nc --out demo
 
 # Programs of tests run for a moment: without costlier optimisations by XLA, tests take a fifth to a third less CPU time.
-test: export XLA_FLAGS := --xla_backend_optimization_level=1
+test test-browser: export XLA_FLAGS := --xla_backend_optimization_level=1
 test: setup
 	$(BIN)/python -m pytest
 
@@ -36,7 +36,7 @@ test-slow: setup
 
 # The pages of reports in Chromium; skipped where there is none.
 test-browser: setup
-	$(BIN)/python -m pytest -m browser -n 0 tests/reporting/test_browser.py
+	$(BIN)/python -m pytest -m browser --dist loadgroup tests/reporting/test_browser.py
 
 # Malformed tables, specs, fits, records and frames, killed processes and full disks; make fuzz SEED=1 KINDS=fits CASES=50
 SEED ?= 0

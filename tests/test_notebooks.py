@@ -18,7 +18,7 @@ NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 ABSOLUTE = re.compile(r"(?<![\w:/.<~])/[\w.-]+/[\w.-]+|(?<!\w)[A-Za-z]:\\\w|~/\w")
 MOST_BYTES = 1_000_000
 
-LONG = {"benchmark_scores", "model_comparison", "new_family", "public_models"}
+LONG = {"benchmark_scores", "budget_decision", "model_comparison", "new_family", "planning_pilots", "public_models"}
 """Notebooks that run for minutes: `make test-slow` runs them."""
 RUN = [pytest.param(path, id=path.stem, marks=[pytest.mark.slow] * (path.stem in LONG)) for path in NOTEBOOKS]
 

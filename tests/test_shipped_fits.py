@@ -24,6 +24,6 @@ def test_rows_are_of_shipped_specs_and_tables(table: pd.DataFrame) -> None:
 
 
 def test_a_fit_that_is_long_or_has_not_converged_says_why(table: pd.DataFrame) -> None:
-    long = table["fit_s"].astype(float) > 30
+    long = table["fit_s"].replace("", "inf").astype(float) > 30  # a fit that was stopped has no time
     assert (table["why"][long | (table["verdict"] != "converged")] != "").all()
     assert ((table["converged"] == "True") == (table["verdict"] == "converged")).all()

@@ -67,6 +67,7 @@ def test_ruan_2024_standard_compute_scaling_is_recovered_from_scores_that_it_mad
     assert np.log(by_benchmark(fit, "midpoint"))["mmlu"].std() < 0.3  # and not by width
 
 
+@pytest.mark.slow
 def test_ruan_2024_standard_compute_scaling_of_public_models_ranks_benchmarks_by_the_compute_they_need(fit) -> None:
     assert fit.converged, fit.verdict
     needed = by_benchmark(fit, "midpoint")

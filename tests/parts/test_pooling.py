@@ -84,6 +84,7 @@ def kin():
     return runs, spec, bs.fit(runs, spec, seed=0, draws=500)
 
 
+@pytest.mark.slow
 def test_a_family_of_few_runs_is_as_its_suite(kin):
     runs, spec, fit = kin
     assert fit.converged
@@ -144,6 +145,7 @@ def test_families_share_a_law_if_they_share_all_of_it_except_its_level(kin, pool
     assert [name for name in runs.families if keys[name] == keys["few"] and name != "few"] == like
 
 
+@pytest.mark.slow
 def test_an_error_beyond_few_runs_is_what_the_span_of_their_suite_leaves(kin):
     runs, spec, _ = kin
     (growth,) = ((name, s) for name, s in bs.load_spec("default").settings if name == "growth")

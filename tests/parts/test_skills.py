@@ -70,6 +70,7 @@ def test_zhang_2021_minibertas_skills_are_recovered_and_so_is_when_nine_tenths_o
     assert np.log(middle).std(("chain", "draw")).max() < 0.3  # and not by width
 
 
+@pytest.mark.slow
 def test_zhang_2021_minibertas_question_for_pythia_has_skills_in_the_order_of_the_published_scores() -> None:
     """Science questions with their answer in the text come first, and pronouns of Winograd schemes last."""
     fit = bs.fit(bs.load_runs("pythia").where(family="Pythia-12B"), "skills", seed=0, draws=500)

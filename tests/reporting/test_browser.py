@@ -27,12 +27,12 @@ from bayescale.decisions.risk import CVaR, Mean
 from bayescale.decisions.solver import solve
 from bayescale.decisions.tabulated import Tabulated, tabulated
 from bayescale.decisions.thinned import thinned
-from bayescale.decisions.waste import why_care
+from bayescale.decisions.waste import FEW, safe_range, why_care
 from bayescale.modelling.design import design
 from bayescale.prediction.predictive import from_prior
 from bayescale.reporting import sentences, words
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("additive")]  # the page of tests that name none
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install bayescale[browser]")
 axe_sync = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
 
@@ -163,8 +163,9 @@ def page_file(request: pytest.FixtureRequest) -> Path:
 
 
 def of(*kinds: str) -> pytest.MarkDecorator:
-    """Run a test on pages of these kinds."""
-    return pytest.mark.parametrize("page_file", [f"of_{kind}" for kind in kinds], ids=kinds, indirect=True)
+    """Run a test on pages of these kinds. The tests of a page belong to one worker, so that it is made once."""
+    pages = [pytest.param(f"of_{kind}", id=kind, marks=pytest.mark.xdist_group(kind)) for kind in kinds]
+    return pytest.mark.parametrize("page_file", pages, indirect=True)
 
 
 LAWS = {"of_additive": "chinchilla_fit", "of_default": "default_fit", "of_hierarchy": "trio_fit"}
@@ -265,6 +266,21 @@ def test_the_errors_of_a_law_are_on_the_page_and_change_the_loss(opened: Any, ta
     assert abs(found["expected_loss"] / lawful["expected_loss"] - 1) > 1e-6
     curve = page.evaluate("bayescale.law.curve().map((row) => row.q)")
     np.testing.assert_allclose(np.array(curve).T, table.curve, rtol=1e-9)
+
+
+def test_the_page_knows_which_sizes_are_safe_as_python_does(opened: Any) -> None:
+    """There may be several ranges of sizes that waste little, or none."""
+    page, random = opened(), np.random.default_rng(0)
+    ln_params, several = np.linspace(20.0, 25.0, 12), 0
+    for poor in np.linspace(0.2, 0.7, 20):
+        waste = np.where(random.random((9, 12)) < poor, 1.0, 0.001)
+        good = (waste < FEW).mean(axis=0) >= 0.5
+        several += np.count_nonzero(np.diff(good.astype(int), prepend=0) == 1) > 1
+        there = page.evaluate("([x, w]) => bayescale.law.safeRange(x, w)", [ln_params.tolist(), waste.T.tolist()])
+        assert [math.nan if end is None else end for end in there] == pytest.approx(
+            safe_range(ln_params, waste), rel=1e-12, nan_ok=True
+        )
+    assert several
 
 
 SPLIT = """([flops, tail]) => { const a = few.allocation(flops, tail);

@@ -77,6 +77,7 @@ def test_a_prior_is_as_wide_as_misses_scatter():
     )
 
 
+@pytest.mark.slow
 def test_a_population_is_found_within_its_own_error():
     random = np.random.default_rng(1)
     count, middle, spread, error = 300, 0.4, 0.2, 0.1
@@ -248,6 +249,7 @@ def test_suites_are_a_level_where_some_have_several_families_and_there_are_other
     assert len(found) == len(rows)
 
 
+@pytest.mark.slow
 def test_a_family_unlike_those_that_were_learnt_from_is_told_so(learner):
     spec = learner.learn()[0].with_prior(alpha_N=LogNormal(1.2, 0.1))
     fit = bs.fit(simulated(1, seed=9), spec, seed=0, draws=500)
@@ -383,6 +385,7 @@ def test_nothing_is_learnt_from_a_cut_whose_chains_do_not_agree(learner, base, m
     np.testing.assert_array_equal(found.misses["family-1"][0].mean, learner.misses["family-1"][1].mean)
 
 
+@pytest.mark.slow
 def test_few_runs_of_a_new_family_are_enough_with_learnt_priors(learner, base):
     runs = simulated(1, seed=9)
     four = runs.take(np.array([0, 2, 6, 10]))  # two sizes and more at three ratios

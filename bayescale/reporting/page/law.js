@@ -106,6 +106,16 @@ const bayescaleLaw = (table) => {
     return ((y[j + 1] - y[j]) / (x[j + 1] - x[j])) * (at - x[j]) + y[j];
   };
 
+  // Sizes that waste little in half of the draws or more, and so do all between them: the range with the largest share.
+  const safeRange = (at, waste) => {
+    const good = waste.map((own) => own.filter((x) => x < table.few).length / own.length);
+    let low = good.indexOf(Math.max(...good)), high = low;
+    if (good[low] < 0.5) return [NaN, NaN];
+    while (good[low - 1] >= 0.5) low--;
+    while (good[high + 1] >= 0.5) high++;
+    return [Math.exp(at[low]), Math.exp(at[high])];
+  };
+
   let kept = null;
   const frontier = () => {
     if (kept) return kept;
@@ -132,14 +142,13 @@ const bayescaleLaw = (table) => {
     const best = losses.map((row) => minimise(at, row).at);
     const ratio = quantiles(best.map((x) => flops / (6 * Math.exp(2 * x))));
     const column = (j) => Float64Array.from(waste, (row) => row[j]);
-    const good = [];
-    for (let j = 0; j < n; j++) if (column(j).filter((x) => x < table.few).length / draws >= 0.5) good.push(j);
+    const [low, high] = safeRange(at, Array.from(at, (_, j) => column(j)));
     const own = losses.map((row, s) => Math.exp(law[s][i] + shift[s]));
     const expected = mean(column(i)), params = Math.exp(at[i]);
     return {
       params, tokens: flops / (6 * params), expected_loss: mean(own), loss: quantiles(own), regret_nats: regret(losses, i),
       waste_fraction: expected, waste_q95: quantile(column(i), 0.95),
-      safe_low: good.length ? Math.exp(at[good[0]]) : NaN, safe_high: good.length ? Math.exp(at[good[good.length - 1]]) : NaN,
+      safe_low: low, safe_high: high,
       best_params: quantiles(best.map(Math.exp)), best_ratio: ratio,
       settled: expected <= table.most_waste && ratio.q95 <= table.widest * ratio.q05,
       sizes: at.map(Math.exp), waste: column, lnSizes: at,
@@ -215,5 +224,5 @@ const bayescaleLaw = (table) => {
     return { flops: Math.exp(lnFlops), q: [0.05, 0.25, 0.5, 0.75, 0.95].map((q) => quantile(run, q)) };
   });
 
-  return { allocation, lifetime, curve, interpolate, quantile, mean };
+  return { allocation, lifetime, curve, interpolate, quantile, mean, safeRange };
 };
