@@ -36,7 +36,7 @@ test-slow: setup
 
 # The pages of reports in Chromium; skipped where there is none.
 test-browser: setup
-	$(BIN)/python -m pytest -m browser --dist loadgroup tests/reporting/test_browser.py
+	$(BIN)/python -m pytest -m browser tests/reporting/test_browser.py
 
 # Malformed tables, specs, fits, records and frames, killed processes and full disks; make fuzz SEED=1 KINDS=fits CASES=50
 SEED ?= 0

@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 import bayescale as bs
 
@@ -21,6 +22,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the files that take longest first."""
     places = {name: place for place, name in enumerate(FIRST)}
     items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(FIRST)))
+
+
+class ByPage(LoadFileScheduling):
+    """Gives a worker all tests of a file; of the pages in a browser, all tests of a page, so that it is made once."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        if not file.endswith("test_browser.py"):
+            return file
+        page = nodeid.rstrip("]").rpartition("[")[2].rpartition("-")[2]  # the last of a test's parameters
+        return f"{file} {page if page.isalpha() else 'additive'}"
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByPage:
+    return ByPage(config, log)
 
 
 @pytest.fixture(scope="session")

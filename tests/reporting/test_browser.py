@@ -32,7 +32,7 @@ from bayescale.modelling.design import design
 from bayescale.prediction.predictive import from_prior
 from bayescale.reporting import sentences, words
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("additive")]  # the page of tests that name none
+pytestmark = pytest.mark.browser
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install bayescale[browser]")
 axe_sync = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
 
@@ -163,9 +163,8 @@ def page_file(request: pytest.FixtureRequest) -> Path:
 
 
 def of(*kinds: str) -> pytest.MarkDecorator:
-    """Run a test on pages of these kinds. The tests of a page belong to one worker, so that it is made once."""
-    pages = [pytest.param(f"of_{kind}", id=kind, marks=pytest.mark.xdist_group(kind)) for kind in kinds]
-    return pytest.mark.parametrize("page_file", pages, indirect=True)
+    """Run a test on pages of these kinds."""
+    return pytest.mark.parametrize("page_file", [f"of_{kind}" for kind in kinds], ids=kinds, indirect=True)
 
 
 LAWS = {"of_additive": "chinchilla_fit", "of_default": "default_fit", "of_hierarchy": "trio_fit"}
