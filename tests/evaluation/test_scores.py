@@ -42,6 +42,13 @@ def test_a_run_is_inside_the_intervals_whose_ends_are_quantiles(observed: float,
     assert found["width_90"].item() == pytest.approx(3.6)
 
 
+def test_a_share_that_every_draw_has_is_inside_every_interval() -> None:
+    """Shares of few items have ties: the ends belong to an interval."""
+    found = scores(np.full((5, 1), 0.25), np.array([0.25]), logs=False)
+    assert found.filter(like="coverage").to_numpy().tolist() == [[1.0, 1.0, 1.0]]
+    assert found["width_90"].item() == 0.0
+
+
 def test_the_interval_score_is_the_width_and_twenty_times_the_miss() -> None:
     """Gneiting and Raftery 2007, equation 43, at a level of 0.1."""
     found = [scores(DRAWS, np.array([observed]))["interval_score_90"].item() for observed in (3.0, 5.3, 1.0)]
