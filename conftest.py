@@ -35,8 +35,9 @@ class ByPage(LoadFileScheduling):
         return f"{file} {page if page.isalpha() else 'additive'}"
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByPage:
-    return ByPage(config, log)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByPage | None:
+    """The scheduler of `--dist loadfile`, which is the default here; another that is asked for stays."""
+    return ByPage(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 @pytest.fixture(scope="session")
