@@ -80,13 +80,14 @@ def partial_information(utility: np.ndarray, unknowns: Mapping[str, np.ndarray],
         an unknown that says nothing, with its standard error: a small worth is too low by about as much.
     """
     columns = np.flatnonzero(allowed)
-    u = utility[:, columns]
+    u = np.ascontiguousarray(utility[:, columns])  # rows are gathered over and over
     now = int(u.mean(axis=0).argmax())
     rows, biases = {}, dict[tuple[int, ...], tuple[float, float]]()
     for name, x in unknowns.items():
         bins = _bins(x)
         gains, sizes = _gains(u, bins, now), tuple(map(len, bins))
-        biases.setdefault(sizes, _bias(u, sizes, now))
+        if sizes not in biases:
+            biases[sizes] = _bias(u, sizes, now)
         low, high = (int(columns[u[of].mean(axis=0).argmax()]) for of in (bins[0], bins[-1]))
         rows[name] = {"q05": np.quantile(x, 0.05), "q95": np.quantile(x, 0.95), "choose_low": low, "choose_high": high,
                       "worth": gains.mean(), "mcse": gains.std(ddof=1) / np.sqrt(len(gains)),
