@@ -496,7 +496,7 @@ def test_the_command_line_learns_a_spec_by_a_title_and_keeps_what_families_said(
     write_spec(learner.base, tmp_path / "wide.toml")
 
     partial = replace(learner, left_out={"family-0 up to 30 %": "NOT CONVERGED"})
-    monkeypatch.setattr(learning, "study", lambda runs, base, seed: partial)
+    monkeypatch.setattr(learning, "study", lambda runs, base, **_: partial)
     said = ["--model", str(tmp_path / "wide.toml"), "--out", str(tmp_path / "mine.toml"), "--title", "Mine", "--keep"]
     said += ["--loss-unit", "nats"]
     done = CliRunner().invoke(main, ["learn", str(tmp_path / "runs.csv"), *said])
