@@ -60,6 +60,7 @@ def refitted(runs: bs.Runs, strays: pd.Series) -> bs.Fit:
     return bs.fit(kept, "additive", seed=0, draws=500, progress=False)
 
 
+@pytest.mark.slow
 def test_the_change_without_the_runs_is_that_of_a_fit_without_them(hoffmann: tuple[bs.Runs, bs.Fit]) -> None:
     runs, fit = hoffmann
     found = next(f for f in bs.check(fit, "influence") if f.subject.endswith("tokens_per_param"))

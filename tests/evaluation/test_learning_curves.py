@@ -31,7 +31,8 @@ def rms(error: pd.Series) -> float:
     return float(np.sqrt(np.mean(error**2)))
 
 
-@pytest.mark.parametrize("size", [pytest.param(size, marks=[pytest.mark.slow] * (size != "xl")) for size in SIZES])
+@pytest.mark.slow
+@pytest.mark.parametrize("size", SIZES)
 def test_pile_t5_the_end_of_a_curve_is_forecast_with_less_than_half_the_error_of_its_last_loss(size: str) -> None:
     found = ends(size)
     assert rms(found["epred_q50"] - found["loss"]) < 0.5 * rms(found["last"] - found["loss"])

@@ -107,6 +107,7 @@ def test_kaplan_2020_the_joint_law_of_runs_by_their_recipe_has_its_exponent_and_
     assert 0.575 < low < PUBLISHED[family][0] < high
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", NOISE)
 def test_kaplan_2020_the_joint_law_of_all_runs_of_the_recipe_has_a_lower_exponent(text: str) -> None:
     """Far from the best, runs ended in the warm-up: no law of two terms describes both these and the best ones."""

@@ -136,7 +136,7 @@ def test_a_search_that_gains_nowhere_stays_and_ends_when_its_steps_vanish():
     assert not bool(report["arrived"])
 
 
-@pytest.mark.parametrize("runs", [3, 4])
+@pytest.mark.parametrize("runs", [pytest.param(3, marks=pytest.mark.slow), 4])
 def test_the_search_does_not_end_where_the_noise_of_a_family_vanishes(runs: int) -> None:
     """A law of five parameters fits three or four runs exactly; the density there is a spike of little probability."""
     rng = np.random.default_rng(runs)

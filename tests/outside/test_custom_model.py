@@ -78,6 +78,7 @@ def test_its_forecasts_know_their_reach(fit: bs.Fit) -> None:
     assert curve < noisy
 
 
+@pytest.mark.slow
 def test_checks_backtests_and_comparisons_take_it(fit: bs.Fit, runs: bs.Runs, model: bs.CustomModel) -> None:
     assert {"convergence", "residuals"} <= {finding.check for finding in bs.check(fit)}
     tested = bs.backtest(runs, model, seed=0)

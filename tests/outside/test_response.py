@@ -52,6 +52,7 @@ def test_it_is_fitted_beside_the_loss(fit: bs.Fit) -> None:
         assert abs(found["mean"] - truth) < 4 * found["sd"]
 
 
+@pytest.mark.slow
 def test_the_verbs_work_on_it(fit: bs.Fit, runs: bs.Runs, tmp_path: Path) -> None:
     found = bs.forecast(fit, params="10B", tokens="200B", response="reward")
     curve = 1.8 + 480 * 1e10**-0.35 + 2100 * 2e11**-0.37

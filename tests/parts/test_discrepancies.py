@@ -164,6 +164,7 @@ def grouped():
     return effect, bs.load_runs(table), bs.fit(bs.load_runs(table), spec, seed=0)
 
 
+@pytest.mark.slow
 def test_the_error_that_groups_share_is_recovered(grouped):
     effect, _, fit = grouped
     assert fit.converged
@@ -309,7 +310,7 @@ def test_specs_that_differ_in_their_priors_alone_share_a_program(fits, chinchill
     assert other.summary.loc["kappa", "mean"] < fits["grown"].summary.loc["kappa", "mean"]
 
 
-@pytest.mark.parametrize("families", [1, 2])
+@pytest.mark.parametrize("families", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_coordinates_that_follow_the_law_keep_the_density(pool, families):
     """The sampler's coordinates are a shear of the model's: its density, and no other volume than the scale's."""
     runs = pool.where(family=["OpenLM-C4", "OpenLM-RedPajama"][:families])

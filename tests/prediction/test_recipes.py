@@ -120,6 +120,7 @@ def test_a_gap_among_the_runs_that_are_forecast_is_found_before_any_fit(curated:
         bs.backtest(bs.load_runs(frame), CURATED, progress=False)
 
 
+@pytest.mark.slow
 def test_under_learnt_priors_all_runs_may_be_of_one_recipe(curated: bs.Runs) -> None:
     learnt = replace(CURATED, learned=(("model", "wide"), ("runs", "others")))
     one = curated.where(curated=1)

@@ -354,6 +354,7 @@ def test_the_form_of_the_law_is_not_learned_and_is_shared_within_suites():
     assert learned.parameters["alpha_N"].prior != base.parameters["alpha_N"].prior
 
 
+@pytest.mark.slow
 def test_chains_that_do_not_agree_are_drawn_longer_before_anything_is_learnt_from_them(monkeypatch):
     base = bs.make_spec("wide", law="additive", pooling={"default": "none"})
     short = {"draws": 50, "warmup": 300, "progress": False}  # too few for an ESS of 400
