@@ -21,7 +21,7 @@ import pandas as pd
 
 HERE = Path(__file__).parent
 FILE = HERE / "shipped.csv"
-LIMIT_S, LONG_S = 600, 30
+LIMIT_S, LONG_S = 1200, 30
 CURVE = {"family": "BiT/101/3 inet_10"}
 POOLED = "eleven families at once"
 WHY = {(spec, "open-families"): POOLED for spec in ("default", "additive", "coupled", "drift", "floored", "kaplan")}
