@@ -179,3 +179,80 @@ def test_draws_outside_the_support_of_their_prior_are_refused(
 
     with pytest.raises(FitError, match=f"draws of {name} outside the support of its prior"):
         bs.load_fit(changed(drawn_fit.save(tmp_path / "fit.nc"), outside))
+
+
+def put(path: str, value: float) -> Callable[[h5py.File], None]:
+    """Change the fourth number of an array, or the first of its fourth row."""
+
+    def apply(file: h5py.File) -> None:
+        file[path][(3,) + (0,) * (file[path].ndim - 1)] = value
+
+    return apply
+
+
+def added(name: str, *arguments: Any, **how: Any) -> Callable[[h5py.File], None]:
+    return lambda file: file.create_dataset(name, *arguments, **how)
+
+
+def linked(link: object) -> Callable[[h5py.File], None]:
+    return lambda file: file.__setitem__("posterior/more", link)
+
+
+def noted(name: str, value: float) -> Callable[[h5py.File], None]:
+    return lambda file: file["posterior/alpha_N"].attrs.__setitem__(name, value)
+
+
+def virtual(file: h5py.File) -> None:
+    layout = h5py.VirtualLayout((3,), float)
+    layout[:] = h5py.VirtualSource("elsewhere.nc", "loss", (3,))
+    file.create_virtual_dataset("posterior/more", layout)
+
+
+HARMFUL: dict[str, tuple[Callable[[h5py.File], object], str]] = {
+    "link": (linked(h5py.SoftLink("/posterior/alpha_N")), "posterior/more is a link"),
+    "link to another file": (linked(h5py.ExternalLink("elsewhere.nc", "/loss")), "posterior/more is a link"),
+    "array of two names": (lambda file: linked(file["posterior/alpha_N"])(file), "a second name of an object"),
+    "cycle": (lambda file: linked(file["posterior"])(file), "a second name of an object"),
+    "many levels": (lambda file: file.create_group("a/b/c/d/e"), "groups are nested too deeply"),
+    "array of another file": (virtual, "posterior/more is not an array that the file holds"),
+    "bytes of another file": (
+        added("posterior/more", (3,), float, external=[("elsewhere.bin", 0, 24)]), "not an array that the file holds"
+    ),
+    "type": (lambda file: file.__setitem__("more", np.dtype(float)), "more is not an array that the file holds"),
+    "plugin": (added("posterior/more", data=np.zeros(99), compression="lzf"), "more is compressed in an unusual way"),
+    "records": (added("posterior/more", data=np.zeros(3, "f8,f8")), "more holds neither numbers nor text"),
+    "table of text": (added("posterior/more", data=[["a"], ["b"]], dtype=h5py.string_dtype()), "is a table of text"),
+    "numbers that are scaled": (noted("scale_factor", 2.0), "alpha_N has the attribute 'scale_factor'"),
+    "number for nothing": (noted("_FillValue", 0.3), "alpha_N stands for missing numbers by a number"),
+    "a great size": (
+        added("posterior/more", (1 << 33,), float, chunks=(1 << 20,), compression="gzip"),
+        "the arrays are much larger than the file",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("change", "words"), HARMFUL.values(), ids=HARMFUL)
+def test_a_file_is_inspected_before_its_arrays_are_read(change, words: str, saved: Path) -> None:
+    with pytest.raises(FitError, match=words):
+        bs.load_fit(changed(saved, change))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e300])
+@pytest.mark.parametrize("name", ["posterior/alpha_N", "posterior/sigma", "sample_stats/energy"])
+def test_draws_that_are_not_finite_are_refused(name: str, value: float, saved: Path) -> None:
+    with pytest.raises(FitError, match=f"{name} with numbers that are not finite"):
+        bs.load_fit(changed(saved, put(name, value)))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 0.0, -1e9, 1e300])
+@pytest.mark.parametrize("name", ["params", "tokens"])
+def test_runs_whose_amounts_are_not_positive_are_refused(name: str, value: float, saved: Path) -> None:
+    with pytest.raises(FitError, match=f"{name} that are not positive numbers"):
+        bs.load_fit(changed(saved, put(f"constant_data/{name}", value)))
+
+
+@pytest.mark.parametrize(("value", "words"), [(np.inf, "loss that are not numbers"), (0.0, "not positive"),
+                                              (-2.0, "not positive")])  # fmt: skip
+def test_losses_that_are_none_are_refused(value: float, words: str, saved: Path) -> None:
+    with pytest.raises(FitError, match=words):
+        bs.load_fit(changed(saved, put("observed_data/loss", value)))
