@@ -15,7 +15,7 @@ from bayescale.parts.base import AbstractLaw
 from bayescale.parts.catalogue import catalogue, part
 from bayescale.parts.priors import Prior
 
-LAWS = {name: part("laws", name) for name in catalogue("bayescale.parts.laws")}
+LAWS = {name: law for name in catalogue("bayescale.parts.laws") if (law := part("laws", name)).parameters}
 QUICK = ("additive", "coupled", "power-floor")  # compiling a law's program takes some 14 s; `slow` has every law
 RUNS = 60
 SIGMA, NU = 0.003, 8.0  # of run noise on log loss: clean runs, with a stray one now and then
@@ -48,7 +48,8 @@ def simulate(law: AbstractLaw, seed: int) -> tuple[bs.Runs, dict[str, float]]:
     frame = pd.DataFrame({"params": 10 ** rng.uniform(7.0, 10.0, RUNS), "tokens": 10 ** rng.uniform(9.5, 12.5, RUNS)})
     frame["flops"] = 6 * frame["params"] * frame["tokens"]
     for name, column in law.columns.items():
-        frame[name] = np.exp(rng.uniform(np.log(column.low + column.offset), np.log(column.high + column.offset), RUNS))
+        low, high = np.log(np.add(column.usual or (column.low, column.high), column.offset))
+        frame[name] = np.exp(rng.uniform(low, high, RUNS))
     if mixed := [name for name, column in law.columns.items() if column.share_of]:
         frame[mixed] = rng.dirichlet(np.full(len(mixed), 0.5), RUNS)
     offsets = [law.columns[name].offset if name in law.columns else 0.0 for name in law.inputs]
