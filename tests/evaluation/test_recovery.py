@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import chi2
+from scipy.stats import chi2, norm, t
 
 import bayescale as bs
 from bayescale.parts.base import AbstractLaw
@@ -27,8 +27,8 @@ MOST_WIDTH = 0.5  # of a posterior, in SDs of the prior, where runs inform a par
 class Miss(NamedTuple):
     """Distance of the true parameters from a posterior's centre, in Gaussian coordinates.
 
-    `z` is in posterior SDs, one a parameter; `distance` is the joint squared Mahalanobis distance. `width` is the
-    posterior SD over that of the prior.
+    `z` is in posterior SDs, one a parameter; `distance` is joint, and χ² with a degree of freedom a parameter. `width`
+    is the posterior SD over that of the prior.
     """
 
     z: np.ndarray
@@ -37,8 +37,8 @@ class Miss(NamedTuple):
     converged: bool
 
 
-def simulate(law: AbstractLaw, seed: int) -> tuple[bs.Runs, dict[str, float]]:
-    """Runs of a law at parameters from its priors, and these parameters at the fit's anchor."""
+def simulate(law: AbstractLaw, seed: int) -> tuple[bs.Runs, dict[str, float], np.ndarray]:
+    """Runs of a law at parameters from its priors, these parameters at the fit's anchor, and the inputs from there."""
     rng = np.random.default_rng(seed)
     truth = {
         name: float(row.prior.transform(row.prior.loc + row.prior.scale * rng.normal()))
@@ -57,14 +57,15 @@ def simulate(law: AbstractLaw, seed: int) -> tuple[bs.Runs, dict[str, float]]:
     middle = [
         np.log(np.exp(x).mean()) if name in mixed else x.mean() for name, x in zip(law.inputs, logs.T, strict=True)
     ]
+    inputs = (logs - middle).T
     with jax.enable_x64(True):
-        relative = np.asarray(law.log_loss(*(logs - middle).T, **truth))
+        relative = np.asarray(law.log_loss(*inputs, **truth))
     loss = np.exp(relative + SIGMA * rng.standard_t(NU, RUNS))
     frame["loss"] = loss * GREATEST_LOSS / loss.max()
     for name in truth:
         if law.parameters[name].unit == "median loss":
             truth[name] /= float(np.median(loss))
-    return bs.load_runs(frame, loss_unit="nats"), truth
+    return bs.load_runs(frame, loss_unit="nats"), truth, inputs
 
 
 def coordinates(prior: Prior, values: np.ndarray | float) -> np.ndarray:
@@ -72,20 +73,26 @@ def coordinates(prior: Prior, values: np.ndarray | float) -> np.ndarray:
 
 
 def miss(law: AbstractLaw, seed: int) -> Miss:
-    runs, truth = simulate(law, seed)
+    runs, truth, inputs = simulate(law, seed)
     fit = bs.fit(runs, bs.make_spec(law.name, law=law.name), seed=seed)
+    priors, names = [row.prior for row in law.parameters.values()], list(law.parameters)
     with jax.enable_x64(True):
-        rows = [(row.prior, fit.posterior[name].to_numpy(), truth[name]) for name, row in law.parameters.items()]
-        draws = np.stack([coordinates(prior, x).ravel() for prior, x, _ in rows])
-        away = np.array([coordinates(prior, value) for prior, _, value in rows]) - draws.mean(axis=1)
-    covariance = np.cov(draws)
-    distance = float(away @ np.linalg.solve(covariance, away))
-    sd = np.sqrt(np.diag(covariance))
-    return Miss(away / sd, distance, sd / [prior.scale for prior, _, _ in rows], fit.converged)
+        values = np.stack([[truth[name], *fit.posterior[name].to_numpy().ravel()] for name in names])
+        white = np.stack([(coordinates(prior, own) - prior.loc) / prior.scale
+                          for prior, own in zip(priors, values, strict=True)])  # fmt: skip
+        predicted = np.asarray(
+            jax.vmap(lambda own: law.log_loss(*inputs, **dict(zip(names, own, strict=True))))(values.T)
+        )
+    left = np.log(runs["loss"] / np.median(runs["loss"])) - predicted
+    density = t.logpdf(left / SIGMA, NU).sum(axis=1) + norm.logpdf(white).sum(axis=0)
+    # Under a calibrated posterior, the share of draws less likely than the truth is uniform, whatever its shape.
+    share = np.clip((density[1:] < density[0]).mean(), 0.5 / density.size, None)
+    away, sd = white[:, 0] - white[:, 1:].mean(axis=1), white[:, 1:].std(axis=1)
+    return Miss(away / sd, float(chi2.isf(share, len(names))), sd, fit.converged)
 
 
 def assert_calibrated(misses: list[Miss]) -> None:
-    """Judge fits together: squared distances from a posterior as wide as its errors are χ².
+    """Judge fits together: distances from a posterior as wide as its errors are χ².
 
     Parameters of one fit are correlated, hence the joint distance, whose degrees of freedom they are;
     fits are independent. Monte Carlo error of centre and width (4000 draws) is some per cent of a z.
