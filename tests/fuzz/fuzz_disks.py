@@ -18,7 +18,7 @@ import bayescale as bs
 from bayescale.cli.printing import write_csv
 from bayescale.core import toml
 from bayescale.core.errors import BayescaleError
-from bayescale.modelling.spec_io import write_spec
+from bayescale.modelling.spec_io import load_spec, write_spec
 
 KINDS = ("fit", "record", "spec", "csv")
 
@@ -47,6 +47,12 @@ def use(folder: Path, kind: str, room: int) -> None:
         "spec": lambda: write_spec(spec, path),
         "csv": lambda: write_csv(table, path),
     }
+    reads: dict[str, Callable[[], object]] = {
+        "fit": lambda: bs.load_fit(path).meta == fit.meta,
+        "record": lambda: len(toml.load(path)["text"]) == 200_000,
+        "spec": lambda: load_spec(path).digest == spec.digest,
+        "csv": lambda: pd.read_csv(path).equals(table),
+    }
     path.write_bytes(before)
     child = os.fork()
     if not child:
@@ -63,6 +69,8 @@ def use(folder: Path, kind: str, room: int) -> None:
         raise Shortfall(f"{kind}: ends with {status}")
     if status == 2 and path.read_bytes() != before:
         raise Shortfall(f"{kind}: the earlier file is lost")
+    if status == 0 and not reads[kind]():
+        raise Shortfall(f"{kind}: what was saved is not what is read")
     if left := [one.name for one in here.iterdir() if one.name not in KINDS]:
         raise Shortfall(f"left behind: {left}")
     path.unlink()

@@ -10,6 +10,7 @@ import json
 import math
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -229,6 +230,8 @@ def _link(file: h5py.File, rng: random.Random) -> str:
     return f"{group}: {how}"
 
 
+_NO_FILE = (ValueError, TypeError, OSError, RuntimeError, KeyError, IndexError)
+"""What h5py raises where HDF5 can hold no such file: another change is made then."""
 _CHANGES: tuple[Change, ...] = (_meta, _meta, _meta, _array, _array, _array, _array, _drop, _attribute, _link)
 
 
@@ -240,19 +243,11 @@ def make(rng: random.Random, folder: Path) -> Case:
         label, content = changed_bytes(content, rng)
         path.write_bytes(content)
     else:
-        path.write_bytes(content)
-        with h5py.File(path, "r+") as file:
-            try:
+        label = ""
+        while not label:
+            path.write_bytes(content)
+            with suppress(*_NO_FILE), h5py.File(path, "r+") as file:
                 label = rng.choice(_CHANGES)(file, rng)
-            except (
-                ValueError,
-                TypeError,
-                OSError,
-                RuntimeError,
-                KeyError,
-                IndexError,
-            ) as error:  # HDF5 has no such file
-                label = f"not made: {error}"
         if rng.random() < 0.7:
             path.write_bytes(sealed(path.read_bytes()))
             label += ", sealed"

@@ -42,3 +42,11 @@ def test_a_killed_process_and_a_full_disk_lose_nothing(kept: Path) -> None:
     done = subprocess.run(args, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("4 tried") == 2
+
+
+@pytest.mark.slow
+def test_a_sweep_that_is_killed_or_made_twice_ends_with_every_fit() -> None:
+    args = [sys.executable, HERE / "run.py", "sweeps", "--cases", "10"]
+    done = subprocess.run(args, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "10 tried, 10 accepted" in done.stdout
