@@ -85,7 +85,8 @@ learn: setup
 calibrate: setup
 	mkdir -p models/calibration
 	failed=; for spec in $(SPECS); do \
-	  $(BIN)/bayescale calibrate $$spec --simulations $(SIMULATIONS) --seed 0 --folder .calibration/$$spec \
+	  case $$spec in eci|observational|sloth) runs="--runs obsscaling";; *) runs=;; esac; \
+	  $(BIN)/bayescale calibrate $$spec $$runs --simulations $(SIMULATIONS) --seed 0 --folder .calibration/$$spec \
 	    --out models/calibration/$$spec.toml && rm -r .calibration/$$spec || failed="$$failed $$spec"; \
 	done; test -z "$$failed" || { echo "not calibrated:$$failed"; exit 1; }
 

@@ -32,6 +32,9 @@ WHY |= {
     ("training-curves", "training-curves"): "213 coordinates; the law is correlated with the errors of curves",
     ("annealing", "training-curves"): "210 coordinates; an exponent is correlated with the errors of curves",
     ("default", "porian2024"): "fifteen families at once",
+    ("benchmarks", "gadre2024-benchmarks"): (
+        "46 benchmarks: where accuracy hardly rises, midpoint and width lie on a curved ridge"
+    ),
     ("eci", "obsscaling"): "230 coordinates: each model has an ability",
     ("observational", "obsscaling"): "482 coordinates: each model has an ability and a speciality",
     ("sloth", "obsscaling"): "435 coordinates: each model has an ability and a speciality",

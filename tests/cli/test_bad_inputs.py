@@ -493,6 +493,7 @@ QUERIES = {
     "zero params": ((*FORECAST, "--params", "0", "--tokens", "1T"), ("--params", "'0'", "positive")),
     "negative tokens": ((*FORECAST, "--params", "7B", "--tokens", "-1T"), ("--tokens", "positive")),
     "text params": ((*FORECAST, "--params", "big", "--tokens", "1T"), ("--params", "'big'", "70B")),
+    "params beyond any number": ((*FORECAST, "--params=-1e999k", "--tokens", "1T"), ("--params", "-1e999k")),
     "infinite params": ((*FORECAST, "--params", "1e999", "--tokens", "1T"), ("--params", "finite")),
     "no tokens": ((*FORECAST, "--params", "7B"), ("'tokens'", "got", "give tokens")),
     "no params": ((*FORECAST, "--tokens", "1T"), ("'params'", "got", "give params")),

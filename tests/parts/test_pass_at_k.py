@@ -197,8 +197,8 @@ def test_thinking_follows_a_power_at_first_and_a_plateau_at_last() -> None:
 def test_params_are_recovered_from_simulated_problems(runs: bs.Runs) -> None:
     """Counts drawn from known shapes; z of each parameter is standard Normal."""
     truth = {"level": 1.1, "exponent": 0.12, "tail": 0.21, "rise": 0.36}
-    frame = runs.frame.copy()
-    nats = 4.5 * truth["level"] * (frame["params"] / 1e9) ** -truth["exponent"]
+    frame, anchor = runs.frame.copy(), dict(bs.load_spec("pass-at-k").anchor)
+    nats = anchor["loss"] * truth["level"] * (frame["params"] / anchor["params"]) ** -truth["exponent"]
     with jax.enable_x64(True):
         a, b = shapes(np.asarray(-nats - np.log(-np.expm1(-nats))), truth["tail"], truth["rise"])
     frame["n_correct"] = stats.betabinom(10_000, np.asarray(a), np.asarray(b)).rvs(random_state=0)
