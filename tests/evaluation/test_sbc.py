@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from dataclasses import replace
 from pathlib import Path
@@ -336,6 +337,20 @@ def test_records_that_ship_are_of_specs_that_ship_and_passed() -> None:
         assert record["spec_digest"] == bs.load_spec(name).digest, f"{name} has changed: bayescale calibrate {name}"
         assert record["passed"]
         assert record["simulations"] >= 200
+
+
+def test_the_page_of_calibrations_says_what_the_records_say() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "lab" / "calibration.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([\w-]+)`[^|]*\| (\d+) \| ([\d.e-]+) \(`([^`]+)`\), ([\d.e-]+) \|", page, re.MULTILINE)
+    names = {path.stem for path in (shipped.folder("models") / measuring.CALIBRATION).glob("*.toml")}
+    assert sorted(name for name, *_ in rows) == sorted(names)
+    for name, count, smallest, where, limit in rows:
+        record = measuring.calibration(name)
+        found = {quantity: of["p"] for quantity, of in record["quantities"].items()}
+        assert len(found) == int(count), name
+        assert found[where] == min(found.values()), name
+        assert round(found[where], len(smallest.partition(".")[2])) == float(smallest), name
+        assert float(f"{record['alpha']:.2g}") == float(limit), name
 
 
 def test_the_figure_shows_every_quantity_and_names_what_fails(result: Calibration) -> None:
