@@ -60,7 +60,7 @@ def test_hernandez_2021_transfer_is_recovered_from_runs_with_controls_from_scrat
     rows = runs.itertuples(index=False)
     data = np.array([effective(row.params, row.tokens, row.pretrained) for row in rows])
     runs["loss"] = noisy(0.6 + 30 * runs["params"].to_numpy() ** -0.25 + 120 * data**-0.3, 0)
-    fit = bs.fit(bs.load_runs(runs), "transfer", seed=0, progress=False)
+    fit = bs.fit(bs.load_runs(runs, loss_unit="nats"), "transfer", seed=0, progress=False)
     within(fit, HERNANDEZ)
 
 
@@ -77,7 +77,7 @@ def fine_tuned() -> pd.DataFrame:
 
 @pytest.mark.slow
 def test_zhang_2024_the_exponents_of_fine_tuning_are_recovered_and_so_is_where_two_methods_cross():
-    fit = bs.fit(bs.load_runs(fine_tuned()), "fine-tuning", seed=0, progress=False)
+    fit = bs.fit(bs.load_runs(fine_tuned(), loss_unit="nats"), "fine-tuning", seed=0, progress=False)
     assert fit.converged
     for name, truth in {"alpha_X": (0.08, 0.09), "beta_f": (0.06, 0.11)}.items():
         for family, value in zip(("adapter", "full"), truth, strict=True):
@@ -137,7 +137,7 @@ def test_busbridge_2025_parameters_and_losses_are_recovered_at_a_teacher_that_no
                                       names=["params", "tokens", "teacher_loss"])  # fmt: skip
     runs = grid.to_frame(index=False)
     runs["loss"] = noisy(student(*(runs[name].to_numpy() for name in grid.names)), 3)
-    fit = bs.fit(bs.load_runs(runs), "distillation", seed=0, progress=False)
+    fit = bs.fit(bs.load_runs(runs, loss_unit="nats"), "distillation", seed=0, progress=False)
     within(fit, BUSBRIDGE)
     params, tokens = np.array([2e8, 8e8, 8e8]), np.array([5e9, 2e10, 6e10])
     forecast = bs.forecast(fit, params=params, tokens=tokens, teacher_loss=2.35)
