@@ -71,15 +71,32 @@ def test_learnt_priors_do_not_pull_forecasts_of_a_design_that_no_family_had(fits
     away = []
     for fit in fits.values():
         assert fit.converged
-        flops = 10 * fit.design_frame["flops"].max()
-        params, tokens = best(flops)
+        params, tokens = best(10 * fit.design_frame["flops"].max())
         truth = FLOOR + sum(terms(params, tokens))
         drawn = np.log(bs.forecast(fit, params=params, tokens=tokens).draws["epred"].to_numpy())
         assert abs(np.median(drawn) - np.log(truth)) < 0.02
         away.append((drawn.mean() - np.log(truth)) / drawn.std())
-        choice = bs.decide(bs.Allocation(flops), fit)
-        assert 1 / 3 < choice.tokens / choice.params / (tokens / params) < 3
     assert np.square(away).sum() < chi2.ppf(0.999, len(away))  # of forecasts as far off as they say, on average
+
+
+@pytest.mark.slow
+def test_learnt_priors_do_not_pull_splits_of_a_design_that_no_family_had(fits):
+    """The runs have 125 to 15,000 tokens per param: the best split of ten times the budget, 17, is far from all.
+
+    Under the law that made the runs, with its own priors, the ratio is also chosen up to 3.6 times too low.
+    """
+    away, realised, expected = [], [], []
+    for fit in fits.values():
+        flops = 10 * fit.design_frame["flops"].max()
+        params, tokens = best(flops)
+        choice = bs.decide(bs.Allocation(flops), fit)
+        draws = np.log(flops / 6) - 2 * choice.ln_optimum[:, np.isclose(choice.budgets, flops)]
+        away.append((draws.mean() - np.log(tokens / params)) / draws.std())
+        assert not choice.settled or 1 / 3 < choice.tokens / choice.params / (tokens / params) < 3
+        realised.append(sum(terms(choice.params, choice.tokens)) - sum(terms(params, tokens)))
+        expected.append(choice.regret)
+    assert np.square(away).sum() < chi2.ppf(0.999, len(away))
+    assert np.mean(realised) < np.mean(expected)
 
 
 @pytest.mark.slow
