@@ -10,11 +10,13 @@ import os
 import re
 import time
 import warnings
+import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
+from importlib import import_module
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import platformdirs
 
@@ -27,6 +29,9 @@ _SWEEP_EVERY = 86400.0  # seconds
 # Names of the files of both caches. bayescale must not remove any other file in the folder.
 _OURS = {"": re.compile(r".+-[0-9a-f]{64}-(cache|atime)"), TRACES: re.compile(r"\.?[0-9a-f]{64}(\..+)?")}
 _SWEPT = ".swept"  # its modification time is the time of the last sweep
+_CHECKED = ".checked"  # its modification time is the time of the last search for cut entries
+_CLOCK = 2.0  # seconds by which two modification times may be off, as on some file systems
+_ZSTD = b"\x28\xb5\x2f\xfd"
 
 
 class Entry(NamedTuple):
@@ -69,6 +74,7 @@ def _prepared(path: Path) -> bool:
         warnings.warn(f"no cache of compiled programs at {path}: {reason}. Every process compiles its programs again; "
                       f"set {VARIABLE} to another folder, or leave it empty for no cache.", stacklevel=2)  # fmt: skip
         return False
+    remove_cut(path)
     _sweep_now_and_then(path)
     return True
 
@@ -135,6 +141,60 @@ def sweep(path: Path, *, most_bytes: float = MOST_BYTES, most_age: float = MOST_
 def clear(path: Path) -> int:
     """Remove every entry, and return the number removed."""
     return sweep(path, most_bytes=-1.0)
+
+
+def remove_cut(path: Path) -> int:
+    """Remove the machine code that a killed process, or a full disk, left incomplete.
+
+    JAX does not write its entries atomically, and it never replaces one. Without this, every later process would
+    compile that program again and warn about it. Only entries written since the last search are read.
+
+    Parameters
+    ----------
+    path : Path
+        Folder of the cache.
+
+    Returns
+    -------
+    int
+        Number of entries removed.
+    """
+    marker, removed = path / _CHECKED, 0
+    try:
+        since = marker.stat().st_mtime - _CLOCK if marker.exists() else 0.0
+        marker.touch()  # before the search: what is written meanwhile is read next time
+    except OSError:
+        return 0
+    for entry in entries(path):
+        with suppress(OSError):  # another process may have removed it
+            if entry.path.name.endswith("-cache") and entry.path.stat().st_mtime >= since and _cut(entry.path):
+                entry.path.unlink()
+                removed += 1
+    return removed
+
+
+def _cut(path: Path) -> bool:
+    """Return whether a file of JAX's cache does not decompress."""
+    content = path.read_bytes()
+    try:
+        if content.startswith(_ZSTD):
+            _zstandard().decompress(content)
+            return False
+        unpacked = zlib.decompressobj()
+        unpacked.decompress(content)
+        return not unpacked.eof
+    except ImportError:  # JAX cannot read it here, but may elsewhere
+        return False
+    except Exception:  # each library has an error of its own
+        return True
+
+
+def _zstandard() -> Any:
+    """Return the library that JAX compresses with."""
+    try:
+        return import_module("compression.zstd")  # from Python 3.14
+    except ImportError:
+        return import_module("zstandard").ZstdDecompressor()
 
 
 def _sweep_now_and_then(path: Path) -> None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import subprocess
+import sys
 import time
 import warnings
+import zlib
 from pathlib import Path
 
 import jax
@@ -80,7 +83,7 @@ def filled(folder: Path, ages_days: dict[str, float]) -> None:
     (folder / cache.TRACES).mkdir(parents=True)
     for name, age in ages_days.items():
         path = folder / named(name)
-        path.write_bytes(b"x" * 1000)
+        path.write_bytes(zlib.compress(os.urandom(989)))  # 1000 bytes
         os.utime(path, (time.time() - age * 86400,) * 2)
 
 
@@ -124,6 +127,46 @@ def test_a_first_use_sweeps_and_a_second_on_the_same_day_does_not(folder: Path) 
     cache._prepared.cache_clear()
     assert cache.usable() == folder
     assert old.exists()
+
+
+CUT = {"empty": lambda code: b"", "cut": lambda code: code[:500], "junk": lambda code: b"x" * 1000,
+       "flipped": lambda code: code[:500] + bytes([code[500] ^ 1]) + code[501:]}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", CUT)
+def test_an_entry_that_a_killed_process_left_cut_is_removed_by_the_next(kind: str, folder: Path) -> None:
+    filled(folder, {"week": 7.0, "new": 0.0, f"{cache.TRACES}/new": 0.0})
+    assert cache.usable() == folder
+    assert len(cache.entries(folder)) == 3
+    hurt = folder / named("new")
+    hurt.write_bytes(CUT[kind](hurt.read_bytes()))
+    assert cache.remove_cut(folder) == 1
+    assert not hurt.exists()
+    assert len(cache.entries(folder)) == 2
+
+
+def test_entries_are_read_once(folder: Path, monkeypatch) -> None:
+    filled(folder, {"week": 7.0, "hour": 1 / 24})
+    read = []
+    monkeypatch.setattr(cache, "_cut", lambda path: bool(read.append(path)))
+    cache.remove_cut(folder)
+    assert len(read) == 2
+    cache.remove_cut(folder)
+    assert len(read) == 2
+
+
+def test_a_process_with_a_cut_program_compiles_it_without_a_warning_and_leaves_it_whole(folder: Path) -> None:
+    """JAX neither writes its entries atomically nor replaces one: without help, each process would warn and compile."""
+    code = "from bayescale.inference.aot import use_cache; import jax\nwith use_cache(): jax.jit(lambda x: x + 1)(2.0)"
+    command = [sys.executable, "-W", "error", "-c", code]
+    subprocess.run(command, check=True)
+    entries = [entry.path for entry in cache.entries(folder)]
+    assert entries
+    contents = {path: path.read_bytes() for path in entries}
+    for path in entries:
+        path.write_bytes(contents[path][:100])
+    subprocess.run(command, check=True)
+    assert {path: len(path.read_bytes()) > 100 for path in entries} == dict.fromkeys(entries, True)
 
 
 def test_the_command_shows_and_clears(folder: Path) -> None:
