@@ -93,8 +93,7 @@ def one_step_or_two() -> list[bs.Spec]:
 def test_llama_3_two_step_and_krajewski_2025_direct_are_stacked_for_hellaswag() -> None:
     """From runs below 1B params to the larger ones: the average leans to the model that forecasts these better."""
     runs = bs.load_runs("gadre2024-benchmarks")
-    both = bs.stack(runs.where(params_below="1B"), one_step_or_two(), response="hellaswag", cuts=(0.5,), seed=0,
-                    draws=500)  # fmt: skip
+    both = bs.stack(runs.where(params_below="1B"), one_step_or_two(), response="hellaswag", cuts=(0.5,), seed=0)
     table = both.weights
     assert set(table.weights) == {"two-step", "direct"}
     assert table.method == "stacking"  # and not equal, for want of forecasts

@@ -269,7 +269,7 @@ def test_informed_floors_ceilings_and_the_scatter_of_averages_are_recovered() ->
         "averages": {"response": "score", "noise": "average", "of": list(SPREAD_AS)},
     }
     spec = bs.make_spec("ends", law="additive", responses=responses, pooling={"default": "none"})
-    found = bs.fit(bs.load_runs(pd.DataFrame(table), loss_unit="nats"), spec, seed=0, draws=500)
+    found = bs.fit(bs.load_runs(pd.DataFrame(table), loss_unit="nats"), spec, seed=0)
     assert found.converged, found.verdict
     truths = {
         ("floor_odds", "tests"): FLOOR_ODDS,
