@@ -202,12 +202,30 @@ def test_a_folder_that_cannot_be_made_is_said_once_and_done_without(tmp_path: Pa
             assert settings() == before
 
 
-def test_a_folder_that_others_can_write_is_not_used(folder: Path) -> None:
-    folder.mkdir(mode=0o700)
-    (folder / cache.TRACES).mkdir()
-    (folder / cache.TRACES).chmod(0o777)
+@pytest.mark.parametrize("place", ["", cache.TRACES])
+@pytest.mark.parametrize("mode", [0o770, 0o702])
+def test_a_folder_that_others_can_write_is_not_used(place: str, mode: int, folder: Path) -> None:
+    (folder / place).mkdir(mode=0o700, parents=True)
+    (folder / place).chmod(mode)
     with pytest.warns(UserWarning, match="others can write to"):
         assert cache.usable() is None
     cache._prepared.cache_clear()
-    (folder / cache.TRACES).chmod(0o700)
+    (folder / place).chmod(0o700)
     assert cache.usable() == folder
+
+
+def test_a_folder_of_another_user_is_not_used(folder: Path, monkeypatch) -> None:
+    folder.mkdir(mode=0o700)
+    monkeypatch.setattr(os, "geteuid", lambda: folder.stat().st_uid + 1)
+    if folder.stat().st_uid == 0:  # what root owns is trusted
+        os.chown(folder, 12345, -1)
+    with pytest.warns(UserWarning, match="belongs to another user"):
+        assert cache.usable() is None
+
+
+def test_a_folder_that_cannot_be_written_is_not_used(folder: Path, monkeypatch) -> None:
+    folder.mkdir(mode=0o500)
+    if os.geteuid() == 0:  # root can write everywhere
+        monkeypatch.setattr(os, "access", lambda path, mode: not mode & os.W_OK)
+    with pytest.warns(UserWarning, match="cannot be written"):
+        assert cache.usable() is None
