@@ -8,6 +8,9 @@ The numbers of every other table stay as they are.
 Where runs share errors, the search for the mode holds the noise, and noise far below those errors makes ridges that
 take a sampler minutes. There the floor is larger. If residuals leave room for it, the mode of the law alone is found,
 and its residuals tell whether there is noise: with shared errors, the model could pass through every run.
+
+Runs that repeat others to the last digit say that there is no noise. Where many do and errors are shared, these can
+explain all that is left, and the noise has no scale either: the repeats are moved within the same floor.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 from jax import Array
 
 from bayescale.inference.aot import call
@@ -42,6 +46,8 @@ LARGEST_OF_NONE = 3e-3
 _NEGLIGIBLE = 1e-6  # SD of shared errors, in log loss
 
 _ENOUGH = 20  # runs from which on small residuals say that there is no noise, and not that errors fit every run
+
+_MANY_REPEATS = 0.25  # of the runs of a family, from which on the misfit of the others does not bound the noise
 
 _SCALE = "log loss"  # unit of the parameters that are scales of noise
 _SD_OF_UNIFORM = 12**-0.5
@@ -77,13 +83,17 @@ def floored(
     if not any(_scaled(of) for of in spec.instances):
         return design, highest, begin
     least = LEAST_SHARED if held(spec) else LEAST
-    for site, by_family in _found(moved, start, spec, apply).items():
+    found = _found(moved, start, spec, apply)
+    for site in (of.site for of in spec.instances if _scaled(of)):
         values = np.asarray(observed[site])
+        repeats = _repeats(design, values)
+        by_family = found.get(site, np.full((*values.shape[:-2], design.families), np.inf))
         scale = np.take_along_axis(by_family[..., None], np.asarray(design.family), axis=-2)
         resolved = _resolutions(values)
         below = scale < np.maximum(LEAST, resolved * _SD_OF_UNIFORM / values)
+        below |= _many(design, repeats) & (repeats > 0) & bool(held(spec))
         width = np.maximum(least * values / _SD_OF_UNIFORM, resolved)
-        observed[site] = np.where(below, values + width * _places(design, values), values)
+        observed[site] = np.where(below, values + width * _places(design, values, repeats), values)
         highest = np.maximum(highest, np.where(below, width * _SD_OF_UNIFORM / values, 0.0).max(axis=(-2, -1)))
         for name in _noise_scales(spec, start.begin) if held(spec) else ():
             known = start.begin[name]
@@ -150,12 +160,39 @@ def _resolutions(values: np.ndarray) -> np.ndarray:
     return np.array([resolution(table) for table in tables]).reshape(*values.shape[:-2], 1, 1)
 
 
-def _places(design: Design, values: np.ndarray) -> np.ndarray:
+def _places(design: Design, values: np.ndarray, repeats: np.ndarray) -> np.ndarray:
     """Return a number from -1/2 to 1/2 for each run, from a hash of its numbers: the order of runs does not matter."""
+    hashes = _hashes(design, values)
+    return np.where(repeats > 0, _mixed(hashes + repeats.astype(np.uint64)), hashes) / 2.0**64 - 0.5
+
+
+def _hashes(design: Design, values: np.ndarray) -> np.ndarray:
+    """Return a hash of the numbers of each run."""
     mixed = np.zeros(values.shape, np.uint64)
     for column in (*(design.spent[name] for name in sorted(design.spent)), values):
         mixed = _mixed(mixed + np.asarray(column, np.float64).view(np.uint64))
-    return mixed / 2.0**64 - 0.5
+    return mixed
+
+
+def _repeats(design: Design, values: np.ndarray) -> np.ndarray:
+    """Return how many runs before a run, in the order of its family's, have the same numbers."""
+    hashes = _mixed(_hashes(design, values) + np.asarray(design.family).astype(np.uint64))
+    found, tables = np.zeros(values.shape, int), values.shape[:-2]
+    for table in np.ndindex(tables):
+        taken = np.asarray(design.mask)[table]
+        same = pd.Series(hashes[table][taken])
+        found[table][taken] = same.groupby(same).cumcount()
+    return found
+
+
+def _many(design: Design, repeats: np.ndarray) -> np.ndarray:
+    """Return whether the family of a run has many runs that repeat another, in the shape of the runs."""
+    found = np.zeros(repeats.shape, bool)
+    for table in np.ndindex(repeats.shape[:-2]):
+        taken, family = np.asarray(design.mask)[table], np.asarray(design.family)[table][:, 0]
+        runs, again = (np.bincount(family, of.sum(axis=-1), design.families) for of in (taken, repeats[table] > 0))
+        found[table] = (again >= _MANY_REPEATS * np.maximum(runs, 1))[family][:, None]
+    return found
 
 
 def _mixed(x: np.ndarray) -> np.ndarray:

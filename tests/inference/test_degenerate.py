@@ -10,6 +10,7 @@ import pytest
 from arviz_stats import rhat
 
 import bayescale as bs
+from bayescale.inference.nuts import MOST_STEPS
 
 BUDGET = "1e22"
 
@@ -88,3 +89,16 @@ def test_any_other_table_is_answered_from_chains_that_agree(name: str) -> None:
     assert np.isfinite(choice.expected_loss)
     assert "loss 0.000" not in repr(choice)
     assert repr(choice).startswith("Allocation")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*(name for name in TABLES if name not in REFUSED), "one size", "one run"])
+def test_the_default_answers_every_table_that_is_one(name: str) -> None:
+    """Learned priors answer where a law alone cannot be read from the runs."""
+    fit = bs.fit(bs.load_runs(TABLES[name][0](), loss_unit="nats"), "default", seed=0, progress=False)
+    assert fit.converged, fit.verdict
+    assert float((fit.tree["sample_stats"]["n_steps"] >= MOST_STEPS).mean()) == 0.0
+    choice = bs.decide(bs.Allocation(BUDGET, family=fit.families[0]), fit)
+    assert np.isfinite(choice.expected_loss)
+    if name.startswith("one "):
+        assert not choice.settled

@@ -59,6 +59,20 @@ def test_where_runs_share_errors_the_law_alone_says_whether_there_is_noise(noise
     assert found == (None if floor is None else pytest.approx(floor))
 
 
+@pytest.mark.filterwarnings("ignore::bayescale.core.errors.ConvergenceWarning")  # 20 draws are few
+@pytest.mark.parametrize(("times", "floor"), [(3, LEAST_SHARED), (1, None)])
+def test_runs_that_repeat_others_to_the_last_digit_have_a_floor_where_runs_share_errors(
+    times: int, floor: float | None
+) -> None:
+    """Shared errors explain the misfit of each size, and the repeats say that there is no noise."""
+    frame = simulated()
+    frame["loss"] *= np.exp(5e-3 * np.random.default_rng(0).normal(size=len(frame)))
+    frame = pd.concat([frame] * times).assign(run_id=range(times * len(frame)))
+    hasty = bs.fit(bs.load_runs(frame, loss_unit="nats"), "default", seed=0, draws=20, warmup=20, progress=False)
+    found = hasty.meta["engine"].get("noise_floor")
+    assert found == (None if floor is None else pytest.approx(floor))
+
+
 @pytest.mark.slow
 def test_the_default_converges_on_runs_without_noise() -> None:
     fit = bs.fit(bs.load_runs(simulated(), loss_unit="nats"), "default", seed=0, progress=False)
