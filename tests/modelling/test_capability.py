@@ -35,10 +35,11 @@ CONTENT = {
 
 
 def simulated(families: int = 12, each: int = 4) -> pd.DataFrame:
-    """Models of families with known capability; some scores are missing."""
-    random, rows = np.random.default_rng(1), []
+    """Models of families with known capability, which `attrs` say; some scores are missing."""
+    random, rows, lead = np.random.default_rng(1), [], dict[str, float]()
     for family in range(families):
         released, ahead = random.uniform(2020, 2025), SPREAD * random.standard_normal()
+        lead[f"f{family:02d}"] = ahead
         for at in range(each):
             flops = 10 ** random.uniform(20.5, 24.5)
             trained = float(at == each - 1)
@@ -51,7 +52,9 @@ def simulated(families: int = 12, each: int = 4) -> pd.DataFrame:
             seen = [np.nan if random.uniform() < 0.15 else x for x in seen]
             rows.append({"family": f"f{family:02d}", "run_id": f"m{at}", "flops": flops, "released": released,
                          "post_trained": trained, **dict(zip(BENCHMARKS, seen, strict=True))})  # fmt: skip
-    return pd.DataFrame(rows).dropna(subset=list(BENCHMARKS), how="all")
+    frame = pd.DataFrame(rows).dropna(subset=list(BENCHMARKS), how="all")
+    frame.attrs["efficiency"] = lead
+    return frame
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +118,17 @@ def test_it_finds_what_made_the_scores(fit: bs.Fit) -> None:
     away = {name: (fit.summary.loc[name, "mean"] - truth) / fit.summary.loc[name, "sd"]
             for name, truth in truths.items()}  # fmt: skip
     assert max(map(abs, away.values())) < 3.5, away
+
+
+@pytest.mark.slow
+def test_it_finds_what_a_flop_of_each_family_is_worth(fit: bs.Fit) -> None:
+    truth = simulated().attrs["efficiency"]
+    drawn = fit.posterior["efficiency"]
+    (dim,) = set(drawn.dims) - {"chain", "draw"}
+    found, sd = (getattr(drawn, of)(("chain", "draw")).to_series() for of in ("mean", "std"))
+    away = {name: (found[name] - truth[name]) / sd[name] for name in drawn[dim].to_numpy()}
+    assert max(map(abs, away.values())) < 3.5, away
+    assert np.corrcoef([truth[name] for name in away], found[list(away)])[0, 1] > 0.8
 
 
 @pytest.mark.slow
