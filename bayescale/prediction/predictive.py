@@ -56,7 +56,10 @@ def predictive(fit: Fit, *, seed: int = 0, prior_draws: int = 500) -> xr.DataTre
     sites = set(fit.spec.observed)
     runs = fit.design_frame
     sizes = fit.tree["posterior"].sizes
-    posterior = {name: predict(fit, runs, only=name, seed=seed) for name in sites}
+    if len(sites) == 1:
+        posterior = {name: predict(fit, runs, only=name, seed=seed) for name in sites}
+    else:  # one program for all: those of a battery are drawn together
+        posterior = predict(fit, runs, seed=seed)
     points = design_at(fit, runs, {})
     with use_cache(), float64():
         keys = jax.random.split(jax.random.key(seed), prior_draws)
@@ -66,7 +69,7 @@ def predictive(fit: Fit, *, seed: int = 0, prior_draws: int = 500) -> xr.DataTre
     groups = {
         "prior": {k: v for k, v in drawn.items() if k in fit.sampled},
         "prior_predictive": {k: drawn[k][..., at[k]] for k in sites},
-        "posterior_predictive": {k: v.reshape(sizes[CHAIN], sizes[DRAW], -1)[..., at[k]] for k, v in posterior.items()},
+        "posterior_predictive": {k: posterior[k].reshape(sizes[CHAIN], sizes[DRAW], -1)[..., at[k]] for k in sites},
         "observed_data": {k: runs[k].to_numpy()[at[k]] for k in sites},
     }
     tree = fit.tree.copy()

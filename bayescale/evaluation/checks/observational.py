@@ -65,11 +65,12 @@ def _drifts(fit: AbstractFit) -> Iterator[Finding]:
     runs = fit.design_frame
     if DATE not in fit.columns:
         return
+    predicted = predict(fit, runs, most=_MOST_DRAWS, seed=fit.meta["seed"])  # one program for all benchmarks
     for site in fit.observed:
-        mine = runs[runs[site].notna()]
+        has = runs[site].notna().to_numpy()
+        mine, draws = runs[has], predicted[site][:, has]
         if len(mine) < _FEWEST or mine[DATE].nunique() < 2:
             continue
-        draws = predict(fit, mine, only=site, most=_MOST_DRAWS, seed=fit.meta["seed"])
         away = (mine[site].to_numpy() - draws.mean(axis=0)) / draws.std(axis=0)
         drift = float(np.corrcoef(away, mine[DATE])[0, 1])
         most = max(_MOST_DRIFT, float(np.tanh(_CHANCE / np.sqrt(len(mine) - 3))))  # Fisher's transform
