@@ -22,6 +22,7 @@ from bayescale.evaluation.simulation import anchored, sweep_for
 from bayescale.inference.aot import use_cache
 from bayescale.modelling.design import conformed, design
 from bayescale.modelling.sites import log_density_of
+from bayescale.prediction.predict import predict
 from bayescale.prediction.predictive import from_prior
 from bayescale.runs.table import Runs
 
@@ -134,6 +135,19 @@ def test_arviz_reads_every_shipped_model(name: str) -> None:
     for plot in OF_DRAWS.values():
         check_drawn(plot(fit.tree, backend="matplotlib", var_names=names))
     check_drawn(azp.plot_prior_posterior(tree, backend="matplotlib", var_names=names))
+
+
+def test_all_responses_are_predicted_by_one_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program for each response would draw every member of a battery each time."""
+    called = []
+    monkeypatch.setattr(
+        "bayescale.prediction.predictive.predict",
+        lambda *args, **given: called.append(given) or predict(*args, **given),
+    )
+    fit = simulated("accuracy")
+    tree = bs.predictive(fit, prior_draws=10)
+    assert len(called) == 1
+    assert set(tree["posterior_predictive"].data_vars) == set(fit.spec.observed) == {"loss", "n_correct"}
 
 
 def check_drawn(plot: azp.PlotCollection) -> None:
