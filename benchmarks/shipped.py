@@ -33,7 +33,7 @@ WHY |= {
     ("annealing", "training-curves"): "210 coordinates; an exponent is correlated with the errors of curves",
     ("default", "porian2024"): "fifteen families at once",
     ("benchmarks", "gadre2024-benchmarks"): (
-        "46 benchmarks: where accuracy hardly rises, midpoint and width lie on a curved ridge"
+        "46 benchmarks; the ceiling that the runs of one of them show is five SDs from its prior's median"
     ),
     ("eci", "obsscaling"): "230 coordinates: each model has an ability",
     ("observational", "obsscaling"): "482 coordinates: each model has an ability and a speciality",

@@ -1,0 +1,83 @@
+"""Benchmark accuracy by its odds at one loss: the curve of `benchmark`, for benchmarks that may hardly rise."""
+
+import jax
+import jax.numpy as jnp
+
+from bayescale.parts.base import AbstractResponse, Parameter
+from bayescale.parts.priors import Normal
+from bayescale.parts.responses.benchmark import Benchmark, Score, floor_of
+
+CENTER = 3.0
+"""Loss at which the odds are stated, in nats/token. Curves around any other loss are the same curves."""
+
+PARAMETERS = {
+    "middle": Parameter(
+        Normal(-0.5, 2.0), "logit", f"logit of the share of the rise that is made at a loss of {CENTER:g}", 0.5,
+        "the priors of midpoint and width in benchmark have quartiles of -2.0 and 0.6 here",
+    ),
+    **{name: row for name, row in Benchmark.parameters.items() if name != "midpoint"},
+}  # fmt: skip
+
+
+def _accuracy(log_loss, columns, middle, width, ceiling, floor_odds):
+    floor = floor_of(columns["chance"], floor_odds)
+    # Where half of the rise is made, its odds times the square of the ceiling are what the runs tell.
+    logit = middle - 2 * jnp.log(ceiling) + (jnp.log(CENTER) - log_loss) / width
+    return floor + (ceiling - floor) * jax.nn.sigmoid(logit)
+
+
+class BenchmarkByOdds(AbstractResponse):
+    r"""Number of correct answers to a benchmark's items, by the odds of its rise at a loss of 3 nats.
+
+    .. math:: p = f + (d - f)\,\sigma\!\left(a - 2 \ln d + \frac{\ln 3 - \ln L}{w}\right), \qquad
+              \frac{f}{1 - f} = o\,\frac{c}{1 - c}
+
+    The curves are those of `benchmark`, with the floor `f`, the ceiling `d` and the width `w`. The `middle` `a` takes
+    the place of the midpoint. If accuracy hardly rises, runs say little about the midpoint, which lies beyond them, and
+    it is tied to the width along a curved ridge. The middle is not. The ceiling is in the logit for the same reason.
+    """
+
+    name = "benchmark-by-odds"
+    source = f"the curve: {Benchmark.source}; written as a logistic regression: ours"
+    use = "Many benchmarks in one battery, some of which hardly rise among the runs."
+    avoid = "A few benchmarks that rise among the runs: the midpoint of `benchmark` is easier to read."
+    runs = ("gadre2024-benchmarks",)
+    reproduced = (
+        "No published figure. From a fit of smaller models, in which one benchmark of 46 had not converged, 90% "
+        "intervals contained 81% of 138 accuracies of three 6.9B models."
+    )
+    observed = "n_correct"
+    requires = ("n_items", "chance")
+    ranges = {"chance": (0.0, 0.99)}
+    of_one = "benchmark"
+    kind = "count"
+    unit = "items"
+    parameters = PARAMETERS
+
+    @staticmethod
+    def location(log_loss, columns, *, middle, width, ceiling, floor_odds):
+        return _accuracy(log_loss, columns, middle, width, ceiling, floor_odds)
+
+
+class ScoreByOdds(AbstractResponse):
+    r"""Accuracy as a share, by the odds of its rise at a loss of 3 nats.
+
+    The curve is that of the response `benchmark-by-odds`.
+    """
+
+    name = "score-by-odds"
+    source = BenchmarkByOdds.source
+    use = Score.use
+    avoid = Score.avoid
+    runs = ("gadre2024-benchmarks",)
+    observed = "score"
+    requires = ("chance",)
+    ranges = {"chance": (0.0, 0.99)}
+    of_one = "benchmark"
+    kind = "share"
+    unit = "share"
+    parameters = PARAMETERS
+
+    @staticmethod
+    def location(log_loss, columns, *, middle, width, ceiling, floor_odds):
+        return _accuracy(log_loss, columns, middle, width, ceiling, floor_odds)
