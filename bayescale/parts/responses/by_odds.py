@@ -12,7 +12,7 @@ CENTER = 3.0
 
 PARAMETERS = {
     "middle": Parameter(
-        Normal(-0.5, 2.0), "logit", f"logit of the share of the rise that is made at a loss of {CENTER:g}", 0.5,
+        Normal(-0.5, 2.0), "logit", f"logit of the share of the rise at a loss of {CENTER:g}, for a ceiling of 1", 0.5,
         "the priors of midpoint and width in benchmark have quartiles of -2.0 and 0.6 here",
     ),
     **{name: row for name, row in Benchmark.parameters.items() if name != "midpoint"},
