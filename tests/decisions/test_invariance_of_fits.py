@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow
 FLOPS = 1e22
 ANCHOR = {"params": 5e8, "tokens": 2e10, "loss": 2.9}
 SITES = ("E", "alpha_N", "beta_D", "sigma")
-MOST = 4.0  # Monte Carlo standard errors: twenty figures are compared
+MOST = 4.0  # Monte Carlo standard errors: each test compares a dozen figures
 
 
 def table(family: str, seed: int = 0) -> pd.DataFrame:

@@ -124,7 +124,7 @@ def test_arviz_reads_every_shipped_model(name: str) -> None:
     assert {row.partition("[")[0] for row in table.index} == set(fit.posterior)
     for site in fit.spec.observed:
         if (np.ptp(fit.tree["log_likelihood"][site].to_numpy(), axis=(0, 1)) == 0).any():
-            # A score so far below what it can be told from 0 that all draws say the same: ArviZ has no tail to fit.
+            # A score so near 0 that all draws give it one likelihood: ArviZ has no tail to fit.
             with pytest.raises(ValueError, match="All tail values are the same"):
                 az.loo(fit.tree, var_name=site)
             continue

@@ -21,7 +21,7 @@ PARAMETERS = {
 
 def _accuracy(log_loss, columns, middle, width, ceiling, floor_odds):
     floor = floor_of(columns["chance"], floor_odds)
-    # Where half of the rise is made, its odds times the square of the ceiling are what the runs tell.
+    # Near half of the rise, runs determine the product of the odds and the squared ceiling.
     logit = middle - 2 * jnp.log(ceiling) + (jnp.log(CENTER) - log_loss) / width
     return floor + (ceiling - floor) * jax.nn.sigmoid(logit)
 
@@ -43,8 +43,8 @@ class BenchmarkByOdds(AbstractResponse):
     avoid = "A few benchmarks that rise among the runs: the midpoint of `benchmark` is easier to read."
     runs = ("gadre2024-benchmarks",)
     reproduced = (
-        "No published figure. From a fit of smaller models, in which one benchmark of 46 had not converged, 90% "
-        "intervals contained 81% of 138 accuracies of three 6.9B models."
+        "No published figure. From a fit of smaller models by an earlier form, without the ceiling in the logit, in "
+        "which one benchmark of 46 had not converged, 90% intervals contained 81% of 138 accuracies of 6.9B models."
     )
     observed = "n_correct"
     requires = ("n_items", "chance")
