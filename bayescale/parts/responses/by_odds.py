@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from bayescale.parts.base import AbstractResponse, Parameter
+from bayescale.parts.base import Parameter
 from bayescale.parts.priors import Normal
 from bayescale.parts.responses.benchmark import Benchmark, Score, floor_of
 
@@ -26,7 +26,7 @@ def _accuracy(log_loss, columns, middle, width, ceiling, floor_odds):
     return floor + (ceiling - floor) * jax.nn.sigmoid(logit)
 
 
-class BenchmarkByOdds(AbstractResponse):
+class BenchmarkByOdds(Benchmark):
     r"""Number of correct answers to a benchmark's items, by the odds of its rise at a loss of 3 nats.
 
     .. math:: p = f + (d - f)\,\sigma\!\left(a - 2 \ln d + \frac{\ln 3 - \ln L}{w}\right), \qquad
@@ -41,17 +41,10 @@ class BenchmarkByOdds(AbstractResponse):
     source = f"the curve: {Benchmark.source}; written as a logistic regression: ours"
     use = "Many benchmarks in one battery, some of which hardly rise among the runs."
     avoid = "A few benchmarks that rise among the runs: the midpoint of `benchmark` is easier to read."
-    runs = ("gadre2024-benchmarks",)
     reproduced = (
         "No published figure. From a fit of smaller models by an earlier form, without the ceiling in the logit, in "
         "which one benchmark of 46 had not converged, 90% intervals contained 81% of 138 accuracies of 6.9B models."
     )
-    observed = "n_correct"
-    requires = ("n_items", "chance")
-    ranges = {"chance": (0.0, 0.99)}
-    of_one = "benchmark"
-    kind = "count"
-    unit = "items"
     parameters = PARAMETERS
 
     @staticmethod
@@ -59,7 +52,7 @@ class BenchmarkByOdds(AbstractResponse):
         return _accuracy(log_loss, columns, middle, width, ceiling, floor_odds)
 
 
-class ScoreByOdds(AbstractResponse):
+class ScoreByOdds(Score):
     r"""Accuracy as a share, by the odds of its rise at a loss of 3 nats.
 
     The curve is that of the response `benchmark-by-odds`.
@@ -67,15 +60,6 @@ class ScoreByOdds(AbstractResponse):
 
     name = "score-by-odds"
     source = BenchmarkByOdds.source
-    use = Score.use
-    avoid = Score.avoid
-    runs = ("gadre2024-benchmarks",)
-    observed = "score"
-    requires = ("chance",)
-    ranges = {"chance": (0.0, 0.99)}
-    of_one = "benchmark"
-    kind = "share"
-    unit = "share"
     parameters = PARAMETERS
 
     @staticmethod
