@@ -7,6 +7,7 @@ it to the shared coordinates, and a corner. The cost is linear in the number of 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -17,6 +18,10 @@ from jax import Array
 _NEWTON_STEPS = 200
 # Newton stops when the predicted decrease of the potential is far below its typical variation between draws (1/2).
 _NEWTON_DECREMENT = 1e-6
+# A search whose mode is further than this from its start, in prior SDs, may have leapt into a region that the prior all
+# but excludes, and ended at a mode of no weight there. It is made once more with steps of one SD at most, and counts if
+# it ends lower by more than rounding.
+_FAR, _STEP, _LOWER = 3.0, 1.0, 0.01
 # In Gaussian coordinates, a direction that only the prior informs has curvature 1 / scale². Curvature below this floor,
 # relative to the diagonal, is set to the floor, so that no direction is stretched without bound.
 _CURVATURE_FLOOR = 0.1
@@ -98,8 +103,23 @@ def variance(whitening: Whitening, places: Places, size: int) -> Array:
     return jnp.ones(size).at[places.own].set(own).at[places.shared].set(jnp.sum(whitening.corner**2, axis=-1))
 
 
+class _Search(NamedTuple):
+    """The end of a search for a mode."""
+
+    mode: Array
+    value: Array
+    curvature: Arrow
+    decrement: Array
+    steps: Array
+
+    @property
+    def arrived(self) -> Array:
+        """Whether it ended at a mode; not where the potential or its derivatives are no numbers."""
+        return (self.decrement < 1e-3) & jnp.isfinite(self.value)
+
+
 def newton(
-    potential: Callable[[Array], Array], places: Places, size: int, batch: int
+    potential: Callable[[Array], Array], places: Places, size: int, batch: int, *, careful: bool = True
 ) -> tuple[Array, Arrow, dict[str, Array]]:
     """Find the mode of a potential by damped Newton steps from zero, in the coordinates of `places`.
 
@@ -116,15 +136,49 @@ def newton(
         Length p of the flat vector.
     batch : int
         Columns of the curvature that are computed at a time.
+    careful : bool
+        Whether to search again with short steps if the mode is far from zero, or none was found.
 
     Returns
     -------
     mode : Array, shape (p,)
+        Zero if the potential or its derivatives are no numbers where the search ended.
     curvature : Arrow
         At the mode.
     report : dict
         Number of ``steps``, last ``decrement`` (predicted decrease of the potential), and whether it ``arrived``.
     """
+    zero, none = jnp.zeros(size), jnp.asarray(jnp.inf)
+    (families, own), shared = places.own.shape, places.shared.size
+    flat = Arrow(jnp.zeros((families, own, own)), jnp.zeros((families, own, shared)), jnp.zeros((shared, shared)))
+    nowhere = _Search(zero, none, flat, none, jnp.asarray(0))
+
+    def again(state: tuple[Array, _Search]) -> Array:
+        tries, found = state
+        poor = ~found.arrived | (jnp.max(jnp.abs(found.mode), initial=0.0) > _FAR)
+        return (tries == 0) | ((tries == 1) & poor)
+
+    def search(state: tuple[Array, _Search]) -> tuple[Array, _Search]:
+        tries, old = state
+        new = _descend(potential, places, nowhere, batch, jnp.where(tries == 0, jnp.inf, _STEP))
+        better = new.arrived & (~old.arrived | (new.value < old.value - _LOWER)) | (tries == 0)
+        found = jax.tree.map(lambda new, old: jnp.where(better, new, old), new, old)
+        return tries + 1, found._replace(steps=old.steps + new.steps)
+
+    if careful:
+        _, found = jax.lax.while_loop(again, search, (jnp.asarray(0), nowhere))
+    else:
+        found = _descend(potential, places, nowhere, batch)
+    known = jnp.isfinite(found.decrement) & jnp.isfinite(found.value)
+    mode, curvature = jax.tree.map(partial(jnp.where, known), (found.mode, found.curvature), (zero, flat))
+    return mode, curvature, {"steps": found.steps, "decrement": found.decrement, "arrived": found.arrived}
+
+
+def _descend(
+    potential: Callable[[Array], Array], places: Places, begin: _Search, batch: int, longest: Array | None = None
+) -> _Search:
+    """Take damped Newton steps, none longer than `longest` in any coordinate, until they gain next to nothing."""
+    size = begin.mode.size
 
     def evaluate(white: Array) -> tuple[Array, Array, Arrow]:
         def slope(white: Array) -> tuple[Array, tuple[Array, Array]]:
@@ -146,19 +200,19 @@ def newton(
         damped = factor(curvature, damping)
         own, shared = _pull(damped, places, gradient)
         down = jnp.zeros(size).at[places.own].set(own).at[places.shared].set(shared)
-        return white - stretch(damped, places, down), white, value, gradient, curvature, damping, decrement, count + 1
+        move = stretch(damped, places, down)
+        if longest is not None:
+            move *= jnp.minimum(1.0, longest / jnp.max(jnp.abs(move)))
+        return white - move, white, value, gradient, curvature, damping, decrement, count + 1
 
     def go_on(state: tuple) -> Array:
         *_, damping, decrement, count = state
         return (count < _NEWTON_STEPS) & (decrement > _NEWTON_DECREMENT) & (damping < 1e12)
 
-    zero, infinite = jnp.zeros(size), jnp.asarray(jnp.inf)
-    (families, own), shared = places.own.shape, places.shared.size
-    flat = Arrow(jnp.zeros((families, own, own)), jnp.zeros((families, own, shared)), jnp.zeros((shared, shared)))
-    state = (zero, zero, infinite, zero, flat, jnp.asarray(5.0), infinite, jnp.asarray(0))
-    _, mode, _, _, curvature, _, decrement, count = jax.lax.while_loop(go_on, step, state)
-    arrived = (decrement < 1e-3) & jnp.all(jnp.isfinite(mode))
-    return mode, curvature, {"steps": count, "decrement": decrement, "arrived": arrived}
+    zero = begin.mode
+    state = (zero, zero, begin.value, zero, begin.curvature, jnp.asarray(5.0), begin.decrement, begin.steps)
+    _, mode, value, _, curvature, _, decrement, count = jax.lax.while_loop(go_on, step, state)
+    return _Search(mode, value, curvature, decrement, count)
 
 
 def _eigen(curvature: Array) -> tuple[Array, Array]:

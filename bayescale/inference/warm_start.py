@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from bayescale.inference.aot import call
-from bayescale.inference.potential import flatten, initial, sites_at
+from bayescale.inference.potential import flatten, held, initial, sites_at
 from bayescale.inference.preconditioner import Whitening, arrow, factor, identity, newton, variance
 from bayescale.modelling.design import Design
 from bayescale.modelling.grouping import centered
@@ -58,7 +58,8 @@ def find_mode(begin: dict[str, Array], design: Design, *, spec: Spec) -> Start:
     """
     flat = flatten(spec, design, begin, moving=False)
     size, free, batch = flat.scale.size, flat.roles.places("shared"), at_a_time(design, flat.scale.size)
-    mode, curvature, report = newton(flat.search, free, size, batch)
+    # Coordinates of shared errors often lie far from their prior, at modes that are no accident.
+    mode, curvature, report = newton(flat.search, free, size, batch, careful=not held(spec))
     variances = flat.unravel(variance(factor(curvature), free, size))
     scale, shift = flat.scale, jnp.zeros((0, size))
     if design.centering:

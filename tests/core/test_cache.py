@@ -169,6 +169,19 @@ def test_a_process_with_a_cut_program_compiles_it_without_a_warning_and_leaves_i
     assert {path: len(path.read_bytes()) > 100 for path in entries} == dict.fromkeys(entries, True)
 
 
+def test_an_entry_that_is_not_a_program_is_compiled_again_with_a_warning(folder: Path) -> None:
+    """It is whole, so that nothing removes it: JAX reads it, says that it cannot, and the result is right."""
+    code = "import jax; from bayescale.inference.aot import use_cache\nwith use_cache(): print(jax.jit(abs)(-3.0))"
+    command = [sys.executable, "-c", code]
+    assert subprocess.run(command, check=True, capture_output=True, text=True).stdout == "3.0\n"
+    assert cache.entries(folder)
+    for entry in cache.entries(folder):
+        entry.path.write_bytes(zlib.compress(b"not a program" * 100))
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert done.stdout == "3.0\n"
+    assert "Error reading persistent compilation cache entry" in done.stderr
+
+
 def test_the_command_shows_and_clears(folder: Path) -> None:
     filled(folder, AGES)
     shown = json.loads(CliRunner().invoke(main, ["cache", "--json"]).stdout)

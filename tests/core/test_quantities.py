@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bayescale.core.quantities import count, quantity
@@ -91,6 +91,22 @@ def test_nothing_is_no_number() -> None:
 )
 def test_a_count_is_written_for_people(value: float, text: str) -> None:
     assert count(value) == text
+
+
+@same_examples
+@given(st.text(max_size=12) | st.text("0123456789.,eE+-kMBTP_ ", max_size=12))
+@example("-1e999k")
+@example("9" * 400)
+@example("1e-999T")
+def test_any_text_is_a_finite_number_or_refused(text: str) -> None:
+    try:
+        value = quantity(text)
+    except ValueError as error:
+        value, said = 0.0, str(error)
+    else:
+        said = repr(text)
+    assert math.isfinite(value)
+    assert repr(text) in said
 
 
 @same_examples

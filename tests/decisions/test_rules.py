@@ -43,7 +43,8 @@ def test_seventy_billion_params_reach_the_eu_threshold() -> None:
 
 
 def test_the_threshold_itself_is_not_above_it() -> None:
-    assert rule("eu-ai-act").probability([1e25]) == 0
+    flops = 1e25 * (1 + np.array([-1e-3, 0.0, 1e-15, 1e-3]))  # a product may be a rounding above what it should be
+    assert rule("eu-ai-act").probability(flops) == 0.25
 
 
 def test_a_file_adds_and_replaces_rules(tmp_path) -> None:
@@ -56,8 +57,8 @@ def test_a_file_adds_and_replaces_rules(tmp_path) -> None:
 
 @pytest.mark.parametrize(
     ("old", "new"),
-    [("flops = 1e24\n", ""), ("1e24", "-1"), ('"in force"', '"likely"'), ("2026-01-05", '"soon"'),
-     ('"the board"', '""'), ('"the board"', "3"), ("title", "name"), ("[house]", "[house")],
+    [("flops = 1e24\n", ""), ("1e24", "-1"), ("1e24", "0"), ("1e24", "inf"), ('"in force"', '"likely"'),
+     ("2026-01-05", '"soon"'), ('"the board"', '""'), ('"the board"', "3"), ("title", "name"), ("[house]", "[house")],
 )  # fmt: skip
 def test_a_rule_that_is_incomplete_is_an_error(tmp_path, old: str, new: str) -> None:
     path = tmp_path / "rules.toml"

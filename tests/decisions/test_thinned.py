@@ -26,6 +26,7 @@ class Given(AbstractDecision):
 
     many: int = setting("integer", "Number of columns.", default=200)
     named: bool = setting("flag", "Whether places are text.", default=False)
+    steepness: float = setting("number", "Cost of a unit from the best, squared.", default=1.0)
     bad: float = setting("number", "Added to the first draw of the first column.", default=0.0)
 
     name = "given"
@@ -40,7 +41,8 @@ class Given(AbstractDecision):
         rng, places = np.random.default_rng(0), np.linspace(1.0, 9.0, self.many)
         best = 5.0 + rng.standard_normal((CHAINS * DRAWS, 1))
         wider = rng.exponential(1.0, (CHAINS * DRAWS, 1)) * places if scope == "run" else 0.0
-        found = -((places - best) ** 2) - wider
+        away, off = places - 5.0, best - 5.0
+        found = 2 * away * off - self.steepness * away**2 - off**2 - wider  # -(places - best)², where it is not steep
         found[0, 0] += self.bad
         return draws_by_action(found)
 
@@ -100,6 +102,32 @@ def test_actions_near_the_best_are_those_between_which_the_choice_matters_little
     near = found.x[found.near]
     assert NEAR == 2.0
     assert [near[0], near[-1]] == pytest.approx([4.0, 6.0], abs=0.25)
+
+
+def test_levels_are_quantiles_of_the_regret_of_each_action(fit: bs.Fit) -> None:
+    found = of(bs.decide(Given(), fit))
+    np.testing.assert_array_equal(found.levels, np.quantile(found.regret, [0.05, 0.25, 0.75, 0.95], axis=0))
+
+
+def test_without_an_axis_actions_stand_in_the_order_of_their_regret_and_the_worst_are_left_out(fit: bs.Fit) -> None:
+    choice = bs.decide(Given(named=True), fit)
+    found, mean = of(choice), choice.utility.to_numpy().mean(axis=0)
+    assert (np.diff(mean[found.columns]) <= 0).all()
+    assert found.columns[0] == mean.argmax()
+    wanted = [choice.preferred(CVaR(tail)) for tail in TAILS[1:]]
+    others = np.setdiff1d(found.columns, wanted)
+    assert mean[others].min() > np.delete(mean, found.columns).max()
+
+
+def test_along_an_axis_actions_are_even_and_reach_from_end_to_end_of_those_that_cost_little(fit: bs.Fit) -> None:
+    """The expected regret is 1 + (x - 5)², at most 17 times the least, or .01 + 100 (x - 5)²: a quarter is kept."""
+    choice = bs.decide(Given(), fit)
+    found = of(choice)
+    assert (found.columns[0], found.columns[-1]) == (0, 199)
+    assert np.diff(found.columns).max() <= 4
+    steep = of(bs.decide(Given(steepness=100.0), fit))
+    assert [steep.x[0], steep.x[-1]] == pytest.approx([4.0, 6.0], abs=0.15)
+    assert np.diff(steep.columns).max() == 1
 
 
 def test_few_actions_have_no_axis_and_all_are_kept(fit: bs.Fit) -> None:

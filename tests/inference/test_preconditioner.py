@@ -121,7 +121,7 @@ def test_the_steps_on_a_parabola_are_damped_by_a_fifth_more_lightly_each_time():
 
 
 def test_a_potential_without_a_mode_ends_the_search_after_its_last_step():
-    found, _, report = newton(lambda at: -0.02 * at[0], ONE, 1, 1)
+    found, _, report = newton(lambda at: -0.02 * at[0], ONE, 1, 1, careful=False)
     assert int(report["steps"]) == 200
     assert float(report["decrement"]) == pytest.approx(0.02**2 / 0.1 / 2)  # by the floor of the curvature
     assert not bool(report["arrived"])
@@ -130,9 +130,57 @@ def test_a_potential_without_a_mode_ends_the_search_after_its_last_step():
 
 def test_a_search_that_gains_nowhere_stays_and_ends_when_its_steps_vanish():
     """Each step that gains nothing is damped five times as much, from 1 to 1e12."""
-    found, _, report = newton(lambda at: jnp.where(at[0] == 0.0, 0.0, jnp.inf) - at[0], ONE, 1, 1)
+    found, _, report = newton(lambda at: jnp.where(at[0] == 0.0, 0.0, jnp.inf) - at[0], ONE, 1, 1, careful=False)
     assert float(found[0]) == 0.0
     assert int(report["steps"]) == 1 + int(np.ceil(np.log(1e12) / np.log(5)))
+    assert not bool(report["arrived"])
+
+
+def two_wells(at, far: float):
+    """A deep well at 1, where the slope at 0 is steep and does not bend, so that a full step leaps to the other."""
+    return -50 * jnp.exp(-((at[0] - 1) ** 2) / 2) - far * jnp.exp(-((at[0] - 27.6) ** 2) / 18)
+
+
+@pytest.mark.parametrize(("careful", "far", "mode"), [(False, 40.0, 27.6), (True, 40.0, 1.0), (True, 60.0, 27.6)])
+def test_a_search_that_leapt_far_away_is_made_again_by_short_steps_and_the_lower_mode_counts(
+    careful: bool, far: float, mode: float
+) -> None:
+    found, curvature, report = newton(lambda at: two_wells(at, far), ONE, 1, 1, careful=careful)
+    assert bool(report["arrived"])
+    assert float(found[0]) == pytest.approx(mode, abs=1e-3)
+    assert float(curvature.corner[0, 0]) == pytest.approx(50 if mode == 1.0 else far / 9, rel=1e-3)
+
+
+def test_a_mode_that_is_near_is_searched_for_once():
+    near, far = (newton(lambda at, to=to: (at[0] - to) ** 2 / 2, ONE, 1, 1)[2] for to in (2.9, 3.1))
+    assert int(far["steps"]) > 1.5 * int(near["steps"])
+
+
+def test_a_mode_that_only_short_steps_find_is_found():
+    """Beyond 2 the potential goes on to fall, but its slope is not a number: the first search ends there."""
+
+    def potential(at):
+        return two_wells(at, 0.0) - 60 * jnp.maximum(at[0] - 2, 0) + 0 * jnp.sqrt(jnp.maximum(2 - at[0], 0))
+
+    assert not bool(newton(potential, ONE, 1, 1, careful=False)[2]["arrived"])
+    found, _, report = newton(potential, ONE, 1, 1)
+    assert bool(report["arrived"])
+    assert float(found[0]) == pytest.approx(1.0, abs=1e-3)
+
+
+def test_where_the_slope_is_no_number_there_is_no_mode_and_the_search_is_where_it_began():
+    """The potential falls as far as 3, but its slope is not a number beyond 2."""
+
+    def potential(at):
+        return 2 * (at[0] - 3) ** 2 + 0 * jnp.sqrt(jnp.maximum(2 - at[0], 0))
+
+    found, curvature, report = newton(potential, ONE, 1, 1)
+    assert not bool(report["arrived"])
+    assert float(found[0]) == float(curvature.corner[0, 0]) == 0.0
+
+
+def test_a_potential_that_is_no_number_where_the_search_begins_has_no_mode():
+    _, _, report = newton(lambda at: at[0] * jnp.nan, ONE, 1, 1)
     assert not bool(report["arrived"])
 
 

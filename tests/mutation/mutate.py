@@ -37,7 +37,13 @@ TESTS = {
         "tests/inference/test_preconditioner.py",
         f"--deselect=tests/inference/test_preconditioner.py::{_COMPILES}",
     ],
+    "bayescale/inference/weights.py": ["tests/inference/test_weights.py"],
+    "bayescale/decisions/amounts.py": ["tests/decisions/test_amounts.py"],
+    "bayescale/decisions/costs.py": ["tests/decisions/test_costs.py"],
+    "bayescale/decisions/rules.py": ["tests/decisions/test_rules.py"],
     "bayescale/decisions/surface.py": ["tests/decisions/test_surface.py"],
+    "bayescale/decisions/thinned.py": ["tests/decisions/test_thinned.py"],
+    "bayescale/decisions/waste.py": ["tests/decisions/test_waste.py"],
 }
 """The tests of each module: those that fail first if it is wrong, and end in seconds.
 

@@ -6,12 +6,14 @@ import jax
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import kstest, truncnorm, uniform
 
 import bayescale as bs
 from bayescale.core.errors import QueryError
 from bayescale.core.precision import float64
 from bayescale.parts.base import AbstractResponse, Parameter, Rows
 from bayescale.parts.catalogue import catalogue
+from bayescale.parts.noise.share import UnitNormal
 from bayescale.parts.priors import LogNormal
 
 NOISE = catalogue("bayescale.parts.noise")
@@ -92,6 +94,19 @@ def test_a_probability_beyond_rounding_has_no_density_and_ends_the_draw() -> Non
         drawn, density = (np.ravel(x) for x in jax.vmap(of)(shares))
     np.testing.assert_array_equal(drawn, [10, 10, 0, np.nan, np.nan, np.nan])
     np.testing.assert_array_equal(np.isnan(density), [False] * 3 + [True] * 3)
+
+
+@pytest.mark.parametrize("spread", [0.02, 0.7, 1e5, 1e30])
+def test_a_share_is_normal_between_0_and_1_however_wide_its_noise(spread: float) -> None:
+    """Beyond a spread of about 1, it is uniform."""
+    seen, center = np.linspace(0.05, 0.95, 7), 0.3
+    with float64():
+        noise = UnitNormal(center, spread)
+        density, drawn = np.asarray(noise.log_prob(seen)), np.asarray(noise.sample(jax.random.key(0), (2000,)))
+    ends = (np.array([0, 1]) - center) / spread
+    law = truncnorm(*ends, center, spread) if spread < 1e3 else uniform()
+    np.testing.assert_allclose(density, law.logpdf(seen), rtol=1e-9, atol=1e-9)
+    assert kstest(drawn, law.cdf).pvalue > 1e-4
 
 
 class Line(AbstractResponse):

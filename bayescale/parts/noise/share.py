@@ -54,18 +54,22 @@ class UnitNormal(dist.Distribution):
         shape = jnp.broadcast_shapes(jnp.shape(center), jnp.shape(spread))
         super().__init__(batch_shape=shape, validate_args=validate_args)
 
-    def _ends(self):
-        """Return the cumulative probabilities of the Normal at 0 and at 1."""
+    def _sides(self):
+        """Return the mass of the untruncated Normal between 0 and the centre, and between the centre and 1, doubled.
+
+        Their sum keeps its digits however wide the Normal is. The difference of its cumulative probabilities at 0 and
+        1 would be 0 where the spread is large, and the density infinite.
+        """
         unit = np.sqrt(2) * self.spread
-        return (1 + erf(-self.center / unit)) / 2, (1 + erf((1 - self.center) / unit)) / 2
+        return erf(self.center / unit), erf((1 - self.center) / unit)
 
     def log_prob(self, value):
         """Return the log density."""
-        low, high = self._ends()
-        return dist.Normal(self.center, self.spread).log_prob(value) - jnp.log(high - low)
+        below, above = self._sides()
+        return dist.Normal(self.center, self.spread).log_prob(value) - jnp.log((below + above) / 2)
 
     def sample(self, key, sample_shape=()):
         """Draw shares."""
-        low, high = self._ends()
-        uniform = random.uniform(key, self.shape(sample_shape), minval=low, maxval=high)
-        return jnp.clip(self.center + self.spread * np.sqrt(2) * erf_inv(2 * uniform - 1), 0.0, 1.0)
+        below, above = self._sides()
+        uniform = random.uniform(key, self.shape(sample_shape), minval=-below, maxval=above)
+        return jnp.clip(self.center + self.spread * np.sqrt(2) * erf_inv(uniform), 0.0, 1.0)
