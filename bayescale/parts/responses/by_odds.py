@@ -42,8 +42,8 @@ class BenchmarkByOdds(Benchmark):
     use = "Many benchmarks in one battery, some of which hardly rise among the runs."
     avoid = "A few benchmarks that rise among the runs: the midpoint of `benchmark` is easier to read."
     reproduced = (
-        "No published figure. From a fit of smaller models by an earlier form, without the ceiling in the logit, in "
-        "which one benchmark of 46 had not converged, 90% intervals contained 81% of 138 accuracies of 6.9B models."
+        "No published figure. From a fit of smaller models to 46 benchmarks, of which one had not quite converged "
+        "(R-hat 1.011), 90% intervals contained 80% of 138 accuracies of three 6.9B models."
     )
     parameters = PARAMETERS
 
