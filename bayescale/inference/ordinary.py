@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache, partial
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ import xarray as xr
 from jax import Array
 from jax.flatten_util import ravel_pytree
 from numpyro import handlers, validation_enabled
-from numpyro.infer import MCMC, NUTS, init_to_median
+from numpyro.infer import MCMC, NUTS, init_to_median, init_to_uniform
 from numpyro.infer.util import potential_energy, unconstrain_fn
 
 from bayescale.core.arguments import described
@@ -30,7 +30,7 @@ _WARMUP = 1000  # NumPyro's usual number: nothing is known about the coordinates
 
 _WHITENED_WARMUP = 300  # for the step size alone
 
-_STARTS, _SHORT, _SHORT_TREES = 2, 200, 6  # number, warm-up and depth of trees of the chains that find the posterior
+_STARTS, _SHORT = 2, 200  # number and warm-up of the chains that find the posterior
 
 _CURVATURES = 8  # draws over which the curvature is averaged
 
@@ -40,6 +40,18 @@ _LONGER = 6  # times as many draws, for chains that mix slowly
 
 _ACCEPT = {Care.USUAL: 0.9, Care.SMALL_STEPS: 0.98, Care.LONG: 0.98}
 """Target acceptance probability of the step size."""
+
+
+class Settings(NamedTuple):
+    """Settings of chains: target acceptance probability, kept draws, depth of trees, and where they begin."""
+
+    accept: float
+    thinning: int = 1
+    trees: int = 10
+    at_median: bool = False
+
+
+_SCOUTING = Settings(0.8, trees=6, at_median=True)
 
 STATISTICS = {"diverging": "diverging", "num_steps": "n_steps", "energy": "energy", "accept_prob": "acceptance_rate"}
 """Statistics of NumPyro's sampler, with their names in ArviZ."""
@@ -86,80 +98,70 @@ def sample(
     FitError
         If no starting point with a finite density is found.
     """
-    usual = _WHITENED_WARMUP if model.whitened else _WARMUP
+    warmup = warmup or (_WHITENED_WARMUP if model.whitened else _WARMUP)
+    settings = Settings(_ACCEPT[care], _LONGER if care is Care.LONG else 1)
     try:
         with stages("sampling"):
-            if model.whitened:
-                mcmc, begin = _whitened(key, design, model, chains, warmup or usual, draws, care)
-            else:
-                mcmc, begin = _sampler(model, chains, warmup or usual, draws, care), None
-            mcmc.run(key, design, extra_fields=tuple(STATISTICS), init_params=begin)
+            begin, matrix = _explored(key, design, model, chains) if model.whitened else (None, None)
+            drawn, found = _collected(jax.random.split(key, chains), begin, design, matrix, model=model, warmup=warmup,
+                                      draws=draws, settings=settings)  # fmt: skip
     except RuntimeError as error:
         raise FitError(
             f"model {model.name!r} cannot be sampled",
             got=str(error).partition("\n")[0],
             hint="check its priors, and that its density is finite at these runs",
         ) from None
-    found = {name: np.asarray(value) for name, value in mcmc.get_extra_fields(group_by_chain=True).items()}
     stats = {ours: found[theirs] for theirs, ours in STATISTICS.items()}
-    settings = {"warmup": warmup or usual, "thinning": mcmc.thinning, "target_accept": _ACCEPT[care]}
     start = "draws of short chains" if model.whitened else "none: NumPyro's window adaptation"
-    engine = {"whitened": model.whitened, "warm_start": start, **settings}
-    return replayed(model, design, mcmc.get_samples(group_by_chain=True), stats, engine)
+    engine = {"whitened": model.whitened, "warm_start": start, "warmup": warmup, "thinning": settings.thinning,
+              "target_accept": settings.accept}  # fmt: skip
+    return replayed(model, design, drawn, stats, engine)
 
 
-@lru_cache(maxsize=16)
-def _sampler(model: Model, chains: int, warmup: int, draws: int, care: Care) -> MCMC:
-    """Return NumPyro's sampler. It is cached: tables of one size, as in a calibration, share its compiled program."""
-    thinning = _LONGER if care is Care.LONG else 1
-    return MCMC(
-        NUTS(partial(interpret, model), target_accept_prob=_ACCEPT[care]),
-        num_warmup=warmup,
-        num_samples=draws * thinning,
-        num_chains=chains,
-        thinning=thinning,
-        chain_method="sequential",
-        progress_bar=False,
-        jit_model_args=True,
+def _collected(keys: Array, begin: Any, *args: Any, **settings: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the draws of chains, which share one program, and what the sampler says of them."""
+    found = [_chain(key, jax.tree.map(lambda x, i=i: x[i], begin), *args, **settings) for i, key in enumerate(keys)]
+    draws, said = jax.tree.map(lambda *each: np.stack(each), *found)
+    if not np.isfinite(said.pop("potential_energy")).all():
+        raise RuntimeError("the density is not finite where a chain begins, or at its draws")
+    return draws, said
+
+
+@partial(jax.jit, static_argnames=("model", "warmup", "draws", "settings"))
+def _chain(
+    key: Array, begin: Any, design: Design, matrix: Array | None, *, model: CustomModel, warmup: int, draws: int,
+    settings: Settings,
+) -> tuple[dict[str, Array], dict[str, Array]]:  # fmt: skip
+    """Run one chain. NumPyro alone would compile each run anew: a sweep would take long, and all of the memory maps."""
+    kernel = NUTS(
+        partial(interpret, model),
+        target_accept_prob=settings.accept,
+        max_tree_depth=settings.trees,
+        init_strategy=init_to_median if settings.at_median else init_to_uniform,
+        inverse_mass_matrix=matrix,
+        dense_mass=matrix is not None,
+        adapt_mass_matrix=matrix is None,
     )
+    mcmc = MCMC(kernel, num_warmup=warmup, num_samples=draws * settings.thinning, thinning=settings.thinning,
+                progress_bar=False)  # fmt: skip
+    mcmc.run(key, design, extra_fields=(*STATISTICS, "potential_energy"), init_params=begin)
+    return mcmc.get_samples(), mcmc.get_extra_fields()
 
 
-def _whitened(
-    key: Array, design: Design, model: CustomModel, chains: int, warmup: int, draws: int, care: Care
-) -> tuple[MCMC, Any]:
-    """Return a sampler that knows the curvature of the posterior, and where each of its chains begins.
+def _explored(key: Array, design: Design, model: CustomModel, chains: int) -> tuple[dict[str, Array], Array]:
+    """Return where chains begin, and a mass matrix: the curvature of the posterior, averaged over some draws.
 
     Two short chains find where the posterior is, and where they disagree so do the chains that begin at their draws.
-    The mean curvature over some of the draws is the mass matrix, which hundreds of tied coordinates need: a covariance
-    of that size cannot be estimated from a warm-up.
+    Hundreds of tied coordinates need this matrix: a covariance of that size cannot be estimated from a warm-up.
     """
-    kernel = NUTS(partial(interpret, model), max_tree_depth=_SHORT_TREES, init_strategy=init_to_median)
-    short = MCMC(kernel, num_warmup=_SHORT, num_samples=_SHORT // 2, num_chains=_STARTS, chain_method="sequential",
-                 progress_bar=False, jit_model_args=True)  # fmt: skip
-    short.run(jax.random.fold_in(key, 1), design)
-    found = short.get_samples()
+    keys = jax.random.split(jax.random.fold_in(key, 1), _STARTS)
+    found, _ = _collected(keys, None, design, None, model=model, warmup=_SHORT, draws=_SHORT // 2, settings=_SCOUTING)
     unconstrain = partial(unconstrain_fn, partial(interpret, model), (design,), {})
-    free = jax.vmap(unconstrain)({name: found[name] for name in latent_sites(_seeded(model), design)})
+    latent = latent_sites(_seeded(model), design)
+    free = jax.vmap(unconstrain)({name: jnp.concatenate(found[name]) for name in latent})
     at = jax.tree.map(lambda x: x[:: len(x) // _CURVATURES], free)
     begin = jax.tree.map(lambda x: x[:: len(x) // chains][:chains], free)
-    thinning = _LONGER if care is Care.LONG else 1
-    mcmc = MCMC(
-        NUTS(
-            partial(interpret, model),
-            target_accept_prob=_ACCEPT[care],
-            inverse_mass_matrix=_covariance(at, design, model=model),
-            dense_mass=True,
-            adapt_mass_matrix=False,
-        ),
-        num_warmup=warmup,
-        num_samples=draws * thinning,
-        num_chains=chains,
-        thinning=thinning,
-        chain_method="sequential",
-        progress_bar=False,
-        jit_model_args=True,
-    )
-    return mcmc, begin if chains > 1 else jax.tree.map(lambda x: x[0], begin)
+    return begin, _covariance(at, design, model=model)
 
 
 @partial(jax.jit, static_argnames="model")

@@ -22,6 +22,7 @@ from bayescale.cli import main
 from bayescale.core.errors import BayescaleError, DefinitionError, FitError, QueryError, RunsError, SpecError
 from bayescale.decisions.base import AbstractDecision, draws_by_action
 from bayescale.evaluation.simulation import simulate
+from bayescale.inference import ordinary
 
 CODE = (Path(__file__).parent / "reward_curve.py").read_text(encoding="utf-8")
 TOP, GAP, RATE, SCATTER = 1.0, 0.5, 0.4, 0.02
@@ -104,6 +105,33 @@ def _flat(design) -> None:
     top = numpyro.sample("top", dist.Normal(1.0, 0.5))
     with numpyro.plate("run", len(design.columns["flops"])):
         numpyro.sample("reward", dist.Normal(top, 0.3), obs=design.observed.get("reward"))
+
+
+FEW = {"seed": 0, "chains": 2, "warmup": 300, "draws": 100, "progress": False}
+
+
+@pytest.mark.filterwarnings("ignore::bayescale.core.errors.ConvergenceWarning")  # a hundred draws are few
+def test_chains_and_tables_of_one_size_share_a_program(runs: bs.Runs, model: bs.CustomModel) -> None:
+    """NumPyro compiles each run anew: a sweep ended for want of memory maps after sixteen fits of `eci`."""
+    before = ordinary._chain._cache_size()
+    first = bs.fit(runs, model, **FEW)
+    assert ordinary._chain._cache_size() == before + 1
+    higher = runs.frame.assign(reward=lambda frame: frame["reward"].astype(float) + 1.0)
+    other = bs.fit(bs.load_runs(higher), model, **FEW)
+    assert ordinary._chain._cache_size() == before + 1
+    assert other.posterior["top"].mean() > first.posterior["top"].mean() + 0.5
+
+
+def test_a_density_that_is_finite_nowhere_is_refused(runs: bs.Runs) -> None:
+    def nowhere(design) -> None:
+        import numpyro
+
+        _flat(design)
+        numpyro.factor("nowhere", -np.inf)
+
+    model = bs.custom_model(columns=("flops",), observes={"reward": "real"})(nowhere)
+    with pytest.raises(FitError, match="cannot be sampled"):
+        bs.fit(runs, model, **FEW)
 
 
 def test_without_a_named_curve_the_mean_stands_in(runs: bs.Runs) -> None:
