@@ -71,6 +71,8 @@ def test_draws_are_one_from_each_part() -> None:
         ("lognormal(1, 10.1)", "positive SD of at most 10"),
         ("normal(3, -1)", "positive SD"),
         ("1e41", "1e-40 to 1e+40"),
+        ("-1e41", "1e-40 to 1e+40"),
+        ("-1e-41", "1e-40 to 1e+40"),
         ("normal(0, 1e-320)", "1e-40 to 1e+40"),
         ("uniform(4, 2)", "low below high"),
         ("logormal(1, 0.3)", "did you mean 'lognormal'"),

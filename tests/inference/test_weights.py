@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from bayescale.core.errors import FitError
-from bayescale.inference.weights import FEWEST_FORECASTS, Weights, given, mixture, optimum, weigh
+from bayescale.inference.weights import FEWEST_FORECASTS, Weights, equal, given, mixture, optimum, weigh
 
 NAMES = ("one", "other", "third")
 
@@ -137,6 +137,15 @@ def test_the_mixtures_density_is_the_weighted_sum() -> None:
     scores, _ = problem(0, 5)
     mixed = mixture(scores, given({"one": 2, "other": 1, "third": 1}))
     np.testing.assert_allclose(np.exp(mixed), np.exp(scores) @ [0.5, 0.25, 0.25])
+
+
+def test_equal_weights_are_equal_and_their_errors_are_not_shown() -> None:
+    found = equal(NAMES, "nothing was scored")
+    assert list(found.weights.values()) == pytest.approx([1 / 3] * 3)
+    assert (found.method, found.forecasts, found.groups) == ("equal", 0, 0)
+    assert repr(found) == "Weights(one 0.33, other 0.33, third 0.33; equal weights: nothing was scored)"
+    known = Weights({"one": 0.7, "other": 0.3}, {"one": 0.125, "other": np.nan}, "stacking", 9, 2, "stacked")
+    assert repr(known) == "Weights(one 0.70 ± 0.12, other 0.30; stacked)"
 
 
 def test_weights_go_to_plain_values_and_back() -> None:
