@@ -132,7 +132,7 @@ def _chain(
     key: Array, begin: Any, design: Design, matrix: Array | None, *, model: CustomModel, warmup: int, draws: int,
     settings: Settings,
 ) -> tuple[dict[str, Array], dict[str, Array]]:  # fmt: skip
-    """Run one chain. NumPyro alone would compile each run anew: a sweep would take long, and all of the memory maps."""
+    """Run one chain. NumPyro alone would compile each run again, and a sweep would use up the memory maps."""
     kernel = NUTS(
         partial(interpret, model),
         target_accept_prob=settings.accept,

@@ -93,6 +93,44 @@ def test_an_interrupt_ends_a_sweep_and_says_what_was_finished(verb: str, tmp_pat
         assert [path.name for path in tmp_path.iterdir()] == ["fits"] * bool(more)
 
 
+# The first fit is made; the second is interrupted once the first is in its folder.
+ENDED_LATER = """
+import itertools, os, signal, sys, time
+from pathlib import Path
+from bayescale.cli import main
+from bayescale.inference import batch
+
+fits, made = itertools.count(), batch.sampled
+
+def sampled(**task):
+    if next(fits) == 0:
+        return made(**task)
+    while not list(Path("fits").rglob("*.nc")):
+        time.sleep(0.05)
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(60)
+
+batch.sampled = sampled
+main(sys.argv[1:])
+"""
+BRIEF = ("--chains", "2", "--warmup", "100", "--draws", "100")
+LATER = {
+    "backtest": ("backtest", "hoffmann2022", "--model", "additive-unpooled", "--way", "expanding"),
+    "calibrate": ("calibrate", "additive-unpooled", "--simulations", "20", *BRIEF),
+}
+
+
+@pytest.mark.parametrize("verb", [pytest.param("backtest", marks=pytest.mark.slow), "calibrate"])
+def test_an_interrupt_at_a_later_fit_of_a_sweep_keeps_what_was_finished(verb: str, tmp_path: Path) -> None:
+    args = [sys.executable, "-c", ENDED_LATER, *LATER[verb], "--folder", "fits"]
+    done = subprocess.run(args, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300)
+    assert (done.returncode, done.stdout) == (INTERRUPTED, ""), done.stderr
+    assert done.stderr.splitlines()[-1] == f"bayescale: {KEPT}"
+    (kept,) = (tmp_path / "fits").rglob("*.nc")
+    assert bs.load_fit(kept).spec.name == "additive-unpooled"
+    assert not list((tmp_path / "fits").rglob("*.partial"))
+
+
 @pytest.fixture
 def second_fails(chinchilla_fit: bs.Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     """Make every fit but that of one model to all runs fail; the models that were asked for, and of how many runs."""

@@ -50,7 +50,9 @@ TABLES: dict[str, tuple[Callable[[], pd.DataFrame], str]] = {
     ),
     "duplicates": (repeated, "additive-unpooled"),
     "repeats": (lambda: repeated().assign(run_id=range(90)), "additive-unpooled"),
+    "rounded": (lambda: simulated().assign(loss=lambda runs: runs["loss"].round(2)), "additive-unpooled"),
     "one size": (lambda: simulated().assign(params=1e8), "additive-unpooled"),
+    "one number of tokens": (lambda: simulated().assign(tokens=2e9), "additive-unpooled"),
     "equal losses": (lambda: simulated().assign(loss=3.0), "additive-unpooled"),
     "one run": (lambda: simulated().iloc[[14]], "additive-unpooled"),
 }
@@ -60,6 +62,7 @@ REFUSED = {
     "params from 1 to 1e15": "cannot be read as runs",
     "duplicates": "cannot be read as runs",
     "one size": "about the same params",
+    "one number of tokens": "about the same tokens",
     "one run": "fewer runs",
 }
 """Tables that are refused, and words of the reason."""
@@ -92,7 +95,8 @@ def test_any_other_table_is_answered_from_chains_that_agree(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [*(name for name in TABLES if name not in REFUSED), "one size", "one run"])
+@pytest.mark.parametrize("name", [*(name for name in TABLES if name not in REFUSED), "one size", "one number of tokens",
+                                  "one run"])  # fmt: skip
 def test_the_default_answers_every_table_that_is_one(name: str) -> None:
     """Learned priors answer where a law alone cannot be read from the runs."""
     fit = bs.fit(bs.load_runs(TABLES[name][0](), loss_unit="nats"), "default", seed=0, progress=False)
