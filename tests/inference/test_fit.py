@@ -62,9 +62,9 @@ def test_another_table_of_the_same_shape_reuses_the_program(chinchilla):
 def test_where_newton_fails_window_adaptation_gives_the_same_posterior(chinchilla, chinchilla_fit, monkeypatch):
     search, newton = warm_start.find_mode.__wrapped__, preconditioner.newton
 
-    def lost(*arguments):
+    def lost(*arguments, **options):
         """Return what the search finds, and that it did not arrive."""
-        mode, curvature, report = newton(*arguments)
+        mode, curvature, report = newton(*arguments, **options)
         return mode, curvature, {**report, "arrived": jnp.asarray(False)}
 
     @partial(jax.jit, static_argnames="spec")
