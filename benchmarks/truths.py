@@ -1,12 +1,12 @@
 """Truths: how a spec forecasts and splits beyond runs that were simulated from known laws.
 
-There are four truths: the additive law, the coupled law, the additive law with a slow misfit, and the additive law with
-rough runs, whose noise grows towards small compute. There are four designs: an IsoFLOP sweep, training curves, eight
-runs, and over-trained models (1-8B params, 1-15T tokens). Each world has a law of its own. Forecasts are of the loss at
-the true best split of 10 and 100 times the largest compute, and decisions are splits of these budgets. The law that
-made the runs is fitted too, with wide priors.
+There are five truths: the additive law, the coupled law, the drift law, the additive law with a slow misfit, and the
+additive law with rough runs, whose noise grows towards small compute. There are four designs: an IsoFLOP sweep,
+training curves, eight runs, and over-trained models (1-8B params, 1-15T tokens). Each world has a law of its own.
+Forecasts are of the loss at the true best split of 10, 100 and 1000 times the largest compute, and decisions are splits
+of these budgets. The law that made the runs is fitted too, with wide priors.
 
-    python benchmarks/truths.py [--spec default] [--worlds 3]
+    python benchmarks/truths.py [--spec default] [--worlds 3] [--truths additive drift]
 
 It prints tables and writes them to `benchmarks/truths.csv`.
 """
@@ -30,8 +30,8 @@ from bayescale.prediction.predict import predict
 from bayescale.runs.readers import load_runs
 
 TABLE = Path(__file__).with_name("truths.csv")
-TRUTHS = ("additive", "coupled", "misfit", "rough")
-BUDGETS = (10.0, 100.0)  # times the largest compute of the runs
+TRUTHS = ("additive", "coupled", "misfit", "rough", "drift")
+BUDGETS = (10.0, 100.0, 1000.0)  # times the largest compute of the runs
 MIDDLE = (1e9, 2e10)  # params and tokens at which the terms of a law are drawn
 NOISE, ROUGH, TAILS = 0.004, 0.012, 5  # SD of log loss, of rough runs at the largest compute, degrees of freedom
 SHOWN = ["covers 50%", "covers 90%", "width", "bias", "crps", "expected", "realised", "ratio factor", "ratio covered"]
@@ -81,6 +81,13 @@ def law_of(truth: str, rng: np.random.Generator) -> Loss:
     kappa = rng.uniform(0.45, 0.70) if truth == "coupled" else 1.0
     share = terms / terms.sum()
     size, frequency, phases = 0.004 + abs(rng.normal(0, 0.008)), rng.uniform(0.3, 0.6), rng.uniform(0, 2 * np.pi, 2)
+    # Of ln B and of ln beta, per e-fold of params.
+    drift = rng.uniform([-0.1, -0.05], [0.1, 0.05]) if truth == "drift" else (0.0, 0.0)
+
+    def drifting(params: np.ndarray, tokens: np.ndarray) -> np.ndarray:
+        x, y = np.log(params / MIDDLE[0]), np.log(tokens / MIDDLE[1])
+        of_tokens = terms[1] * np.exp(drift[0] * x - beta * np.exp(drift[1] * x) * y)
+        return floor + terms[0] * np.exp(-alpha * x) + of_tokens
 
     def loss(params: np.ndarray, tokens: np.ndarray) -> np.ndarray:
         inner = share[0] * (params / MIDDLE[0]) ** (-alpha / kappa) + share[1] * (tokens / MIDDLE[1]) ** (-beta / kappa)
@@ -90,7 +97,7 @@ def law_of(truth: str, rng: np.random.Generator) -> Loss:
         waves = np.sin(frequency * np.log(params) + phases[0]) + np.sin(frequency * np.log(tokens) + phases[1])
         return law * np.exp(size * waves)
 
-    return loss
+    return drifting if truth == "drift" else loss
 
 
 def world(truth: str, design: str, number: int) -> World:
@@ -128,11 +135,11 @@ def judged(fit: bs.Fit, of: World, times: float) -> dict[str, float]:
     }  # fmt: skip
 
 
-def measure(spec_of: Callable[[str], str], worlds: dict[str, World]) -> pd.DataFrame:
-    """Fit every world, and score its fit at both budgets."""
+def measure(spec_of: Callable[[str], bs.Spec], worlds: dict[str, World]) -> pd.DataFrame:
+    """Fit every world, and score its fit at each budget."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", bs.ConvergenceWarning)  # counted in the table
-        specs = {name: bs.load_spec(spec_of(name.split("/")[0])) for name in worlds}
+        specs = {name: spec_of(name.split("/")[0]) for name in worlds}
         fits = bs.fit_many({name: of.runs for name, of in worlds.items()}, specs, seed=0).fits
     rows = [
         {"world": name, "truth": name.split("/")[0], "design": name.split("/")[1], "times": times}
@@ -143,9 +150,14 @@ def measure(spec_of: Callable[[str], str], worlds: dict[str, World]) -> pd.DataF
     return pd.DataFrame(rows)
 
 
-def own_law(truth: str) -> str:
-    """Name of the spec with wide priors that generated a truth, apart from its misfit."""
-    return "coupled-unpooled" if truth == "coupled" else "additive-unpooled"
+def own_law(truth: str) -> bs.Spec:
+    """Spec with wide priors that generated a truth, apart from its misfit."""
+    if truth != "drift":
+        return bs.load_spec("coupled-unpooled" if truth == "coupled" else "additive-unpooled")
+    content = bs.load_spec("drift").to_dict()
+    for setting in content["parameters"].values():
+        setting["pooling"] = "none"
+    return bs.make_spec("drift-unpooled", **content)
 
 
 def main() -> None:
@@ -153,11 +165,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--spec", default="default")
     parser.add_argument("--worlds", type=int, default=3, help="worlds of each truth and design")
+    parser.add_argument("--truths", nargs="+", choices=TRUTHS, default=TRUTHS)
     parser.add_argument("--out", type=Path, default=TABLE)
     given = parser.parse_args()
-    names = [(truth, design, i) for truth in TRUTHS for design in DESIGNS for i in range(given.worlds)]
+    spec = bs.load_spec(given.spec)
+    names = [(truth, design, i) for truth in given.truths for design in DESIGNS for i in range(given.worlds)]
     made = {f"{truth}/{design}/{i}": world(truth, design, i) for truth, design, i in names}
-    tables = {"own law": measure(own_law, made), given.spec: measure(lambda _: given.spec, made)}
+    tables = {"own law": measure(own_law, made), given.spec: measure(lambda _: spec, made)}
     found = pd.concat([table.assign(spec=spec) for spec, table in tables.items()], ignore_index=True)
     for by in (["spec", "times"], ["spec", "truth", "times"], ["spec", "design", "times"]):
         print(found.groupby(by, sort=False)[[*SHOWN, "converged"]].mean().round(4).to_string(), flush=True)
