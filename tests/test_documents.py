@@ -332,6 +332,7 @@ def test_what_the_parts_of_the_default_are_worth_is_what_was_measured() -> None:
         "without `walk` and `local`": "no walk, no local", "without `growth`": "no growth",
         "Normal tails of `growth`": "growth with Normal tails", "the same noise at all compute": "even noise",
         "each family fitted alone": "no suites", "priors that do not move": "still priors",
+        "wide priors of the law": "wide priors", "wide priors, additive law": "wide priors, additive law",
     }  # fmt: skip
     scores = ["coverage_50", "coverage_80", "coverage_90", "width_90", "crps", "bias"]
     table = pd.read_csv(ROOT / "benchmarks" / "ablation.csv")
