@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -40,6 +41,17 @@ def trio(pool: bs.Runs) -> bs.Runs:
 def trio_fit(trio: bs.Runs) -> bs.Fit:
     """The additive law, partially pooled over three families."""
     return bs.fit(trio, "additive", seed=0)
+
+
+@pytest.fixture(scope="session")
+def decided(chinchilla_fit: bs.Fit) -> Callable[..., bs.Choice]:
+    """Decide on the fit of Chinchilla: each decision is made once for each of its settings."""
+
+    @cache
+    def once(name: str, settings: tuple[tuple[str, object], ...]) -> bs.Choice:
+        return bs.decide(name, chinchilla_fit, **dict(settings))
+
+    return lambda name, **settings: once(name, tuple(sorted(settings.items())))
 
 
 @pytest.fixture(scope="session")

@@ -58,7 +58,7 @@ def run(*args: str | Path) -> Result:
 
 
 @pytest.mark.parametrize(("end", "code"), [("interrupt", INTERRUPTED), ("timeout", TIMED_OUT)])
-@pytest.mark.parametrize("verb", LONG)
+@pytest.mark.parametrize("verb", ["fit", pytest.param("compare", marks=pytest.mark.slow)])
 def test_what_is_ended_says_where_its_first_fit_is(
     verb: str, end: str, code: int, chinchilla_fit: bs.Fit, tmp_path: Path
 ) -> None:
@@ -81,7 +81,9 @@ SWEEPS = {
 }
 
 
-@pytest.mark.parametrize("verb", SWEEPS)
+@pytest.mark.parametrize(
+    "verb", ["backtest", *(pytest.param(verb, marks=pytest.mark.slow) for verb in ("calibrate", "learn"))]
+)
 def test_an_interrupt_ends_a_sweep_and_says_what_was_finished(verb: str, tmp_path: Path) -> None:
     """The first fit is interrupted."""
     for more, said in (((), NONE), (("--folder", "fits"), NOTHING_KEPT)):

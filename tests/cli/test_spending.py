@@ -35,6 +35,7 @@ def test_a_budget_is_a_setting_in_its_own_unit_where_the_decision_has_it() -> No
         spending(bought, KNOWN, "A100")
 
 
+@pytest.mark.slow
 def test_a_report_of_dollars_is_in_dollars(chinchilla_fit: bs.Fit, tmp_path: Path) -> None:
     saved, page = chinchilla_fit.save(tmp_path / "fit.nc"), tmp_path / "page.json"
     command = ["report", str(saved), "--out", str(page), "--flops", DOLLARS]

@@ -44,6 +44,7 @@ def test_dollars_and_days_of_known_hardware_are_their_flop(known: str, chinchill
         assert choice.loss == pytest.approx(usual.loss, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_each_draw_spends_what_its_dollars_buy(chinchilla_fit: bs.Fit) -> None:
     decision = bs.Allocation(dollars="2M", hardware=CARD)
     choice = bs.decide(decision, chinchilla_fit)

@@ -64,6 +64,7 @@ def test_units_of_params_and_tokens_move_the_split_alone(more: float, longer: fl
     assert found == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_a_family_of_a_table_without_pooling_decides_as_it_does_alone() -> None:
     """The families have the same params and tokens, and so one anchor."""
     own = [draws(i) for i in range(3)]

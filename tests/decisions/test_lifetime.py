@@ -185,7 +185,7 @@ def test_the_probability_and_the_cost_of_a_loss_are_those_of_a_run(chinchilla: b
     assert f"with probability {said['probability']:.3g} by a run, within 2.00T tokens; 1 under the law alone" in words
 
 
-@pytest.mark.parametrize("sizes", ["20B,30B", "20B,30B,50B"])
+@pytest.mark.parametrize("sizes", ["20B,30B", pytest.param("20B,30B,50B", marks=pytest.mark.slow)])
 def test_the_size_for_a_loss_is_the_one_whose_run_costs_least_on_average(chinchilla: bs.Runs, sizes: str) -> None:
     """Noise makes the tokens of a small model far more uncertain: the law alone chooses a size that is too small."""
     fit = known_fit(chinchilla, "additive", SARDANA, sigma=0.02, nu=50.0)

@@ -303,6 +303,7 @@ def saved(tmp_path_factory) -> tuple[Path, dict]:
     return here / "fit.nc", json.loads(result.stdout)
 
 
+@pytest.mark.slow
 def test_the_command_line_fits_an_average(saved, chinchilla_fit) -> None:
     path, said = saved
     assert set(said["members"]) == set(said["weights"]["models"]) == {"additive", "steep"}

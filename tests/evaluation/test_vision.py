@@ -61,6 +61,7 @@ def test_the_table_holds_every_curve_of_every_domain(table: pd.DataFrame) -> Non
     assert table.loc[CURVES, "domain"].nunique() == 4
 
 
+@pytest.mark.slow
 def test_alabdulmohsin_2022_point_fits_of_m1_to_m4_are_those_of_the_table(
     vision: ModuleType, table: pd.DataFrame, again: pd.DataFrame
 ) -> None:

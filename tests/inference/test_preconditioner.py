@@ -184,7 +184,8 @@ def test_a_potential_that_is_no_number_where_the_search_begins_has_no_mode():
     assert not bool(report["arrived"])
 
 
-@pytest.mark.parametrize("runs", [pytest.param(3, marks=pytest.mark.slow), 4])
+@pytest.mark.slow
+@pytest.mark.parametrize("runs", [3, 4])
 def test_the_search_does_not_end_where_the_noise_of_a_family_vanishes(runs: int) -> None:
     """A law of five parameters fits three or four runs exactly; the density there is a spike of little probability."""
     rng = np.random.default_rng(runs)

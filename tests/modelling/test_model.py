@@ -132,7 +132,7 @@ def test_only_observations_are_drawn_run_by_run(spec):
     assert not {k for k, s in sites.items() if any(f.name == "run" for f in s["cond_indep_stack"])}
 
 
-@pytest.mark.parametrize("families", [1, 3])
+@pytest.mark.parametrize("families", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_plain_numpyro_runs_the_model(families):
     spec = bs.load_spec("additive")
     mcmc = MCMC(NUTS(bs.model(spec, table(families))), num_warmup=50, num_samples=50, progress_bar=False)

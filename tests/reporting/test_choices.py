@@ -250,8 +250,8 @@ def test_reach_is_told_in_multiples_and_not_in_decades(content) -> None:
     assert "decade" not in writing.rendered(content).partition("<script")[0]
 
 
-def test_another_decision_has_the_same_pages(chinchilla_fit: bs.Fit) -> None:
-    served = bs.decide("lifetime", chinchilla_fit, demand="2T", loss=2.1)
+def test_another_decision_has_the_same_pages(decided) -> None:
+    served = decided("lifetime", demand="2T", loss=2.1)
     found = pages.of_choice(served)
     assert found.front.headline.endswith(f": choose {served.name_of(served.best.action)}.")
     assert "2.00T tokens served" in found.front.headline
@@ -269,8 +269,8 @@ def test_another_decision_has_the_same_pages(chinchilla_fit: bs.Fit) -> None:
     plt.close("all")
 
 
-def test_a_choice_that_is_not_settled_marks_no_action_and_has_no_control(chinchilla_fit: bs.Fit) -> None:
-    served = bs.decide("lifetime", chinchilla_fit, demand="2T", loss=2.1)
+def test_a_choice_that_is_not_settled_marks_no_action_and_has_no_control(decided) -> None:
+    served = decided("lifetime", demand="2T", loss=2.1)
     assert actions.actions_of(served, *_placed(served))
     opened = replace(served, details=Unsettled())
     found, _ = _placed(opened)
@@ -292,6 +292,7 @@ def _placed(choice: bs.Choice) -> tuple[Thinned, list[float | None]]:
     return found, actions.regret_of(choice, found)[1]
 
 
+@pytest.mark.slow
 def test_an_allocation_with_limits_has_a_picture_and_a_control_of_the_sizes_they_allow(chinchilla_fit: bs.Fit) -> None:
     limited = bs.decide("allocation", chinchilla_fit, flops="5.76e23", limits={"max_params": "60B"})
     found = pages.of_choice(limited)
@@ -306,6 +307,7 @@ def test_an_allocation_with_limits_has_a_picture_and_a_control_of_the_sizes_they
     plt.close("all")
 
 
+@pytest.mark.slow
 def test_a_lifetime_has_sliders_that_begin_with_its_tokens_served(chinchilla_fit: bs.Fit) -> None:
     served = bs.decide("lifetime", chinchilla_fit, demand="2T", like="70B")
     found = pages.of_choice(served)
@@ -349,8 +351,8 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_another_decision_says_the_same_in_every_format(name: str, chinchilla_fit: bs.Fit) -> None:
-    choice = bs.decide(name, chinchilla_fit, **read_settings(name, OTHERS[name].items()))
+def test_another_decision_says_the_same_in_every_format(name: str, decided) -> None:
+    choice = decided(name, **read_settings(name, OTHERS[name].items()))
     content = pages.of_choice(choice)
     page, plain, marked = (writing.WRITERS[one](content) for one in ("html", "json", "md"))
     assert words.counted(choice.action["params"]) in content.front.headline
@@ -422,9 +424,9 @@ def test_a_price_that_matters_is_an_unknown(chinchilla_fit: bs.Fit) -> None:
         ("data-cap", {"flops": "1e21", "unique_tokens": "100B"}),
     ],
 )
-def test_other_decisions_have_the_figures_of_any_and_open_no_other(name, settings, chinchilla_fit: bs.Fit) -> None:
+def test_other_decisions_have_the_figures_of_any_and_open_no_other(name, settings, decided) -> None:
     before = len(plt.get_fignums())
-    assert set(pictures(bs.decide(name, chinchilla_fit, **settings))) == {"regret", "unknowns"}
+    assert set(pictures(decided(name, **settings))) == {"regret", "unknowns"}
     assert len(plt.get_fignums()) == before + 2
     plt.close("all")
 
@@ -435,8 +437,8 @@ def overlaps(texts: list) -> int:
     return sum(above.overlaps(below) for above, below in zip(boxes, boxes[1:], strict=False))
 
 
-def test_a_plan_has_no_text_over_another(chinchilla_fit: bs.Fit) -> None:
-    ax = bs.plots.plot_plan(bs.decide("target", chinchilla_fit, loss=2.0))
+def test_a_plan_has_no_text_over_another(decided) -> None:
+    ax = bs.plots.plot_plan(decided("target", loss=2.0))
     ax.get_figure().canvas.draw()
     boxes = [one.get_window_extent() for one in (ax.title, *ax.texts) if one.get_text()]
     assert len(boxes) == 1 + 4 * 4 + 1  # the title; a box, a stop and two shares a stage; giving up
@@ -456,6 +458,7 @@ def test_a_regret_of_zero_at_the_choice_is_drawn_with_its_surroundings(chinchill
     plt.close("all")
 
 
+@pytest.mark.slow
 def test_actions_of_several_numbers_are_dots_in_the_order_of_their_regret(trio_fit: bs.Fit) -> None:
     choice = bs.decide("portfolio", trio_fit, flops=1e22)
     utility = choice.utility.to_numpy()

@@ -24,6 +24,7 @@ def test_every_plot_is_an_attribute_of_plots() -> None:
         _ = bs.plots.plot_nothing
 
 
+@pytest.mark.slow
 def test_without_a_kind_every_figure_of_the_fit_is_drawn(saved: Path, tmp_path: Path) -> None:
     done = CliRunner().invoke(main, ["plot", str(saved), "--out", str(tmp_path / "figures")])
     assert done.exit_code == 0, done.output

@@ -403,6 +403,7 @@ def test_what_is_no_result_is_not_reported(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_an_average_is_reported_with_its_members_side_by_side(comparison: bs.Comparison) -> None:
     found = pages.of_fit(bs.average(comparison.fits), flops="1e23", family="OpenLM-C4")
     assert found.explorer["table"]["draws"] == 400

@@ -68,6 +68,7 @@ def learnt(learner):
     return learner.learn()[0]
 
 
+@pytest.mark.slow
 def test_a_prior_is_as_wide_as_misses_scatter():
     rng, count = np.random.default_rng(0), 400
     true, sd = JohnsonSU(0.0, 0.006), np.full(count, 0.002)
@@ -96,6 +97,7 @@ def test_a_population_is_found_within_its_own_error():
     assert abs(found.scale - spread) < 4 * standard_error
 
 
+@pytest.mark.slow
 def test_a_suite_unlike_the_others_hardly_moves_the_mean_and_widens_the_prior():
     random = np.random.default_rng(6)
     seen = np.append(0.2 * random.standard_normal(12), 5.0)[:, None]
