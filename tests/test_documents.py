@@ -326,6 +326,30 @@ def test_the_law_in_the_formulas_of_the_default_is_its_law() -> None:
     assert float(bs.load_spec("default").law_part.log_loss(x, y, **values)) == pytest.approx(expected, rel=1e-6)
 
 
+def test_simulated_worlds_are_what_was_measured() -> None:
+    table = pd.read_csv(ROOT / "benchmarks" / "truths.csv")
+    columns = ["covers 50%", "covers 90%", "width", "crps", "bias", "expected", "realised"]
+    measured = table.groupby(["spec", "times"])[columns].mean()
+    page = text_of("docs/explanation/default-model.md")
+    rows = re.findall(r"^\| (own law|`default`), (\d+) \| (.+) \|$", page, re.MULTILINE)
+    shown = {
+        (name.strip("`"), float(times)): [float(x) for x in re.split(r"[|,]", cells)] for name, times, cells in rows
+    }
+    assert set(shown) == set(measured.index)
+    for key, figures in shown.items():
+        allowed = [0.0051, 0.0051, 0.00051, 0.000051, 0.00051, 0.000051, 0.000051]
+        assert np.all(np.abs(figures - measured.loc[key]) < allowed), key
+    widths = table.pivot(index=["truth", "design", "world", "times"], columns="spec", values="width")
+    wider = np.log(widths["default"] / widths["own law"])
+    assert "1.9 times as wide as those of the own law" in page
+    assert np.exp(wider.groupby("times").mean()).round(1).tolist() == [1.9] * 3
+    for truth, low, high in (("additive", 2, 5), ("coupled", 0.6, 0.9), ("drift", 1.4, 3.6)):
+        of = np.exp(wider[truth].groupby(["design", "times"]).mean())
+        assert (round(of.min(), 1), round(of.max(), 1)) == (low, high), truth
+    assert len(table) == 2 * 3 * 60
+    assert table["converged"].all()
+
+
 def test_what_the_parts_of_the_default_are_worth_is_what_was_measured() -> None:
     variants = {
         "the complete model": "full", "without `walk`": "no walk", "without `local`": "no local",
