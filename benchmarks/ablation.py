@@ -1,6 +1,6 @@
-"""Ablation: what each part of the default model is worth to its forecasts.
+"""Ablation: what each part of the default model is worth to its forecasts, and how much its constants matter.
 
-Each variant lacks one part of `default`. Its forecasts of the open families are scored as a backtest of `default`
+Each variant lacks one part of `default`, or has another constant in a prior that was set by hand. Its forecasts of the open families are scored as a backtest of `default`
 scores them: what is learned is learned again without the scored suite. The other parts stay as they are: a variant is
 not tuned to the lack of a part.
 
@@ -90,6 +90,16 @@ def additive(content: Content) -> None:
         content["parameters"][name] = own[name] | {"pooling": "none"}
 
 
+def moved(entry: str, times: float, *names: str) -> Callable[[Content], None]:
+    """The medians or the scales of priors that were set by hand are a multiple of what they are."""
+
+    def change(content: Content) -> None:
+        for name in names:
+            content["parameters"][name]["prior"][entry] *= times
+
+    return change
+
+
 VARIANTS: dict[str, Callable[[Content], None]] = {
     "full": lambda content: None,
     "no walk": without("walk"),
@@ -102,6 +112,11 @@ VARIANTS: dict[str, Callable[[Content], None]] = {
     "still priors": still,
     "wide priors": wide,
     "wide priors, additive law": additive,
+    "errors doubled": moved("median", 2.0, "walk_N", "walk_D", "local"),
+    "errors halved": moved("median", 0.5, "walk_N", "walk_D", "local"),
+    "noise doubled": moved("median", 2.0, "sigma"),
+    "lighter tails": moved("median", 2.0, "nu"),
+    "wider level": moved("scale", 2.0, "level"),
 }
 
 
