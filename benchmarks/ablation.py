@@ -1,8 +1,8 @@
 """Ablation: what each part of the default model is worth to its forecasts, and how much its constants matter.
 
-Each variant lacks one part of `default`, or has another constant in a prior that was set by hand. Its forecasts of the open families are scored as a backtest of `default`
-scores them: what is learned is learned again without the scored suite. The other parts stay as they are: a variant is
-not tuned to the lack of a part.
+Each variant lacks one part of `default`, or has another constant in a prior that was set by hand. Its forecasts of the
+open families are scored as a backtest of `default` scores them: what is learned is learned again without the scored
+suite. The other parts stay as they are: a variant is not tuned to its change.
 
     python benchmarks/ablation.py --chains 2 --draws 500 [--way expanding] [--variants full "no walk" ...]
 
