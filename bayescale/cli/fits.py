@@ -17,7 +17,6 @@ from bayescale.cli.options import (
     Budget,
     Condition,
     Quantity,
-    Reading,
     Real,
     Target,
     as_json_option,
@@ -41,6 +40,7 @@ from bayescale.cli.printing import (
     waiting,
     write_csv,
 )
+from bayescale.cli.reading import Reading
 from bayescale.cli.results import marked_words, print_forecast, print_next, print_posterior, warn
 
 

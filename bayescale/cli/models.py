@@ -13,7 +13,6 @@ from bayescale.cli.interrupts import keeping
 from bayescale.cli.options import (
     BUDGET,
     Budget,
-    Reading,
     Real,
     Target,
     as_json_option,
@@ -39,6 +38,7 @@ from bayescale.cli.printing import (
     waiting,
     write_csv,
 )
+from bayescale.cli.reading import Reading
 from bayescale.core.errors import QueryError
 from bayescale.core.quantities import counted
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import click
 
-from bayescale.cli.options import Reading, Target, as_json_option, reading_options
+from bayescale.cli.options import Target, as_json_option, reading_options
 from bayescale.cli.printing import LABELS, echo, paragraph, print_json, read_runs, states, waiting
+from bayescale.cli.reading import Reading
 from bayescale.core.errors import QueryError, why_unwritten
 
 _TEMPLATE = """\
