@@ -156,18 +156,39 @@ def test_every_decision_is_exported_and_says_its_unit_and_source() -> None:
         assert decision.unit
 
 
-@pytest.mark.parametrize(
-    ("name", "settings"),
-    [
-        ("allocation", {"flops": "1e23", "hardware": "H100"}),
-        ("lifetime", {"like": "13B", "demand": "2e12"}),
-        ("fixed-params", {"params": "7B", "worth": "1e25"}),
-        ("data-cap", {"flops": "1e24", "unique_tokens": "2T"}),
-        ("target", {"loss": 2.0}),
-        ("threshold", {}),
-        ("split", {"flops": "1e23", "gains": {"inference": "0.01"}}),
-    ],
-)
+DECISIONS = [
+    ("allocation", {"flops": "1e23", "hardware": "H100"}),
+    ("lifetime", {"like": "13B", "demand": "2e12"}),
+    ("fixed-params", {"params": "7B", "worth": "1e25"}),
+    ("data-cap", {"flops": "1e24", "unique_tokens": "2T"}),
+    ("target", {"loss": 2.0}),
+    ("threshold", {}),
+    ("split", {"flops": "1e23", "gains": {"inference": "0.01"}}),
+]
+
+
+@pytest.fixture(scope="module")
+def disagreeing(chinchilla: bs.Runs, chinchilla_fit: bs.Fit) -> bs.Fit:
+    """A fit whose chains disagree about the level of the loss."""
+    apart = chinchilla_fit.posterior.copy(deep=True)
+    apart["level"][0] *= 1.01
+    return bs.Fit.from_samples(apart, "additive", chinchilla)
+
+
+@pytest.mark.parametrize(("name", "settings"), DECISIONS)
+def test_no_decision_recommends_anything_from_chains_that_disagree(name, settings, disagreeing: bs.Fit) -> None:
+    withheld = bs.decide(name, disagreeing, **settings)
+    assert repr(withheld).startswith("NOT CONVERGED: no recommendation\n")
+    with pytest.raises(AttributeError, match="there is no recommendation, so there is no action"):
+        _ = withheld.action
+    found = withheld.to_dict()
+    answers = withheld.provisional.to_dict().keys() - {*withheld.asked, "verdict"}
+    assert answers
+    assert all(found[key] is None for key in answers)
+    assert "level" in " ".join(found["reasons"])
+
+
+@pytest.mark.parametrize(("name", "settings"), DECISIONS)
 def test_every_choice_has_its_keys_and_nothing_that_json_cannot_hold(name, settings, chinchilla_fit: bs.Fit) -> None:
     choice = bs.decide(name, chinchilla_fit, **settings)
     found = choice.to_dict()
