@@ -116,13 +116,17 @@ batch.sampled = sampled
 main(sys.argv[1:])
 """
 BRIEF = ("--chains", "2", "--warmup", "100", "--draws", "100")
+THREE = tuple(word for name in ("C4", "RedPajama", "RefinedWeb") for word in ("--where", f"family=OpenLM-{name}"))
 LATER = {
     "backtest": ("backtest", "hoffmann2022", "--model", "additive-unpooled", "--way", "expanding"),
     "calibrate": ("calibrate", "additive-unpooled", "--simulations", "20", *BRIEF),
+    "learn": ("learn", "open-families", "--model", "additive-unpooled", "--out", "mine.toml", *THREE),
 }
 
 
-@pytest.mark.parametrize("verb", [pytest.param("backtest", marks=pytest.mark.slow), "calibrate"])
+@pytest.mark.parametrize(
+    "verb", ["calibrate", *(pytest.param(verb, marks=pytest.mark.slow) for verb in ("backtest", "learn"))]
+)
 def test_an_interrupt_at_a_later_fit_of_a_sweep_keeps_what_was_finished(verb: str, tmp_path: Path) -> None:
     args = [sys.executable, "-c", ENDED_LATER, *LATER[verb], "--folder", "fits"]
     done = subprocess.run(args, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300)
