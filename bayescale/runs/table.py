@@ -126,7 +126,9 @@ class Runs:
     def __getitem__(self, column: str) -> np.ndarray:
         if column not in self._frame:
             raise missing_column(column, self._frame.columns, self.name)
-        return self._frame[column].to_numpy()
+        values = self._frame[column].to_numpy().view()
+        values.flags.writeable = False  # as pandas 3 does: before it, writing would change the runs
+        return values
 
     def __repr__(self) -> str:
         about = f"Runs({self.name!r}: {self.words})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import os
@@ -181,8 +182,11 @@ def test_texts_and_gaps_of_parquet_and_feather_are_read(compression: str, tmp_pa
         family="a", note=["a", None, "b" * 3000] * 5, kind=pd.Categorical(["x", "y", None] * 5), seed=[1, None, 2] * 5
     )
     table = pa.Table.from_pandas(frame)
-    views = table.set_column(table.schema.get_field_index("note"), "note", table["note"].cast("string_view"))
-    for name, held in {"plain": table, "views": views}.items():
+    tables = {"plain": table}
+    with contextlib.suppress(pa.ArrowNotImplementedError):  # old versions of pyarrow make no views
+        views = table["note"].cast("string_view")
+        tables["views"] = table.set_column(table.schema.get_field_index("note"), "note", views)
+    for name, held in tables.items():
         feather.write_feather(held, tmp_path / f"{name}.feather", compression=compression, chunksize=4)
         parquet.write_table(held, tmp_path / f"{name}.parquet", row_group_size=4)
     expected = bs.load_runs(frame)
